@@ -1,0 +1,5 @@
+"""Online features per entity: what a definition file needs. Everything else is imported from its own module."""
+
+from features.definitions import View, count, last, max, mean, min, since_last, sum
+
+__all__ = ["View", "count", "last", "max", "mean", "min", "since_last", "sum"]

@@ -1,0 +1,84 @@
+"""The names of everything in Redis.
+
+Laws: public documents live under ``features:`` and everything else under ``penstock:``; a part of an entity's key
+is percent-encoded, so ``:`` and ``|`` only ever separate.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+
+def entity_of(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | None:
+    """Name the entity of an event: its key fields, percent-encoded, joined by ``|``.
+
+    None if any part is null or absent: the event has no entity in this view. An integer is written in decimal, so
+    ``7`` and ``"7"`` name the same entity.
+
+    >>> entity_of({"carrier": "B6", "route": "JFK|LAX"}, ("carrier", "route"))
+    'B6|JFK%7CLAX'
+
+    Raises:
+        TypeError: if a part is neither text nor an integer.
+
+    """
+    if len(key_fields) == 1:  # nearly every view
+        part = event.get(key_fields[0])
+        return None if part is None else _encoded(part, key_fields[0])
+    parts = []
+    for field in key_fields:
+        part = event.get(field)
+        if part is None:
+            return None
+        parts.append(_encoded(part, field))
+    return "|".join(parts)
+
+
+def entity_key(parts: Sequence[str | int]) -> str:
+    """Name an entity by the values of its key fields, in order, as ``entity_of`` does.
+
+    >>> entity_key(["JFK"])
+    'JFK'
+    """
+    return "|".join(_encoded(part, "key") for part in parts)
+
+
+def public_key(pipeline: str, view: str, entity: str) -> str:
+    """Key of the public JSON document of an entity, as named by ``entity_of``."""
+    return f"features:{pipeline}:{view}:{entity}"
+
+
+def state_key(pipeline: str, task: str, view: str, entity: str) -> str:
+    """Key of the private state of an entity."""
+    return f"penstock:{pipeline}:{task}:state:{view}:{entity}"
+
+
+def state_pattern(pipeline: str, task: str) -> str:
+    """Glob that matches the state keys of one task and nothing else."""
+    escaped = "".join(f"\\{c}" if c in "*?[]^\\" else c for c in f"{pipeline}:{task}")
+    return f"penstock:{escaped}:state:*"
+
+
+def token_key(pipeline: str, task: str) -> str:
+    """Key of the random token of the task's owner."""
+    return f"penstock:{pipeline}:{task}:token"
+
+
+def generation_key(pipeline: str, task: str) -> str:
+    """Key of the random name of this incarnation of the task's state."""
+    return f"penstock:{pipeline}:{task}:generation"
+
+
+def position_key(pipeline: str, task: str) -> str:
+    """Key of the task's position document."""
+    return f"penstock:{pipeline}:{task}:position"
+
+
+def _encoded(part: Any, field: str) -> str:
+    """Percent-encode one part."""
+    if type(part) is str:
+        # Most identifiers need no encoding, and quote() costs more than the rest of this file.
+        return part if part.isascii() and part.isalnum() else quote(part, safe="", errors="surrogatepass")
+    if type(part) is int:
+        return str(part)
+    raise TypeError(f"key field {field!r} is {part!r}: a key is text or an integer")
