@@ -1,0 +1,214 @@
+"""What a user writes: sources, a label and a pipeline. Frozen, and checked when the definition file loads.
+
+Laws of this file:
+- A definition holds no state and does no I/O; two equal definitions have equal digests.
+- Every mistake is one `DefinitionError` that names the place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from features.definitions import View
+from features.durations import milliseconds
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+
+
+class DefinitionError(ValueError):
+    """A definition that cannot run; the message says what, where and what would do."""
+
+
+def _duration(text: str, where: str) -> int:
+    try:
+        return milliseconds(text)
+    except ValueError as error:
+        raise DefinitionError(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Kafka topic of JSON objects, owned by its producers.
+
+    `id` names the field that identifies an event (a sample and its label share it), `time` the event time (milliseconds since
+    the epoch or RFC 3339), `key` the entity. A record more than `grace` behind its own partition's newest event time is a dead
+    letter, and so is one more than `ahead` after its own Kafka timestamp.
+    """
+
+    name: str
+    id: str
+    time: str
+    key: str
+    grace: str = "1d"
+    ahead: str = "1h"
+
+    def __post_init__(self) -> None:
+        if not _TOPIC.match(self.name):
+            raise DefinitionError(f"Source {self.name!r}: not a Kafka topic name (letters, digits, '.', '_' and '-')")
+        for part in ("id", "time", "key"):
+            if not isinstance(getattr(self, part), str) or not getattr(self, part):
+                raise DefinitionError(f"Source {self.name!r}: {part} must name a field of its events")
+        _duration(self.grace, f"Source {self.name!r}, grace")
+        _duration(self.ahead, f"Source {self.name!r}, ahead")
+
+    @property
+    def grace_ms(self) -> int:
+        """How far behind its partition's newest event a record may be, in ms."""
+        return milliseconds(self.grace)
+
+    @property
+    def ahead_ms(self) -> int:
+        """How far an event time may lie after the record's own timestamp, in ms."""
+        return milliseconds(self.ahead)
+
+
+@dataclass(frozen=True)
+class Label:
+    """How an outcome becomes true or false: `outcome(event)` over the events of `source`, joined to the sample by event id.
+
+    A sample without a label `wait` after its event time expires: it is counted, or takes `default` when one is declared.
+    `fields` are the event fields `outcome` reads; without them any field may be read and a missing one is a dead letter.
+    """
+
+    source: Source
+    outcome: Callable[[Mapping[str, Any]], bool | None]
+    wait: str = "1d"
+    default: bool | None = None
+    fields: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not callable(self.outcome):
+            raise DefinitionError("Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15")
+        _duration(self.wait, "Label, wait")
+
+    @property
+    def wait_ms(self) -> int:
+        """How long a sample waits for its label, in event-time ms."""
+        return milliseconds(self.wait)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The whole of one problem: what is counted, what is predicted, which model learns from which outcome.
+
+    `inputs` are fields of the predicted event; every view's features join them, read for the event's own entity keys. A field
+    that `Label.fields` names may not be an input. `alarms_per_year` is the false-alarm budget all thresholds follow from;
+    `guard` turns the learned range guard off where inputs have no stable range; `cooldown` is the least event time between two
+    requests of one kind carried out without a person.
+    """
+
+    name: str
+    views: Sequence[View]
+    predict: Source
+    label: Label
+    model: Any
+    inputs: Sequence[str] = ()
+    alarms_per_year: float = 1.0
+    guard: bool = True
+    cooldown: str = "1d"
+    approval: bool = False
+    retrain_cron: str | None = None
+    _digest: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        where = f"Pipeline {self.name!r}"
+        if not isinstance(self.name, str) or not _NAME.match(self.name):
+            raise DefinitionError(f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'")
+        names = [view.name for view in self.views]
+        for name in names:
+            if names.count(name) > 1:
+                raise DefinitionError(f"{where}: two views are named {name!r}")
+        if len(set(self.inputs)) != len(self.inputs):
+            raise DefinitionError(f"{where}: an input is listed twice")
+        if not self.inputs and not self.views:
+            raise DefinitionError(f"{where}: nothing to learn from: give inputs or views")
+        if not hasattr(self.model, "learn_one") or not hasattr(self.model, "predict_proba_one"):
+            raise DefinitionError(f"{where}: model must be a river classifier (learn_one and predict_proba_one)")
+        self._check_leaks(where)
+        _duration(self.cooldown, f"{where}, cooldown")
+        if not 0 < self.alarms_per_year <= 366:
+            raise DefinitionError(f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}")
+        by_name: dict[str, Source] = {}
+        for source in self.sources:
+            if by_name.setdefault(source.name, source) != source:
+                raise DefinitionError(f"{where}: topic {source.name!r} is declared twice, differently")
+
+    def _check_leaks(self, where: str) -> None:
+        labelled = set(self.label.fields)
+        same = self.label.source.name == self.predict.name
+        for name in self.inputs:
+            if same and name in labelled:
+                raise DefinitionError(f"{where}: input {name!r} is the label of the same event; the model would read the answer")
+        for view in self.views:
+            if same and view.source.name == self.predict.name and labelled & set(view.fields):
+                raise DefinitionError(f"{where}: view {view.name!r} reads the label of the event it serves")
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every distinct source, the predicted one first: the inputs of a task, in merge order."""
+        found: dict[str, Source] = {self.predict.name: self.predict}
+        for source in [self.label.source, *(view.source for view in self.views)]:
+            if isinstance(source, Source):
+                found.setdefault(source.name, source)
+        return list(found.values())
+
+    @property
+    def vector_names(self) -> list[str]:
+        """Names of the model's inputs in the order of a sample's vector: the event's own fields, then `view.feature`."""
+        return [*self.inputs, *(f"{view.name}.{name}" for view in self.views for name in view.features)]
+
+    @property
+    def partitioned(self) -> bool:
+        """True when every view has its own source's key, so that partition i of all sources is a task of its own."""
+        keys = {source.name: source.key for source in self.sources}
+        same_key = len(set(keys.values())) == 1
+        return same_key and all(view.key_fields == (keys[view.source.name],) for view in self.views)
+
+    @property
+    def cooldown_ms(self) -> int:
+        """The least event time between two unattended requests of one kind, in ms."""
+        return milliseconds(self.cooldown)
+
+    def describe(self) -> dict[str, Any]:
+        """The definition as plain data: what the recipe digest covers."""
+
+        def source(s: Source) -> dict[str, str]:
+            return {"name": s.name, "id": s.id, "time": s.time, "key": s.key, "grace": s.grace, "ahead": s.ahead}
+
+        return {
+            "name": self.name,
+            "sources": [source(s) for s in self.sources],
+            "predict": self.predict.name,
+            "inputs": list(self.inputs),
+            "views": [view.describe() for view in self.views],
+            "label": {
+                "source": self.label.source.name,
+                "wait": self.label.wait,
+                "default": self.label.default,
+                "outcome": _source_text(self.label.outcome),
+            },
+            "model": repr(self.model),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that stamp every sample, version, model and control event made under this definition."""
+        if not self._digest:
+            canonical = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
+            object.__setattr__(self, "_digest", hashlib.sha256(canonical.encode()).hexdigest()[:12])
+        return self._digest
+
+
+def _source_text(function: Callable[..., Any]) -> str:
+    """A function's own text without its white space; its name when the text is not to be had (built-ins)."""
+    try:
+        return re.sub(r"\s+", " ", inspect.getsource(function)).strip()
+    except (OSError, TypeError):
+        return getattr(function, "__qualname__", repr(function))

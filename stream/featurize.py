@@ -1,0 +1,293 @@
+"""Events → features and samples: the first pure step.
+
+Laws of this file:
+- A sample carries the vector as of its event time, read from the same state that is served: no training-serving skew.
+- On the event's own source `last` and `since_last` are read before the update, counts and sums after it.
+- Every item ends as one sample, one label, both, neither (it only fed a view), or one dead letter: counted, never dropped.
+- Positions move with state: a unit names the positions it starts and ends at, and everything that belongs between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from features.compute import CompiledView
+from features.keys import entity_of, public_key, state_key
+from features.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
+from stream import topics
+from stream.definitions import Pipeline
+from stream.events import Event, Item
+from stream.log import Out
+from stream.merge import Head
+from stream.messages import Label, Origin, Sample, Tick, encode_entry
+
+TICK_EVENT_MS = 3_600_000
+TICK_WALL_MS = 1_000
+_TIE_BITS = 48
+
+
+class SourcePlan(NamedTuple):
+    """What one event of a source does: the views it updates and those its sample reads, in the vector's order."""
+
+    key_field: str
+    views: list[tuple[int, CompiledView, tuple[str, ...], bool]]
+    predicts: bool
+    outcome: Callable[[Mapping[str, Any]], bool | None] | None
+
+
+@dataclass
+class Place:
+    """How far one source partition has been stepped: the next offset and the newest event time before it (-1 if none)."""
+
+    offset: int
+    newest_at: int = -1
+
+
+@dataclass
+class Counts:
+    """What became of the items stepped so far."""
+
+    items: int = 0
+    samples: int = 0
+    labels: int = 0
+    dead_letters: dict[str, int] = field(default_factory=dict)
+
+
+class FeaturizeUnit(NamedTuple):
+    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `places`."""
+
+    outs: list[Out]
+    unit: Unit
+    places: dict[Head, int]
+
+
+class Featurize:
+    """The state of one task and its step.
+
+    `topic_ids` maps each source topic to the broker's id for it: topics are deleted and recreated, and an offset means
+    something only within one incarnation.
+    """
+
+    def __init__(self, pipeline: Pipeline, topic_ids: Mapping[str, str], task: str, prefix: str = "") -> None:
+        self.pipeline = pipeline
+        self.task = task
+        self.sources = pipeline.sources
+        self.topic_ids = [topic_ids[source.name] for source in self.sources]
+        self.compiled = [CompiledView(view) for view in pipeline.views]
+        self.empty = [compiled.values(compiled.new(), 0) for compiled in self.compiled]
+        self.plans = [self._plan(index) for index in range(len(self.sources))]
+        self.samples_topic = topics.samples(pipeline.name, prefix)
+        self.dead_letters_topic = topics.dead_letters(pipeline.name, prefix)
+        self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
+        self.dirty: list[set[str]] = [set() for _ in self.compiled]
+        self.places: dict[Head, Place] = {}
+        self.outs: list[Out] = []
+        self.counts = Counts()
+        self.recipe = pipeline.digest
+        self.base = b""
+        self.now_at = 0
+        self.ticked_at = 0
+        self.ticked_wall_ms = 0
+        self.dirty_count = 0
+        self.out_bytes = 0
+
+    def _plan(self, index: int) -> SourcePlan:
+        source = self.sources[index]
+        predicts = source == self.pipeline.predict
+        views = [
+            (number, self.compiled[number], view.key_fields, view.source.name == source.name)
+            for number, view in enumerate(self.pipeline.views)
+            if predicts or view.source.name == source.name
+        ]
+        labels = self.pipeline.label.source == source
+        return SourcePlan(source.key, views, predicts, self.pipeline.label.outcome if labels else None)
+
+    # -- positions ---------------------------------------------------------------------------------------------------------
+
+    def start(self, places: Mapping[Head, Place], recipe: str) -> None:
+        """Begin at these places under this recipe with no state in memory; states come through `missing` and `put`."""
+        self.recipe = recipe
+        self.places = {head: Place(place.offset, place.newest_at) for head, place in places.items()}
+        self.base = self.position()
+
+    def position(self) -> bytes:
+        """The canonical position document: what a unit's compare-and-set compares."""
+        document = {
+            f"{self.sources[index].name}/{partition}": [place.offset, place.newest_at, self.topic_ids[index]]
+            for (index, partition), place in self.places.items()
+        }
+        return msgspec.msgpack.encode([self.recipe, dict(sorted(document.items()))])
+
+    def places_in(self, position: bytes) -> dict[Head, Place]:
+        """The places a stored position document names; raises `TopicRecreated` when a topic is another one by now."""
+        index_of = {source.name: index for index, source in enumerate(self.sources)}
+        found: dict[Head, Place] = {}
+        for name, (offset, newest_at, topic_id) in msgspec.msgpack.decode(position)[1].items():
+            topic, _, partition = name.rpartition("/")
+            if topic not in index_of:
+                continue
+            index = index_of[topic]
+            if topic_id != self.topic_ids[index]:
+                raise TopicRecreated(topic)
+            found[(index, int(partition))] = Place(offset, newest_at)
+        return found
+
+    # -- state -------------------------------------------------------------------------------------------------------------
+
+    def missing(self, items: Iterable[Item]) -> list[tuple[int, str]]:
+        """The (view, entity) states these items need that are not in memory: load them first, then `put`."""
+        wanted: dict[tuple[int, str], None] = {}
+        for item in items:
+            event = item.event
+            if event is None:
+                continue
+            for number, _, key_fields, _ in self.plans[item.source].views:
+                entity = entity_of(event, key_fields)
+                if entity is not None and entity not in self.states[number]:
+                    wanted[(number, entity)] = None
+        return list(wanted)
+
+    def stored_key(self, number: int, entity: str) -> str:
+        """Where the state of one entity of view `number` is stored."""
+        return state_key(self.pipeline.name, self.task, self.pipeline.views[number].name, entity)
+
+    def put(self, number: int, entity: str, stored: bytes | None) -> None:
+        """Take one loaded state into memory; None is an entity never seen."""
+        compiled = self.compiled[number]
+        self.states[number][entity] = compiled.new() if stored is None else compiled.decode(stored)
+
+    def forget(self, most: int) -> None:
+        """Keep at most about `most` states in memory. Only between units, when all of them are stored."""
+        for states in self.states:
+            for entity in list(states)[: max(0, len(states) - most)]:
+                del states[entity]
+
+    # -- the step ----------------------------------------------------------------------------------------------------------
+
+    def step(self, item: Item) -> None:
+        """One item: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
+        place = self.places[(item.source, item.partition)]
+        place.offset = item.offset + 1
+        place.newest_at = item.newest_at
+        self.counts.items += 1
+        event = item.event
+        if event is None:
+            self._bury(item, item.reject or "")
+            return
+        plan = self.plans[item.source]
+        y: bool | None = None
+        if plan.outcome is not None:
+            try:
+                outcome = plan.outcome(event)
+            except Exception as error:  # a user's function over a user's data: the record is at fault, the worker goes on
+                self._bury(item, f"label: {type(error).__name__}: {error}")
+                return
+            y = None if outcome is None else bool(outcome)
+        at = item.at
+        if at > self.now_at:
+            self.now_at = at
+        vector = self._update(plan, item, event, at)
+        if plan.predicts:
+            origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
+            key = event[plan.key_field]
+            self._emit(encode_entry(Sample(origin, item.id, "" if key is None else str(key), at, vector)))
+            self.counts.samples += 1
+        if y is not None:
+            origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
+            self._emit(encode_entry(Label(origin, item.id, at, y)))
+            self.counts.labels += 1
+
+    def _update(self, plan: SourcePlan, item: Item, event: Event, at: int) -> list[Any]:
+        """Update this source's views; the sample's vector when the source is the predicted one, otherwise an empty list."""
+        predicts = plan.predicts
+        vector: list[Any] = [event[name] for name in self.pipeline.inputs] if predicts else []
+        tie = (item.partition << _TIE_BITS) | item.offset
+        for number, compiled, key_fields, own in plan.views:
+            entity = entity_of(event, key_fields)
+            if entity is None:
+                vector += self.empty[number] if predicts else ()
+                continue
+            states = self.states[number]
+            if own:
+                if predicts:
+                    vector += compiled.update_own(states[entity], at, tie, event)
+                else:
+                    compiled.update(states[entity], at, tie, event)
+                dirty = self.dirty[number]
+                if entity not in dirty:
+                    dirty.add(entity)
+                    self.dirty_count += 1
+            else:
+                vector += compiled.values(states[entity], at)
+        return vector
+
+    def _emit(self, entry: bytes) -> None:
+        self.outs.append(Out(self.samples_topic, None, entry, (), 0))
+        self.out_bytes += len(entry)
+
+    def _bury(self, item: Item, reason: str) -> None:
+        record = item.record
+        headers = (
+            ("penstock-reason", reason.encode()),
+            ("penstock-topic", record.topic.encode()),
+            ("penstock-partition", str(record.partition).encode()),
+            ("penstock-offset", str(record.offset).encode()),
+            ("penstock-id", f"{self.topic_ids[item.source]}-{record.partition}-{record.offset}".encode()),
+        )
+        value = record.value if record.value is None else record.value[:900_000]
+        self.outs.append(Out(self.dead_letters_topic, record.key, value, (*record.headers, *headers), 0))
+        kind = reason.split(":")[0].split(" - ")[0][:60]
+        self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
+
+    # -- units -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def unit_is_full(self) -> bool:
+        """Whether the open unit touches as many keys as one Redis script should (each entity has two)."""
+        return self.dirty_count * 2 >= UNIT_KEYS or self.out_bytes >= UNIT_BYTES * 8
+
+    def tick(self, wall_ms: int, idle: Iterable[Head]) -> None:
+        """Append a `Tick` when a second of wall time or an hour of event time has passed since the last one."""
+        if wall_ms - self.ticked_wall_ms < TICK_WALL_MS and self.now_at - self.ticked_at < TICK_EVENT_MS:
+            return
+        self.ticked_wall_ms, self.ticked_at = wall_ms, self.now_at
+        times = {f"{self.sources[index].name}/{partition}": place.newest_at for (index, partition), place in self.places.items()}
+        names = [f"{self.sources[index].name}/{partition}" for index, partition in idle]
+        self._emit(encode_entry(Tick(times, sorted(names), wall_ms)))
+
+    def close_unit(self, written_ms: int) -> FeaturizeUnit:
+        """End the open unit: its outputs, its state writes and its base and new positions."""
+        writes: list[Write] = []
+        for number, dirty in enumerate(self.dirty):
+            compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
+            for entity in dirty:
+                state = states[entity]
+                writes.append(
+                    Write(
+                        self.stored_key(number, entity),
+                        compiled.encode(state),
+                        public_key(self.pipeline.name, view.name, entity),
+                        compiled.document(state, self.now_at, written_ms, self.pipeline.digest),
+                        view.ttl_ms,
+                    )
+                )
+            dirty.clear()
+        new = self.position()
+        places = {head: place.offset for head, place in self.places.items()}
+        closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), places)
+        self.base, self.outs, self.dirty_count, self.out_bytes = new, [], 0, 0
+        return closed
+
+
+class TopicRecreated(RuntimeError):
+    """A source topic was deleted and created again: its offsets mean something else now."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            f"topic {topic!r} was deleted and created again since this pipeline last ran; its offsets start anew. "
+            f"`penstock reset` starts the pipeline over, or restore the topic."
+        )

@@ -1,0 +1,289 @@
+"""The shell around `featurize`: owns tasks, polls, steps, writes in the one safe order.
+
+Laws of this file:
+- Order of every batch: produce and wait for the acknowledgements → the state script of each unit → commit. A crash between any
+  two leaves at worst a repeat that every reader recognises.
+- The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
+  exist: below it nothing is emitted again when state is rebuilt.
+- After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from features.store import Fenced as StoreFenced
+from features.store import StateLost, StateStore
+from stream import topics
+from stream.definitions import DefinitionError, Pipeline
+from stream.events import SourceDecoder
+from stream.featurize import Featurize, FeaturizeUnit, Place
+from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
+from stream.merge import Head, Merge
+from stream.messages import Recipe, encode_entry
+
+logger = logging.getLogger("penstock.featurize")
+
+BATCH_RECORDS = 4_000
+KEPT_STATES = 200_000
+IDLE_AFTER_MS = 5_000
+
+
+class FeaturizeHealth(Protocol):
+    """What the worker tells its metrics page, once a batch."""
+
+    def batch(self, worker: FeaturizeWorker) -> None:
+        """Called after every turn of the loop."""
+
+
+class Task:
+    """One group of co-partitioned inputs: its state, its merge and its store."""
+
+    def __init__(self, pipeline: Pipeline, log: Log, store: StateStore, name: str, heads: Sequence[Head], prefix: str) -> None:
+        self.log, self.store, self.heads = log, store, list(heads)
+        self.sources = pipeline.sources
+        topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
+        self.featurize = Featurize(pipeline, topic_ids, name, prefix)
+        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.merge = Merge(self.heads)
+        self.newest: dict[Head, int] = {}
+        self.emitted_below: dict[Head, int] = {}
+        self.rebuilding_from: dict[Head, int] | None = None
+        self.seen_wall_ms: dict[Head, int] = {}
+
+    def tp(self, head: Head) -> TP:
+        """The topic and partition of a head."""
+        return self.sources[head[0]].name, head[1]
+
+    def take_up(self, group: str, recipe: str) -> dict[TP, int]:
+        """Become the owner: the positions to read from, with state and counters set to match."""
+        stored = self.store.acquire()
+        tps = [self.tp(head) for head in self.heads]
+        committed = self.log.committed(group, tps)
+        bounds = self.log.bounds(tps)
+        if stored is None:
+            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(places, recipe)
+            self.store.start(self.featurize.base)
+        else:
+            places = self.featurize.places_in(stored)
+            if set(places) != set(self.heads):
+                raise DefinitionError(
+                    f"the sources' partitions changed: state was kept for {len(places)}, there are {len(self.heads)} now; "
+                    f"`penstock reset` starts over, or restore the partition counts"
+                )
+            self.featurize.start(places, recipe)
+            if self.featurize.base != stored:
+                raise DefinitionError(
+                    "the definition changed since this state was written; `penstock reset` starts over under the new one"
+                )
+        self.newest = {head: place.newest_at for head, place in places.items()}
+        self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
+        behind = {head: place.offset for head, place in places.items() if place.offset < self.emitted_below[head]}
+        if behind:
+            self.rebuilding_from = behind
+            lost = {self.tp(head): self.emitted_below[head] - offset for head, offset in behind.items()}
+            logger.warning("Redis is behind what was emitted (lost or restored): rebuilding state from Kafka, records: %s", lost)
+        return {self.tp(head): place.offset for head, place in places.items()}
+
+    def add(self, records: Iterable[Record], wall_ms: int) -> None:
+        """Decode records into the merge."""
+        index_of = {source.name: index for index, source in enumerate(self.sources)}
+        grouped: dict[Head, list[Record]] = {}
+        for record in records:
+            grouped.setdefault((index_of[record.topic], record.partition), []).append(record)
+        for head, of_head in grouped.items():
+            items = self.decoders[head[0]].items(of_head, self.newest[head])
+            self.newest[head] = items[-1].newest_at
+            self.merge.add(head, items)
+            self.seen_wall_ms[head] = wall_ms
+
+    def run(self, at_end: set[Head], wall_ms: int, most: int) -> list[FeaturizeUnit]:
+        """Step what is ready, at most `most` items; the units to write."""
+        items = list(islice(self.merge.take(at_end), most))
+        featurize = self.featurize
+        missing = featurize.missing(items)
+        if missing:
+            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
+            for (number, entity), state in zip(missing, stored, strict=True):
+                featurize.put(number, entity, state)
+        units: list[FeaturizeUnit] = []
+        step = featurize.step
+        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        for item in items:
+            kept = len(featurize.outs)
+            step(item)
+            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
+                del featurize.outs[kept:]
+            if featurize.unit_is_full:
+                units.append(featurize.close_unit(wall_ms))
+        if items and emitted_below is not None:
+            if all(place.offset >= emitted_below[head] for head, place in featurize.places.items()):
+                self.rebuilding_from = None
+                logger.warning("state is rebuilt; outputs go on")
+        idle = [head for head in at_end if wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS]
+        if self.rebuilding_from is None and (items or featurize.counts.items):
+            featurize.tick(wall_ms, idle)
+        if items or featurize.outs:
+            units.append(featurize.close_unit(wall_ms))
+        return units
+
+
+class FeaturizeWorker:
+    """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        store_of: Callable[[str], StateStore],
+        wall_ms: Callable[[], int],
+        *,
+        prefix: str = "",
+        instance_id: str | None = None,
+        health: FeaturizeHealth | None = None,
+    ) -> None:
+        self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = pipeline, log, store_of, wall_ms, prefix
+        self.health = health
+        self.group = f"{prefix}{pipeline.name}.featurize"
+        self.samples_topic = topics.samples(pipeline.name, prefix)
+        self.partitions = self._checked_partitions()
+        self.tasks: dict[str, Task] = {}
+        self.task_of: dict[TP, Task] = {}
+        self.assigned: tuple[TP, ...] = ()
+        self.checked_ms = 0
+        self.committed: dict[TP, int] = {}
+        self.retry_at_ms = 0
+        self._check_recipe()
+        sources = [source.name for source in pipeline.sources]
+        lease = not pipeline.partitioned
+        self.member = log.member(self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease)
+
+    def _checked_partitions(self) -> int:
+        counts = {source.name: self.log.partitions(source.name) for source in self.pipeline.sources}
+        if len(set(counts.values())) > 1:
+            raise DefinitionError(f"sources must have equal partition counts, these have {counts}: recreate the smaller topic")
+        self.log.partitions(self.samples_topic)
+        return next(iter(counts.values()))
+
+    def _check_recipe(self) -> None:
+        """Open the lineage: the first record of a samples log is its recipe."""
+        tp = (self.samples_topic, 0)
+        if self.log.bounds([tp])[tp][1] == 0:
+            recipe = Recipe(self.pipeline.digest, self.pipeline.vector_names, repr(self.pipeline.describe()), 0)
+            self.log.append([Out(self.samples_topic, None, encode_entry(recipe), (), 0)])
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def turn(self, timeout_s: float) -> int:
+        """Poll once and write what follows from it; how many source records were stepped."""
+        records = self.member.poll(BATCH_RECORDS, timeout_s)
+        change = self.member.take_assignment()
+        wall_ms = self.wall_ms()
+        if change is not None:
+            self.assigned = change.assigned
+            self._take_up()
+            records = []
+        elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
+            self._take_up()
+            records = []
+        stepped = 0
+        try:
+            stepped = self._work(records, wall_ms)
+        except (StoreFenced, StateLost, AppendFailed, LogUnavailable) as error:
+            self._drop(error, wall_ms)
+        except (Fenced, CommitFailed) as error:  # state and outputs are safe; only the group's note of it is not
+            logger.warning("%s", error)
+        if self.health is not None:
+            self.health.batch(self)
+        return stepped
+
+    def _drop(self, error: Exception, wall_ms: int) -> None:
+        """The outcome of a write is open, or another owner took over: forget everything and load anew."""
+        logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
+        self.tasks.clear()
+        self.task_of.clear()
+        self.retry_at_ms = wall_ms + 500
+        if self.assigned:
+            self.member.start_at({})
+
+    def _take_up(self) -> None:
+        """Make the tasks of what this member holds now, each at the position its own state names."""
+        self.tasks.clear()
+        self.task_of.clear()
+        self.retry_at_ms = 0
+        positions: dict[TP, int] = {}
+        sources = range(len(self.pipeline.sources))
+        groups: dict[str, list[Head]] = {}
+        if self.pipeline.partitioned:
+            for partition in sorted({partition for _, partition in self.assigned}):
+                groups[str(partition)] = [(source, partition) for source in sources]
+        elif self.assigned:
+            groups["all"] = [(source, partition) for source in sources for partition in range(self.partitions)]
+        for name, heads in groups.items():
+            task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
+            positions.update(task.take_up(self.group, self.pipeline.digest))
+            self.tasks[name] = task
+            self.task_of.update({task.tp(head): task for head in heads})
+        if self.assigned:
+            self.member.start_at(positions)
+
+    def _work(self, records: list[Record], wall_ms: int) -> int:
+        if not self.tasks:
+            return 0
+        if len(self.tasks) == 1:
+            task = next(iter(self.tasks.values()))
+            task.add(records, wall_ms)
+        else:
+            by_task: dict[str, list[Record]] = {}
+            for record in records:
+                by_task.setdefault(self.task_of[(record.topic, record.partition)].featurize.task, []).append(record)
+            for name, of_task in by_task.items():
+                self.tasks[name].add(of_task, wall_ms)
+        ends = self._ends(idle=not records)
+        stepped = 0
+        for task in self.tasks.values():
+            before = task.featurize.counts.items
+            self._write(task, task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS * 2), wall_ms)
+            stepped += task.featurize.counts.items - before
+        return stepped
+
+    def _ends(self, *, idle: bool) -> set[Head]:
+        """The heads whose reading position is at the broker's high watermark. Asked of the broker itself when nothing came."""
+        positions = self.member.positions()
+        watermarks = self.member.high_watermarks()
+        heads = {task.tp(head): head for task in self.tasks.values() for head in task.heads}
+        if idle:
+            unsure = [tp for tp in heads if tp not in watermarks]
+            if unsure:
+                watermarks = {**watermarks, **{tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()}}
+        return {head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]}
+
+    def _write(self, task: Task, units: list[FeaturizeUnit], wall_ms: int) -> None:
+        if not units:
+            if wall_ms - self.checked_ms >= 1_000:
+                self.checked_ms = wall_ms
+                task.store.alive()
+            return
+        outs = [out for unit in units for out in unit.outs]
+        if outs:
+            self.log.append(outs)
+        task.store.save([unit.unit for unit in units])
+        positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
+        behind = task.emitted_below
+        commit = {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
+        if commit:
+            self.member.commit(commit)
+            self.committed.update(commit)
+        task.featurize.forget(KEPT_STATES)
+
+    @staticmethod
+    def _head(task: Task, tp: TP) -> Head:
+        return next(head for head in task.heads if task.tp(head) == tp)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self.member.close()

@@ -1,0 +1,205 @@
+"""Every message Penstock writes or reads, as frozen typed structs, and their wire form.
+
+Laws of this file:
+- The samples log is MessagePack, a tagged union (`Recipe | Sample | Label | Tick | Command`); user-facing topics are JSON.
+- A new field always has a default, so that an old record still decodes; a field is never renamed or reused.
+- Times are milliseconds since the epoch. `at` is event time, `wall_ms` is a worker's clock; the fold decides by the first only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Value = float | str | bool | None
+Verb = Literal["hold", "resume", "rollback", "retrain", "promote", "adopt", "accept"]
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """Where a sample or a label came from: readers drop what is not above the last seen, per (topic id, partition).
+
+    `sub` tells apart the outputs of one event: 0 the sample, 1 the label.
+    """
+
+    topic_id: str
+    partition: int
+    offset: int
+    sub: int = 0
+
+
+class Recipe(msgspec.Struct, frozen=True, array_like=True, tag="recipe"):
+    """Opens a lineage: samples after it carry vectors in the order of `inputs`, as `source` defines them."""
+
+    digest: str
+    inputs: list[str]
+    source: str
+    at: int = 0
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=False):
+    """One event to predict: the vector `x` as computed at event time, in the recipe's order. None is missing."""
+
+    origin: Origin
+    id: str
+    key: str
+    at: int
+    x: list[Value]
+
+
+class Label(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
+    """The outcome of the sample with the same `id`; it may come before it."""
+
+    origin: Origin
+    id: str
+    at: int
+    y: bool
+
+
+class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
+    """Silence made visible: the newest event time of each source partition ("topic/0"), and which of them are idle."""
+
+    times: dict[str, int]
+    idle: list[str]
+    wall_ms: int
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, tag="command"):
+    """The only way anything outside the fold changes the model. Read once per `id`, wherever it is repeated.
+
+    `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
+    adopt; `digest` and `trained_to` belong to `adopt`.
+    """
+
+    id: str
+    verb: Verb
+    reason: str = ""
+    by: str = ""
+    version: str | None = None
+    from_position: int | None = None
+    trained_to: int | None = None
+    digest: str | None = None
+    episode: str | None = None
+    wall_ms: int = 0
+
+
+Entry = Recipe | Sample | Label | Tick | Command
+
+encode_entry = msgspec.msgpack.Encoder().encode
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """Which model made a prediction."""
+
+    version: str
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One prediction; `prediction` is the probability of a true label. `id` is the event's own, so a repeat is recognisable."""
+
+    id: str
+    at: int
+    prediction: float
+    model: ModelRef
+    recipe: str
+    position: int = -1
+
+
+class ControlData(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
+
+    `since` and `detected_at` hold event time (ms) and the samples-log position; `effect` is in the unit of the statistic's mean
+    (nats for losses, PSI for inputs, a share for guards).
+    """
+
+    pipeline: str
+    episode: str
+    kind: str
+    state: str
+    severity: Literal["info", "warning", "critical"]
+    reason: str
+    detector: dict[str, Any]
+    since: dict[str, int | None]
+    detected_at: dict[str, int]
+    suggested_action: str
+    statistic: float | None = None
+    threshold: float | None = None
+    effect: float | None = None
+    window: dict[str, Any] = {}
+    reference: dict[str, Any] = {}
+    top_features: list[tuple[str, float, float]] = []
+    model: dict[str, str | None] = {}
+    losses: dict[str, float | None] = {}
+    target_version: str | None = None
+    cooldown_until: int | None = None
+    command: str = ""
+
+
+class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A CloudEvents 1.0 envelope in structured JSON. The same `source` and `id` are the same event."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    data: ControlData
+    specversion: str = "1.0"
+    datacontenttype: str = "application/json"
+
+
+class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`."""
+
+    id: str
+    pipeline: str
+    verb: Verb
+    reason: str
+    by: str
+    version: str | None = None
+    from_position: int | None = None
+    wall_ms: int = 0
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The audit of one request on `control.decisions`: what was decided and why. `command` is null when it was refused."""
+
+    id: str
+    pipeline: str
+    request: str
+    verb: str
+    verdict: Literal["accepted", "refused", "waits for approval"]
+    why: str
+    by: str
+    command: Command | None
+    wall_ms: int
+
+
+class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The compacted truth about a pipeline on `control.models`; only learn writes it.
+
+    `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
+    """
+
+    pipeline: str
+    version: str
+    why: str
+    at: int
+    position: int
+    recipe: str
+    held: bool = False
+    held_since: int | None = None
+    anchor: str | None = None
+    candidate: str | None = None
+    anchors: list[str] = []
+    applied: list[str] = []
+    refused: dict[str, str] = {}
+
+
+encode_json = msgspec.json.Encoder().encode
+decode_prediction = msgspec.json.Decoder(Prediction).decode
+decode_control_event = msgspec.json.Decoder(ControlEvent).decode
+decode_operator_request = msgspec.json.Decoder(OperatorRequest).decode
+decode_decision = msgspec.json.Decoder(Decision).decode
+decode_live_model = msgspec.json.Decoder(LiveModel).decode

@@ -1,0 +1,75 @@
+"""Addresses, sizes and secrets, read once from the environment. Everything about the problem itself is in the definition file.
+
+Laws of this file:
+- `Settings.from_env` is the only reader of the environment; the rest of the code is given a `Settings`.
+- A wrong value stops the start with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; the message names the environment variable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where Kafka and Redis are and how to reach them.
+
+    `kafka` holds client settings in librdkafka's names (`security.protocol`, `sasl.mechanism`, …): every environment variable
+    `PENSTOCK_KAFKA_SASL_MECHANISM` becomes `sasl.mechanism`. `prefix` stands before every topic Penstock owns.
+    `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them.
+    """
+
+    bootstrap: str = "127.0.0.1:9092"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    prefix: str = ""
+    models: str = ""
+    secret: str = ""
+    slot: str = "0"
+    host: str = "127.0.0.1"
+    port: int = 0
+    connect_timeout_s: float = 10.0
+    kafka: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read `KAFKA_BOOTSTRAP_SERVERS`, `REDIS_URL` and `PENSTOCK_…`; unset variables keep their defaults."""
+        env = os.environ if env is None else env
+        given = {
+            "bootstrap": env.get("KAFKA_BOOTSTRAP_SERVERS"),
+            "redis_url": env.get("REDIS_URL"),
+            "prefix": env.get("PENSTOCK_PREFIX"),
+            "models": env.get("PENSTOCK_MODELS"),
+            "secret": env.get("PENSTOCK_SECRET"),
+            "slot": env.get("PENSTOCK_SLOT"),
+            "host": env.get("PENSTOCK_HOST"),
+        }
+        kafka = {
+            name.removeprefix("PENSTOCK_KAFKA_").lower().replace("_", "."): value
+            for name, value in env.items()
+            if name.startswith("PENSTOCK_KAFKA_")
+        }
+        return cls(
+            port=int(_number(env, "PENSTOCK_PORT", cls.port)),
+            connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
+            kafka=kafka,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingError(f"{name}={text!r} is not a number") from None
+    if value < 0:
+        raise SettingError(f"{name}={text!r} must not be negative")
+    return value

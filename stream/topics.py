@@ -1,0 +1,64 @@
+"""The topics Penstock owns, as data: name, partitions, retention, message. Users own their source topics.
+
+Laws of this file:
+- A pipeline's topics are `<prefix><pipeline>.<part>`; control topics are shared by all pipelines and keyed by pipeline name.
+- The samples log has one partition: its order is the order in which the model changed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+KEEP_ALL = "-1"
+DAYS_30 = str(30 * 86_400_000)
+
+
+class Topic(NamedTuple):
+    """One topic to create: `config` holds Kafka's own names and values."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+    holds: str
+
+
+CONTROL_RETRAIN = "control.retrain"
+CONTROL_ROLLBACK = "control.rollback"
+CONTROL_ALERTS = "control.alerts"
+CONTROL_MODELS = "control.models"
+CONTROL_COMMANDS = "control.commands"
+CONTROL_DECISIONS = "control.decisions"
+
+
+def samples(pipeline: str, prefix: str = "") -> str:
+    """The ordered log of everything that ever changed the model."""
+    return f"{prefix}{pipeline}.samples"
+
+
+def predictions(pipeline: str, prefix: str = "") -> str:
+    """One JSON prediction per sample."""
+    return f"{prefix}{pipeline}.predictions"
+
+
+def dead_letters(pipeline: str, prefix: str = "") -> str:
+    """Records that could not be used, with their original bytes and the reason in headers."""
+    return f"{prefix}{pipeline}.dead-letters"
+
+
+def owned(pipeline: str, prefix: str = "") -> list[Topic]:
+    """Every topic Penstock writes for one pipeline, the shared control topics among them."""
+    kept = {"retention.ms": KEEP_ALL, "cleanup.policy": "delete"}
+    audit = {"retention.ms": KEEP_ALL, "cleanup.policy": "delete"}
+    month = {"retention.ms": DAYS_30, "cleanup.policy": "delete"}
+    compacted = {"cleanup.policy": "compact"}
+    return [
+        Topic(samples(pipeline, prefix), 1, kept, "Recipe | Sample | Label | Tick | Command, MessagePack"),
+        Topic(predictions(pipeline, prefix), 1, month, "Prediction, JSON, keyed by entity"),
+        Topic(dead_letters(pipeline, prefix), 1, month, "the original bytes; reason, topic, partition, offset in headers"),
+        Topic(prefix + CONTROL_RETRAIN, 1, audit, "CloudEvents: a retrain is requested"),
+        Topic(prefix + CONTROL_ROLLBACK, 1, audit, "CloudEvents: a rollback is requested"),
+        Topic(prefix + CONTROL_ALERTS, 1, audit, "CloudEvents: hold, release, promotion, notes"),
+        Topic(prefix + CONTROL_MODELS, 1, compacted, "LiveModel: what is live, and why"),
+        Topic(prefix + CONTROL_COMMANDS, 1, audit, "OperatorRequest: what people ask for"),
+        Topic(prefix + CONTROL_DECISIONS, 1, audit, "Decision: what was decided on each request, and why"),
+    ]

@@ -1,0 +1,94 @@
+"""Model versions: what they are, and the signed envelope that carries one through Redis or a folder.
+
+Laws of this file:
+- Nothing is unpickled before its signature and its payload digest have been verified: river models only pickle, and the stores
+  they lie in are reachable by others.
+- The signature covers the description and the payload, so that neither can be exchanged alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import pickle
+import platform
+from typing import Any, TypeVar
+
+import msgspec
+import river
+
+
+Header = TypeVar("Header", bound=msgspec.Struct)
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is and where it came from.
+
+    `position` is the samples-log offset before which it had learned everything; `join_from` the oldest sample it had not seen the
+    label of; `parent` the version it descends from; `labels` how many labels it had learned; `digest` that of the model.
+    """
+
+    id: str
+    pipeline: str
+    parent: str | None
+    kind: str
+    position: int
+    join_from: int
+    at: int
+    labels: int
+    recipe: str
+    digest: str
+    python: str = platform.python_version()
+    river: str = river.__version__
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """A version with its payload, signed."""
+
+    header: bytes
+    payload: bytes
+    key_id: str
+    mac: bytes
+
+
+class BadEnvelope(ValueError):
+    """An envelope that must not be opened; the message says why and names the version."""
+
+
+def _mac(secret: str, header: bytes, payload: bytes) -> bytes:
+    return hmac.new(secret.encode(), header + hashlib.sha256(payload).digest(), hashlib.sha256).digest()
+
+
+def key_id(secret: str) -> str:
+    """Eight hex digits that name a secret without telling it."""
+    return hashlib.sha256(b"penstock key id" + secret.encode()).hexdigest()[:8]
+
+
+def seal(header: msgspec.Struct, payload: bytes, secret: str) -> bytes:
+    """Sign a header and its payload under `secret` (HMAC-SHA256)."""
+    encoded = msgspec.msgpack.encode(header)
+    return msgspec.msgpack.encode(Envelope(encoded, payload, key_id(secret), _mac(secret, encoded, payload)))
+
+
+def unseal(sealed: bytes, secret: str, header_type: type[Header]) -> tuple[Header, bytes]:
+    """Verify and split; raises `BadEnvelope` when bytes were changed or another secret signed them."""
+    try:
+        envelope = msgspec.msgpack.decode(sealed, type=Envelope)
+    except msgspec.DecodeError as error:
+        raise BadEnvelope(f"not a model envelope: {error}") from None
+    if not hmac.compare_digest(envelope.mac, _mac(secret, envelope.header, envelope.payload)):
+        raise BadEnvelope(
+            f"the signature does not fit (signed with key {envelope.key_id}, this worker has {key_id(secret)}); "
+            f"the bytes were changed, or PENSTOCK_SECRET differs from the one that wrote them"
+        )
+    return msgspec.msgpack.decode(envelope.header, type=header_type), envelope.payload
+
+
+def dump(model: Any) -> bytes:
+    """A model as bytes, for `restore` only."""
+    return pickle.dumps(model, protocol=5)
+
+
+def restore(payload: bytes) -> Any:
+    """The model of a payload that `unseal` verified, or that never left this process."""
+    return pickle.loads(payload)
