@@ -1,4 +1,4 @@
-"""Online features per entity: what a definition file needs. Everything else is imported from its own module."""
+"""Online features per entity: what a definition file needs. The rest is imported from its own module."""
 
 from features.definitions import View, count, last, max, mean, min, since_last, sum
 

@@ -1,16 +1,17 @@
 """A view, compiled: state in, event in, values out.
 
 Laws that hold in this file:
-- Values are a function of the events folded in and of the moment of reading alone. Counts, minima, maxima, ``last``
-  and ``since_last`` do not depend on the order of the events; sums and means are bit-equal for the same order
-  within each tile, and within rounding for any order.
+- Values are a function of the events folded in and of the moment of reading alone. Counts, minima, maxima,
+  ``last`` and ``since_last`` do not depend on the order of the events; sums and means are bit-equal for the
+  same order within each tile, and within rounding for any order.
 - The moment of reading is never before the entity's newest event: ``values(state, at)`` evaluates at
-  ``max(at, newest event)``. So a window always has its newest tile, and an event that comes late is not hidden.
-- A late event goes into its own tile while some window can still see it; afterwards it only counts for features
-  of all time.
+  ``max(at, newest event)``. So a window always has its newest tile, and an event that comes late is not
+  hidden.
+- A late event goes into its own tile while some window can still see it; afterwards it only counts for
+  features of all time.
 - ``encode`` is canonical: the same logical state gives the same bytes, whatever was cached, read or restored.
-- Null values are skipped by every aggregate of a field and counted by ``count``. A field that the event lacks is
-  null. Numbers must be finite; the caller has checked that.
+- Null values are skipped by every aggregate of a field and counted by ``count``. A field that the event lacks
+  is null. Numbers must be finite; the caller has checked that.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,8 +39,10 @@ class State:
 
     __slots__ = ("lasts", "newest", "rings", "totals")
 
-    def __init__(self, newest: int, totals: list[int | float], lasts: list[list[Any]], rings: list[Ring]) -> None:
-        """Hold newest event time, all-time columns, ``[at, tie, value]`` per ``last`` field, and tiles per hop."""
+    def __init__(
+        self, newest: int, totals: list[int | float], lasts: list[list[Any]], rings: list[Ring]
+    ) -> None:
+        """Hold newest event time, all-time columns, ``[at, tie, value]`` per ``last``, tiles per hop."""
         self.newest = newest
         self.totals = totals
         self.lasts = lasts
@@ -62,8 +65,8 @@ class CompiledView:
     Attributes:
         view: the definition.
         names: the names of the features, in the order of every list of values.
-        update: ``(state, at_ms, tie, event) -> None``: fold one event in, in place. ``tie`` is a signed 64-bit
-            integer that orders events of equal time for ``last``: the greatest ``(at_ms, tie)`` wins.
+        update: ``(state, at_ms, tie, event) -> None``: fold one event in, in place. ``tie`` is a signed
+            64-bit integer that orders events of equal time for ``last``: the greatest ``(at_ms, tie)`` wins.
         values: ``(state, at_ms) -> list of float or None``: the values as of ``max(at_ms, newest event)``.
             An empty window gives 0.0 for count and sum, None for the others.
         update_own: ``(state, at_ms, tie, event) -> list``: fold in and give the vector for the event itself:
@@ -71,7 +74,18 @@ class CompiledView:
 
     """
 
-    __slots__ = ("_decoder", "_encoder", "_json", "_mark", "_program", "names", "update", "update_own", "values", "view")
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "_json",
+        "_mark",
+        "_program",
+        "names",
+        "update",
+        "update_own",
+        "values",
+        "view",
+    )
 
     def __init__(self, view: View) -> None:
         """Compile the view."""
@@ -88,7 +102,13 @@ class CompiledView:
         self._encoder = msgspec.msgpack.Encoder()
         self._json = msgspec.json.Encoder()
         self._decoder = msgspec.msgpack.Decoder(
-            tuple[int, int, list[int | float], list[list[int | float | None]], list[dict[int, list[int | float]]]]
+            tuple[
+                int,
+                int,
+                list[int | float],
+                list[list[int | float | None]],
+                list[dict[int, list[int | float]]],
+            ]
         )
 
     def new(self) -> State:
@@ -108,8 +128,8 @@ class CompiledView:
     def until(self, state: State, at_ms: int) -> int | None:
         """When a windowed value next changes if no event arrives, as of ``max(at_ms, newest event)``.
 
-        At that moment the oldest tile leaves its window; before it, every windowed value stays as it is. None if
-        all windows are empty or there are none. ``since_last`` grows all the time and is not meant here.
+        At that moment the oldest tile leaves its window; before it, every windowed value stays as it is. None
+        if all windows are empty or there are none. ``since_last`` grows all the time and is not meant here.
         """
         at_ms = max(at_ms, state.newest)
         ends = []
@@ -136,7 +156,9 @@ class CompiledView:
         except msgspec.DecodeError as problem:
             raise StateMismatch(f"view {self.view.name!r}: stored state is unreadable: {problem}") from None
         if mark != self._mark:
-            raise StateMismatch(f"view {self.view.name!r}: stored state belongs to another definition of this view")
+            raise StateMismatch(
+                f"view {self.view.name!r}: stored state belongs to another definition of this view"
+            )
         rings = [Ring(group, kept) for group, kept in zip(self._program.groups, tiles, strict=True)]
         return State(newest, totals, lasts, rings)
 

@@ -1,8 +1,8 @@
 """What a definition file says about features: a ``View`` of an entity and its ``Feature`` s.
 
-Laws: definitions are frozen, hold no state and are validated when constructed; an error is one line that names
-the view, the feature and what to write instead. ``describe()`` holds everything that changes a value, and
-nothing else, so that equal descriptions mean equal features.
+Laws: definitions are frozen, hold no state and are validated when constructed; an error is one line that
+names the view, the feature and what to write instead. ``describe()`` holds everything that changes a value,
+and nothing else, so that equal descriptions mean equal features.
 """
 
 import re
@@ -100,7 +100,7 @@ def max(field: str, window: str | None = None) -> Feature:  # noqa: A001 - the f
 
 
 def last(field: str) -> Feature:
-    """Value of the newest event whose field is not null; newest by event time, then by ``tie``. None yet: null."""
+    """Value of the newest event (by time, then ``tie``) whose field is not null. None yet: null."""
     return _feature("last", field, None)
 
 
@@ -121,7 +121,8 @@ class View:
         ttl: how long the public document of an entity outlives its last write. At least the longest window.
 
     >>> from types import SimpleNamespace
-    >>> view = View("airport", SimpleNamespace(name="arrivals"), key="origin", features=dict(landed_1h=count("1h")))
+    >>> arrivals = SimpleNamespace(name="arrivals")
+    >>> view = View("airport", arrivals, key="origin", features=dict(landed_1h=count("1h")))
     >>> view.key_fields, view.fields
     (('origin',), ())
 
@@ -139,7 +140,9 @@ class View:
     def __post_init__(self) -> None:
         """Validate everything, once."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ValueError(f"view name {self.name!r} must be letters, digits, '_' and '-', starting with a letter")
+            raise ValueError(
+                f"view name {self.name!r} must be letters, digits, '_' and '-', starting with a letter"
+            )
         if not isinstance(getattr(self.source, "name", None), str):
             raise ValueError(f"view {self.name!r}: its source {self.source!r} has no name; pass a Source")
         self._check_key()
@@ -152,18 +155,26 @@ class View:
         for name, feature in self.features.items():
             where = f"view {self.name!r}, feature {name!r}"
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise ValueError(f"{where}: a name must be letters, digits, '_' and '-', starting with a letter")
+                raise ValueError(
+                    f"{where}: a name must be letters, digits, '_' and '-', starting with a letter"
+                )
             if not isinstance(feature, Feature):
-                raise ValueError(f"{where} is {feature!r}: use count, sum, mean, min, max, last or since_last")
+                raise ValueError(
+                    f"{where} is {feature!r}: use count, sum, mean, min, max, last or since_last"
+                )
             if feature.window_ms is not None and feature.window_ms > ttl_ms:
-                raise ValueError(f"{where}: its window {feature.window} outlives the view's ttl {self.ttl}: raise ttl")
+                raise ValueError(
+                    f"{where}: its window {feature.window} outlives the view's ttl {self.ttl}: raise ttl"
+                )
         object.__setattr__(self, "features", MappingProxyType(dict(self.features)))
 
     def _check_key(self) -> None:
         """Refuse a key that names no entity."""
         key = (self.key,) if isinstance(self.key, str) else self.key
         if not isinstance(key, tuple) or not key or not all(isinstance(part, str) and part for part in key):
-            raise ValueError(f"view {self.name!r}: key {self.key!r} must be a field name or a tuple of field names")
+            raise ValueError(
+                f"view {self.name!r}: key {self.key!r} must be a field name or a tuple of field names"
+            )
         if len(set(key)) != len(key):
             raise ValueError(f"view {self.name!r}: key {self.key!r} names a field twice")
 
@@ -174,7 +185,7 @@ class View:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that the features read, which must hold numbers or null; each once, in order of first use."""
+        """The fields that the features read, each once; they must hold numbers or null."""
         return tuple(dict.fromkeys(f.field for f in self.features.values() if f.field is not None))
 
     @property

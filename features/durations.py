@@ -17,7 +17,8 @@ def milliseconds(text: str) -> int:
     10800000
 
     Raises:
-        ValueError: if the text has no unit, an unknown one, a sign, a fraction, or is zero. The text is named.
+        ValueError: if the text has no unit, an unknown one, a sign, a fraction, or is zero. The text is
+        named.
 
     """
     if not isinstance(text, str):
@@ -27,7 +28,9 @@ def milliseconds(text: str) -> int:
         raise ValueError(f"duration {text!r} is not a whole number and a unit, such as '30s' or '3h'")
     number, unit = found.groups()
     if not unit:
-        raise ValueError(f"duration {text!r} has no unit: write one of {' '.join(number + u for u in UNITS_MS)}")
+        raise ValueError(
+            f"duration {text!r} has no unit: write one of {' '.join(number + u for u in UNITS_MS)}"
+        )
     if unit not in UNITS_MS:
         raise ValueError(f"duration {text!r} has the unknown unit {unit!r}: use one of {' '.join(UNITS_MS)}")
     if int(number) == 0:

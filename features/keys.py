@@ -1,7 +1,7 @@
 """The names of everything in Redis.
 
-Laws: public documents live under ``features:`` and everything else under ``penstock:``; a part of an entity's key
-is percent-encoded, so ``:`` and ``|`` only ever separate.
+Laws: public documents live under ``features:`` and everything else under ``penstock:``; a part of an entity's
+key is percent-encoded, so ``:`` and ``|`` only ever separate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from urllib.parse import quote
 def entity_of(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | None:
     """Name the entity of an event: its key fields, percent-encoded, joined by ``|``.
 
-    None if any part is null or absent: the event has no entity in this view. An integer is written in decimal, so
-    ``7`` and ``"7"`` name the same entity.
+    None if any part is null or absent: the event has no entity in this view. An integer is written in
+    decimal, so ``7`` and ``"7"`` name the same entity.
 
     >>> entity_of({"carrier": "B6", "route": "JFK|LAX"}, ("carrier", "route"))
     'B6|JFK%7CLAX'

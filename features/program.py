@@ -1,10 +1,10 @@
-"""From features to three specialised functions: which columns a view keeps, and the code that fills and reads them.
+"""From features to three specialised functions: the columns a view keeps, the code to fill and read them.
 
-The functions are generated as text, as ``dataclasses`` does: the same loop over features, written generically, is
-three times slower, and this is the innermost loop of the worker. Print ``source(program)`` to read it.
+The functions are generated as text, as ``dataclasses`` does, because this is the innermost loop of the worker
+and most of a generic one would be looking up what is known beforehand. Print ``source(program)`` to read it.
 
-Laws: features of one hop share tiles, and equal columns are kept once; text is made of numbers and of fields as
-``repr`` literals only, so nothing that a definition says can become code.
+Laws: features of one hop share tiles, and equal columns are kept once; text is made of numbers and of fields
+as ``repr`` literals only, so nothing that a definition says can become code.
 """
 
 from typing import Any, NamedTuple
@@ -66,7 +66,10 @@ def plan(features: tuple[Feature, ...]) -> Program:
 
 def functions(program: Program) -> dict[str, Any]:
     """Compile ``update``, ``values`` and ``update_own``."""
-    namespace: dict[str, Any] = {"INF": INF, **{f"ZERO{g}": group.zero for g, group in enumerate(program.groups)}}
+    namespace: dict[str, Any] = {
+        "INF": INF,
+        **{f"ZERO{g}": group.zero for g, group in enumerate(program.groups)},
+    }
     exec(source(program), namespace)
     return namespace
 
@@ -92,7 +95,7 @@ def source(program: Program) -> str:
 
 
 def _fold(program: Program) -> list[str]:
-    """Add one event to every column. ``+ 0.0`` turns -0.0 into 0.0, which min and max could not tell apart."""
+    """Add one event to every column. ``+ 0.0`` makes -0.0, which min and max cannot tell apart, 0.0."""
     code = ["get = event.get"] if program.fields else []
     for i, name in enumerate(program.fields):
         code += [f"f{i} = get({name!r})", f"if f{i} is not None: f{i} = float(f{i}) + 0.0"]
@@ -111,7 +114,12 @@ def _fold(program: Program) -> list[str]:
         places.append((f"h{g}", program.columns[g]))
     code += [f"{place}[{c[None, 'n']}] += 1" for place, c in places if (None, "n") in c]
     for i, name in enumerate(program.fields):
-        adds = [_add(f"{place}[{at}]", a, f"f{i}") for place, c in places for (of, a), at in c.items() if of == name]
+        adds = [
+            _add(f"{place}[{at}]", a, f"f{i}")
+            for place, c in places
+            for (of, a), at in c.items()
+            if of == name
+        ]
         if name in program.last_fields:
             adds += [
                 f"l = state.lasts[{program.last_fields.index(name)}]",
@@ -156,10 +164,10 @@ def _read(program: Program) -> list[str]:
 
 def _place(program: Program, f: Feature) -> tuple[int, int]:
     """Find the group and the window of a windowed feature."""
-    assert f.window_ms is not None
-    hop = tile_hop_ms(f.window_ms)
+    window_ms = f.window_ms or 0
+    hop = tile_hop_ms(window_ms)
     g = next(i for i, group in enumerate(program.groups) if group.hop_ms == hop)
-    return g, program.groups[g].spans.index(f.window_ms // hop)
+    return g, program.groups[g].spans.index(window_ms // hop)
 
 
 def _name(program: Program, f: Feature, aggregate: str) -> str:

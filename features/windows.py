@@ -1,20 +1,20 @@
 """Sliding windows over tiles: an exact head, a tail that moves tile by tile, and constant work per event.
 
-Time is cut into tiles of ``hop`` milliseconds; tile ``i`` holds the events with ``i * hop <= s < (i + 1) * hop``.
-A window of ``w = n * hop`` milliseconds as of ``t`` holds the tiles ``t // hop - n`` to ``t // hop``: every event
-of the last ``w`` milliseconds, and whatever else lies in the oldest tile that they touch. So
+Time is cut into tiles of ``hop`` milliseconds; an event at ``s`` lies in tile ``s // hop``. A window of
+``w = n * hop`` milliseconds as of ``t`` holds the tiles from ``t // hop - n`` to ``t // hop``: every event of
+the last ``w`` milliseconds, and whatever else lies in the oldest tile that they touch. So it is inside iff
 
-    an event at ``s`` is inside the window as of ``t``  iff  ``s // hop >= (t - w) // hop``   (and ``s <= t``),
+    s // hop >= (t - w) // hop        (and s <= t)
 
-it is inside for at least ``w`` and less than ``w + hop`` milliseconds, and leaves at ``(s // hop + 1) * hop + w``.
+and leaves at ``(s // hop + 1) * hop + w``, more than ``w`` and at most ``w + hop`` milliseconds after ``s``.
 (Chronon calls this a sawtooth window: docs/source/Tiled_Architecture.md, ``Resolution.scala``.)
 
 Laws that hold in this file:
 - A window's value is a function of the tiles and of the position (the tile of the moment of reading) alone:
   caches, restarts and batch borders never change a bit of it. Nothing is ever subtracted.
-- Work per event is O(1) amortised while positions grow, whatever the window's length: tiles are cut into blocks
-  as long as the window, so that a window is a suffix of one block and a prefix of the next (van Herk 1992;
-  Gil and Werman 1993). A step back in time costs one pass over the tiles.
+- Work per event is O(1) amortised while positions grow, whatever the window's length: tiles are cut into
+  blocks as long as the window, so that a window is a suffix of one block and a prefix of the next (van Herk
+  1992; Gil and Werman 1993). A step back in time costs one pass over the tiles.
 - A tile that no moment from the newest event onwards can see is dropped, so state is bounded and losing it is
   losing nothing.
 """
@@ -28,14 +28,30 @@ SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 MAX_TILES = 800
 
 # A hop must divide its window; the longest that is at most a twelfth of it is taken.
-_HOPS_MS = (1, 5, 10, 50, 100, 500, SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 5 * MINUTE, HOUR, DAY)
+_HOPS_MS = (
+    1,
+    5,
+    10,
+    50,
+    100,
+    500,
+    SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    30 * SECOND,
+    MINUTE,
+    5 * MINUTE,
+    HOUR,
+    DAY,
+)
 _UNSET = -(1 << 62)
 
 
 def tile_hop_ms(window_ms: int) -> int:
     """Length of the tiles of a window: its error at the tail, in milliseconds.
 
-    At most a twelfth of the window (or 1 ms), at most 5 minutes up to 12 hours, an hour up to 12 days, a day beyond.
+    At most a twelfth of the window (or 1 ms), at most 5 minutes up to 12 hours, an hour up to 12 days, a day
+    beyond.
 
     >>> tile_hop_ms(3 * 3_600_000), tile_hop_ms(60_000)
     (300000, 5000)
@@ -51,7 +67,9 @@ def tile_hop_ms(window_ms: int) -> int:
             return hop
     coarsest = next((hop for hop in reversed(_HOPS_MS) if _fits(hop, window_ms)), 1)
     if window_ms // coarsest > MAX_TILES:
-        raise ValueError(f"a window of {window_ms} ms is longer than {MAX_TILES} days: leave it out for all time")
+        raise ValueError(
+            f"a window of {window_ms} ms is longer than {MAX_TILES} days: leave it out for all time"
+        )
     raise ValueError(
         f"a window of {window_ms} ms cannot be cut into equal tiles: "
         f"use a multiple of {coarsest} ms, such as {window_ms - window_ms % coarsest}ms"
@@ -59,7 +77,7 @@ def tile_hop_ms(window_ms: int) -> int:
 
 
 def _fits(hop_ms: int, window_ms: int) -> bool:
-    """Say if a hop is fine enough; an hour and a day only start beyond 12 hours and 12 days, as Chronon's do."""
+    """Say if a hop is fine enough; hours and days only start beyond 12 hours and 12 days, as Chronon's do."""
     return hop_ms * 12 < window_ms or (hop_ms < HOUR and hop_ms * 12 == window_ms)
 
 
@@ -89,8 +107,8 @@ class Ring:
     """The tiles of one entity at one hop, and for every window its merged closed tiles as of ``pos``.
 
     ``tiles`` is the whole state: tile index -> columns, in ascending order. Everything else is a cache of it:
-    ``head`` is the tile at ``pos`` (None: no events there yet), ``closed[k]`` is window k without its head and
-    ``oldest[k]`` the index of its oldest tile (None: no closed tile).
+    ``head`` is the tile at ``pos`` (None: no events there yet), ``closed[k]`` is window k without its head
+    and ``oldest[k]`` the index of its oldest tile (None: no closed tile).
     """
 
     __slots__ = ("_blocks", "closed", "group", "head", "oldest", "pos", "tiles", "top")
@@ -107,7 +125,7 @@ class Ring:
         self._blocks: list[_Block] = []
 
     def place(self, pos: int) -> Tile:
-        """Give the tile that an event at ``pos`` is added to: a throwaway one if no window can see it any more."""
+        """Give the tile that an event at ``pos`` is added to; a throwaway one if no window can see it."""
         tiles = self.tiles
         if pos > self.top:
             if pos < self.pos:
@@ -140,7 +158,7 @@ class Ring:
         """Make the caches those of position ``pos``, which is not before the newest tile."""
         if pos == self.pos:
             return
-        merge, zero = self.group.merge, self.group.zero
+        merge = self.group.merge
         just_closed = self.tiles.get(self.pos) if _UNSET < self.pos < pos else None
         for k, span in enumerate(self.group.spans):
             start = pos - pos % (span + 1)
@@ -149,7 +167,7 @@ class Ring:
                 if just_closed is not None:
                     block.add(self.pos, just_closed, merge)
             else:
-                block = _Block(self.tiles, start, pos, span, zero, merge)
+                block = _Block(self.group, self.tiles, start, pos, span)
                 if k < len(self._blocks):
                     self._blocks[k] = block
                 else:
@@ -163,7 +181,7 @@ class Ring:
         self.head = self.tiles.get(pos)
 
     def until_ms(self) -> int | None:
-        """When the first tile leaves a window as of ``pos``, in milliseconds; None if all windows are empty."""
+        """When the first tile leaves a window as of ``pos``, in ms; None if all windows are empty."""
         ends = []
         for oldest, span in zip(self.oldest, self.group.spans, strict=True):
             first = oldest if oldest is not None else self.pos if self.head is not None else None
@@ -173,16 +191,17 @@ class Ring:
 
 
 class _Block:
-    """The closed tiles of one window: the suffixes of the block before ``start`` and the prefix of the one after.
+    """The closed tiles of one window: suffixes of the block before ``start``, prefix of the one from there.
 
     ``suffix`` is a stack of (tile index, merge of the tiles from there to ``start``), oldest on top.
     """
 
     __slots__ = ("first", "prefix", "start", "suffix")
 
-    def __init__(self, tiles: dict[int, Tile], start: int, pos: int, span: int, zero: Tile, merge: Merge) -> None:
+    def __init__(self, group: TileGroup, tiles: dict[int, Tile], start: int, pos: int, span: int) -> None:
+        merge = group.merge
         self.start = start
-        self.prefix = zero
+        self.prefix = group.zero
         self.first: int | None = None
         self.suffix: list[tuple[int, Tile]] = []
         before = []
@@ -191,7 +210,7 @@ class _Block:
                 before.append((index, tile))
             elif start <= index < pos:
                 self.add(index, tile, merge)
-        merged = zero
+        merged = group.zero
         for index, tile in reversed(before):
             merged = merge(tile, merged)
             self.suffix.append((index, merged))

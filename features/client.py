@@ -1,0 +1,208 @@
+"""Reading features from Redis: many entities of many views in one round trip, each value with a status.
+
+Laws: a value is never given for a moment it does not hold for without saying so. Without the definitions, the
+public documents are read, and a value whose document has passed its ``until`` is ``stale``. With the
+definitions, windows are evaluated as of the reader's moment from private state, and nothing is stale.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import msgspec
+import redis
+
+from features.compute import CompiledView, State
+from features.definitions import View
+from features.keys import entity_key, public_key, state_key
+from features.store import address, connect
+from features.units import StoreUnavailable
+
+Status = Literal["present", "missing", "null", "stale"]
+Entity = str | int | tuple[str | int, ...]
+
+
+class MomentPassed(ValueError):
+    """The moment asked for is before what is stored: the past is not kept, ask for now or later."""
+
+
+class MultiGet(Protocol):
+    """What the reader needs of a client."""
+
+    def mget(self, keys: Sequence[str], /) -> Any:
+        """Give the values of many keys, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features of one entity.
+
+    Attributes:
+        view: name of the view.
+        entity: the entity as it was asked for.
+        values: by feature name; null (None) where there is none. Empty if the entity is missing and the
+        reader
+            does not have the definitions.
+        status: by feature name: ``present``; ``missing`` (nothing is stored for the entity); ``null``
+        (stored, and
+            there is no value); ``stale`` (present, but a window may have changed since, because the reader's
+            moment is not before ``until_ms``; a feature without a window is marked too, the document does not
+            tell them apart). ``since_last`` in a document holds for ``at_ms``: add ``age_ms``.
+        at_ms: the moment that the values hold for; None if missing.
+        age_ms: from the entity's last change (at the latest) to the reader's moment; None if missing.
+        until_ms: when a windowed value next changes if no event arrives; None if none will, or if missing.
+        recipe: digest of the definitions that the values were computed by; None if missing or computed here.
+
+    """
+
+    view: str
+    entity: Entity
+    values: dict[str, float | None]
+    status: dict[str, Status]
+    at_ms: int | None = None
+    age_ms: int | None = None
+    until_ms: int | None = None
+    recipe: str | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether anything is stored for the entity."""
+        return self.at_ms is not None
+
+
+class _Document(msgspec.Struct):
+    values: dict[str, float | None]
+    at: int
+    until: int | None
+    recipe: str
+
+
+class FeatureReader:
+    """Reads features of one pipeline.
+
+    Args:
+        source: a Redis URL, or a client with ``mget`` that gives bytes.
+        pipeline: name of the pipeline.
+        views: its definitions, to evaluate windows at the moment of reading; None reads public documents.
+        tasks: the tasks that may own an entity's private state; only used with ``views``. All are asked, in
+        the
+            same round trip.
+
+    """
+
+    def __init__(
+        self,
+        source: str | MultiGet,
+        pipeline: str,
+        views: Sequence[View] | None = None,
+        *,
+        tasks: Sequence[str] = ("all",),
+    ) -> None:
+        """Open the client; nothing is read yet."""
+        self._client: Any = connect(source, timeout_s=2.0) if isinstance(source, str) else source
+        self._pipeline = pipeline
+        self._tasks = tuple(tasks)
+        self._views: Mapping[str, CompiledView] | None = None
+        if views is not None:
+            self._views = {view.name: CompiledView(view) for view in views}
+        self._document = msgspec.json.Decoder(_Document)
+
+    def read(self, wanted: Sequence[tuple[str, Entity]], at_ms: int | None = None) -> list[Features]:
+        """Read ``(view, entity)`` pairs, in their order, in one round trip.
+
+        An entity is the value of the view's key field, or a tuple of values for a compound key, unencoded.
+        ``at_ms`` is the reader's moment, in milliseconds of event time; None is now by the wall clock, or the
+        stored moment if that is later.
+
+        Raises:
+            MomentPassed: if ``at_ms`` is before the moment that is stored.
+            KeyError: if the reader has definitions and a view is not among them.
+            StateMismatch: if stored state belongs to another definition of the view.
+            StoreUnavailable: if the server does not answer.
+
+        """
+        now_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
+        named = [(view, entity, entity_key(_parts(entity))) for view, entity in wanted]
+        if self._views is None:
+            found = self._mget([public_key(self._pipeline, view, key) for view, _, key in named])
+            return [
+                self._from_document(view, entity, data, now_ms, at_ms is not None)
+                for (view, entity, _), data in zip(named, found, strict=True)
+            ]
+        compiled = [self._views[view] for view, _, _ in named]
+        tasks = self._tasks
+        found = self._mget(
+            [state_key(self._pipeline, task, view, key) for view, _, key in named for task in tasks]
+        )
+        return [
+            _from_state(one, entity, found[n * len(tasks) : (n + 1) * len(tasks)], now_ms, at_ms is not None)
+            for n, (one, (_, entity, _)) in enumerate(zip(compiled, named, strict=True))
+        ]
+
+    def _from_document(
+        self, view: str, entity: Entity, data: bytes | None, now_ms: int, strict: bool
+    ) -> Features:
+        if data is None:
+            return Features(view, entity, {}, {})
+        document = self._document.decode(data)
+        now_ms = _moment(now_ms, document.at, strict, view, entity)
+        fresh: Status = "present" if document.until is None or now_ms < document.until else "stale"
+        return Features(
+            view,
+            entity,
+            document.values,
+            {name: "null" if value is None else fresh for name, value in document.values.items()},
+            document.at,
+            now_ms - document.at,
+            document.until,
+            document.recipe,
+        )
+
+    def _mget(self, keys: list[str]) -> list[bytes | None]:
+        """Ask once, and once more on a new connection, since the pooled one may be older than the server."""
+        if not keys:
+            return []
+        for last in (False, True):
+            try:
+                return list(self._client.mget(keys))
+            except (redis.ConnectionError, redis.TimeoutError) as problem:
+                if last:
+                    where = address(self._client)
+                    raise StoreUnavailable(str(problem), where, "check that Redis runs there") from problem
+        raise AssertionError("unreachable")
+
+
+def _parts(entity: Entity) -> tuple[str | int, ...]:
+    return entity if isinstance(entity, tuple) else (entity,)
+
+
+def _moment(now_ms: int, stored_ms: int, strict: bool, view: str, entity: Entity) -> int:
+    """Give the reader's moment; one that was asked for may not be before what is stored."""
+    if strict and now_ms < stored_ms:
+        raise MomentPassed(
+            f"{view} {entity!r} is stored as of {stored_ms}, which is after the moment {now_ms}"
+        )
+    return max(now_ms, stored_ms)
+
+
+def _from_state(
+    compiled: CompiledView, entity: Entity, found: Sequence[bytes | None], now_ms: int, strict: bool
+) -> Features:
+    view = compiled.view.name
+    states = [compiled.decode(data) for data in found if data is not None]
+    if not states:
+        names = compiled.names
+        return Features(view, entity, dict.fromkeys(names), dict.fromkeys(names, "missing"))
+    state: State = max(states, key=lambda s: s.newest)
+    now_ms = _moment(now_ms, state.newest, strict, view, entity)
+    values = dict(zip(compiled.names, compiled.values(state, now_ms), strict=True))
+    return Features(
+        view,
+        entity,
+        values,
+        {name: "null" if value is None else "present" for name, value in values.items()},
+        now_ms,
+        now_ms - state.newest,
+        compiled.until(state, now_ms),
+    )

