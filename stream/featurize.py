@@ -9,7 +9,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,10 +31,14 @@ _TIE_BITS = 48
 
 
 class SourcePlan(NamedTuple):
-    """What one event of a source does: the views it updates and those its sample reads, in the vector's order."""
+    """What one event of a source does: the views it updates and those its sample reads, in the vector's order.
+
+    `keys` are the distinct entity keys of those views; each view names its key by place in `keys`.
+    """
 
     key_field: str
-    views: list[tuple[int, CompiledView, tuple[str, ...], bool]]
+    keys: list[tuple[str, ...]]
+    views: list[tuple[int, CompiledView, int, bool]]
     predicts: bool
     outcome: Callable[[Mapping[str, Any]], bool | None] | None
 
@@ -98,13 +102,15 @@ class Featurize:
     def _plan(self, index: int) -> SourcePlan:
         source = self.sources[index]
         predicts = source == self.pipeline.predict
+        used = [
+            (number, view) for number, view in enumerate(self.pipeline.views) if predicts or view.source.name == source.name
+        ]
+        keys = list(dict.fromkeys(view.key_fields for _, view in used))
         views = [
-            (number, self.compiled[number], view.key_fields, view.source.name == source.name)
-            for number, view in enumerate(self.pipeline.views)
-            if predicts or view.source.name == source.name
+            (number, self.compiled[number], keys.index(view.key_fields), view.source.name == source.name) for number, view in used
         ]
         labels = self.pipeline.label.source == source
-        return SourcePlan(source.key, views, predicts, self.pipeline.label.outcome if labels else None)
+        return SourcePlan(source.key, keys, views, predicts, self.pipeline.label.outcome if labels else None)
 
     # -- positions ---------------------------------------------------------------------------------------------------------
 
@@ -138,17 +144,20 @@ class Featurize:
 
     # -- state -------------------------------------------------------------------------------------------------------------
 
-    def missing(self, items: Iterable[Item]) -> list[tuple[int, str]]:
+    def entities(self, item: Item) -> list[str | None]:
+        """The item's entity under each key of its source's plan; None where a part of the key is null."""
+        event = item.event
+        return [] if event is None else [entity_of(event, key) for key in self.plans[item.source].keys]
+
+    def missing(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> list[tuple[int, str]]:
         """The (view, entity) states these items need that are not in memory: load them first, then `put`."""
         wanted: dict[tuple[int, str], None] = {}
-        for item in items:
-            event = item.event
-            if event is None:
-                continue
-            for number, _, key_fields, _ in self.plans[item.source].views:
-                entity = entity_of(event, key_fields)
-                if entity is not None and entity not in self.states[number]:
-                    wanted[(number, entity)] = None
+        for item, keys in zip(items, entities, strict=True):
+            if keys:
+                for number, _, place, _ in self.plans[item.source].views:
+                    entity = keys[place]
+                    if entity is not None and entity not in self.states[number]:
+                        wanted[(number, entity)] = None
         return list(wanted)
 
     def stored_key(self, number: int, entity: str) -> str:
@@ -168,8 +177,8 @@ class Featurize:
 
     # -- the step ----------------------------------------------------------------------------------------------------------
 
-    def step(self, item: Item) -> None:
-        """One item: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
+    def step(self, item: Item, entities: Sequence[str | None]) -> None:
+        """One item and its entities: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
         place = self.places[(item.source, item.partition)]
         place.offset = item.offset + 1
         place.newest_at = item.newest_at
@@ -190,7 +199,7 @@ class Featurize:
         at = item.at
         if at > self.now_at:
             self.now_at = at
-        vector = self._update(plan, item, event, at)
+        vector = self._update(plan, item, event, at, entities)
         if plan.predicts:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
             key = event[plan.key_field]
@@ -201,13 +210,15 @@ class Featurize:
             self._emit(encode_entry(Label(origin, item.id, at, y)))
             self.counts.labels += 1
 
-    def _update(self, plan: SourcePlan, item: Item, event: Event, at: int) -> list[Any]:
+    def _update(
+        self, plan: SourcePlan, item: Item, event: Event, at: int, entities: Sequence[str | None]
+    ) -> list[Any]:
         """Update this source's views; the sample's vector when the source is the predicted one, otherwise an empty list."""
         predicts = plan.predicts
         vector: list[Any] = [event[name] for name in self.pipeline.inputs] if predicts else []
         tie = (item.partition << _TIE_BITS) | item.offset
-        for number, compiled, key_fields, own in plan.views:
-            entity = entity_of(event, key_fields)
+        for number, compiled, place, own in plan.views:
+            entity = entities[place]
             if entity is None:
                 vector += self.empty[number] if predicts else ()
                 continue

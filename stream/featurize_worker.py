@@ -105,7 +105,8 @@ class Task:
         """Step what is ready, at most `most` items; the units to write."""
         items = list(islice(self.merge.take(at_end), most))
         featurize = self.featurize
-        missing = featurize.missing(items)
+        entities = [featurize.entities(item) for item in items]
+        missing = featurize.missing(items, entities)
         if missing:
             stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
             for (number, entity), state in zip(missing, stored, strict=True):
@@ -113,9 +114,9 @@ class Task:
         units: list[FeaturizeUnit] = []
         step = featurize.step
         emitted_below = self.emitted_below if self.rebuilding_from is not None else None
-        for item in items:
+        for item, keys in zip(items, entities, strict=True):
             kept = len(featurize.outs)
-            step(item)
+            step(item, keys)
             if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
                 del featurize.outs[kept:]
             if featurize.unit_is_full:

@@ -123,7 +123,7 @@ class Fold:
         self.early_waiting: deque[tuple[int, str]] = deque()
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
-        self.open_jobs: dict[str, int] = {}
+        self.open_jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
         self.quarantined: list[tuple[int, int]] = []
         self.candidate: Frozen | None = None
         self.counts = FoldCounts()
@@ -382,15 +382,15 @@ class Fold:
         self.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
         self.version = anchor.version if anchor is not None else command.version or self.version
         self.candidate = None
-        onset = command.from_position
         self._release(position)
-        self.watch.rolled_back(self.version, onset if onset is not None else position)
+        onset = command.from_position if command.from_position is not None else position
+        self.watch.replaced(self.version, self.at, position, f"rolled back to {self.version}", onset)
         return None
 
     def _do_retrain(self, position: int, command: Command, prepared: Any) -> str | None:
         if self.open_jobs:
             return f"a retrain is under way ({next(iter(self.open_jobs))})"
-        self.open_jobs[command.id] = command.from_position if command.from_position is not None else 0
+        self.open_jobs[command.id] = (command.from_position or 0, self.quarantine(position))
         return None
 
     def _do_adopt(self, position: int, command: Command, prepared: Any) -> str | None:
@@ -412,15 +412,20 @@ class Fold:
             return f"the candidate is {self.candidate.version}, not {command.version}"
         self.champion, self.version = self.candidate.model, self.candidate.version
         self.candidate = None
-        self.watch.promoted(self.version)
+        self.watch.replaced(self.version, self.at, position, f"promoted {self.version}")
         return None
 
     def _do_accept(self, position: int, command: Command, prepared: Any) -> str | None:
-        self.watch.losses.accept_level()
+        self.watch.accept(self.at, position)
         return None
 
+    def quarantine(self, position: int) -> list[tuple[int, int]]:
+        """Every interval of sample positions that must teach nothing, the open hold's up to `position` among them."""
+        hold = self.watch.hold
+        return [*self.quarantined, *([(hold.since_position, position)] if hold is not None else [])]
+
     def _release(self, position: int) -> None:
-        hold = self.watch.release()
+        hold = self.watch.release(position)
         if hold is not None:
             self.quarantined.append((hold.since_position, position))
 

@@ -8,9 +8,10 @@ Laws of this file:
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal, NamedTuple
 
-from monitors.transitions import Transition
+from monitors.episodes import EpisodeChange
 from stream import topics
 from stream.messages import ControlData, ControlEvent
 
@@ -51,42 +52,33 @@ def rfc3339(at_ms: int) -> str:
 
 
 def describe(
-    pipeline: str,
-    episode: str,
-    verb: str,
-    transition: Transition,
-    reason: str,
-    models: ModelNames,
-    losses: dict[str, float | None],
-    target: str | None,
-    onset: int | None,
+    pipeline: str, verb: str, change: EpisodeChange, reason: str, models: ModelNames, target: str | None, onset: int | None
 ) -> Request:
-    """The control event that says what `transition` found and what `verb` would do about it."""
-    action = "none" if verb == "note" else verb
+    """The control event that says what `change` found and what `verb` would do about it."""
+    transition, episode = change.transition, change.episode
+    detail = dict(transition.detail)
+    top_features = detail.pop("top_features", [])
     data = ControlData(
         pipeline=pipeline,
-        episode=episode,
+        episode=episode.id,
         kind=transition.monitor,
         state=transition.state,
         severity=SEVERITY[verb],
         reason=reason,
-        detector={"name": transition.monitor, "subject": transition.subject, **transition.detail.get("detector", {})},
-        statistic=transition.statistic,
-        threshold=transition.threshold,
-        effect=transition.effect,
+        detector={"name": transition.monitor, "subject": transition.subject, "params": detail},
+        statistic=_finite(transition.statistic),
+        threshold=_finite(transition.threshold),
+        effect=_finite(transition.effect),
         since={"at": transition.since_ms, "position": transition.since_position if onset is None else onset},
         detected_at={"at": transition.at_ms, "position": transition.position},
-        window=transition.detail.get("window", {}),
-        reference=transition.detail.get("reference", {}),
-        top_features=transition.detail.get("top_features", []),
+        top_features=top_features if isinstance(top_features, list) else [],
         model=models._asdict(),
-        losses=losses,
-        suggested_action=action,
+        suggested_action="none" if verb == "note" else verb,
         target_version=target,
-        command=_command_line(pipeline, verb, target, onset, episode),
+        command=_command_line(pipeline, verb, target, onset, episode.id),
     )
     event = ControlEvent(
-        id=f"{episode}-{verb}-{transition.state}-{transition.position}",
+        id=f"{change.event_id}-{verb}",
         source=f"penstock/{pipeline}",
         type=f"penstock.{verb}",
         subject=transition.subject,
@@ -94,6 +86,11 @@ def describe(
         data=data,
     )
     return Request(TOPIC_OF[verb], event)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: None for it."""
+    return float(value) if isfinite(value) else None
 
 
 def _command_line(pipeline: str, verb: str, target: str | None, onset: int | None, episode: str) -> str:

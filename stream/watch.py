@@ -10,15 +10,15 @@ Laws of this file, in the order of the rules:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from monitors.episodes import EpisodeChange, EpisodeLog, Transition
 from monitors.guard import RangeGuard
-from monitors.losses import CandidateTest, LossMonitor
+from monitors.losses import LossConfig, LossMonitor
+from monitors.promotion import CandidateTest
 from monitors.psi import PsiMonitor
-from monitors.transitions import Transition
 from stream.anchors import AnchorBook
 from stream.definitions import Pipeline
 from stream.messages import Command
@@ -43,19 +43,19 @@ class Watch:
 
     def __init__(self, pipeline: Pipeline, names: list[str], *, guard: bool) -> None:
         self.pipeline = pipeline.name
-        self.names = names
         budget = pipeline.alarms_per_year
-        self.guard = RangeGuard(names) if guard else None
-        self.psi = PsiMonitor([*names, "prediction"], budget_per_year=budget)
-        self.losses = LossMonitor(budget_per_year=budget)
+        # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
+        # median every storm, without anything being broken; the population stability index watches those.
+        self.inputs = len(pipeline.inputs)
+        self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
+        self.psi = PsiMonitor([*names, "prediction"], budget)
+        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
+        self.episodes = EpisodeLog(pipeline.name)
         self.candidate: CandidateTest | None = None
         self.book = AnchorBook()
         self.hold: Hold | None = None
         self.released: tuple[int, int] | None = None
-        self.guard_firing: dict[str, Transition] = {}
         self.harm: Transition | None = None
-        self.rollback_open = False
-        self.asked: set[str] = set()
         self.quiet_until = 0
         self.labels = 0
         self.requests: list[Request] = []
@@ -64,7 +64,7 @@ class Watch:
     @property
     def is_open(self) -> bool:
         """Whether anything is open that a version must not be born into."""
-        return self.hold is not None or self.harm is not None or self.rollback_open or self.losses.suspicious
+        return self.hold is not None or self.losses.open
 
     def is_quarantined(self, position: int) -> bool:
         """Whether the sample at `position` fell into the last hold: its label must not be learned whenever it comes."""
@@ -75,35 +75,35 @@ class Watch:
     def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
         """One sample's inputs and the champion's prediction."""
         if self.guard is not None:
-            for transition in self.guard.update(at, position, values):
-                self._guarded(transition)
+            found = self.guard.update(at, position, values[: self.inputs], self.hold is None)
+            if found:
+                self._guarded(found)
         if self.hold is None:
-            for transition in self.psi.update(at, position, [*values, p]):
-                self._ask("note", transition, f"the distribution of {transition.subject} moved")
+            for change in self.episodes.apply_all(self.psi.update(at, position, [*values, p])):
+                moved = "moved" if change.transition.state != "resolved" else "is as before again"
+                self._say("note", change, f"the distribution of {change.transition.subject} {moved}")
 
-    def _guarded(self, transition: Transition) -> None:
-        if transition.state == "firing":
-            self.guard_firing[transition.subject] = transition
-            if self.hold is None:
-                self.hold = Hold(transition.since_position, transition.since_ms, f"guard on {transition.subject}", True)
-                self.book.discard_since(transition.since_position)
+    def _guarded(self, found: Iterable[Transition]) -> None:
+        for change in self.episodes.apply_all(found):
+            transition, hold = change.transition, self.hold
+            since = transition.since_position
+            if transition.state == "firing":
+                if hold is None:
+                    self.hold = Hold(since, transition.since_ms, f"guard on {transition.subject}", True)
+                elif hold.by_guard:
+                    hold.over, hold.since_position = False, min(hold.since_position, since)
+                self._discard(since)
+                what = "nulls in" if transition.monitor == "nulls" else "values outside the learned range of"
+                self._say("hold", change, f"{what} {transition.subject}: learning is held")
+            elif transition.state == "suspected":
+                self._say("note", change, f"{transition.subject} begins to leave what was learned of it")
+            elif hold is not None and hold.by_guard and self.guard is not None and not self.guard.firing:
+                hold.over = True
+                target = self.book.before(hold.since_position)
+                why = f"{transition.subject} is back in its range: restore from before it, replay the labels outside it"
+                self._say("rollback", change, why, target.version if target else "v0", hold.since_position)
             else:
-                self.hold.over = False
-                self.hold.since_position = min(self.hold.since_position, transition.since_position)
-            self._ask("hold", transition, f"{transition.subject} left its learned range: learning is held")
-        elif transition.state == "resolved" and self.guard_firing.pop(transition.subject, None) is not None:
-            hold = self.hold
-            if hold is None or not hold.by_guard or self.guard_firing:
-                return
-            hold.over = True
-            target = self.book.before(hold.since_position)
-            self._ask(
-                "rollback",
-                transition,
-                f"{transition.subject} is back in its range: restore the model from before and replay the labels outside",
-                target=target.version if target else "v0",
-                onset=hold.since_position,
-            )
+                self._say("note", change, f"{transition.subject} is back in its range")
 
     def hold_by_command(self, at: int, position: int, command: Command) -> str | None:
         """An operator's hold: the reason to refuse it, or None."""
@@ -112,11 +112,11 @@ class Watch:
         self.hold = Hold(position, at, command.reason or "by command", False)
         return None
 
-    def release(self) -> Hold | None:
-        """End the hold, if there is one; what was held."""
+    def release(self, position: int) -> Hold | None:
+        """End the hold, if there is one, before `position`; what was held."""
         hold, self.hold = self.hold, None
         if hold is not None:
-            self.guard_firing.clear()
+            self.released = (hold.since_position, position)
         return hold
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
@@ -133,109 +133,112 @@ class Watch:
     ) -> str | None:
         """One label's losses (nats), all predicted at the sample. Why the candidate is dropped, or None."""
         self.labels += 1
-        for transition in self.losses.update(at, position, champion, base, anchor):
-            self._lost(transition)
+        found = self.losses.update(at, position, champion, base, anchor)
+        if found:
+            self._lost(found)
         difference = None if probation is None or anchor is None else probation - anchor
         became = self.book.label(difference, self.losses.margin, open_episode=self.is_open)
         if became == "anchor":
-            self.models = self.models._replace(anchor=self.book.anchors[-1].version)
-            self.losses.anchor_changed()
+            self._anchor_changed()
         if self.candidate is None or candidate is None:
             return None
-        return self._candidate_judged(at, position, self.candidate.update(champion - candidate, at, position))
+        verdict = self.candidate.update(at, position, champion, candidate)
+        return self._candidate_judged(at, position, verdict) if verdict else None
 
-    def _lost(self, transition: Transition) -> None:
-        if transition.monitor == "harm":
-            self._harm_moved(transition)
-        elif transition.monitor == "rollback":
-            self._anchor_moved(transition)
-        else:
-            self._ask("note", transition, f"{transition.monitor} on {transition.subject}")
+    def _lost(self, found: Iterable[Transition]) -> None:
+        for change in self.episodes.apply_all(found):
+            transition = change.transition
+            if transition.state == "suspected":
+                self._say("note", change, f"{transition.monitor} is suspected; no version is accepted meanwhile")
+            elif transition.monitor == "harm":
+                self._harm_moved(change)
+            elif transition.monitor == "rollback":
+                self._anchor_moved(change)
+            else:
+                self._say("note", change, "the level of the loss rose" if transition.state == "firing" else "the level is as before")
 
-    def _harm_moved(self, transition: Transition) -> None:
-        if transition.state == "firing":
-            self.harm = transition
-            self._discard(transition.since_position)
-            self._ask("retrain", transition, "the model lost skill over the base rate", onset=transition.since_position)
-        elif transition.state == "resolved" and self.harm is not None:
-            self.harm = None
-            self._ask("note", transition, "the model's skill is back")
-
-    def _anchor_moved(self, transition: Transition) -> None:
-        self.rollback_open = transition.state == "firing"
+    def _harm_moved(self, change: EpisodeChange) -> None:
+        transition = change.transition
         if transition.state == "resolved":
-            self._ask("note", transition, "the model is no longer worse than its anchor")
-        if transition.state != "firing" or self.labels < self.quiet_until:
+            self.harm = None
+            self._say("note", change, "the model's skill over the base rate is back")
+            return
+        self.harm = transition
+        self._discard(transition.since_position)
+        self._say("retrain", change, "the model lost skill over the base rate", None, transition.since_position)
+
+    def _anchor_moved(self, change: EpisodeChange) -> None:
+        transition = change.transition
+        if transition.state == "resolved":
+            self._say("note", change, "the model is no longer worse than its anchor")
             return
         onset = transition.since_position
         if self.harm is not None:
             onset = min(onset, self.harm.since_position)
         self._discard(onset)
         target = self.book.before(onset)
-        if target is None:
-            self._ask("retrain", transition, "worse than the anchor, and no version was born before the onset", onset=onset)
-            return
-        self._ask("rollback", transition, "the model is worse than its anchor", target=target.version, onset=onset)
+        if self.labels < self.quiet_until:
+            self._say("note", change, "worse than the anchor, within the cooldown after a rollback")
+        elif target is None:
+            self._say("retrain", change, "worse than the anchor, and no version was born before the onset", None, onset)
+        else:
+            self._say("rollback", change, "the model is worse than its anchor", target.version, onset)
 
     def _discard(self, onset: int) -> None:
+        """Drop versions born since `onset`; the anchor that answers may be another one then."""
         before = self.book.current
         self.book.discard_since(onset)
-        after = self.book.current
-        if before is not after:
-            self.models = self.models._replace(anchor=after.version if after else None)
-            self.losses.anchor_changed()
+        if self.book.current is not before:
+            self._anchor_changed()
 
-    def _candidate_judged(self, at: int, position: int, transition: Transition | None) -> str | None:
-        if transition is None or self.candidate is None:
-            return None
-        if transition.state == "firing":
-            self._ask("promote", transition, "the candidate is better than the champion", target=self.models.candidate)
-            return None
+    def _anchor_changed(self) -> None:
+        current = self.book.current
+        self.models = self.models._replace(anchor=current.version if current else None)
+        self.losses.anchor_changed()
+
+    def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> str | None:
+        for change in self.episodes.apply_all(verdict):
+            if change.transition.state == "firing":
+                self._say("promote", change, "the candidate is better than the champion", self.models.candidate)
+                return None
         self.candidate = None
         self.models = self.models._replace(candidate=None)
         if self.harm is not None:
-            self.losses.accept_level()
-            self._ask("note", transition, "the candidate did not win: the new level is accepted")
             self.harm = None
+            for change in self.episodes.apply_all(self.losses.accept_level(at, position)):
+                self._say("note", change, "the candidate did not win: the new level is accepted")
         return "it did not win"
 
     # -- what was carried out -------------------------------------------------------------------------------------------------
 
     def candidate_started(self, version: str) -> None:
         """A retrained candidate begins to compete."""
-        self.candidate = CandidateTest()
+        self.candidate = self.losses.candidate_test()
         self.models = self.models._replace(candidate=version)
 
-    def promoted(self, version: str) -> None:
-        """The candidate became the champion: its level is the reference from here."""
-        self.candidate, self.harm = None, None
-        self.models = self.models._replace(champion=version, candidate=None)
-        self.losses.accept_level()
-        self.losses.anchor_changed()
+    def accept(self, at: int, position: int) -> None:
+        """Take today's level of the loss as the new normal."""
+        self.harm = None
+        for change in self.episodes.apply_all(self.losses.accept_level(at, position)):
+            self._say("note", change, "the new level is accepted")
 
-    def rolled_back(self, version: str, onset: int) -> None:
-        """A version was restored: what was born since the onset is gone, and the tests start anew after a cooldown."""
-        self.book.discard_since(onset)
-        self.candidate, self.harm, self.rollback_open = None, None, False
+    def replaced(self, version: str, at: int, position: int, why: str, onset: int | None = None) -> None:
+        """Another model is the champion: a promoted candidate, or with `onset` a restored version.
+
+        After a rollback what was born since the onset is gone, and no other one is asked for within `COOLDOWN_LABELS`.
+        """
+        if onset is not None:
+            self.book.discard_since(onset)
+            self.quiet_until = self.labels + COOLDOWN_LABELS
+        else:
+            self.book.probation = None
+        self.candidate, self.harm = None, None
         current = self.book.current
         self.models = ModelNames(version, current.version if current else None, None)
-        self.losses.accept_level()
-        self.losses.anchor_changed()
-        self.quiet_until = self.labels + COOLDOWN_LABELS
+        for change in self.episodes.apply_all(self.losses.champion_changed(at, position, why)):
+            self._say("note", change, f"closed: {why}")
 
     # -- what is said ---------------------------------------------------------------------------------------------------------
 
-    def _ask(self, verb: str, transition: Transition, reason: str, *, target: str | None = None, onset: int | None = None) -> None:
-        episode = _episode(self.pipeline, transition)
-        key = f"{episode}-{verb}-{transition.state}-{transition.position}"
-        if key in self.asked:
-            return
-        self.asked.add(key)
-        losses = self.losses.means()
-        self.requests.append(describe(self.pipeline, episode, verb, transition, reason, self.models, losses, target, onset))
-
-
-def _episode(pipeline: str, transition: Transition) -> str:
-    """The deterministic id of the episode a transition belongs to: the same log gives the same ids."""
-    text = f"{pipeline}|{transition.monitor}|{transition.subject}|{transition.since_position}"
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def _say(self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None) -> None:
+        self.requests.append(describe(self.pipeline, verb, change, reason, self.models, target, onset))

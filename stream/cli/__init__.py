@@ -1,0 +1,72 @@
+"""The `penstock` command: one file per subcommand, and this one that finds them and turns errors into one line.
+
+Laws of this file:
+- Expected errors (a bad definition, an unreachable server) end with exit code 2 and one line that says what, where and what to do.
+- Penstock runs with a fixed hash seed: models whose features come through sets would otherwise differ from run to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from features.store import StoreUnavailable
+from stream.definitions import DefinitionError
+from stream.log import LogError
+from stream.settings import SettingError, Settings
+from stream.stack import StackError
+
+COMMANDS = (
+    "demo",
+    "check",
+    "up",
+    "run",
+    "topics_command",
+    "watch",
+    "operate",
+    "features_command",
+    "models",
+    "publish",
+    "retrain_job",
+)
+EXPECTED = (DefinitionError, SettingError, LogError, StoreUnavailable, StackError)
+
+DESCRIPTION = """\
+Penstock trains a model on an event stream that never stops, and has a gate: it knows when to retrain and when to roll back.
+
+  penstock demo                       a year of real flights, end to end, on this machine
+  penstock check examples/flights.py  is this definition file right?
+  penstock up FILE                    local servers and every role, until Ctrl-C
+  penstock watch flights              what happens, as it happens, for people
+
+A definition file is one Python file with a `Pipeline`; the README shows how to write one."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="penstock", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"stream.cli.{name}").add(subparsers)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    if os.environ.get("PYTHONHASHSEED") != "0" and arguments is None:
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "stream.cli", *sys.argv[1:]])
+    args = parser().parse_args(arguments)
+    try:
+        return int(args.run(args, Settings.from_env()))
+    except EXPECTED as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0

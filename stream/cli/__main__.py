@@ -1,0 +1,5 @@
+"""`python -m stream.cli`, the same as the `penstock` command."""
+
+from stream.cli import main
+
+raise SystemExit(main())

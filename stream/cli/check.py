@@ -1,0 +1,58 @@
+"""`penstock check FILE`: is the definition right, and what will it do?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from stream.definitions import Pipeline
+from stream.load import load
+from stream.settings import Settings
+
+EXAMPLES = """\
+examples:
+  penstock check examples/flights.py
+  penstock check examples/flights.py --json | jq .recipe"""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    command = subparsers.add_parser(
+        "check",
+        help="check a definition file and say what it will do",
+        description="Load a definition file, check it, and print the pipeline it defines. Exit code 2 and one line if it is wrong.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", metavar="FILE", help="the Python file with the Pipeline")
+    command.add_argument("--json", action="store_true", help="print the definition as one JSON object")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Load, check and print."""
+    pipeline = load(args.file)
+    if args.json:
+        print(json.dumps({"recipe": pipeline.digest, "vector": pipeline.vector_names, **pipeline.describe()}))
+    else:
+        print(describe(pipeline))
+    return 0
+
+
+def describe(pipeline: Pipeline) -> str:
+    """The pipeline in words, a line per part."""
+    label = pipeline.label
+    lines = [
+        f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
+        f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
+        f"label     from {label.source.name!r}, awaited {label.wait}"
+        + ("" if label.default is None else f", then taken as {label.default}"),
+        f"model     {' | '.join(type(step).__name__ for step in getattr(pipeline.model, 'steps', {'': pipeline.model}).values())}",
+        f"scaling   {'by partition' if pipeline.partitioned else 'one task owns all partitions (a view is keyed unlike its source)'}",
+        "vector    " + ", ".join(pipeline.vector_names),
+    ]
+    lines += [
+        f"view      {view.name}: {', '.join(view.features)}  from {view.source.name!r} per {', '.join(view.key_fields)}"
+        for view in pipeline.views
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""`penstock retrain-job`: what learn starts beside itself for a retrain. Not for people; `penstock retrain` is."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from stream import roles
+from stream.load import load
+from stream.retrain import run_job
+from stream.settings import Settings
+
+
+class Job(msgspec.Struct):
+    """One retrain command's job."""
+
+    id: str
+    start: int = msgspec.field(name="from")
+    quarantined: list[tuple[int, int]] = []
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    command = subparsers.add_parser("retrain-job", description="Run one retrain job (started by the learn role).")
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--job", required=True, help="the job as JSON")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Train, store, append the adopt command."""
+    pipeline = load(args.file)
+    job = msgspec.json.decode(args.job, type=Job)
+    log = roles.open_log(settings)
+    try:
+        models = roles.model_store(pipeline, settings, roles.open_redis(settings))
+        run_job(pipeline, log, models, job.id, job.start, job.quarantined, settings.prefix)
+    finally:
+        log.close()
+    return 0

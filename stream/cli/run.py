@@ -1,0 +1,53 @@
+"""`penstock run FILE --role R`: one role of a pipeline in this process, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from stream import roles
+from stream.load import load
+from stream.settings import Settings
+
+EXAMPLES = """\
+examples:
+  export KAFKA_BOOTSTRAP_SERVERS=kafka:9092 REDIS_URL=redis://redis:6379/0 PENSTOCK_SECRET=$(openssl rand -hex 32)
+  penstock topics FILE                       create Penstock's topics, once
+  penstock run FILE --role featurize         events -> features in Redis, samples in Kafka
+  penstock run FILE --role learn             samples -> predictions, drift, control events
+  penstock run FILE --role control           requests -> decisions -> commands
+
+Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
+sources' key share the partitions; give each its own --slot. Otherwise, and for the other roles, a second worker is a
+spare that takes over in seconds."""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    command = subparsers.add_parser(
+        "run",
+        help="run one role of a pipeline",
+        description="Run one role of a pipeline until SIGTERM or Ctrl-C.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", metavar="FILE", help="the definition file")
+    command.add_argument("--role", required=True, choices=("featurize", "learn", "control"), help="what to run")
+    command.add_argument("--port", type=int, help="port of the health page (default: PENSTOCK_PORT, or any free one)")
+    command.add_argument("--slot", help="this worker's slot, its static membership in the group (default: PENSTOCK_SLOT, or 0)")
+    command.add_argument("--guard", choices=("on", "off"), default="on", help="learned range guards (learn; default on)")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Run the role to its end."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    pipeline = load(args.file)
+    settings = roles.with_arguments(settings, port=args.port, slot=args.slot)
+    if args.role == "featurize":
+        roles.run_featurize(pipeline, settings)
+    elif args.role == "learn":
+        roles.run_learn(pipeline, args.file, settings, guard=args.guard == "on")
+    else:
+        roles.run_control(pipeline, settings)
+    return 0

@@ -1,0 +1,216 @@
+"""The shell around the fold: reads the samples log, writes predictions, control events and versions, keeps snapshots.
+
+Laws of this file:
+- Order of every batch: store new versions → produce and wait → commit. Snapshots follow at intervals, each a compare-and-set on
+  the one before, so a stalled worker that wakes cannot overwrite its successor's.
+- On a restart the log is folded from the snapshot's position; outputs below the group's committed offset exist and are not
+  written again.
+- A retrain runs beside the fold, in a process of its own; its product enters through the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from features.store import Fenced as StoreFenced
+from features.store import StateLost, StateStore, Unit, Write
+from stream import topics
+from stream.definitions import Pipeline
+from stream.learn import Fold
+from stream.log import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
+from stream.messages import Command, ModelRef, Prediction, encode_json
+from stream.model_store import ModelStore
+from stream.replay import entry_of, prepare
+from stream.snapshot import restore_fold, take
+from stream.versions import BadEnvelope
+
+logger = logging.getLogger("penstock.learn")
+
+BATCH_RECORDS = 4_000
+SNAPSHOT_EVERY_MS = 10_000
+
+
+class LearnHealth(Protocol):
+    """What the worker tells its metrics page, once a batch."""
+
+    def batch(self, worker: LearnWorker) -> None:
+        """Called after every turn of the loop."""
+
+
+class Retrainer(Protocol):
+    """Runs retrain jobs beside the fold. `start` returns at once; the job appends its own `adopt` command."""
+
+    def start(self, command_id: str, from_position: int, quarantined: list[tuple[int, int]]) -> None:
+        """Begin the job of one retrain command; harmless when it runs already."""
+
+    def failed(self) -> list[str]:
+        """Command ids of jobs that ended with an error since the last call: they are started again."""
+
+
+class LearnWorker:
+    """The one live fold of a pipeline. `turn` runs the loop once; `close` takes a last snapshot and leaves the group."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        store: StateStore,
+        models: ModelStore,
+        retrainer: Retrainer,
+        secret: str,
+        wall_ms: Callable[[], int],
+        *,
+        prefix: str = "",
+        instance_id: str | None = None,
+        guard: bool = True,
+        health: LearnHealth | None = None,
+    ) -> None:
+        self.pipeline, self.log, self.store, self.models, self.retrainer = pipeline, log, store, models, retrainer
+        self.secret, self.wall_ms, self.prefix, self.guard, self.health = secret, wall_ms, prefix, guard, health
+        self.topic = topics.samples(pipeline.name, prefix)
+        self.predictions_topic = topics.predictions(pipeline.name, prefix)
+        self.group = f"{prefix}{pipeline.name}.learn"
+        self.tp = (self.topic, 0)
+        self.fold: Fold | None = None
+        self.stored = b""
+        self.emitted_below = 0
+        self.snapshot_ms = 0
+        self.running: set[str] = set()
+        self.unreadable = 0
+        self.retry_at_ms = 0
+        self.snapshot_key = f"penstock:{pipeline.name}:learn:snapshot"
+        log.partitions(self.topic)
+        self.member = log.member(self.group, [self.topic], instance_id=instance_id)
+        self.assigned = False
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def turn(self, timeout_s: float) -> int:
+        """Poll once, fold what came and write what follows; how many records were folded."""
+        records = self.member.poll(BATCH_RECORDS, timeout_s)
+        change = self.member.take_assignment()
+        now = self.wall_ms()
+        if change is not None:
+            self.assigned = bool(change.assigned)
+            self.fold = None
+        if self.assigned and self.fold is None:
+            if now >= self.retry_at_ms:
+                self._take_up(now)
+            records = []
+        folded = 0
+        try:
+            if self.fold is not None:
+                folded = self._fold(self.fold, records)
+                if now - self.snapshot_ms >= SNAPSHOT_EVERY_MS:
+                    self._snapshot(self.fold, now)
+        except (StoreFenced, StateLost, AppendFailed, LogUnavailable) as error:
+            logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
+            self.fold, self.retry_at_ms = None, now + 500
+        except (Fenced, CommitFailed) as error:
+            logger.warning("%s", error)
+        if self.health is not None:
+            self.health.batch(self)
+        return folded
+
+    def _take_up(self, now: int) -> None:
+        """Become the owner: the last snapshot, or a fold from the log's start."""
+        stored = self.store.acquire()
+        self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
+        fold: Fold | None = None
+        if stored is None:
+            self.stored = b"start"
+            self.store.start(self.stored)
+        else:
+            self.stored = stored
+            sealed = self.store.load([self.snapshot_key])[0]
+            if sealed is not None:
+                try:
+                    fold = restore_fold(self.pipeline, sealed, self.secret, self.log, self.topic)
+                except BadEnvelope as error:
+                    logger.warning("the snapshot is not used: %s", error)
+        if fold is None:
+            fold = Fold(self.pipeline, guard=self.guard)
+            fold.position = self.log.bounds([self.tp])[self.tp][0]
+            if fold.position > 0:
+                logger.warning("records 0 to %d of %s are gone: the model starts after them", fold.position - 1, self.topic)
+        self.fold, self.snapshot_ms = fold, now
+        self.running.clear()
+        self.member.start_at({self.tp: fold.position})
+
+    def _fold(self, fold: Fold, records: list[Record]) -> int:
+        for record in records:
+            entry = entry_of(record.value)
+            if entry is None:
+                self.unreadable += 1
+                continue
+            prepared = None
+            if type(entry) is Command:
+                need = fold.needs(entry)
+                if need is not None:
+                    prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
+            fold.step(record.offset, entry, prepared)
+        if records:
+            self._write(fold, records[-1].offset + 1)
+        self.running.difference_update(self.retrainer.failed())
+        for command_id, (start, skip) in fold.open_jobs.items():
+            if command_id not in self.running and fold.position >= self.emitted_below:
+                self.running.add(command_id)
+                self.retrainer.start(command_id, start, skip)
+        return len(records)
+
+    def _write(self, fold: Fold, position: int) -> None:
+        """Versions, then outputs, then the commit."""
+        outputs, below = fold.outputs, self.emitted_below
+        for version, payload in outputs.versions:
+            self.models.put(version, payload)
+        outs: list[Out] = []
+        for made in outputs.predictions:
+            if made.position >= below:
+                message = Prediction(made.id, made.at, made.p, ModelRef(made.version), fold.recipe, made.position)
+                outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
+        for topic, event in fold.watch.requests:
+            if event.data.detected_at["position"] >= below:
+                outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
+        if outputs.live is not None and position > below:
+            outs.append(Out(self.prefix + topics.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(outputs.live)))
+        if outs:
+            self.log.append(outs)
+        outputs.predictions.clear()
+        outputs.versions.clear()
+        outputs.live = None
+        fold.watch.requests.clear()
+        if position > below:
+            self.member.commit({self.tp: position})
+
+    def _snapshot(self, fold: Fold, now: int) -> None:
+        """Replace the stored snapshot, if it is still the one this worker wrote or found."""
+        self.snapshot_ms = now
+        header, sealed = take(fold, self.secret)
+        new = f"{header.position}:{hashlib.sha256(sealed).hexdigest()[:16]}".encode()
+        if new == self.stored:
+            self.store.alive()
+            return
+        document = encode_json(
+            {
+                "pipeline": self.pipeline.name,
+                "version": fold.version,
+                "why": fold.why,
+                "at": fold.at,
+                "position": fold.position,
+                "digest": fold.digest(),
+            }
+        )
+        self.store.save([Unit(self.stored, new, [Write(self.snapshot_key, sealed, f"model:{self.pipeline.name}", document, 0)])])
+        self.stored = new
+
+    def close(self) -> None:
+        """Take a last snapshot and leave the group."""
+        if self.fold is not None and self.assigned:
+            try:
+                self._snapshot(self.fold, self.wall_ms())
+            except (StoreFenced, StateLost) as error:
+                logger.warning("no last snapshot: %s", error)
+        self.member.close()

@@ -1,0 +1,148 @@
+"""Folds a samples log again, from its start: the proof that the live model is what the log says.
+
+Laws of this file:
+- Nothing but the log is read: versions a command names are those the replay itself made, and a retrain is trained again over the
+  range its command names.
+- With actions off the same log shows what would have happened without Penstock's decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stream.definitions import Pipeline
+from stream.digest import digest
+from stream.learn import Fold, Replay
+from stream.log import Log
+from stream.messages import Command, Entry, decode_entry
+from stream.model_store import MemoryModelStore, ModelStore
+from stream.train import train
+from stream.versions import restore
+
+BATCH_RECORDS = 10_000
+
+
+def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
+    """(position, entry) of the samples log in [start, stop). Records that are no entry are passed over, as the fold does."""
+    if start >= stop:
+        return
+    reader = log.reader({(topic, 0): start})
+    try:
+        position = start
+        while position < stop:
+            for record in reader.poll(BATCH_RECORDS, 1.0):
+                position = record.offset + 1
+                if record.offset >= stop:
+                    break
+                entry = entry_of(record.value)
+                if entry is not None:
+                    yield record.offset, entry
+            position = max(position, reader.positions().get((topic, 0), position))
+    finally:
+        reader.close()
+
+
+def entry_of(value: bytes | None) -> Entry | None:
+    """The entry of one record's bytes; None for bytes that are none (somebody else wrote them)."""
+    try:
+        return decode_entry(value or b"")
+    except ValueError:
+        return None
+
+
+def prepare(
+    fold: Fold, log: Log, topic: str, store: ModelStore, position: int, command: Command, need: Replay
+) -> Any:
+    """The model a command needs from outside, or None when it cannot be had (the fold then refuses the command)."""
+    wanted = command.digest
+    if need.payload is not None:
+        model = restore(need.payload)
+    elif need.version is None:
+        return None
+    else:
+        stored = store.get(need.version)
+        if stored is None:
+            return None
+        model = restore(stored[1])
+        if wanted is not None and digest(model) != wanted:
+            return None
+    if need.join_from < 0:
+        return model
+    trained, _ = train(
+        model,
+        fold.names,
+        entries(log, topic, need.join_from, position),
+        learn_from=need.learn_from,
+        quarantined=fold.quarantine(position),
+        expire_ms=fold.wait_ms,
+    )
+    return trained
+
+
+def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]) -> Any:
+    """A fresh model trained over [start, stop): what a retrain job makes."""
+    model, _ = train(
+        fold.pipeline.model.clone(),
+        fold.names,
+        entries(log, topic, start, stop),
+        learn_from=start,
+        quarantined=skip,
+        expire_ms=fold.wait_ms,
+    )
+    return model
+
+
+class ReplayStore(MemoryModelStore):
+    """Versions the replay made itself; a retrain's product is trained again when its `adopt` comes."""
+
+
+def replay(
+    pipeline: Pipeline,
+    log: Log,
+    topic: str,
+    *,
+    stop: int | None = None,
+    actions: bool = True,
+    guard: bool = True,
+    trace: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fold:
+    """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`."""
+    low, high = log.bounds([(topic, 0)])[(topic, 0)]
+    stop = high if stop is None else stop
+    fold = Fold(pipeline, actions=actions, guard=guard)
+    if trace:
+        fold.trace = []
+    store = ReplayStore()
+    jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+    for position, entry in entries(log, topic, low, stop):
+        prepared = None
+        if isinstance(entry, Command):
+            need = fold.needs(entry)
+            if entry.verb == "adopt" and need is not None and entry.id.removeprefix("adopt-") in jobs:
+                start, skip = jobs.pop(entry.id.removeprefix("adopt-"))
+                model = retrained(fold, log, topic, start, entry.trained_to or start, skip)
+                if digest(model) == entry.digest:
+                    prepared, _ = train(
+                        model,
+                        fold.names,
+                        entries(log, topic, need.join_from, position),
+                        learn_from=need.learn_from,
+                        quarantined=fold.quarantine(position),
+                        expire_ms=fold.wait_ms,
+                    )
+            elif need is not None:
+                prepared = prepare(fold, log, topic, store, position, entry, need)
+        fold.step(position, entry, prepared)
+        jobs.update({key: value for key, value in fold.open_jobs.items() if key not in jobs})
+        for version, payload in fold.outputs.versions:
+            store.put(version, payload)
+        fold.outputs.versions.clear()
+        if position % 5_000 == 0:
+            fold.outputs.predictions.clear()
+            fold.watch.requests.clear()
+            if progress is not None:
+                progress(position, stop)
+    fold.outputs.predictions.clear()
+    return fold

@@ -1,0 +1,153 @@
+"""Puts the roles together: settings → clients → worker → loop. The one place where clients are built.
+
+Laws of this file:
+- A server that is not there at the start is an error within seconds, with its address; later it is waited for.
+- SIGTERM and Ctrl-C end a role between two turns of its loop, with its last state written.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import redis
+
+from features.store import RedisStateStore, check_redis, connect
+from stream import control
+from stream.definitions import Pipeline
+from stream.featurize_worker import FeaturizeWorker
+from stream.health import FeaturizeReport, Health, LearnReport
+from stream.kafka_log import KafkaLog
+from stream.learn_worker import LearnWorker
+from stream.log import Log
+from stream.model_store import ModelStore, RedisModelStore
+from stream.retrain import ProcessRetrainer
+from stream.settings import SettingError, Settings
+
+POLL_S = 0.05
+
+
+def with_arguments(settings: Settings, *, port: int | None, slot: str | None) -> Settings:
+    """Settings with what the command line overrides."""
+    given = {name: value for name, value in (("port", port), ("slot", slot)) if value is not None}
+    return replace(settings, **given)  # type: ignore[arg-type]
+
+
+def open_log(settings: Settings) -> Log:
+    """The Kafka log at the settings' address."""
+    return KafkaLog(settings.bootstrap, dict(settings.kafka), timeout_s=settings.connect_timeout_s)
+
+
+def open_redis(settings: Settings) -> redis.Redis:
+    """A client of the settings' Redis, which was checked to be fit for keeping state."""
+    client = connect(settings.redis_url)
+    check_redis(client)
+    return client
+
+
+def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> ModelStore:
+    """The pipeline's version store. Versions are pickles, so a secret to sign them with is demanded."""
+    if not settings.secret:
+        raise SettingError(
+            "PENSTOCK_SECRET is not set: model versions are signed with it, in Redis as elsewhere. "
+            "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
+        )
+    return RedisModelStore(client, pipeline.name, settings.secret, settings.models)
+
+
+def wall_ms() -> int:
+    """The clock of this process, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def until_told() -> Callable[[], bool]:
+    """Whether SIGTERM or SIGINT has come since this call."""
+    told = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        told.set()
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return told.is_set
+
+
+def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
+    """The featurize role, until told to stop."""
+    stopped = until_told()
+    client = open_redis(settings)
+    log = open_log(settings)
+    with Health("featurize", settings.host, settings.port) as health:
+        worker = FeaturizeWorker(
+            pipeline,
+            log,
+            lambda task: RedisStateStore(client, pipeline.name, task),
+            wall_ms,
+            prefix=settings.prefix,
+            instance_id=f"{pipeline.name}-featurize-{settings.slot}",
+            health=FeaturizeReport(health),
+        )
+        try:
+            while not stopped():
+                worker.turn(POLL_S)
+        finally:
+            worker.close()
+            log.close()
+
+
+def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
+    """The learn role, until told to stop."""
+    stopped = until_told()
+    client = open_redis(settings)
+    models = model_store(pipeline, settings, client)
+    log = open_log(settings)
+    retrainer = ProcessRetrainer(Path(definition))
+    with Health("learn", settings.host, settings.port) as health:
+        worker = LearnWorker(
+            pipeline,
+            log,
+            RedisStateStore(client, pipeline.name, "learn"),
+            models,
+            retrainer,
+            settings.secret,
+            wall_ms,
+            prefix=settings.prefix,
+            instance_id=f"{pipeline.name}-learn-{settings.slot}",
+            guard=guard,
+            health=LearnReport(health),
+        )
+        try:
+            while not stopped():
+                worker.turn(POLL_S)
+        finally:
+            worker.close()
+            retrainer.stop()
+            log.close()
+
+
+def run_control(pipeline: Pipeline, settings: Settings) -> None:
+    """The control role (the Faust app), until told to stop."""
+    control.run(pipeline, settings)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child process these settings."""
+    given = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap,
+        "REDIS_URL": settings.redis_url,
+        "PENSTOCK_PREFIX": settings.prefix,
+        "PENSTOCK_MODELS": settings.models,
+        "PENSTOCK_SECRET": settings.secret,
+        "PENSTOCK_SLOT": settings.slot,
+        "PENSTOCK_HOST": settings.host,
+        "PYTHONHASHSEED": "0",
+    }
+    return {**os.environ, **given}
+
+

@@ -1,0 +1,82 @@
+"""Snapshots of the fold: everything but the vectors of samples that still wait for a label, which the log holds already.
+
+Laws of this file:
+- A snapshot restored and rescanned equals the fold it was taken from: every later prediction, decision and digest is the same.
+- Opened only after its signature was verified, and only under the recipe, river and Python that wrote it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import platform
+from typing import Any
+
+import msgspec
+import river
+
+from stream.definitions import Pipeline
+from stream.learn import Fold, Outputs, Pending
+from stream.log import Log
+from stream.messages import Recipe, Sample
+from stream.replay import entries
+from stream.train import vector
+from stream.versions import BadEnvelope, seal, unseal
+
+_LEFT_OUT = frozenset({"pipeline", "outputs", "pending", "trace"})
+
+
+class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot is: `position` is the next record to fold, `rescan_from` the oldest sample that still waits."""
+
+    pipeline: str
+    position: int
+    rescan_from: int
+    recipe: str
+    python: str = platform.python_version()
+    river: str = river.__version__
+
+
+def take(fold: Fold, secret: str) -> tuple[SnapshotHeader, bytes]:
+    """The sealed snapshot of a fold between two records."""
+    rescan_from = min((waits.position for waits in fold.pending.values()), default=fold.position)
+    header = SnapshotHeader(
+        pipeline=fold.pipeline.name, position=fold.position, rescan_from=rescan_from, recipe=fold.recipe
+    )
+    state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
+    state["waits"] = {
+        waits.position: (event_id, waits.at, waits.champion, waits.base, waits.anchor, waits.probation, waits.candidate)
+        for event_id, waits in fold.pending.items()
+    }
+    return header, seal(header, pickle.dumps(state, protocol=5), secret)
+
+
+def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic: str) -> Fold:
+    """The fold of a snapshot, its waiting vectors read from the log again. Raises `BadEnvelope`, saying what differs."""
+    header, payload = unseal(sealed, secret, SnapshotHeader)
+    for what, found, wanted in (
+        ("pipeline", header.pipeline, pipeline.name),
+        ("recipe", header.recipe, pipeline.digest),
+        ("river", header.river, river.__version__),
+        ("python", header.python, platform.python_version()),
+    ):
+        if found != wanted:
+            raise BadEnvelope(f"the snapshot was written under {what} {found}, this worker has {wanted}: it folds the log anew")
+    state = pickle.loads(payload)
+    waits = state.pop("waits")
+    fold = Fold(pipeline)
+    vars(fold).update(state)
+    fold.outputs = Outputs()
+    names = fold.names
+    found: dict[str, Pending] = {}
+    for position, entry in entries(log, topic, header.rescan_from, header.position):
+        if isinstance(entry, Recipe):
+            names = entry.inputs
+        elif isinstance(entry, Sample) and position in waits:
+            event_id, at, champion, base, anchor, probation, candidate = waits.pop(position)
+            pending = Pending(vector(names, entry.x), at, position, champion, base)
+            pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate
+            found[event_id] = pending
+    if waits:
+        raise BadEnvelope(f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short")
+    fold.pending = found
+    return fold
