@@ -41,7 +41,7 @@ class Unit(NamedTuple):
 
     Attributes:
         base: the position that the writes were computed from, exactly as stored.
-        new: the position after them; canonical, and never equal to ``base``.
+        new: the position after them; canonical. Equal to ``base`` only without writes: a check of ownership.
         writes: at most about ``UNIT_KEYS`` keys and ``UNIT_BYTES`` bytes; the caller splits.
 
     """
@@ -118,15 +118,14 @@ def check_units(units: Iterable[Unit]) -> None:
     """Refuse units that could not be applied at most once.
 
     Raises:
-        ValueError: if a unit does not move the position, does not start where the one before it ends, or has
-        a
-            negative TTL.
+        ValueError: if a unit writes without moving the position, does not start where the one before it ends,
+            or has a negative TTL.
 
     """
     end: bytes | None = None
     for number, unit in enumerate(units):
-        if unit.base == unit.new:
-            raise ValueError(f"unit {number} ends at its base: its repetition could not be recognised")
+        if unit.base == unit.new and unit.writes:
+            raise ValueError(f"unit {number} writes but ends at its base: it would be taken for a repetition")
         if end is not None and unit.base != end:
             raise ValueError(f"unit {number} does not start where unit {number - 1} ends")
         if any(write.ttl_ms < 0 for write in unit.writes):

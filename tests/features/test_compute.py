@@ -154,7 +154,7 @@ def test_an_empty_window_gives_its_default() -> None:
 
 
 def test_tiled_windows_give_true_extremes() -> None:
-    """Values 10, 20, 5, 7, five minutes apart, windows of ten: Feast's tiling says 35 for the third maximum."""
+    """Values 10, 20, 5, 7, five minutes apart, windows of ten; Feast gives 35 for the third maximum."""
     engine = compiled(hi=max("x", "10m"), lo=min("x", "10m"), n=count("10m"), total=sum("x", "10m"))
     state, seen = engine.new(), []
     for i, x in enumerate([10, 20, 5, 7]):

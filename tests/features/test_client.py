@@ -1,0 +1,154 @@
+"""The reader: one round trip, and a status for every value."""
+
+import socket
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis
+
+from features import View, count, last, mean, since_last
+from features.client import FeatureReader, MomentPassed
+from features.compute import CompiledView, StateMismatch
+from features.keys import entity_key, public_key, state_key
+from features.memory_store import MemoryServer
+from features.units import StoreUnavailable
+
+SOURCE = SimpleNamespace(name="arrivals")
+MINUTE, HOUR = 60_000, 3_600_000
+AIRPORT = View("airport", SOURCE, "origin", dict(n=count("1h"), delay=mean("delay", "1h")))
+LEG = View("leg", SOURCE, ("origin", "dest"), dict(delay=last("delay"), idle=since_last()))
+VIEWS = [AIRPORT, LEG]
+
+
+class CountingServer(MemoryServer):
+    """Counts the round trips."""
+
+    trips = 0
+
+    def mget(self, names: Iterable[str]) -> list[bytes | None]:
+        self.trips += 1
+        return super().mget(names)
+
+
+@pytest.fixture
+def server() -> CountingServer:
+    """JFK had an event at 10:00 without a delay, the leg JFK-LAX one with."""
+    server = CountingServer()
+    for view, entity, event in ((AIRPORT, ("JFK",), {}), (LEG, ("JFK", "L|X"), {"delay": 7})):
+        compiled = CompiledView(view)
+        state = compiled.new()
+        compiled.update(state, 10 * HOUR, 0, event)
+        name = entity_key(entity)
+        server.put(state_key("flights", "3", view.name, name), compiled.encode(state))
+        document = compiled.document(state, 10 * HOUR, 10 * HOUR + 5, "abc")
+        server.put(public_key("flights", view.name, name), document)
+    return server
+
+
+WANTED: list[Any] = [("airport", "JFK"), ("leg", ("JFK", "L|X")), ("airport", "none"), ("airport", "JFK")]
+
+
+def test_documents_are_read_in_one_round_trip_in_the_order_asked(server: CountingServer) -> None:
+    found = FeatureReader(server, "flights").read(WANTED, at_ms=10 * HOUR + MINUTE)
+    assert server.trips == 1
+    assert [f.values for f in found] == [
+        {"n": 1, "delay": None},
+        {"delay": 7, "idle": 0},
+        {},
+        {"n": 1, "delay": None},
+    ]
+    assert [f.status for f in found[:3]] == [
+        {"n": "present", "delay": "null"},
+        {"delay": "present", "idle": "present"},
+        {},
+    ]
+    assert [f.found for f in found] == [True, True, False, True]
+    first = found[0]
+    assert (first.at_ms, first.age_ms, first.until_ms, first.recipe) == (
+        10 * HOUR, MINUTE, 11 * HOUR + 5 * MINUTE, "abc",
+    )  # fmt: skip
+
+
+def test_a_document_is_stale_from_the_moment_a_window_may_have_changed(server: CountingServer) -> None:
+    """Not one millisecond before; a null stays null."""
+    reader = FeatureReader(server, "flights")
+    until = 11 * HOUR + 5 * MINUTE
+    assert reader.read(WANTED[:1], until - 1)[0].status == {"n": "present", "delay": "null"}
+    assert reader.read(WANTED[:1], until)[0].status == {"n": "stale", "delay": "null"}
+    assert reader.read(WANTED[1:2], until)[0].status == {"delay": "present", "idle": "present"}
+
+
+def test_with_definitions_windows_are_evaluated_at_the_readers_moment(server: CountingServer) -> None:
+    """In one round trip too, whichever task owns the entity."""
+    reader = FeatureReader(server, "flights", VIEWS, tasks=("1", "2", "3"))
+    found = reader.read(WANTED, at_ms=12 * HOUR)
+    assert server.trips == 1
+    assert [f.values for f in found] == [
+        {"n": 0, "delay": None},
+        {"delay": 7, "idle": 7200},
+        {"n": None, "delay": None},
+        {"n": 0, "delay": None},
+    ]
+    assert [f.status for f in found[:3]] == [
+        {"n": "present", "delay": "null"},
+        {"delay": "present", "idle": "present"},
+        {"n": "missing", "delay": "missing"},
+    ]
+    assert (found[0].at_ms, found[0].age_ms, found[0].until_ms) == (12 * HOUR, 2 * HOUR, None)
+
+
+@pytest.mark.parametrize("views", [None, VIEWS])
+def test_a_moment_before_what_is_stored_is_refused(server: CountingServer, views: list[View] | None) -> None:
+    reader = FeatureReader(server, "flights", views, tasks=("3",))
+    with pytest.raises(MomentPassed, match="airport 'JFK'"):
+        reader.read(WANTED[:1], at_ms=10 * HOUR - 1)
+
+
+@pytest.mark.parametrize("views", [None, VIEWS])
+def test_now_is_never_before_what_is_stored(server: CountingServer, views: list[View] | None) -> None:
+    """An event time may be ahead of the reader's clock."""
+    compiled = CompiledView(AIRPORT)
+    state = compiled.new()
+    future = 10**14
+    compiled.update(state, future, 0, {})
+    server.put(state_key("flights", "all", "airport", "LAX"), compiled.encode(state))
+    server.put(public_key("flights", "airport", "LAX"), compiled.document(state, future, 0, "abc"))
+    (found,) = FeatureReader(server, "flights", views).read([("airport", "LAX")])
+    assert (found.values["n"], found.age_ms, found.at_ms) == (1, 0, future)
+
+
+def test_an_unknown_view_or_another_definition_is_an_error(server: CountingServer) -> None:
+    with pytest.raises(KeyError, match="runway"):
+        FeatureReader(server, "flights", VIEWS).read([("runway", "1")])
+    other = View("airport", SOURCE, "origin", dict(n=count("2h")))
+    with pytest.raises(StateMismatch, match="airport"):
+        FeatureReader(server, "flights", [other], tasks=("3",)).read(WANTED[:1])
+
+
+def test_nothing_asked_is_nothing_answered(server: CountingServer) -> None:
+    assert FeatureReader(server, "flights").read([]) == []
+    assert server.trips == 0
+
+
+def test_a_server_that_does_not_answer_is_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{free.getsockname()[1]}/0"
+    with pytest.raises(StoreUnavailable, match=url):
+        FeatureReader(url, "flights").read([("airport", "JFK")])
+
+
+def test_a_real_server_answers_like_the_twin(
+    server: CountingServer, valkey: redis.Redis, valkey_url: str
+) -> None:
+    """By URL or by client; also after the server dropped the connection."""
+    for name, value in server.data.items():
+        valkey.set(name, value)
+    expected = FeatureReader(server, "flights").read(WANTED, 12 * HOUR)
+    reader = FeatureReader(valkey_url, "flights")
+    assert reader.read(WANTED, 12 * HOUR) == expected
+    valkey.client_kill_filter(_type="normal", skipme=True)
+    assert reader.read(WANTED, 12 * HOUR) == expected
+    assert FeatureReader(valkey, "flights").read(WANTED, 12 * HOUR) == expected
