@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -19,17 +20,20 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from stream.stack.server import Server, StackError, free_ports, last_lines
 
 POM = Path(__file__).with_name("pom.xml")
 KAFKA_VERSION = re.findall(r"<kafka.version>(.+?)</kafka.version>", POM.read_text())[0]
 JAVA_MAJOR = 17
+
+_SILENT = logging.getLogger(f"{__name__}.probe")  # a broker that is not up yet is no news
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 
 _CLUSTER_ID = "cGVuc3RvY2stbG9jYWwtMQ"  # any 16 bytes, base64: only this one node ever sees it
 _JAVA_FLAGS = ["-XX:+UseSerialGC", "-Xshare:auto", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
@@ -110,17 +114,28 @@ _ADVICE = (
 
 
 def answers(address: str) -> bool:
-    """Whether a broker gives its metadata at this address within a second."""
+    """Whether a broker gives its metadata at this address within about a second.
+
+    It also asks once where a group's coordinator is, without waiting for the answer: the first such question creates the
+    topic of the offsets, and a client that joined a group meanwhile would lose 3 s.
+    """
     host, port = address.rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), timeout=1).close()
     except OSError:
         return False
-    client = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    # Not AdminClient.list_consumer_group_offsets: confluent-kafka 2.16 can crash the process in it.
+    client = Consumer({"bootstrap.servers": address, "group.id": "penstock-ready"}, logger=_SILENT)
     try:
-        return bool(client.list_topics(timeout=1).brokers)
+        if not client.list_topics(timeout=1).brokers:
+            return False
+        with suppress(KafkaException):
+            client.committed([TopicPartition("any", 0)], timeout=0.1)
     except KafkaException:
         return False
+    finally:
+        client.close()
+    return True
 
 
 def prepare(progress: Callable[[str], None] = lambda line: None) -> Path:
