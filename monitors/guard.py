@@ -21,10 +21,8 @@ from monitors.violations import Violations
 Kind = Literal["range", "nulls"]
 
 YEAR_MS = 365.25 * 86_400_000
-RANGE_RATE = 0.001
-"""Share of samples outside an unwidened range, by definition of its quantiles."""
-NULL_RATE_MOST = 0.3
-"""A column that is null more often than this is not guarded for nulls: their clusters look like incidents."""
+USUAL_RATE_MOST = 0.3
+"""A column that is null, or far out, more often than this somewhere in its past is not guarded for it."""
 THRESHOLD_LEAST = 1e4
 
 
@@ -188,20 +186,16 @@ class RangeGuard:
 
     def _learn(self, at_ms: int) -> None:
         """End an epoch: fold its samples into the ranges and judge the next by them."""
-        for column, values in zip(self._ranges, zip(*self._rows, strict=True), strict=True):
-            column.add(summarise(values))
+        for index, values in enumerate(zip(*self._rows, strict=True)):
+            self._ranges[index].add(summarise(values, self._low[index], self._high[index]))
         self.learned_samples += len(self._rows)
         self._rows.clear()
         if self.learned_samples < self.learn_samples:
             return
         for index, column in enumerate(self._ranges):
             self._low[index], self._high[index] = ("", TEXT_MOST) if column.text else column.bounds()
-            self._follow(("range", index), RANGE_RATE)
-            null_rate = column.null_rate()
-            if null_rate <= NULL_RATE_MOST:
-                self._follow(("nulls", index), null_rate)
-            else:
-                self._tests.pop(("nulls", index), None)
+            self._follow(("range", index), column.outside_rate())
+            self._follow(("nulls", index), column.null_rate())
         per_year = self.samples_per_year
         if per_year is None:
             elapsed_ms = max(at_ms - (self._first_ms or 0), 1)
@@ -209,8 +203,11 @@ class RangeGuard:
         self._threshold = max(THRESHOLD_LEAST, per_year * len(self._tests) / self._budget)
 
     def _follow(self, key: tuple[Kind, int], base_rate: float) -> None:
-        test = self._tests.get(key)
-        if test is None:
-            test = self._tests[key] = Violations(base_rate)
-            test.last_hit = self.samples
-        test.set_base_rate(base_rate)
+        """Judge by this usual rate from here on; not at all if violations are too common to be news."""
+        if base_rate > USUAL_RATE_MOST:
+            self._tests.pop(key, None)
+        elif key in self._tests:
+            self._tests[key].set_base_rate(base_rate)
+        else:
+            self._tests[key] = Violations(base_rate)
+            self._tests[key].last_hit = self.samples

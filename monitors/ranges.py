@@ -6,6 +6,8 @@ Laws of this file
 - It is widened on each side by `widen` times the distance from the median: a storm twice the size of any
   before is weather; seconds sent as minutes are sixty times.
 - A column without spread, or of text, has no range.
+- Violations that come in runs were usual are no news: the usual share is never below the fullest run of 50
+  samples seen in the epochs, less two violations.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 Value = float | str | None
 
@@ -24,6 +27,8 @@ EPOCHS = 14
 TAIL = 0.0005
 EXTREMES = 16
 """Kept per side and epoch: the tail of 28,000 samples is 14 values."""
+RUN_SAMPLES = 50
+TAIL_RATE = 2 * TAIL
 TEXT_MOST = "\U0010ffff" * 8
 
 
@@ -38,30 +43,45 @@ def is_null(value: Value) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch of a column leaves behind: its extremes (ascending), median and counts."""
+    """What one epoch of a column leaves behind: its extremes (ascending), median and counts.
+
+    `null_run` and `outside_run` are the most nulls and the most values outside the bounds then in force among
+    `RUN_SAMPLES` consecutive samples.
+    """
 
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
     median: float
     samples: int
     nulls: int
+    null_run: int
+    outside_run: int
     text: bool
 
 
-def summarise(column: Sequence[Value]) -> Epoch:
-    """Reduce one column of an epoch. Infinite values count as samples but never widen a range."""
-    present = [value for value in column if value is not None and value == value]
-    text = any(isinstance(value, str) for value in present)
-    nulls = len(column) - len(present)
-    if text:
-        return Epoch((), (), 0.0, len(column), nulls, True)
-    values = np.array(present, dtype=np.float64)
-    values = np.sort(values[np.isfinite(values)])
-    if len(values) == 0:
-        return Epoch((), (), math.nan, len(column), nulls, False)
-    middle = float(values[len(values) // 2])
+def fullest_run(flags: NDArray[np.bool_]) -> int:
+    """The most true flags in any aligned run of `RUN_SAMPLES`."""
+    starts = np.arange(0, len(flags), RUN_SAMPLES)
+    return int(np.add.reduceat(flags.astype(np.int64), starts).max()) if len(flags) else 0
+
+
+def summarise(column: Sequence[Value], low: float | str, high: float | str) -> Epoch:
+    """Reduce one column of an epoch; low and high are the bounds that were in force.
+
+    Infinite values count as samples but never widen a range.
+    """
+    missing = np.array([is_null(value) for value in column], dtype=np.bool_)
+    nulls, null_run = int(missing.sum()), fullest_run(missing)
+    if any(isinstance(value, str) for value in column):
+        return Epoch((), (), math.nan, len(column), nulls, null_run, 0, True)
+    numbers = np.array(column, dtype=np.float64)
+    outside_run = 0
+    if not isinstance(low, str) and not isinstance(high, str):
+        outside_run = fullest_run((numbers < low) | (numbers > high))
+    values = np.sort(numbers[np.isfinite(numbers)])
     lowest, highest = values[:EXTREMES].tolist(), values[-EXTREMES:].tolist()
-    return Epoch(tuple(lowest), tuple(highest), middle, len(column), nulls, False)
+    middle = float(values[len(values) // 2]) if len(values) else math.nan
+    return Epoch(tuple(lowest), tuple(highest), middle, len(column), nulls, null_run, outside_run, False)
 
 
 class ColumnRange:
@@ -87,8 +107,15 @@ class ColumnRange:
         return any(epoch.text for epoch in self._epochs)
 
     def null_rate(self) -> float:
-        """Twice the largest share of nulls of any epoch, and a little: nulls come in clusters."""
-        return 0.001 + 2 * max((epoch.nulls / epoch.samples for epoch in self._epochs), default=0.0)
+        """The usual share of nulls, runs included: not underestimated, at least 0.001."""
+        share = max((epoch.nulls / epoch.samples for epoch in self._epochs), default=0.0)
+        run = max((epoch.null_run for epoch in self._epochs), default=0)
+        return max(0.001 + 2 * share, (run - 2) / RUN_SAMPLES)
+
+    def outside_rate(self) -> float:
+        """The usual share of values outside the widened range, runs included, at least 0.001."""
+        run = max((epoch.outside_run for epoch in self._epochs), default=0)
+        return max(TAIL_RATE, (run - 2) / RUN_SAMPLES)
 
     def bounds(self) -> tuple[float, float]:
         """Widened range; (-inf, inf) where there is nothing to judge by."""

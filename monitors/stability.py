@@ -3,7 +3,8 @@
 Laws of this file
 - PSI = sum (q - p) ln(q / p) over bins, p reference, q window, shares smoothed by Jeffreys' half count. Under
   no drift G = PSI / ((B - 1)(1/N + 1/n)) has mean about 1 (Yurdakul 2018).
-- Only where past windows agree with chi-square is chi-square used; otherwise ln G is t-tested against the ln
+- Only where past windows agree with chi-square is chi-square used, and then what it finds must be unusual
+  among them too (p = max(p_chi2, p_t squared)); otherwise ln G is t-tested against the ln
   G_k of past windows, each against the others. A fixed 0.1 or 0.25 is noise in small windows and blind in
   large ones, and plain chi-square alarms daily under dependence.
 """
@@ -75,9 +76,13 @@ def judge(past: Sequence[Counts], window: Counts) -> Judgement | None:
     own = np.array([_relative(total - row, row) for row in table])
     effect = max(0.0, value - free * unit)
     size = (int(window.sum()), int(total.sum()))
-    if own.mean() < 1 + 2 * math.sqrt(2 / (free * windows)):
-        return Judgement(value, effect, float(chdtrc(free, relative * free)), "chi2", *size)
     logs = np.log(np.maximum(own, 1e-9))
     spread = max(float(logs.std(ddof=1)), math.sqrt(2 / free)) * math.sqrt(1 + 1 / windows)
     t = (math.log(max(relative, 1e-9)) - float(logs.mean())) / spread
-    return Judgement(value, effect, float(stdtr(windows - 1, -t)), "t", *size)
+    p_t = float(stdtr(windows - 1, -t))
+    if own.mean() < 1 + 2 * math.sqrt(2 / (free * windows)):
+        # Sundays among weekdays agree with chi-square in the mean only: what it finds must also be unusual
+        # among the windows themselves. Without dependence the square takes nothing away.
+        p_value = max(float(chdtrc(free, relative * free)), p_t**2)
+        return Judgement(value, effect, p_value, "chi2", *size)
+    return Judgement(value, effect, p_t, "t", *size)
