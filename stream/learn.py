@@ -211,7 +211,7 @@ class Fold:
         counts.champion_loss += champion
         counts.base_loss += base
         if self.trace is not None:
-            self.trace.append((waits.at, y, waits.champion, waits.base, position))
+            self.trace.append((waits.at, y, waits.champion, waits.base, waits.position))
         if not self.actions:
             self.champion.learn_one(waits.x, y)
             self.base += BASE_RATE * (y - self.base)
@@ -245,10 +245,10 @@ class Fold:
             if waits.candidate is not None and waits.candidate[0] == self.candidate.version:
                 rival = log_loss(waits.candidate[1], y)
             self.candidate.model.learn_one(waits.x, y)
-        dropped = watch.label(at, position, champion, base, anchor, probation, rival)
-        if dropped and self.candidate is not None:
+        watch.label(at, position, champion, base, anchor, probation, rival)
+        if self.candidate is not None and watch.candidate is None:
             self.candidate = None
-            self._publish(f"candidate dropped: {dropped}")
+            self._publish(self.why)
 
     def _tick(self, position: int, tick: Tick) -> None:
         """Move the clock to the least of the non-idle sources and let expire what waited too long."""
@@ -356,7 +356,7 @@ class Fold:
         if not self.actions or command.id in self.applied or command.id in self.refused:
             return
         self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
-        refusal = getattr(self, f"_do_{command.verb}")(position, command, prepared)
+        refusal = self.watch.answers(command) or getattr(self, f"_do_{command.verb}")(position, command, prepared)
         if refusal:
             self.refused[command.id] = refusal
             while len(self.refused) > REMEMBERED_COMMANDS:
@@ -382,6 +382,7 @@ class Fold:
         self.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
         self.version = anchor.version if anchor is not None else command.version or self.version
         self.candidate = None
+        self.open_jobs.clear()
         self._release(position)
         onset = command.from_position if command.from_position is not None else position
         self.watch.replaced(self.version, self.at, position, f"rolled back to {self.version}", onset)
@@ -394,9 +395,10 @@ class Fold:
         return None
 
     def _do_adopt(self, position: int, command: Command, prepared: Any) -> str | None:
+        if self.open_jobs.pop(command.id.removeprefix("adopt-"), None) is None:
+            return "its retrain was overtaken by another decision"
         if prepared is None:
             return f"version {command.version!r} could not be fetched or its digest differs"
-        self.open_jobs.pop(command.id.removeprefix("adopt-"), None)
         version = self._new_id()
         self.candidate = Frozen(version, prepared)
         payload = dump(prepared)

@@ -66,6 +66,16 @@ class Watch:
         """Whether anything is open that a version must not be born into."""
         return self.hold is not None or self.losses.open
 
+    def answers(self, command: Command) -> str | None:
+        """Why a command that answers an episode comes too late, or None. An operator's command names no episode."""
+        if command.episode is None:
+            return None
+        if command.verb == "retrain" and self.harm is None and self.losses.rollback.phase != "firing":
+            return "the episode it answers is over"
+        if command.verb == "rollback" and self.hold is None and self.losses.rollback.phase != "firing":
+            return "the episode it answers is over"
+        return None
+
     def is_quarantined(self, position: int) -> bool:
         """Whether the sample at `position` fell into the last hold: its label must not be learned whenever it comes."""
         return self.released is not None and self.released[0] <= position < self.released[1]
@@ -130,8 +140,8 @@ class Watch:
         anchor: float | None,
         probation: float | None,
         candidate: float | None,
-    ) -> str | None:
-        """One label's losses (nats), all predicted at the sample. Why the candidate is dropped, or None."""
+    ) -> None:
+        """One label's losses (nats), all predicted at the sample; None for a model there was not."""
         self.labels += 1
         found = self.losses.update(at, position, champion, base, anchor)
         if found:
@@ -140,10 +150,10 @@ class Watch:
         became = self.book.label(difference, self.losses.margin, open_episode=self.is_open)
         if became == "anchor":
             self._anchor_changed()
-        if self.candidate is None or candidate is None:
-            return None
-        verdict = self.candidate.update(at, position, champion, candidate)
-        return self._candidate_judged(at, position, verdict) if verdict else None
+        if self.candidate is not None and candidate is not None:
+            verdict = self.candidate.update(at, position, champion, candidate)
+            if verdict:
+                self._candidate_judged(at, position, verdict)
 
     def _lost(self, found: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(found):
@@ -162,6 +172,7 @@ class Watch:
         if transition.state == "resolved":
             self.harm = None
             self._say("note", change, "the model's skill over the base rate is back")
+            self._drop_candidate()
             return
         self.harm = transition
         self._discard(transition.since_position)
@@ -196,18 +207,21 @@ class Watch:
         self.models = self.models._replace(anchor=current.version if current else None)
         self.losses.anchor_changed()
 
-    def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> str | None:
+    def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(verdict):
             if change.transition.state == "firing":
                 self._say("promote", change, "the candidate is better than the champion", self.models.candidate)
-                return None
-        self.candidate = None
-        self.models = self.models._replace(candidate=None)
+                return
+        self._drop_candidate()
         if self.harm is not None:
             self.harm = None
             for change in self.episodes.apply_all(self.losses.accept_level(at, position)):
                 self._say("note", change, "the candidate did not win: the new level is accepted")
-        return "it did not win"
+
+    def _drop_candidate(self) -> None:
+        """The candidate did not win, or what it was made for is over."""
+        self.candidate = None
+        self.models = self.models._replace(candidate=None)
 
     # -- what was carried out -------------------------------------------------------------------------------------------------
 
@@ -230,8 +244,7 @@ class Watch:
         if onset is not None:
             self.book.discard_since(onset)
             self.quiet_until = self.labels + COOLDOWN_LABELS
-        else:
-            self.book.probation = None
+        self.book.probation = None
         self.candidate, self.harm = None, None
         current = self.book.current
         self.models = ModelNames(version, current.version if current else None, None)
