@@ -132,11 +132,13 @@ class CompiledView:
         if all windows are empty or there are none. ``since_last`` grows all the time and is not meant here.
         """
         at_ms = max(at_ms, state.newest)
-        ends = []
+        until: int | None = None
         for ring in state.rings:
             ring.seek(at_ms // ring.group.hop_ms)
-            ends.append(ring.until_ms())
-        return min((end for end in ends if end is not None), default=None)
+            end = ring.until_ms()
+            if end is not None and (until is None or end < until):
+                until = end
+        return until
 
     def encode(self, state: State) -> bytes:
         """Give the canonical MessagePack of the state."""
@@ -170,7 +172,7 @@ class CompiledView:
         at_ms = max(at_ms, state.newest)
         return self._json.encode(
             {
-                "values": dict(zip(self.names, self.values(state, at_ms), strict=True)),
+                "values": dict(zip(self.names, self.values(state, at_ms), strict=False)),
                 "at": at_ms,
                 "until": self.until(state, at_ms),
                 "written": written_ms,

@@ -66,8 +66,7 @@ def check_redis(client: redis.Redis) -> None:
     """Refuse a server that cannot keep state.
 
     Raises:
-        StoreUnavailable: if it does not answer, is too old, is a replica or in cluster mode, or may evict
-        state.
+        StoreUnavailable: if it does not answer, or ``server_rules.refusal`` says why not.
 
     """
     where = address(client)
@@ -94,19 +93,14 @@ class RedisStateStore:
         if retry is not None and retry.get_retries() != 0:
             raise ValueError("the Redis client retries silently: open it with features.store.connect(url)")
         if client.connection_pool.connection_kwargs.get("decode_responses"):
-            raise ValueError(
-                "the Redis client decodes responses, but states are bytes: leave decode_responses out"
-            )
+            raise ValueError("the Redis client decodes responses, but states are bytes: leave that out")
         self.reconnects = 0
         self._client: Any = client
         self._where = address(client)
         self._task = f"{pipeline}/{task}"
         self._retry_for_s = retry_for_s
-        self._names = (
-            keys.token_key(pipeline, task),
-            keys.generation_key(pipeline, task),
-            keys.position_key(pipeline, task),
-        )
+        named = (keys.token_key, keys.generation_key, keys.position_key)
+        self._names = tuple(key(pipeline, task) for key in named)
         self._states = keys.state_pattern(pipeline, task)
         texts = (scripts.SAVE, scripts.START, scripts.ACQUIRE, scripts.DELETE)
         self._scripts = {text: client.register_script(text) for text in texts}

@@ -182,12 +182,16 @@ class Ring:
 
     def until_ms(self) -> int | None:
         """When the first tile leaves a window as of ``pos``, in ms; None if all windows are empty."""
-        ends = []
-        for oldest, span in zip(self.oldest, self.group.spans, strict=True):
-            first = oldest if oldest is not None else self.pos if self.head is not None else None
-            if first is not None:
-                ends.append((first + 1 + span) * self.group.hop_ms)
-        return min(ends, default=None)
+        end: int | None = None
+        for k, span in enumerate(self.group.spans):
+            first = self.oldest[k]
+            if first is None:
+                if self.head is None:
+                    continue
+                first = self.pos
+            if end is None or first + span < end:
+                end = first + span
+        return None if end is None else (end + 1) * self.group.hop_ms
 
 
 class _Block:
