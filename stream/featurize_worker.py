@@ -60,7 +60,12 @@ class Task:
 
     def take_up(self, group: str, recipe: str) -> dict[TP, int]:
         """Become the owner: the positions to read from, with state and counters set to match."""
-        stored = self.store.acquire()
+        try:
+            stored = self.store.acquire()
+        except StateLost as error:  # half of what belongs together is gone: the other half is worth nothing
+            logger.warning("%s; clearing the rest and rebuilding from Kafka", error)
+            self.store.clear()
+            stored = None
         tps = [self.tp(head) for head in self.heads]
         committed = self.log.committed(group, tps)
         bounds = self.log.bounds(tps)

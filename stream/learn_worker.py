@@ -117,7 +117,12 @@ class LearnWorker:
 
     def _take_up(self, now: int) -> None:
         """Become the owner: the last snapshot, or a fold from the log's start."""
-        stored = self.store.acquire()
+        try:
+            stored = self.store.acquire()
+        except StateLost as error:
+            logger.warning("%s; folding the log anew", error)
+            self.store.clear()
+            stored = None
         self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
         fold: Fold | None = None
         if stored is None:

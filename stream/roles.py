@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +19,11 @@ import redis
 
 from features.store import RedisStateStore, check_redis, connect
 from stream import control
+from stream.clock import wall_ms
 from stream.definitions import Pipeline
 from stream.featurize_worker import FeaturizeWorker
-from stream.health import FeaturizeReport, Health, LearnReport
+from stream.health import Health
+from stream.health_reports import FeaturizeReport, LearnReport
 from stream.kafka_log import KafkaLog
 from stream.learn_worker import LearnWorker
 from stream.log import Log
@@ -59,11 +60,6 @@ def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> 
             "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
         )
     return RedisModelStore(client, pipeline.name, settings.secret, settings.models)
-
-
-def wall_ms() -> int:
-    """The clock of this process, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def until_told() -> Callable[[], bool]:
