@@ -158,14 +158,17 @@ class Fenced(LogError):
 
 
 class CommitFailed(LogError):
-    """The group's offsets could not be stored; the member still holds its partitions."""
+    """The group's offsets could not be stored; the member may still hold its partitions."""
 
 
 class Reader(Protocol):
     """Reads partitions from given positions. Not thread-safe: one thread polls."""
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """Up to `max_records` next records, waiting at most `timeout_s` for the first; raises `OffsetLost`."""
+        """Up to `max_records` next records, waiting at most `timeout_s` for the first.
+
+        Raises `OffsetLost`, `UnknownTopic` for a topic deleted meanwhile, and as a member `Fenced`.
+        """
 
     def positions(self) -> dict[TP, int]:
         """The offset of the next record `poll` would give, per partition being read."""
@@ -194,7 +197,10 @@ class Member(Reader, Protocol):
         """
 
     def commit(self, positions: Mapping[TP, int]) -> None:
-        """Store positions as the group's offsets and wait for the answer; raises `Fenced` or `CommitFailed`."""
+        """Store positions as the group's offsets and wait for the answer.
+
+        Raises `Fenced` for a partition this member does not read (any more), `CommitFailed` if the broker does not answer.
+        """
 
 
 class Log(Protocol):

@@ -98,10 +98,8 @@ class MemoryMember(MemoryReader):
 
     def commit(self, positions: Mapping[TP, int]) -> None:
         with self._log.changed:
-            if self not in self.group.members:
-                raise Fenced("this member is no longer in its group")
-            for tp in positions:
-                self._log.part(tp)
+            if self not in self.group.members or not self._positions.keys() >= positions.keys():
+                raise Fenced("these partitions are not being read by this member any more")
             self.group.offsets.update(positions)
 
     def close(self) -> None:

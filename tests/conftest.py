@@ -1,0 +1,142 @@
+"""Servers for the tests. Every server used here was started here: addresses in the environment are ignored.
+
+One broker serves all pytest-xdist workers of a run; each worker has its own Valkey.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from stream.kafka_log import KafkaLog
+from stream.memory_log import MemoryLog
+from stream.stack import StackError, local_stack
+from stream.stack.local import Stack
+from stream.stack.valkey import valkey_server
+
+_WAIT_FOR_USERS_S = 300.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_given_servers() -> None:
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The address of a broker that this test run started. Names must be unique: all workers share it."""
+    root = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        root = root.parent
+    with _shared(root, _start_kafka) as address:
+        if not address:
+            reason = (
+                "no Kafka: neither Docker nor Java 17 with Maven works here (see `python -m stream.stack`)"
+            )
+            if os.environ.get("CI"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        yield address
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The URL of a Valkey server that belongs to this worker alone."""
+    try:
+        server, url = valkey_server()
+    except StackError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    yield url
+    server.close()
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[redis.Redis]:
+    """A client of this worker's Valkey, empty."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Makes names nobody else has: `unique("flights")`."""
+    return lambda name: f"{name}-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def kafka_log(kafka_bootstrap: str) -> Iterator[KafkaLog]:
+    """A `KafkaLog` on the shared broker."""
+    log = KafkaLog(kafka_bootstrap)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def memory_log() -> MemoryLog:
+    """An empty `MemoryLog`."""
+    return MemoryLog()
+
+
+def _start_kafka() -> tuple[str, Callable[[], None]]:
+    context = local_stack("auto", env={})
+    stack: Stack = context.__enter__()
+    return stack.kafka or "", lambda: context.__exit__(None, None, None)
+
+
+class _shared:
+    """A server that several processes use, started by the first and ended by it after the last.
+
+    Users hold a shared lock on a file; a lock goes with its process, so a crashed worker holds up nobody.
+    """
+
+    def __init__(self, root: Path, start: Callable[[], tuple[str, Callable[[], None]]]) -> None:
+        self._start = start
+        self._note = root / "kafka.json"
+        self._turn = (root / "kafka.lock").open("w")
+        self._users = root
+        self._stop: Callable[[], None] | None = None
+
+    def __enter__(self) -> str:
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            if not self._note.exists():
+                address, self._stop = self._start()
+                note = {"address": address, "users": f"kafka-{uuid.uuid4().hex}.users"}
+                self._note.write_text(json.dumps(note))
+            note = json.loads(self._note.read_text())
+            self._use = (self._users / note["users"]).open("w")
+            fcntl.flock(self._use, fcntl.LOCK_SH)
+            return str(note["address"])
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def __exit__(self, *_: object) -> None:
+        if self._stop is not None:
+            fcntl.flock(self._turn, fcntl.LOCK_EX)  # who comes now starts another one
+            self._note.unlink()
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            self._wait_for_users()
+            self._stop()
+        self._use.close()
+        self._turn.close()
+
+    def _wait_for_users(self) -> None:
+        deadline = time.monotonic() + _WAIT_FOR_USERS_S
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.05)
