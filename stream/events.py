@@ -102,7 +102,7 @@ class SourceDecoder:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:
                 raise Rejected(f"field {name!r} has {len(text)} characters, above the limit of {MAX_KEY_CHARACTERS}")
-        at = _event_time(event[self.source.time], self.source.time)
+        at = event_time(event[self.source.time], self.source.time)
         if at > record.timestamp_ms + self.ahead_ms:
             raise Rejected(f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}")
         if at < newest_at - self.grace_ms:
@@ -136,7 +136,8 @@ def _field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     return types
 
 
-def _event_time(value: int | float | str, name: str) -> int:
+def event_time(value: int | float | str, name: str) -> int:
+    """Milliseconds since the epoch of a number or RFC 3339 text; raises `Rejected`, naming the field."""
     if type(value) is int:
         at = value
     elif isinstance(value, str):

@@ -22,8 +22,8 @@ from stream import control
 from stream.clock import wall_ms
 from stream.definitions import Pipeline
 from stream.featurize_worker import FeaturizeWorker
-from stream.health import Health
-from stream.health_reports import FeaturizeReport, LearnReport
+from stream.health_page import Health
+from stream.health import FeaturizeReport, LearnReport
 from stream.kafka_log import KafkaLog
 from stream.learn_worker import LearnWorker
 from stream.log import Log
@@ -42,7 +42,7 @@ def with_arguments(settings: Settings, *, port: int | None, slot: str | None) ->
 
 def open_log(settings: Settings) -> Log:
     """The Kafka log at the settings' address."""
-    return KafkaLog(settings.bootstrap, dict(settings.kafka), timeout_s=settings.connect_timeout_s)
+    return KafkaLog(settings.bootstrap, settings.kafka, request_timeout_s=settings.connect_timeout_s)
 
 
 def open_redis(settings: Settings) -> redis.Redis:

@@ -1,0 +1,99 @@
+"""`penstock demo`: a year of real flights through the whole loop, which verifies itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import examples
+from examples.flights_data import INCIDENTS
+from features.store import connect
+from stream.demo.judge import judge
+from stream.demo.processes import DemoFailed
+from stream.demo.report import Report, as_json, lines
+from stream.demo.run import Options, run_in_memory, run_on_kafka
+from stream.load import load
+from stream.settings import Settings
+from stream.stack import local_stack
+from stream.story import story_line
+
+EXAMPLES = """\
+examples:
+  penstock demo                              one carrier sends milliseconds from 13 to 17 May; guards see it at once
+  penstock demo --guard off                  the same, and the paired losses must find it
+  penstock demo --incident none              the year as it was
+  penstock demo --incident labels            five days of inverted labels: the learner heals itself
+  penstock demo --backend memory --end 2013-03-01     without a broker, two months
+  penstock demo --json result.json           what it found, for a program
+
+While it runs, in a second terminal: `penstock watch flights`, with the addresses the demo prints."""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    command = subparsers.add_parser(
+        "demo",
+        help="a year of real flights, end to end, on this machine",
+        description="Start what it needs, run the 328,521 flights that left New York in 2013 through the whole loop, and verify it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--incident", choices=INCIDENTS, default="milliseconds", help="what goes wrong (default: milliseconds)")
+    command.add_argument("--guard", choices=("on", "off"), default="on", help="learned range guards (default: on)")
+    command.add_argument(
+        "--backend", choices=("auto", "given", "docker", "java", "memory"), default="auto", help="where Kafka comes from"
+    )
+    command.add_argument("--start", type=date.fromisoformat, metavar="DAY", help="first New York day to publish, YYYY-MM-DD")
+    command.add_argument("--end", type=date.fromisoformat, metavar="DAY", help="the day after the last one")
+    command.add_argument("--json", metavar="FILE", help="also write the result as one JSON object")
+    command.set_defaults(run=run)
+
+
+def say(line: str) -> None:
+    """One line of progress, at once."""
+    print(line, flush=True)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Run, verify, report. Exit code 1 when a proof fails."""
+    definition = str(Path(examples.__file__).parent / "flights.py")
+    options = Options(definition, args.incident, args.guard == "on", args.start, args.end)
+    pipeline = load(definition)
+
+    def tell(message: Any) -> None:
+        line = story_line(message)
+        if line:
+            say("  " + line)
+
+    try:
+        with local_stack(args.backend, progress=say) as stack:
+            for line in stack.description:
+                say(line)
+            if stack.kafka is not None:
+                say(f"follow it elsewhere:  KAFKA_BOOTSTRAP_SERVERS={stack.kafka} REDIS_URL={stack.redis_url} penstock watch flights")
+                running = run_on_kafka(pipeline, options, stack, say, tell)
+            else:
+                running = run_in_memory(pipeline, options, connect(stack.redis_url), say, tell)
+            backend = f"{stack.description[0]}"
+            where = next(line for line in stack.description if line.startswith("Redis"))
+            report = Report(backend, where, options.incident, options.guard)
+            with running as finished:
+                report.seconds, report.records = finished.seconds, finished.records
+                report.control_events, report.decisions = finished.control_events, finished.decisions
+                report.live = finished.live[-1] if finished.live else None
+                judge(pipeline, options, finished, report, say)
+    except DemoFailed as error:
+        print(f"penstock demo: {error}", file=sys.stderr)
+        return 1
+    for line in lines(report):
+        say(line)
+    if args.json:
+        Path(args.json).write_text(json.dumps(as_json(report), indent=1, allow_nan=False) + "\n")
+    failed = [proof.name for proof in report.proofs.values() if not proof.holds]
+    if failed:
+        print(f"penstock demo: not verified: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,83 @@
+"""`penstock up FILE`: local servers and every role on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+
+from stream import outside, roles, topics
+from stream.demo.processes import DemoFailed, Role
+from stream.load import load
+from stream.settings import Settings
+from stream.stack import StackError, local_stack
+from stream.topic_admin import ensure
+
+EXAMPLES = """\
+examples:
+  penstock up examples/cards.py
+  python -m examples.cards_data --bootstrap ADDRESS     then publish, in a second terminal, to the address it printed"""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    command = subparsers.add_parser(
+        "up",
+        help="local servers and every role, until Ctrl-C",
+        description="Find or start Kafka and Redis, create the topics (sources too), and run featurize, learn and control.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", metavar="FILE", help="the definition file")
+    command.add_argument("--partitions", type=int, default=2, help="of the source topics it creates (default 2)")
+    command.set_defaults(run=run)
+
+
+def say(line: str) -> None:
+    """One line, at once."""
+    print(line, flush=True)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Start everything, wait, stop everything."""
+    pipeline = load(args.file)
+    stopped = roles.until_told()
+    with local_stack(progress=say) as stack, ExitStack() as closing:
+        for line in stack.description:
+            say(line)
+        if stack.kafka is None:
+            raise StackError("`penstock up` needs a broker: install Java 17 and Maven, or Docker, or set KAFKA_BOOTSTRAP_SERVERS")
+        here = Settings(
+            bootstrap=stack.kafka,
+            redis_url=stack.redis_url,
+            secret=settings.secret or secrets.token_hex(32),
+            models=settings.models,
+            prefix=settings.prefix,
+            kafka=settings.kafka,
+        )
+        sources = [topics.Topic(source.name, args.partitions, {}, "events") for source in pipeline.sources]
+        with outside.client(KafkaAdminClient, here) as admin:
+            ensure(admin, [*sources, *topics.owned(pipeline.name, here.prefix)])
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
+        running: list[Role] = []
+        for name in ("control", "featurize", "learn"):
+            running.append(Role(name, args.file, roles.child_environment(here), folder))
+            closing.callback(running[-1].stop)
+        try:
+            for role in running:
+                role.wait_ready()
+                say(f"{role.name:<10} http://127.0.0.1:{role.port}/metrics")
+            say(f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}")
+            say(f"  penstock watch {pipeline.name}\nCtrl-C ends everything.")
+            while not stopped():
+                for role in running:
+                    role.check()
+                time.sleep(0.5)
+        except DemoFailed as error:
+            raise StackError(str(error)) from None
+    return 0

@@ -1,0 +1,161 @@
+"""After the run: proofs and comparisons, the long ones side by side in processes of their own.
+
+Laws of this file:
+- Each task opens what it needs itself (a log, the definition), so that it can run in another process; on the in-memory log it
+  runs here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any
+
+from examples import flights_data
+from stream import roles, topics
+from stream.definitions import Pipeline
+from stream.demo.measure import Trace, after, log_losses, months, roc_auc, weekly_ratio
+from stream.demo.report import Report
+from stream.demo.run import Options, Run, published_events
+from stream.demo.verify import Proof, features_equal, samples_unique
+from stream.learn import FoldCounts
+from stream.load import load
+from stream.log import Log, Out
+from stream.memory_flow import SECRET, MemoryFlow
+from stream.model_store import RedisModelStore
+from stream.replay import replay
+from stream.settings import Settings
+
+FEED_RECORDS = 4_000
+Folded = tuple[str, FoldCounts, list[tuple[int, bool, float, float, int]]]
+
+
+def fold_again(definition: str, settings: Settings | None, log: Log | None, actions: bool, guard: bool) -> Folded:
+    """Fold the run's samples log from its start: digest, counts, trace."""
+    pipeline = load(definition)
+    opened = log if log is not None else roles.open_log(settings or Settings())
+    try:
+        fold = replay(pipeline, opened, topics.samples(pipeline.name), actions=actions, guard=guard, trace=True)
+    finally:
+        if log is None:
+            opened.close()
+    return fold.digest(), fold.counts, fold.trace or []
+
+
+def clean_year(definition: str, options: Options) -> Folded:
+    """The same days without the incident, on the in-memory log."""
+    flow = MemoryFlow(load(definition))
+    flow.settle()
+    fold = flow.learn.fold
+    assert fold is not None
+    fold.trace = []
+    batch: list[Out] = []
+    for topic, key, value in published_events(replace(options, incident="none")):
+        batch.append(Out(topic, key, value))
+        if len(batch) >= FEED_RECORDS:
+            flow.feed(batch)
+            batch = []
+            flow.turn()
+    flow.feed(batch)
+    flow.settle()
+    return fold.digest(), fold.counts, fold.trace
+
+
+def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: Callable[[str], None]) -> None:
+    """Fill the report: proofs, months, and what the incident cost."""
+    compare = options.incident != "none"
+    say("verifying: folding the samples log again, with actions and without" + (", and the year without the incident" if compare else ""))
+    live, passive, clean = _folds(options, run, compare)
+    digest, counts, rows = live
+    trace, idle = Trace.of(rows), Trace.of(passive[2])
+    _totals(report, counts, trace, idle)
+    proof = Proof("the live model equals a fold of the samples log from its start")
+    proof.compared = 1
+    if digest != run.digest:
+        proof.differ(f"live {run.digest}, replayed {digest}")
+    say("verifying: every sample against what was published")
+    raw = [(topic, fields, at) for topic, fields, at in _raw(options)]
+    predicted, labelled = pipeline.predict, pipeline.label.source
+    topic = topics.samples(pipeline.name)
+    unique = samples_unique(
+        run.log,
+        topic,
+        [fields[predicted.id] for name, fields, _ in raw if name == predicted.name],
+        [fields[labelled.id] for name, fields, _ in raw if name == labelled.name],
+    )
+    say("verifying: every entity's features against a recomputation from the raw input")
+    equal, report.entities = features_equal(pipeline, run.client, raw)
+    dead = run.log.bounds([(topics.dead_letters(pipeline.name), 0)])[(topics.dead_letters(pipeline.name), 0)][1]
+    letters = Proof("every malformed record is a dead letter, and nothing else is")
+    letters.compared = max(run.malformed, 1)
+    if dead != run.malformed:
+        letters.differ(f"{run.malformed} malformed records were published, {dead} dead letters stand in the topic")
+    report.proofs = {
+        "samples_unique": unique,
+        "features_equal_reference": equal,
+        "model_equal_replay": proof,
+        "dead_letters_complete": letters,
+    }
+    report.dead_letters = dead
+    report.events = sum(1 for name, _, _ in raw if name == predicted.name)
+    report.outcomes = len(raw) - report.events
+    report.predictions = run.log.bounds([(topics.predictions(pipeline.name), 0)])[(topics.predictions(pipeline.name), 0)][1]
+    secret = run.settings.secret if run.settings is not None else None
+    report.versions = _versions(pipeline, run, secret)
+    if clean is not None:
+        report.incident = _incident(run, trace, idle, Trace.of(clean[2]))
+
+
+def _folds(options: Options, run: Run, compare: bool) -> tuple[Folded, Folded, Folded | None]:
+    definition = options.definition
+    if run.settings is None:
+        live = fold_again(definition, None, run.log, True, options.guard)
+        passive = fold_again(definition, None, run.log, False, options.guard)
+        return live, passive, clean_year(definition, options) if compare else None
+    os.environ["PYTHONHASHSEED"] = "0"
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        again = pool.submit(fold_again, definition, run.settings, None, True, options.guard)
+        cleaned = pool.submit(clean_year, definition, options) if compare else None
+        off = pool.submit(fold_again, definition, run.settings, None, False, options.guard)
+        return again.result(), off.result(), cleaned.result() if cleaned else None
+
+
+def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace) -> None:
+    report.samples, report.labels_joined, report.labels_expired = counts.samples, counts.joined, counts.expired
+    report.labels_pending = counts.samples - counts.joined - counts.expired
+    report.held_back = counts.held_back
+    report.months = months(trace, passive)
+    report.roc_auc = roc_auc(trace.y, trace.p)
+    report.log_loss = float(log_losses(trace.y, trace.p).mean())
+    report.baseline_log_loss = float(log_losses(trace.y, trace.base).mean())
+    report.passive_log_loss = float(log_losses(passive.y, passive.p).mean())
+
+
+def _raw(options: Options) -> list[tuple[str, dict[str, Any], int]]:
+    return [
+        (topic, fields, at) for topic, _, fields, at in flights_data.events(options.incident, options.start, options.end)
+    ]
+
+
+def _versions(pipeline: Pipeline, run: Run, secret: str | None) -> list[dict[str, Any]]:
+    store = RedisModelStore(run.client, pipeline.name, secret or SECRET)
+    return [
+        {"id": v.id, "kind": v.kind, "parent": v.parent, "position": v.position, "at": v.at, "labels": v.labels, "digest": v.digest}
+        for v in store.versions()
+    ]
+
+
+def _incident(run: Run, live: Trace, passive: Trace, clean: Trace) -> dict[str, Any]:
+    rollbacks = []
+    for before, model in zip([None, *run.live], run.live, strict=False):
+        if model.why.startswith("rollback") and (before is None or before.why != model.why):
+            rollbacks.append({"version": model.version, "position": model.position, **after(live, clean, passive, model.position)})
+    from_ms = flights_data.new_york_ms(flights_data.INCIDENT_DAYS[0])
+    return {
+        "rollbacks": [row for row in rollbacks if row["labels"]],
+        "weeks_live": weekly_ratio(live, clean, from_ms),
+        "weeks_passive": weekly_ratio(passive, clean, from_ms),
+    }

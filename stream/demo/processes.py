@@ -1,0 +1,87 @@
+"""The demo's processes: the three roles and the producer, each a process of its own with its output in a file.
+
+Laws of this file:
+- A role that dies ends the demo with the last lines it wrote; nothing is left running when the demo ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stream.stack.server import free_ports
+
+READY_S = 40.0
+STOP_S = 20.0
+
+
+class DemoFailed(RuntimeError):
+    """The demo cannot go on, or a proof failed."""
+
+
+class Process:
+    """One child process; its standard output and error go to `<folder>/<name>.log`."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.path = folder / f"{name}.log"
+        with self.path.open("wb") as output:
+            self.child = subprocess.Popen(
+                [sys.executable, *arguments], env=dict(environment), stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def last_lines(self, count: int = 12) -> str:
+        """The end of what it wrote."""
+        return "\n".join(self.path.read_text(errors="replace").splitlines()[-count:])
+
+    def check(self) -> None:
+        """Raise `DemoFailed` if it ended with an error."""
+        code = self.child.poll()
+        if code not in (None, 0):
+            raise DemoFailed(f"{self.name} ended with exit code {code}; its last lines:\n{self.last_lines()}")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.child.poll() is not None
+
+    def stop(self) -> None:
+        """Ask it to end and wait; after `STOP_S` it is killed."""
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+
+
+class Role(Process):
+    """A role of the pipeline with its health page."""
+
+    def __init__(self, role: str, definition: str, environment: Mapping[str, str], folder: Path, more: Sequence[str] = ()) -> None:
+        self.port = free_ports(1)[0]
+        line = ["-m", "stream.cli", "run", definition, "--role", role, "--port", str(self.port), *more]
+        super().__init__(role, line, environment, folder)
+
+    def wait_ready(self) -> None:
+        """Until /readyz answers 200; `DemoFailed` after `READY_S`."""
+        deadline = time.monotonic() + READY_S
+        answer = "no answer"
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as page:
+                    if page.status == 200:
+                        return
+            except urllib.error.HTTPError as error:
+                answer = error.read().decode(errors="replace").strip()
+            except OSError as error:
+                answer = str(error)
+            time.sleep(0.05)
+        raise DemoFailed(f"{self.name} is not ready after {READY_S:.0f} s ({answer}); its last lines:\n{self.last_lines()}")

@@ -1,0 +1,215 @@
+"""What the demo prints at its end, and what it writes with --json.
+
+Laws of this file:
+- Numbers come from the run and its proofs; nothing here computes a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from stream.demo.measure import Month
+from stream.demo.verify import Proof
+from stream.messages import ControlEvent, Decision, LiveModel
+
+
+@dataclass
+class Report:
+    """Everything the demo has to say. `incident` holds the comparison with a run without it, when one was played."""
+
+    backend: str
+    redis: str
+    incident_name: str
+    guard: bool
+    events: int = 0
+    outcomes: int = 0
+    samples: int = 0
+    labels_joined: int = 0
+    labels_expired: int = 0
+    labels_pending: int = 0
+    held_back: int = 0
+    dead_letters: int = 0
+    predictions: int = 0
+    entities: int = 0
+    seconds: float = 0.0
+    records: int = 0
+    roc_auc: float = 0.0
+    log_loss: float = 0.0
+    baseline_log_loss: float = 0.0
+    passive_log_loss: float = 0.0
+    months: list[Month] = field(default_factory=list)
+    control_events: list[ControlEvent] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    live: LiveModel | None = None
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    incident: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def events_per_s(self) -> float:
+        """Source records per second through the whole flow."""
+        return self.records / self.seconds if self.seconds else 0.0
+
+
+def day(at_ms: int | None) -> str:
+    """Event time as a person reads it, in UTC."""
+    return "-" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%d %b %H:%M")
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The object of `--json`."""
+    return {
+        "backend": report.backend,
+        "redis": report.redis,
+        "incident": report.incident_name,
+        "guard": report.guard,
+        "events": report.events,
+        "outcomes": report.outcomes,
+        "samples": report.samples,
+        "labels_joined": report.labels_joined,
+        "labels_expired": report.labels_expired,
+        "labels_pending": report.labels_pending,
+        "labels_held_back": report.held_back,
+        "dead_letters": report.dead_letters,
+        "predictions": report.predictions,
+        "entities": report.entities,
+        "events_per_s": round(report.events_per_s, 1),
+        "seconds": round(report.seconds, 2),
+        "roc_auc": report.roc_auc,
+        "log_loss": report.log_loss,
+        "baseline_log_loss": report.baseline_log_loss,
+        "passive_log_loss": report.passive_log_loss,
+        "months": [asdict(month) for month in report.months],
+        "episodes": episodes(report.control_events),
+        "control_events": [event_row(event) for event in report.control_events],
+        "decisions": [decision_row(decision) for decision in report.decisions],
+        "versions": report.versions,
+        "live": None if report.live is None else {"version": report.live.version, "why": report.live.why},
+        "incident_effect": report.incident,
+        "verified": {name: proof.holds for name, proof in report.proofs.items()},
+    }
+
+
+def event_row(event: ControlEvent) -> dict[str, Any]:
+    """A control event, the parts a program compares."""
+    data = event.data
+    return {
+        "id": event.id,
+        "type": event.type,
+        "episode": data.episode,
+        "kind": data.kind,
+        "subject": event.subject,
+        "state": data.state,
+        "reason": data.reason,
+        "since": data.since,
+        "detected_at": data.detected_at,
+        "statistic": data.statistic,
+        "threshold": data.threshold,
+        "target_version": data.target_version,
+        "command": data.command,
+    }
+
+
+def decision_row(decision: Decision) -> dict[str, Any]:
+    """A decision, the parts a program compares."""
+    return {"request": decision.request, "verb": decision.verb, "verdict": decision.verdict, "why": decision.why, "by": decision.by}
+
+
+def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
+    """One row per episode that fired: what, since when, when found and resolved, and what was asked for."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        data = event.data
+        row = found.setdefault(
+            data.episode,
+            {
+                "episode": data.episode,
+                "kind": data.kind,
+                "subject": event.subject,
+                "since": data.since,
+                "fired": None,
+                "resolved": None,
+                "effect": None,
+                "statistic": None,
+                "threshold": None,
+                "actions": [],
+            },
+        )
+        if data.state == "firing" and row["fired"] is None:
+            row.update(fired=data.detected_at, since=data.since, effect=data.effect, statistic=data.statistic, threshold=data.threshold)
+        if data.state == "resolved":
+            row["resolved"] = data.detected_at
+        if data.suggested_action != "none":
+            row["actions"].append(data.suggested_action + (f" to {data.target_version}" if data.target_version else ""))
+    return [row for row in found.values() if row["fired"] is not None]
+
+
+def lines(report: Report) -> list[str]:
+    """The report as a person reads it."""
+    out = ["", f"What ran        {report.backend}", f"                {report.redis}"]
+    guard = "on" if report.guard else "off"
+    out.append(f"Incident        {report.incident_name} (guard {guard})")
+    out.append(
+        f"Through Kafka   {report.records:,} records in {report.seconds:.1f} s = {report.events_per_s:,.0f} records/s"
+        if "memory" not in report.backend
+        else f"In memory       {report.records:,} records in {report.seconds:.1f} s = {report.events_per_s:,.0f} records/s"
+    )
+    out.append(
+        f"Events          {report.events:,} departures, {report.outcomes:,} arrivals, {report.dead_letters} dead letters, "
+        f"{report.entities:,} entities with features"
+    )
+    out.append(
+        f"Samples         {report.samples:,} predicted; {report.labels_joined:,} labels joined, {report.labels_expired:,} expired, "
+        f"{report.labels_pending:,} still awaited, {report.held_back:,} held back from learning"
+    )
+    out += ["", "Month      labels   log loss: live   base rate   no actions   ROC AUC: live   no actions"]
+    out += [
+        f"{month.month}   {month.labels:>7,}           {month.live_loss:.4f}      {month.base_loss:.4f}       {month.passive_loss:.4f}"
+        f"           {month.live_auc:.4f}       {month.passive_auc:.4f}"
+        for month in report.months
+    ]
+    out.append(
+        f"the whole                     {report.log_loss:.4f}      {report.baseline_log_loss:.4f}       {report.passive_log_loss:.4f}"
+        f"           {report.roc_auc:.4f}"
+    )
+    out += ["", "Drift episodes (event time, UTC)"]
+    out += [_episode_line(row) for row in episodes(report.control_events)] or ["  none"]
+    out += ["", "Decisions on what was asked for"]
+    out += [f"  {d.verb:<9} {d.verdict:<10} {d.why}" for d in report.decisions] or ["  nothing was asked for"]
+    out += _incident_lines(report.incident)
+    if report.live is not None:
+        out += ["", f"Live            {report.live.version}, {len(report.versions)} versions kept; why: {report.live.why}"]
+    out += ["", "Proofs"]
+    for proof in report.proofs.values():
+        out.append(f"  {'holds' if proof.holds else 'FAILS':<6} {proof.name} ({proof.compared:,} compared, {proof.different} differ)")
+        out += [f"         {text}" for text in proof.differences]
+    return out
+
+
+def _episode_line(row: dict[str, Any]) -> str:
+    resolved = f"over {day(row['resolved']['at'])}" if row["resolved"] else "still open"
+    effect = "" if row["effect"] is None else f"  effect {row['effect']:+.3f}"
+    actions = f"  -> {', '.join(dict.fromkeys(row['actions']))}" if row["actions"] else ""
+    return (
+        f"  {row['kind']:<8} {row['subject']:<22} since {day(row['since']['at'])}  found {day(row['fired']['at'])}  "
+        f"{resolved}{effect}{actions}"
+    )
+
+
+def _incident_lines(incident: dict[str, Any]) -> list[str]:
+    if not incident:
+        return []
+    out = ["", "The incident, against a run of the same year without it"]
+    for row in incident.get("rollbacks", []):
+        out.append(
+            f"  rolled back to {row['version']}; over the {row['labels']:,} labels predicted after it: log loss {row['live']:.4f}, "
+            f"without the incident {row['clean']:.4f} (ratio {row['ratio_to_clean']:.3f}), with actions off {row['passive']:.4f} "
+            f"(ratio {row['passive_ratio_to_clean']:.2f})"
+        )
+    weeks = incident.get("weeks_live", []), incident.get("weeks_passive", [])
+    out.append("  loss / clean by week from its first day   live        " + " ".join(f"{value:5.2f}" for value in weeks[0]))
+    out.append("                                            no actions  " + " ".join(f"{value:5.2f}" for value in weeks[1]))
+    return out
