@@ -2,8 +2,7 @@
 
 Laws of this file
 - river's ADWIN with clock 1 (Bifet and Gavalda, SDM 2007) looks after every value; a fall resets its window
-  too,
-  but is no alarm: a loss that improves must not cause a retrain.
+  too, but is no alarm: a loss that improves must not cause a retrain.
 - A rise that continues is one alarm, until the level has come back.
 - Feed it means of blocks in units of their own noise. On single dependent losses it alarms hundreds of times
   a year (none of it drift), and its bound assumes a range near 1.
@@ -16,11 +15,12 @@ from typing import Literal
 
 from river.drift import ADWIN
 
-DELTA = 0.01
-"""Clock 1, independent blocks of unit variance: no alarm in 200,000 at 0.002, one at 0.01, 14 at 0.05."""
+DELTA = 0.002
+"""river's default. Clock 1, blocks of unit variance: no alarm in 200,000 independent ones (one at 0.01,
+14 at 0.05); one in 1,700 to 60,000 for AR(1) noise at the block sizes `blocks` chooses."""
 
 RECENT_VALUES = 8
-"""The present level is the mean of so many last values; a fresh cut's window still holds older ones."""
+"""The level just after a cut is the mean of so many last values: the window then still holds older ones."""
 
 
 class AdwinRise:
@@ -28,17 +28,18 @@ class AdwinRise:
 
     Args:
         delta: ADWIN's confidence; nominal, not a rate.
-        floor: a rise to a level at or below this is not worth an alarm.
+        floor: a rise to a level at or below this is not worth an alarm, and a level back at or below it ends one.
+            None counts every rise, and ends it at the next fall that ADWIN sees.
 
     Example:
-        >>> witness = AdwinRise(floor=0.5)
+        >>> witness = AdwinRise()
         >>> [step for step in range(200) if witness.update(float(step >= 100)) == "firing"]
-        [112]
+        [115]
     """
 
     __slots__ = ("_adwin", "_recent", "delta", "firing", "floor")
 
-    def __init__(self, delta: float = DELTA, floor: float = 0.0) -> None:
+    def __init__(self, delta: float = DELTA, floor: float | None = None) -> None:
         self.delta = delta
         self.floor = floor
         self.restart()
@@ -59,11 +60,17 @@ class AdwinRise:
         before = self._adwin.estimation
         self._adwin.update(value)  # type: ignore[no-untyped-call]
         self._recent.append(value)
-        level = self.level
-        if self._adwin.drift_detected and level > max(before, self.floor) and not self.firing:
+        rose = fell = False
+        if self._adwin.drift_detected:
+            level = self.level
+            rose = level > before and (self.floor is None or level > self.floor)
+            fell = level < before
+        if rose and not self.firing:
             self.firing = True
             return "firing"
-        if self.firing and level <= self.floor and len(self._recent) == RECENT_VALUES:
+        settled = self._adwin.width >= RECENT_VALUES and not self._adwin.drift_detected
+        back = settled and self.floor is not None and self._adwin.estimation <= self.floor
+        if self.firing and (back or fell):
             self.firing = False
             return "resolved"
         return None

@@ -34,7 +34,8 @@ class RangeGuard:
     in its detail the last violating sample (`last_ms`, `last_position`).
 
     Args:
-        names: the inputs, in the order of `values`.
+        names: the inputs, in the order of `values`. Guard what producers send; a windowed feature repeats one
+            odd event for as long as its window holds it, which looks like a run of violations.
         false_alarms_per_year: for all inputs together; low, since a hold costs learning.
         samples_per_year: None estimates it from the stream.
         learn_samples: samples before anything is judged.
@@ -42,7 +43,7 @@ class RangeGuard:
     """
 
     __slots__ = (
-        "_budget", "_first_ms", "_high", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
+        "_budget", "_first_ms", "_high", "_indexes", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
         "_threshold", "learn_samples", "learned_samples", "names", "samples", "samples_per_year",
     )  # fmt: skip
 
@@ -64,6 +65,7 @@ class RangeGuard:
         self._budget = false_alarms_per_year
         self._threshold = THRESHOLD_LEAST
         self._first_ms: int | None = None
+        self._indexes = tuple(range(len(self.names)))
         self._ranges = [ColumnRange(widen) for _ in self.names]
         self._low: list[float | str] = [float("-inf")] * len(self.names)
         self._high: list[float | str] = [float("inf")] * len(self.names)
@@ -95,14 +97,17 @@ class RangeGuard:
         Raises:
             ValueError: `values` is not as long as `names`.
         """
+        low, high = self._low, self._high
+        if len(values) != len(low):
+            raise ValueError(f"expected {len(low)} values ({', '.join(self.names)}), got {len(values)}")
         self.samples += 1
         if self._first_ms is None:
             self._first_ms = at_ms
         transitions: list[Transition] = []
         try:
-            for value, low, high in zip(values, self._low, self._high, strict=True):
+            for index in self._indexes:
                 # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
-                if not low <= value <= high:  # type: ignore[operator]
+                if not low[index] <= values[index] <= high[index]:  # type: ignore[operator]
                     transitions = self._violations(at_ms, position, values)
                     break
         except TypeError:

@@ -23,11 +23,11 @@ FINE_BINS = 128
 TOP_VALUES = 30
 
 
-def group_sums(counts: Counts, group: Counts, groups: int) -> Counts:
-    """Sum counts by group."""
-    sums: Counts = np.zeros(groups, dtype=np.int64)
-    np.add.at(sums, group, counts)
-    return sums
+def merge_bins(counts: Counts, group: Counts, groups: int) -> Counts:
+    """Sum the last axis of counts by group."""
+    member = (group[:, None] == np.arange(groups)).astype(np.int64)
+    merged: Counts = counts @ member
+    return merged
 
 
 class Histogram:
@@ -75,12 +75,10 @@ class Histogram:
         if self.values is not None:
             return self._count_text(column)
         edges = np.array(self.edges)
-        try:
-            numbers = np.array(column, dtype=np.float64)
-        except (TypeError, ValueError):
+        if str in set(map(type, column)):
             # Text in a column of numbers is no number of any bin.
-            plain = [value if isinstance(value, (int, float)) else None for value in column]
-            numbers = np.array(plain, dtype=np.float64)
+            column = [None if isinstance(value, str) else value for value in column]
+        numbers = np.array(column, dtype=np.float64)
         nulls = np.isnan(numbers)
         places = np.searchsorted(edges, numbers, side="left")
         places[nulls] = len(edges) + 1

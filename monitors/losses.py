@@ -6,9 +6,10 @@ Laws of this file
   label would leak.
 - No threshold is tuned to a stream. A = blocks per year / false alarms allowed per year, blocks per year come
   from the stream itself unless configured, and the margin is a share of what the model is worth.
-- The harm budget is spent by the e-detector. ADWIN, on the same block differences, is a second witness with a
-  run length of its own, so much longer (see `adwin.DELTA`) that it takes no measurable part of the budget. It
-  names itself `adwin`; only a rise beyond the margin counts.
+- The budget is false alarms per year: harm 0.5, rollback 0.25, promotion 0.25. Harm has two witnesses on the
+  same block differences: the e-detector is set to 0.4, and 0.1 is left to ADWIN, whose confidence is nominal
+  and whose run length is measured (`adwin.DELTA`). ADWIN names itself `adwin`; only a rise beyond the margin
+  counts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from monitors.episodes import Transition
 from monitors.paired import BaseBlock, PairedTest
 from monitors.promotion import CandidateTest
 
+HARM_SHARE = 0.4
+ROLLBACK_SHARE = 0.25
 YEAR_MS = 365.25 * 86_400_000
 PROBABILITY_LEAST = 0.005
 PROBABILITY_MOST = 0.995
@@ -57,7 +60,7 @@ class LossConfig:
     """What the loss monitors may cost and how much they remember.
 
     Attributes:
-        false_alarms_per_year: the whole budget; harm takes 1/2, rollback 1/4, promotion 1/4.
+        false_alarms_per_year: the whole budget; see the shares above.
         labels_per_year: None estimates it from the stream: labels so far over event time so far.
         base_labels: labels per base block; judged blocks are 1, 2, 4, ... of them.
         reference_labels: labels in the reference.
@@ -122,7 +125,7 @@ class LossMonitor:
         self._labels = 0
         self._first_ms: int | None = None
         self._start = (0, 0)
-        self.witness = AdwinRise()
+        self.witness = AdwinRise(floor=0.0)
         self._witness_since = (0, 0)
         self._clear_block()
 
@@ -212,7 +215,7 @@ class LossMonitor:
         x, transitions = self.harm.update(
             BaseBlock(self._champion / size, self._base / size, *place),
             margin,
-            self._blocks_allowed(at_ms, 0.5),
+            self._blocks_allowed(at_ms, HARM_SHARE),
         )
         if x is not None:
             transitions += self._hear(x, place)
@@ -222,7 +225,9 @@ class LossMonitor:
         if self._anchor_labels == size:
             block = BaseBlock(self._champion / size, self._anchor / size, *place)
             keep = not was_firing and self.harm.phase != "firing"
-            transitions += self.rollback.update(block, margin, self._blocks_allowed(at_ms, 0.25), keep)[1]
+            transitions += self.rollback.update(
+                block, margin, self._blocks_allowed(at_ms, ROLLBACK_SHARE), keep
+            )[1]
         self._clear_block()
         return transitions
 
@@ -250,7 +255,7 @@ class LossMonitor:
         scale = self.harm.calibration.scale if self.harm.calibration else 0.0
         level = self.witness.level
         return Transition(
-            "adwin", "loss", state, level, self.witness.floor, level * scale, *self._witness_since, at_ms,
+            "adwin", "loss", state, level, 0.0, level * scale, *self._witness_since, at_ms,
             position, {"delta": DELTA, "clock": 1, "reason": reason},
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from monitors.episodes import Transition
-from monitors.histogram import Counts, Histogram, Value, group_sums
+from monitors.histogram import Counts, Histogram, Value, merge_bins
 from monitors.stability import Judgement, judge
 
 YEAR_MS = 365.25 * 86_400_000
@@ -151,8 +151,8 @@ class PsiMonitor:
         total: Counts = np.sum(past, axis=0)
         bins = min(self.bins, max(3, self._seen // 10))
         group, names = self._histograms[index].coarse(total, bins)
-        merged = [group_sums(row, group, len(names)) for row in past]
-        window = group_sums(counts, group, len(names))
+        merged = merge_bins(np.array(past), group, len(names))
+        window = merge_bins(counts, group, len(names))
         judgement = judge(merged, window)
         if judgement is None:
             return []
@@ -169,7 +169,7 @@ class PsiMonitor:
         since = self._firing[index]
         if state == "resolved":
             del self._firing[index]
-        detail = _detail(judgement, np.sum(merged, axis=0), window, names)
+        detail = _detail(judgement, merged.sum(axis=0), window, names)
         detail |= {
             "window_ms": [self._start[0], self._start[0] + self.window_ms],
             "reference_windows": len(past),

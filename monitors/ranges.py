@@ -70,11 +70,12 @@ def summarise(column: Sequence[Value], low: float | str, high: float | str) -> E
 
     Infinite values count as samples but never widen a range.
     """
-    missing = np.array([is_null(value) for value in column], dtype=np.bool_)
-    nulls, null_run = int(missing.sum()), fullest_run(missing)
-    if any(isinstance(value, str) for value in column):
-        return Epoch((), (), math.nan, len(column), nulls, null_run, 0, True)
+    if str in set(map(type, column)):
+        missing = np.array([is_null(value) for value in column], dtype=np.bool_)
+        return Epoch((), (), math.nan, len(column), int(missing.sum()), fullest_run(missing), 0, True)
     numbers = np.array(column, dtype=np.float64)
+    missing = np.isnan(numbers)
+    nulls, null_run = int(missing.sum()), fullest_run(missing)
     outside_run = 0
     if not isinstance(low, str) and not isinstance(high, str):
         outside_run = fullest_run((numbers < low) | (numbers > high))

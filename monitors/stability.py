@@ -4,9 +4,9 @@ Laws of this file
 - PSI = sum (q - p) ln(q / p) over bins, p reference, q window, shares smoothed by Jeffreys' half count. Under
   no drift G = PSI / ((B - 1)(1/N + 1/n)) has mean about 1 (Yurdakul 2018).
 - Only where past windows agree with chi-square is chi-square used, and then what it finds must be unusual
-  among them too (p = max(p_chi2, p_t squared)); otherwise ln G is t-tested against the ln
-  G_k of past windows, each against the others. A fixed 0.1 or 0.25 is noise in small windows and blind in
-  large ones, and plain chi-square alarms daily under dependence.
+  among them too (p = max(p_chi2, p_t squared)); otherwise ln G is t-tested against the ln G_k of past
+  windows, each against the others. A fixed 0.1 or 0.25 is noise in small windows and blind in large ones, and
+  plain chi-square alarms daily under dependence.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtrc, stdtr  # type: ignore[import-untyped]
 
 from monitors.histogram import Counts
@@ -53,27 +54,34 @@ class Judgement:
     reference_samples: int
 
 
-def _relative(reference: Counts, window: Counts) -> float:
-    """G: PSI over its mean under no drift."""
-    unit = 1 / max(int(reference.sum()), 1) + 1 / max(int(window.sum()), 1)
-    return psi(reference, window) / ((len(reference) - 1) * unit)
+def _relatives(references: Counts, windows: Counts) -> NDArray[np.float64]:
+    """G of each row: PSI over its mean under no drift."""
+    bins = windows.shape[1]
+    n_reference = references.sum(axis=1, keepdims=True)
+    n_window = windows.sum(axis=1, keepdims=True)
+    p = (references + 0.5) / (n_reference + bins / 2)
+    q = (windows + 0.5) / (n_window + bins / 2)
+    unit = 1 / np.maximum(n_reference, 1) + 1 / np.maximum(n_window, 1)
+    values: NDArray[np.float64] = ((q - p) * np.log(q / p)).sum(axis=1) / ((bins - 1) * unit[:, 0])
+    return values
 
 
-def judge(past: Sequence[Counts], window: Counts) -> Judgement | None:
+def judge(past: Sequence[Counts] | Counts, window: Counts) -> Judgement | None:
     """Judge a window against past windows, all counted over the same bins.
 
     Bins empty throughout are left out. Returns None if fewer than two bins or two past windows remain.
     """
-    table = np.array(past)
+    table = np.asarray(past)
     used = (table.sum(axis=0) + window) > 0
     if used.sum() < 2 or len(table) < 2:
         return None
     table, window = table[:, used], window[used]
     total = table.sum(axis=0)
     free, windows = len(window) - 1, len(table)
-    value, relative = psi(total, window), _relative(total, window)
+    relative = float(_relatives(total[None], window[None])[0])
     unit = 1 / int(total.sum()) + 1 / int(window.sum())
-    own = np.array([_relative(total - row, row) for row in table])
+    own = _relatives(total - table, table)
+    value = relative * free * unit
     effect = max(0.0, value - free * unit)
     size = (int(window.sum()), int(total.sum()))
     logs = np.log(np.maximum(own, 1e-9))

@@ -30,7 +30,7 @@ class Violations:
 
     Example: five violations in thirty samples against one in a thousand.
         >>> test = Violations(0.001)
-        >>> [test.hit(index, threshold=1e7) for index in (3, 11, 19, 27, 30)]
+        >>> [test.hit(index, threshold=1e8) for index in (3, 11, 19, 27, 30)]
         [False, False, False, False, True]
         >>> test.onset
         3
