@@ -9,6 +9,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
 from typing import Any
@@ -111,8 +112,8 @@ class AnchorBook:
         """Put a version on probation, in place of whichever was on it."""
         self.probation, self.stood, self.paired = candidate, 0, PairedSum()
 
-    def label(self, difference: float | None, margin: float, *, open_episode: bool) -> str | None:
-        """One label's loss of the probationer less that of the anchor (None without an anchor)."""
+    def label(self, difference: float | None, margin: Callable[[], float], *, open_episode: bool) -> str | None:
+        """One label's loss of the probationer less that of the anchor (None without an anchor). `margin` is asked at the end only."""
         if self.probation is None:
             return None
         if difference is not None:
@@ -121,7 +122,7 @@ class AnchorBook:
         if self.stood < self.probation_labels or open_episode:
             return None
         mean, error = self.paired.mean_and_error()
-        worse = bool(self.anchors) and mean > margin + 2.0 * error
+        worse = bool(self.anchors) and mean > margin() + 2.0 * error
         candidate, self.probation = self.probation, None
         if worse:
             return "refused"

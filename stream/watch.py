@@ -147,7 +147,7 @@ class Watch:
         if found:
             self._lost(found)
         difference = None if probation is None or anchor is None else probation - anchor
-        became = self.book.label(difference, self.losses.margin, open_episode=self.is_open)
+        became = self.book.label(difference, lambda: self.losses.margin, open_episode=self.is_open)
         if became == "anchor":
             self._anchor_changed()
         if self.candidate is not None and candidate is not None:
