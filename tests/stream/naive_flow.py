@@ -1,0 +1,249 @@
+"""The whole of featurize done naively: every record kept, every value computed from scratch, one record at a time.
+
+Slow and obviously right. It shares with the code only the definitions and the length of a tile.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from math import isfinite
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from river import linear_model, preprocessing
+
+from features import View, count, last, mean, since_last
+from stream.definitions import Label, Pipeline, Source
+from stream.log import TP, Log, Out, Record
+from tests.naive_features import NaiveView
+
+START_MS = 1_700_000_000_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+SENT = Source("parcels.sent", id="parcel", time="sent_at", key="van")
+DELIVERED = Source("parcels.delivered", id="parcel", time="done_at", key="van")
+PAID = Source("cards.paid", id="payment", time="paid_at", key="card")
+
+
+def parcels(name: str = "parcels", **changes: Any) -> Pipeline:
+    """Two sources, three views with keys that are not the sources' own: one task."""
+    given: dict[str, Any] = {
+        "views": [
+            View("depot", DELIVERED, key="depot", features={"late_3h": mean("late", "3h"), "done_1h": count("1h")}),
+            View("street", DELIVERED, key=("depot", "street"), features={"late": last("late"), "idle": since_last()}),
+            View("traffic", SENT, key="depot", features={"sent_1h": count("1h"), "idle": since_last()}),
+        ],
+        "predict": SENT,
+        "inputs": ["weight"],
+        "label": Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",)),
+        "model": preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    }
+    return Pipeline(name, **{**given, **changes})
+
+
+def cards(name: str = "cards", **changes: Any) -> Pipeline:
+    """One source, its view keyed as it is: a task per partition. Each event carries its label."""
+    given: dict[str, Any] = {
+        "views": [View("card", PAID, key="card", features={"paid_1h": count("1h"), "mean_1d": mean("amount", "1d")})],
+        "predict": PAID,
+        "inputs": ["amount"],
+        "label": Label(PAID, lambda e: e["fraud"], wait="1h", fields=("fraud",)),
+        "model": preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    }
+    return Pipeline(name, **{**given, **changes})
+
+
+def parcel_events(number: int, seed: int = 1) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(topic, key, event) in event-time order: about 9 in 10 parcels are delivered, within two hours."""
+    chance = random.Random(seed)
+    made: list[tuple[int, int, str, str, dict[str, Any]]] = []
+    at = START_MS
+    for n in range(number):
+        at += chance.randrange(1, 120_000)
+        van, depot, street = f"van{chance.randrange(20)}", f"d{chance.randrange(4)}", f"s {chance.randrange(9)}|"
+        weight = round(chance.lognormvariate(0.0, 1.0), 3)
+        event = {"parcel": f"p{n}", "sent_at": at, "van": van, "depot": depot, "street": street, "weight": weight}
+        made.append((at, 2 * n, SENT.name, van, event))
+        if chance.random() < 0.9:
+            late = round(20 * weight + chance.gauss(0, 5), 1)
+            done = at + chance.randrange(5 * MINUTE, 2 * HOUR)
+            there = {"parcel": f"p{n}", "done_at": done, "van": van, "depot": depot, "street": street, "late": late}
+            made.append((done, 2 * n + 1, DELIVERED.name, van, there))
+    for _, _, topic, key, event in sorted(made, key=lambda row: row[:2]):
+        yield topic, key, event
+
+
+def card_events(number: int, seed: int = 1) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(topic, key, event) in event-time order, with something to learn."""
+    chance = random.Random(seed)
+    at = START_MS
+    for n in range(number):
+        at += chance.randrange(1, 60_000)
+        card, amount = f"c{chance.randrange(30)}", round(chance.lognormvariate(3.0, 1.0), 2)
+        fraud = chance.random() < (0.6 if amount > 40 else 0.05)
+        yield PAID.name, card, {"payment": f"p{n}", "paid_at": at, "card": card, "amount": amount, "fraud": fraud}
+
+
+def outs(events: Iterable[tuple[str, str, dict[str, Any]]]) -> list[Out]:
+    """The records a producer would append."""
+    return [Out(topic, key.encode(), json.dumps(event).encode()) for topic, key, event in events]
+
+
+def everything(log: Log, topic: str) -> list[Record]:
+    """Every record of a topic, partition by partition."""
+    tps = [(topic, partition) for partition in range(log.partitions(topic))]
+    return sorted((r for records in by_partition(log, tps).values() for r in records), key=lambda r: r[1:3])
+
+
+def by_partition(log: Log, tps: Sequence[TP]) -> dict[TP, list[Record]]:
+    """Every record of each partition."""
+    bounds = log.bounds(tps)
+    reader = log.reader({tp: low for tp, (low, _) in bounds.items()})
+    found: dict[TP, list[Record]] = {tp: [] for tp in tps}
+    wanted = sum(high - low for low, high in bounds.values())
+    while wanted > 0:
+        records = reader.poll(10_000, 5.0)
+        assert records, "the log gave less than its bounds say"
+        wanted -= len(records)
+        for record in records:
+            found[(record.topic, record.partition)].append(record)
+    reader.close()
+    return found
+
+
+class Expected(NamedTuple):
+    """What one valid record gives."""
+
+    at: int
+    id: str
+    source: Source
+    place: tuple[str, int, int]
+    event: dict[str, Any]
+
+
+class NaiveFlow:
+    """Samples, labels, dead letters and views of a pipeline over the records of its sources.
+
+    `samples` are (topic, partition, offset) → (id, at, vector); `labels` → (id, at, y); `dead` the places of dead letters.
+    """
+
+    def __init__(self, pipeline: Pipeline, log: Log) -> None:
+        self.pipeline = pipeline
+        self.samples: dict[tuple[str, int, int], tuple[str, int, list[Any]]] = {}
+        self.labels: dict[tuple[str, int, int], tuple[str, int, bool]] = {}
+        self.dead: set[tuple[str, int, int]] = set()
+        self.views: dict[tuple[str, str], NaiveView] = {}
+        partitions = log.partitions(pipeline.predict.name)
+        tps = [(source.name, partition) for source in pipeline.sources for partition in range(partitions)]
+        queues = [self._checked(records) for records in by_partition(log, tps).values()]
+        for expected in merged(queues):
+            self._step(expected)
+
+    def _checked(self, records: Sequence[Record]) -> list[tuple[int, Expected | None]]:
+        """(time to merge by, what it gives) of one partition's records; the dead ones keep their place."""
+        newest = -1
+        checked: list[tuple[int, Expected | None]] = []
+        for record in records:
+            source = next(s for s in self.pipeline.sources if s.name == record.topic)
+            place = (record.topic, record.partition, record.offset)
+            event = valid(self.pipeline, source, record, newest)
+            if event is None:
+                self.dead.add(place)
+                checked.append((newest, None))
+                continue
+            at = time_of(event[source.time])
+            newest = max(newest, at)
+            checked.append((at, Expected(at, str(event[source.id]), source, place, event)))
+        return checked
+
+    def _step(self, expected: Expected) -> None:
+        at, event_id, source, place, event = expected
+        label = self.pipeline.label
+        predicts = source == self.pipeline.predict
+        vector: list[Any] = [event[name] for name in self.pipeline.inputs]
+        for view in self.pipeline.views:
+            parts = [event.get(name) for name in view.key_fields]
+            if None in parts:
+                vector += NaiveView(view).values(0)
+                continue
+            naive = self.views.setdefault((view.name, entity(parts)), NaiveView(view))
+            if view.source.name == source.name:
+                tie = (place[1] << 48) | place[2]
+                vector += naive.update_own(at, tie, event)
+            elif predicts:
+                vector += naive.values(at)
+        if predicts:
+            self.samples[place] = (event_id, at, vector)
+        if source == label.source:
+            outcome = label.outcome(event)
+            if outcome is not None:
+                self.labels[place] = (event_id, at, bool(outcome))
+
+    def documents(self) -> dict[tuple[str, str], NaiveView]:
+        """The views that have events: those that have a public document."""
+        return {key: view for key, view in self.views.items() if view.events}
+
+
+def entity(parts: Sequence[Any]) -> str:
+    """An entity's name."""
+    return "|".join(quote(str(part), safe="") for part in parts)
+
+
+def merged(queues: list[list[tuple[int, Expected | None]]]) -> Iterator[Expected]:
+    """Again and again the earliest first record of any queue; of equal ones that of the first queue."""
+    places = [0] * len(queues)
+    while True:
+        heads = [(queue[place][0], n) for n, (queue, place) in enumerate(zip(queues, places, strict=True)) if place < len(queue)]
+        if not heads:
+            return
+        _, n = min(heads)
+        expected = queues[n][places[n]][1]
+        places[n] += 1
+        if expected is not None:
+            yield expected
+
+
+def time_of(value: Any) -> int:
+    """Event time in ms."""
+    if isinstance(value, str):
+        return round(datetime.fromisoformat(value).timestamp() * 1000)
+    return round(value)
+
+
+def valid(pipeline: Pipeline, source: Source, record: Record, newest: int) -> dict[str, Any] | None:
+    """The record's event, or None if it belongs with the dead letters."""
+    try:
+        event = json.loads(record.value or b"", parse_constant=lambda _: 1 / 0)
+        assert isinstance(event, dict)
+        assert type(event[source.id]) in (str, int)
+        for view in pipeline.views:
+            if view.source.name == source.name:
+                assert all(_is_number(event[name]) for name in view.fields)
+        for name in _keys(pipeline, source):
+            assert event[name] is None or (type(event[name]) in (str, int) and len(str(event[name])) <= 512)
+        if source == pipeline.predict:
+            assert all(event[n] is None or type(event[n]) in (str, bool) or _is_number(event[n]) for n in pipeline.inputs)
+        assert type(event[source.time]) in (int, float, str)
+        at = time_of(event[source.time])
+        assert 0 <= at < 253_402_300_800_000
+        assert newest - source.grace_ms <= at <= record.timestamp_ms + source.ahead_ms
+        if source == pipeline.label.source:
+            pipeline.label.outcome(event)
+    except Exception:
+        return None
+    return event
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and isfinite(value))
+
+
+def _keys(pipeline: Pipeline, source: Source) -> Mapping[str, None]:
+    names = [source.key]
+    for view in pipeline.views:
+        if view.source.name == source.name or source == pipeline.predict:
+            names += view.key_fields
+    return dict.fromkeys(names)
