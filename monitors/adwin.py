@@ -28,8 +28,8 @@ class AdwinRise:
 
     Args:
         delta: ADWIN's confidence; nominal, not a rate.
-        floor: a rise to a level at or below this is not worth an alarm, and a level back at or below it ends one.
-            None counts every rise, and ends it at the next fall that ADWIN sees.
+        floor: a rise to a level at or below this is no alarm, and a level back at or below it ends one. None
+            counts every rise, and ends it at the next fall that ADWIN sees.
 
     Example:
         >>> witness = AdwinRise()
