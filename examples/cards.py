@@ -1,6 +1,7 @@
 """Is this card payment fraud? Each event carries its own answer, so the field that holds it may not be an input.
 
-The events are those of `examples.cards_data`. Topic and view share one key, the card, so this pipeline scales by partition.
+The events are those of `examples.cards_data`. Topic and view share one key, the card, so this pipeline scales
+by partition.
 """
 
 from river import linear_model, preprocessing
@@ -17,7 +18,9 @@ pipeline = Pipeline(
             "card",
             payments,
             key="card",
-            features=dict(paid_10m=count("10m"), paid_1d=count("1d"), mean_7d=mean("amount", "7d"), idle=since_last()),
+            features=dict(
+                paid_10m=count("10m"), paid_1d=count("1d"), mean_7d=mean("amount", "7d"), idle=since_last()
+            ),
         ),
     ],
     predict=payments,

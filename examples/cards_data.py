@@ -1,8 +1,8 @@
 """Card payments that never happened: a seeded stream with a pattern of fraud that a model can learn.
 
-Customers pay as often as a Pareto law says (few pay most), each around an amount of their own. Now and then a card is stolen: a
-burst of payments follows within minutes, larger than the owner's, more often online, more often at night. About two payments in
-a hundred are fraud.
+Customers pay as often as a Pareto law says (few pay most), each around an amount of their own. Now and then a
+card is stolen: a burst of payments follows within minutes, larger than the owner's, more often online, more
+often at night. About two payments in a hundred are fraud.
 
 Laws of this file:
 - The same arguments give the same events in the same order; event time goes forward, and no clock is read.
@@ -42,7 +42,8 @@ def events(
 ) -> Iterator[tuple[str, str, dict[str, Any], int]]:
     """`payments` payments in event-time order, one about every ten seconds from 1 January 2025.
 
-    From payment number `inverted_from` on, the answers are inverted: labels broken upstream, to watch what Penstock does.
+    From payment number `inverted_from` on, the answers are inverted: labels broken upstream, to watch what
+    Penstock does.
 
     Yields:
         `(topic, key, fields, at_ms)`; the key is the card's number.
@@ -60,7 +61,8 @@ def events(
         raise ValueError(f"at least one card and no negative number of payments, not {cards} and {payments}")
     chance = random.Random(seed)
     owners = [
-        Card(f"4{number:015d}", chance.lognormvariate(3.2, 0.5), chance.random() * 0.5) for number in range(cards)
+        Card(f"4{number:015d}", chance.lognormvariate(3.2, 0.5), chance.random() * 0.5)
+        for number in range(cards)
     ]
     weights = [chance.paretovariate(1.2) for _ in owners]
     total = 0.0

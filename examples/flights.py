@@ -1,7 +1,7 @@
 """Will this flight land more than 15 minutes late? Asked as the aircraft leaves, answered when it has landed.
 
-The events are those of `examples.flights_data`. Every view is inside one task, because the views are keyed by four
-different entities while the topics are keyed by one (the aircraft).
+The events are those of `examples.flights_data`. Every view is inside one task, because the views are keyed by
+four different entities while the topics are keyed by one (the aircraft).
 """
 
 from river import linear_model, preprocessing
@@ -27,8 +27,18 @@ pipeline = Pipeline(
             key="origin",
             features=dict(delay_1h=mean("delay", "1h"), delay_3h=mean("delay", "3h"), landed_1h=count("1h")),
         ),
-        View("carrier", arrivals, key="carrier", features=dict(delay_1h=mean("delay", "1h"), delay_3h=mean("delay", "3h"))),
-        View("destination", arrivals, key="dest", features=dict(delay_3h=mean("delay", "3h"), landed_3h=count("3h"))),
+        View(
+            "carrier",
+            arrivals,
+            key="carrier",
+            features=dict(delay_1h=mean("delay", "1h"), delay_3h=mean("delay", "3h")),
+        ),
+        View(
+            "destination",
+            arrivals,
+            key="dest",
+            features=dict(delay_3h=mean("delay", "3h"), landed_3h=count("3h")),
+        ),
         View("aircraft", arrivals, key="tail", features=dict(delay=last("delay"), idle=since_last())),
         View("traffic", departures, key="origin", features=dict(leaving_1h=count("1h"))),
     ],

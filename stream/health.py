@@ -1,7 +1,8 @@
 """What each worker's numbers mean on its health page: the only file that knows both.
 
 Laws of this file:
-- A report reads a worker and changes nothing in it. Counters survive a worker that drops its memory and counts from 0 again.
+- A report reads a worker and changes nothing in it. Counters survive a worker that drops its memory and
+  counts from 0 again.
 - Every turn costs a few microseconds; watermarks and per-partition gauges are looked at once a second.
 """
 
@@ -105,7 +106,9 @@ class LearnReport:
         health.unreadable.inc(grown("unreadable", worker.unreadable))
         if fold is not None:
             counts = fold.counts
-            if fold is not self.counted_fold:  # a fold restored from a snapshot brings counts that were counted before
+            if (
+                fold is not self.counted_fold
+            ):  # a fold restored from a snapshot brings counts that were counted before
                 self.counted_fold = fold
                 self.growth.start({**vars(counts), "position": fold.position})
             health.predictions.inc(grown("samples", counts.samples))

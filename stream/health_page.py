@@ -3,7 +3,8 @@
 Laws of this file:
 - `METRICS` is the list of all metrics, with Prometheus' names and units; a label's values are bounded.
 - Reporting costs a loop's turn a few microseconds; what needs more is looked at once a second.
-- The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503 and not a hanging page.
+- The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503
+  and not a hanging page.
 
 | Path     | 200                                          | 503                                            |
 |----------|----------------------------------------------|------------------------------------------------|
@@ -22,7 +23,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import NamedTuple
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 STALLED_S = 30.0
 MOST_REASONS = 40
@@ -41,7 +49,12 @@ METRICS = (
     # every role
     Metric("penstock_records", Counter, ("topic",), "records read and worked on"),
     Metric("penstock_turns", Counter, (), "turns of the loop"),
-    Metric("penstock_turn_seconds", Histogram, (), "wall time of one turn of the loop, the wait for records included"),
+    Metric(
+        "penstock_turn_seconds",
+        Histogram,
+        (),
+        "wall time of one turn of the loop, the wait for records included",
+    ),
     Metric("penstock_condition", Gauge, ("reason",), "1 where this condition of readiness holds"),
     Metric("penstock_lag_records", Gauge, ("topic",), "records in the log after the position read"),
     Metric("penstock_position", Gauge, ("topic", "partition"), "offset of the next record to work on"),
@@ -55,7 +68,12 @@ METRICS = (
     Metric("penstock_predictions", Counter, (), "predictions made"),
     Metric("penstock_pending_labels", Gauge, (), "samples that wait for their label"),
     Metric("penstock_labels", Counter, ("outcome",), "labels by what became of them"),
-    Metric("penstock_log_loss_nats", Counter, ("model",), "sum of the log losses over joined labels: champion, base"),
+    Metric(
+        "penstock_log_loss_nats",
+        Counter,
+        ("model",),
+        "sum of the log losses over joined labels: champion, base",
+    ),
     Metric("penstock_episodes", Counter, ("kind", "state"), "drift episodes that went into this state"),
     Metric("penstock_episodes_open", Gauge, ("kind",), "drift episodes suspected or firing now"),
     Metric("penstock_model_held", Gauge, (), "1 while learning is held"),
@@ -64,15 +82,17 @@ METRICS = (
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
     Metric("penstock_commands_sent", Counter, (), "commands appended to the samples log, repeats included"),
-    Metric("penstock_commands_open", Gauge, (), "commands that learn does not show as carried out or refused"),
+    Metric(
+        "penstock_commands_open", Gauge, (), "commands that learn does not show as carried out or refused"
+    ),
 )
 
 
 class Health:
     """The health page of one role; its server runs inside a `with` block.
 
-    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes any free one,
-    which is then `health.port`.
+    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes
+    any free one, which is then `health.port`.
 
     Example:
         >>> with Health("learn", "127.0.0.1", 0) as health:
@@ -110,7 +130,9 @@ class Health:
     commands_sent: Counter
     commands_open: Gauge
 
-    def __init__(self, role: str, host: str = "127.0.0.1", port: int = 0, *, stalled_s: float = STALLED_S) -> None:
+    def __init__(
+        self, role: str, host: str = "127.0.0.1", port: int = 0, *, stalled_s: float = STALLED_S
+    ) -> None:
         self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
         self.registry = CollectorRegistry()
         for metric in METRICS:
@@ -123,7 +145,7 @@ class Health:
         self._server: ThreadingHTTPServer | None = None
         self._reasons: set[str] = set()
 
-    # -- what the loop says ------------------------------------------------------------------------------------------------
+    # -- what the loop says ----------------------------------------------------------------------------------
 
     def turned(self) -> None:
         """The loop has come round."""
@@ -140,7 +162,7 @@ class Health:
                 self.condition.labels(name).set(holds)
 
     def dead(self, reason: str, count: float = 1) -> None:
-        """Count dead letters. Numbers in a reason are left out, and the least common reasons are one, so that labels are bounded."""
+        """Count dead letters. Numbers in a reason are left out, and reasons past the fortieth are one: labels are bounded."""
         if not count:
             return
         kind = re.sub(r"-?\d+", "N", reason)[:80]
@@ -150,7 +172,7 @@ class Health:
             self._reasons.add(kind)
         self.dead_letters.labels(kind).inc(count)
 
-    # -- what the page says ------------------------------------------------------------------------------------------------
+    # -- what the page says ----------------------------------------------------------------------------------
 
     def status(self, path: str) -> tuple[int, str, bytes]:
         """Status code, content type and body of a path."""
@@ -160,10 +182,18 @@ class Health:
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s
             turning = silent_s <= self.stalled_s
-            return (200 if turning else 503), text, f"{self.role}: the loop turned {silent_s:.1f} s ago\n".encode()
+            return (
+                (200 if turning else 503),
+                text,
+                f"{self.role}: the loop turned {silent_s:.1f} s ago\n".encode(),
+            )
         if path == "/readyz":
             missing = [name for name, holds in self.conditions.items() if not holds]
-            lines = [f"{self.role} is ready"] if not missing else [f"{self.role} is not ready", *(f"not {name}" for name in missing)]
+            lines = (
+                [f"{self.role} is ready"]
+                if not missing
+                else [f"{self.role} is not ready", *(f"not {name}" for name in missing)]
+            )
             return (503 if missing else 200), text, ("\n".join(lines) + "\n").encode()
         return 404, text, b"/metrics, /healthz and /readyz are here\n"
 
@@ -190,7 +220,9 @@ class Health:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name="health", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -1,9 +1,10 @@
 """What becomes of a request: who may change a model, how often, and when a person is asked first.
 
 Laws of this file:
-- Pure: state, request and the time are given; the shells (the Faust app, or the loop on the in-memory log) do the rest.
-- One decision per request id. The same request again gets the same decision, and its command has the same id, so that the fold
-  carries it out once however often it is sent.
+- Pure: state, request and the time are given; the shells (the Faust app, or the loop on the in-memory log) do
+  the rest.
+- One decision per request id. The same request again gets the same decision, and its command has the same id,
+  so that the fold carries it out once however often it is sent.
 - Cooldowns and the loop breaker count in event time, so a catch-up of a year is judged as that year was.
 - A person's request is never delayed: cooldown and breaker hold back only what asks for itself.
 """
@@ -32,7 +33,7 @@ SCHEDULE = "schedule"
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """What the definition says: the least event time between two unattended commands of one verb; whether a person must approve."""
+    """The least event time between two unattended commands of one verb, and whether a person must approve each."""
 
     cooldown_ms: int = 86_400_000
     approval: bool = False
@@ -55,8 +56,9 @@ class PolicyState(msgspec.Struct):
     """Everything decided for one pipeline. `positions` are the next offsets of the topics read, kept with what was read.
 
     `unsent` holds the requests whose decision was stored and not yet published;
-    `unattended` holds (verb, event time in ms) of accepted requests nobody asked for, oldest first; `waiting` the requests that
-    wait for a person; `sending` the commands not known to be carried out; `versions` every version id seen live or kept.
+    `unattended` holds (verb, event time in ms) of accepted requests nobody asked for, oldest first; `waiting`
+    the requests that wait for a person; `sending` the commands not known to be carried out; `versions` every
+    version id seen live or kept.
     """
 
     pipeline: str
@@ -77,9 +79,9 @@ decode_state = msgspec.json.Decoder(PolicyState).decode
 def decide(
     state: PolicyState, request: ControlEvent | OperatorRequest, config: PolicyConfig, wall_ms: int
 ) -> Decision | None:
-    """The decision on a request, and `state` changed by it. None for an event that asks for nothing (a note, or a hold already taken).
+    """The decision on a request, and `state` changed by it.
 
-    `wall_ms` only stamps the decision; what is decided depends on event time alone.
+    None for an event that asks for nothing: a note, or a hold already taken. `wall_ms` only stamps the decision; what is decided depends on event time alone.
     """
     known = state.decisions.get(request.id)
     if known is not None:
@@ -127,14 +129,21 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
         state.waiting[event.id] = verb
         while len(state.waiting) > REMEMBERED_DECISIONS:
             del state.waiting[next(iter(state.waiting))]
-        return _decision(state, event.id, verb, "waits for approval", waits + by_hand, "policy", None, wall_ms)
+        return _decision(
+            state, event.id, verb, "waits for approval", waits + by_hand, "policy", None, wall_ms
+        )
     since = _cooling_since(state, verb, at, config)
     if since is not None and data.state != "resolved":
-        why = f"{verb} is cooling down: the last one was {_hours(at - since)} before in event time, the least is {_hours(config.cooldown_ms)}"
+        ago, least = _hours(at - since), _hours(config.cooldown_ms)
+        why = f"{verb} is cooling down: the last one was {ago} before in event time, the least is {least}"
         return _decision(state, event.id, verb, "refused", why + by_hand, "policy", None, wall_ms)
     state.unattended.append((verb, at))
     del state.unattended[:-16]
-    why = "the data are whole again: the hold ends with it" if data.state == "resolved" and verb == "rollback" else "within the policy"
+    why = (
+        "the data are whole again: the hold ends with it"
+        if data.state == "resolved" and verb == "rollback"
+        else "within the policy"
+    )
     return _decision(state, event.id, verb, "accepted", why, "policy", command, wall_ms)
 
 
@@ -143,9 +152,13 @@ def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> s
     if config.approval:
         return "the definition asks for a person's approval"
     window_ms = BREAKER_COOLDOWNS * config.cooldown_ms
-    recent = sum(1 for done, when in state.unattended if done in BREAKER_VERBS and abs(at - when) <= window_ms)
+    recent = sum(
+        1 for done, when in state.unattended if done in BREAKER_VERBS and abs(at - when) <= window_ms
+    )
     if verb in BREAKER_VERBS and recent >= BREAKER_REQUESTS:
-        return f"{recent} retrains and rollbacks within {_hours(window_ms)} did not help: a person should look"
+        return (
+            f"{recent} retrains and rollbacks within {_hours(window_ms)} did not help: a person should look"
+        )
     return ""
 
 
@@ -200,7 +213,14 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
 
 
 def _decision(
-    state: PolicyState, request: str, verb: str, verdict: str, why: str, by: str, command: Command | None, wall_ms: int
+    state: PolicyState,
+    request: str,
+    verb: str,
+    verdict: str,
+    why: str,
+    by: str,
+    command: Command | None,
+    wall_ms: int,
 ) -> Decision:
     return Decision(
         id=f"decision-{request}",
@@ -237,7 +257,8 @@ class Due(NamedTuple):
 def due(state: PolicyState, wall_ms: int, every_ms: int) -> Due:
     """Take from `state` the decisions to publish and the commands to send: first, or again because learn does not show them.
 
-    Each send doubles the wait for the next, from `every_ms`. After `MOST_SENDS` learn is not there, and nothing is gained by more.
+    Each send doubles the wait for the next, from `every_ms`. After `MOST_SENDS` learn is not there, and
+    nothing is gained by more.
     """
     decisions = [state.decisions[request] for request in state.unsent if request in state.decisions]
     state.unsent.clear()

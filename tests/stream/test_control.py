@@ -11,7 +11,15 @@ from stream.control_worker import ControlWorker, Undecodable, control_step, take
 from stream.definitions import Label, Pipeline, Source
 from stream.log import AppendFailed, Out
 from stream.memory_log import MemoryLog
-from stream.messages import Command, Decision, LiveModel, OperatorRequest, decode_decision, decode_entry, encode_json
+from stream.messages import (
+    Command,
+    Decision,
+    LiveModel,
+    OperatorRequest,
+    decode_decision,
+    decode_entry,
+    encode_json,
+)
 from stream.policy import PolicyConfig, PolicyState, decode_state, encode_state
 from tests.stream.test_policy import event
 
@@ -29,7 +37,9 @@ class Model:
 
 def pipeline(**fields: Any) -> Pipeline:
     source = Source("departures", id="id", time="at", key="tail")
-    return Pipeline("flights", [], source, Label(source, lambda e: e["y"], fields=("y",)), Model(), ["hour"], **fields)
+    return Pipeline(
+        "flights", [], source, Label(source, lambda e: e["y"], fields=("y",)), Model(), ["hour"], **fields
+    )
 
 
 class Clock:
@@ -80,7 +90,9 @@ def decisions(log: MemoryLog) -> list[Decision]:
 
 
 def request(**fields: Any) -> OperatorRequest:
-    return OperatorRequest(**{"id": "r1", "pipeline": "flights", "verb": "hold", "reason": "storm", "by": "mia", **fields})
+    return OperatorRequest(
+        **{"id": "r1", "pipeline": "flights", "verb": "hold", "reason": "storm", "by": "mia", **fields}
+    )
 
 
 def test_a_requested_rollback_comes_back_as_a_command_in_the_samples_log(log, worker):
@@ -135,7 +147,9 @@ def test_a_command_is_sent_again_until_the_models_topic_shows_it(log, worker, cl
     worker.turn(0)
     first, second = commands(log)
     assert first == second and len(decisions(log)) == 1
-    live = LiveModel(pipeline="flights", version="v1", why="", at=0, position=0, recipe="", applied=[first.id])
+    live = LiveModel(
+        pipeline="flights", version="v1", why="", at=0, position=0, recipe="", applied=[first.id]
+    )
     send(log, topics.CONTROL_MODELS, live)
     clock.now = 100 * RESEND_MS
     worker.turn(0)

@@ -109,13 +109,17 @@ def member(positions: dict[Any, int], ends: dict[Any, int]) -> SimpleNamespace:
 
 def test_a_featurize_worker_is_reported(health):
     counts = SimpleNamespace(items=10, samples=6, labels=4, dead_letters={"null value": 2})
-    task = SimpleNamespace(featurize=SimpleNamespace(counts=counts), newest={(0, 0): 5_000}, rebuilding_from=None)
+    task = SimpleNamespace(
+        featurize=SimpleNamespace(counts=counts), newest={(0, 0): 5_000}, rebuilding_from=None
+    )
     worker: Any = SimpleNamespace(
         tasks={"all": task},
         assigned=(("departures", 0),),
         retry_at_ms=0,
         committed={("departures", 0): 7},
-        member=member({("departures", 0): 7, ("departures", 1): 0}, {("departures", 0): 17, ("departures", 1): 5}),
+        member=member(
+            {("departures", 0): 7, ("departures", 1): 0}, {("departures", 0): 17, ("departures", 1): 5}
+        ),
     )
     report = FeaturizeReport(health)
     report.batch(worker)
@@ -136,10 +140,14 @@ def test_a_worker_without_partitions_is_not_ready(health):
 
 
 def fold(**fields: Any) -> SimpleNamespace:
-    zeros = dict.fromkeys(("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "repeats"), 0)
+    zeros = dict.fromkeys(
+        ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "repeats"), 0
+    )
     counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
     watch = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
-    return SimpleNamespace(**{"counts": counts, "pending": {}, "at": 0, "position": 0, "watch": watch, "open_jobs": {}, **fields})
+    return SimpleNamespace(
+        **{"counts": counts, "pending": {}, "at": 0, "position": 0, "watch": watch, "open_jobs": {}, **fields}
+    )
 
 
 def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(health):

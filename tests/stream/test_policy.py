@@ -50,11 +50,15 @@ def event(name: str, verb: str = "rollback", at: int = 0, state: str = "firing",
 
 
 def asked(name: str, verb: Any = "rollback", **fields: Any) -> OperatorRequest:
-    return OperatorRequest(**{"id": name, "pipeline": "flights", "verb": verb, "reason": "pager", "by": "mia", **fields})
+    return OperatorRequest(
+        **{"id": name, "pipeline": "flights", "verb": verb, "reason": "pager", "by": "mia", **fields}
+    )
 
 
 def live(**fields: Any) -> LiveModel:
-    return LiveModel(**{"pipeline": "flights", "version": "v4", "why": "", "at": 0, "position": 0, "recipe": "r", **fields})
+    return LiveModel(
+        **{"pipeline": "flights", "version": "v4", "why": "", "at": 0, "position": 0, "recipe": "r", **fields}
+    )
 
 
 def verdicts(state: PolicyState, *events: ControlEvent, config: PolicyConfig = CONFIG) -> list[str]:
@@ -66,7 +70,12 @@ def test_a_request_within_the_policy_becomes_one_command_with_its_onset_and_targ
     decision = decide(PolicyState("flights"), event("a"), CONFIG, 5)
     assert decision is not None and decision.verdict == "accepted" and decision.command is not None
     command = decision.command
-    assert (command.verb, command.version, command.from_position, command.episode) == ("rollback", "v3", 70, "e1")
+    assert (command.verb, command.version, command.from_position, command.episode) == (
+        "rollback",
+        "v3",
+        70,
+        "e1",
+    )
     assert decision.request == "a" and command.id == "command-a" and command.wall_ms == 5
 
 
@@ -86,18 +95,29 @@ def test_a_second_request_of_one_verb_within_the_cooldown_is_refused_and_says_ho
 
 def test_the_cooldown_ends_in_event_time_and_is_each_verbs_own():
     state = PolicyState("flights")
-    found = verdicts(state, event("a", at=DAY), event("b", "retrain", at=DAY), event("c", "promote", at=DAY), event("d", at=2 * DAY))
+    found = verdicts(
+        state,
+        event("a", at=DAY),
+        event("b", "retrain", at=DAY),
+        event("c", "promote", at=DAY),
+        event("d", at=2 * DAY),
+    )
     assert found == ["accepted"] * 4
 
 
 def test_the_rollback_that_ends_a_hold_is_not_held_back_by_a_cooldown():
     state = PolicyState("flights")
-    assert verdicts(state, event("a", at=DAY), event("b", at=DAY + 1, state="resolved")) == ["accepted", "accepted"]
+    assert verdicts(state, event("a", at=DAY), event("b", at=DAY + 1, state="resolved")) == [
+        "accepted",
+        "accepted",
+    ]
 
 
 def test_the_breaker_makes_the_fourth_retrain_or_rollback_wait_for_a_person():
     state = PolicyState("flights")
-    found = verdicts(state, *(event(str(n), "retrain" if n % 2 else "rollback", at=n * 2 * DAY) for n in range(4)))
+    found = verdicts(
+        state, *(event(str(n), "retrain" if n % 2 else "rollback", at=n * 2 * DAY) for n in range(4))
+    )
     assert found == ["accepted"] * BREAKER_REQUESTS + ["waits for approval"]
     assert decide(state, asked("yes", "retrain"), CONFIG, 6).verdict == "accepted"  # type: ignore[union-attr]
     assert state.waiting == {}
@@ -211,8 +231,17 @@ def test_memory_of_decisions_is_bounded():
 
 requests = st.lists(
     st.one_of(
-        st.builds(event, st.sampled_from("abcdefgh"), st.sampled_from(["retrain", "rollback", "promote", "none"]), st.integers(0, 60 * DAY)),
-        st.builds(asked, st.sampled_from("ijkl"), st.sampled_from(["retrain", "rollback", "hold", "resume", "promote"])),
+        st.builds(
+            event,
+            st.sampled_from("abcdefgh"),
+            st.sampled_from(["retrain", "rollback", "promote", "none"]),
+            st.integers(0, 60 * DAY),
+        ),
+        st.builds(
+            asked,
+            st.sampled_from("ijkl"),
+            st.sampled_from(["retrain", "rollback", "hold", "resume", "promote"]),
+        ),
     ),
     max_size=40,
 )
@@ -220,7 +249,8 @@ requests = st.lists(
 
 @given(requests, st.booleans())
 def test_laws_hold_for_any_requests(many, approval):
-    """One decision per id, a command only when accepted, breaker and cooldown never exceeded; and state survives its encoding."""
+    """One decision per id, a command only when accepted, breaker and cooldown never exceeded; and state
+    survives its encoding."""
     config = PolicyConfig(DAY, approval)
     state = PolicyState("flights")
     first: dict[str, Any] = {}
