@@ -84,6 +84,10 @@ class Label:
     fields: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.source, Source):
+            raise DefinitionError(f"Label: source must be a Source, not {type(self.source).__name__}")
+        if isinstance(self.fields, str):
+            raise DefinitionError(f"Label: fields must be a list of field names, such as ({self.fields!r},)")
         if not callable(self.outcome):
             raise DefinitionError("Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15")
         _duration(self.wait, "Label, wait")
@@ -121,6 +125,7 @@ class Pipeline:
         where = f"Pipeline {self.name!r}"
         if not isinstance(self.name, str) or not _NAME.match(self.name):
             raise DefinitionError(f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'")
+        self._check_types(where)
         names = [view.name for view in self.views]
         for name in names:
             if names.count(name) > 1:
@@ -129,8 +134,8 @@ class Pipeline:
             raise DefinitionError(f"{where}: an input is listed twice")
         if not self.inputs and not self.views:
             raise DefinitionError(f"{where}: nothing to learn from: give inputs or views")
-        if not hasattr(self.model, "learn_one") or not hasattr(self.model, "predict_proba_one"):
-            raise DefinitionError(f"{where}: model must be a river classifier (learn_one and predict_proba_one)")
+        if not _is_classifier(self.model):
+            raise DefinitionError(f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}")
         self._check_leaks(where)
         _duration(self.cooldown, f"{where}, cooldown")
         if not 0 < self.alarms_per_year <= 366:
@@ -139,6 +144,20 @@ class Pipeline:
         for source in self.sources:
             if by_name.setdefault(source.name, source) != source:
                 raise DefinitionError(f"{where}: topic {source.name!r} is declared twice, differently")
+
+    def _check_types(self, where: str) -> None:
+        """A wrong thing in a place is said here, not as an attribute that it lacks."""
+        if not isinstance(self.predict, Source):
+            raise DefinitionError(f"{where}: predict must be a Source, not {_kind(self.predict)}")
+        if not isinstance(self.label, Label):
+            raise DefinitionError(f"{where}: label must be a Label, not {_kind(self.label)}")
+        for what, kind in (("views", View), ("inputs", str)):
+            found = getattr(self, what)
+            if not isinstance(found, list | tuple) or not all(isinstance(item, kind) for item in found):
+                raise DefinitionError(f"{where}: {what} must be a list of {'views' if kind is View else 'field names'}, not {found!r}")
+        for view in self.views:
+            if not isinstance(view.source, Source):
+                raise DefinitionError(f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}")
 
     def _check_leaks(self, where: str) -> None:
         labelled = set(self.label.fields)
@@ -149,6 +168,8 @@ class Pipeline:
         for view in self.views:
             if same and view.source.name == self.predict.name and labelled & set(view.fields):
                 raise DefinitionError(f"{where}: view {view.name!r} reads the label of the event it serves")
+            if same and labelled & set(view.key_fields):
+                raise DefinitionError(f"{where}: view {view.name!r} is keyed by the label of the event it serves")
 
     @property
     def sources(self) -> list[Source]:
@@ -204,6 +225,19 @@ class Pipeline:
             canonical = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
             object.__setattr__(self, "_digest", hashlib.sha256(canonical.encode()).hexdigest()[:12])
         return self._digest
+
+
+def _kind(value: Any) -> str:
+    """What a wrong value is, in a few words."""
+    return f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
+
+
+def _is_classifier(model: Any) -> bool:
+    """Whether it learns and gives probabilities; a river pipeline has both methods whatever its last step is."""
+    final = model
+    while hasattr(final, "steps") and final.steps:
+        final = list(final.steps.values())[-1]
+    return not isinstance(final, type) and hasattr(final, "learn_one") and hasattr(final, "predict_proba_one")
 
 
 def _source_text(function: Callable[..., Any]) -> str:

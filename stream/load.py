@@ -25,7 +25,7 @@ def load(path: str | Path) -> Pipeline:
     Raises `DefinitionError`, in one line with file and line number, when the file is missing, fails, defines no pipeline or
     several, or holds a model that cannot be pickled.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     if not path.is_file():
         raise DefinitionError(f"{path}: no such definition file")
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
@@ -36,7 +36,7 @@ def load(path: str | Path) -> Pipeline:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise DefinitionError(f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}") from error
+        raise DefinitionError(f"{path}{_line_in(path, error)}: {_one_line(error)}") from error
     found = {id(value): value for value in vars(module).values() if isinstance(value, Pipeline)}
     if len(found) != 1:
         raise DefinitionError(f"{path}: defines {len(found)} pipelines; it must define exactly one")
@@ -46,9 +46,15 @@ def load(path: str | Path) -> Pipeline:
         pickle.loads(pickle.dumps(pipeline.model))
     except Exception as error:
         raise DefinitionError(
-            f"{path}: model cannot be saved and restored ({error}); use a named function instead of a lambda inside it"
+            f"{path}: model cannot be saved and restored ({_one_line(error)}); use a named function instead of a lambda inside it"
         ) from error
     return pipeline
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's kind and text, its line breaks and their indentation made single spaces."""
+    name = "" if isinstance(error, DefinitionError) else f"{type(error).__name__}: "
+    return name + " ".join(str(error).split())
 
 
 def _line_in(path: Path, error: BaseException) -> str:
@@ -64,23 +70,27 @@ def seeded(model: Any) -> Any:
 
     Parameters are looked through as deep as estimators nest. A model without river's parameter protocol is returned as it is.
     """
-    if not hasattr(model, "_get_params") or not hasattr(model, "clone"):
-        return model
-    changes = _unset_seeds(model._get_params())
+    changes = _unset_seeds(model)
     return model.clone(changes) if changes else model
 
 
-def _unset_seeds(params: dict[str, Any]) -> dict[str, Any]:
+def _unset_seeds(model: Any) -> dict[str, Any]:
+    """What `clone` must be told: by step in a pipeline or union, by parameter (nested ones as river's own pairs) elsewhere."""
+    if not hasattr(model, "_get_params") or not hasattr(model, "clone"):
+        return {}
     changes: dict[str, Any] = {}
-    for name, value in params.items():
+    steps = getattr(model, "steps", None) or getattr(model, "transformers", None)
+    if steps:
+        for name, step in steps.items():
+            inner = _unset_seeds(step)
+            if inner:
+                changes[name] = inner
+        return changes
+    for name, value in model._get_params().items():
         if name == "seed" and value is None:
             changes[name] = 0
-        elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
-            inner = _unset_seeds(value[1])
+        elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], type):
+            inner = _unset_seeds(getattr(model, name, None))
             if inner:
-                changes[name] = inner
-        elif hasattr(value, "_get_params"):
-            inner = _unset_seeds(value._get_params())
-            if inner:
-                changes[name] = inner
+                changes[name] = (value[0], inner)
     return changes
