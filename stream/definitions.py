@@ -141,7 +141,7 @@ class Pipeline:
         if not 0 < self.alarms_per_year <= 366:
             raise DefinitionError(f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}")
         by_name: dict[str, Source] = {}
-        for source in self.sources:
+        for source in self._named_sources():
             if by_name.setdefault(source.name, source) != source:
                 raise DefinitionError(f"{where}: topic {source.name!r} is declared twice, differently")
 
@@ -174,11 +174,12 @@ class Pipeline:
     @property
     def sources(self) -> list[Source]:
         """Every distinct source, the predicted one first: the inputs of a task, in merge order."""
-        found: dict[str, Source] = {self.predict.name: self.predict}
-        for source in [self.label.source, *(view.source for view in self.views)]:
-            if isinstance(source, Source):
-                found.setdefault(source.name, source)
-        return list(found.values())
+        return list({source.name: source for source in self._named_sources()}.values())
+
+    def _named_sources(self) -> list[Source]:
+        """Every source wherever it is named, the predicted one first."""
+        of_views = [view.source for view in self.views if isinstance(view.source, Source)]
+        return [self.predict, self.label.source, *of_views]
 
     @property
     def vector_names(self) -> list[str]:
