@@ -1,0 +1,148 @@
+"""What a definition says, and every way in which it can be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from river import linear_model, naive_bayes, preprocessing, tree
+
+from features import View, count, mean
+from stream.definitions import DefinitionError, Label, Pipeline, Source
+from tests.stream.naive_flow import DELIVERED, PAID, SENT, cards, parcels
+
+BY_DEPOT = View("depot", DELIVERED, key="depot", features={"n": count("1h")})
+
+
+def source(**changes: Any) -> Source:
+    return Source(**{"name": "a.b", "id": "id", "time": "at", "key": "key", **changes})
+
+
+BROKEN: dict[str, tuple[Callable[[], object], str]] = {
+    "a topic name with a space": (lambda: source(name="a b"), "'a b': not a Kafka topic name"),
+    "an id that is no field": (lambda: source(id=""), "Source 'a.b': id must name a field"),
+    "a key that is no name": (lambda: source(key=7), "Source 'a.b': key must name a field"),
+    "a grace without a unit": (lambda: source(grace="5"), "Source 'a.b', grace"),
+    "an ahead of nonsense": (lambda: source(ahead="soon"), "Source 'a.b', ahead"),
+    "an outcome that is a value": (lambda: Label(SENT, True), "outcome must be a function"),  # type: ignore[arg-type]
+    "a label of no source": (lambda: Label("sent", lambda e: True), "Label: source must be a Source, not str"),  # type: ignore[arg-type]
+    "label fields in one text": (lambda: Label(SENT, lambda e: True, fields="late"), "list of field names, such as ('late',)"),
+    "a wait without a unit": (lambda: Label(SENT, lambda e: True, wait="36"), "Label, wait"),
+    "a pipeline name with a dot": (lambda: parcels("a.b"), "Pipeline 'a.b': a name starts with a letter"),
+    "a pipeline without a name": (lambda: parcels(""), "Pipeline '': a name starts with a letter"),
+    "two views of one name": (lambda: parcels(views=[BY_DEPOT, BY_DEPOT]), "two views are named 'depot'"),
+    "an input twice": (lambda: parcels(inputs=["weight", "weight"]), "an input is listed twice"),
+    "inputs in one text": (lambda: parcels(inputs="weight"), "inputs must be a list of field names, not 'weight'"),
+    "views that are none": (lambda: parcels(views=[count("1h")]), "views must be a list of views"),
+    "views left out": (lambda: parcels(views=None), "views must be a list of views, not None"),
+    "nothing to learn from": (lambda: parcels(views=[], inputs=[]), "nothing to learn from"),
+    "a label left out": (lambda: parcels(label=None), "label must be a Label, not NoneType"),
+    "a topic's name for a source": (lambda: parcels(predict="sent"), "predict must be a Source, not str"),
+    "a regressor": (lambda: parcels(model=linear_model.LinearRegression()), "must be a river classifier"),
+    "a pipeline that ends in a regressor": (
+        lambda: parcels(model=preprocessing.StandardScaler() | linear_model.LinearRegression()),
+        "must be a river classifier",
+    ),
+    "a class in place of a model": (
+        lambda: parcels(model=linear_model.LogisticRegression),
+        "not the class LogisticRegression; call it",
+    ),
+    "a budget of zero": (lambda: parcels(alarms_per_year=0), "alarms_per_year must be above 0"),
+    "a budget of nan": (lambda: parcels(alarms_per_year=float("nan")), "alarms_per_year must be above 0"),
+    "a cooldown without a unit": (lambda: parcels(cooldown="1"), "Pipeline 'parcels', cooldown"),
+    "a topic declared twice": (
+        lambda: parcels(label=Label(Source(SENT.name, "parcel", "done_at", "van"), lambda e: True)),
+        "topic 'parcels.sent' is declared twice, differently",
+    ),
+    "the label as an input": (lambda: cards(inputs=["amount", "fraud"]), "input 'fraud' is the label of the same event"),
+    "a view of the label": (
+        lambda: cards(views=[View("card", PAID, key="card", features={"x": mean("fraud", "1h")})]),
+        "view 'card' reads the label",
+    ),
+    "a view keyed by the label": (
+        lambda: cards(views=[View("answer", PAID, key=("card", "fraud"), features={"n": count("1h")})]),
+        "view 'answer' is keyed by the label",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_definition_is_one_line_that_names_the_place(name: str) -> None:
+    make, says = BROKEN[name]
+    with pytest.raises(DefinitionError) as error:
+        make()
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_label_of_another_source_may_feed_a_view() -> None:
+    assert parcels().vector_names[1] == "depot.late_3h"
+
+
+@pytest.mark.parametrize("model", [naive_bayes.GaussianNB(), tree.HoeffdingTreeClassifier(), preprocessing.MinMaxScaler() | naive_bayes.BernoulliNB()])
+def test_classifiers_are_taken_as_they_are_or_at_the_end_of_a_pipeline(model: Any) -> None:
+    assert parcels(model=model).model is model
+
+
+def test_sources_are_each_named_once_the_predicted_one_first() -> None:
+    assert parcels().sources == [SENT, DELIVERED]
+    assert cards().sources == [PAID]
+
+
+def test_the_vector_is_inputs_then_each_views_features() -> None:
+    names = ["weight", "depot.late_3h", "depot.done_1h", "street.late", "street.idle", "traffic.sent_1h", "traffic.idle"]
+    assert parcels().vector_names == names
+
+
+def test_it_scales_by_partition_only_when_every_view_has_its_sources_key() -> None:
+    assert cards().partitioned
+    assert not parcels().partitioned
+    assert not cards(views=[View("shop", PAID, key="shop", features={"n": count("1h")})]).partitioned
+    assert not cards(views=[View("both", PAID, key=("card", "shop"), features={"n": count("1h")})]).partitioned
+    by_van = [View("van", DELIVERED, key="van", features={"n": count("1h")})]
+    assert parcels(views=by_van).partitioned
+    other_key = Source(DELIVERED.name, "parcel", "done_at", "depot")
+    label = Label(other_key, lambda e: True)
+    assert not parcels(views=[View("depot", other_key, key="depot", features={"n": count()})], label=label).partitioned
+
+
+def test_equal_definitions_have_equal_digests() -> None:
+    assert parcels().digest == parcels().digest
+    assert len(parcels().digest) == 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"inputs": []},
+        {"views": [BY_DEPOT]},
+        {"views": [*parcels().views][::-1]},
+        {"model": linear_model.LogisticRegression()},
+        {"model": preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=0.1)},
+        {"label": Label(DELIVERED, lambda e: e["late"] > 16, wait="6h", fields=("late",))},
+        {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="7h", fields=("late",))},
+        {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)},
+    ],
+)
+def test_whatever_changes_a_sample_or_the_model_changes_the_digest(changes: dict[str, Any]) -> None:
+    assert parcels(**changes).digest != parcels().digest
+
+
+def test_what_only_says_how_often_to_alarm_is_not_in_the_digest() -> None:
+    assert parcels(alarms_per_year=12, cooldown="2d").digest == parcels().digest
+
+
+def test_definitions_are_frozen() -> None:
+    for thing, name in ((parcels(), "name"), (SENT, "key"), (parcels().label, "wait")):
+        with pytest.raises(AttributeError):
+            setattr(thing, name, "other")
+
+
+def test_a_pipelines_own_fields_say_milliseconds() -> None:
+    assert (parcels().label.wait_ms, SENT.grace_ms, SENT.ahead_ms, Pipeline.cooldown_ms.__get__(parcels())) == (
+        21_600_000,
+        86_400_000,
+        3_600_000,
+        86_400_000,
+    )

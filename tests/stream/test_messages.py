@@ -1,0 +1,150 @@
+"""What lies in topics can still be read: one golden file per message and version, and the rules for new fields.
+
+A golden file is never changed. When a message gets a new field, its old file stays and a `v2` joins it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from stream import messages
+from stream.messages import (
+    Command,
+    ControlData,
+    ControlEvent,
+    Decision,
+    Entry,
+    Label,
+    LiveModel,
+    ModelRef,
+    OperatorRequest,
+    Origin,
+    Prediction,
+    Recipe,
+    Sample,
+    Tick,
+    decode_entry,
+    encode_entry,
+    encode_json,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+AT_MS = 1_368_417_600_000
+COMMAND = Command("command-e1-rollback", "rollback", "worse", "policy", "v3", 812, None, None, "flights-rollback-1", AT_MS)
+
+ENTRIES: dict[str, Entry] = {
+    "recipe.v1": Recipe("0123456789ab", ["weight", "depot.late_3h"], "{}", AT_MS),
+    "sample.v1": Sample(Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True]),
+    "label.v1": Label(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
+    "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
+    "command.v1": COMMAND,
+    "command-adopt.v1": Command("adopt-c1", "adopt", "retrained", "job", "retrain-c1", 5, 900, "00ff00ff00ff00ff"),
+}
+
+JSON: dict[str, Any] = {
+    "prediction.v1": Prediction("p1", AT_MS, 0.25, ModelRef("v2"), "0123456789ab", 812),
+    "control-event.v1": ControlEvent(
+        id="flights-rollback-1-firing-rollback",
+        source="penstock/flights",
+        type="penstock.rollback",
+        subject="loss",
+        time="2013-05-13T04:00:00.000Z",
+        data=ControlData(
+            pipeline="flights",
+            episode="flights-rollback-1",
+            kind="rollback",
+            state="firing",
+            severity="critical",
+            reason="the model is worse than its anchor",
+            detector={"name": "rollback", "params": {"delta": 0.002}},
+            since={"at": AT_MS, "position": 700},
+            detected_at={"at": AT_MS + 1, "position": 812},
+            suggested_action="rollback",
+            statistic=9.5,
+            top_features=[("dep_delay", 0.4, 1.0)],
+            model={"champion": "v4", "anchor": "v3", "candidate": None},
+            target_version="v3",
+            command="penstock rollback flights --version v3",
+        ),
+    ),
+    "operator-request.v1": OperatorRequest(
+        id="r1", pipeline="flights", verb="hold", reason="storm", by="ann", wall_ms=AT_MS
+    ),
+    "decision.v1": Decision(
+        id="d1", pipeline="flights", request="r1", verb="rollback", verdict="accepted", why="asked", by="ann",
+        command=COMMAND, wall_ms=AT_MS,
+    ),
+    "live-model.v1": LiveModel(
+        pipeline="flights", version="v3", why="rollback", at=AT_MS, position=812, recipe="0123456789ab", held=True,
+        held_since=AT_MS, anchor="v3", anchors=["v1", "v3"], applied=["c1"], refused={"c2": "too late"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_golden_entry_reads_as_it_was_written(name: str) -> None:
+    golden = (GOLDEN / f"{name}.msgpack").read_bytes()
+    assert decode_entry(golden) == ENTRIES[name]
+    assert type(decode_entry(golden)) is type(ENTRIES[name])
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_a_golden_json_message_reads_as_it_was_written(name: str) -> None:
+    golden = (GOLDEN / f"{name}.json").read_bytes()
+    assert msgspec.json.decode(golden, type=type(JSON[name])) == JSON[name]
+
+
+def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
+    assert {type(entry) for entry in ENTRIES.values()} == set(get_args(Entry))
+    public = {
+        value
+        for value in vars(messages).values()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == messages.__name__
+    }
+    nested = {Origin, ModelRef, ControlData}
+    assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
+    files = {path.name for path in GOLDEN.iterdir()}
+    assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}
+
+
+@pytest.mark.parametrize("name", [*ENTRIES, *JSON])
+def test_what_is_written_today_is_what_the_newest_golden_file_holds(name: str) -> None:
+    if name in ENTRIES:
+        assert encode_entry(ENTRIES[name]) == (GOLDEN / f"{name}.msgpack").read_bytes()
+    else:
+        assert encode_json(JSON[name]) == (GOLDEN / f"{name}.json").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [*get_args(Entry), *{type(message) for message in JSON.values()}])
+def test_fields_after_the_first_with_a_default_all_have_one(kind: type[msgspec.Struct]) -> None:
+    """So that a field can only be added at the end of an array, with a default."""
+    required = [field.required for field in msgspec.structs.fields(kind)]
+    assert required == sorted(required, reverse=True)
+
+
+def test_an_entry_written_before_a_field_was_added_still_reads() -> None:
+    short = msgspec.msgpack.encode(["command", "c1", "hold"])
+    assert decode_entry(short) == Command("c1", "hold")
+
+
+def test_an_entry_from_a_newer_version_with_a_field_more_still_reads() -> None:
+    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v1"])) + ["new"]
+    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v1"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"\xc1", b"{}", msgspec.msgpack.encode(["unheard of", 1]), msgspec.msgpack.encode(["command", "c", "explode"]), b"\x93"],
+)
+def test_bytes_that_are_no_entry_raise_one_kind_of_error(value: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode_entry(value)
+
+
+def test_a_controls_data_has_no_infinite_number_on_the_wire() -> None:
+    event = JSON["control-event.v1"]
+    assert b"Infinity" not in encode_json(event) and b"NaN" not in encode_json(event)
