@@ -75,7 +75,7 @@ class KafkaAppender:
                 raise
             if unacked:
                 self._abandon(producer)
-                reason = f"no acknowledgement within {self._timeout_s:.0f} s. {self._last_error()}".rstrip()
+                reason = f"no acknowledgement within {self._timeout_s:g} s. {self._last_error()}".rstrip()
                 raise AppendFailed(unacked, len(outs), reason)
             if errors:
                 self._abandon(producer)
@@ -94,7 +94,8 @@ class KafkaAppender:
                 "message.timeout.ms": 0,
                 "partitioner": "murmur2_random",
                 "linger.ms": _LINGER_MS,
-                "compression.type": "lz4",
+                # Every client reads it, aiokafka and kafka-python without further libraries too; PENSTOCK_KAFKA_COMPRESSION_TYPE sets another.
+                "compression.type": "none",
                 "batch.size": self._batch_bytes,
                 "batch.num.messages": 100_000,
                 "message.max.bytes": self._max_record_bytes + BATCH_OVERHEAD_BYTES,

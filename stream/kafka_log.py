@@ -20,12 +20,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-exports them without saying so
-    AdminClient,
-    ConfigResource,
-    OffsetSpec,
-    TopicDescription,
-)
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
 
 from stream.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
 from stream.kafka_members import KafkaMember, KafkaReader

@@ -33,7 +33,8 @@ def main(text: str) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            # Safe here: this process has no other thread yet.
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
     print(server.pid, flush=True)
     closing = threading.Event()

