@@ -82,8 +82,9 @@ class PairedTest:
 
     def reference_means(self) -> tuple[float, float]:
         """Mean loss of first and of second over the reference; (0, 0) while it is empty."""
-        pairs = self._pairs()
-        return (float(pairs[:, 0].mean()), float(pairs[:, 1].mean())) if len(pairs) else (0.0, 0.0)
+        count = len(self._reference)
+        first, second = self._pairs()
+        return (float(first.sum()) / count, float(second.sum()) / count) if count else (0.0, 0.0)
 
     def update(
         self, block: BaseBlock, margin: float, blocks_allowed: float, keep: bool = True
@@ -156,8 +157,9 @@ class PairedTest:
             )
         ]  # fmt: skip
 
-    def _pairs(self) -> Floats:
-        return np.array([(block.first, block.second) for block in self._reference], dtype=np.float64)
+    def _pairs(self) -> tuple[Floats, Floats]:
+        first = np.array([block.first for block in self._reference], dtype=np.float64)
+        return first, np.array([block.second for block in self._reference], dtype=np.float64)
 
     def _difference(self) -> float:
         count = len(self._pending)
@@ -176,14 +178,14 @@ class PairedTest:
             self._calibrate(margin)
 
     def _calibrate(self, margin: float) -> None:
-        pairs = self._pairs()
-        if len(pairs) == 0:
+        if not self._reference:
             return
+        first, second = self._pairs()
         if self.estimate_ratio:
-            total = float(pairs[:, 1].sum())
-            self.ratio = float(pairs[:, 0].sum()) / total if total > 0 else 1.0
+            total = float(second.sum())
+            self.ratio = float(first.sum()) / total if total > 0 else 1.0
         # A reference too short for a scale keeps the last one: a new level seldom changes the noise.
-        fresh = calibrate(pairs[:, 0] - self.ratio * pairs[:, 1], margin, self.min_blocks)
+        fresh = calibrate(first - self.ratio * second, margin, self.min_blocks)
         self.calibration = fresh or self.calibration
 
     def _onset(self) -> BaseBlock | None:

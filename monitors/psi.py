@@ -71,8 +71,8 @@ class PsiMonitor:
         self.effect_least = effect_least
         self._alpha = budget_per_year * window_ms / (max(len(self.names), 1) * YEAR_MS)
         self._histograms: list[Histogram] | None = None
-        self._counts: list[Counts] = []
-        self._past: list[deque[Counts]] = [deque(maxlen=windows) for _ in self.names]
+        self._counts: list[bytes] = []
+        self._past: list[deque[bytes]] = [deque(maxlen=windows) for _ in self.names]
         self._firing: dict[int, tuple[int, int]] = {}
         self._rows: list[tuple[Value, ...]] = []
         self._cold: list[tuple[Value, ...]] = []
@@ -120,7 +120,7 @@ class PsiMonitor:
         else:
             columns = zip(self._histograms, zip(*self._rows, strict=True), strict=True)
             for index, (histogram, column) in enumerate(columns):
-                self._counts[index] += histogram.count(column)
+                self._counts[index] = (_counts(self._counts[index]) + histogram.count(column)).tobytes()
         self._rows.clear()
 
     def _close(self, at_ms: int, position: int) -> list[Transition]:
@@ -136,22 +136,22 @@ class PsiMonitor:
         if self._seen >= LEAST_ROWS:
             for index, counts in enumerate(self._counts):
                 if len(self._past[index]) >= LEAST_WINDOWS:
-                    transitions += self._judge(index, counts, at_ms, position)
+                    transitions += self._judge(index, _counts(counts), at_ms, position)
                 self._past[index].append(counts)
         self._clear_counts()
         return transitions
 
     def _clear_counts(self) -> None:
         assert self._histograms is not None
-        self._counts = [histogram.empty() for histogram in self._histograms]
+        self._counts = [histogram.empty().tobytes() for histogram in self._histograms]
 
     def _judge(self, index: int, counts: Counts, at_ms: int, position: int) -> list[Transition]:
         assert self._histograms is not None
-        past = self._past[index]
-        total: Counts = np.sum(past, axis=0)
+        past = _counts(b"".join(self._past[index])).reshape(len(self._past[index]), -1)
+        total: Counts = past.sum(axis=0)
         bins = min(self.bins, max(3, self._seen // 10))
         group, names = self._histograms[index].coarse(total, bins)
-        merged = merge_bins(np.array(past), group, len(names))
+        merged = merge_bins(past, group, len(names))
         window = merge_bins(counts, group, len(names))
         judgement = judge(merged, window)
         if judgement is None:
@@ -183,6 +183,11 @@ class PsiMonitor:
                 at_ms, position, detail,
             )
         ]  # fmt: skip
+
+
+def _counts(stored: bytes) -> Counts:
+    """Counts as kept in the state: bytes, so that the state stays plain and small."""
+    return np.frombuffer(stored, dtype="<i8")
 
 
 def _detail(judgement: Judgement, reference: Counts, window: Counts, names: list[str]) -> dict[str, object]:
