@@ -42,6 +42,9 @@ class _Walk:
             self.put(type(value).__name__, value if isinstance(value, bytes) else repr(value).encode())
         elif isinstance(value, float):
             self.put("float", struct.pack("<d", value))
+        elif isinstance(value, np.ndarray) and value.dtype.hasobject:
+            self.put(f"array{value.shape}{value.dtype}")
+            self.visit(value.ravel().tolist())  # its own bytes are addresses
         elif isinstance(value, np.ndarray):
             self.put(f"array{value.shape}{value.dtype}", np.ascontiguousarray(value).tobytes())
         elif isinstance(value, np.generic):

@@ -74,14 +74,18 @@ def unseal(sealed: bytes, secret: str, header_type: type[Header]) -> tuple[Heade
     """Verify and split; raises `BadEnvelope` when bytes were changed or another secret signed them."""
     try:
         envelope = msgspec.msgpack.decode(sealed, type=Envelope)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadEnvelope(f"not a model envelope: {error}") from None
     if not hmac.compare_digest(envelope.mac, _mac(secret, envelope.header, envelope.payload)):
         raise BadEnvelope(
             f"the signature does not fit (signed with key {envelope.key_id}, this worker has {key_id(secret)}); "
             f"the bytes were changed, or PENSTOCK_SECRET differs from the one that wrote them"
         )
-    return msgspec.msgpack.decode(envelope.header, type=header_type), envelope.payload
+    try:
+        header = msgspec.msgpack.decode(envelope.header, type=header_type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadEnvelope(f"the envelope's header is not a {header_type.__name__}: {error}") from None
+    return header, envelope.payload
 
 
 def dump(model: Any) -> bytes:
