@@ -94,7 +94,8 @@ class KafkaAppender:
                 "message.timeout.ms": 0,
                 "partitioner": "murmur2_random",
                 "linger.ms": _LINGER_MS,
-                # Every client reads it, aiokafka and kafka-python without further libraries too; PENSTOCK_KAFKA_COMPRESSION_TYPE sets another.
+                # Every client can read it; for lz4 and zstd, aiokafka and kafka-python need further libraries.
+                # PENSTOCK_KAFKA_COMPRESSION_TYPE sets another.
                 "compression.type": "none",
                 "batch.size": self._batch_bytes,
                 "batch.num.messages": 100_000,

@@ -561,15 +561,16 @@ def test_murmur2_is_kafkas() -> None:
 def test_another_client_reads_what_was_appended(kafka_bootstrap: str, unique: Callable[[str], str]) -> None:
     world = KafkaWorld(kafka_bootstrap, unique)
     topic = world.create()
-    world.log.append([Out(topic, b"k", b"v", (("h", b"1"),)), Out(topic, b"k", None)])
+    outs = [Out(topic, b"k", b"v", (("h", b"1"),)), Out(topic, b"k", None)]
+    outs += [
+        Out(topic, b"k", b"the same again " * 20)
+    ] * 500  # a batch worth compressing, if anything were compressed
+    world.log.append(outs)
     consumer = KafkaConsumer(
         topic, bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=20_000
     )
-    seen = [next(consumer), next(consumer)]
-    assert [(r.key, r.value, tuple(r.headers)) for r in seen] == [
-        (b"k", b"v", (("h", b"1"),)),
-        (b"k", None, ()),
-    ]
+    seen = [next(consumer) for _ in outs]
+    assert [(r.key, r.value, tuple(r.headers)) for r in seen] == [(o.key, o.value, o.headers) for o in outs]
     consumer.close()
     world.log.close()
     world.admin.close()
