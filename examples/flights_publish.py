@@ -104,7 +104,7 @@ def main() -> int:
     args = parser.parse_args()
     failures: list[str] = []
     producer = KafkaProducer(
-        bootstrap_servers=args.bootstrap, acks="all", linger_ms=20, batch_size=256 * 1024, buffer_memory=64 * 1024 * 1024
+        bootstrap_servers=args.bootstrap, acks="all", linger_ms=20, batch_size=256 * 1024
     )
     started = said = time.monotonic()
     count = broken = 0

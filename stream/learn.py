@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 
 from monitors.losses import log_loss
 from stream.anchors import Anchor, Frozen
-from stream.definitions import Pipeline
+from stream.definitions import DefinitionError, Pipeline
 from stream.digest import digest
+from stream.join import Join
 from stream.messages import Command, Entry, Label, LiveModel, Recipe, Sample, Tick
-from stream.train import Seen, vector
+from stream.train import Seen, learn, probability, vector
 from stream.versions import Version, dump, restore
 from stream.watch import Watch
 
-BASE_RATE = 0.001
+BASE_RATE = 0.002
 FIRST_PROBATION_LABELS = 2_000
 REMEMBERED_COMMANDS = 512
 
@@ -80,6 +81,7 @@ class FoldCounts:
     unmatched: int = 0
     repeats: int = 0
     duplicate_ids: int = 0
+    failed: int = 0
     champion_loss: float = 0.0
     base_loss: float = 0.0
 
@@ -114,13 +116,9 @@ class Fold:
         self.base = 0.5
         self.position = 0
         self.at = 0
-        self.clock = 0
         self.chain = b"\0" * 16
         self.seen = Seen()
-        self.pending: dict[str, Pending] = {}
-        self.waiting: deque[tuple[int, str]] = deque()
-        self.early: dict[str, tuple[int, bool]] = {}
-        self.early_waiting: deque[tuple[int, str]] = deque()
+        self.join: Join[Pending] = Join(self.wait_ms)
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
         self.open_jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
@@ -130,6 +128,11 @@ class Fold:
         self.watch = Watch(pipeline, list(self.names), guard=guard and pipeline.guard)
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
+
+    @property
+    def pending(self) -> dict[str, Pending]:
+        """The samples that wait for their label, by event id."""
+        return self.join.pending
 
     # -- records -----------------------------------------------------------------------------------------------------------
 
@@ -154,9 +157,7 @@ class Fold:
             return
         counts.samples += 1
         x = vector(self.names, sample.x)
-        p = self.champion.predict_proba_one(x).get(True, 0.5)
-        if not 0.0 <= p <= 1.0:  # also NaN: a broken model must not break the stream
-            p = 0.5
+        p = probability(self.champion, x)
         at = sample.at
         if at > self.at:
             self.at = at
@@ -173,14 +174,10 @@ class Fold:
             if candidate is not None:
                 waits.candidate = (candidate.version, candidate.predict(x))
             watch.sample(at, position, sample.x, p)
-        early = self.early.pop(sample.id, None)
+        early = self.join.sample(sample.id, waits)
         if early is not None:
-            self._join(position, max(at, early[0]), waits, early[1])
-        elif sample.id in self.pending:
-            counts.duplicate_ids += 1
-        else:
-            self.pending[sample.id] = waits
-            self.waiting.append((at, sample.id))
+            self._join(position, max(at, early.at), waits, early.y)
+        counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
 
     def _label(self, position: int, label: Label) -> None:
         counts = self.counts
@@ -190,18 +187,10 @@ class Fold:
         counts.labels += 1
         if label.at > self.at:
             self.at = label.at
-        waits = self.pending.get(label.id)
-        if waits is None:
-            if label.id in self.early:
-                counts.unmatched += 1
-            else:
-                self.early[label.id] = (label.at, label.y)
-                self.early_waiting.append((label.at, label.id))
-        elif label.at - waits.at > self.wait_ms:
-            counts.unmatched += 1
-        else:
-            del self.pending[label.id]
+        waits = self.join.label(label.id, label.at, label.y)
+        if waits is not None:
             self._join(position, label.at, waits, label.y)
+        counts.unmatched = self.join.unmatched
 
     def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
         """Judge every prediction of this sample, then learn from it."""
@@ -213,21 +202,23 @@ class Fold:
         if self.trace is not None:
             self.trace.append((waits.at, y, waits.champion, waits.base, waits.position))
         if not self.actions:
-            self.champion.learn_one(waits.x, y)
-            self.base += BASE_RATE * (y - self.base)
-            counts.learned += 1
+            self._learn(waits, y)
             return
         watch = self.watch
-        if watch.hold is not None or watch.is_quarantined(waits.position):
+        if watch.hold is not None or self.is_quarantined(waits.position):
             counts.held_back += 1
             return
         self._judge(position, at, waits, y, champion, base)
-        self.champion.learn_one(waits.x, y)
-        self.base += BASE_RATE * (y - self.base)
-        counts.learned += 1
+        self._learn(waits, y)
         book = watch.book
         if book.probation is None and not watch.is_open and counts.learned >= FIRST_PROBATION_LABELS:
             self._enter_probation(position, at)
+
+    def _learn(self, waits: Pending, y: bool) -> None:
+        if not learn(self.champion, waits.x, y):
+            self.counts.failed += 1
+        self.base += BASE_RATE * (y - self.base)
+        self.counts.learned += 1
 
     def _judge(self, position: int, at: int, waits: Pending, y: bool, champion: float, base: float) -> None:
         """Hand the paired losses to the watch, and let levels and the candidate follow the label."""
@@ -244,7 +235,7 @@ class Fold:
         if self.candidate is not None:
             if waits.candidate is not None and waits.candidate[0] == self.candidate.version:
                 rival = log_loss(waits.candidate[1], y)
-            self.candidate.model.learn_one(waits.x, y)
+            learn(self.candidate.model, waits.x, y)
         watch.label(at, position, champion, base, anchor, probation, rival)
         if self.candidate is not None and watch.candidate is None:
             self.candidate = None
@@ -252,25 +243,13 @@ class Fold:
 
     def _tick(self, position: int, tick: Tick) -> None:
         """Move the clock to the least of the non-idle sources and let expire what waited too long."""
-        live = [at for name, at in tick.times.items() if name not in tick.idle and at >= 0]
-        known = live or [max(tick.times.values(), default=-1)]
-        self.clock = max(self.clock, min(known))
-        limit = self.clock - self.wait_ms
         default = self.pipeline.label.default
-        while self.waiting and self.waiting[0][0] < limit:
-            at, event_id = self.waiting.popleft()
-            waits = self.pending.get(event_id)
-            if waits is None or waits.at != at:
-                continue
-            del self.pending[event_id]
+        for waits in self.join.tick(tick):
             if default is None:
                 self.counts.expired += 1
             else:
-                self._join(position, self.clock, waits, default)
-        while self.early_waiting and self.early_waiting[0][0] < limit:
-            _, event_id = self.early_waiting.popleft()
-            if self.early.pop(event_id, None) is not None:
-                self.counts.unmatched += 1
+                self._join(position, self.join.clock, waits, default)
+        self.counts.unmatched = self.join.unmatched
 
     def _recipe(self, recipe: Recipe) -> None:
         """A new lineage: vectors after this follow another order, so nothing that waits may mix with them."""
@@ -426,8 +405,12 @@ class Fold:
         hold = self.watch.hold
         return [*self.quarantined, *([(hold.since_position, position)] if hold is not None else [])]
 
+    def is_quarantined(self, position: int) -> bool:
+        """Whether the sample at `position` fell into a hold that is over: its label must not be learned whenever it comes."""
+        return any(start <= position < stop for start, stop in self.quarantined)
+
     def _release(self, position: int) -> None:
-        hold = self.watch.release(position)
+        hold = self.watch.release()
         if hold is not None:
             self.quarantined.append((hold.since_position, position))
 
@@ -438,7 +421,7 @@ class Fold:
         return f"{digest(self.champion)}-{self.chain.hex()[:16]}"
 
 
-class WrongRecipe(RuntimeError):
+class WrongRecipe(DefinitionError):
     """The samples log was written under another definition."""
 
     def __init__(self, found: str, wanted: str) -> None:

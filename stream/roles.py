@@ -18,7 +18,6 @@ from types import FrameType
 import redis
 
 from features.store import RedisStateStore, check_redis, connect
-from stream import control
 from stream.clock import wall_ms
 from stream.definitions import Pipeline
 from stream.featurize_worker import FeaturizeWorker
@@ -129,6 +128,8 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
 
 def run_control(pipeline: Pipeline, settings: Settings) -> None:
     """The control role (the Faust app), until told to stop."""
+    from stream import control  # Faust takes a second to import, and no other role needs it
+
     control.run(pipeline, settings)
 
 

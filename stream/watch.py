@@ -54,9 +54,9 @@ class Watch:
         self.candidate: CandidateTest | None = None
         self.book = AnchorBook()
         self.hold: Hold | None = None
-        self.released: tuple[int, int] | None = None
         self.harm: Transition | None = None
         self.quiet_until = 0
+        self.deferred: EpisodeChange | None = None
         self.labels = 0
         self.requests: list[Request] = []
         self.models = ModelNames("v0", None, None)
@@ -75,10 +75,6 @@ class Watch:
         if command.verb == "rollback" and self.hold is None and self.losses.rollback.phase != "firing":
             return "the episode it answers is over"
         return None
-
-    def is_quarantined(self, position: int) -> bool:
-        """Whether the sample at `position` fell into the last hold: its label must not be learned whenever it comes."""
-        return self.released is not None and self.released[0] <= position < self.released[1]
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
 
@@ -122,11 +118,9 @@ class Watch:
         self.hold = Hold(position, at, command.reason or "by command", False)
         return None
 
-    def release(self, position: int) -> Hold | None:
-        """End the hold, if there is one, before `position`; what was held."""
+    def release(self) -> Hold | None:
+        """End the hold, if there is one; what was held."""
         hold, self.hold = self.hold, None
-        if hold is not None:
-            self.released = (hold.since_position, position)
         return hold
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
@@ -146,6 +140,10 @@ class Watch:
         found = self.losses.update(at, position, champion, base, anchor)
         if found:
             self._lost(found)
+        if self.deferred is not None and self.labels >= self.quiet_until:
+            change, self.deferred = self.deferred, None
+            if self.losses.rollback.phase == "firing":
+                self._anchor_moved(change)
         difference = None if probation is None or anchor is None else probation - anchor
         became = self.book.label(difference, lambda: self.losses.margin, open_episode=self.is_open)
         if became == "anchor":
@@ -189,7 +187,8 @@ class Watch:
         self._discard(onset)
         target = self.book.before(onset)
         if self.labels < self.quiet_until:
-            self._say("note", change, "worse than the anchor, within the cooldown after a rollback")
+            self.deferred = change
+            self._say("note", change, "worse than the anchor, soon after a rollback: asked again when the cooldown is over")
         elif target is None:
             self._say("retrain", change, "worse than the anchor, and no version was born before the onset", None, onset)
         else:

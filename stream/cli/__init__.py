@@ -18,19 +18,25 @@ from stream.log import LogError
 from stream.settings import SettingError, Settings
 from stream.stack import StackError
 
-COMMANDS = (
-    "demo",
-    "check",
-    "up",
-    "run",
-    "topics_command",
-    "watch",
-    "operate",
-    "features_command",
-    "models",
-    "publish",
-    "retrain_job",
-)
+# Each command and its file. Only the asked command's file is imported: learn starts a process per retrain, and importing all of
+# them takes seconds.
+COMMANDS = {
+    "demo": "demo",
+    "check": "check",
+    "up": "up",
+    "run": "run",
+    "topics": "topics_command",
+    "watch": "watch",
+    "retrain": "operate",
+    "rollback": "operate",
+    "hold": "operate",
+    "resume": "operate",
+    "promote": "operate",
+    "features": "features_command",
+    "models": "models",
+    "publish": "publish",
+    "retrain-job": "retrain_job",
+}
 EXPECTED = (DefinitionError, SettingError, LogError, StoreUnavailable, StackError)
 
 DESCRIPTION = """\
@@ -44,13 +50,14 @@ Penstock trains a model on an event stream that never stops, and has a gate: it 
 A definition file is one Python file with a `Pipeline`; the README shows how to write one."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(asked: str | None = None) -> argparse.ArgumentParser:
+    """The command line: of the asked command alone, or of all of them."""
     top = argparse.ArgumentParser(
         prog="penstock", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    files = [COMMANDS[asked]] if asked in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
+    for name in files:
         importlib.import_module(f"stream.cli.{name}").add(subparsers)
     return top
 
@@ -60,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     if os.environ.get("PYTHONHASHSEED") != "0" and arguments is None:
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "stream.cli", *sys.argv[1:]])
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    args = parser(given[0] if given else None).parse_args(given)
     try:
         return int(args.run(args, Settings.from_env()))
     except EXPECTED as error:

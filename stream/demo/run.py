@@ -204,8 +204,9 @@ class Progress:
 
     def until_done(self) -> float:
         """Seconds from the first record published to the last one folded."""
-        said = moved = quiet_since = time.monotonic()
-        last = (0, 0, 0, 0)
+        said = moved = time.monotonic()
+        last = (0, 0, 0)
+        target = 0
         finished_s = 0.0
         while True:
             for process in (self.producer, *self.running):
@@ -215,15 +216,15 @@ class Progress:
             published, featurized, samples, folded = here
             if published and not self.first_s:
                 self.first_s = now
-            if here != last or self.tail.turn():
-                moved = quiet_since = now
-                last = here
-            done = self.producer.ended and featurized >= published > 0 and folded >= samples
-            if done and not finished_s:
+            if self.tail.turn() or (published, featurized, min(folded, target or folded)) != last:
+                moved = now
+                last = (published, featurized, min(folded, target or folded))
+            # The samples log grows by a tick a second for ever: done is what followed from the records published.
+            if not target and self.producer.ended and featurized >= published > 0:
+                target = samples
+            if target and folded >= target and not finished_s:
                 finished_s = now
-            elif not done:
-                finished_s, quiet_since = 0.0, now
-            if done and now - quiet_since >= QUIET_S:
+            if finished_s and now - moved >= QUIET_S:
                 self.say(self.line(here, finished_s))
                 return finished_s - self.first_s
             if now - moved > STALLED_S:
