@@ -81,7 +81,8 @@ def decide(
 ) -> Decision | None:
     """The decision on a request, and `state` changed by it.
 
-    None for an event that asks for nothing: a note, or a hold already taken. `wall_ms` only stamps the decision; what is decided depends on event time alone.
+    None for an event that asks for nothing: a note, or a hold already taken. `wall_ms` only stamps the decision; what is
+    decided depends on event time alone.
     """
     known = state.decisions.get(request.id)
     if known is not None:

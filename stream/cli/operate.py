@@ -1,0 +1,242 @@
+"""`penstock retrain|rollback|hold|resume|promote|accept PIPELINE`: ask for it, and see it decided and carried out."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer
+
+from stream import topics
+from stream.cli.story import tell
+from stream.log import LogError
+from stream.messages import (
+    Decision,
+    LiveModel,
+    OperatorRequest,
+    Verb,
+    decode_decision,
+    decode_live_model,
+    encode_json,
+)
+from stream.outside import client, read_positions
+from stream.settings import Settings
+
+VERBS: dict[str, tuple[Verb, str]] = {
+    "retrain": ("retrain", "train a candidate beside the live model; it is promoted if it wins"),
+    "rollback": ("rollback", "restore an earlier version, and end a hold"),
+    "hold": ("hold", "stop learning; predictions go on"),
+    "resume": ("resume", "learn again after a hold, with the model as it is"),
+    "promote": ("promote", "make the candidate the live model now"),
+    "accept": ("accept", "take today's level of the loss as the new normal"),
+}
+EXAMPLES = """\
+examples:
+  penstock {verb} flights --reason "pager 4711"
+{more}
+The request goes to {topic}; the control role decides on it and the learn role carries it out. The command waits for both
+and prints them. Exit codes: 0 done, 1 refused, 2 could not ask, 3 no answer within --wait (the request stands: look at
+`penstock watch`, or ask again with the same --id, which never does anything twice)."""
+MORE = {
+    "rollback": "  penstock rollback flights --version v12 --reason ...          to this version; `penstock models` lists them\n"
+    "  penstock rollback flights --from-position 81000 --reason ...  to the newest version born before this position\n",
+    "retrain": "  penstock retrain flights --from-position 81000 --reason ...   learn from this position of the samples log on\n",
+}
+DONE, REFUSED, NO_ANSWER = 0, 1, 3
+POLL_MS = 100
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the commands, one per verb."""
+    for name, (verb, what) in VERBS.items():
+        command = subparsers.add_parser(
+            name,
+            help=what,
+            description=what[0].upper() + what[1:] + ".",
+            epilog=EXAMPLES.format(verb=name, more=MORE.get(name, ""), topic=topics.CONTROL_COMMANDS),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("pipeline", metavar="PIPELINE")
+        command.add_argument(
+            "--reason", required=True, help="why; it is kept with the decision and the model"
+        )
+        if name in ("rollback", "promote"):
+            command.add_argument(
+                "--version", help="the version to restore" if name == "rollback" else "the candidate meant"
+            )
+        if name in ("rollback", "retrain"):
+            command.add_argument(
+                "--from-position", type=int, metavar="N", help="an offset of the samples log"
+            )
+        command.add_argument("--by", default=None, help="who asks (default: you, on this host)")
+        command.add_argument(
+            "--id", default=None, help="the request's id, to ask again safely (default: a new one)"
+        )
+        command.add_argument(
+            "--wait",
+            type=float,
+            default=30.0,
+            metavar="S",
+            help="seconds to wait (default 30; 0: do not wait)",
+        )
+        command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        command.set_defaults(run=run, verb=verb, version=None, from_position=None)
+
+
+@dataclass
+class Answer:
+    """What came back so far. `live` is the newest state of the pipeline's model."""
+
+    request: OperatorRequest
+    decision: Decision | None = None
+    live: LiveModel | None = None
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the fold refused, if it did."""
+        command = self.decision.command if self.decision else None
+        return self.live.refused.get(command.id) if command and self.live else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be waited for."""
+        if self.decision is None:
+            return False
+        command = self.decision.command
+        return command is None or (
+            self.live is not None and (command.id in self.live.applied or command.id in self.live.refused)
+        )
+
+    @property
+    def code(self) -> int:
+        """The exit code that says it."""
+        if not self.settled:
+            return NO_ANSWER
+        return REFUSED if self.decision is None or self.decision.command is None or self.refusal else DONE
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Ask, wait and print."""
+    request = OperatorRequest(
+        id=args.id or str(uuid.uuid4()),
+        pipeline=args.pipeline,
+        verb=args.verb,
+        reason=args.reason,
+        by=args.by or f"{getpass.getuser()}@{socket.gethostname()}",
+        version=args.version,
+        from_position=args.from_position,
+        wall_ms=time.time_ns() // 1_000_000,
+    )
+    answer = Answer(request)
+    more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
+    with client(KafkaConsumer, settings, **more) as consumer, client(KafkaProducer, settings) as producer:
+        check_pipeline(consumer, args.pipeline, settings.prefix)
+        decisions, models = (
+            settings.prefix + name for name in (topics.CONTROL_DECISIONS, topics.CONTROL_MODELS)
+        )
+        read_positions(consumer, [models, decisions], from_start=True)
+        key = args.pipeline.encode()
+        producer.send(settings.prefix + topics.CONTROL_COMMANDS, key=key, value=encode_json(request)).get(
+            settings.connect_timeout_s
+        )
+        if not args.json:
+            print(f"asked: {request.verb} {request.pipeline}, request {request.id}", flush=True)
+        if args.wait <= 0:
+            if args.json:
+                print(json.dumps({"request": request.id}))
+            return DONE
+        wait(consumer, answer, args.wait, settings.prefix, quiet=args.json)
+    if args.json:
+        print(json.dumps(as_json(answer)))
+    elif answer.code == NO_ANSWER:
+        role = "control" if answer.decision is None else "learn"
+        print(
+            f"no answer of the {role} role within {args.wait:g} s: is it running? The request stands.",
+            file=sys.stderr,
+        )
+    return answer.code
+
+
+def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
+    """Refuse a pipeline that has no samples log here, and name those that have one. Raises `LogError`."""
+    known = [
+        name.removeprefix(prefix).removesuffix(".samples")
+        for name in consumer.topics()
+        if name.endswith(".samples")
+    ]
+    if pipeline not in known:
+        there = ", ".join(sorted(known)) or "none"
+        raise LogError(
+            f"no pipeline {pipeline!r} on this cluster under prefix {prefix!r}; there are: {there}"
+        )
+
+
+def wait(consumer: KafkaConsumer, answer: Answer, wait_s: float, prefix: str, *, quiet: bool) -> None:
+    """Read decisions and models until the request is settled or the time is over, telling each step once."""
+    deadline_s = time.monotonic() + wait_s
+    while not answer.settled and time.monotonic() < deadline_s:
+        for records in consumer.poll(timeout_ms=POLL_MS).values():
+            for record in records:
+                take(answer, record.topic.removeprefix(prefix), record.value)
+        for line in news(answer):
+            if not quiet:
+                print(line, flush=True)
+
+
+def take(answer: Answer, topic: str, value: bytes | None) -> None:
+    """Keep what concerns the request; what cannot be read is somebody else's."""
+    if value is None:
+        return
+    try:
+        if topic == topics.CONTROL_DECISIONS:
+            decision = decode_decision(value)
+            if decision.request == answer.request.id and decision.pipeline == answer.request.pipeline:
+                answer.decision = decision
+        else:
+            live = decode_live_model(value)
+            if live.pipeline == answer.request.pipeline:
+                answer.live = live
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+
+
+def news(answer: Answer) -> list[str]:
+    """Lines not told yet."""
+    lines: list[str] = []
+    if answer.decision is not None:
+        lines.append(f"decision: {answer.decision.verdict}: {answer.decision.why}")
+    if (
+        answer.settled
+        and answer.decision is not None
+        and answer.decision.command is not None
+        and answer.live is not None
+    ):
+        if answer.refusal:
+            lines.append(f"learn refused it: {answer.refusal}")
+        else:
+            lines += ["carried out:", *tell(answer.live, answer.request.wall_ms)]
+    fresh = [line for line in lines if line not in answer.told]
+    answer.told += fresh
+    return fresh
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """The result for programs."""
+    command = answer.decision.command if answer.decision else None
+    return {
+        "request": answer.request.id,
+        "settled": answer.settled,
+        "refusal": answer.refusal,
+        "decision": None if answer.decision is None else msgspec.to_builtins(answer.decision),
+        "command": None if command is None else msgspec.structs.asdict(command),
+        "live": None if answer.live is None else msgspec.to_builtins(answer.live),
+    }
