@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from math import exp, log, sqrt
 from typing import Any
 
+from stream.train import probability
+
 PROBATION_LABELS = 7_000
 KEPT_ANCHORS = 8
 LEVEL_RATE = 0.01
@@ -40,7 +42,7 @@ class Frozen:
 
     def predict(self, x: dict[str, Any]) -> float:
         """The probability of a true label, on the level of now."""
-        z = log_odds(self.model.predict_proba_one(x).get(True, 0.5)) + self.level
+        z = log_odds(probability(self.model, x)) + self.level
         return 1.0 / (1.0 + exp(-z)) if z > -700.0 else 0.0
 
     def follow(self, p: float, y: bool) -> None:

@@ -51,8 +51,8 @@ class SourceDecoder:
     def __init__(self, pipeline: Pipeline, source: Source) -> None:
         self.source = source
         self.index = pipeline.sources.index(source)
-        types = _field_types(pipeline, source)
-        self.numbers = [name for name, kind in types.items() if kind in (_NUMBER, _INPUT)]
+        types = field_types(pipeline, source)
+        self.numbers = [name for name, kind in types.items() if kind in (_NUMBER, _INPUT, _NUMERIC_INPUT)]
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _ID)]
         labels_anything = pipeline.label.source == source and not pipeline.label.fields
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
@@ -115,15 +115,17 @@ _TIME = int | float | str
 _KEY = str | int | None
 _NUMBER = float | None
 _INPUT = float | str | bool | None
+_NUMERIC_INPUT = float | bool | None
 
 
-def _field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
-    """The declared fields of one source and what each may hold."""
+def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
+    """The declared fields of one source and what each may hold. An input is text only if the model takes text there."""
     types: dict[str, Any] = {}
     if source == pipeline.label.source:
         types.update({name: Any for name in pipeline.label.fields})
     if source == pipeline.predict:
-        types.update({name: _INPUT for name in pipeline.inputs})
+        texts = text_inputs(pipeline)
+        types.update({name: _INPUT if name in texts else _NUMERIC_INPUT for name in pipeline.inputs})
     for view in pipeline.views:
         if view.source.name == source.name:
             types.update({name: _NUMBER for name in view.fields})
@@ -134,6 +136,26 @@ def _field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     types[source.time] = _TIME
     types[source.id] = _ID
     return types
+
+
+def text_inputs(pipeline: Pipeline) -> set[str]:
+    """The inputs in which the model takes text, tried on clones; all of them when it does not take numbers everywhere either."""
+    numbers: dict[str, Any] = dict.fromkeys(pipeline.vector_names, 1.0)
+    if not _takes(pipeline.model, numbers):
+        return set(pipeline.inputs)
+    return {name for name in pipeline.inputs if _takes(pipeline.model, {**numbers, name: "text"})}
+
+
+def _takes(model: Any, x: dict[str, Any]) -> bool:
+    """Whether a fresh copy of the model learns and predicts this vector without an error."""
+    try:
+        model = model.clone()
+        for y in (True, False):
+            model.learn_one(x, y)
+            model.predict_proba_one(x)
+    except Exception:
+        return False
+    return True
 
 
 def event_time(value: int | float | str, name: str) -> int:

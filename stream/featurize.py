@@ -9,8 +9,10 @@ Laws of this file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,15 +21,20 @@ from features.compute import CompiledView
 from features.keys import entity_of, public_key, state_key
 from features.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from stream import topics
-from stream.definitions import Pipeline
-from stream.events import Event, Item
-from stream.log import Out
+from stream.definitions import DefinitionError, Pipeline
+from stream.events import MAX_KEY_CHARACTERS, Event, Item
+from stream.log import Out, record_bytes
 from stream.merge import Head
 from stream.messages import Label, Origin, Sample, Tick, encode_entry
 
 TICK_EVENT_MS = 3_600_000
 TICK_WALL_MS = 1_000
+# What a dead letter may keep of a record that is as large as a topic takes: with its own headers it must fit one as well.
+MOST_BURIED_BYTES = 880_000
+MOST_BURIED_FRAME_BYTES = 100_000
+MAX_REASON_CHARACTERS = 1_000
 _TIE_BITS = 48
+_DIGITS = re.compile(r"[0-9]+")
 
 
 class SourcePlan(NamedTuple):
@@ -119,6 +126,7 @@ class Featurize:
         self.recipe = recipe
         self.places = {head: Place(place.offset, place.newest_at) for head, place in places.items()}
         self.base = self.position()
+        self.now_at = max([0, *(place.newest_at for place in places.values())])
 
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
@@ -172,8 +180,9 @@ class Featurize:
     def forget(self, most: int) -> None:
         """Keep at most about `most` states in memory. Only between units, when all of them are stored."""
         for states in self.states:
-            for entity in list(states)[: max(0, len(states) - most)]:
-                del states[entity]
+            if len(states) > most:
+                for entity in list(islice(states, len(states) - most)):
+                    del states[entity]
 
     # -- the step ----------------------------------------------------------------------------------------------------------
 
@@ -192,10 +201,10 @@ class Featurize:
         if plan.outcome is not None:
             try:
                 outcome = plan.outcome(event)
+                y = None if outcome is None else bool(outcome)
             except Exception as error:  # a user's function over a user's data: the record is at fault, the worker goes on
                 self._bury(item, f"label: {type(error).__name__}: {error}")
                 return
-            y = None if outcome is None else bool(outcome)
         at = item.at
         if at > self.now_at:
             self.now_at = at
@@ -241,17 +250,19 @@ class Featurize:
         self.out_bytes += len(entry)
 
     def _bury(self, item: Item, reason: str) -> None:
-        record = item.record
+        record, key, kept = item.record, item.record.key, item.record.headers
+        if record_bytes(Out("", key, None, kept)) > MOST_BURIED_FRAME_BYTES:
+            key, kept = (None if key is None else key[:MAX_KEY_CHARACTERS]), ()
         headers = (
-            ("penstock-reason", reason.encode()),
+            ("penstock-reason", reason[:MAX_REASON_CHARACTERS].encode(errors="replace")),
             ("penstock-topic", record.topic.encode()),
             ("penstock-partition", str(record.partition).encode()),
             ("penstock-offset", str(record.offset).encode()),
             ("penstock-id", f"{self.topic_ids[item.source]}-{record.partition}-{record.offset}".encode()),
         )
-        value = record.value if record.value is None else record.value[:900_000]
-        self.outs.append(Out(self.dead_letters_topic, record.key, value, (*record.headers, *headers), 0))
-        kind = reason.split(":")[0].split(" - ")[0][:60]
+        value = record.value if record.value is None else record.value[:MOST_BURIED_BYTES]
+        self.outs.append(Out(self.dead_letters_topic, key, value, (*kept, *headers), 0))
+        kind = _DIGITS.sub("n", reason.split(":")[0].split(" - ")[0])[:60]  # few kinds, however many records
         self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
 
     # -- units -------------------------------------------------------------------------------------------------------------
@@ -294,7 +305,7 @@ class Featurize:
         return closed
 
 
-class TopicRecreated(RuntimeError):
+class TopicRecreated(DefinitionError):
     """A source topic was deleted and created again: its offsets mean something else now."""
 
     def __init__(self, topic: str) -> None:

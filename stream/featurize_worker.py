@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Protocol
 
 from features.store import Fenced as StoreFenced
-from features.store import StateLost, StateStore
+from features.store import StateLost, StateStore, StoreUnavailable
 from stream import topics
 from stream.definitions import DefinitionError, Pipeline
 from stream.events import SourceDecoder
@@ -189,17 +189,17 @@ class FeaturizeWorker:
         records = self.member.poll(BATCH_RECORDS, timeout_s)
         change = self.member.take_assignment()
         wall_ms = self.wall_ms()
-        if change is not None:
-            self.assigned = change.assigned
-            self._take_up()
-            records = []
-        elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
-            self._take_up()
-            records = []
         stepped = 0
         try:
+            if change is not None:
+                self.assigned = change.assigned
+                self._take_up()
+                records = []
+            elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
+                self._take_up()
+                records = []
             stepped = self._work(records, wall_ms)
-        except (StoreFenced, StateLost, AppendFailed, LogUnavailable) as error:
+        except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
         except (Fenced, CommitFailed) as error:  # state and outputs are safe; only the group's note of it is not
             logger.warning("%s", error)

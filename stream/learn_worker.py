@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from features.store import Fenced as StoreFenced
-from features.store import StateLost, StateStore, Unit, Write
+from features.store import StateLost, StateStore, StoreUnavailable, Unit, Write
 from stream import topics
 from stream.definitions import Pipeline
 from stream.learn import Fold
@@ -96,17 +96,17 @@ class LearnWorker:
         if change is not None:
             self.assigned = bool(change.assigned)
             self.fold = None
-        if self.assigned and self.fold is None:
-            if now >= self.retry_at_ms:
-                self._take_up(now)
+        if self.fold is None:
             records = []
         folded = 0
         try:
-            if self.fold is not None:
+            if self.assigned and self.fold is None and now >= self.retry_at_ms:
+                self._take_up(now)
+            elif self.fold is not None:
                 folded = self._fold(self.fold, records)
                 if now - self.snapshot_ms >= SNAPSHOT_EVERY_MS:
                     self._snapshot(self.fold, now)
-        except (StoreFenced, StateLost, AppendFailed, LogUnavailable) as error:
+        except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
             self.fold, self.retry_at_ms = None, now + 500
         except (Fenced, CommitFailed) as error:
@@ -193,7 +193,7 @@ class LearnWorker:
     def _snapshot(self, fold: Fold, now: int) -> None:
         """Replace the stored snapshot, if it is still the one this worker wrote or found."""
         self.snapshot_ms = now
-        header, sealed = take(fold, self.secret)
+        header, sealed = take(fold, self.secret, self.log.topic_id(self.topic))
         new = f"{header.position}:{hashlib.sha256(sealed).hexdigest()[:16]}".encode()
         if new == self.stored:
             self.store.alive()
@@ -216,6 +216,6 @@ class LearnWorker:
         if self.fold is not None and self.assigned:
             try:
                 self._snapshot(self.fold, self.wall_ms())
-            except (StoreFenced, StateLost) as error:
+            except (StoreFenced, StateLost, StoreUnavailable) as error:
                 logger.warning("no last snapshot: %s", error)
         self.member.close()

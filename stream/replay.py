@@ -8,6 +8,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,9 @@ from stream.log import Log
 from stream.messages import Command, Entry, decode_entry
 from stream.model_store import MemoryModelStore, ModelStore
 from stream.train import train
-from stream.versions import restore
+from stream.versions import BadEnvelope, restore
+
+logger = logging.getLogger("penstock.replay")
 
 BATCH_RECORDS = 10_000
 
@@ -46,28 +49,23 @@ def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, 
 def entry_of(value: bytes | None) -> Entry | None:
     """The entry of one record's bytes; None for bytes that are none (somebody else wrote them)."""
     try:
-        return decode_entry(value or b"")
+        entry: Entry = decode_entry(value or b"")
     except ValueError:
         return None
+    return entry
 
 
 def prepare(
     fold: Fold, log: Log, topic: str, store: ModelStore, position: int, command: Command, need: Replay
 ) -> Any:
     """The model a command needs from outside, or None when it cannot be had (the fold then refuses the command)."""
-    wanted = command.digest
     if need.payload is not None:
         model = restore(need.payload)
-    elif need.version is None:
-        return None
+    elif command.verb == "adopt":
+        model = _adopted(fold, log, topic, store, command)
     else:
-        stored = store.get(need.version)
-        if stored is None:
-            return None
-        model = restore(stored[1])
-        if wanted is not None and digest(model) != wanted:
-            return None
-    if need.join_from < 0:
+        model = _stored(fold, store, need.version)
+    if model is None or need.join_from < 0:
         return model
     trained, _ = train(
         model,
@@ -76,8 +74,31 @@ def prepare(
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         expire_ms=fold.wait_ms,
+        default=fold.pipeline.label.default,
     )
     return trained
+
+
+def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
+    """A stored version's model; None when it is not there, may not be opened, or belongs to another recipe."""
+    try:
+        stored = None if version_id is None else store.get(version_id)
+    except BadEnvelope as error:
+        logger.warning("version %s is not used: %s", version_id, error)
+        return None
+    return restore(stored[1]) if stored is not None and stored[0].recipe == fold.recipe else None
+
+
+def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Command) -> Any:
+    """A retrain's product: as stored, or trained again over the range its command names when the store lost it."""
+    model = _stored(fold, store, command.version)
+    if model is not None and digest(model) == command.digest:
+        return model
+    job = fold.open_jobs.get(command.id.removeprefix("adopt-"))
+    if job is None or command.from_position is None or command.trained_to is None:
+        return None
+    model = retrained(fold, log, topic, command.from_position, command.trained_to, job[1])
+    return model if digest(model) == command.digest else None
 
 
 def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]) -> Any:
@@ -89,12 +110,9 @@ def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: lis
         learn_from=start,
         quarantined=skip,
         expire_ms=fold.wait_ms,
+        default=fold.pipeline.label.default,
     )
     return model
-
-
-class ReplayStore(MemoryModelStore):
-    """Versions the replay made itself; a retrain's product is trained again when its `adopt` comes."""
 
 
 def replay(
@@ -114,28 +132,13 @@ def replay(
     fold = Fold(pipeline, actions=actions, guard=guard)
     if trace:
         fold.trace = []
-    store = ReplayStore()
-    jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+    store = MemoryModelStore()  # what the replay makes itself, and nothing else
     for position, entry in entries(log, topic, low, stop):
+        need = fold.needs(entry)
         prepared = None
-        if isinstance(entry, Command):
-            need = fold.needs(entry)
-            if entry.verb == "adopt" and need is not None and entry.id.removeprefix("adopt-") in jobs:
-                start, skip = jobs.pop(entry.id.removeprefix("adopt-"))
-                model = retrained(fold, log, topic, start, entry.trained_to or start, skip)
-                if digest(model) == entry.digest:
-                    prepared, _ = train(
-                        model,
-                        fold.names,
-                        entries(log, topic, need.join_from, position),
-                        learn_from=need.learn_from,
-                        quarantined=fold.quarantine(position),
-                        expire_ms=fold.wait_ms,
-                    )
-            elif need is not None:
-                prepared = prepare(fold, log, topic, store, position, entry, need)
+        if need is not None and isinstance(entry, Command):
+            prepared = prepare(fold, log, topic, store, position, entry, need)
         fold.step(position, entry, prepared)
-        jobs.update({key: value for key, value in fold.open_jobs.items() if key not in jobs})
         for version, payload in fold.outputs.versions:
             store.put(version, payload)
         fold.outputs.versions.clear()

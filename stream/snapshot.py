@@ -22,7 +22,7 @@ from stream.replay import entries
 from stream.train import vector
 from stream.versions import BadEnvelope, seal, unseal
 
-_LEFT_OUT = frozenset({"pipeline", "outputs", "pending", "trace"})
+_LEFT_OUT = frozenset({"pipeline", "outputs", "join", "trace"})
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,18 +31,20 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     position: int
     rescan_from: int
+    topic_id: str
     recipe: str
     python: str = platform.python_version()
     river: str = river.__version__
 
 
-def take(fold: Fold, secret: str) -> tuple[SnapshotHeader, bytes]:
-    """The sealed snapshot of a fold between two records."""
+def take(fold: Fold, secret: str, topic_id: str) -> tuple[SnapshotHeader, bytes]:
+    """The sealed snapshot of a fold between two records of the samples topic with this id."""
     rescan_from = min((waits.position for waits in fold.pending.values()), default=fold.position)
     header = SnapshotHeader(
-        pipeline=fold.pipeline.name, position=fold.position, rescan_from=rescan_from, recipe=fold.recipe
+        pipeline=fold.pipeline.name, position=fold.position, rescan_from=rescan_from, topic_id=topic_id, recipe=fold.recipe
     )
     state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
+    state["of_join"] = {name: value for name, value in vars(fold.join).items() if name != "pending"}
     state["waits"] = {
         waits.position: (event_id, waits.at, waits.champion, waits.base, waits.anchor, waits.probation, waits.candidate)
         for event_id, waits in fold.pending.items()
@@ -53,18 +55,23 @@ def take(fold: Fold, secret: str) -> tuple[SnapshotHeader, bytes]:
 def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic: str) -> Fold:
     """The fold of a snapshot, its waiting vectors read from the log again. Raises `BadEnvelope`, saying what differs."""
     header, payload = unseal(sealed, secret, SnapshotHeader)
-    for what, found, wanted in (
+    for what, written, wanted in (
         ("pipeline", header.pipeline, pipeline.name),
         ("recipe", header.recipe, pipeline.digest),
+        ("topic id", header.topic_id, log.topic_id(topic)),
         ("river", header.river, river.__version__),
         ("python", header.python, platform.python_version()),
     ):
-        if found != wanted:
-            raise BadEnvelope(f"the snapshot was written under {what} {found}, this worker has {wanted}: it folds the log anew")
+        if written != wanted:
+            raise BadEnvelope(f"the snapshot was written under {what} {written}, this worker has {wanted}: it folds the log anew")
+    end = log.bounds([(topic, 0)])[(topic, 0)][1]
+    if end < header.position:
+        raise BadEnvelope(f"the snapshot was taken at {header.position} and {topic!r} ends at {end}: it folds the log anew")
     state = pickle.loads(payload)
-    waits = state.pop("waits")
+    waits, of_join = state.pop("waits"), state.pop("of_join")
     fold = Fold(pipeline)
     vars(fold).update(state)
+    vars(fold.join).update(of_join)
     fold.outputs = Outputs()
     names = fold.names
     found: dict[str, Pending] = {}
@@ -78,5 +85,5 @@ def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic
             found[event_id] = pending
     if waits:
         raise BadEnvelope(f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short")
-    fold.pending = found
+    fold.join.pending = found
     return fold

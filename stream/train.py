@@ -8,9 +8,10 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from stream.messages import Entry, Label, Origin, Recipe, Sample
+from stream.join import Join
+from stream.messages import Entry, Label, Origin, Recipe, Sample, Tick
 
 Interval = tuple[int, int]
 
@@ -38,6 +39,32 @@ class Seen:
         return False
 
 
+def probability(model: Any, x: dict[str, Any]) -> float:
+    """The model's probability of a true label; 0.5 when it raises or gives none: one odd vector must not stop the stream."""
+    try:
+        p = model.predict_proba_one(x).get(True, 0.5)
+    except Exception:
+        return 0.5
+    return p if 0.0 <= p <= 1.0 else 0.5
+
+
+def learn(model: Any, x: dict[str, Any], y: bool) -> bool:
+    """One `learn_one`; False when the model raised. What it had changed by then stays, here and wherever the log is folded."""
+    try:
+        model.learn_one(x, y)
+    except Exception:
+        return False
+    return True
+
+
+class Waits(NamedTuple):
+    """A sample that waits for its label; `skip` when it lies in a quarantined interval."""
+
+    at: int
+    x: dict[str, Any]
+    skip: bool
+
+
 def train(
     model: Any,
     names: Sequence[str],
@@ -46,40 +73,33 @@ def train(
     learn_from: int,
     quarantined: Sequence[Interval] = (),
     expire_ms: int,
+    default: bool | None = None,
 ) -> tuple[Any, int]:
     """Fold (position, entry) pairs into `model` in place: (model, labels learned).
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
-    label later. A label more than `expire_ms` of event time after its sample teaches nothing, as in the fold.
+    label later. A sample whose label does not come within `expire_ms` of event time teaches `default`, or nothing without one.
     """
-    seen = Seen()
-    pending: dict[str, tuple[dict[str, Any], int, bool]] = {}
-    early: dict[str, tuple[bool, int]] = {}
-    learned = 0
+    seen, join, learned = Seen(), Join[Waits](expire_ms), 0
     for position, entry in entries:
+        taught: list[tuple[Waits, bool]] = []
         if isinstance(entry, Sample):
-            if seen.is_repeat(entry.origin):
-                continue
-            skip = any(start <= position < stop for start, stop in quarantined)
-            x = vector(names, entry.x)
-            if entry.id in early:
-                y, _ = early.pop(entry.id)
-                if position >= learn_from and not skip:
-                    model.learn_one(x, y)
-                    learned += 1
-            else:
-                pending.setdefault(entry.id, (x, entry.at, skip))
+            if not seen.is_repeat(entry.origin):
+                skip = any(start <= position < stop for start, stop in quarantined)
+                waits = Waits(entry.at, vector(names, entry.x), skip)
+                early = join.sample(entry.id, waits)
+                taught = [] if early is None else [(waits, early.y)]
         elif isinstance(entry, Label):
-            if seen.is_repeat(entry.origin):
-                continue
-            found = pending.pop(entry.id, None)
-            if found is None:
-                early.setdefault(entry.id, (entry.y, entry.at))
-                continue
-            x, at, skip = found
-            if position >= learn_from and not skip and entry.at - at <= expire_ms:
-                model.learn_one(x, entry.y)
-                learned += 1
+            if not seen.is_repeat(entry.origin):
+                found = join.label(entry.id, entry.at, entry.y)
+                taught = [] if found is None else [(found, entry.y)]
+        elif isinstance(entry, Tick):
+            expired = join.tick(entry)
+            taught = [] if default is None else [(waits, default) for waits in expired]
         elif isinstance(entry, Recipe):
             names = entry.inputs
+        for waits, y in taught:
+            if position >= learn_from and not waits.skip:
+                learn(model, waits.x, y)
+                learned += 1
     return model, learned

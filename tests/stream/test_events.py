@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from river import compose, linear_model, preprocessing, tree
 
 from features import View, count
 from stream.definitions import Label, Pipeline
-from stream.events import MAX_EVENT_BYTES, SourceDecoder
+from stream.events import MAX_EVENT_BYTES, SourceDecoder, text_inputs
 from stream.log import Record
 from tests.stream.naive_flow import DELIVERED, PAID, SENT, START_MS, cards, parcels, valid
 
@@ -181,3 +182,30 @@ def test_pipelines_with_other_sources_leave_this_ones_types_alone() -> None:
     pipeline = Pipeline("p", views=[], predict=SENT, inputs=["weight"], label=PIPELINE.label, model=PIPELINE.model)
     (item,) = SourceDecoder(pipeline, DELIVERED).items([record(changed(depot=1.5, street=False))], -1)
     assert item.reject is None
+
+
+def sent(**fields: Any) -> Record:
+    event = {"parcel": "p", "sent_at": START_MS, "van": "v", "depot": "d", "street": "s", "weight": 1.0, **fields}
+    return Record(SENT.name, 0, 0, NOW_MS, None, json.dumps(event).encode(), ())
+
+
+def test_text_in_an_input_of_a_model_that_only_takes_numbers_is_a_wrong_type() -> None:
+    decoder = SourceDecoder(parcels(), SENT)
+    (item,) = decoder.items([sent(weight="heavy")], -1)
+    assert item.reject is not None and "`$.weight`" in item.reject
+    for weight in (2, None, True):
+        assert decoder.items([sent(weight=weight)], -1)[0].reject is None
+
+
+def test_an_input_is_text_where_the_model_takes_text() -> None:
+    words = compose.Select("street") | preprocessing.OneHotEncoder()
+    numbers = compose.Discard("street") | preprocessing.StandardScaler()
+    pipeline = parcels(inputs=["weight", "street"], model=(words + numbers) | linear_model.LogisticRegression())
+    assert text_inputs(pipeline) == {"street"}
+    decoder = SourceDecoder(pipeline, SENT)
+    assert decoder.items([sent()], -1)[0].reject is None
+    assert decoder.items([sent(weight="heavy")], -1)[0].reject is not None
+
+
+def test_a_tree_takes_text_anywhere() -> None:
+    assert text_inputs(parcels(model=tree.HoeffdingTreeClassifier())) == {"weight"}
