@@ -89,6 +89,7 @@ class Featurize:
         self.sources = pipeline.sources
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
+        self.ttls_ms = [view.ttl_ms for view in pipeline.views]
         self.empty = [compiled.values(compiled.new(), 0) for compiled in self.compiled]
         self.plans = [self._plan(index) for index in range(len(self.sources))]
         self.samples_topic = topics.samples(pipeline.name, prefix)
@@ -294,7 +295,7 @@ class Featurize:
                         compiled.encode(state),
                         public_key(self.pipeline.name, view.name, entity),
                         compiled.document(state, self.now_at, written_ms, self.pipeline.digest),
-                        view.ttl_ms,
+                        self.ttls_ms[number],
                     )
                 )
             dirty.clear()

@@ -51,7 +51,8 @@ class RedisModelStore:
     """Versions in the Redis hash `penstock:<pipeline>:versions`, and as files under `folder` when one is given."""
 
     def __init__(self, client: redis.Redis, pipeline: str, secret: str, folder: str = "") -> None:
-        self.client, self.pipeline, self.secret, self.folder = client, pipeline, secret, folder.rstrip("/")
+        self.client: Any = client
+        self.pipeline, self.secret, self.folder = pipeline, secret, folder.rstrip("/")
         self.key = f"penstock:{pipeline}:versions"
         self.files: Any = fsspec.url_to_fs(self.folder)[0] if folder else None
 

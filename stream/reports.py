@@ -7,6 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal, NamedTuple
@@ -52,9 +53,19 @@ def rfc3339(at_ms: int) -> str:
 
 
 def describe(
-    pipeline: str, verb: str, change: EpisodeChange, reason: str, models: ModelNames, target: str | None, onset: int | None
+    pipeline: str,
+    verb: str,
+    change: EpisodeChange,
+    reason: str,
+    models: ModelNames,
+    losses: Mapping[str, float],
+    target: str | None,
+    onset: int | None,
 ) -> Request:
-    """The control event that says what `change` found and what `verb` would do about it."""
+    """The control event that says what `change` found and what `verb` would do about it.
+
+    `losses` are means over the harm test's reference, in nats per label.
+    """
     transition, episode = change.transition, change.episode
     detail = dict(transition.detail)
     top_features = detail.pop("top_features", [])
@@ -73,6 +84,7 @@ def describe(
         detected_at={"at": transition.at_ms, "position": transition.position},
         top_features=top_features if isinstance(top_features, list) else [],
         model=models._asdict(),
+        losses={name: _finite(loss) for name, loss in losses.items()},
         suggested_action="none" if verb == "note" else verb,
         target_version=target,
         command=_command_line(pipeline, verb, target, onset, episode.id),

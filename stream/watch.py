@@ -253,4 +253,6 @@ class Watch:
     # -- what is said ---------------------------------------------------------------------------------------------------------
 
     def _say(self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None) -> None:
-        self.requests.append(describe(self.pipeline, verb, change, reason, self.models, target, onset))
+        champion, base = self.losses.harm.reference_means()
+        losses = {"champion": champion, "base_rate": base, "margin": self.losses.margin}
+        self.requests.append(describe(self.pipeline, verb, change, reason, self.models, losses, target, onset))

@@ -19,7 +19,7 @@ from stream.demo.run import Options, run_in_memory, run_on_kafka
 from stream.load import load
 from stream.settings import Settings
 from stream.stack import local_stack
-from stream.story import story_line
+from stream.demo.story import story_line
 
 EXAMPLES = """\
 examples:

@@ -88,12 +88,12 @@ def features_equal(
     for start in range(0, len(wanted), CHUNK_KEYS):
         chunk = wanted[start : start + CHUNK_KEYS]
         stored: Any = client.mget([public_key(pipeline.name, view, entity) for view, entity in chunk])
-        for (view, entity), document in zip(chunk, stored, strict=True):
+        for (name, entity), document in zip(chunk, stored, strict=True):
             proof.compared += 1
             if document is None:
-                proof.differ(f"{view} {entity} is not in Redis")
+                proof.differ(f"{name} {entity} is not in Redis")
             else:
-                _compare(proof, by_name[view], entity, msgspec.json.decode(document), history[(view, entity)])
+                _compare(proof, by_name[name], entity, msgspec.json.decode(document), history[(name, entity)])
     return proof, len(wanted)
 
 
