@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from math import isfinite
+from math import isclose, isfinite
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from river import linear_model, preprocessing
 
 from features import View, count, last, mean, since_last
+from stream import messages
 from stream.definitions import Label, Pipeline, Source
 from stream.log import TP, Log, Out, Record
+from stream.messages import Sample, decode_entry
 from tests.naive_features import NaiveView
 
 START_MS = 1_700_000_000_000
@@ -163,18 +165,17 @@ class NaiveFlow:
         at, event_id, source, place, event = expected
         label = self.pipeline.label
         predicts = source == self.pipeline.predict
-        vector: list[Any] = [event[name] for name in self.pipeline.inputs]
+        vector: list[Any] = [event[name] for name in self.pipeline.inputs] if predicts else []
         for view in self.pipeline.views:
+            own = view.source.name == source.name
+            if not own and not predicts:
+                continue
             parts = [event.get(name) for name in view.key_fields]
             if None in parts:
                 vector += NaiveView(view).values(0)
                 continue
             naive = self.views.setdefault((view.name, entity(parts)), NaiveView(view))
-            if view.source.name == source.name:
-                tie = (place[1] << 48) | place[2]
-                vector += naive.update_own(at, tie, event)
-            elif predicts:
-                vector += naive.values(at)
+            vector += naive.update_own(at, (place[1] << 48) | place[2], event) if own else naive.values(at)
         if predicts:
             self.samples[place] = (event_id, at, vector)
         if source == label.source:
@@ -185,6 +186,65 @@ class NaiveFlow:
     def documents(self) -> dict[tuple[str, str], NaiveView]:
         """The views that have events: those that have a public document."""
         return {key: view for key, view in self.views.items() if view.events}
+
+    def wrong_documents(self, read: Callable[[str], bytes | None]) -> list[str]:
+        """What differs between the public documents that `read` gives by key and the values at their own moment."""
+        wrong = []
+        for (name, entity_name), view in self.documents().items():
+            key = f"features:{self.pipeline.name}:{name}:{entity_name}"
+            document = read(key)
+            if document is None:
+                wrong.append(f"{key} is missing")
+                continue
+            found = json.loads(document)
+            wanted = dict(zip(view.view.features, view.values(found["at"]), strict=True))
+            if found["values"].keys() != wanted.keys() or not alike([*found["values"].values()], [*wanted.values()]):
+                wrong.append(f"{key} is {found['values']}, not {wanted}")
+        return wrong
+
+    def wrong_samples(self, log: Log, topic: str) -> list[str]:
+        """What is wrong with a samples topic: every sample and label once, as expected, repeats of a crash left out."""
+        names = {log.topic_id(source.name): source.name for source in self.pipeline.sources}
+        samples, labels, wrong = dict(self.samples), dict(self.labels), []
+        newest: dict[tuple[str, int], tuple[int, int]] = {}
+        for record in everything(log, topic):
+            entry = decode_entry(record.value or b"")
+            if not isinstance(entry, Sample | messages.Label):
+                continue
+            origin = entry.origin
+            here = (origin.offset, origin.sub)
+            if newest.get((origin.topic_id, origin.partition), (-1, 0)) >= here:
+                continue
+            newest[(origin.topic_id, origin.partition)] = here
+            place = (names[origin.topic_id], origin.partition, origin.offset)
+            if isinstance(entry, Sample):
+                wanted = samples.pop(place, ("none", -1, []))
+                right = wanted[:2] == (entry.id, entry.at) and alike(wanted[2], entry.x)
+            else:
+                right = labels.pop(place, None) == (entry.id, entry.at, entry.y)
+            if not right:
+                wrong.append(f"{place} gave {entry}")
+        return wrong + [f"{place} gave no {what}" for what, left in (("sample", samples), ("label", labels)) for place in left]
+
+    def missing_dead_letters(self, log: Log, topic: str) -> set[tuple[str, int, int]]:
+        """Places of records that should have become dead letters and did not."""
+        return self.dead - {dead_place(record) for record in everything(log, topic)}
+
+
+def alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Equal, but for the rounding of sums in another order."""
+    numbers = (int, float)
+    return len(one) == len(other) and all(
+        isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) if isinstance(a, numbers) and isinstance(b, numbers) else a == b
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def dead_place(record: Record) -> tuple[str, int, int]:
+    """Where a dead letter came from, by its headers."""
+    headers = dict(record.headers)
+    partition, offset = int(headers["penstock-partition"]), int(headers["penstock-offset"])
+    return headers["penstock-topic"].decode(), partition, offset
 
 
 def entity(parts: Sequence[Any]) -> str:
