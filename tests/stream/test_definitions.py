@@ -10,7 +10,7 @@ from river import linear_model, naive_bayes, preprocessing, tree
 
 from features import View, count, mean
 from stream.definitions import DefinitionError, Label, Pipeline, Source
-from tests.stream.naive_flow import DELIVERED, PAID, SENT, cards, parcels
+from tests.stream.generated import DELIVERED, PAID, SENT, cards, parcels
 
 BY_DEPOT = View("depot", DELIVERED, key="depot", features={"n": count("1h")})
 

@@ -14,7 +14,8 @@ from features import View, count
 from stream.definitions import Label, Pipeline
 from stream.events import MAX_EVENT_BYTES, SourceDecoder, text_inputs
 from stream.log import Record
-from tests.stream.naive_flow import DELIVERED, PAID, SENT, START_MS, cards, parcels, valid
+from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
+from tests.stream.naive_flow import valid
 
 NOW_MS = START_MS + 60_000
 GOOD = {"parcel": "p1", "done_at": START_MS, "van": "v1", "depot": "d1", "street": "s", "late": 3.5}

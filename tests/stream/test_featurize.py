@@ -14,7 +14,7 @@ from stream.featurize import Featurize, Place, TopicRecreated
 from stream.log import MAX_RECORD_BYTES, Headers, Out, Record, record_bytes
 from stream.messages import Entry, Origin, Sample, Tick, decode_entry
 from stream.messages import Label as LabelEntry
-from tests.stream.naive_flow import DELIVERED, HOUR, MINUTE, PAID, SENT, START_MS, cards, parcels
+from tests.stream.generated import DELIVERED, HOUR, MINUTE, PAID, SENT, START_MS, cards, parcels
 
 NOW_MS = START_MS + 60 * 86_400_000
 

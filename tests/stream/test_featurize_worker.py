@@ -16,17 +16,8 @@ from stream.featurize_worker import FeaturizeWorker
 from stream.log import TP, AppendFailed, CommitFailed, LogUnavailable, Out
 from stream.memory_log import MemoryLog
 from stream.messages import Recipe, decode_entry
-from tests.stream.naive_flow import (
-    DELIVERED,
-    SENT,
-    NaiveFlow,
-    card_events,
-    cards,
-    everything,
-    outs,
-    parcel_events,
-    parcels,
-)
+from tests.stream.generated import DELIVERED, SENT, card_events, cards, outs, parcel_events, parcels
+from tests.stream.naive_flow import NaiveFlow, everything
 
 
 class Crash(Exception):
