@@ -13,10 +13,15 @@ Laws of this file:
 
 from __future__ import annotations
 
+import argparse
 import heapq
+import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
+
+import msgspec
 
 PAYMENTS = "cards.payments"
 FIRST_MS = 1_735_689_600_000  # 1 January 2025, UTC
@@ -110,3 +115,44 @@ def _payment(chance: random.Random, card: Card, at_ms: int, *, fraud: bool) -> d
         "online": online,
         "fraud": fraud,
     }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Publish the payments with kafka-python; the last line is a JSON object with the counts. Returns the exit code."""
+    from stream.publishing import publish
+    from stream.settings import Settings
+
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.cards_data", description="Publish generated card payments."
+    )
+    parser.add_argument(
+        "--bootstrap", help="Kafka's address (default: KAFKA_BOOTSTRAP_SERVERS, or 127.0.0.1:9092)"
+    )
+    parser.add_argument(
+        "--payments", type=int, default=100_000, help="how many (default 100,000: eleven days)"
+    )
+    parser.add_argument("--seed", type=int, default=7, help="of the generator (default 7)")
+    parser.add_argument("--inverted-from", type=int, metavar="N", help="invert the answers from payment N on")
+    parser.add_argument(
+        "--rate", type=float, metavar="N", help="at most N a second (default: as fast as the broker)"
+    )
+    args = parser.parse_args(arguments)
+    settings = Settings.from_env()
+    if args.bootstrap:
+        settings = replace(settings, bootstrap=args.bootstrap)
+    encode = msgspec.json.Encoder().encode
+    frauds = 0
+
+    def records() -> Iterator[tuple[str, bytes, bytes]]:
+        nonlocal frauds
+        for topic, card, fields, _ in events(args.payments, args.seed, inverted_from=args.inverted_from):
+            frauds += fields["fraud"]
+            yield topic, card.encode(), encode(fields)
+
+    done = publish(records(), settings, per_s=args.rate, progress=lambda line: print(line, flush=True))
+    print(json.dumps({"records": done.records, "frauds": frauds, "seconds": round(done.seconds, 2)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -31,8 +31,9 @@ def changelog_of(pipeline: str, settings: Settings) -> str:
 
 def build(pipeline: str, settings: Settings, folder: str) -> AppT:
     """The app, not started. `folder` takes its files."""
-    for noisy in ("faust", "mode", "aiokafka"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # aiokafka says forty times a second that a broker is away; the steps that fail for it say so themselves.
+    for noisy, least in (("faust", logging.WARNING), ("mode", logging.ERROR), ("aiokafka", logging.CRITICAL)):
+        logging.getLogger(noisy).setLevel(least)
     return faust.App(
         app_id(pipeline, settings),
         broker=";".join(f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")),

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
-from stream.log import LogUnavailable, UnknownTopic
+from stream.log import LogError, LogUnavailable, UnknownTopic
 from stream.settings import SettingError, Settings
 
 NAMES = {
@@ -37,6 +37,7 @@ NAMES = {
     "ssl.cipher.suites": "ssl_ciphers",
     "client.id": "client_id",
 }
+_ABSENT = (KafkaConnectionError, KafkaTimeoutError)
 Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
 
 
@@ -67,14 +68,16 @@ def unavailable(settings: Settings, error: Exception) -> LogUnavailable:
 
 @contextmanager
 def client(kind: Callable[..., Client], settings: Settings, **more: Any) -> Iterator[Client]:
-    """Open a client and close it after the block; kafka-python's own errors inside it become `LogUnavailable`."""
+    """Open a client and close it after the block; kafka-python's own errors inside it become `LogError`s."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     opened: Client | None = None
     try:
         opened = kind(**{**options(settings), **more})
         yield opened
-    except KafkaError as error:
+    except _ABSENT as error:
         raise unavailable(settings, error) from error
+    except KafkaError as error:
+        raise LogError(f"Kafka at {settings.bootstrap} refused: {type(error).__name__}: {error}") from error
     finally:
         if opened is not None:
             opened.close()

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
-from stream.log import AppendFailed
+from stream.log import AppendFailed, UnknownTopic
 from stream.outside import client, unavailable
 from stream.settings import Settings
+from stream.topic_admin import existing
 
 PROGRESS_S = 2.0
 STRIDE = 512  # records between two looks at the clock
@@ -43,6 +44,7 @@ def publish(
 
     Raises:
         LogUnavailable: the broker does not answer.
+        UnknownTopic: a topic does not exist; it is not created.
         AppendFailed: a record was not acknowledged; some before it may not be either.
 
     """
@@ -55,11 +57,10 @@ def publish(
     with client(KafkaProducer, settings, **tuned) as producer:
         started = said_s = time.monotonic()
         count = 0
-        partition_of = _partitioner(producer)
+        partition_of = _partitioner(settings)
         send, failed = producer.send, failures.append
         for topic, key, value in records:
-            partition = None if key is None else partition_of(topic, key)
-            send(topic, value=value, key=key, partition=partition).add_errback(failed)
+            send(topic, value=value, key=key, partition=partition_of(topic, key)).add_errback(failed)
             count += 1
             if count % STRIDE == 0 or per_s is not None:
                 now_s = time.monotonic()
@@ -81,18 +82,22 @@ def publish(
     return Published(count, time.monotonic() - started)
 
 
-def _partitioner(producer: KafkaProducer) -> Callable[[str, bytes], int]:
-    """Kafka's default partitioner with a memory, for keys come again and the hash is in Python."""
+def _partitioner(settings: Settings) -> Callable[[str, bytes | None], int | None]:
+    """Kafka's default partitioner with a memory, for keys come again and the hash is in Python. No key: any partition."""
     counts: dict[str, int] = {}
 
     @lru_cache(maxsize=262_144)
     def hashed(key: bytes) -> int:
         return int(murmur2(key)) & 0x7FFFFFFF
 
-    def partition_of(topic: str, key: bytes) -> int:
+    def partition_of(topic: str, key: bytes | None) -> int | None:
         partitions = counts.get(topic)
         if partitions is None:
-            partitions = counts[topic] = len(producer.partitions_for(topic))
-        return hashed(key) % partitions
+            with client(KafkaAdminClient, settings) as admin:
+                counts.update(existing(admin, [topic]))
+            if topic not in counts:
+                raise UnknownTopic(topic)
+            partitions = counts[topic]
+        return None if key is None else hashed(key) % partitions
 
     return partition_of

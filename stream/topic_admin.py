@@ -47,7 +47,11 @@ def ensure(admin: KafkaAdminClient, wanted: Sequence[Topic], *, create: bool = T
         for one in answer["topics"]:
             if one["error_code"] not in (0, _TOPIC_EXISTS):
                 raise LogError(f"the broker did not create topic {one['name']!r}: {one['error_message']}")
-            created.append(one["name"])
+        created = [one["name"] for one in answer["topics"] if one["error_code"] == 0]
+        # Somebody else was quicker: theirs is compared like any other.
+        late = existing(admin, [topic.name for topic in missing if topic.name not in created])
+        differences += compare(admin, [topic for topic in missing if topic.name in late], late)
+        found = {**found, **late}
     return Ensured(created, sorted(found), differences)
 
 

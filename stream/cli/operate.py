@@ -168,11 +168,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
     """Refuse a pipeline that has no samples log here, and name those that have one. Raises `LogError`."""
-    known = [
-        name.removeprefix(prefix).removesuffix(".samples")
-        for name in consumer.topics()
-        if name.endswith(".samples")
-    ]
+    logs = [name for name in consumer.topics() if name.startswith(prefix) and name.endswith(".samples")]
+    known = [name.removeprefix(prefix).removesuffix(".samples") for name in logs]
     if pipeline not in known:
         there = ", ".join(sorted(known)) or "none"
         raise LogError(

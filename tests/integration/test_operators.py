@@ -117,7 +117,9 @@ def test_topics_are_created_once_and_never_changed(place, capsys):
 def test_a_topic_that_differs_is_said_with_both_values(place, capsys):
     samples = topics.samples("flights", place.settings.prefix)
     with client(KafkaAdminClient, place.settings) as admin:
-        admin.create_topics({samples: {"num_partitions": 2, "configs": {"retention.ms": "1000"}}})
+        admin.create_topics(
+            {samples: {"num_partitions": 2, "configs": {"retention.ms": "1000"}}}, wait_for_metadata=True
+        )
     assert cli.main(["topics", str(place.file), "--create-sources"]) == 1
     told = capsys.readouterr().out
     assert f"{samples}: has 2 partitions, wanted are 1" in told
@@ -127,7 +129,8 @@ def test_a_topic_that_differs_is_said_with_both_values(place, capsys):
 def test_sources_of_unequal_partitions_are_said(place, capsys):
     with client(KafkaAdminClient, place.settings) as admin:
         admin.create_topics(
-            {f"{place.name}.left": {"num_partitions": 2}, f"{place.name}.came": {"num_partitions": 3}}
+            {f"{place.name}.left": {"num_partitions": 2}, f"{place.name}.came": {"num_partitions": 3}},
+            wait_for_metadata=True,
         )
     assert cli.main(["topics", str(place.file)]) == 1
     assert "equal partition counts" in capsys.readouterr().out
@@ -219,3 +222,12 @@ def test_a_bad_line_or_file_is_one_line(place, tmp_path, capsys):
     assert "line 2" in capsys.readouterr().err
     assert cli.main(["publish", f"{place.name}.left", str(tmp_path / "none")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_topic_that_is_not_there_is_not_created_by_publishing(place, tmp_path, capsys):
+    file = tmp_path / "left.ndjson"
+    file.write_text("{}\n")
+    assert cli.main(["publish", f"{place.name}.nowhere", str(file)]) == 2
+    assert f"topic '{place.name}.nowhere' does not exist" in capsys.readouterr().err
+    with client(KafkaAdminClient, place.settings) as admin:
+        assert existing(admin, [f"{place.name}.nowhere"]) == {}
