@@ -1,7 +1,7 @@
 """Training outside the live fold: a model over a stretch of the samples log, joined by event id like the fold joins.
 
 Laws of this file:
-- The same entries give the same model, here and in the fold: one label is one `learn_one`, in the order of the log.
+- The same entries give a model that says the same, here and in the fold: one label is one `learn_one`, in the order of the log.
 - Samples inside a quarantined interval teach nothing, whenever their label comes.
 """
 
