@@ -30,7 +30,8 @@ from stream.health_page import Health
 from stream.log import Out
 from stream.messages import OperatorRequest, decode_decision, encode_json
 from stream.outside import read_after
-from stream.policy import SCHEDULE, PolicyConfig, PolicyState, decode_state, encode_state
+from stream.policy import SCHEDULE
+from stream.policy_state import PolicyConfig, PolicyState, decode_state, encode_state
 from stream.settings import Settings
 
 logger = logging.getLogger("penstock.control")

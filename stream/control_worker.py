@@ -28,7 +28,8 @@ from stream.messages import (
     encode_entry,
     encode_json,
 )
-from stream.policy import PolicyConfig, PolicyState, decide, due, observe
+from stream.policy import decide, due, observe
+from stream.policy_state import PolicyConfig, PolicyState
 
 logger = logging.getLogger("penstock.control")
 

@@ -20,7 +20,7 @@ from stream.messages import (
     decode_entry,
     encode_json,
 )
-from stream.policy import PolicyConfig, PolicyState, decode_state, encode_state
+from stream.policy_state import PolicyConfig, PolicyState, decode_state, encode_state
 from tests.stream.test_policy import event
 
 RESEND_MS = 1_000

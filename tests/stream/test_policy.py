@@ -9,18 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.messages import ControlData, ControlEvent, LiveModel, OperatorRequest
-from stream.policy import (
-    BREAKER_REQUESTS,
-    MOST_SENDS,
-    REMEMBERED_DECISIONS,
-    PolicyConfig,
-    PolicyState,
-    decide,
-    decode_state,
-    due,
-    encode_state,
-    observe,
-)
+from stream.policy import BREAKER_REQUESTS, MOST_SENDS, REMEMBERED_DECISIONS, decide, due, observe
+from stream.policy_state import PolicyConfig, PolicyState, decode_state, encode_state
 
 DAY = 86_400_000
 CONFIG = PolicyConfig(cooldown_ms=DAY)
