@@ -64,7 +64,9 @@ def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic
     ):
         if written != wanted:
             raise BadEnvelope(f"the snapshot was written under {what} {written}, this worker has {wanted}: it folds the log anew")
-    end = log.bounds([(topic, 0)])[(topic, 0)][1]
+    start, end = log.bounds([(topic, 0)])[(topic, 0)]
+    if start > header.rescan_from:
+        raise BadEnvelope(f"samples from {header.rescan_from} on still wait and {topic!r} starts at {start}: its retention is too short")
     if end < header.position:
         raise BadEnvelope(f"the snapshot was taken at {header.position} and {topic!r} ends at {end}: it folds the log anew")
     state = pickle.loads(payload)
