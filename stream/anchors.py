@@ -30,6 +30,12 @@ def log_odds(p: float) -> float:
     return log(p / (1.0 - p))
 
 
+def at_level(p: float, level: float) -> float:
+    """The probability `p` with its log odds moved by `level`."""
+    z = log_odds(p) + level
+    return 1.0 / (1.0 + exp(-z)) if z > -700.0 else 0.0
+
+
 class Frozen:
     """A version whose weights stay as they are; only its level follows the labels."""
 
@@ -42,8 +48,7 @@ class Frozen:
 
     def predict(self, x: dict[str, Any]) -> float:
         """The probability of a true label, on the level of now."""
-        z = log_odds(probability(self.model, x)) + self.level
-        return 1.0 / (1.0 + exp(-z)) if z > -700.0 else 0.0
+        return at_level(probability(self.model, x), self.level)
 
     def follow(self, p: float, y: bool) -> None:
         """Move the level by one label, as an online learner moves its intercept."""

@@ -56,8 +56,7 @@ class SourceDecoder:
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _ID)]
         labels_anything = pipeline.label.source == source and not pipeline.label.fields
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
-        event_type = TypedDict("Event", types)  # type: ignore[misc]
-        self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(event_type).decode
+        self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
         self.grace_ms = source.grace_ms
         self.ahead_ms = source.ahead_ms
 
@@ -116,6 +115,11 @@ _KEY = str | int | None
 _NUMBER = float | None
 _INPUT = float | str | bool | None
 _NUMERIC_INPUT = float | bool | None
+
+
+def _event_type(types: dict[str, Any]) -> Any:
+    """A TypedDict of these fields, all required: msgspec decodes into a plain dict and checks it."""
+    return TypedDict("Event", types)  # type: ignore[operator]
 
 
 def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:

@@ -5,12 +5,15 @@ Laws of this file:
   two leaves at worst a repeat that every reader recognises.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
+- While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves: a command is read behind
+  whatever was appended before it, so the lead is how long a rollback takes. A learn role that stands still is not waited for.
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
@@ -27,7 +30,8 @@ from stream.messages import Recipe, encode_entry
 
 logger = logging.getLogger("penstock.featurize")
 
-BATCH_RECORDS = 4_000
+BATCH_RECORDS = 1_500
+LEARN_STALLED_MS = 2_000
 KEPT_STATES = 200_000
 IDLE_AFTER_MS = 5_000
 
@@ -150,10 +154,14 @@ class FeaturizeWorker:
         *,
         prefix: str = "",
         instance_id: str | None = None,
+        lead_records: int | None = None,
         health: FeaturizeHealth | None = None,
     ) -> None:
         self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = pipeline, log, store_of, wall_ms, prefix
         self.health = health
+        self.lead_records = lead_records
+        self.learn_group = f"{prefix}{pipeline.name}.learn"
+        self.learned, self.learned_ms = 0, 0
         self.group = f"{prefix}{pipeline.name}.featurize"
         self.samples_topic = topics.samples(pipeline.name, prefix)
         self.partitions = self._checked_partitions()
@@ -203,9 +211,24 @@ class FeaturizeWorker:
             self._drop(error, wall_ms)
         except (Fenced, CommitFailed) as error:  # state and outputs are safe; only the group's note of it is not
             logger.warning("%s", error)
+        if stepped and self.lead_records is not None:
+            self._wait_for_learn(self.lead_records)
         if self.health is not None:
             self.health.batch(self)
         return stepped
+
+    def _wait_for_learn(self, lead_records: int) -> None:
+        """Until learn is within `lead_records` of the samples log's end, or has not moved for `LEARN_STALLED_MS`."""
+        tp = (self.samples_topic, 0)
+        end = self.log.bounds([tp])[tp][1]
+        while True:
+            learned = self.log.committed(self.learn_group, [tp]).get(tp, 0)
+            now = self.wall_ms()
+            if learned != self.learned:
+                self.learned, self.learned_ms = learned, now
+            if end - learned <= lead_records or now - self.learned_ms > LEARN_STALLED_MS:
+                return
+            time.sleep(0.005)
 
     def _drop(self, error: Exception, wall_ms: int) -> None:
         """The outcome of a write is open, or another owner took over: forget everything and load anew."""
@@ -253,7 +276,7 @@ class FeaturizeWorker:
         stepped = 0
         for task in self.tasks.values():
             before = task.featurize.counts.items
-            self._write(task, task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS * 2), wall_ms)
+            self._write(task, task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS), wall_ms)
             stepped += task.featurize.counts.items - before
         return stepped
 

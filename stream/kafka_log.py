@@ -8,6 +8,7 @@ Laws that hold here, beside those of `stream.log`:
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -77,6 +78,8 @@ class KafkaLog:
         self._timeout_s = request_timeout_s
         self._max_record_bytes = max_record_bytes
         self._last_error = ""
+        self._asking = threading.Lock()
+        self._asks: dict[str, Consumer] = {}
         self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
             "client.id": "penstock",
@@ -113,13 +116,15 @@ class KafkaLog:
         if not wanted:
             return {}
         # A consumer that only asks: it does not join. AdminClient.list_consumer_group_offsets can crash the process.
-        consumer = Consumer({**self._settings, "group.id": group}, logger=logger)
-        try:
-            answers = consumer.committed(wanted, timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._error(error, f"the offsets of group {group!r}") from error
-        finally:
-            consumer.close()
+        # It is kept, because making one costs as much as a hundred answers.
+        with self._asking:
+            consumer = self._asks.get(group)
+            if consumer is None:
+                consumer = self._asks[group] = Consumer({**self._settings, "group.id": group}, logger=logger)
+            try:
+                answers = consumer.committed(wanted, timeout=self._timeout_s)
+            except KafkaException as error:
+                raise self._error(error, f"the offsets of group {group!r}") from error
         for answer in answers:
             if answer.error is not None:
                 raise self._error(
@@ -153,6 +158,9 @@ class KafkaLog:
 
     def close(self) -> None:
         self._appender.close()
+        with self._asking:
+            while self._asks:
+                self._asks.popitem()[1].close()
 
     def _note_error(self, error: KafkaError) -> None:
         self._last_error = f"Last error: {error.str()}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from monitors.losses import log_loss
-from stream.anchors import Anchor, Frozen
+from stream.anchors import Anchor, Frozen, at_level
 from stream.definitions import DefinitionError, Pipeline
 from stream.digest import digest
 from stream.join import Join
@@ -29,6 +29,8 @@ from stream.watch import Watch
 BASE_RATE = 0.002
 FIRST_PROBATION_LABELS = 2_000
 REMEMBERED_COMMANDS = 512
+LEAST_LEVEL = 1e-3
+LEVEL_FADES = 0.002
 
 
 class Pending:
@@ -92,8 +94,7 @@ class Outputs:
 
     predictions: list[Predicted] = field(default_factory=list)
     versions: list[tuple[Version, bytes]] = field(default_factory=list)
-    live: LiveModel | None = None
-    changed: bool = False
+    live: list[LiveModel] = field(default_factory=list)
 
 
 class Fold:
@@ -110,6 +111,7 @@ class Fold:
         self.recipe = pipeline.digest
         self.wait_ms = pipeline.label.wait_ms
         self.champion: Any = pipeline.model.clone()
+        self.level = 0.0
         self.version = "v0"
         self.version_count = 1
         self.why = "a fresh model"
@@ -158,6 +160,8 @@ class Fold:
         counts.samples += 1
         x = vector(self.names, sample.x)
         p = probability(self.champion, x)
+        if self.level:
+            p = at_level(p, self.level)
         at = sample.at
         if at > self.at:
             self.at = at
@@ -219,6 +223,8 @@ class Fold:
             self.counts.failed += 1
         self.base += BASE_RATE * (y - self.base)
         self.counts.learned += 1
+        if self.level:
+            self.level = 0.0 if abs(self.level) < LEAST_LEVEL else self.level * (1.0 - LEVEL_FADES)
 
     def _judge(self, position: int, at: int, waits: Pending, y: bool, champion: float, base: float) -> None:
         """Hand the paired losses to the watch, and let levels and the candidate follow the label."""
@@ -292,8 +298,7 @@ class Fold:
         """Say what is live, and why."""
         self.why = why
         book, hold = self.watch.book, self.watch.hold
-        self.outputs.changed = True
-        self.outputs.live = LiveModel(
+        live = LiveModel(
             pipeline=self.pipeline.name,
             version=self.version,
             why=why,
@@ -308,6 +313,7 @@ class Fold:
             applied=list(self.applied)[-32:],
             refused=dict(list(self.refused.items())[-32:]),
         )
+        self.outputs.live.append(live)
 
     def needs(self, entry: Entry) -> Replay | None:
         """The model this command needs from outside before `step`; None for everything else."""
@@ -360,6 +366,10 @@ class Fold:
             return f"version {command.version!r} is not known" if command.version else "no version was born before the onset"
         self.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
         self.version = anchor.version if anchor is not None else command.version or self.version
+        # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
+        # takes it along and lets it fade as it learns the level itself.
+        follows = anchor is not None and anchor is self.watch.book.current and prepared is None
+        self.level = anchor.frozen.level if follows and anchor is not None else 0.0
         self.candidate = None
         self.open_jobs.clear()
         self._release(position)
@@ -392,6 +402,7 @@ class Fold:
         if command.version not in (None, self.candidate.version):
             return f"the candidate is {self.candidate.version}, not {command.version}"
         self.champion, self.version = self.candidate.model, self.candidate.version
+        self.level = 0.0
         self.candidate = None
         self.watch.replaced(self.version, self.at, position, f"promoted {self.version}")
         return None
@@ -418,7 +429,7 @@ class Fold:
 
     def digest(self) -> str:
         """The live model's digest joined with the chain over every prediction and command since the log's start."""
-        return f"{digest(self.champion)}-{self.chain.hex()[:16]}"
+        return f"{digest([self.champion, self.level])}-{self.chain.hex()[:16]}"
 
 
 class WrongRecipe(DefinitionError):

@@ -5,6 +5,8 @@ Laws of this file:
   the one before, so a stalled worker that wakes cannot overwrite its successor's.
 - On a restart the log is folded from the snapshot's position; outputs below the group's committed offset exist and are not
   written again.
+- A request goes out at the record that made it, not at the end of its batch; while catching up, the fold then gives its decision
+  `decision_wait_s` to come back. This moves no result: what is decided stands in the log at whatever record it stands.
 - A retrain runs beside the fold, in a process of its own; its product enters through the log.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -29,7 +32,8 @@ from stream.versions import BadEnvelope
 
 logger = logging.getLogger("penstock.learn")
 
-BATCH_RECORDS = 4_000
+BATCH_RECORDS = 1_500
+ASKING = frozenset({"retrain", "rollback", "promote"})
 SNAPSHOT_EVERY_MS = 10_000
 
 
@@ -66,10 +70,13 @@ class LearnWorker:
         prefix: str = "",
         instance_id: str | None = None,
         guard: bool = True,
+        decision_wait_s: float = 0.0,
         health: LearnHealth | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.models, self.retrainer = pipeline, log, store, models, retrainer
         self.secret, self.wall_ms, self.prefix, self.guard, self.health = secret, wall_ms, prefix, guard, health
+        self.decision_wait_s = decision_wait_s
+        self.unfolded: list[Record] = []
         self.topic = topics.samples(pipeline.name, prefix)
         self.predictions_topic = topics.predictions(pipeline.name, prefix)
         self.group = f"{prefix}{pipeline.name}.learn"
@@ -90,12 +97,13 @@ class LearnWorker:
 
     def turn(self, timeout_s: float) -> int:
         """Poll once, fold what came and write what follows; how many records were folded."""
-        records = self.member.poll(BATCH_RECORDS, timeout_s)
+        records = self.unfolded or self.member.poll(BATCH_RECORDS, timeout_s)
+        self.unfolded = []
         change = self.member.take_assignment()
         now = self.wall_ms()
         if change is not None:
             self.assigned = bool(change.assigned)
-            self.fold = None
+            self.fold, self.unfolded = None, []
         if self.fold is None:
             records = []
         folded = 0
@@ -108,7 +116,7 @@ class LearnWorker:
                     self._snapshot(self.fold, now)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
-            self.fold, self.retry_at_ms = None, now + 500
+            self.fold, self.unfolded, self.retry_at_ms = None, [], now + 500
         except (Fenced, CommitFailed) as error:
             logger.warning("%s", error)
         if self.health is not None:
@@ -146,7 +154,9 @@ class LearnWorker:
         self.member.start_at({self.tp: fold.position})
 
     def _fold(self, fold: Fold, records: list[Record]) -> int:
-        for record in records:
+        """Fold records up to the first that makes a request; the rest is left for the next turn."""
+        asked = False
+        for number, record in enumerate(records):
             entry = entry_of(record.value)
             if entry is None:
                 self.unreadable += 1
@@ -157,8 +167,15 @@ class LearnWorker:
                 if need is not None:
                     prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
             fold.step(record.offset, entry, prepared)
+            if fold.watch.requests and record.offset >= self.emitted_below:
+                asked = any(request.event.data.suggested_action in ASKING for request in fold.watch.requests)
+                if asked:
+                    records, self.unfolded = records[: number + 1], records[number + 1 :]
+                    break
         if records:
             self._write(fold, records[-1].offset + 1)
+        if asked and len(self.unfolded) and self.decision_wait_s:
+            time.sleep(self.decision_wait_s)
         self.running.difference_update(self.retrainer.failed())
         for command_id, (start, skip) in fold.open_jobs.items():
             if command_id not in self.running and fold.position >= self.emitted_below:
@@ -179,13 +196,14 @@ class LearnWorker:
         for topic, event in fold.watch.requests:
             if event.data.detected_at["position"] >= below:
                 outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
-        if outputs.live is not None and position > below:
-            outs.append(Out(self.prefix + topics.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(outputs.live)))
+        for live in outputs.live:
+            if live.position >= below:
+                outs.append(Out(self.prefix + topics.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(live)))
         if outs:
             self.log.append(outs)
         outputs.predictions.clear()
         outputs.versions.clear()
-        outputs.live = None
+        outputs.live.clear()
         fold.watch.requests.clear()
         if position > below:
             self.member.commit({self.tp: position})

@@ -66,7 +66,14 @@ class MemoryFlow:
     def _new_learn(self) -> LearnWorker:
         retrainer = InlineRetrainer(self.pipeline, self.log, self.models)
         return LearnWorker(
-            self.pipeline, self.log, self.store("learn"), self.models, retrainer, SECRET, self.clock, guard=self.guard
+            self.pipeline,
+            self.log,
+            self.store("learn"),
+            self.models,
+            retrainer,
+            SECRET,
+            self.clock,
+            guard=self.guard,
         )
 
     def feed(self, outs: Sequence[Out]) -> None:

@@ -83,6 +83,25 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag="command"):
     wall_ms: int = 0
 
 
+class CommandSent(msgspec.Struct, frozen=True):
+    """A `Command` as `control.decisions` shows it: the same fields, by name, for readers in any language."""
+
+    id: str
+    verb: Verb
+    reason: str = ""
+    by: str = ""
+    version: str | None = None
+    from_position: int | None = None
+    trained_to: int | None = None
+    digest: str | None = None
+    episode: str | None = None
+    wall_ms: int = 0
+
+    def entry(self) -> Command:
+        """The samples log's record of it."""
+        return Command(**msgspec.structs.asdict(self))
+
+
 Entry = Recipe | Sample | Label | Tick | Command
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -172,7 +191,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["accepted", "refused", "waits for approval"]
     why: str
     by: str
-    command: Command | None
+    command: CommandSent | None
     wall_ms: int
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stream.messages import Command, ControlEvent, Decision, LiveModel, OperatorRequest
+from stream.messages import Command, CommandSent, ControlEvent, Decision, LiveModel, OperatorRequest
 from stream.policy_state import PolicyConfig, PolicyState, Sending
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
@@ -66,7 +66,7 @@ def _send_again(state: PolicyState, decision: Decision, wall_ms: int) -> None:
 def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, wall_ms: int) -> Decision:
     data = event.data
     verb, at = data.suggested_action, data.detected_at.get("at", 0)
-    command = Command(
+    command = CommandSent(
         id=f"command-{event.id}",
         verb=verb,  # type: ignore[arg-type]
         reason=data.reason,
@@ -136,7 +136,7 @@ def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decisi
         for waits in approved:
             del state.waiting[waits]
         state.unattended = [done for done in state.unattended if done[0] != request.verb]
-    command = Command(
+    command = CommandSent(
         id=f"command-{request.id}",
         verb=request.verb,
         reason=request.reason[:MAX_REASON_CHARACTERS],
@@ -172,7 +172,7 @@ def _decision(
     verdict: str,
     why: str,
     by: str,
-    command: Command | None,
+    command: CommandSent | None,
     wall_ms: int,
 ) -> Decision:
     return Decision(
@@ -227,7 +227,7 @@ def due(state: PolicyState, wall_ms: int, every_ms: int) -> Due:
             continue
         sending.next_ms = wall_ms + every_ms * 2**sending.sends
         sending.sends += 1
-        commands.append(decision.command)
+        commands.append(decision.command.entry())
     return Due(decisions, commands, given_up)
 
 

@@ -144,6 +144,7 @@ def replay(
         fold.outputs.versions.clear()
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
+            fold.outputs.live.clear()
             fold.watch.requests.clear()
             if progress is not None:
                 progress(position, stop)

@@ -32,6 +32,8 @@ from stream.retrain import ProcessRetrainer
 from stream.settings import SettingError, Settings
 
 POLL_S = 0.05
+LEAD_RECORDS = 1_500
+DECISION_WAIT_S = 0.3
 
 
 def with_arguments(settings: Settings, *, port: int | None, slot: str | None) -> Settings:
@@ -94,6 +96,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             wall_ms,
             prefix=settings.prefix,
             instance_id=f"{pipeline.name}-featurize-{settings.slot}",
+            lead_records=LEAD_RECORDS,
             health=FeaturizeReport(health),
         )
         settle_memory()
@@ -124,6 +127,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             prefix=settings.prefix,
             instance_id=f"{pipeline.name}-learn-{settings.slot}",
             guard=guard,
+            decision_wait_s=DECISION_WAIT_S,
             health=LearnReport(health),
         )
         settle_memory()

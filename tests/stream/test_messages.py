@@ -14,6 +14,7 @@ import pytest
 from stream import messages
 from stream.messages import (
     Command,
+    CommandSent,
     ControlData,
     ControlEvent,
     Decision,
@@ -76,7 +77,7 @@ JSON: dict[str, Any] = {
     ),
     "decision.v1": Decision(
         id="d1", pipeline="flights", request="r1", verb="rollback", verdict="accepted", why="asked", by="ann",
-        command=COMMAND, wall_ms=AT_MS,
+        command=CommandSent(**msgspec.structs.asdict(COMMAND)), wall_ms=AT_MS,
     ),
     "live-model.v1": LiveModel(
         pipeline="flights", version="v3", why="rollback", at=AT_MS, position=812, recipe="0123456789ab", held=True,
@@ -105,7 +106,7 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
         for value in vars(messages).values()
         if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == messages.__name__
     }
-    nested = {Origin, ModelRef, ControlData}
+    nested = {Origin, ModelRef, ControlData, CommandSent}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
     files = {path.name for path in GOLDEN.iterdir()}
     assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}
