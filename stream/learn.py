@@ -13,13 +13,14 @@ import hashlib
 import struct
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from monitors.losses import log_loss
+from stream import commands
 from stream.anchors import Anchor, Frozen, at_level
-from stream.definitions import DefinitionError, Pipeline
+from stream.definitions import Pipeline
 from stream.digest import digest
+from stream.fold_records import FoldCounts, Outputs, Pending, Predicted, Replay, WrongRecipe
 from stream.join import Join
 from stream.messages import Command, Entry, Label, LiveModel, Recipe, Sample, Tick
 from stream.train import Seen, learn, probability, vector
@@ -31,70 +32,6 @@ FIRST_PROBATION_LABELS = 2_000
 REMEMBERED_COMMANDS = 512
 LEAST_LEVEL = 1e-3
 LEVEL_FADES = 0.002
-
-
-class Pending:
-    """A sample that waits for its label: its vector and every prediction made when it arrived."""
-
-    __slots__ = ("anchor", "at", "base", "candidate", "champion", "position", "probation", "x")
-
-    def __init__(self, x: dict[str, Any], at: int, position: int, champion: float, base: float) -> None:
-        self.x = x
-        self.at = at
-        self.position = position
-        self.champion = champion
-        self.base = base
-        self.anchor: tuple[str, float] | None = None
-        self.probation: tuple[str, float] | None = None
-        self.candidate: tuple[str, float] | None = None
-
-
-class Predicted(NamedTuple):
-    """One prediction to publish."""
-
-    id: str
-    key: str
-    at: int
-    p: float
-    version: str
-    position: int
-
-
-class Replay(NamedTuple):
-    """What a command needs from outside before it can be stepped: `version`'s model (None: a fresh one), trained on
-    [learn_from, the command) with the join read from `join_from`, quarantined intervals left out."""
-
-    version: str | None
-    payload: bytes | None
-    join_from: int
-    learn_from: int
-
-
-@dataclass
-class FoldCounts:
-    """Everything that became of samples and labels."""
-
-    samples: int = 0
-    labels: int = 0
-    joined: int = 0
-    learned: int = 0
-    held_back: int = 0
-    expired: int = 0
-    unmatched: int = 0
-    repeats: int = 0
-    duplicate_ids: int = 0
-    failed: int = 0
-    champion_loss: float = 0.0
-    base_loss: float = 0.0
-
-
-@dataclass
-class Outputs:
-    """What one or more steps produced, in order, for the shell to write."""
-
-    predictions: list[Predicted] = field(default_factory=list)
-    versions: list[tuple[Version, bytes]] = field(default_factory=list)
-    live: list[LiveModel] = field(default_factory=list)
 
 
 class Fold:
@@ -124,6 +61,7 @@ class Fold:
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
         self.open_jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+        self.episode_jobs: list[str] = []
         self.quarantined: list[tuple[int, int]] = []
         self.candidate: Frozen | None = None
         self.counts = FoldCounts()
@@ -246,6 +184,10 @@ class Fold:
         if self.candidate is not None and watch.candidate is None:
             self.candidate = None
             self._publish(self.why)
+        if self.episode_jobs and not watch.wants_candidate:
+            for job in self.episode_jobs:
+                self.open_jobs.pop(job, None)
+            self.episode_jobs.clear()
 
     def _tick(self, position: int, tick: Tick) -> None:
         """Move the clock to the least of the non-idle sources and let expire what waited too long."""
@@ -266,20 +208,22 @@ class Fold:
     # -- versions and commands ---------------------------------------------------------------------------------------------
 
     def _enter_probation(self, position: int, at: int) -> None:
-        parent, self.version = self.version, self._new_id()
+        parent, self.version = self.version, self.new_id()
         payload = dump(self.champion)
         join_from = min((waits.position for waits in self.pending.values()), default=position)
         frozen = Frozen(self.version, restore(payload))
         anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
         self.watch.book.enter(anchor)
-        self._keep("probation", parent, anchor)
+        self.keep("probation", parent, anchor)
         self._publish(self.why)
 
-    def _new_id(self) -> str:
+    def new_id(self) -> str:
+        """The next version's id."""
         self.version_count += 1
         return f"v{self.version_count - 1}"
 
-    def _keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
+    def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
+        """Hand a version to the shell for storing."""
         version = Version(
             id=anchor.version,
             pipeline=self.pipeline.name,
@@ -319,29 +263,13 @@ class Fold:
         """The model this command needs from outside before `step`; None for everything else."""
         if not isinstance(entry, Command) or not self.actions or entry.id in self.applied or entry.id in self.refused:
             return None
-        if entry.verb == "adopt":
-            return Replay(entry.version, None, entry.from_position or 0, entry.trained_to or 0)
-        if entry.verb != "rollback":
-            return None
-        anchor = self._target(entry)
-        if anchor is None:
-            return Replay(entry.version, None, -1, -1)
-        if self.watch.hold is None:
-            return None
-        return Replay(anchor.version, anchor.payload, anchor.join_from, anchor.position)
-
-    def _target(self, command: Command) -> Anchor | None:
-        """The kept version a rollback names, or without a name the newest one born before its onset."""
-        book = self.watch.book
-        if command.version is not None:
-            return book.find(command.version)
-        return book.before(self.position if command.from_position is None else command.from_position)
+        return commands.needs(self, entry)
 
     def _command(self, position: int, command: Command, prepared: Any) -> None:
         if not self.actions or command.id in self.applied or command.id in self.refused:
             return
         self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
-        refusal = self.watch.answers(command) or getattr(self, f"_do_{command.verb}")(position, command, prepared)
+        refusal = self.watch.answers(command) or commands.VERBS[command.verb](self, position, command, prepared)
         if refusal:
             self.refused[command.id] = refusal
             while len(self.refused) > REMEMBERED_COMMANDS:
@@ -350,66 +278,6 @@ class Fold:
         else:
             self.applied.append(command.id)
             self._publish(f"{command.verb}: {command.reason or 'no reason given'} ({command.by or 'unknown'})")
-
-    def _do_hold(self, position: int, command: Command, prepared: Any) -> str | None:
-        return self.watch.hold_by_command(self.at, position, command)
-
-    def _do_resume(self, position: int, command: Command, prepared: Any) -> str | None:
-        if self.watch.hold is None:
-            return "nothing is held"
-        self._release(position)
-        return None
-
-    def _do_rollback(self, position: int, command: Command, prepared: Any) -> str | None:
-        anchor = self._target(command)
-        if prepared is None and anchor is None:
-            return f"version {command.version!r} is not known" if command.version else "no version was born before the onset"
-        self.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
-        self.version = anchor.version if anchor is not None else command.version or self.version
-        # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
-        # takes it along and lets it fade as it learns the level itself.
-        follows = anchor is not None and anchor is self.watch.book.current and prepared is None
-        self.level = anchor.frozen.level if follows and anchor is not None else 0.0
-        self.candidate = None
-        self.open_jobs.clear()
-        self._release(position)
-        onset = command.from_position if command.from_position is not None else position
-        self.watch.replaced(self.version, self.at, position, f"rolled back to {self.version}", onset)
-        return None
-
-    def _do_retrain(self, position: int, command: Command, prepared: Any) -> str | None:
-        if self.open_jobs:
-            return f"a retrain is under way ({next(iter(self.open_jobs))})"
-        self.open_jobs[command.id] = (command.from_position or 0, self.quarantine(position))
-        return None
-
-    def _do_adopt(self, position: int, command: Command, prepared: Any) -> str | None:
-        if self.open_jobs.pop(command.id.removeprefix("adopt-"), None) is None:
-            return "its retrain was overtaken by another decision"
-        if prepared is None:
-            return f"version {command.version!r} could not be fetched or its digest differs"
-        version = self._new_id()
-        self.candidate = Frozen(version, prepared)
-        payload = dump(prepared)
-        anchor = Anchor(version, position, position, self.at, self.counts.learned, payload, Frozen(version, restore(payload)))
-        self._keep("candidate", command.version, anchor)
-        self.watch.candidate_started(version)
-        return None
-
-    def _do_promote(self, position: int, command: Command, prepared: Any) -> str | None:
-        if self.candidate is None:
-            return "there is no candidate"
-        if command.version not in (None, self.candidate.version):
-            return f"the candidate is {self.candidate.version}, not {command.version}"
-        self.champion, self.version = self.candidate.model, self.candidate.version
-        self.level = 0.0
-        self.candidate = None
-        self.watch.replaced(self.version, self.at, position, f"promoted {self.version}")
-        return None
-
-    def _do_accept(self, position: int, command: Command, prepared: Any) -> str | None:
-        self.watch.accept(self.at, position)
-        return None
 
     def quarantine(self, position: int) -> list[tuple[int, int]]:
         """Every interval of sample positions that must teach nothing, the open hold's up to `position` among them."""
@@ -420,7 +288,8 @@ class Fold:
         """Whether the sample at `position` fell into a hold that is over: its label must not be learned whenever it comes."""
         return any(start <= position < stop for start, stop in self.quarantined)
 
-    def _release(self, position: int) -> None:
+    def release(self, position: int) -> None:
+        """End the hold, if there is one: the samples since its onset teach nothing, ever."""
         hold = self.watch.release()
         if hold is not None:
             self.quarantined.append((hold.since_position, position))
@@ -430,13 +299,3 @@ class Fold:
     def digest(self) -> str:
         """The live model's digest joined with the chain over every prediction and command since the log's start."""
         return f"{digest([self.champion, self.level])}-{self.chain.hex()[:16]}"
-
-
-class WrongRecipe(DefinitionError):
-    """The samples log was written under another definition."""
-
-    def __init__(self, found: str, wanted: str) -> None:
-        super().__init__(
-            f"the samples log continues under recipe {found}, and the definition file's recipe is {wanted}: "
-            f"run with the definition that featurize runs with, or `penstock reset` to start over"
-        )

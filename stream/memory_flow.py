@@ -13,6 +13,7 @@ import redis
 
 from features.store import MemoryServer, MemoryStateStore, RedisStateStore, StateStore
 from stream import topics
+from stream.clock import wall_ms
 from stream.control_worker import ControlWorker
 from stream.definitions import Pipeline
 from stream.featurize_worker import FeaturizeWorker
@@ -21,7 +22,6 @@ from stream.log import Out
 from stream.memory_log import MemoryLog
 from stream.model_store import MemoryModelStore, ModelStore, RedisModelStore
 from stream.retrain import InlineRetrainer
-from stream.clock import wall_ms
 
 SECRET = "within this process only"
 

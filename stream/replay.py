@@ -14,7 +14,8 @@ from typing import Any
 
 from stream.definitions import Pipeline
 from stream.digest import digest
-from stream.learn import Fold, Replay
+from stream.fold_records import Replay
+from stream.learn import Fold
 from stream.log import Log
 from stream.messages import Command, Entry, decode_entry
 from stream.model_store import MemoryModelStore, ModelStore

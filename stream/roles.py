@@ -22,8 +22,8 @@ from features.store import RedisStateStore, check_redis, connect
 from stream.clock import wall_ms
 from stream.definitions import Pipeline
 from stream.featurize_worker import FeaturizeWorker
-from stream.health_page import Health
 from stream.health import FeaturizeReport, LearnReport
+from stream.health_page import Health
 from stream.kafka_log import KafkaLog
 from stream.learn_worker import LearnWorker
 from stream.log import Log

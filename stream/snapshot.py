@@ -15,7 +15,8 @@ import msgspec
 import river
 
 from stream.definitions import Pipeline
-from stream.learn import Fold, Outputs, Pending
+from stream.fold_records import Outputs, Pending
+from stream.learn import Fold
 from stream.log import Log
 from stream.messages import Recipe, Sample
 from stream.replay import entries

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import msgspec
 import river
 
-
 Header = TypeVar("Header", bound=msgspec.Struct)
 
 

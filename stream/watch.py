@@ -66,11 +66,16 @@ class Watch:
         """Whether anything is open that a version must not be born into."""
         return self.hold is not None or self.losses.open
 
+    @property
+    def wants_candidate(self) -> bool:
+        """Whether an episode is open that a retrained candidate may answer."""
+        return self.harm is not None or self.losses.rollback.phase == "firing"
+
     def answers(self, command: Command) -> str | None:
         """Why a command that answers an episode comes too late, or None. An operator's command names no episode."""
         if command.episode is None:
             return None
-        if command.verb == "retrain" and self.harm is None and self.losses.rollback.phase != "firing":
+        if command.verb == "retrain" and not self.wants_candidate:
             return "the episode it answers is over"
         if command.verb == "rollback" and self.hold is None and self.losses.rollback.phase != "firing":
             return "the episode it answers is over"

@@ -16,10 +16,10 @@ from stream.demo.judge import judge
 from stream.demo.processes import DemoFailed
 from stream.demo.report import Report, as_json, lines
 from stream.demo.run import Options, run_in_memory, run_on_kafka
+from stream.demo.story import story_line
 from stream.load import load
 from stream.settings import Settings
 from stream.stack import local_stack
-from stream.demo.story import story_line
 
 EXAMPLES = """\
 examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from features.client import Features, FeatureReader
+from features.client import FeatureReader, Features
 from stream.events import Rejected, event_time
 from stream.load import load
 from stream.reports import rfc3339

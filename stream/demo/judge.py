@@ -21,7 +21,7 @@ from stream.demo.measure import Trace, after, log_losses, months, roc_auc, weekl
 from stream.demo.report import Report
 from stream.demo.run import Options, Run, published_events
 from stream.demo.verify import Proof, features_equal, samples_unique
-from stream.learn import FoldCounts
+from stream.fold_records import FoldCounts
 from stream.load import load
 from stream.log import Log, Out
 from stream.memory_flow import SECRET, MemoryFlow

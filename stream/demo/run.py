@@ -28,7 +28,14 @@ from stream.definitions import Pipeline
 from stream.demo.processes import DemoFailed, Process, Role
 from stream.log import TP, Log, Out
 from stream.memory_flow import MemoryFlow
-from stream.messages import ControlEvent, Decision, LiveModel, decode_control_event, decode_decision, decode_live_model
+from stream.messages import (
+    ControlEvent,
+    Decision,
+    LiveModel,
+    decode_control_event,
+    decode_decision,
+    decode_live_model,
+)
 from stream.settings import Settings
 from stream.stack import Stack
 from stream.topic_admin import ensure

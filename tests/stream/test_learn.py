@@ -8,7 +8,8 @@ import pytest
 
 from stream.definitions import DefinitionError, Label
 from stream.digest import digest
-from stream.learn import Fold, Replay
+from stream.fold_records import Replay
+from stream.learn import Fold
 from stream.messages import Command, Entry, Origin, Recipe, Sample, Tick
 from stream.messages import Label as LabelEntry
 from stream.versions import restore
@@ -266,7 +267,7 @@ def test_a_rollback_overtakes_a_retrain() -> None:
     long.command("rollback")
     assert long.fold.open_jobs == {}
     long.give(Command(f"adopt-{job}", "adopt", version="late"), long.fold.pipeline.model.clone())
-    assert "overtaken" in long.fold.refused[f"adopt-{job}"]
+    assert "overtook" in long.fold.refused[f"adopt-{job}"]
 
 
 def test_a_command_is_carried_out_once_however_often_it_is_sent() -> None:

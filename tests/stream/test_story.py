@@ -13,13 +13,13 @@ from stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, news, 
 from stream.cli.publish import BadLine, records
 from stream.cli.story import FOLLOWED, Unreadable, decode, tell
 from stream.cli.watch import show
-from stream.messages import Command, Decision, LiveModel, OperatorRequest, encode_json
+from stream.messages import CommandSent, Decision, LiveModel, OperatorRequest, encode_json
 from tests.stream.test_policy import DAY, event
 
 REQUEST = OperatorRequest(
     id="r1", pipeline="flights", verb="rollback", reason="pager 4711", by="mia", version="v3"
 )
-COMMAND = Command(id="command-r1", verb="rollback")
+COMMAND = CommandSent(id="command-r1", verb="rollback")
 
 
 def decision(**fields: Any) -> Decision:

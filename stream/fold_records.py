@@ -1,0 +1,91 @@
+"""What the fold remembers of a sample, what it counts, and what it hands to its shell.
+
+Laws of this file:
+- Plain records without behaviour: the fold decides, the shell writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from stream.definitions import DefinitionError
+from stream.messages import LiveModel
+from stream.versions import Version
+
+
+class Pending:
+    """A sample that waits for its label: its vector and every prediction made when it arrived."""
+
+    __slots__ = ("anchor", "at", "base", "candidate", "champion", "position", "probation", "x")
+
+    def __init__(self, x: dict[str, Any], at: int, position: int, champion: float, base: float) -> None:
+        self.x = x
+        self.at = at
+        self.position = position
+        self.champion = champion
+        self.base = base
+        self.anchor: tuple[str, float] | None = None
+        self.probation: tuple[str, float] | None = None
+        self.candidate: tuple[str, float] | None = None
+
+
+class Predicted(NamedTuple):
+    """One prediction to publish."""
+
+    id: str
+    key: str
+    at: int
+    p: float
+    version: str
+    position: int
+
+
+class Replay(NamedTuple):
+    """What a command needs from outside before it can be stepped.
+
+    `version`'s model, from `payload` or the store, trained on [learn_from, the command) with the join read from `join_from` and
+    quarantined intervals left out; with `join_from` negative, as it was stored.
+    """
+
+    version: str | None
+    payload: bytes | None
+    join_from: int
+    learn_from: int
+
+
+@dataclass
+class FoldCounts:
+    """Everything that became of samples and labels."""
+
+    samples: int = 0
+    labels: int = 0
+    joined: int = 0
+    learned: int = 0
+    held_back: int = 0
+    expired: int = 0
+    unmatched: int = 0
+    repeats: int = 0
+    duplicate_ids: int = 0
+    failed: int = 0
+    champion_loss: float = 0.0
+    base_loss: float = 0.0
+
+
+@dataclass
+class Outputs:
+    """What one or more steps produced, in order, for the shell to write."""
+
+    predictions: list[Predicted] = field(default_factory=list)
+    versions: list[tuple[Version, bytes]] = field(default_factory=list)
+    live: list[LiveModel] = field(default_factory=list)
+
+
+class WrongRecipe(DefinitionError):
+    """The samples log was written under another definition."""
+
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(
+            f"the samples log continues under recipe {found}, and the definition file's recipe is {wanted}: "
+            f"run with the definition that featurize runs with, or `penstock reset` to start over"
+        )
