@@ -230,6 +230,48 @@ def test_a_lost_store_is_rebuilt_from_the_log_and_nothing_is_emitted_again(
     assert world.repeats() <= in_hand
 
 
+@pytest.mark.parametrize("lost_after", [1, 3, 6])
+def test_a_store_lost_under_a_worker_that_keeps_nothing_in_memory_is_not_taken_for_entities_never_seen(
+    world: World, lost_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that is not there reads like an entity without events; its samples would be appended before the loss is found."""
+    monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 50)
+    monkeypatch.setattr("stream.featurize_worker.KEPT_STATES", 0)
+    worker = world.worker()
+    for _ in range(2 + lost_after):
+        worker.turn(0.0)
+    world.server.flushall()
+    world.settle(worker)
+    world.check()
+
+
+def test_a_worker_that_was_overtaken_does_not_take_the_others_states_for_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It slept between its poll and its load; by then the states are those of a later position."""
+    monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 100)
+    monkeypatch.setattr("stream.featurize_worker.KEPT_STATES", 0)
+    stalled = world.worker()
+    for _ in range(3):
+        stalled.turn(0.0)
+    load, others = MemoryStateStore.load, []
+
+    def sleepy(store: MemoryStateStore, keys: Sequence[str]) -> list[bytes | None]:
+        if not others:
+            world.log.expel(stalled.member)
+            others.append(world.worker())
+            monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 10)
+            for _ in range(4):
+                others[0].turn(0.0)
+            monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 100)
+        return load(store, keys)
+
+    monkeypatch.setattr(MemoryStateStore, "load", sleepy)
+    while not others:
+        stalled.turn(0.0)
+    stalled.close()
+    world.settle(others[0])
+    world.check()
+
+
 def test_an_idle_worker_notices_a_lost_store_by_itself(world: World) -> None:
     worker = world.worker()
     world.settle(worker)
