@@ -137,8 +137,9 @@ class LossMonitor:
         Args:
             at_ms: event time of the label.
             position: its position in the log.
-            champion, base, anchor: losses of the live model, the base rate and the re-levelled anchor, each
-                predicted at the sample; anchor None while there is none.
+            champion: loss of the live model, predicted at the sample, as the next two.
+            base: loss of the base rate.
+            anchor: loss of the re-levelled anchor; None while there is none.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)

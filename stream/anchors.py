@@ -119,8 +119,10 @@ class AnchorBook:
         """Put a version on probation, in place of whichever was on it."""
         self.probation, self.stood, self.paired = candidate, 0, PairedSum()
 
-    def label(self, difference: float | None, margin: Callable[[], float], *, open_episode: bool) -> str | None:
-        """One label's loss of the probationer less that of the anchor (None without an anchor). `margin` is asked at the end only."""
+    def label(
+        self, difference: float | None, margin: Callable[[], float], *, open_episode: bool
+    ) -> str | None:
+        """One label's loss of the probationer less the anchor's (None without an anchor). `margin` is asked at the end only."""
         if self.probation is None:
             return None
         if difference is not None:

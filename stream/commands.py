@@ -63,7 +63,11 @@ def rollback(fold: Fold, position: int, command: Command, prepared: Any) -> str 
     """Put an older version in place; what was born since the onset goes."""
     anchor = target(fold, command)
     if prepared is None and anchor is None:
-        return f"version {command.version!r} is not known" if command.version else "no version was born before the onset"
+        return (
+            f"version {command.version!r} is not known"
+            if command.version
+            else "no version was born before the onset"
+        )
     fold.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
     fold.version = anchor.version if anchor is not None else command.version or fold.version
     # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
@@ -98,7 +102,9 @@ def adopt(fold: Fold, position: int, command: Command, prepared: Any) -> str | N
     version = fold.new_id()
     fold.candidate = Frozen(version, prepared)
     payload = dump(prepared)
-    anchor = Anchor(version, position, position, fold.at, fold.counts.learned, payload, Frozen(version, restore(payload)))
+    anchor = Anchor(
+        version, position, position, fold.at, fold.counts.learned, payload, Frozen(version, restore(payload))
+    )
     fold.keep("candidate", command.version, anchor)
     fold.watch.candidate_started(version)
     return None

@@ -51,7 +51,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if not _TOPIC.match(self.name):
-            raise DefinitionError(f"Source {self.name!r}: not a Kafka topic name (letters, digits, '.', '_' and '-')")
+            raise DefinitionError(
+                f"Source {self.name!r}: not a Kafka topic name (letters, digits, '.', '_' and '-')"
+            )
         for part in ("id", "time", "key"):
             if not isinstance(getattr(self, part), str) or not getattr(self, part):
                 raise DefinitionError(f"Source {self.name!r}: {part} must name a field of its events")
@@ -89,7 +91,9 @@ class Label:
         if isinstance(self.fields, str):
             raise DefinitionError(f"Label: fields must be a list of field names, such as ({self.fields!r},)")
         if not callable(self.outcome):
-            raise DefinitionError("Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15")
+            raise DefinitionError(
+                "Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15"
+            )
         _duration(self.wait, "Label, wait")
 
     @property
@@ -124,7 +128,9 @@ class Pipeline:
     def __post_init__(self) -> None:
         where = f"Pipeline {self.name!r}"
         if not isinstance(self.name, str) or not _NAME.match(self.name):
-            raise DefinitionError(f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'")
+            raise DefinitionError(
+                f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
+            )
         self._check_types(where)
         names = [view.name for view in self.views]
         for name in names:
@@ -135,11 +141,15 @@ class Pipeline:
         if not self.inputs and not self.views:
             raise DefinitionError(f"{where}: nothing to learn from: give inputs or views")
         if not _is_classifier(self.model):
-            raise DefinitionError(f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}")
+            raise DefinitionError(
+                f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}"
+            )
         self._check_leaks(where)
         _duration(self.cooldown, f"{where}, cooldown")
         if not 0 < self.alarms_per_year <= 366:
-            raise DefinitionError(f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}")
+            raise DefinitionError(
+                f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
+            )
         by_name: dict[str, Source] = {}
         for source in self._named_sources():
             if by_name.setdefault(source.name, source) != source:
@@ -154,22 +164,30 @@ class Pipeline:
         for what, kind in (("views", View), ("inputs", str)):
             found = getattr(self, what)
             if not isinstance(found, list | tuple) or not all(isinstance(item, kind) for item in found):
-                raise DefinitionError(f"{where}: {what} must be a list of {'views' if kind is View else 'field names'}, not {found!r}")
+                raise DefinitionError(
+                    f"{where}: {what} must be a list of {'views' if kind is View else 'field names'}, not {found!r}"
+                )
         for view in self.views:
             if not isinstance(view.source, Source):
-                raise DefinitionError(f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}")
+                raise DefinitionError(
+                    f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}"
+                )
 
     def _check_leaks(self, where: str) -> None:
         labelled = set(self.label.fields)
         same = self.label.source.name == self.predict.name
         for name in self.inputs:
             if same and name in labelled:
-                raise DefinitionError(f"{where}: input {name!r} is the label of the same event; the model would read the answer")
+                raise DefinitionError(
+                    f"{where}: input {name!r} is the label of the same event; the model would read the answer"
+                )
         for view in self.views:
             if same and view.source.name == self.predict.name and labelled & set(view.fields):
                 raise DefinitionError(f"{where}: view {view.name!r} reads the label of the event it serves")
             if same and labelled & set(view.key_fields):
-                raise DefinitionError(f"{where}: view {view.name!r} is keyed by the label of the event it serves")
+                raise DefinitionError(
+                    f"{where}: view {view.name!r} is keyed by the label of the event it serves"
+                )
 
     @property
     def sources(self) -> list[Source]:
@@ -202,7 +220,14 @@ class Pipeline:
         """The definition as plain data: what the recipe digest covers."""
 
         def source(s: Source) -> dict[str, str]:
-            return {"name": s.name, "id": s.id, "time": s.time, "key": s.key, "grace": s.grace, "ahead": s.ahead}
+            return {
+                "name": s.name,
+                "id": s.id,
+                "time": s.time,
+                "key": s.key,
+                "grace": s.grace,
+                "ahead": s.ahead,
+            }
 
         return {
             "name": self.name,

@@ -69,13 +69,17 @@ class SourceDecoder:
                 event, at = self.decode(record, newest_at)
             except Rejected as error:
                 why = str(error)
-                found.append(Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record))
+                found.append(
+                    Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)
+                )
                 continue
             if at > newest_at:
                 newest_at = at
             event_id = event[self.source.id]
             text = event_id if type(event_id) is str else str(event_id)
-            found.append(Item(at, index, record.partition, record.offset, newest_at, text, event, None, record))
+            found.append(
+                Item(at, index, record.partition, record.offset, newest_at, text, event, None, record)
+            )
         return found
 
     def decode(self, record: Record, newest_at: int) -> tuple[Event, int]:
@@ -100,12 +104,18 @@ class SourceDecoder:
         for name in self.texts:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:
-                raise Rejected(f"field {name!r} has {len(text)} characters, above the limit of {MAX_KEY_CHARACTERS}")
+                raise Rejected(
+                    f"field {name!r} has {len(text)} characters, above the limit of {MAX_KEY_CHARACTERS}"
+                )
         at = event_time(event[self.source.time], self.source.time)
         if at > record.timestamp_ms + self.ahead_ms:
-            raise Rejected(f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}")
+            raise Rejected(
+                f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}"
+            )
         if at < newest_at - self.grace_ms:
-            raise Rejected(f"event time {at} is more than {self.source.grace} (grace) behind the partition's newest, {newest_at}")
+            raise Rejected(
+                f"event time {at} is more than {self.source.grace} (grace) behind the partition's newest, {newest_at}"
+            )
         return event, at
 
 
@@ -170,7 +180,9 @@ def event_time(value: int | float | str, name: str) -> int:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise Rejected(f"field {name!r}: {value[:40]!r} is neither milliseconds since the epoch nor RFC 3339") from None
+            raise Rejected(
+                f"field {name!r}: {value[:40]!r} is neither milliseconds since the epoch nor RFC 3339"
+            ) from None
         if moment.tzinfo is None:
             raise Rejected(f"field {name!r}: {value!r} has no time zone; write it with Z or an offset")
         at = round(moment.timestamp() * 1000)

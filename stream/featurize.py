@@ -111,11 +111,14 @@ class Featurize:
         source = self.sources[index]
         predicts = source == self.pipeline.predict
         used = [
-            (number, view) for number, view in enumerate(self.pipeline.views) if predicts or view.source.name == source.name
+            (number, view)
+            for number, view in enumerate(self.pipeline.views)
+            if predicts or view.source.name == source.name
         ]
         keys = list(dict.fromkeys(view.key_fields for _, view in used))
         views = [
-            (number, self.compiled[number], keys.index(view.key_fields), view.source.name == source.name) for number, view in used
+            (number, self.compiled[number], keys.index(view.key_fields), view.source.name == source.name)
+            for number, view in used
         ]
         labels = self.pipeline.label.source == source
         return SourcePlan(source.key, keys, views, predicts, self.pipeline.label.outcome if labels else None)
@@ -188,7 +191,7 @@ class Featurize:
     # -- the step ----------------------------------------------------------------------------------------------------------
 
     def step(self, item: Item, entities: Sequence[str | None]) -> None:
-        """One item and its entities: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
+        """One item: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
         place = self.places[(item.source, item.partition)]
         place.offset = item.offset + 1
         place.newest_at = item.newest_at
@@ -203,7 +206,9 @@ class Featurize:
             try:
                 outcome = plan.outcome(event)
                 y = None if outcome is None else bool(outcome)
-            except Exception as error:  # a user's function over a user's data: the record is at fault, the worker goes on
+            except (
+                Exception
+            ) as error:  # a user's function over a user's data: the record is at fault, the worker goes on
                 self._bury(item, f"label: {type(error).__name__}: {error}")
                 return
         at = item.at
@@ -263,7 +268,8 @@ class Featurize:
         )
         value = record.value if record.value is None else record.value[:MOST_BURIED_BYTES]
         self.outs.append(Out(self.dead_letters_topic, key, value, (*kept, *headers), 0))
-        kind = _DIGITS.sub("n", reason.split(":")[0].split(" - ")[0])[:60]  # few kinds, however many records
+        # Few kinds, however many records.
+        kind = _DIGITS.sub("n", reason.split(":", maxsplit=1)[0].split(" - ", maxsplit=1)[0])[:60]
         self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
 
     # -- units -------------------------------------------------------------------------------------------------------------
@@ -278,7 +284,10 @@ class Featurize:
         if wall_ms - self.ticked_wall_ms < TICK_WALL_MS and self.now_at - self.ticked_at < TICK_EVENT_MS:
             return
         self.ticked_wall_ms, self.ticked_at = wall_ms, self.now_at
-        times = {f"{self.sources[index].name}/{partition}": place.newest_at for (index, partition), place in self.places.items()}
+        times = {
+            f"{self.sources[index].name}/{partition}": place.newest_at
+            for (index, partition), place in self.places.items()
+        }
         names = [f"{self.sources[index].name}/{partition}" for index, partition in idle]
         self._emit(encode_entry(Tick(times, sorted(names), wall_ms)))
 

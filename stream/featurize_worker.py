@@ -118,8 +118,8 @@ class Task:
         missing = featurize.missing(items, entities)
         if missing:
             stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
-            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them would be
-            # appended before `save` finds out.
+            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
+            # would be appended before `save` finds out.
             self.store.alive()
             for (number, entity), state in zip(missing, stored, strict=True):
                 featurize.put(number, entity, state)

@@ -22,7 +22,8 @@ from stream.definitions import Pipeline
 from stream.digest import digest
 from stream.fold_records import FoldCounts, Outputs, Pending, Predicted, Replay, WrongRecipe
 from stream.join import Join
-from stream.messages import Command, Entry, Label, LiveModel, Recipe, Sample, Tick
+from stream.messages import Command, Entry, Label, Recipe, Sample, Tick
+from stream.reports import live_model
 from stream.train import Seen, learn, probability, vector
 from stream.versions import Version, dump, restore
 from stream.watch import Watch
@@ -241,27 +242,16 @@ class Fold:
     def _publish(self, why: str) -> None:
         """Say what is live, and why."""
         self.why = why
-        book, hold = self.watch.book, self.watch.hold
-        live = LiveModel(
-            pipeline=self.pipeline.name,
-            version=self.version,
-            why=why,
-            at=self.at,
-            position=self.position,
-            recipe=self.recipe,
-            held=hold is not None,
-            held_since=hold.since_at if hold is not None else None,
-            anchor=book.current.version if book.current else None,
-            candidate=self.candidate.version if self.candidate else None,
-            anchors=[anchor.version for anchor in book.anchors],
-            applied=list(self.applied)[-32:],
-            refused=dict(list(self.refused.items())[-32:]),
-        )
-        self.outputs.live.append(live)
+        self.outputs.live.append(live_model(self))
 
     def needs(self, entry: Entry) -> Replay | None:
         """The model this command needs from outside before `step`; None for everything else."""
-        if not isinstance(entry, Command) or not self.actions or entry.id in self.applied or entry.id in self.refused:
+        if (
+            not isinstance(entry, Command)
+            or not self.actions
+            or entry.id in self.applied
+            or entry.id in self.refused
+        ):
             return None
         return commands.needs(self, entry)
 
@@ -269,7 +259,9 @@ class Fold:
         if not self.actions or command.id in self.applied or command.id in self.refused:
             return
         self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
-        refusal = self.watch.answers(command) or commands.VERBS[command.verb](self, position, command, prepared)
+        refusal = self.watch.answers(command) or commands.VERBS[command.verb](
+            self, position, command, prepared
+        )
         if refusal:
             self.refused[command.id] = refusal
             while len(self.refused) > REMEMBERED_COMMANDS:
@@ -277,7 +269,9 @@ class Fold:
             self._publish(self.why)
         else:
             self.applied.append(command.id)
-            self._publish(f"{command.verb}: {command.reason or 'no reason given'} ({command.by or 'unknown'})")
+            self._publish(
+                f"{command.verb}: {command.reason or 'no reason given'} ({command.by or 'unknown'})"
+            )
 
     def quarantine(self, position: int) -> list[tuple[int, int]]:
         """Every interval of sample positions that must teach nothing, the open hold's up to `position` among them."""

@@ -73,8 +73,20 @@ class LearnWorker:
         decision_wait_s: float = 0.0,
         health: LearnHealth | None = None,
     ) -> None:
-        self.pipeline, self.log, self.store, self.models, self.retrainer = pipeline, log, store, models, retrainer
-        self.secret, self.wall_ms, self.prefix, self.guard, self.health = secret, wall_ms, prefix, guard, health
+        self.pipeline, self.log, self.store, self.models, self.retrainer = (
+            pipeline,
+            log,
+            store,
+            models,
+            retrainer,
+        )
+        self.secret, self.wall_ms, self.prefix, self.guard, self.health = (
+            secret,
+            wall_ms,
+            prefix,
+            guard,
+            health,
+        )
         self.decision_wait_s = decision_wait_s
         self.unfolded: list[Record] = []
         self.topic = topics.samples(pipeline.name, prefix)
@@ -148,7 +160,11 @@ class LearnWorker:
             fold = Fold(self.pipeline, guard=self.guard)
             fold.position = self.log.bounds([self.tp])[self.tp][0]
             if fold.position > 0:
-                logger.warning("records 0 to %d of %s are gone: the model starts after them", fold.position - 1, self.topic)
+                logger.warning(
+                    "records 0 to %d of %s are gone: the model starts after them",
+                    fold.position - 1,
+                    self.topic,
+                )
         self.fold, self.snapshot_ms = fold, now
         self.running.clear()
         self.member.start_at({self.tp: fold.position})
@@ -191,14 +207,18 @@ class LearnWorker:
         outs: list[Out] = []
         for made in outputs.predictions:
             if made.position >= below:
-                message = Prediction(made.id, made.at, made.p, ModelRef(made.version), fold.recipe, made.position)
+                message = Prediction(
+                    made.id, made.at, made.p, ModelRef(made.version), fold.recipe, made.position
+                )
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
         for topic, event in fold.watch.requests:
             if event.data.detected_at["position"] >= below:
                 outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
         for live in outputs.live:
             if live.position >= below:
-                outs.append(Out(self.prefix + topics.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(live)))
+                outs.append(
+                    Out(self.prefix + topics.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(live))
+                )
         if outs:
             self.log.append(outs)
         outputs.predictions.clear()
@@ -226,7 +246,15 @@ class LearnWorker:
                 "digest": fold.digest(),
             }
         )
-        self.store.save([Unit(self.stored, new, [Write(self.snapshot_key, sealed, f"model:{self.pipeline.name}", document, 0)])])
+        self.store.save(
+            [
+                Unit(
+                    self.stored,
+                    new,
+                    [Write(self.snapshot_key, sealed, f"model:{self.pipeline.name}", document, 0)],
+                )
+            ]
+        )
         self.stored = new
 
     def close(self) -> None:

@@ -61,7 +61,9 @@ def _line_in(path: Path, error: BaseException) -> str:
     """`:LINE` of the innermost frame that lies in the definition file."""
     if isinstance(error, SyntaxError):
         return f":{error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path
+    ]
     return f":{lines[-1]}" if lines else ""
 
 

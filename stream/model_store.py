@@ -78,7 +78,9 @@ class RedisModelStore:
             return None
         version, payload = unseal(sealed, self.secret, Version)
         if version.id != version_id or version.pipeline != self.pipeline:
-            raise BadEnvelope(f"asked for {self.pipeline}/{version_id}, the envelope holds {version.pipeline}/{version.id}")
+            raise BadEnvelope(
+                f"asked for {self.pipeline}/{version_id}, the envelope holds {version.pipeline}/{version.id}"
+            )
         return version, payload
 
     def versions(self) -> list[Version]:
@@ -86,6 +88,12 @@ class RedisModelStore:
         ids = {field.decode() for field in self.client.hkeys(self.key)}
         if self.files is not None and self.files.exists(f"{self.folder}/{self.pipeline}"):
             paths = self.files.ls(f"{self.folder}/{self.pipeline}", detail=False)
-            ids |= {str(path).rsplit("/", 1)[-1].removesuffix(".model") for path in paths if str(path).endswith(".model")}
+            ids |= {
+                str(path).rsplit("/", 1)[-1].removesuffix(".model")
+                for path in paths
+                if str(path).endswith(".model")
+            }
         found = [self.get(version_id) for version_id in ids]
-        return sorted((entry[0] for entry in found if entry is not None), key=lambda version: version.position)
+        return sorted(
+            (entry[0] for entry in found if entry is not None), key=lambda version: version.position
+        )

@@ -126,14 +126,18 @@ def replay(
     guard: bool = True,
     trace: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    store: ModelStore | None = None,
 ) -> Fold:
-    """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`."""
+    """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`.
+
+    `store`, empty at first, is given every version the replay makes.
+    """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
     fold = Fold(pipeline, actions=actions, guard=guard)
     if trace:
         fold.trace = []
-    store = MemoryModelStore()  # what the replay makes itself, and nothing else
+    store = store or MemoryModelStore()  # what the replay makes itself, and nothing else
     for position, entry in entries(log, topic, low, stop):
         need = fold.needs(entry)
         prepared = None

@@ -97,7 +97,9 @@ class ProcessRetrainer:
         running = self.processes.get(command_id)
         if running is not None and running.poll() is None:
             return
-        job = msgspec.json.encode({"id": command_id, "from": from_position, "quarantined": quarantined}).decode()
+        job = msgspec.json.encode(
+            {"id": command_id, "from": from_position, "quarantined": quarantined}
+        ).decode()
         line = [sys.executable, "-m", "stream.cli", "retrain-job", str(self.definition), "--job", job]
         self.processes[command_id] = subprocess.Popen(line)
 

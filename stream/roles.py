@@ -160,5 +160,3 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **given}
-
-

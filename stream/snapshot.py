@@ -42,12 +42,24 @@ def take(fold: Fold, secret: str, topic_id: str) -> tuple[SnapshotHeader, bytes]
     """The sealed snapshot of a fold between two records of the samples topic with this id."""
     rescan_from = min((waits.position for waits in fold.pending.values()), default=fold.position)
     header = SnapshotHeader(
-        pipeline=fold.pipeline.name, position=fold.position, rescan_from=rescan_from, topic_id=topic_id, recipe=fold.recipe
+        pipeline=fold.pipeline.name,
+        position=fold.position,
+        rescan_from=rescan_from,
+        topic_id=topic_id,
+        recipe=fold.recipe,
     )
     state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
     state["of_join"] = {name: value for name, value in vars(fold.join).items() if name != "pending"}
     state["waits"] = {
-        waits.position: (event_id, waits.at, waits.champion, waits.base, waits.anchor, waits.probation, waits.candidate)
+        waits.position: (
+            event_id,
+            waits.at,
+            waits.champion,
+            waits.base,
+            waits.anchor,
+            waits.probation,
+            waits.candidate,
+        )
         for event_id, waits in fold.pending.items()
     }
     return header, seal(header, pickle.dumps(state, protocol=5), secret)
@@ -64,12 +76,18 @@ def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic
         ("python", header.python, platform.python_version()),
     ):
         if written != wanted:
-            raise BadEnvelope(f"the snapshot was written under {what} {written}, this worker has {wanted}: it folds the log anew")
+            raise BadEnvelope(
+                f"the snapshot was written under {what} {written}, this worker has {wanted}: it folds the log anew"
+            )
     start, end = log.bounds([(topic, 0)])[(topic, 0)]
     if start > header.rescan_from:
-        raise BadEnvelope(f"samples from {header.rescan_from} on still wait and {topic!r} starts at {start}: its retention is too short")
+        raise BadEnvelope(
+            f"samples from {header.rescan_from} on still wait and {topic!r} starts at {start}: its retention is too short"
+        )
     if end < header.position:
-        raise BadEnvelope(f"the snapshot was taken at {header.position} and {topic!r} ends at {end}: it folds the log anew")
+        raise BadEnvelope(
+            f"the snapshot was taken at {header.position} and {topic!r} ends at {end}: it folds the log anew"
+        )
     state = pickle.loads(payload)
     waits, of_join = state.pop("waits"), state.pop("of_join")
     fold = Fold(pipeline)
@@ -87,6 +105,8 @@ def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic
             pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate
             found[event_id] = pending
     if waits:
-        raise BadEnvelope(f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short")
+        raise BadEnvelope(
+            f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short"
+        )
     fold.join.pending = found
     return fold

@@ -54,7 +54,12 @@ def owned(pipeline: str, prefix: str = "") -> list[Topic]:
     return [
         Topic(samples(pipeline, prefix), 1, kept, "Recipe | Sample | Label | Tick | Command, MessagePack"),
         Topic(predictions(pipeline, prefix), 1, month, "Prediction, JSON, keyed by entity"),
-        Topic(dead_letters(pipeline, prefix), 1, month, "the original bytes; reason, topic, partition, offset in headers"),
+        Topic(
+            dead_letters(pipeline, prefix),
+            1,
+            month,
+            "the original bytes; reason, topic, partition, offset in headers",
+        ),
         Topic(prefix + CONTROL_RETRAIN, 1, audit, "CloudEvents: a retrain is requested"),
         Topic(prefix + CONTROL_ROLLBACK, 1, audit, "CloudEvents: a rollback is requested"),
         Topic(prefix + CONTROL_ALERTS, 1, audit, "CloudEvents: hold, release, promotion, notes"),

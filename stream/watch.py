@@ -162,13 +162,21 @@ class Watch:
         for change in self.episodes.apply_all(found):
             transition = change.transition
             if transition.state == "suspected":
-                self._say("note", change, f"{transition.monitor} is suspected; no version is accepted meanwhile")
+                self._say(
+                    "note", change, f"{transition.monitor} is suspected; no version is accepted meanwhile"
+                )
             elif transition.monitor == "harm":
                 self._harm_moved(change)
             elif transition.monitor == "rollback":
                 self._anchor_moved(change)
             else:
-                self._say("note", change, "the level of the loss rose" if transition.state == "firing" else "the level is as before")
+                self._say(
+                    "note",
+                    change,
+                    "the level of the loss rose"
+                    if transition.state == "firing"
+                    else "the level is as before",
+                )
 
     def _harm_moved(self, change: EpisodeChange) -> None:
         transition = change.transition
@@ -179,7 +187,9 @@ class Watch:
             return
         self.harm = transition
         self._discard(transition.since_position)
-        self._say("retrain", change, "the model lost skill over the base rate", None, transition.since_position)
+        self._say(
+            "retrain", change, "the model lost skill over the base rate", None, transition.since_position
+        )
 
     def _anchor_moved(self, change: EpisodeChange) -> None:
         transition = change.transition
@@ -193,9 +203,19 @@ class Watch:
         target = self.book.before(onset)
         if self.labels < self.quiet_until:
             self.deferred = change
-            self._say("note", change, "worse than the anchor, soon after a rollback: asked again when the cooldown is over")
+            self._say(
+                "note",
+                change,
+                "worse than the anchor, soon after a rollback: asked again when the cooldown is over",
+            )
         elif target is None:
-            self._say("retrain", change, "worse than the anchor, and no version was born before the onset", None, onset)
+            self._say(
+                "retrain",
+                change,
+                "worse than the anchor, and no version was born before the onset",
+                None,
+                onset,
+            )
         else:
             self._say("rollback", change, "the model is worse than its anchor", target.version, onset)
 
@@ -214,7 +234,9 @@ class Watch:
     def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(verdict):
             if change.transition.state == "firing":
-                self._say("promote", change, "the candidate is better than the champion", self.models.candidate)
+                self._say(
+                    "promote", change, "the candidate is better than the champion", self.models.candidate
+                )
                 return
         self._drop_candidate()
         if self.harm is not None:
@@ -257,7 +279,16 @@ class Watch:
 
     # -- what is said ---------------------------------------------------------------------------------------------------------
 
-    def _say(self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None) -> None:
+    def _say(
+        self,
+        verb: str,
+        change: EpisodeChange,
+        reason: str,
+        target: str | None = None,
+        onset: int | None = None,
+    ) -> None:
         champion, base = self.losses.harm.reference_means()
         losses = {"champion": champion, "base_rate": base, "margin": self.losses.margin}
-        self.requests.append(describe(self.pipeline, verb, change, reason, self.models, losses, target, onset))
+        self.requests.append(
+            describe(self.pipeline, verb, change, reason, self.models, losses, target, onset)
+        )

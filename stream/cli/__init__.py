@@ -1,7 +1,7 @@
 """The `penstock` command: one file per subcommand, and this one that finds them and turns errors into one line.
 
 Laws of this file:
-- Expected errors (a bad definition, an unreachable server) end with exit code 2 and one line that says what, where and what to do.
+- Expected errors (a bad definition, an unreachable server) end with exit code 2 and one line: what, where, what to do.
 - Penstock runs with a fixed hash seed: models whose features come through sets would otherwise differ from run to run.
 """
 

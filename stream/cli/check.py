@@ -20,7 +20,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command = subparsers.add_parser(
         "check",
         help="check a definition file and say what it will do",
-        description="Load a definition file, check it, and print the pipeline it defines. Exit code 2 and one line if it is wrong.",
+        description="Check a definition file and print the pipeline it defines. Exit code 2 and one line if it is wrong.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,13 +42,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def describe(pipeline: Pipeline) -> str:
     """The pipeline in words, a line per part."""
     label = pipeline.label
+    steps = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
+    one_task = "one task owns all partitions (a view is keyed unlike its source)"
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
         f"label     from {label.source.name!r}, awaited {label.wait}"
         + ("" if label.default is None else f", then taken as {label.default}"),
-        f"model     {' | '.join(type(step).__name__ for step in getattr(pipeline.model, 'steps', {'': pipeline.model}).values())}",
-        f"scaling   {'by partition' if pipeline.partitioned else 'one task owns all partitions (a view is keyed unlike its source)'}",
+        f"model     {' | '.join(type(step).__name__ for step in steps)}",
+        f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]
     lines += [

@@ -7,7 +7,6 @@ import json
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from kafka import KafkaConsumer
@@ -131,10 +130,8 @@ def republish(wanted: Wanted, settings: Settings) -> int:
     if tally and not args.yes and not confirmed(tally):
         print("nothing was sent", file=sys.stderr)
         return 1
-    count = tally.total()
-    if count:
-        found = (letter for letter in wanted.read(first, end) if letter.sendable)
-        send_back(islice(found, count), settings)
+    found = (letter for letter in wanted.read(first, end) if letter.sendable)
+    count = send_back(found, settings) if tally else 0
     result = {"pipeline": args.pipeline, "sent": count, "topics": dict(tally), "left": left, "next": end}
     if args.json:
         print(json.dumps(result))

@@ -38,16 +38,28 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command = subparsers.add_parser(
         "demo",
         help="a year of real flights, end to end, on this machine",
-        description="Start what it needs, run the 328,521 flights that left New York in 2013 through the whole loop, and verify it.",
+        description="Start what it needs, run New York's 328,521 flights of 2013 through the whole loop, and verify it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--incident", choices=INCIDENTS, default="milliseconds", help="what goes wrong (default: milliseconds)")
-    command.add_argument("--guard", choices=("on", "off"), default="on", help="learned range guards (default: on)")
     command.add_argument(
-        "--backend", choices=("auto", "given", "docker", "java", "memory"), default="auto", help="where Kafka comes from"
+        "--incident",
+        choices=INCIDENTS,
+        default="milliseconds",
+        help="what goes wrong (default: milliseconds)",
     )
-    command.add_argument("--start", type=date.fromisoformat, metavar="DAY", help="first New York day to publish, YYYY-MM-DD")
+    command.add_argument(
+        "--guard", choices=("on", "off"), default="on", help="learned range guards (default: on)"
+    )
+    command.add_argument(
+        "--backend",
+        choices=("auto", "given", "docker", "java", "memory"),
+        default="auto",
+        help="where Kafka comes from",
+    )
+    command.add_argument(
+        "--start", type=date.fromisoformat, metavar="DAY", help="first New York day to publish, YYYY-MM-DD"
+    )
     command.add_argument("--end", type=date.fromisoformat, metavar="DAY", help="the day after the last one")
     command.add_argument("--json", metavar="FILE", help="also write the result as one JSON object")
     command.set_defaults(run=run)
@@ -74,7 +86,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             for line in stack.description:
                 say(line)
             if stack.kafka is not None:
-                say(f"follow it elsewhere:  KAFKA_BOOTSTRAP_SERVERS={stack.kafka} REDIS_URL={stack.redis_url} penstock watch flights")
+                say(
+                    f"follow it elsewhere:  export KAFKA_BOOTSTRAP_SERVERS={stack.kafka} REDIS_URL={stack.redis_url}"
+                    "; penstock watch flights"
+                )
                 running = run_on_kafka(pipeline, options, stack, say, tell)
             else:
                 running = run_in_memory(pipeline, options, connect(stack.redis_url), say, tell)

@@ -21,7 +21,9 @@ examples:
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    command = subparsers.add_parser("features", help="read features from Redis", description="Read features from Redis.")
+    command = subparsers.add_parser(
+        "features", help="read features from Redis", description="Read features from Redis."
+    )
     verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
     get = verbs.add_parser(
         "get",
@@ -31,10 +33,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     get.add_argument("view", metavar="VIEW")
-    get.add_argument("entities", metavar="ENTITY", nargs="+", help="entity keys; join the parts of a compound key with |")
+    get.add_argument(
+        "entities", metavar="ENTITY", nargs="+", help="entity keys; join the parts of a compound key with |"
+    )
     where = get.add_mutually_exclusive_group(required=True)
     where.add_argument("--pipeline", help="the pipeline's name: read its public documents")
-    where.add_argument("--file", metavar="FILE", help="its definition file: evaluate windows as of now, or --at")
+    where.add_argument(
+        "--file", metavar="FILE", help="its definition file: evaluate windows as of now, or --at"
+    )
     get.add_argument("--at", help="as of this moment: RFC 3339, or milliseconds since the epoch")
     get.add_argument("--json", action="store_true", help="one JSON object a line")
     get.set_defaults(run=run)
@@ -76,6 +82,10 @@ def as_text(features: Features) -> str:
     """One entity's features, a line each."""
     if not features.found:
         return f"{features.view} {features.entity}: not found"
-    head = f"{features.view} {features.entity}  as of {rfc3339(features.at_ms)}" if features.at_ms is not None else str(features.entity)
+    head = (
+        f"{features.view} {features.entity}  as of {rfc3339(features.at_ms)}"
+        if features.at_ms is not None
+        else str(features.entity)
+    )
     rows = [f"  {name:<16} {value!s:<22} {features.status[name]}" for name, value in features.values.items()]
     return "\n".join([head, *rows])

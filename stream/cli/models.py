@@ -58,7 +58,8 @@ def one_line(version: Version, live: str | None) -> str:
     """A version in a line."""
     mark = "*" if version.id == live else " "
     at = rfc3339(version.at)[:16] if version.at else "-"
-    return f"{mark} {version.id:<8} {version.kind:<10} born {at}  position {version.position:>10,}  {version.labels:>9,} labels  {version.digest}"
+    where = f"position {version.position:>10,}  {version.labels:>9,} labels"
+    return f"{mark} {version.id:<8} {version.kind:<10} born {at}  {where}  {version.digest}"
 
 
 def in_full(version: Version) -> str:

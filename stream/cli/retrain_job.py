@@ -22,7 +22,9 @@ class Job(msgspec.Struct):
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    command = subparsers.add_parser("retrain-job", description="Run one retrain job (started by the learn role).")
+    command = subparsers.add_parser(
+        "retrain-job", description="Run one retrain job (started by the learn role)."
+    )
     command.add_argument("file", metavar="FILE")
     command.add_argument("--job", required=True, help="the job as JSON")
     command.set_defaults(run=run)

@@ -32,10 +32,18 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
-    command.add_argument("--role", required=True, choices=("featurize", "learn", "control"), help="what to run")
-    command.add_argument("--port", type=int, help="port of the health page (default: PENSTOCK_PORT, or any free one)")
-    command.add_argument("--slot", help="this worker's slot, its static membership in the group (default: PENSTOCK_SLOT, or 0)")
-    command.add_argument("--guard", choices=("on", "off"), default="on", help="learned range guards (learn; default on)")
+    command.add_argument(
+        "--role", required=True, choices=("featurize", "learn", "control"), help="what to run"
+    )
+    command.add_argument(
+        "--port", type=int, help="port of the health page (default: PENSTOCK_PORT, or any free one)"
+    )
+    command.add_argument(
+        "--slot", help="this worker's slot, its static membership in the group (default: PENSTOCK_SLOT, or 0)"
+    )
+    command.add_argument(
+        "--guard", choices=("on", "off"), default="on", help="learned range guards (learn; default on)"
+    )
     command.set_defaults(run=run)
 
 

@@ -34,7 +34,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
-    command.add_argument("--partitions", type=int, default=2, help="of the source topics it creates (default 2)")
+    command.add_argument(
+        "--partitions", type=int, default=2, help="of the source topics it creates (default 2)"
+    )
     command.set_defaults(run=run)
 
 
@@ -51,7 +53,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         for line in stack.description:
             say(line)
         if stack.kafka is None:
-            raise StackError("`penstock up` needs a broker: install Java 17 and Maven, or Docker, or set KAFKA_BOOTSTRAP_SERVERS")
+            raise StackError(
+                "`penstock up` needs a broker: install Java 17 and Maven, or Docker, or set KAFKA_BOOTSTRAP_SERVERS"
+            )
         here = Settings(
             bootstrap=stack.kafka,
             redis_url=stack.redis_url,
@@ -72,7 +76,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             for role in running:
                 role.wait_ready()
                 say(f"{role.name:<10} http://127.0.0.1:{role.port}/metrics")
-            say(f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}")
+            say(
+                f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}"
+            )
             say(f"  penstock watch {pipeline.name}\nCtrl-C ends everything.")
             while not stopped():
                 for role in running:

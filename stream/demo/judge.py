@@ -33,12 +33,16 @@ FEED_RECORDS = 4_000
 Folded = tuple[str, FoldCounts, list[tuple[int, bool, float, float, int]]]
 
 
-def fold_again(definition: str, settings: Settings | None, log: Log | None, actions: bool, guard: bool) -> Folded:
+def fold_again(
+    definition: str, settings: Settings | None, log: Log | None, actions: bool, guard: bool
+) -> Folded:
     """Fold the run's samples log from its start: digest, counts, trace."""
     pipeline = load(definition)
     opened = log if log is not None else roles.open_log(settings or Settings())
     try:
-        fold = replay(pipeline, opened, topics.samples(pipeline.name), actions=actions, guard=guard, trace=True)
+        fold = replay(
+            pipeline, opened, topics.samples(pipeline.name), actions=actions, guard=guard, trace=True
+        )
     finally:
         if log is None:
             opened.close()
@@ -67,7 +71,10 @@ def clean_year(definition: str, options: Options) -> Folded:
 def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: Callable[[str], None]) -> None:
     """Fill the report: proofs, months, and what the incident cost."""
     compare = options.incident != "none"
-    say("verifying: folding the samples log again, with actions and without" + (", and the year without the incident" if compare else ""))
+    say(
+        "verifying: folding the samples log again, with actions and without"
+        + (", and the year without the incident" if compare else "")
+    )
     live, passive, clean = _folds(options, run, compare)
     digest, counts, rows = live
     trace, idle = Trace.of(rows), Trace.of(passive[2])
@@ -88,11 +95,15 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     )
     say("verifying: every entity's features against a recomputation from the raw input")
     equal, report.entities = features_equal(pipeline, run.client, raw)
-    dead = run.log.bounds([(topics.dead_letters(pipeline.name), 0)])[(topics.dead_letters(pipeline.name), 0)][1]
+    dead = run.log.bounds([(topics.dead_letters(pipeline.name), 0)])[(topics.dead_letters(pipeline.name), 0)][
+        1
+    ]
     letters = Proof("every malformed record is a dead letter, and nothing else is")
     letters.compared = max(run.malformed, 1)
     if dead != run.malformed:
-        letters.differ(f"{run.malformed} malformed records were published, {dead} dead letters stand in the topic")
+        letters.differ(
+            f"{run.malformed} malformed records were published, {dead} dead letters stand in the topic"
+        )
     report.proofs = {
         "samples_unique": unique,
         "features_equal_reference": equal,
@@ -102,7 +113,9 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     report.dead_letters = dead
     report.events = sum(1 for name, _, _ in raw if name == predicted.name)
     report.outcomes = len(raw) - report.events
-    report.predictions = run.log.bounds([(topics.predictions(pipeline.name), 0)])[(topics.predictions(pipeline.name), 0)][1]
+    report.predictions = run.log.bounds([(topics.predictions(pipeline.name), 0)])[
+        (topics.predictions(pipeline.name), 0)
+    ][1]
     secret = run.settings.secret if run.settings is not None else None
     report.versions = _versions(pipeline, run, secret)
     if clean is not None:
@@ -124,7 +137,11 @@ def _folds(options: Options, run: Run, compare: bool) -> tuple[Folded, Folded, F
 
 
 def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace) -> None:
-    report.samples, report.labels_joined, report.labels_expired = counts.samples, counts.joined, counts.expired
+    report.samples, report.labels_joined, report.labels_expired = (
+        counts.samples,
+        counts.joined,
+        counts.expired,
+    )
     report.labels_pending = counts.samples - counts.joined - counts.expired
     report.held_back = counts.held_back
     report.months = months(trace, passive)
@@ -136,14 +153,23 @@ def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace) ->
 
 def _raw(options: Options) -> list[tuple[str, dict[str, Any], int]]:
     return [
-        (topic, fields, at) for topic, _, fields, at in flights_data.events(options.incident, options.start, options.end)
+        (topic, fields, at)
+        for topic, _, fields, at in flights_data.events(options.incident, options.start, options.end)
     ]
 
 
 def _versions(pipeline: Pipeline, run: Run, secret: str | None) -> list[dict[str, Any]]:
     store = RedisModelStore(run.client, pipeline.name, secret or SECRET)
     return [
-        {"id": v.id, "kind": v.kind, "parent": v.parent, "position": v.position, "at": v.at, "labels": v.labels, "digest": v.digest}
+        {
+            "id": v.id,
+            "kind": v.kind,
+            "parent": v.parent,
+            "position": v.position,
+            "at": v.at,
+            "labels": v.labels,
+            "digest": v.digest,
+        }
         for v in store.versions()
     ]
 
@@ -152,7 +178,13 @@ def _incident(run: Run, live: Trace, passive: Trace, clean: Trace) -> dict[str, 
     rollbacks = []
     for before, model in zip([None, *run.live], run.live, strict=False):
         if model.why.startswith("rollback") and (before is None or before.why != model.why):
-            rollbacks.append({"version": model.version, "position": model.position, **after(live, clean, passive, model.position)})
+            rollbacks.append(
+                {
+                    "version": model.version,
+                    "position": model.position,
+                    **after(live, clean, passive, model.position),
+                }
+            )
     from_ms = flights_data.new_york_ms(flights_data.INCIDENT_DAYS[0])
     return {
         "rollbacks": [row for row in rollbacks if row["labels"]],

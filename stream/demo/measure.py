@@ -21,8 +21,10 @@ CLIP = (0.005, 0.995)
 
 @dataclass(frozen=True)
 class Trace:
-    """One value per joined label, in the order of the labels: sample time (ms), outcome, model's and base rate's probability,
-    and the sample's position in its log."""
+    """One value per joined label, in the order of the labels.
+
+    Sample time (ms), outcome, the model's and the base rate's probability, and the sample's position in its log.
+    """
 
     at: npt.NDArray[np.int64]
     y: npt.NDArray[np.bool_]
@@ -35,7 +37,11 @@ class Trace:
         """The columns of a fold's trace."""
         at, y, p, base, position = zip(*rows, strict=True) if rows else ((), (), (), (), ())
         return cls(
-            np.array(at, np.int64), np.array(y, np.bool_), np.array(p, float), np.array(base, float), np.array(position, np.int64)
+            np.array(at, np.int64),
+            np.array(y, np.bool_),
+            np.array(p, float),
+            np.array(base, float),
+            np.array(position, np.int64),
         )
 
     def __len__(self) -> int:

@@ -27,7 +27,9 @@ class DemoFailed(RuntimeError):
 class Process:
     """One child process; its standard output and error go to `<folder>/<name>.log`."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> None:
         self.name = name
         self.path = folder / f"{name}.log"
         with self.path.open("wb") as output:
@@ -64,7 +66,14 @@ class Process:
 class Role(Process):
     """A role of the pipeline with its health page."""
 
-    def __init__(self, role: str, definition: str, environment: Mapping[str, str], folder: Path, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        role: str,
+        definition: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        more: Sequence[str] = (),
+    ) -> None:
         self.port = free_ports(1)[0]
         line = ["-m", "stream.cli", "run", definition, "--role", role, "--port", str(self.port), *more]
         super().__init__(role, line, environment, folder)
@@ -84,4 +93,6 @@ class Role(Process):
             except OSError as error:
                 answer = str(error)
             time.sleep(0.05)
-        raise DemoFailed(f"{self.name} is not ready after {READY_S:.0f} s ({answer}); its last lines:\n{self.last_lines()}")
+        raise DemoFailed(
+            f"{self.name} is not ready after {READY_S:.0f} s ({answer}); its last lines:\n{self.last_lines()}"
+        )

@@ -115,7 +115,13 @@ def event_row(event: ControlEvent) -> dict[str, Any]:
 
 def decision_row(decision: Decision) -> dict[str, Any]:
     """A decision, the parts a program compares."""
-    return {"request": decision.request, "verb": decision.verb, "verdict": decision.verdict, "why": decision.why, "by": decision.by}
+    return {
+        "request": decision.request,
+        "verb": decision.verb,
+        "verdict": decision.verdict,
+        "why": decision.why,
+        "by": decision.by,
+    }
 
 
 def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
@@ -139,11 +145,19 @@ def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
             },
         )
         if data.state == "firing" and row["fired"] is None:
-            row.update(fired=data.detected_at, since=data.since, effect=data.effect, statistic=data.statistic, threshold=data.threshold)
+            row.update(
+                fired=data.detected_at,
+                since=data.since,
+                effect=data.effect,
+                statistic=data.statistic,
+                threshold=data.threshold,
+            )
         if data.state == "resolved":
             row["resolved"] = data.detected_at
         if data.suggested_action != "none":
-            row["actions"].append(data.suggested_action + (f" to {data.target_version}" if data.target_version else ""))
+            row["actions"].append(
+                data.suggested_action + (f" to {data.target_version}" if data.target_version else "")
+            )
     return [row for row in found.values() if row["fired"] is not None]
 
 
@@ -162,18 +176,19 @@ def lines(report: Report) -> list[str]:
         f"{report.entities:,} entities with features"
     )
     out.append(
-        f"Samples         {report.samples:,} predicted; {report.labels_joined:,} labels joined, {report.labels_expired:,} expired, "
+        f"Samples         {report.samples:,} predicted; {report.labels_joined:,} labels joined, {report.labels_expired:,} "
+        "expired, "
         f"{report.labels_pending:,} still awaited, {report.held_back:,} held back from learning"
     )
     out += ["", "Month      labels   log loss: live   base rate   no actions   ROC AUC: live   no actions"]
     out += [
-        f"{month.month}   {month.labels:>7,}           {month.live_loss:.4f}      {month.base_loss:.4f}       {month.passive_loss:.4f}"
-        f"           {month.live_auc:.4f}       {month.passive_auc:.4f}"
+        f"{month.month}   {month.labels:>7,}           {month.live_loss:.4f}      {month.base_loss:.4f}       "
+        f"{month.passive_loss:.4f}           {month.live_auc:.4f}       {month.passive_auc:.4f}"
         for month in report.months
     ]
     out.append(
-        f"the whole                     {report.log_loss:.4f}      {report.baseline_log_loss:.4f}       {report.passive_log_loss:.4f}"
-        f"           {report.roc_auc:.4f}"
+        f"the whole                     {report.log_loss:.4f}      {report.baseline_log_loss:.4f}       "
+        f"{report.passive_log_loss:.4f}           {report.roc_auc:.4f}"
     )
     out += ["", "Drift episodes (event time, UTC)"]
     out += [_episode_line(row) for row in episodes(report.control_events)] or ["  none"]
@@ -181,10 +196,15 @@ def lines(report: Report) -> list[str]:
     out += [f"  {d.verb:<9} {d.verdict:<10} {d.why}" for d in report.decisions] or ["  nothing was asked for"]
     out += _incident_lines(report.incident)
     if report.live is not None:
-        out += ["", f"Live            {report.live.version}, {len(report.versions)} versions kept; why: {report.live.why}"]
+        out += [
+            "",
+            f"Live            {report.live.version}, {len(report.versions)} versions kept; why: {report.live.why}",
+        ]
     out += ["", "Proofs"]
     for proof in report.proofs.values():
-        out.append(f"  {'holds' if proof.holds else 'FAILS':<6} {proof.name} ({proof.compared:,} compared, {proof.different} differ)")
+        out.append(
+            f"  {'holds' if proof.holds else 'FAILS':<6} {proof.name} ({proof.compared:,} compared, {proof.different} differ)"
+        )
         out += [f"         {text}" for text in proof.differences]
     return out
 
@@ -205,11 +225,18 @@ def _incident_lines(incident: dict[str, Any]) -> list[str]:
     out = ["", "The incident, against a run of the same year without it"]
     for row in incident.get("rollbacks", []):
         out.append(
-            f"  rolled back to {row['version']}; over the {row['labels']:,} labels predicted after it: log loss {row['live']:.4f}, "
+            f"  rolled back to {row['version']}; over the {row['labels']:,} labels predicted after it: "
+            f"log loss {row['live']:.4f}, "
             f"without the incident {row['clean']:.4f} (ratio {row['ratio_to_clean']:.3f}), with actions off {row['passive']:.4f} "
             f"(ratio {row['passive_ratio_to_clean']:.2f})"
         )
     weeks = incident.get("weeks_live", []), incident.get("weeks_passive", [])
-    out.append("  loss / clean by week from its first day   live        " + " ".join(f"{value:5.2f}" for value in weeks[0]))
-    out.append("                                            no actions  " + " ".join(f"{value:5.2f}" for value in weeks[1]))
+    out.append(
+        "  loss / clean by week from its first day   live        "
+        + " ".join(f"{value:5.2f}" for value in weeks[0])
+    )
+    out.append(
+        "                                            no actions  "
+        + " ".join(f"{value:5.2f}" for value in weeks[1])
+    )
     return out

@@ -77,7 +77,13 @@ class Run:
 class ControlTail:
     """Follows the control topics from their start and tells `say` what is new, a line each."""
 
-    READ = (topics.CONTROL_ALERTS, topics.CONTROL_RETRAIN, topics.CONTROL_ROLLBACK, topics.CONTROL_DECISIONS, topics.CONTROL_MODELS)
+    READ = (
+        topics.CONTROL_ALERTS,
+        topics.CONTROL_RETRAIN,
+        topics.CONTROL_ROLLBACK,
+        topics.CONTROL_DECISIONS,
+        topics.CONTROL_MODELS,
+    )
 
     def __init__(self, log: Log, tell: Callable[[ControlEvent | Decision | LiveModel], None]) -> None:
         self.tell = tell
@@ -110,7 +116,11 @@ class ControlTail:
 
 @contextmanager
 def run_on_kafka(
-    pipeline: Pipeline, options: Options, stack: Stack, say: Callable[[str], None], tell: Callable[[Any], None]
+    pipeline: Pipeline,
+    options: Options,
+    stack: Stack,
+    say: Callable[[str], None],
+    tell: Callable[[Any], None],
 ) -> Iterator[Run]:
     """Gives the finished run; what was started for it ends with the block."""
     assert stack.kafka is not None
@@ -157,7 +167,9 @@ def run_on_kafka(
 
 def create_topics(pipeline: Pipeline, settings: Settings) -> None:
     """Create the sources and Penstock's own topics; raises `DemoFailed` when one of them exists already."""
-    sources = [topics.Topic(source.name, SOURCE_PARTITIONS, {}, "the demo's events") for source in pipeline.sources]
+    sources = [
+        topics.Topic(source.name, SOURCE_PARTITIONS, {}, "the demo's events") for source in pipeline.sources
+    ]
     with outside.client(KafkaAdminClient, settings) as admin:
         made = ensure(admin, [*sources, *topics.owned(pipeline.name)])
     if made.existed:
@@ -169,7 +181,16 @@ def create_topics(pipeline: Pipeline, settings: Settings) -> None:
 
 def producer_line(options: Options, bootstrap: str) -> list[str]:
     """The command line of the independent producer."""
-    line = ["-m", "examples.flights_publish", "--bootstrap", bootstrap, "--incident", options.incident, "--malformed", str(options.seed)]
+    line = [
+        "-m",
+        "examples.flights_publish",
+        "--bootstrap",
+        bootstrap,
+        "--incident",
+        options.incident,
+        "--malformed",
+        str(options.seed),
+    ]
     for name, day in (("--start", options.start), ("--end", options.end)):
         line += [name, day.isoformat()] if day else []
     return line
@@ -187,11 +208,19 @@ class Progress:
     """Watches the positions of a run on Kafka until every record is folded, and says how far it is."""
 
     def __init__(
-        self, pipeline: Pipeline, log: Log, producer: Process, running: list[Role], tail: ControlTail, say: Callable[[str], None]
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        producer: Process,
+        running: list[Role],
+        tail: ControlTail,
+        say: Callable[[str], None],
     ) -> None:
         self.log, self.producer, self.running, self.tail, self.say = log, producer, running, tail, say
         self.sources: list[TP] = [
-            (source.name, partition) for source in pipeline.sources for partition in range(log.partitions(source.name))
+            (source.name, partition)
+            for source in pipeline.sources
+            for partition in range(log.partitions(source.name))
         ]
         self.samples: TP = (topics.samples(pipeline.name), 0)
         self.groups = (f"{pipeline.name}.featurize", f"{pipeline.name}.learn")
@@ -255,7 +284,11 @@ class Progress:
 
 @contextmanager
 def run_in_memory(
-    pipeline: Pipeline, options: Options, client: redis.Redis, say: Callable[[str], None], tell: Callable[[Any], None]
+    pipeline: Pipeline,
+    options: Options,
+    client: redis.Redis,
+    say: Callable[[str], None],
+    tell: Callable[[Any], None],
 ) -> Iterator[Run]:
     """Gives the finished run on the in-memory log, all roles in this process."""
     flow = MemoryFlow(pipeline, partitions=SOURCE_PARTITIONS, client=client, guard=options.guard)
@@ -273,7 +306,9 @@ def run_in_memory(
             tail.turn()
             if time.monotonic() - said >= 2.0:
                 said = time.monotonic()
-                say(f"{said - started:5.0f} s   published {records:>9,}   {records / (said - started):>7,.0f} records/s")
+                say(
+                    f"{said - started:5.0f} s   published {records:>9,}   {records / (said - started):>7,.0f} records/s"
+                )
     flow.feed(batch)
     flow.settle()
     tail.turn()

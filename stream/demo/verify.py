@@ -76,7 +76,10 @@ def features_equal(
 ) -> tuple[Proof, int]:
     """Every entity's public document equals the recomputation from `published` (topic, fields, event time); also their number."""
     proof = Proof("features equal a recomputation from the raw input")
-    views = {source.name: [view for view in pipeline.views if view.source.name == source.name] for source in pipeline.sources}
+    views = {
+        source.name: [view for view in pipeline.views if view.source.name == source.name]
+        for source in pipeline.sources
+    }
     history: dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]] = {}
     for topic, fields, at in published:
         for view in views.get(topic, ()):
@@ -97,10 +100,16 @@ def features_equal(
     return proof, len(wanted)
 
 
-def _compare(proof: Proof, view: View, entity: str, document: Any, events: list[tuple[int, Mapping[str, Any]]]) -> None:
+def _compare(
+    proof: Proof, view: View, entity: str, document: Any, events: list[tuple[int, Mapping[str, Any]]]
+) -> None:
     for name, feature in view.features.items():
         expected, found = _recomputed(feature, events, document["at"]), document["values"][name]
-        same = expected is found if expected is None or found is None else isclose(expected, found, rel_tol=1e-9, abs_tol=1e-9)
+        same = (
+            expected is found
+            if expected is None or found is None
+            else isclose(expected, found, rel_tol=1e-9, abs_tol=1e-9)
+        )
         if not same:
             proof.differ(f"{view.name} {entity} {name}: Redis has {found}, the input gives {expected}")
 
@@ -120,7 +129,8 @@ def _recomputed(feature: Feature, events: list[tuple[int, Mapping[str, Any]]], a
         return float(len(events))
     if feature.kind == "since_last":
         return (at - max(when for when, _ in events)) / 1000 if events else None
-    known = [(when, float(fields[feature.field])) for when, fields in events if fields[feature.field or ""] is not None]  # type: ignore[index]
+    field = feature.field or ""
+    known = [(when, float(fields[field])) for when, fields in events if fields[field] is not None]
     if feature.kind == "last":
         return known[-1][1] if known else None
     numbers = [number for _, number in known]
