@@ -51,14 +51,14 @@ def cards(name: str = "cards", **changes: Any) -> Pipeline:
     return Pipeline(name, **{**given, **changes})
 
 
-def parcel_events(number: int, seed: int = 1) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def parcel_events(number: int, seed: int = 1, depots: int = 4) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(topic, key, event) in event-time order: about 9 in 10 parcels are delivered, within two hours."""
     chance = random.Random(seed)
     made: list[tuple[int, int, str, str, dict[str, Any]]] = []
     at = START_MS
     for n in range(number):
         at += chance.randrange(1, 120_000)
-        van, depot, street = f"van{chance.randrange(20)}", f"d{chance.randrange(4)}", f"s {chance.randrange(9)}|"
+        van, depot, street = f"van{chance.randrange(20)}", f"d{chance.randrange(depots)}", f"s {chance.randrange(9)}|"
         weight = round(chance.lognormvariate(0.0, 1.0), 3)
         event = {"parcel": f"p{n}", "sent_at": at, "van": van, "depot": depot, "street": street, "weight": weight}
         made.append((at, 2 * n, SENT.name, van, event))
@@ -71,13 +71,13 @@ def parcel_events(number: int, seed: int = 1) -> Iterator[tuple[str, str, dict[s
         yield topic, key, event
 
 
-def card_events(number: int, seed: int = 1) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def card_events(number: int, seed: int = 1, cards: int = 30) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(topic, key, event) in event-time order, with something to learn."""
     chance = random.Random(seed)
     at = START_MS
     for n in range(number):
         at += chance.randrange(1, 60_000)
-        card, amount = f"c{chance.randrange(30)}", round(chance.lognormvariate(3.0, 1.0), 2)
+        card, amount = f"c{chance.randrange(cards)}", round(chance.lognormvariate(3.0, 1.0), 2)
         fraud = chance.random() < (0.6 if amount > 40 else 0.05)
         yield PAID.name, card, {"payment": f"p{n}", "paid_at": at, "card": card, "amount": amount, "fraud": fraud}
 

@@ -1,0 +1,264 @@
+"""Roles as processes on a real broker and a real Valkey: killed, stopped, robbed of their store. Nothing is lost or doubled.
+
+Laws of this file: a stream is produced whole before a role starts, so that the naive flow knows the order; moments of harm are
+seeded points of progress, not of time; every process is ended by the test that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from stream import cli, topics
+from stream.definitions import Pipeline
+from stream.kafka_log import KafkaLog
+from stream.load import load
+from stream.log import TP, Out
+from stream.replay import replay
+from tests.stream.generated import card_events, outs, parcel_events
+from tests.stream.naive_flow import NaiveFlow
+
+ROOT = Path(__file__).parent.parent.parent
+DEADLINE_S = 50.0
+
+# Small batches and quick snapshots: a definition file is Python that runs in every role, so a test can ask for them here.
+SMALL = """
+from stream import featurize_worker, learn_worker
+featurize_worker.BATCH_RECORDS = 100
+learn_worker.BATCH_RECORDS, learn_worker.SNAPSHOT_EVERY_MS = 100, 300
+"""
+
+PARCELS = """
+from river import linear_model, preprocessing
+from features import View, count, last, mean, since_last
+from stream import Label, Pipeline, Source
+sent = Source("NAME.sent", id="parcel", time="sent_at", key="van")
+delivered = Source("NAME.delivered", id="parcel", time="done_at", key="van")
+pipeline = Pipeline(
+    "NAME",
+    views=[
+        View("depot", delivered, key="depot", features=dict(late_3h=mean("late", "3h"), done_1h=count("1h"))),
+        View("street", delivered, key=("depot", "street"), features=dict(late=last("late"), idle=since_last())),
+        View("traffic", sent, key="depot", features=dict(sent_1h=count("1h"), idle=since_last())),
+    ],
+    predict=sent,
+    inputs=["weight"],
+    label=Label(delivered, lambda e: e["late"] > 15, wait="6h", fields=("late",)),
+    model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+)
+"""
+
+CARDS = """
+from river import linear_model, preprocessing
+from features import View, count, mean
+from stream import Label, Pipeline, Source
+paid = Source("NAME.paid", id="payment", time="paid_at", key="card")
+pipeline = Pipeline(
+    "NAME",
+    views=[View("card", paid, key="card", features=dict(paid_1h=count("1h"), mean_1d=mean("amount", "1d")))],
+    predict=paid,
+    inputs=["amount"],
+    label=Label(paid, lambda e: e["fraud"], wait="1h", fields=("fraud",)),
+    model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+)
+"""
+
+
+class Role:
+    """One `penstock run` process, started again and again under the same slot."""
+
+    def __init__(self, place: Place, role: str, slot: int = 0) -> None:
+        self.place, self.role, self.slot = place, role, slot
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = place.folder / f"{role}-{slot}.log"
+
+    def start(self) -> Role:
+        line = ["-m", "stream.cli", "run", str(self.place.file), "--role", self.role, "--slot", str(self.slot)]
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen([sys.executable, *line], env=self.place.env, stdout=output, stderr=output)
+        return self
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """`kill -9`, whatever it is doing."""
+        assert self.process is not None and self.process.poll() is None, self.said()
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None and self.process.poll() is None, self.said()
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def said(self) -> str:
+        return f"{self.role}-{self.slot}: " + self.output.read_text()[-3000:]
+
+
+class Place:
+    """A pipeline of its own name on the shared broker, its stream, and its roles."""
+
+    def __init__(self, log: KafkaLog, bootstrap: str, client: redis.Redis, url: str, folder: Path, text: str) -> None:
+        self.log, self.client, self.folder = log, client, folder
+        self.file = folder / "definition.py"
+        self.file.write_text(text + SMALL)
+        self.pipeline: Pipeline = load(self.file)
+        self.env = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "REDIS_URL": url,
+            "PENSTOCK_SECRET": "only here",
+            "PYTHONPATH": str(ROOT),
+        }
+        self.samples = topics.samples(self.pipeline.name)
+        self.roles: list[Role] = []
+        self.deadline = time.monotonic() + DEADLINE_S
+
+    def role(self, role: str, slot: int = 0) -> Role:
+        self.roles.append(Role(self, role, slot).start())
+        return self.roles[-1]
+
+    def produce(self, records: list[Out], seed: int) -> None:
+        """Append the stream, with a broken record after about every fiftieth."""
+        chance = random.Random(seed)
+        mixed: list[Out] = []
+        for record in records:
+            mixed.append(record)
+            if chance.random() < 0.02:
+                broken = chance.choice([b"", b"\xff", b"[1]", None, (record.value or b"").replace(b"17", b"99"), b'{"van": "v"}'])
+                mixed.append(record._replace(value=broken))
+        self.log.append(mixed)
+
+    def end_of(self, topic: str) -> int:
+        return self.log.bounds([(topic, 0)])[(topic, 0)][1]
+
+    def until(self, done: Callable[[], bool], what: str) -> None:
+        while not done():
+            assert time.monotonic() < self.deadline, what + "\n" + "\n".join(role.said() for role in self.roles)
+            time.sleep(0.01)
+
+    def until_progress(self, topic: str, offset: int) -> None:
+        self.until(lambda: self.end_of(topic) >= offset, f"{topic} did not reach {offset}")
+
+    def committed_all(self, role: str, tps: list[TP]) -> bool:
+        committed = self.log.committed(f"{self.pipeline.name}.{role}", tps)
+        return all(committed.get(tp, 0) >= end for tp, (_, end) in self.log.bounds(tps).items())
+
+    def sources(self) -> list[TP]:
+        partitions = self.log.partitions(self.pipeline.predict.name)
+        return [(source.name, partition) for source in self.pipeline.sources for partition in range(partitions)]
+
+    def live(self) -> dict[str, Any]:
+        """What the newest snapshot says of the live model."""
+        found: dict[str, Any] = json.loads(self.client.get(f"model:{self.pipeline.name}") or b"{}")
+        return found
+
+    def check(self) -> None:
+        """Everything in the log and in Redis against the naive flow, the model against a fold of the log."""
+        naive = NaiveFlow(self.pipeline, self.log)
+        assert naive.wrong_samples(self.log, self.samples) == []
+        assert naive.wrong_documents(lambda key: self.client.get(key)) == []
+        assert naive.missing_dead_letters(self.log, topics.dead_letters(self.pipeline.name)) == set()
+        assert len(naive.dead) > 20
+        live = self.live()
+        again = replay(self.pipeline, self.log, self.samples, stop=live["position"])
+        assert live["digest"] == again.digest()
+        assert again.counts.samples == len(naive.samples) and again.counts.joined > 0.8 * len(naive.labels)
+
+
+Making = Callable[[str, int], Place]
+
+
+@pytest.fixture
+def place(
+    kafka_bootstrap: str, valkey: redis.Redis, valkey_url: str, unique: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Making]:
+    log = KafkaLog(kafka_bootstrap)
+    made: list[Place] = []
+
+    def make(text: str, partitions: int) -> Place:
+        found = Place(log, kafka_bootstrap, valkey, valkey_url, tmp_path, text.replace("NAME", unique("kill")))
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
+        assert cli.main(["topics", str(found.file), "--create-sources", "--partitions", str(partitions)]) == 0
+        made.append(found)
+        return found
+
+    yield make
+    for found in made:
+        for role in found.roles:
+            role.end()
+    log.close()
+
+
+def harm(place: Place, topic: str, total: int, seed: int, deeds: list[Callable[[], object]]) -> None:
+    """Do each deed at a seeded point of a topic's growth to `total`, in order."""
+    chance = random.Random(seed)
+    for at, deed in zip(sorted(chance.sample(range(total // 20, total * 4 // 5), len(deeds))), deeds, strict=True):
+        place.until_progress(topic, at)
+        deed()
+
+
+def again(role: Role) -> Callable[[], object]:
+    def deed() -> None:
+        role.kill()
+        role.start()
+
+    return deed
+
+
+def test_killed_again_and_again_with_the_store_lost_in_between_it_ends_as_if_nothing_had_been(place: Making) -> None:
+    here = place(PARCELS, 2)
+    names = {"parcels.sent": here.pipeline.sources[0].name, "parcels.delivered": here.pipeline.sources[1].name}
+    records = outs(parcel_events(7_000, depots=150))
+    here.produce([record._replace(topic=names[record.topic]) for record in records], seed=11)
+    featurize, learn = here.role("featurize"), here.role("learn")
+    deeds = [again(featurize), again(learn), here.client.flushall, again(featurize), again(learn), again(featurize), again(learn)]
+    harm(here, here.samples, len(records), 1, deeds)
+    here.until(lambda: here.committed_all("featurize", here.sources()), "featurize did not come to the end")
+    assert featurize.stop() == 0, featurize.said()
+    here.until(lambda: here.live().get("position") == here.end_of(here.samples), "learn did not come to the end")
+    here.check()
+
+
+def test_a_stopped_worker_is_overtaken_and_does_no_harm_when_it_wakes(place: Making) -> None:
+    here = place(CARDS, 4)
+    records = [record._replace(topic=here.pipeline.predict.name) for record in outs(card_events(9_000, cards=300))]
+    here.produce(records, seed=12)
+    first, learning = here.role("featurize", 0), here.role("learn", 0)
+    here.until_progress(here.samples, 1_500)
+    first.send(signal.SIGSTOP)
+    learning.send(signal.SIGSTOP)
+    second, spare = here.role("featurize", 1), here.role("learn", 1)
+    here.until(lambda: here.committed_all("featurize", here.sources()), "nobody took over featurize")
+    first.send(signal.SIGCONT)
+    here.until(lambda: here.committed_all("learn", [(here.samples, 0)]), "nobody took over learn")
+    learning.send(signal.SIGCONT)
+    # More work, for whoever holds it now.
+    more = [record._replace(topic=here.pipeline.predict.name) for record in outs(card_events(9_500, cards=300))][9_000:]
+    here.log.append(more)
+    here.until(lambda: here.committed_all("featurize", here.sources()), "featurize did not come to the end")
+    for role in (first, second):
+        assert role.stop() == 0, role.said()
+    here.until(lambda: here.committed_all("learn", [(here.samples, 0)]), "learn did not come to the end")
+    for role in (learning, spare):
+        assert role.stop() == 0, role.said()
+    here.check()
