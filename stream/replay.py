@@ -20,7 +20,7 @@ from stream.log import Log
 from stream.messages import Command, Entry, decode_entry
 from stream.model_store import MemoryModelStore, ModelStore
 from stream.train import train
-from stream.versions import BadEnvelope, restore
+from stream.versions import BadEnvelope, Version, dump, restore
 
 logger = logging.getLogger("penstock.replay")
 
@@ -99,7 +99,28 @@ def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Comma
     if job is None or command.from_position is None or command.trained_to is None:
         return None
     model = retrained(fold, log, topic, command.from_position, command.trained_to, job[1])
-    return model if digest(model) == command.digest else None
+    if command.digest is None or digest(model) != command.digest:
+        return None
+    if command.version is not None:  # as the job stored it: a later command may name it
+        start, stop = command.from_position, command.trained_to
+        store.put(retrained_version(fold.pipeline, command.version, start, stop, command.digest), dump(model))
+    return model
+
+
+def retrained_version(pipeline: Pipeline, version: str, start: int, stop: int, made: str) -> Version:
+    """The version of a model trained over [start, stop), whose digest is `made`."""
+    return Version(
+        id=version,
+        pipeline=pipeline.name,
+        parent=None,
+        kind="retrained",
+        position=stop,
+        join_from=start,
+        at=0,
+        labels=0,
+        recipe=pipeline.digest,
+        digest=made,
+    )
 
 
 def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]) -> Any:
@@ -137,7 +158,8 @@ def replay(
     fold = Fold(pipeline, actions=actions, guard=guard)
     if trace:
         fold.trace = []
-    store = store or MemoryModelStore()  # what the replay makes itself, and nothing else
+    if store is None:
+        store = MemoryModelStore()  # what the replay makes itself, and nothing else
     for position, entry in entries(log, topic, low, stop):
         need = fold.needs(entry)
         prepared = None

@@ -60,7 +60,9 @@ def delete_groups(admin: KafkaAdminClient, groups: Sequence[str]) -> list[str]:
         if answer == "OK":
             deleted.append(group)
         elif answer != "GroupIdNotFoundError":
-            raise LogError(f"the broker did not delete group {group!r} ({answer}): stop the role that is in it")
+            raise LogError(
+                f"the broker did not delete group {group!r} ({answer}): stop the role that is in it"
+            )
     return deleted
 
 
@@ -143,7 +145,9 @@ def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
     deadline_s = time.monotonic() + GONE_S
     while existing(admin, names):
         if time.monotonic() > deadline_s:
-            raise LogError(f"{', '.join(existing(admin, names))}: deleted, and still there after {GONE_S:g} s")
+            raise LogError(
+                f"{', '.join(existing(admin, names))}: deleted, and still there after {GONE_S:g} s"
+            )
         time.sleep(0.1)
     for one in admin.create_topics(asked, raise_errors=False, wait_for_metadata=True)["topics"]:
         if one["error_code"] != 0:

@@ -32,9 +32,14 @@ COMMANDS = {
     "hold": "operate",
     "resume": "operate",
     "promote": "operate",
+    "accept": "operate",
     "features": "features_command",
     "models": "models",
     "publish": "publish",
+    "dead-letters": "dead_letters",
+    "replay": "replay_command",
+    "reset": "reset",
+    "bench": "bench",
     "retrain-job": "retrain_job",
 }
 EXPECTED = (DefinitionError, SettingError, LogError, StoreUnavailable, StackError)

@@ -43,9 +43,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """List, or run one; its exit code."""
     folder = checkout()
     if folder is None:
-        print(
-            "penstock: no benchmarks/ here: run this from a source checkout of Penstock", file=sys.stderr
-        )
+        print("penstock: no benchmarks/ here: run this from a source checkout of Penstock", file=sys.stderr)
         return 2
     found = benchmarks(folder)
     if args.name is None:

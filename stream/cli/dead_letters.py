@@ -136,7 +136,9 @@ def republish(wanted: Wanted, settings: Settings) -> int:
     if args.json:
         print(json.dumps(result))
     elif count:
-        print(f"sent {count:,} records: {told(tally)}. Sent again, they are there twice; go on with --since {end}")
+        print(
+            f"sent {count:,} records: {told(tally)}. Sent again, they are there twice; go on with --since {end}"
+        )
     else:
         print("no dead letters to send")
     return 0
@@ -144,7 +146,9 @@ def republish(wanted: Wanted, settings: Settings) -> int:
 
 def confirmed(tally: Counter[str]) -> bool:
     """Ask at the terminal; no answer is no."""
-    print(f"send {tally.total():,} records back, to {told(tally)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(
+        f"send {tally.total():,} records back, to {told(tally)}? [y/N] ", end="", file=sys.stderr, flush=True
+    )
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
 

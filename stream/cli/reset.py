@@ -9,6 +9,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 
+from features.store import address
 from stream import resetting, roles
 from stream.definitions import Pipeline
 from stream.load import load
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     groups = resetting.groups_of(pipeline.name, settings)
     own = resetting.own_topics(pipeline.name, settings.prefix)
     with client(KafkaAdminClient, settings) as admin:
-        for line in preview(pipeline, settings):
+        for line in preview(pipeline, settings, address(redis)):
             say(line)
         if args.dry_run:
             for member in resetting.live_members(admin, groups):
@@ -83,15 +84,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def preview(pipeline: Pipeline, settings: Settings) -> list[str]:
+def preview(pipeline: Pipeline, settings: Settings, redis: str) -> list[str]:
     """What will go, and what of the sources can no longer be read."""
     own = [topic.name for topic in resetting.own_topics(pipeline.name, settings.prefix)]
     sources = [source.name for source in pipeline.sources]
     found = resetting.record_counts(settings, [*own, *sources])
+    counts = [f"{found[name][1] - found[name][0]:,} records of {name}" for name in own if name in found]
     lines = [
-        f"Kafka {settings.bootstrap}: "
-        + ", ".join(f"{found[name][1] - found[name][0]:,} records of {name}" for name in own if name in found),
-        f"Redis {settings.redis_url.rsplit('@', 1)[-1]}: every key of pipeline {pipeline.name!r}",
+        f"Kafka {settings.bootstrap}: {', '.join(counts) or 'none of its topics'}",
+        f"Redis {redis}: every key of pipeline {pipeline.name!r}",
     ]
     if settings.models:
         lines.append(f"{settings.models}: its model versions")
