@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -39,15 +41,30 @@ def fold_of(*log: Entry, **options: Any) -> Fold:
     return fold
 
 
+@cache
+def ready() -> list[Entry]:
+    return entries(4_000)
+
+
+@cache
+def folded(number: int) -> Fold:
+    """A fold of the first `number` records. Whoever changes it takes a copy."""
+    fold = Fold(parcels())
+    fold.watch.book.probation_labels = 300
+    for position, entry in enumerate(ready()[:number]):
+        fold.step(position, entry)
+    return fold
+
+
 class Long:
     """A fold over a long log, with probations short enough for a test."""
 
-    def __init__(self, number: int = 2_600, **options: Any) -> None:
-        self.fold = Fold(parcels(), **options)
-        self.fold.watch.book.probation_labels = 300
-        self.log = entries(4_000)
+    def __init__(self, number: int) -> None:
         self.made: dict[str, bytes] = {}
-        self.go(number)
+        self.log = ready()[number:]
+        whole = folded(number)
+        self.fold = copy.deepcopy(whole, {id(whole.pipeline): whole.pipeline})
+        self.collect()
 
     def go(self, number: int) -> None:
         for _ in range(number):
@@ -56,6 +73,9 @@ class Long:
 
     def give(self, entry: Entry, prepared: Any = None) -> None:
         self.fold.step(self.fold.position, entry, prepared)
+        self.collect()
+
+    def collect(self) -> None:
         self.made.update({version.id: payload for version, payload in self.fold.outputs.versions})
 
     def command(self, verb: Any, prepared: Any = None, **fields: Any) -> str | None:

@@ -319,7 +319,7 @@ def test_a_trimmed_log_starts_the_model_after_what_is_gone() -> None:
 
 def test_control_events_have_ids_that_do_not_repeat_without_a_crash() -> None:
     world = World()
-    log = entries(2_500, invert=range(1_500, 2_500))
+    log = entries(1_500, invert=range(900, 1_500))
     world.give(log)
     worker = world.settle(world.worker())
     events = [
