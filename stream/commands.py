@@ -71,7 +71,7 @@ def rollback(fold: Fold, position: int, command: Command, prepared: Any) -> str 
     fold.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
     fold.version = anchor.version if anchor is not None else command.version or fold.version
     # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
-    # takes it along and lets it fade as it learns the level itfold.
+    # takes it along and lets it fade as it learns the level itself.
     follows = anchor is not None and anchor is fold.watch.book.current and prepared is None
     fold.level = anchor.frozen.level if follows and anchor is not None else 0.0
     fold.candidate = None

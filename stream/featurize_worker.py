@@ -14,26 +14,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable
 from typing import Protocol
 
 from features.store import Fenced as StoreFenced
 from features.store import StateLost, StateStore, StoreUnavailable
 from stream import topics
 from stream.definitions import DefinitionError, Pipeline
-from stream.events import SourceDecoder
-from stream.featurize import Featurize, FeaturizeUnit, Place
+from stream.featurize import FeaturizeUnit
+from stream.featurize_task import Task
 from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
-from stream.merge import Head, Merge
+from stream.merge import Head
 from stream.messages import Recipe, encode_entry
 
 logger = logging.getLogger("penstock.featurize")
 
-BATCH_RECORDS = 1_500
+BATCH_RECORDS = 1_000
 LEARN_STALLED_MS = 2_000
 KEPT_STATES = 200_000
-IDLE_AFTER_MS = 5_000
 
 
 class FeaturizeHealth(Protocol):
@@ -41,108 +39,6 @@ class FeaturizeHealth(Protocol):
 
     def batch(self, worker: FeaturizeWorker) -> None:
         """Called after every turn of the loop."""
-
-
-class Task:
-    """One group of co-partitioned inputs: its state, its merge and its store."""
-
-    def __init__(self, pipeline: Pipeline, log: Log, store: StateStore, name: str, heads: Sequence[Head], prefix: str) -> None:
-        self.log, self.store, self.heads = log, store, list(heads)
-        self.sources = pipeline.sources
-        topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
-        self.featurize = Featurize(pipeline, topic_ids, name, prefix)
-        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
-        self.merge = Merge(self.heads)
-        self.newest: dict[Head, int] = {}
-        self.emitted_below: dict[Head, int] = {}
-        self.rebuilding_from: dict[Head, int] | None = None
-        self.seen_wall_ms: dict[Head, int] = {}
-
-    def tp(self, head: Head) -> TP:
-        """The topic and partition of a head."""
-        return self.sources[head[0]].name, head[1]
-
-    def take_up(self, group: str, recipe: str) -> dict[TP, int]:
-        """Become the owner: the positions to read from, with state and counters set to match."""
-        try:
-            stored = self.store.acquire()
-        except StateLost as error:  # half of what belongs together is gone: the other half is worth nothing
-            logger.warning("%s; clearing the rest and rebuilding from Kafka", error)
-            self.store.clear()
-            stored = None
-        tps = [self.tp(head) for head in self.heads]
-        committed = self.log.committed(group, tps)
-        bounds = self.log.bounds(tps)
-        if stored is None:
-            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
-            self.featurize.start(places, recipe)
-            self.store.start(self.featurize.base)
-        else:
-            places = self.featurize.places_in(stored)
-            if set(places) != set(self.heads):
-                raise DefinitionError(
-                    f"the sources' partitions changed: state was kept for {len(places)}, there are {len(self.heads)} now; "
-                    f"`penstock reset` starts over, or restore the partition counts"
-                )
-            self.featurize.start(places, recipe)
-            if self.featurize.base != stored:
-                raise DefinitionError(
-                    "the definition changed since this state was written; `penstock reset` starts over under the new one"
-                )
-        self.newest = {head: place.newest_at for head, place in places.items()}
-        self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
-        behind = {head: place.offset for head, place in places.items() if place.offset < self.emitted_below[head]}
-        if behind:
-            self.rebuilding_from = behind
-            lost = {self.tp(head): self.emitted_below[head] - offset for head, offset in behind.items()}
-            logger.warning("Redis is behind what was emitted (lost or restored): rebuilding state from Kafka, records: %s", lost)
-        return {self.tp(head): place.offset for head, place in places.items()}
-
-    def add(self, records: Iterable[Record], wall_ms: int) -> None:
-        """Decode records into the merge."""
-        index_of = {source.name: index for index, source in enumerate(self.sources)}
-        grouped: dict[Head, list[Record]] = {}
-        for record in records:
-            grouped.setdefault((index_of[record.topic], record.partition), []).append(record)
-        for head, of_head in grouped.items():
-            items = self.decoders[head[0]].items(of_head, self.newest[head])
-            self.newest[head] = items[-1].newest_at
-            self.merge.add(head, items)
-            self.seen_wall_ms[head] = wall_ms
-
-    def run(self, at_end: set[Head], wall_ms: int, most: int) -> list[FeaturizeUnit]:
-        """Step what is ready, at most `most` items; the units to write."""
-        items = list(islice(self.merge.take(at_end), most))
-        featurize = self.featurize
-        entities = [featurize.entities(item) for item in items]
-        missing = featurize.missing(items, entities)
-        if missing:
-            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
-            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
-            # would be appended before `save` finds out.
-            self.store.alive()
-            for (number, entity), state in zip(missing, stored, strict=True):
-                featurize.put(number, entity, state)
-        units: list[FeaturizeUnit] = []
-        step = featurize.step
-        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
-        for item, keys in zip(items, entities, strict=True):
-            kept = len(featurize.outs)
-            step(item, keys)
-            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
-                del featurize.outs[kept:]
-            if featurize.unit_is_full:
-                units.append(featurize.close_unit(wall_ms))
-        if items and emitted_below is not None:
-            if all(place.offset >= emitted_below[head] for head, place in featurize.places.items()):
-                self.rebuilding_from = None
-                logger.warning("state is rebuilt; outputs go on")
-        idle = [head for head in at_end if wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS]
-        if self.rebuilding_from is None and (items or featurize.counts.items):
-            featurize.tick(wall_ms, idle)
-        if items or featurize.outs:
-            units.append(featurize.close_unit(wall_ms))
-        return units
 
 
 class FeaturizeWorker:
@@ -160,11 +56,17 @@ class FeaturizeWorker:
         lead_records: int | None = None,
         health: FeaturizeHealth | None = None,
     ) -> None:
-        self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = pipeline, log, store_of, wall_ms, prefix
+        self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = (
+            pipeline,
+            log,
+            store_of,
+            wall_ms,
+            prefix,
+        )
         self.health = health
         self.lead_records = lead_records
         self.learn_group = f"{prefix}{pipeline.name}.learn"
-        self.learned, self.learned_ms = 0, 0
+        self.learned, self.learned_ms, self.samples_end = 0, 0, 0
         self.group = f"{prefix}{pipeline.name}.featurize"
         self.samples_topic = topics.samples(pipeline.name, prefix)
         self.partitions = self._checked_partitions()
@@ -177,12 +79,16 @@ class FeaturizeWorker:
         self._check_recipe()
         sources = [source.name for source in pipeline.sources]
         lease = not pipeline.partitioned
-        self.member = log.member(self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease)
+        self.member = log.member(
+            self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease
+        )
 
     def _checked_partitions(self) -> int:
         counts = {source.name: self.log.partitions(source.name) for source in self.pipeline.sources}
         if len(set(counts.values())) > 1:
-            raise DefinitionError(f"sources must have equal partition counts, these have {counts}: recreate the smaller topic")
+            raise DefinitionError(
+                f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
+            )
         self.log.partitions(self.samples_topic)
         return next(iter(counts.values()))
 
@@ -190,7 +96,9 @@ class FeaturizeWorker:
         """Open the lineage: the first record of a samples log is its recipe."""
         tp = (self.samples_topic, 0)
         if self.log.bounds([tp])[tp][1] == 0:
-            recipe = Recipe(self.pipeline.digest, self.pipeline.vector_names, repr(self.pipeline.describe()), 0)
+            recipe = Recipe(
+                self.pipeline.digest, self.pipeline.vector_names, repr(self.pipeline.describe()), 0
+            )
             self.log.append([Out(self.samples_topic, None, encode_entry(recipe), (), 0)])
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -212,7 +120,10 @@ class FeaturizeWorker:
             stepped = self._work(records, wall_ms)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
-        except (Fenced, CommitFailed) as error:  # state and outputs are safe; only the group's note of it is not
+        except (
+            Fenced,
+            CommitFailed,
+        ) as error:  # state and outputs are safe; only the group's note of it is not
             logger.warning("%s", error)
         if stepped and self.lead_records is not None:
             self._wait_for_learn(self.lead_records)
@@ -223,7 +134,9 @@ class FeaturizeWorker:
     def _wait_for_learn(self, lead_records: int) -> None:
         """Until learn is within `lead_records` of the samples log's end, or has not moved for `LEARN_STALLED_MS`."""
         tp = (self.samples_topic, 0)
-        end = self.log.bounds([tp])[tp][1]
+        end = self.samples_end
+        if end - self.learned <= lead_records:
+            return
         while True:
             learned = self.log.committed(self.learn_group, [tp]).get(tp, 0)
             now = self.wall_ms()
@@ -247,6 +160,8 @@ class FeaturizeWorker:
         self.tasks.clear()
         self.task_of.clear()
         self.retry_at_ms = 0
+        samples = (self.samples_topic, 0)
+        self.samples_end = self.log.bounds([samples])[samples][1]
         positions: dict[TP, int] = {}
         sources = range(len(self.pipeline.sources))
         groups: dict[str, list[Head]] = {}
@@ -254,7 +169,9 @@ class FeaturizeWorker:
             for partition in sorted({partition for _, partition in self.assigned}):
                 groups[str(partition)] = [(source, partition) for source in sources]
         elif self.assigned:
-            groups["all"] = [(source, partition) for source in sources for partition in range(self.partitions)]
+            groups["all"] = [
+                (source, partition) for source in sources for partition in range(self.partitions)
+            ]
         for name, heads in groups.items():
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
             positions.update(task.take_up(self.group, self.pipeline.digest))
@@ -272,7 +189,9 @@ class FeaturizeWorker:
         else:
             by_task: dict[str, list[Record]] = {}
             for record in records:
-                by_task.setdefault(self.task_of[(record.topic, record.partition)].featurize.task, []).append(record)
+                by_task.setdefault(self.task_of[(record.topic, record.partition)].featurize.task, []).append(
+                    record
+                )
             for name, of_task in by_task.items():
                 self.tasks[name].add(of_task, wall_ms)
         ends = self._ends(idle=not records)
@@ -291,8 +210,13 @@ class FeaturizeWorker:
         if idle:
             unsure = [tp for tp in heads if tp not in watermarks]
             if unsure:
-                watermarks = {**watermarks, **{tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()}}
-        return {head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]}
+                watermarks = {
+                    **watermarks,
+                    **{tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()},
+                }
+        return {
+            head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
+        }
 
     def _write(self, task: Task, units: list[FeaturizeUnit], wall_ms: int) -> None:
         if not units:
@@ -303,6 +227,7 @@ class FeaturizeWorker:
         outs = [out for unit in units for out in unit.outs]
         if outs:
             self.log.append(outs)
+            self.samples_end += sum(out.topic == self.samples_topic for out in outs)
         task.store.save([unit.unit for unit in units])
         positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
         behind = task.emitted_below

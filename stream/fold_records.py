@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from stream.definitions import DefinitionError
+from stream.definitions import DefinitionError, Pipeline
 from stream.messages import LiveModel
 from stream.versions import Version
 
@@ -79,6 +79,11 @@ class Outputs:
     predictions: list[Predicted] = field(default_factory=list)
     versions: list[tuple[Version, bytes]] = field(default_factory=list)
     live: list[LiveModel] = field(default_factory=list)
+
+
+def rules(pipeline: Pipeline, *, guard: bool) -> str:
+    """What decides beside the recipe: a fold goes on only under the rules it began with."""
+    return f"guard {'on' if guard and pipeline.guard else 'off'}, {pipeline.alarms_per_year:g} alarms a year"
 
 
 class WrongRecipe(DefinitionError):

@@ -20,7 +20,7 @@ from stream import commands
 from stream.anchors import Anchor, Frozen, at_level
 from stream.definitions import Pipeline
 from stream.digest import digest
-from stream.fold_records import FoldCounts, Outputs, Pending, Predicted, Replay, WrongRecipe
+from stream.fold_records import FoldCounts, Outputs, Pending, Predicted, Replay, WrongRecipe, rules
 from stream.join import Join
 from stream.messages import Command, Entry, Label, Recipe, Sample, Tick
 from stream.reports import live_model
@@ -47,6 +47,7 @@ class Fold:
         self.actions = actions
         self.names: Sequence[str] = pipeline.vector_names
         self.recipe = pipeline.digest
+        self.rules = rules(pipeline, guard=guard)
         self.wait_ms = pipeline.label.wait_ms
         self.champion: Any = pipeline.model.clone()
         self.level = 0.0
@@ -213,6 +214,7 @@ class Fold:
         payload = dump(self.champion)
         join_from = min((waits.position for waits in self.pending.values()), default=position)
         frozen = Frozen(self.version, restore(payload))
+        self.watch.models = self.watch.models._replace(champion=self.version)
         anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
         self.watch.book.enter(anchor)
         self.keep("probation", parent, anchor)

@@ -153,7 +153,9 @@ class LearnWorker:
             sealed = self.store.load([self.snapshot_key])[0]
             if sealed is not None:
                 try:
-                    fold = restore_fold(self.pipeline, sealed, self.secret, self.log, self.topic)
+                    fold = restore_fold(
+                        self.pipeline, sealed, self.secret, self.log, self.topic, guard=self.guard
+                    )
                 except BadEnvelope as error:
                     logger.warning("the snapshot is not used: %s", error)
         if fold is None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from monitors.episodes import EpisodeChange
+from monitors.episodes import EpisodeChange, Transition
 from stream import topics
 from stream.messages import ControlData, ControlEvent, LiveModel
 
@@ -73,7 +73,7 @@ def describe(
     """
     transition, episode = change.transition, change.episode
     detail = dict(transition.detail)
-    top_features = detail.pop("top_features", [])
+    shares = detail.pop("shares", None)
     data = ControlData(
         pipeline=pipeline,
         episode=episode.id,
@@ -87,7 +87,7 @@ def describe(
         effect=_finite(transition.effect),
         since={"at": transition.since_ms, "position": transition.since_position if onset is None else onset},
         detected_at={"at": transition.at_ms, "position": transition.position},
-        top_features=top_features if isinstance(top_features, list) else [],
+        top_features=_top(transition, shares),
         model=models._asdict(),
         losses={name: _finite(loss) for name, loss in losses.items()},
         suggested_action="none" if verb == "note" else verb,
@@ -105,6 +105,13 @@ def describe(
     return Request(TOPIC_OF[verb], event)
 
 
+def _top(transition: Transition, shares: object) -> list[tuple[str, float, float]]:
+    """(input and bin, its part of the PSI, its share of the window), the largest parts first; empty but for PSI."""
+    if not isinstance(shares, list):
+        return []
+    return [(f"{transition.subject} {one['bin']}", one["psi"], one["window"]) for one in shares[:5]]
+
+
 def _finite(value: float) -> float | None:
     """JSON has no infinity: None for it."""
     return float(value) if isfinite(value) else None
@@ -113,6 +120,8 @@ def _finite(value: float) -> float | None:
 def _command_line(pipeline: str, verb: str, target: str | None, onset: int | None, episode: str) -> str:
     if verb == "note":
         return ""
+    if verb == "hold":  # taken already: what a person may do is end it
+        return f'penstock resume {pipeline} --reason "episode {episode}: the data are right"'
     version = f" --version {target}" if target else ""
     position = f" --from-position {onset}" if onset is not None else ""
     return f'penstock {verb} {pipeline}{version}{position} --reason "episode {episode}"'

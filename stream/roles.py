@@ -8,6 +8,7 @@ Laws of this file:
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import threading
@@ -31,8 +32,10 @@ from stream.model_store import ModelStore, RedisModelStore
 from stream.retrain import ProcessRetrainer
 from stream.settings import SettingError, Settings
 
+logger = logging.getLogger("penstock")
+
 POLL_S = 0.05
-LEAD_RECORDS = 1_500
+LEAD_RECORDS = 2_000
 DECISION_WAIT_S = 0.3
 
 
@@ -100,6 +103,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             health=FeaturizeReport(health),
         )
         settle_memory()
+        logger.info("health page on http://%s:%d", health.host, health.port)
         try:
             while not stopped():
                 worker.turn(POLL_S)
@@ -131,6 +135,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             health=LearnReport(health),
         )
         settle_memory()
+        logger.info("health page on http://%s:%d", health.host, health.port)
         try:
             while not stopped():
                 worker.turn(POLL_S)

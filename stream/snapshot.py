@@ -15,7 +15,7 @@ import msgspec
 import river
 
 from stream.definitions import Pipeline
-from stream.fold_records import Outputs, Pending
+from stream.fold_records import Outputs, Pending, rules
 from stream.learn import Fold
 from stream.log import Log
 from stream.messages import Recipe, Sample
@@ -34,6 +34,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     rescan_from: int
     topic_id: str
     recipe: str
+    rules: str
     python: str = platform.python_version()
     river: str = river.__version__
 
@@ -47,6 +48,7 @@ def take(fold: Fold, secret: str, topic_id: str) -> tuple[SnapshotHeader, bytes]
         rescan_from=rescan_from,
         topic_id=topic_id,
         recipe=fold.recipe,
+        rules=fold.rules,
     )
     state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
     state["of_join"] = {name: value for name, value in vars(fold.join).items() if name != "pending"}
@@ -65,12 +67,15 @@ def take(fold: Fold, secret: str, topic_id: str) -> tuple[SnapshotHeader, bytes]
     return header, seal(header, pickle.dumps(state, protocol=5), secret)
 
 
-def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic: str) -> Fold:
+def restore_fold(
+    pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic: str, *, guard: bool = True
+) -> Fold:
     """The fold of a snapshot, its waiting vectors read from the log again. Raises `BadEnvelope`, saying what differs."""
     header, payload = unseal(sealed, secret, SnapshotHeader)
     for what, written, wanted in (
         ("pipeline", header.pipeline, pipeline.name),
         ("recipe", header.recipe, pipeline.digest),
+        ("rules", header.rules, rules(pipeline, guard=guard)),
         ("topic id", header.topic_id, log.topic_id(topic)),
         ("river", header.river, river.__version__),
         ("python", header.python, platform.python_version()),
@@ -90,7 +95,7 @@ def restore_fold(pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic
         )
     state = pickle.loads(payload)
     waits, of_join = state.pop("waits"), state.pop("of_join")
-    fold = Fold(pipeline)
+    fold = Fold(pipeline, guard=guard)
     vars(fold).update(state)
     vars(fold.join).update(of_join)
     fold.outputs = Outputs()

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from typing import Any
 
-from features.client import FeatureReader, Features
+from features.client import FeatureReader, Features, MomentPassed
+from features.compute import StateMismatch
+from features.keys import position_key
+from features.store import connect
+from stream.definitions import Pipeline
 from stream.events import Rejected, event_time
 from stream.load import load
 from stream.reports import rfc3339
 from stream.settings import Settings
 
+MOST_TASKS = 1_024
 EXAMPLES = """\
 examples:
   penstock features get airport JFK LGA EWR --pipeline flights        the public documents, as any Redis client reads them
@@ -56,12 +63,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             at = event_time(int(args.at) if args.at.isdigit() else args.at, "--at")
         except Rejected as error:
             raise SystemExit(f"penstock: {error}") from None
-    reader = FeatureReader(settings.redis_url, name, pipeline.views if pipeline else None)
+    reader = FeatureReader(
+        settings.redis_url, name, pipeline.views if pipeline else None, tasks=tasks(pipeline, settings)
+    )
     wanted = [(args.view, tuple(entity.split("|")) if "|" in entity else entity) for entity in args.entities]
-    found = reader.read(wanted, at)
+    try:
+        found = reader.read(wanted, at)
+    except (MomentPassed, KeyError, StateMismatch) as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return 2
     for features in found:
         print(json.dumps(as_json(features)) if args.json else as_text(features))
     return 0 if any(features.found for features in found) else 1
+
+
+def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:
+    """The tasks that keep the pipeline's state: one, or one a partition, as many as have a position in Redis."""
+    if pipeline is None or not pipeline.partitioned:
+        return ("all",)
+    found: Any = connect(settings.redis_url).mget(
+        [position_key(pipeline.name, str(n)) for n in range(MOST_TASKS)]
+    )
+    return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)
 
 
 def as_json(features: Features) -> dict[str, object]:

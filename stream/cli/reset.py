@@ -113,7 +113,7 @@ def confirmed(name: str) -> bool:
 def told(done: dict[str, Any]) -> str:
     """The result for people."""
     lines = [f"deleted  group {name}" for name in done["groups"]]
-    lines += [f"deleted  {count:,} keys {pattern}" for pattern, count in done["keys"].items() if count]
+    lines += [f"deleted  {count:,} × {pattern}" for pattern, count in done["keys"].items() if count]
     if done["version_files"]:
         lines.append(f"deleted  {done['version_files']:,} model versions beside Redis")
     lines += [f"made anew  {name}" for name in done["topics"]]

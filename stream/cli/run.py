@@ -18,8 +18,8 @@ examples:
   penstock run FILE --role control           requests -> decisions -> commands
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
-sources' key share the partitions; give each its own --slot. Otherwise, and for the other roles, a second worker is a
-spare that takes over in seconds."""
+sources' key share the partitions; give each its own --slot. Otherwise, and for learn, a second worker is a spare that takes
+over in seconds. Run one control: a second would say everything twice, with the same ids."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

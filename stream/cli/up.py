@@ -79,6 +79,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             say(
                 f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}"
             )
+            say(f"  export PENSTOCK_SECRET={here.secret}")
             say(f"  penstock watch {pipeline.name}\nCtrl-C ends everything.")
             while not stopped():
                 for role in running:

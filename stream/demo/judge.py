@@ -70,7 +70,8 @@ def clean_year(definition: str, options: Options) -> Folded:
 
 def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: Callable[[str], None]) -> None:
     """Fill the report: proofs, months, and what the incident cost."""
-    compare = options.incident != "none"
+    first = flights_data.INCIDENT_DAYS[0]
+    compare = options.incident != "none" and (options.end is None or options.end > first)
     say(
         "verifying: folding the samples log again, with actions and without"
         + (", and the year without the incident" if compare else "")

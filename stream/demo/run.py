@@ -26,15 +26,13 @@ from features.store import connect
 from stream import outside, roles, topics
 from stream.definitions import Pipeline
 from stream.demo.processes import DemoFailed, Process, Role
-from stream.log import TP, Log, Out
+from stream.demo.progress import ControlTail, Progress
+from stream.log import Log, Out
 from stream.memory_flow import MemoryFlow
 from stream.messages import (
     ControlEvent,
     Decision,
     LiveModel,
-    decode_control_event,
-    decode_decision,
-    decode_live_model,
 )
 from stream.settings import Settings
 from stream.stack import Stack
@@ -72,46 +70,6 @@ class Run:
     control_events: list[ControlEvent] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     live: list[LiveModel] = field(default_factory=list)
-
-
-class ControlTail:
-    """Follows the control topics from their start and tells `say` what is new, a line each."""
-
-    READ = (
-        topics.CONTROL_ALERTS,
-        topics.CONTROL_RETRAIN,
-        topics.CONTROL_ROLLBACK,
-        topics.CONTROL_DECISIONS,
-        topics.CONTROL_MODELS,
-    )
-
-    def __init__(self, log: Log, tell: Callable[[ControlEvent | Decision | LiveModel], None]) -> None:
-        self.tell = tell
-        self.events: list[ControlEvent] = []
-        self.decisions: list[Decision] = []
-        self.live: list[LiveModel] = []
-        self.reader = log.reader({(topic, 0): 0 for topic in self.READ})
-
-    def turn(self) -> int:
-        """Read what is new; how many records."""
-        records = self.reader.poll(500, 0.0)
-        for record in records:
-            if record.value is None:
-                continue
-            if record.topic == topics.CONTROL_MODELS:
-                live = decode_live_model(record.value)
-                if not self.live or live.why != self.live[-1].why:
-                    self.tell(live)
-                self.live.append(live)
-            elif record.topic == topics.CONTROL_DECISIONS:
-                decision = decode_decision(record.value)
-                self.decisions.append(decision)
-                self.tell(decision)
-            else:
-                event = decode_control_event(record.value)
-                self.events.append(event)
-                self.tell(event)
-        return len(records)
 
 
 @contextmanager
@@ -202,84 +160,6 @@ def live_digest(client: redis.Redis, pipeline: Pipeline) -> str:
     if document is None:
         raise DemoFailed("learn stored no snapshot")
     return str(msgspec.json.decode(document)["digest"])
-
-
-class Progress:
-    """Watches the positions of a run on Kafka until every record is folded, and says how far it is."""
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        log: Log,
-        producer: Process,
-        running: list[Role],
-        tail: ControlTail,
-        say: Callable[[str], None],
-    ) -> None:
-        self.log, self.producer, self.running, self.tail, self.say = log, producer, running, tail, say
-        self.sources: list[TP] = [
-            (source.name, partition)
-            for source in pipeline.sources
-            for partition in range(log.partitions(source.name))
-        ]
-        self.samples: TP = (topics.samples(pipeline.name), 0)
-        self.groups = (f"{pipeline.name}.featurize", f"{pipeline.name}.learn")
-        self.first_s = 0.0
-
-    def positions(self) -> tuple[int, int, int, int]:
-        """Records published, featurized, in the samples log, folded."""
-        bounds = self.log.bounds([*self.sources, self.samples])
-        featurized = self.log.committed(self.groups[0], self.sources)
-        learned = self.log.committed(self.groups[1], [self.samples])
-        return (
-            sum(bounds[tp][1] for tp in self.sources),
-            sum(featurized.values()),
-            bounds[self.samples][1],
-            learned.get(self.samples, 0),
-        )
-
-    def until_done(self) -> float:
-        """Seconds from the first record published to the last one folded."""
-        said = moved = time.monotonic()
-        last = (0, 0, 0)
-        target = 0
-        finished_s = 0.0
-        while True:
-            for process in (self.producer, *self.running):
-                process.check()
-            now = time.monotonic()
-            here = self.positions()
-            published, featurized, samples, folded = here
-            if published and not self.first_s:
-                self.first_s = now
-            if self.tail.turn() or (published, featurized, min(folded, target or folded)) != last:
-                moved = now
-                last = (published, featurized, min(folded, target or folded))
-            # The samples log grows by a tick a second for ever: done is what followed from the records published.
-            if not target and self.producer.ended and featurized >= published > 0:
-                target = samples
-            if target and folded >= target and not finished_s:
-                finished_s = now
-            if finished_s and now - moved >= QUIET_S:
-                self.say(self.line(here, finished_s))
-                return finished_s - self.first_s
-            if now - moved > STALLED_S:
-                tails = "\n".join(f"{role.name}: {role.last_lines(4)}" for role in self.running)
-                raise DemoFailed(f"nothing has moved for {STALLED_S:.0f} s at {here}\n{tails}")
-            if now - said >= 2.0:
-                said = now
-                self.say(self.line(here, now))
-            time.sleep(0.1)
-
-    def line(self, here: tuple[int, int, int, int], now: float) -> str:
-        """One line of progress."""
-        published, featurized, samples, folded = here
-        elapsed = max(now - self.first_s, 1e-9) if self.first_s else 1e-9
-        rate = featurized / elapsed
-        return (
-            f"{elapsed:5.0f} s   published {published:>9,}   featurized {featurized:>9,}   "
-            f"samples and labels folded {folded:>9,} of {samples:,}   {rate:>7,.0f} records/s"
-        )
 
 
 @contextmanager

@@ -1,0 +1,133 @@
+"""One featurize task: its state, its merge and its store, from taking it up to the units of a batch.
+
+Laws of this file:
+- The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
+  exist: below it nothing is emitted again when state is rebuilt.
+- Nothing is appended or saved here: `run` gives units, and the worker writes them in the one safe order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from features.store import StateLost, StateStore
+from stream.definitions import DefinitionError, Pipeline
+from stream.events import SourceDecoder
+from stream.featurize import Featurize, FeaturizeUnit, Place
+from stream.log import TP, Log, Record
+from stream.merge import Head, Merge
+
+logger = logging.getLogger("penstock.featurize")
+
+IDLE_AFTER_MS = 5_000
+
+
+class Task:
+    """One group of co-partitioned inputs: its state, its merge and its store."""
+
+    def __init__(
+        self, pipeline: Pipeline, log: Log, store: StateStore, name: str, heads: Sequence[Head], prefix: str
+    ) -> None:
+        self.log, self.store, self.heads = log, store, list(heads)
+        self.sources = pipeline.sources
+        topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
+        self.featurize = Featurize(pipeline, topic_ids, name, prefix)
+        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.merge = Merge(self.heads)
+        self.newest: dict[Head, int] = {}
+        self.emitted_below: dict[Head, int] = {}
+        self.rebuilding_from: dict[Head, int] | None = None
+        self.seen_wall_ms: dict[Head, int] = {}
+
+    def tp(self, head: Head) -> TP:
+        """The topic and partition of a head."""
+        return self.sources[head[0]].name, head[1]
+
+    def take_up(self, group: str, recipe: str) -> dict[TP, int]:
+        """Become the owner: the positions to read from, with state and counters set to match."""
+        try:
+            stored = self.store.acquire()
+        except StateLost as error:  # half of what belongs together is gone: the other half is worth nothing
+            logger.warning("%s; clearing the rest and rebuilding from Kafka", error)
+            self.store.clear()
+            stored = None
+        tps = [self.tp(head) for head in self.heads]
+        committed = self.log.committed(group, tps)
+        bounds = self.log.bounds(tps)
+        if stored is None:
+            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(places, recipe)
+            self.store.start(self.featurize.base)
+        else:
+            places = self.featurize.places_in(stored)
+            if set(places) != set(self.heads):
+                raise DefinitionError(
+                    f"the sources' partitions changed: state was kept for {len(places)}, there are {len(self.heads)} now; "
+                    f"`penstock reset` starts over, or restore the partition counts"
+                )
+            self.featurize.start(places, recipe)
+            if self.featurize.base != stored:
+                raise DefinitionError(
+                    "the definition changed since this state was written; `penstock reset` starts over under the new one"
+                )
+        self.newest = {head: place.newest_at for head, place in places.items()}
+        self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
+        behind = {
+            head: place.offset for head, place in places.items() if place.offset < self.emitted_below[head]
+        }
+        if behind:
+            self.rebuilding_from = behind
+            lost = {self.tp(head): self.emitted_below[head] - offset for head, offset in behind.items()}
+            logger.warning(
+                "Redis is behind what was emitted (lost or restored): rebuilding state from Kafka, records: %s",
+                lost,
+            )
+        return {self.tp(head): place.offset for head, place in places.items()}
+
+    def add(self, records: Iterable[Record], wall_ms: int) -> None:
+        """Decode records into the merge."""
+        index_of = {source.name: index for index, source in enumerate(self.sources)}
+        grouped: dict[Head, list[Record]] = {}
+        for record in records:
+            grouped.setdefault((index_of[record.topic], record.partition), []).append(record)
+        for head, of_head in grouped.items():
+            items = self.decoders[head[0]].items(of_head, self.newest[head])
+            self.newest[head] = items[-1].newest_at
+            self.merge.add(head, items)
+            self.seen_wall_ms[head] = wall_ms
+
+    def run(self, at_end: set[Head], wall_ms: int, most: int) -> list[FeaturizeUnit]:
+        """Step what is ready, at most `most` items; the units to write."""
+        items = list(islice(self.merge.take(at_end), most))
+        featurize = self.featurize
+        entities = [featurize.entities(item) for item in items]
+        missing = featurize.missing(items, entities)
+        if missing:
+            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
+            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
+            # would be appended before `save` finds out.
+            self.store.alive()
+            for (number, entity), state in zip(missing, stored, strict=True):
+                featurize.put(number, entity, state)
+        units: list[FeaturizeUnit] = []
+        step = featurize.step
+        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        for item, keys in zip(items, entities, strict=True):
+            kept = len(featurize.outs)
+            step(item, keys)
+            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
+                del featurize.outs[kept:]
+            if featurize.unit_is_full:
+                units.append(featurize.close_unit(wall_ms))
+        if items and emitted_below is not None:
+            if all(place.offset >= emitted_below[head] for head, place in featurize.places.items()):
+                self.rebuilding_from = None
+                logger.warning("state is rebuilt; outputs go on")
+        idle = [head for head in at_end if wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS]
+        if self.rebuilding_from is None and (items or featurize.counts.items):
+            featurize.tick(wall_ms, idle)
+        if items or featurize.outs:
+            units.append(featurize.close_unit(wall_ms))
+        return units
