@@ -84,9 +84,20 @@ class Role:
         self.output = place.folder / f"{role}-{slot}.log"
 
     def start(self) -> Role:
-        line = ["-m", "stream.cli", "run", str(self.place.file), "--role", self.role, "--slot", str(self.slot)]
+        line = [
+            "-m",
+            "stream.cli",
+            "run",
+            str(self.place.file),
+            "--role",
+            self.role,
+            "--slot",
+            str(self.slot),
+        ]
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen([sys.executable, *line], env=self.place.env, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                [sys.executable, *line], env=self.place.env, stdout=output, stderr=output
+            )
         return self
 
     def send(self, number: signal.Signals) -> None:
@@ -117,7 +128,9 @@ class Role:
 class Place:
     """A pipeline of its own name on the shared broker, its stream, and its roles."""
 
-    def __init__(self, log: KafkaLog, bootstrap: str, client: redis.Redis, url: str, folder: Path, text: str) -> None:
+    def __init__(
+        self, log: KafkaLog, bootstrap: str, client: redis.Redis, url: str, folder: Path, text: str
+    ) -> None:
         self.log, self.client, self.folder = log, client, folder
         self.file = folder / "definition.py"
         self.file.write_text(text + SMALL)
@@ -144,7 +157,9 @@ class Place:
         for record in records:
             mixed.append(record)
             if chance.random() < 0.02:
-                broken = chance.choice([b"", b"\xff", b"[1]", None, (record.value or b"").replace(b"17", b"99"), b'{"van": "v"}'])
+                broken = chance.choice(
+                    [b"", b"\xff", b"[1]", None, (record.value or b"").replace(b"17", b"99"), b'{"van": "v"}']
+                )
                 mixed.append(record._replace(value=broken))
         self.log.append(mixed)
 
@@ -153,7 +168,9 @@ class Place:
 
     def until(self, done: Callable[[], bool], what: str) -> None:
         while not done():
-            assert time.monotonic() < self.deadline, what + "\n" + "\n".join(role.said() for role in self.roles)
+            assert time.monotonic() < self.deadline, (
+                what + "\n" + "\n".join(role.said() for role in self.roles)
+            )
             time.sleep(0.01)
 
     def until_progress(self, topic: str, offset: int) -> None:
@@ -165,7 +182,9 @@ class Place:
 
     def sources(self) -> list[TP]:
         partitions = self.log.partitions(self.pipeline.predict.name)
-        return [(source.name, partition) for source in self.pipeline.sources for partition in range(partitions)]
+        return [
+            (source.name, partition) for source in self.pipeline.sources for partition in range(partitions)
+        ]
 
     def live(self) -> dict[str, Any]:
         """What the newest snapshot says of the live model."""
@@ -176,7 +195,7 @@ class Place:
         """Everything in the log and in Redis against the naive flow, the model against a fold of the log."""
         naive = NaiveFlow(self.pipeline, self.log)
         assert naive.wrong_samples(self.log, self.samples) == []
-        assert naive.wrong_documents(lambda key: self.client.get(key)) == []
+        assert naive.wrong_documents(self.client.get) == []
         assert naive.missing_dead_letters(self.log, topics.dead_letters(self.pipeline.name)) == set()
         assert len(naive.dead) > 20
         live = self.live()
@@ -190,13 +209,20 @@ Making = Callable[[str, int], Place]
 
 @pytest.fixture
 def place(
-    kafka_bootstrap: str, valkey: redis.Redis, valkey_url: str, unique: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka_bootstrap: str,
+    valkey: redis.Redis,
+    valkey_url: str,
+    unique: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Making]:
     log = KafkaLog(kafka_bootstrap)
     made: list[Place] = []
 
     def make(text: str, partitions: int) -> Place:
-        found = Place(log, kafka_bootstrap, valkey, valkey_url, tmp_path, text.replace("NAME", unique("kill")))
+        found = Place(
+            log, kafka_bootstrap, valkey, valkey_url, tmp_path, text.replace("NAME", unique("kill"))
+        )
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
         assert cli.main(["topics", str(found.file), "--create-sources", "--partitions", str(partitions)]) == 0
         made.append(found)
@@ -212,7 +238,9 @@ def place(
 def harm(place: Place, topic: str, total: int, seed: int, deeds: list[Callable[[], object]]) -> None:
     """Do each deed at a seeded point of a topic's growth to `total`, in order."""
     chance = random.Random(seed)
-    for at, deed in zip(sorted(chance.sample(range(total // 20, total * 4 // 5), len(deeds))), deeds, strict=True):
+    for at, deed in zip(
+        sorted(chance.sample(range(total // 20, total * 4 // 5), len(deeds))), deeds, strict=True
+    ):
         place.until_progress(topic, at)
         deed()
 
@@ -225,23 +253,40 @@ def again(role: Role) -> Callable[[], object]:
     return deed
 
 
-def test_killed_again_and_again_with_the_store_lost_in_between_it_ends_as_if_nothing_had_been(place: Making) -> None:
+def test_killed_again_and_again_with_the_store_lost_in_between_it_ends_as_if_nothing_had_been(
+    place: Making,
+) -> None:
     here = place(PARCELS, 2)
-    names = {"parcels.sent": here.pipeline.sources[0].name, "parcels.delivered": here.pipeline.sources[1].name}
+    names = {
+        "parcels.sent": here.pipeline.sources[0].name,
+        "parcels.delivered": here.pipeline.sources[1].name,
+    }
     records = outs(parcel_events(7_000, depots=150))
     here.produce([record._replace(topic=names[record.topic]) for record in records], seed=11)
     featurize, learn = here.role("featurize"), here.role("learn")
-    deeds = [again(featurize), again(learn), here.client.flushall, again(featurize), again(learn), again(featurize), again(learn)]
+    deeds = [
+        again(featurize),
+        again(learn),
+        here.client.flushall,
+        again(featurize),
+        again(learn),
+        again(featurize),
+        again(learn),
+    ]
     harm(here, here.samples, len(records), 1, deeds)
     here.until(lambda: here.committed_all("featurize", here.sources()), "featurize did not come to the end")
     assert featurize.stop() == 0, featurize.said()
-    here.until(lambda: here.live().get("position") == here.end_of(here.samples), "learn did not come to the end")
+    here.until(
+        lambda: here.live().get("position") == here.end_of(here.samples), "learn did not come to the end"
+    )
     here.check()
 
 
 def test_a_stopped_worker_is_overtaken_and_does_no_harm_when_it_wakes(place: Making) -> None:
     here = place(CARDS, 4)
-    records = [record._replace(topic=here.pipeline.predict.name) for record in outs(card_events(9_000, cards=300))]
+    records = [
+        record._replace(topic=here.pipeline.predict.name) for record in outs(card_events(9_000, cards=300))
+    ]
     here.produce(records, seed=12)
     first, learning = here.role("featurize", 0), here.role("learn", 0)
     here.until_progress(here.samples, 1_500)
@@ -253,7 +298,9 @@ def test_a_stopped_worker_is_overtaken_and_does_no_harm_when_it_wakes(place: Mak
     here.until(lambda: here.committed_all("learn", [(here.samples, 0)]), "nobody took over learn")
     learning.send(signal.SIGCONT)
     # More work, for whoever holds it now.
-    more = [record._replace(topic=here.pipeline.predict.name) for record in outs(card_events(9_500, cards=300))][9_000:]
+    more = [
+        record._replace(topic=here.pipeline.predict.name) for record in outs(card_events(9_500, cards=300))
+    ][9_000:]
     here.log.append(more)
     here.until(lambda: here.committed_all("featurize", here.sources()), "featurize did not come to the end")
     for role in (first, second):

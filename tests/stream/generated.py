@@ -27,8 +27,18 @@ def parcels(name: str = "parcels", **changes: Any) -> Pipeline:
     """Two sources, three views with keys that are not the sources' own: one task."""
     given: dict[str, Any] = {
         "views": [
-            View("depot", DELIVERED, key="depot", features={"late_3h": mean("late", "3h"), "done_1h": count("1h")}),
-            View("street", DELIVERED, key=("depot", "street"), features={"late": last("late"), "idle": since_last()}),
+            View(
+                "depot",
+                DELIVERED,
+                key="depot",
+                features={"late_3h": mean("late", "3h"), "done_1h": count("1h")},
+            ),
+            View(
+                "street",
+                DELIVERED,
+                key=("depot", "street"),
+                features={"late": last("late"), "idle": since_last()},
+            ),
             View("traffic", SENT, key="depot", features={"sent_1h": count("1h"), "idle": since_last()}),
         ],
         "predict": SENT,
@@ -42,7 +52,9 @@ def parcels(name: str = "parcels", **changes: Any) -> Pipeline:
 def cards(name: str = "cards", **changes: Any) -> Pipeline:
     """One source, its view keyed as it is: a task per partition. Each event carries its label."""
     given: dict[str, Any] = {
-        "views": [View("card", PAID, key="card", features={"paid_1h": count("1h"), "mean_1d": mean("amount", "1d")})],
+        "views": [
+            View("card", PAID, key="card", features={"paid_1h": count("1h"), "mean_1d": mean("amount", "1d")})
+        ],
         "predict": PAID,
         "inputs": ["amount"],
         "label": Label(PAID, lambda e: e["fraud"], wait="1h", fields=("fraud",)),
@@ -58,14 +70,32 @@ def parcel_events(number: int, seed: int = 1, depots: int = 4) -> Iterator[tuple
     at = START_MS
     for n in range(number):
         at += chance.randrange(1, 120_000)
-        van, depot, street = f"van{chance.randrange(20)}", f"d{chance.randrange(depots)}", f"s {chance.randrange(9)}|"
+        van, depot, street = (
+            f"van{chance.randrange(20)}",
+            f"d{chance.randrange(depots)}",
+            f"s {chance.randrange(9)}|",
+        )
         weight = round(chance.lognormvariate(0.0, 1.0), 3)
-        event = {"parcel": f"p{n}", "sent_at": at, "van": van, "depot": depot, "street": street, "weight": weight}
+        event = {
+            "parcel": f"p{n}",
+            "sent_at": at,
+            "van": van,
+            "depot": depot,
+            "street": street,
+            "weight": weight,
+        }
         made.append((at, 2 * n, SENT.name, van, event))
         if chance.random() < 0.9:
             late = round(20 * weight + chance.gauss(0, 5), 1)
             done = at + chance.randrange(5 * MINUTE, 2 * HOUR)
-            there = {"parcel": f"p{n}", "done_at": done, "van": van, "depot": depot, "street": street, "late": late}
+            there = {
+                "parcel": f"p{n}",
+                "done_at": done,
+                "van": van,
+                "depot": depot,
+                "street": street,
+                "late": late,
+            }
             made.append((done, 2 * n + 1, DELIVERED.name, van, there))
     for _, _, topic, key, event in sorted(made, key=lambda row: row[:2]):
         yield topic, key, event
@@ -79,7 +109,11 @@ def card_events(number: int, seed: int = 1, cards: int = 30) -> Iterator[tuple[s
         at += chance.randrange(1, 60_000)
         card, amount = f"c{chance.randrange(cards)}", round(chance.lognormvariate(3.0, 1.0), 2)
         fraud = chance.random() < (0.6 if amount > 40 else 0.05)
-        yield PAID.name, card, {"payment": f"p{n}", "paid_at": at, "card": card, "amount": amount, "fraud": fraud}
+        yield (
+            PAID.name,
+            card,
+            {"payment": f"p{n}", "paid_at": at, "card": card, "amount": amount, "fraud": fraud},
+        )
 
 
 def outs(events: Iterable[tuple[str, str, dict[str, Any]]]) -> list[Out]:
@@ -112,6 +146,7 @@ def entries(number: int, seed: int = 1, *, invert: range = range(0), late: int =
     ordered: list[Entry] = [Recipe(parcels().digest, names, "")]
     for _, _, entry in made:
         if isinstance(entry, LabelEntry):
-            entry = LabelEntry(Origin("done", 0, next(offsets), 1), entry.id, entry.at, entry.y)
-        ordered.append(entry)
+            ordered.append(LabelEntry(Origin("done", 0, next(offsets), 1), entry.id, entry.at, entry.y))
+        else:
+            ordered.append(entry)
     return ordered

@@ -18,6 +18,7 @@ from stream.log import TP, Log, Record
 from stream.messages import Sample, decode_entry
 from tests.naive_features import NaiveView
 
+
 def everything(log: Log, topic: str) -> list[Record]:
     """Every record of a topic, partition by partition."""
     tps = [(topic, partition) for partition in range(log.partitions(topic))]
@@ -122,7 +123,9 @@ class NaiveFlow:
                 continue
             found = json.loads(document)
             wanted = dict(zip(view.view.features, view.values(found["at"]), strict=True))
-            if found["values"].keys() != wanted.keys() or not alike([*found["values"].values()], [*wanted.values()]):
+            if found["values"].keys() != wanted.keys() or not alike(
+                [*found["values"].values()], [*wanted.values()]
+            ):
                 wrong.append(f"{key} is {found['values']}, not {wanted}")
         return wrong
 
@@ -148,7 +151,11 @@ class NaiveFlow:
                 right = labels.pop(place, None) == (entry.id, entry.at, entry.y)
             if not right:
                 wrong.append(f"{place} gave {entry}")
-        return wrong + [f"{place} gave no {what}" for what, left in (("sample", samples), ("label", labels)) for place in left]
+        return wrong + [
+            f"{place} gave no {what}"
+            for what, left in (("sample", samples), ("label", labels))
+            for place in left
+        ]
 
     def missing_dead_letters(self, log: Log, topic: str) -> set[tuple[str, int, int]]:
         """Places of records that should have become dead letters and did not."""
@@ -159,7 +166,9 @@ def alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
     """Equal, but for the rounding of sums in another order."""
     numbers = (int, float)
     return len(one) == len(other) and all(
-        isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) if isinstance(a, numbers) and isinstance(b, numbers) else a == b
+        isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+        if isinstance(a, numbers) and isinstance(b, numbers)
+        else a == b
         for a, b in zip(one, other, strict=True)
     )
 
@@ -180,7 +189,11 @@ def merged(queues: list[list[tuple[int, Expected | None]]]) -> Iterator[Expected
     """Again and again the earliest first record of any queue; of equal ones that of the first queue."""
     places = [0] * len(queues)
     while True:
-        heads = [(queue[place][0], n) for n, (queue, place) in enumerate(zip(queues, places, strict=True)) if place < len(queue)]
+        heads = [
+            (queue[place][0], n)
+            for n, (queue, place) in enumerate(zip(queues, places, strict=True))
+            if place < len(queue)
+        ]
         if not heads:
             return
         _, n = min(heads)
@@ -209,7 +222,10 @@ def valid(pipeline: Pipeline, source: Source, record: Record, newest: int) -> di
         for name in _keys(pipeline, source):
             assert event[name] is None or (type(event[name]) in (str, int) and len(str(event[name])) <= 512)
         if source == pipeline.predict:
-            assert all(event[n] is None or type(event[n]) in (str, bool) or _is_number(event[n]) for n in pipeline.inputs)
+            assert all(
+                event[n] is None or type(event[n]) in (str, bool) or _is_number(event[n])
+                for n in pipeline.inputs
+            )
         assert type(event[source.time]) in (int, float, str)
         at = time_of(event[source.time])
         assert 0 <= at < 253_402_300_800_000

@@ -47,13 +47,19 @@ def test_while_something_is_open_it_waits() -> None:
     assert book.label(None, lambda: 0.0, open_episode=False) == "anchor"
 
 
-@pytest.mark.parametrize(("worse_by", "became"), [(0.2, "refused"), (0.0, "anchor"), (-0.2, "anchor"), (0.009, "anchor")])
-def test_a_version_worse_than_the_anchor_by_more_than_the_margin_is_refused(worse_by: float, became: str) -> None:
+@pytest.mark.parametrize(
+    ("worse_by", "became"), [(0.2, "refused"), (0.0, "anchor"), (-0.2, "anchor"), (0.009, "anchor")]
+)
+def test_a_version_worse_than_the_anchor_by_more_than_the_margin_is_refused(
+    worse_by: float, became: str
+) -> None:
     chance = random.Random(1)
     book = AnchorBook(probation_labels=2_000)
     accepted(book, "v1", 10)
     book.enter(anchor("v2", 20))
-    told = [book.label(worse_by + chance.gauss(0, 0.1), lambda: 0.01, open_episode=False) for _ in range(2_000)]
+    told = [
+        book.label(worse_by + chance.gauss(0, 0.1), lambda: 0.01, open_episode=False) for _ in range(2_000)
+    ]
     assert told[-1] == became
     assert [a.version for a in book.anchors] == (["v1"] if became == "refused" else ["v1", "v2"])
 
@@ -82,7 +88,9 @@ def test_what_was_born_after_an_onset_is_dropped_on_probation_too() -> None:
 
 
 @pytest.mark.parametrize(("onset", "target"), [(5, None), (10, "v10"), (25, "v20"), (99, "v20")])
-def test_the_target_of_a_rollback_is_the_newest_anchor_born_before_the_onset(onset: int, target: str | None) -> None:
+def test_the_target_of_a_rollback_is_the_newest_anchor_born_before_the_onset(
+    onset: int, target: str | None
+) -> None:
     found = book_of(10, 20, trying=22).before(onset)
     assert (found.version if found else None) == target
 

@@ -26,14 +26,23 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     "a grace without a unit": (lambda: source(grace="5"), "Source 'a.b', grace"),
     "an ahead of nonsense": (lambda: source(ahead="soon"), "Source 'a.b', ahead"),
     "an outcome that is a value": (lambda: Label(SENT, True), "outcome must be a function"),  # type: ignore[arg-type]
-    "a label of no source": (lambda: Label("sent", lambda e: True), "Label: source must be a Source, not str"),  # type: ignore[arg-type]
-    "label fields in one text": (lambda: Label(SENT, lambda e: True, fields="late"), "list of field names, such as ('late',)"),
+    "a label of no source": (
+        lambda: Label("sent", lambda e: True),
+        "Label: source must be a Source, not str",
+    ),  # type: ignore[arg-type]
+    "label fields in one text": (
+        lambda: Label(SENT, lambda e: True, fields="late"),
+        "list of field names, such as ('late',)",
+    ),
     "a wait without a unit": (lambda: Label(SENT, lambda e: True, wait="36"), "Label, wait"),
     "a pipeline name with a dot": (lambda: parcels("a.b"), "Pipeline 'a.b': a name starts with a letter"),
     "a pipeline without a name": (lambda: parcels(""), "Pipeline '': a name starts with a letter"),
     "two views of one name": (lambda: parcels(views=[BY_DEPOT, BY_DEPOT]), "two views are named 'depot'"),
     "an input twice": (lambda: parcels(inputs=["weight", "weight"]), "an input is listed twice"),
-    "inputs in one text": (lambda: parcels(inputs="weight"), "inputs must be a list of field names, not 'weight'"),
+    "inputs in one text": (
+        lambda: parcels(inputs="weight"),
+        "inputs must be a list of field names, not 'weight'",
+    ),
     "views that are none": (lambda: parcels(views=[count("1h")]), "views must be a list of views"),
     "views left out": (lambda: parcels(views=None), "views must be a list of views, not None"),
     "nothing to learn from": (lambda: parcels(views=[], inputs=[]), "nothing to learn from"),
@@ -55,7 +64,10 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
         lambda: parcels(label=Label(Source(SENT.name, "parcel", "done_at", "van"), lambda e: True)),
         "topic 'parcels.sent' is declared twice, differently",
     ),
-    "the label as an input": (lambda: cards(inputs=["amount", "fraud"]), "input 'fraud' is the label of the same event"),
+    "the label as an input": (
+        lambda: cards(inputs=["amount", "fraud"]),
+        "input 'fraud' is the label of the same event",
+    ),
     "a view of the label": (
         lambda: cards(views=[View("card", PAID, key="card", features={"x": mean("fraud", "1h")})]),
         "view 'card' reads the label",
@@ -80,7 +92,14 @@ def test_the_label_of_another_source_may_feed_a_view() -> None:
     assert parcels().vector_names[1] == "depot.late_3h"
 
 
-@pytest.mark.parametrize("model", [naive_bayes.GaussianNB(), tree.HoeffdingTreeClassifier(), preprocessing.MinMaxScaler() | naive_bayes.BernoulliNB()])
+@pytest.mark.parametrize(
+    "model",
+    [
+        naive_bayes.GaussianNB(),
+        tree.HoeffdingTreeClassifier(),
+        preprocessing.MinMaxScaler() | naive_bayes.BernoulliNB(),
+    ],
+)
 def test_classifiers_are_taken_as_they_are_or_at_the_end_of_a_pipeline(model: Any) -> None:
     assert parcels(model=model).model is model
 
@@ -91,7 +110,15 @@ def test_sources_are_each_named_once_the_predicted_one_first() -> None:
 
 
 def test_the_vector_is_inputs_then_each_views_features() -> None:
-    names = ["weight", "depot.late_3h", "depot.done_1h", "street.late", "street.idle", "traffic.sent_1h", "traffic.idle"]
+    names = [
+        "weight",
+        "depot.late_3h",
+        "depot.done_1h",
+        "street.late",
+        "street.idle",
+        "traffic.sent_1h",
+        "traffic.idle",
+    ]
     assert parcels().vector_names == names
 
 
@@ -99,12 +126,16 @@ def test_it_scales_by_partition_only_when_every_view_has_its_sources_key() -> No
     assert cards().partitioned
     assert not parcels().partitioned
     assert not cards(views=[View("shop", PAID, key="shop", features={"n": count("1h")})]).partitioned
-    assert not cards(views=[View("both", PAID, key=("card", "shop"), features={"n": count("1h")})]).partitioned
+    assert not cards(
+        views=[View("both", PAID, key=("card", "shop"), features={"n": count("1h")})]
+    ).partitioned
     by_van = [View("van", DELIVERED, key="van", features={"n": count("1h")})]
     assert parcels(views=by_van).partitioned
     other_key = Source(DELIVERED.name, "parcel", "done_at", "depot")
     label = Label(other_key, lambda e: True)
-    assert not parcels(views=[View("depot", other_key, key="depot", features={"n": count()})], label=label).partitioned
+    assert not parcels(
+        views=[View("depot", other_key, key="depot", features={"n": count()})], label=label
+    ).partitioned
 
 
 def test_equal_definitions_have_equal_digests() -> None:
@@ -140,7 +171,12 @@ def test_definitions_are_frozen() -> None:
 
 
 def test_a_pipelines_own_fields_say_milliseconds() -> None:
-    assert (parcels().label.wait_ms, SENT.grace_ms, SENT.ahead_ms, Pipeline.cooldown_ms.__get__(parcels())) == (
+    assert (
+        parcels().label.wait_ms,
+        SENT.grace_ms,
+        SENT.ahead_ms,
+        Pipeline.cooldown_ms.__get__(parcels()),
+    ) == (
         21_600_000,
         86_400_000,
         3_600_000,

@@ -36,19 +36,28 @@ from stream.load import seeded
 
 MODELS: dict[str, Callable[[], Any]] = {
     "logistic": lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-    "adam": lambda: preprocessing.MinMaxScaler() | linear_model.LogisticRegression(optimizer=optim.Adam(0.01)),
+    "adam": lambda: (
+        preprocessing.MinMaxScaler() | linear_model.LogisticRegression(optimizer=optim.Adam(0.01))
+    ),
     "hoeffding": lambda: tree.HoeffdingTreeClassifier(grace_period=20),
     "adaptive tree": lambda: tree.HoeffdingAdaptiveTreeClassifier(grace_period=20),
     "forest": lambda: forest.ARFClassifier(n_models=3, grace_period=20),
     "mondrian": lambda: forest.AMFClassifier(n_estimators=2),
-    "gaussian": lambda: naive_bayes.GaussianNB(),
+    "gaussian": naive_bayes.GaussianNB,
     "knn": lambda: neighbors.KNNClassifier(n_neighbors=3),
     "bagging": lambda: ensemble.BaggingClassifier(tree.HoeffdingTreeClassifier(grace_period=20), n_models=2),
     "one-hot": lambda: (
-        (compose.Select("text") | preprocessing.OneHotEncoder()) + (compose.Select("a", "b") | preprocessing.StandardScaler())
-    )
-    | linear_model.LogisticRegression(),
-    "products": lambda: feature_extraction.PolynomialExtender() | preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+        (
+            (compose.Select("text") | preprocessing.OneHotEncoder())
+            + (compose.Select("a", "b") | preprocessing.StandardScaler())
+        )
+        | linear_model.LogisticRegression()
+    ),
+    "products": lambda: (
+        feature_extraction.PolynomialExtender()
+        | preprocessing.StandardScaler()
+        | linear_model.LogisticRegression()
+    ),
     "drifting": lambda: drift.DriftRetrainingClassifier(tree.HoeffdingTreeClassifier(grace_period=20)),
 }
 
@@ -78,7 +87,9 @@ def elsewhere() -> dict[str, tuple[str, bytes]]:
         "sys.stdout.buffer.write(pickle.dumps({n: (digest(m), pickle.dumps(m)) for n, m in made.items()}))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1234", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=60
+    )
     found: dict[str, tuple[str, bytes]] = pickle.loads(done.stdout)
     return found
 
@@ -109,7 +120,9 @@ def test_a_model_made_in_another_process_has_the_same_digest_here(
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "one-hot"])
-def test_training_in_another_process_gives_the_same_model(name: str, elsewhere: dict[str, tuple[str, bytes]]) -> None:
+def test_training_in_another_process_gives_the_same_model(
+    name: str, elsewhere: dict[str, tuple[str, bytes]]
+) -> None:
     assert digest(trained(name)) == elsewhere[name][0]
 
 
@@ -214,7 +227,11 @@ def test_arrays_of_objects_count_by_what_they_hold() -> None:
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.binary(max_size=4),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4) | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=12,
 )
 
@@ -224,6 +241,11 @@ def test_plain_data_has_the_digest_of_its_copy(value: Any) -> None:
     assert digest(value) == digest(pickle.loads(pickle.dumps(value)))
 
 
-@given(st.dictionaries(st.text(max_size=3), st.integers(), max_size=5), st.dictionaries(st.text(max_size=3), st.integers(), max_size=5))
-def test_two_mappings_have_one_digest_only_if_they_are_the_same(one: dict[str, int], other: dict[str, int]) -> None:
+@given(
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=5),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=5),
+)
+def test_two_mappings_have_one_digest_only_if_they_are_the_same(
+    one: dict[str, int], other: dict[str, int]
+) -> None:
     assert (digest(one) == digest(other)) == (list(one.items()) == list(other.items()))

@@ -99,7 +99,13 @@ def test_a_declared_field_that_is_missing_is_named(name: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [START_MS, float(START_MS), "2023-11-14T22:13:20Z", "2023-11-14T22:13:20.000+00:00", "2023-11-14T17:13:20-05:00"],
+    [
+        START_MS,
+        float(START_MS),
+        "2023-11-14T22:13:20Z",
+        "2023-11-14T22:13:20.000+00:00",
+        "2023-11-14T17:13:20-05:00",
+    ],
 )
 def test_a_time_reads_the_same_in_every_form(written: int | float | str) -> None:
     (item,) = DECODER.items([record(changed(done_at=written))], -1)
@@ -134,23 +140,36 @@ def test_a_null_key_or_number_is_an_event() -> None:
 
 
 def test_without_declared_label_fields_the_outcome_may_read_any_field() -> None:
-    pipeline = parcels(label=Label(DELIVERED, lambda e: e["signed"] == "yes"), views=[View("v", SENT, "van", {"n": count()})])
+    pipeline = parcels(
+        label=Label(DELIVERED, lambda e: e["signed"] == "yes"), views=[View("v", SENT, "van", {"n": count()})]
+    )
     (item,) = SourceDecoder(pipeline, DELIVERED).items([record(changed(signed="yes"))], -1)
     assert item.event is not None and pipeline.label.outcome(item.event) is True
 
 
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(START_MS), st.lists(st.integers(), max_size=2)
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.just(START_MS),
+    st.lists(st.integers(), max_size=2),
 )
 almost = st.fixed_dictionaries({}, optional={name: st.one_of(st.just(GOOD[name]), scalars) for name in GOOD})
 written = st.one_of(
-    st.none(), st.binary(max_size=40), almost.map(lambda e: json.dumps(e).encode()), almost.map(lambda e: json.dumps({**GOOD, **e}).encode())
+    st.none(),
+    st.binary(max_size=40),
+    almost.map(lambda e: json.dumps(e).encode()),
+    almost.map(lambda e: json.dumps({**GOOD, **e}).encode()),
 )
 
 
 @given(st.lists(written, max_size=6))
 @example([changed(), changed(done_at=START_MS - 86_400_001), changed(done_at=START_MS - 1)])
-def test_any_bytes_become_one_item_each_and_the_oracle_agrees_which_are_events(values: list[bytes | None]) -> None:
+def test_any_bytes_become_one_item_each_and_the_oracle_agrees_which_are_events(
+    values: list[bytes | None],
+) -> None:
     newest = -1
     found = DECODER.items([record(value, n) for n, value in enumerate(values)], newest)
     assert [item.offset for item in found] == list(range(len(values)))
@@ -180,13 +199,23 @@ def test_a_whole_number_as_id_is_its_decimal_text() -> None:
 
 
 def test_pipelines_with_other_sources_leave_this_ones_types_alone() -> None:
-    pipeline = Pipeline("p", views=[], predict=SENT, inputs=["weight"], label=PIPELINE.label, model=PIPELINE.model)
+    pipeline = Pipeline(
+        "p", views=[], predict=SENT, inputs=["weight"], label=PIPELINE.label, model=PIPELINE.model
+    )
     (item,) = SourceDecoder(pipeline, DELIVERED).items([record(changed(depot=1.5, street=False))], -1)
     assert item.reject is None
 
 
 def sent(**fields: Any) -> Record:
-    event = {"parcel": "p", "sent_at": START_MS, "van": "v", "depot": "d", "street": "s", "weight": 1.0, **fields}
+    event = {
+        "parcel": "p",
+        "sent_at": START_MS,
+        "van": "v",
+        "depot": "d",
+        "street": "s",
+        "weight": 1.0,
+        **fields,
+    }
     return Record(SENT.name, 0, 0, NOW_MS, None, json.dumps(event).encode(), ())
 
 
@@ -201,7 +230,9 @@ def test_text_in_an_input_of_a_model_that_only_takes_numbers_is_a_wrong_type() -
 def test_an_input_is_text_where_the_model_takes_text() -> None:
     words = compose.Select("street") | preprocessing.OneHotEncoder()
     numbers = compose.Discard("street") | preprocessing.StandardScaler()
-    pipeline = parcels(inputs=["weight", "street"], model=(words + numbers) | linear_model.LogisticRegression())
+    pipeline = parcels(
+        inputs=["weight", "street"], model=(words + numbers) | linear_model.LogisticRegression()
+    )
     assert text_inputs(pipeline) == {"street"}
     decoder = SourceDecoder(pipeline, SENT)
     assert decoder.items([sent()], -1)[0].reject is None

@@ -27,12 +27,19 @@ class Bench:
         ids = {source.name: f"id of {source.name}" for source in pipeline.sources}
         self.featurize = Featurize(pipeline, ids, "all")
         self.decoders = [SourceDecoder(pipeline, source) for source in pipeline.sources]
-        heads = [(source, partition) for source in range(len(pipeline.sources)) for partition in range(partitions)]
+        heads = [
+            (source, partition) for source in range(len(pipeline.sources)) for partition in range(partitions)
+        ]
         self.featurize.start({head: Place(0) for head in heads}, pipeline.digest)
         self.states: dict[str, bytes] = {}
 
     def give(
-        self, topic: str, value: dict[str, Any] | bytes | None, partition: int = 0, key: bytes | None = b"k", headers: Headers = ()
+        self,
+        topic: str,
+        value: dict[str, Any] | bytes | None,
+        partition: int = 0,
+        key: bytes | None = b"k",
+        headers: Headers = (),
     ) -> list[Out]:
         """Step one record; what it put out."""
         featurize = self.featurize
@@ -59,12 +66,28 @@ class Bench:
 
 def sent(parcel: str, minute: int, **fields: Any) -> dict[str, Any]:
     at = START_MS + minute * MINUTE
-    return {"parcel": parcel, "sent_at": at, "van": "v1", "depot": "d1", "street": "s1", "weight": 2.0, **fields}
+    return {
+        "parcel": parcel,
+        "sent_at": at,
+        "van": "v1",
+        "depot": "d1",
+        "street": "s1",
+        "weight": 2.0,
+        **fields,
+    }
 
 
 def delivered(parcel: str, minute: int, late: Any = 20.0, **fields: Any) -> dict[str, Any]:
     at = START_MS + minute * MINUTE
-    return {"parcel": parcel, "done_at": at, "van": "v1", "depot": "d1", "street": "s1", "late": late, **fields}
+    return {
+        "parcel": parcel,
+        "done_at": at,
+        "van": "v1",
+        "depot": "d1",
+        "street": "s1",
+        "late": late,
+        **fields,
+    }
 
 
 def test_an_event_of_the_predicted_source_is_one_sample_with_the_vector_of_its_moment() -> None:
@@ -97,7 +120,11 @@ def test_an_event_that_carries_its_label_is_a_sample_then_its_label_told_apart_b
 
 
 def test_an_outcome_of_none_is_no_label_but_feeds_the_views() -> None:
-    bench = Bench(parcels(label=Label(DELIVERED, lambda e: None if e["late"] is None else e["late"] > 15, fields=("late",))))
+    bench = Bench(
+        parcels(
+            label=Label(DELIVERED, lambda e: None if e["late"] is None else e["late"] > 15, fields=("late",))
+        )
+    )
     assert bench.entries(DELIVERED.name, delivered("p1", 0, late=None)) == []
     (sample,) = bench.entries(SENT.name, sent("p2", 1))
     assert isinstance(sample, Sample) and sample.x[1:3] == [None, 1.0]
@@ -112,7 +139,11 @@ class Unsure:
 
 @pytest.mark.parametrize(
     ("outcome", "says"),
-    [(lambda e: e["nowhere"], "KeyError"), (lambda e: 1 / 0, "ZeroDivisionError"), (lambda e: Unsure(), "ValueError: unsure")],
+    [
+        (lambda e: e["nowhere"], "KeyError"),
+        (lambda e: 1 / 0, "ZeroDivisionError"),
+        (lambda e: Unsure(), "ValueError: unsure"),
+    ],
 )
 def test_an_outcome_that_fails_is_a_dead_letter_and_feeds_nothing(outcome: Any, says: str) -> None:
     bench = Bench(parcels(label=Label(DELIVERED, outcome, fields=("late",))))
@@ -166,7 +197,9 @@ def test_a_tombstone_is_a_dead_letter_without_a_value() -> None:
         (None, tuple((f"h{n}", b"") for n in range(60_000)), None),
     ],
 )
-def test_a_dead_letter_of_the_largest_record_still_fits_a_record(key: bytes | None, headers: Headers, value: bytes | None) -> None:
+def test_a_dead_letter_of_the_largest_record_still_fits_a_record(
+    key: bytes | None, headers: Headers, value: bytes | None
+) -> None:
     (out,) = Bench(parcels()).give(SENT.name, value, key=key, headers=headers)
     assert record_bytes(out) <= MAX_RECORD_BYTES
 
@@ -193,7 +226,11 @@ def test_a_unit_names_where_it_starts_and_ends_and_the_next_one_goes_on_there() 
     assert first.unit.new == second.unit.base and first.unit.base != first.unit.new != second.unit.new
     assert second.places == {(0, 0): 1, (0, 1): 0, (1, 0): 0, (1, 1): 1}
     places = bench.featurize.places_in(second.unit.new)
-    assert places[(0, 0)] == Place(1, START_MS) and places[(1, 1)] == Place(1, START_MS + 5 * MINUTE) and places[(0, 1)] == Place(0)
+    assert (
+        places[(0, 0)] == Place(1, START_MS)
+        and places[(1, 1)] == Place(1, START_MS + 5 * MINUTE)
+        and places[(0, 1)] == Place(0)
+    )
 
 
 def test_a_unit_writes_each_entity_it_touched_once_with_state_and_document() -> None:
@@ -202,10 +239,18 @@ def test_a_unit_writes_each_entity_it_touched_once_with_state_and_document() -> 
         bench.give(DELIVERED.name, delivered(f"p{n}", n, street=f"s{n % 2}"))
     writes = bench.close().unit.writes
     keys = sorted(write.public_key for write in writes)
-    assert keys == ["features:parcels:depot:d1", "features:parcels:street:d1|s0", "features:parcels:street:d1|s1"]
+    assert keys == [
+        "features:parcels:depot:d1",
+        "features:parcels:street:d1|s0",
+        "features:parcels:street:d1|s1",
+    ]
     document = json.loads(next(write.document for write in writes if ":depot:" in write.public_key))
     assert document["values"] == {"late_3h": 20.0, "done_1h": 3.0}
-    assert (document["at"], document["written"], document["recipe"]) == (START_MS + 2 * MINUTE, 7, bench.pipeline.digest)
+    assert (document["at"], document["written"], document["recipe"]) == (
+        START_MS + 2 * MINUTE,
+        7,
+        bench.pipeline.digest,
+    )
     assert bench.close().unit.writes == []
 
 
@@ -243,7 +288,9 @@ def test_a_document_after_a_restart_is_of_the_moment_the_task_has_reached() -> N
 def test_a_position_of_a_recreated_topic_is_refused() -> None:
     bench = Bench(parcels())
     position = bench.featurize.position()
-    other = Featurize(bench.pipeline, {SENT.name: "another", DELIVERED.name: f"id of {DELIVERED.name}"}, "all")
+    other = Featurize(
+        bench.pipeline, {SENT.name: "another", DELIVERED.name: f"id of {DELIVERED.name}"}, "all"
+    )
     with pytest.raises(TopicRecreated, match=r"parcels\.sent.*deleted and created again") as error:
         other.places_in(position)
     assert isinstance(error.value, DefinitionError), "the command line says it in one line"
@@ -259,12 +306,20 @@ def test_a_tick_says_every_partitions_newest_time_and_which_are_idle() -> None:
     bench.give(SENT.name, sent("p1", 0))
     bench.featurize.tick(5_000, [(1, 0)])
     (tick,) = ticks(bench)
-    assert tick == Tick({f"{SENT.name}/0": START_MS, f"{DELIVERED.name}/0": -1}, [f"{DELIVERED.name}/0"], 5_000)
+    assert tick == Tick(
+        {f"{SENT.name}/0": START_MS, f"{DELIVERED.name}/0": -1}, [f"{DELIVERED.name}/0"], 5_000
+    )
 
 
 def test_ticks_come_once_a_second_or_once_an_hour_of_event_time() -> None:
     bench = Bench(parcels(), partitions=1)
-    for minute, wall_ms, expected in ((0, 10_000, 1), (1, 10_999, 1), (2, 11_000, 2), (61, 11_001, 2), (62, 11_002, 3)):
+    for minute, wall_ms, expected in (
+        (0, 10_000, 1),
+        (1, 10_999, 1),
+        (2, 11_000, 2),
+        (61, 11_001, 2),
+        (62, 11_002, 3),
+    ):
         bench.give(SENT.name, sent("p", minute))
         bench.featurize.tick(wall_ms, [])
         assert len(ticks(bench)) == expected, minute

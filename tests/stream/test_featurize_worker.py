@@ -96,7 +96,10 @@ class World:
 
     def repeats(self) -> int:
         """How many samples and labels stand in the log more than once."""
-        origins = [getattr(decode_entry(record.value or b""), "origin", None) for record in everything(self.log, self.samples)]
+        origins = [
+            getattr(decode_entry(record.value or b""), "origin", None)
+            for record in everything(self.log, self.samples)
+        ]
         found = [origin for origin in origins if origin is not None]
         return len(found) - len(set(found))
 
@@ -104,7 +107,15 @@ class World:
 def spoiled(records: list[Out], seed: int) -> list[Out]:
     """With broken records in between, as many again as one in ten."""
     chance = random.Random(seed)
-    broken = [b"", b"\xff\xfe", b"[]", b"null", None, b'{"parcel": 1}', b'{"payment": "x", "paid_at": "never"}']
+    broken = [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        None,
+        b'{"parcel": 1}',
+        b'{"payment": "x", "paid_at": "never"}',
+    ]
     found: list[Out] = []
     for record in records:
         if chance.random() < 0.1:
@@ -132,7 +143,11 @@ def test_the_flow_equals_the_naive_one_with_broken_records_in_between(world: Wor
     world.settle(worker)
     world.check()
     naive = NaiveFlow(world.pipeline, world.log)
-    assert sum(sum(task.featurize.counts.dead_letters.values()) for task in worker.tasks.values()) == len(naive.dead) > 50
+    assert (
+        sum(sum(task.featurize.counts.dead_letters.values()) for task in worker.tasks.values())
+        == len(naive.dead)
+        > 50
+    )
     assert world.repeats() == 0
 
 
@@ -151,7 +166,9 @@ STEPS = ["before append", "after append", "before save", "after a unit", "before
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_crash_at_any_step_leaves_at_worst_repeats(world: World, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_at_any_step_leaves_at_worst_repeats(
+    world: World, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 80)
     times = numbers()
 
@@ -178,13 +195,23 @@ def test_a_crash_at_any_step_leaves_at_worst_repeats(world: World, step: str, mo
 
 @pytest.mark.parametrize(
     "error",
-    [AppendFailed(1, 2, "told to"), LogUnavailable("told to"), StoreUnavailable("told to", "here", "wait"), CommitFailed("told to")],
+    [
+        AppendFailed(1, 2, "told to"),
+        LogUnavailable("told to"),
+        StoreUnavailable("told to", "here", "wait"),
+        CommitFailed("told to"),
+    ],
 )
 def test_a_failed_write_is_loaded_anew_and_goes_on_in_the_same_process(
     world: World, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 150)
-    steps = {AppendFailed: "after append", LogUnavailable: "before append", StoreUnavailable: "after a unit", CommitFailed: "before commit"}
+    steps = {
+        AppendFailed: "after append",
+        LogUnavailable: "before append",
+        StoreUnavailable: "after a unit",
+        CommitFailed: "before commit",
+    }
     times, failures = numbers(), []
 
     def fail(at: str) -> None:
@@ -199,7 +226,9 @@ def test_a_failed_write_is_loaded_anew_and_goes_on_in_the_same_process(
     world.check()
 
 
-def test_a_store_that_is_away_while_the_worker_takes_up_its_tasks_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_while_the_worker_takes_up_its_tasks_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     away = iter([True] * 3)
     acquire = MemoryStateStore.acquire
 
@@ -245,7 +274,9 @@ def test_a_store_lost_under_a_worker_that_keeps_nothing_in_memory_is_not_taken_f
     world.check()
 
 
-def test_a_worker_that_was_overtaken_does_not_take_the_others_states_for_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_was_overtaken_does_not_take_the_others_states_for_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It slept between its poll and its load; by then the states are those of a later position."""
     monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 100)
     monkeypatch.setattr("stream.featurize_worker.KEPT_STATES", 0)
@@ -280,7 +311,9 @@ def test_an_idle_worker_notices_a_lost_store_by_itself(world: World) -> None:
     world.check()
 
 
-def test_a_store_restored_from_a_backup_catches_up_without_emitting_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_restored_from_a_backup_catches_up_without_emitting_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 100)
     worker = world.worker()
     for _ in range(4):
@@ -304,13 +337,16 @@ def test_half_a_store_is_cleared_and_rebuilt(world: World) -> None:
     world.check()
 
 
-def test_two_workers_share_the_partitions_and_hand_over_when_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_share_the_partitions_and_hand_over_when_one_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("stream.featurize_worker.BATCH_RECORDS", 40)
     world = World(cards(), partitions=4)
     records = outs(card_events(1_200))
     store_of = lambda task: MemoryStateStore(world.server, "cards", task)  # noqa: E731
     workers = [
-        FeaturizeWorker(world.pipeline, world.log, store_of, lambda: next(world.wall), instance_id=str(n)) for n in range(2)
+        FeaturizeWorker(world.pipeline, world.log, store_of, lambda: next(world.wall), instance_id=str(n))
+        for n in range(2)
     ]
     world.log.append(records[:600])
     for _ in range(6):
@@ -332,7 +368,8 @@ def test_one_task_over_all_partitions_has_one_owner_and_a_spare() -> None:
     world.log.append(outs(parcel_events(200)))
     store_of = lambda task: MemoryStateStore(world.server, "parcels", task)  # noqa: E731
     workers = [
-        FeaturizeWorker(world.pipeline, world.log, store_of, lambda: next(world.wall), instance_id=str(n)) for n in range(2)
+        FeaturizeWorker(world.pipeline, world.log, store_of, lambda: next(world.wall), instance_id=str(n))
+        for n in range(2)
     ]
     for _ in range(6):
         for worker in workers:
@@ -350,12 +387,15 @@ def test_a_stalled_worker_that_wakes_changes_nothing(world: World, monkeypatch: 
     stalled, other = world.worker(), None
     stalled.turn(0.0)
     stalled.turn(0.0)
+
     def fail(at: str) -> None:
         nonlocal other
         if at == "before append" and other is None:
             world.log.expel(stalled.member)
             store_of = lambda task: MemoryStateStore(world.server, world.pipeline.name, task)  # noqa: E731
-            other = FeaturizeWorker(world.pipeline, world.log, store_of, lambda: next(world.wall), instance_id="1")
+            other = FeaturizeWorker(
+                world.pipeline, world.log, store_of, lambda: next(world.wall), instance_id="1"
+            )
             world.settle(other)
 
     world.log.fail = fail
@@ -406,6 +446,11 @@ def test_a_silent_source_is_reported_idle_and_does_not_hold_back_the_other() -> 
     worker = world.worker()
     for _ in range(100):
         worker.turn(0.0)
-    ticks = [e for r in everything(world.log, world.samples) for e in [decode_entry(r.value or b"")] if hasattr(e, "idle")]
+    ticks = [
+        e
+        for r in everything(world.log, world.samples)
+        for e in [decode_entry(r.value or b"")]
+        if hasattr(e, "idle")
+    ]
     assert {f"{DELIVERED.name}/0", f"{DELIVERED.name}/1"} <= set(ticks[-1].idle)
     world.check()

@@ -92,7 +92,11 @@ class Long:
 def test_every_sample_is_predicted_once_with_the_version_of_the_moment() -> None:
     fold = fold_of(sample(0), sample(1), label(0), sample(2))
     made = [(p.id, p.position, p.version, p.at) for p in fold.outputs.predictions]
-    assert made == [("p0", 0, "v0", START_MS), ("p1", 1, "v0", START_MS + MINUTE), ("p2", 3, "v0", START_MS + 2 * MINUTE)]
+    assert made == [
+        ("p0", 0, "v0", START_MS),
+        ("p1", 1, "v0", START_MS + MINUTE),
+        ("p2", 3, "v0", START_MS + 2 * MINUTE),
+    ]
     assert fold.outputs.predictions[0].p == 0.5 and fold.outputs.predictions[2].p != 0.5
 
 
@@ -132,7 +136,12 @@ def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None
 
 def test_duplicate_ids_are_counted_and_the_first_sample_gets_the_label() -> None:
     fold = fold_of(sample(0, "same"), sample(1, "same"), label(0, "same"), label(1, "same"))
-    assert (fold.counts.samples, fold.counts.duplicate_ids, fold.counts.joined, len(fold.pending)) == (2, 1, 1, 0)
+    assert (fold.counts.samples, fold.counts.duplicate_ids, fold.counts.joined, len(fold.pending)) == (
+        2,
+        1,
+        1,
+        0,
+    )
 
 
 def test_the_base_rate_is_read_at_the_sample() -> None:
@@ -145,7 +154,9 @@ def test_the_base_rate_is_read_at_the_sample() -> None:
 
 def test_a_vector_the_model_cannot_take_is_predicted_as_a_half_counted_and_stops_nothing() -> None:
     odd = Sample(Origin("sent", 0, 5), "odd", "van", START_MS, ["heavy", *X[1:]])
-    fold = fold_of(sample(0), label(0), sample(1), label(1, y=False), odd, label(5, "odd"), sample(6), label(6))
+    fold = fold_of(
+        sample(0), label(0), sample(1), label(1, y=False), odd, label(5, "odd"), sample(6), label(6)
+    )
     assert (fold.counts.samples, fold.counts.learned, fold.counts.failed) == (4, 4, 1)
 
 
@@ -184,7 +195,13 @@ def test_what_was_sampled_during_a_hold_is_not_learned_after_it() -> None:
 
 
 def test_nor_when_another_hold_came_in_between() -> None:
-    holds = [Command("h1", "hold"), sample(0), Command("r1", "resume"), Command("h2", "hold"), Command("r2", "resume")]
+    holds = [
+        Command("h1", "hold"),
+        sample(0),
+        Command("r1", "resume"),
+        Command("h2", "hold"),
+        Command("r2", "resume"),
+    ]
     fold = fold_of(*holds, label(0))
     assert (fold.counts.held_back, fold.counts.learned) == (1, 0)
 
@@ -244,7 +261,9 @@ def test_a_rollback_out_of_a_hold_asks_for_the_labels_since_to_be_replayed() -> 
     rollback = Command("r", "rollback", version=anchor.version)
     assert long.fold.needs(rollback) is None
     long.command("hold")
-    assert long.fold.needs(rollback) == Replay(anchor.version, anchor.payload, anchor.join_from, anchor.position)
+    assert long.fold.needs(rollback) == Replay(
+        anchor.version, anchor.payload, anchor.join_from, anchor.position
+    )
     replayed = restore(anchor.payload)
     long.give(rollback, replayed)
     assert long.fold.champion is replayed and long.fold.watch.hold is None
@@ -256,7 +275,9 @@ def test_a_retrain_opens_a_job_its_product_competes_and_wins_by_a_promotion() ->
     job = f"c{long.fold.position - 1}"
     assert long.fold.open_jobs == {job: (100, [])}
     assert "under way" in (long.command("retrain") or "")
-    adopt = Command(f"adopt-{job}", "adopt", version="retrain-x", from_position=100, trained_to=5_000, digest="d")
+    adopt = Command(
+        f"adopt-{job}", "adopt", version="retrain-x", from_position=100, trained_to=5_000, digest="d"
+    )
     assert long.fold.needs(adopt) == Replay("retrain-x", None, 100, 5_000)
     product = long.fold.pipeline.model.clone()
     long.give(adopt, product)

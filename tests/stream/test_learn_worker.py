@@ -151,7 +151,9 @@ def test_what_is_live_is_told_at_every_change_and_agrees_with_the_fold() -> None
 def test_bytes_that_are_no_entry_are_passed_over_live_and_in_the_replay() -> None:
     world = World()
     world.give(LOG[:300])
-    world.log.append([Out(SAMPLES, None, value, (), 0) for value in (b"", b"rubbish", None, b"\x91\xa6recipe")])
+    world.log.append(
+        [Out(SAMPLES, None, value, (), 0) for value in (b"", b"rubbish", None, b"\x91\xa6recipe")]
+    )
     world.give(LOG[300:])
     worker = world.settle(world.worker())
     world.check(worker)

@@ -37,7 +37,9 @@ partitions = st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 2)), ti
 
 
 @given(partitions)
-def test_everything_at_its_end_comes_in_the_order_of_the_earliest_head(given_times: dict[Head, list[int]]) -> None:
+def test_everything_at_its_end_comes_in_the_order_of_the_earliest_head(
+    given_times: dict[Head, list[int]],
+) -> None:
     queues = {head: items(head, of_head) for head, of_head in given_times.items()}
     merge = Merge(queues)
     for head, queue in queues.items():
@@ -47,7 +49,9 @@ def test_everything_at_its_end_comes_in_the_order_of_the_earliest_head(given_tim
 
 
 @given(partitions, st.data())
-def test_the_order_is_the_same_however_the_records_arrive(given_times: dict[Head, list[int]], data: st.DataObject) -> None:
+def test_the_order_is_the_same_however_the_records_arrive(
+    given_times: dict[Head, list[int]], data: st.DataObject
+) -> None:
     queues = {head: items(head, of_head) for head, of_head in given_times.items()}
     merge = Merge(queues)
     rest = {head: list(queue) for head, queue in queues.items()}
@@ -63,7 +67,9 @@ def test_the_order_is_the_same_however_the_records_arrive(given_times: dict[Head
 
 
 @given(partitions, st.data())
-def test_taking_a_few_at_a_time_changes_nothing(given_times: dict[Head, list[int]], data: st.DataObject) -> None:
+def test_taking_a_few_at_a_time_changes_nothing(
+    given_times: dict[Head, list[int]], data: st.DataObject
+) -> None:
     queues = {head: items(head, of_head) for head, of_head in given_times.items()}
     merge = Merge(queues)
     for head, queue in queues.items():

@@ -58,7 +58,9 @@ Stores = Callable[..., RedisModelStore]
 
 @pytest.fixture
 def stores(valkey: redis.Redis) -> Stores:
-    return lambda pipeline="shop", secret=SECRET, folder="": RedisModelStore(valkey, pipeline, secret, str(folder))
+    return lambda pipeline="shop", secret=SECRET, folder="": RedisModelStore(
+        valkey, pipeline, secret, str(folder)
+    )
 
 
 def test_a_folder_outlives_a_lost_redis(stores: Stores, valkey: redis.Redis, tmp_path: Path) -> None:
@@ -91,7 +93,9 @@ def test_changed_bytes_are_refused(stores: Stores, valkey: redis.Redis) -> None:
         store.get("v1")
 
 
-def test_a_version_moved_under_another_name_or_pipeline_is_refused(stores: Stores, valkey: redis.Redis) -> None:
+def test_a_version_moved_under_another_name_or_pipeline_is_refused(
+    stores: Stores, valkey: redis.Redis
+) -> None:
     store, other = stores(), stores(pipeline="bank")
     store.put(version("v1"), b"bytes")
     sealed = valkey.hget(store.key, "v1")
@@ -117,5 +121,7 @@ def test_a_torn_file_is_refused_not_opened(stores: Stores, valkey: redis.Redis, 
 
 
 def test_an_older_header_without_newer_fields_still_opens() -> None:
-    old = msgspec.msgpack.encode({name: getattr(version("v1"), name) for name in version("v1").__struct_fields__[:10]})
+    old = msgspec.msgpack.encode(
+        {name: getattr(version("v1"), name) for name in version("v1").__struct_fields__[:10]}
+    )
     assert msgspec.msgpack.decode(old, type=Version).id == "v1"

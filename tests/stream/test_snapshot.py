@@ -1,4 +1,4 @@
-"""A fold restored from a snapshot, taken anywhere, goes on as the uninterrupted one; a wrong snapshot is refused with a reason."""
+"""A fold restored from a snapshot, taken anywhere, goes on as the uninterrupted one; a wrong one is refused with a reason."""
 
 from __future__ import annotations
 
@@ -77,7 +77,11 @@ def go_on(fold: Fold, log: MemoryLog, stop: int) -> Fold:
 
 def everything(fold: Fold) -> dict[str, str]:
     """A digest of each part of a fold's state, outputs not yet written left out."""
-    parts = {name: value for name, value in vars(fold).items() if name not in ("pipeline", "outputs", "join", "watch")}
+    parts = {
+        name: value
+        for name, value in vars(fold).items()
+        if name not in ("pipeline", "outputs", "join", "watch")
+    }
     parts.update({f"join.{name}": value for name, value in vars(fold.join).items()})
     parts.update({f"watch.{name}": value for name, value in vars(fold.watch).items()})
     # The bytes of a pickle follow identity, not state: what they hold is compared.
@@ -120,10 +124,14 @@ def test_right_after_a_command_too(place: int, log: MemoryLog, straight: dict[st
 def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:
     fold = go_on(Fold(PIPELINE), log, 400)
     header, sealed = take(fold, SECRET, log.topic_id(TOPIC))
-    assert header.rescan_from == min(waits.position for waits in fold.pending.values()) < header.position == 400
+    assert (
+        header.rescan_from == min(waits.position for waits in fold.pending.values()) < header.position == 400
+    )
     assert len(fold.pending) > 20
     found = restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
-    assert {name: waits.x for name, waits in found.pending.items()} == {name: waits.x for name, waits in fold.pending.items()}
+    assert {name: waits.x for name, waits in found.pending.items()} == {
+        name: waits.x for name, waits in fold.pending.items()
+    }
 
 
 def test_the_same_fold_gives_the_same_rescan_even_with_nothing_pending(log: MemoryLog) -> None:
@@ -133,7 +141,13 @@ def test_the_same_fold_gives_the_same_rescan_even_with_nothing_pending(log: Memo
     assert restore_fold(PIPELINE, sealed, SECRET, log, TOPIC).position == 0
 
 
-def refusal(log: MemoryLog, pipeline: Any = PIPELINE, secret: str = SECRET, topic_id: str | None = None, sealed_at: int = 400) -> str:
+def refusal(
+    log: MemoryLog,
+    pipeline: Any = PIPELINE,
+    secret: str = SECRET,
+    topic_id: str | None = None,
+    sealed_at: int = 400,
+) -> str:
     fold = go_on(Fold(PIPELINE), log, sealed_at)
     _, sealed = take(fold, SECRET, log.topic_id(TOPIC) if topic_id is None else topic_id)
     with pytest.raises(BadEnvelope) as error:
@@ -149,7 +163,9 @@ def test_another_secret_recipe_or_topic_is_refused(log: MemoryLog) -> None:
 
 
 @pytest.mark.parametrize("what", ["python", "river"])
-def test_another_python_or_river_is_refused(log: MemoryLog, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_python_or_river_is_refused(
+    log: MemoryLog, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fold = go_on(Fold(PIPELINE), log, 100)
     _, sealed = take(fold, SECRET, log.topic_id(TOPIC))
     if what == "python":

@@ -16,15 +16,20 @@ from stream.messages import Label as LabelEntry
 from stream.train import Seen, learn, probability, train, vector
 from tests.stream.generated import DELIVERED, START_MS, entries, parcels
 
+
 def pipeline(default: bool | None = None) -> Pipeline:
-    return parcels(label=Label(DELIVERED, lambda e: e["late"] > 15, wait="2h", fields=("late",), default=default))
+    return parcels(
+        label=Label(DELIVERED, lambda e: e["late"] > 15, wait="2h", fields=("late",), default=default)
+    )
 
 
 PIPELINE = pipeline()
 LOG = entries(400)
 
 
-PROBES = [vector(PIPELINE.vector_names, entry.x) for entry in entries(40, seed=9) if isinstance(entry, Sample)]
+PROBES = [
+    vector(PIPELINE.vector_names, entry.x) for entry in entries(40, seed=9) if isinstance(entry, Sample)
+]
 
 
 def says(model: Any) -> list[float]:
@@ -96,10 +101,16 @@ def test_two_halves_learned_one_after_the_other_are_the_whole() -> None:
     half = len(LOG) // 2
     pending = [n for n, entry in enumerate(LOG[:half]) if isinstance(entry, Sample)][:1]
     model, first = train(
-        PIPELINE.model.clone(), PIPELINE.vector_names, enumerate(LOG[:half]), learn_from=0, expire_ms=PIPELINE.label.wait_ms
+        PIPELINE.model.clone(),
+        PIPELINE.vector_names,
+        enumerate(LOG[:half]),
+        learn_from=0,
+        expire_ms=PIPELINE.label.wait_ms,
     )
     again = [(n, entry) for n, entry in enumerate(LOG) if n >= pending[0]]
-    model, second = train(model, PIPELINE.vector_names, again, learn_from=half, expire_ms=PIPELINE.label.wait_ms)
+    model, second = train(
+        model, PIPELINE.vector_names, again, learn_from=half, expire_ms=PIPELINE.label.wait_ms
+    )
     assert (says(model), first + second) == trained(LOG)
 
 
@@ -138,7 +149,9 @@ class Broken:
         self.predict_proba_one(x)
 
 
-@pytest.mark.parametrize("gives", [{}, {True: float("nan")}, {True: -0.1}, {True: 1.5}, {False: 1.0}, ZeroDivisionError()])
+@pytest.mark.parametrize(
+    "gives", [{}, {True: float("nan")}, {True: -0.1}, {True: 1.5}, {False: 1.0}, ZeroDivisionError()]
+)
 def test_a_model_that_cannot_say_says_a_half(gives: Any) -> None:
     assert probability(Broken(gives), {}) == 0.5
 
@@ -153,6 +166,9 @@ def test_a_vector_that_a_model_cannot_learn_is_passed_over() -> None:
 
 def test_a_vector_that_cannot_be_learned_leaves_fold_and_training_alike() -> None:
     x: list[Any] = ["heavy", None, 1.0, None, None, None, None]
-    odd = [Sample(Origin("odd", 0, 0), "odd", "v", START_MS, x), LabelEntry(Origin("odd", 0, 0, 1), "odd", START_MS, True)]
+    odd = [
+        Sample(Origin("odd", 0, 0), "odd", "v", START_MS, x),
+        LabelEntry(Origin("odd", 0, 0, 1), "odd", START_MS, True),
+    ]
     log = [*LOG[:300], *odd, *LOG[300:]]
     assert trained(log) == folded(log)

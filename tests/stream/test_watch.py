@@ -14,8 +14,12 @@ from stream.watch import Watch
 from tests.stream.generated import parcels
 
 
-def found(monitor: str, state: Any, since: int = 500, position: int = 600, subject: str = "loss") -> Transition:
-    return Transition(monitor, subject, state, 30.0, 20.0, 0.1, since * 1000, since, position * 1000, position)
+def found(
+    monitor: str, state: Any, since: int = 500, position: int = 600, subject: str = "loss"
+) -> Transition:
+    return Transition(
+        monitor, subject, state, 30.0, 20.0, 0.1, since * 1000, since, position * 1000, position
+    )
 
 
 def watch_with(*versions: int, trying: int | None = None) -> Watch:
@@ -30,7 +34,10 @@ def watch_with(*versions: int, trying: int | None = None) -> Watch:
 
 def said(watch: Watch) -> list[tuple[str, str | None, int | None]]:
     """(action asked for, target, onset) of everything said, and forget it."""
-    told = [(r.event.data.suggested_action, r.event.data.target_version, r.event.data.since["position"]) for r in watch.requests]
+    told = [
+        (r.event.data.suggested_action, r.event.data.target_version, r.event.data.since["position"])
+        for r in watch.requests
+    ]
     watch.requests.clear()
     return told
 
@@ -39,7 +46,9 @@ def test_a_worse_champion_asks_for_a_rollback_to_a_version_born_before_the_onset
     watch = watch_with(100, 400, 550)
     watch._lost([found("rollback", "firing")])
     assert said(watch) == [("rollback", "v400", 500)]
-    assert [anchor.version for anchor in watch.book.anchors] == ["v100", "v400"], "what was born since may have learned it"
+    assert [anchor.version for anchor in watch.book.anchors] == ["v100", "v400"], (
+        "what was born since may have learned it"
+    )
 
 
 def test_without_a_version_from_before_it_asks_for_a_retrain() -> None:
@@ -92,7 +101,12 @@ def test_an_input_out_of_its_range_holds_at_once_and_discards_what_was_born_sinc
 
 def test_a_second_input_with_an_earlier_onset_moves_the_hold_back() -> None:
     watch = watch_with()
-    watch._guarded([found("range", "firing", since=500, subject="weight"), found("nulls", "firing", since=450, subject="weight")])
+    watch._guarded(
+        [
+            found("range", "firing", since=500, subject="weight"),
+            found("nulls", "firing", since=450, subject="weight"),
+        ]
+    )
     assert watch.hold is not None and watch.hold.since_position == 450
 
 
@@ -148,7 +162,10 @@ def test_every_event_says_who_is_live_since_when_and_the_command_that_carries_it
     (request,) = watch.requests
     data = request.event.data
     assert request.topic == "control.rollback" and data.model["champion"] == "v0"
-    assert data.since == {"at": 500_000, "position": 500} and data.detected_at == {"at": 600_000, "position": 600}
+    assert data.since == {"at": 500_000, "position": 500} and data.detected_at == {
+        "at": 600_000,
+        "position": 600,
+    }
     assert data.command.startswith("penstock rollback parcels --version v100 --from-position 500")
     assert request.event.time == "1970-01-01T00:10:00.000Z"
 
