@@ -17,6 +17,7 @@ import river
 from stream import roles, topics
 from stream.definitions import Pipeline
 from stream.digest import digest
+from stream.fold_records import rules
 from stream.load import load
 from stream.log import Log
 from stream.model_store import MemoryModelStore, ModelStore
@@ -53,6 +54,7 @@ class Wanted(NamedTuple):
     python: str
     river: str
     topic_id: str | None
+    rules: str | None
     version: Version | None
 
 
@@ -78,7 +80,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--version", metavar="V", help="a stored version (`penstock models FILE` lists them)"
     )
     command.add_argument(
-        "--guard", choices=("on", "off"), default="on", help="as the learn role runs with (default on)"
+        "--guard", choices=("on", "off"), help="as the learn role runs with (default: as its snapshot says)"
     )
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
     command.set_defaults(run=run)
@@ -91,11 +93,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     topic = topics.samples(pipeline.name, settings.prefix)
     with closing(roles.open_log(settings)) as log:
         try:
+            live, header = snapshot_of(client, pipeline.name)
             if args.version is None:
-                wanted = of_snapshot(client, pipeline.name)
+                wanted = of_snapshot(pipeline.name, live, header)
             else:
                 wanted = of_version(roles.model_store(pipeline, settings, client), args.version)
-            found = fold(pipeline, log, topic, wanted, guard=args.guard == "on")
+            guard = args.guard == "on" if args.guard else guarded(pipeline, header)
+            found = fold(pipeline, log, topic, wanted, guard=guard)
         except CannotSay as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
@@ -106,32 +110,42 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"folded    {found.records:,} records of {topic} in {found.seconds:.1f} s")
         print(f"stored    {wanted.digest}  {wanted.what}, position {wanted.position:,}")
         print(f"replayed  {found.digest or 'no such version'}")
-        print("equal" if equal else "NOT EQUAL: if learn runs with --guard off, say so here too")
+        print("equal" if equal else "NOT EQUAL")
     return 0 if equal else 1
 
 
-def of_snapshot(client: redis.Redis, pipeline: str) -> Wanted:
-    """The live model at its last snapshot. The envelope's header is read for what it says, nothing is unpickled."""
+def snapshot_of(client: redis.Redis, pipeline: str) -> tuple[Any, SnapshotHeader | None]:
+    """What is live and the header of its snapshot, which is read for what it says: nothing is unpickled."""
     documents: Any = client.mget([f"model:{pipeline}", f"penstock:{pipeline}:learn:snapshot"])
     if None in documents:
-        raise CannotSay(f"Redis has no snapshot of {pipeline!r}: it has one when learn has run for 10 s")
-    live = msgspec.json.decode(documents[0])
+        return None, None
     try:
         envelope = msgspec.msgpack.decode(documents[1], type=Envelope)
         header = msgspec.msgpack.decode(envelope.header, type=SnapshotHeader)
+        return msgspec.json.decode(documents[0]), header
     except msgspec.DecodeError as error:
         raise CannotSay(f"the snapshot of {pipeline!r} cannot be read: {error}") from None
-    position: int = live["position"]
-    what = f"live {live['version']}"
+
+
+def guarded(pipeline: Pipeline, header: SnapshotHeader | None) -> bool:
+    """Whether learn runs with its guard on, as far as a snapshot says."""
+    return header is None or header.rules != rules(pipeline, guard=False)
+
+
+def of_snapshot(pipeline: str, live: Any, header: SnapshotHeader | None) -> Wanted:
+    """The live model as of its last snapshot."""
+    if header is None:
+        raise CannotSay(f"Redis has no snapshot of {pipeline!r}: it has one when learn has run for 10 s")
     return Wanted(
-        what,
-        position,
-        position,
+        f"live {live['version']}",
+        live["position"],
+        live["position"],
         live["digest"],
         header.recipe,
         header.python,
         header.river,
         header.topic_id,
+        header.rules,
         None,
     )
 
@@ -160,6 +174,7 @@ def of_version(store: ModelStore, version_id: str) -> Wanted:
         version.python,
         version.river,
         None,
+        None,
         version,
     )
 
@@ -171,8 +186,10 @@ def fold(pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, *, guard: boo
         raise CannotSay(f"records 0 to {low - 1:,} of {topic} are gone: {wanted.what} can only be restored")
     if wanted.position > high or wanted.topic_id not in (None, log.topic_id(topic)):
         raise CannotSay(f"{topic} is not the log that {wanted.what} was made from: it was made anew")
+    here_rules = rules(pipeline, guard=guard)
     for what, written, here in (
         ("recipe", wanted.recipe, pipeline.digest),
+        ("rules", wanted.rules or here_rules, here_rules),
         ("river", wanted.river, river.__version__),
         ("python", wanted.python, platform.python_version()),
     ):

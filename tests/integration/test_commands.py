@@ -69,12 +69,13 @@ class Place:
         store_of = lambda task: RedisStateStore(self.redis, "parcels", task)  # noqa: E731
         return FeaturizeWorker(self.pipeline, self.log, store_of, wall_ms, prefix=self.settings.prefix)
 
-    def learn(self) -> LearnWorker:
+    def learn(self, *, guard: bool = True) -> LearnWorker:
         models = RedisModelStore(self.redis, "parcels", SECRET, str(self.folder))
         prefix = self.settings.prefix
         retrainer = InlineRetrainer(self.pipeline, self.log, models, prefix)
         store = RedisStateStore(self.redis, "parcels", "learn")
-        return LearnWorker(self.pipeline, self.log, store, models, retrainer, SECRET, wall_ms, prefix=prefix)
+        given = (self.pipeline, self.log, store, models, retrainer, SECRET, wall_ms)
+        return LearnWorker(*given, prefix=prefix, guard=guard)
 
     def run(self, *workers: FeaturizeWorker | LearnWorker) -> None:
         """Turn these until everything there is has been worked on, and end them."""
@@ -199,6 +200,16 @@ def test_a_replay_says_what_differs_and_when_it_cannot_be_said(place, capsys):
     for more in ([], ["--version", "v1"]):
         assert cli.main(["replay", place.file, *more]) == 2
         assert "records 0 to 2 of" in capsys.readouterr().err
+
+
+def test_a_replay_runs_under_the_rules_that_learn_ran_under(place, capsys):
+    place.publish(120)
+    place.run(place.featurize(), place.learn(guard=False))
+    for more in ([], ["--guard", "off"], ["--version", "v1"]):
+        assert cli.main(["replay", place.file, *more]) == 0
+    capsys.readouterr()
+    assert cli.main(["replay", place.file, "--guard", "on"]) == 2
+    assert "under rules guard off, 1 alarms a year, here is guard on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["python", "river"])
