@@ -119,6 +119,14 @@ def sample_variance(moments: Moments) -> float | None:
     return None if moments is None or moments[0] < 2 else moments[2] / (moments[0] - 1)
 
 
+def _dated(data: Any) -> Any:
+    return None if data is None else tuple(data)
+
+
+def _all_dated(data: Any) -> Any:
+    return None if data is None else [tuple(dated) for dated in data]
+
+
 def _pack_distinct(seen: sketches.Distinct) -> Any:
     return sorted(seen) if isinstance(seen, set) else None if seen is None else bytes(seen)
 
@@ -141,19 +149,20 @@ OPS: dict[str, Op] = {
     "min": Op(INF, "if {v} < {p}: {p} = {v}", "{a} if {a} <= {b} else {b}"),
     "max": Op(-INF, "if {v} > {p}: {p} = {v}", "{a} if {a} >= {b} else {b}"),
     "newest": Op(NEVER, "if at > {p}: {p} = at", "{a} if {a} >= {b} else {b}"),
-    "moments": Op(None, "{p} = add_moments({p}, {v})", "merge_moments({a}, {b})"),
+    "moments": Op(None, "{p} = add_moments({p}, {v})", "merge_moments({a}, {b})", None, _dated),
     "first": Op(
-        None, "if {p} is None or (at, tie) < {p}[:2]: {p} = (at, tie, {v})", "merge_first({a}, {b})"
+        None, "if {p} is None or (at, tie) < {p}[:2]: {p} = (at, tie, {v})", "merge_first({a}, {b})",
+        None, _dated,
     ),
     "last": Op(
         None, "if {p} is None or at > {p}[0] or (at == {p}[0] and tie > {p}[1]): {p} = (at, tie, {v})",
-        "merge_last({a}, {b})",
+        "merge_last({a}, {b})", None, _dated,
     ),
     "row": Op(
         None, "if {p} is None or at > {p}[0] or (at == {p}[0] and tie > {p}[1]): {p} = (at, tie, {v})",
-        "merge_last({a}, {b})",
+        "merge_last({a}, {b})", None, _dated,
     ),
-    "last_n": Op(None, "{p} = add_last_n({p}, (at, tie, {v}), {c})", "merge_last_n({a}, {b}, {c})"),
+    "last_n": Op(None, "{p} = add_last_n({p}, (at, tie, {v}), {c})", "merge_last_n({a}, {b}, {c})", None, _all_dated),
     "distinct": Op(
         None, "{p} = add_distinct({p}, {v})", "merge_distinct({a}, {b})", _pack_distinct, _unpack_distinct
     ),

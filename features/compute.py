@@ -201,7 +201,7 @@ class CompiledView:
         rings = []
         for group, kept in zip(self._program.groups, tiles, strict=True):
             pack = next(packed)
-            if not pack.plain:
+            if pack.unpacks:
                 for tile in kept.values():
                     pack.restore(tile)
             rings.append(Ring(group, kept))

@@ -85,7 +85,7 @@ class TileGroup:
 
     """
 
-    __slots__ = ("fold", "hop_ms", "horizon", "merge", "nearest", "spans", "zero")
+    __slots__ = ("empty", "fold", "hop_ms", "horizon", "merge", "nearest", "spans", "zero")
 
     def __init__(self, hop_ms: int, spans: Sequence[int], zero: Tile, merge: Merge, fold: Fold) -> None:
         """Keep the arguments."""
@@ -94,6 +94,7 @@ class TileGroup:
         self.horizon = max(spans)
         self.nearest = min(spans)
         self.zero = zero
+        self.empty = [zero] * len(spans)
         self.merge = merge
         self.fold = fold
 
@@ -114,7 +115,7 @@ class Ring:
         self.group = group
         self.tiles = tiles
         self._blocks: list[_Block] | None = None
-        self.closed = [group.zero] * len(group.spans)
+        self.closed = group.empty.copy()
         self.heads = self.closed.copy()
         self.head: Tile = group.zero
         if tiles:
@@ -129,12 +130,16 @@ class Ring:
             return self.head if pos == self.top else self._late(pos)
         tiles, group = self.tiles, self.group
         floor = pos - group.horizon
-        if self.top < floor:
-            self.tiles = tiles = {}
-        else:
-            while (oldest := next(iter(tiles))) < floor:
-                del tiles[oldest]
-        tile = tiles[pos] = group.zero.copy()
+        tile = group.zero.copy()
+        if self.top < floor:  # all that was has left
+            self.tiles = {pos: tile}
+            self.top, self.head, self._blocks = pos, tile, None
+            self.closed, self.heads = group.empty.copy(), [tile] * len(group.spans)
+            self.since, self.limit = pos, pos + group.nearest + 1
+            return tile
+        while (oldest := next(iter(tiles))) < floor:
+            del tiles[oldest]
+        tiles[pos] = tile
         if len(tiles) <= FEW_TILES and self._blocks is None and self.since <= pos < self.limit:
             closed, heads, merge = self.closed, self.heads, group.merge
             for k, head in enumerate(heads):
