@@ -5,7 +5,8 @@ Laws that hold in this file:
   arguments. ``add`` changes nothing but the column itself.
 - Templates are text for ``program``: ``{p}`` is the column, ``{v}`` the value, ``{c}`` the name of the column's
   constant; ``{a}`` and ``{b}`` are columns, ``a`` the older.
-- ``pack`` makes a column's value canonical for MessagePack, ``unpack`` is its inverse; none: it is so already.
+- ``pack`` makes a column's value fit for MessagePack with sorted sets and maps, ``unpack`` makes it what it was; none:
+  nothing to do.
 """
 
 from collections.abc import Callable
@@ -127,10 +128,6 @@ def _all_dated(data: Any) -> Any:
     return None if data is None else [tuple(dated) for dated in data]
 
 
-def _pack_distinct(seen: sketches.Distinct) -> Any:
-    return sorted(seen) if isinstance(seen, set) else None if seen is None else bytes(seen)
-
-
 def _unpack_distinct(data: Any) -> sketches.Distinct:
     return set(data) if isinstance(data, list) else None if data is None else bytearray(data)
 
@@ -164,7 +161,7 @@ OPS: dict[str, Op] = {
     ),
     "last_n": Op(None, "{p} = add_last_n({p}, (at, tie, {v}), {c})", "merge_last_n({a}, {b}, {c})", None, _all_dated),
     "distinct": Op(
-        None, "{p} = add_distinct({p}, {v})", "merge_distinct({a}, {b})", _pack_distinct, _unpack_distinct
+        None, "{p} = add_distinct({p}, {v})", "merge_distinct({a}, {b})", None, _unpack_distinct
     ),
     "buckets": Op(None, "{p} = add_bucket({p}, {v})", "merge_buckets({a}, {b})", _sorted_pairs, _pairs),
     "counts": Op(None, "{p} = add_count({p}, {v}, {c})", "merge_counts({a}, {b}, {c})", _sorted_pairs, _pairs),

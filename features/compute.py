@@ -102,10 +102,12 @@ class CompiledView:
         self._packed = [_Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
         meaning = {k: v for k, v in view.describe().items() if k != "ttl_ms"}
         self._mark = crc32(msgspec.msgpack.encode((_LAYOUT, meaning)))
-        self._encoder = msgspec.msgpack.Encoder()
+        self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._json = msgspec.json.Encoder()
         self._decoder = msgspec.msgpack.Decoder(
-            tuple[int, int, list[Any], list[dict[int, list[Any]]], list[list[tuple[int, int, list[Any]]]]]
+            tuple[
+                int, int, list[Any], list[tuple[list[int], list[list[Any]]]], list[list[tuple[int, int, list[Any]]]]
+            ]
         )
 
     def new(self) -> State:
@@ -174,7 +176,8 @@ class CompiledView:
         rings = []
         for ring in state.rings:
             pack = next(packed)
-            rings.append(ring.tiles if pack.plain else {i: pack(tile) for i, tile in ring.tiles.items()})
+            tiles = ring.tiles.values()
+            rings.append((list(ring.tiles), list(tiles) if pack.plain else [pack(tile) for tile in tiles]))
         sessions = []
         for kept in state.sessions:
             pack = next(packed)
@@ -199,12 +202,12 @@ class CompiledView:
         packed = iter(self._packed)
         next(packed).restore(totals)
         rings = []
-        for group, kept in zip(self._program.groups, tiles, strict=True):
+        for group, (indexes, kept) in zip(self._program.groups, tiles, strict=True):
             pack = next(packed)
             if pack.unpacks:
-                for tile in kept.values():
+                for tile in kept:
                     pack.restore(tile)
-            rings.append(Ring(group, kept))
+            rings.append(Ring(group, dict(zip(indexes, kept, strict=True))))
         visits = []
         for gap, items in zip(self._program.session_groups, sessions, strict=True):
             pack = next(packed)

@@ -8,6 +8,7 @@ and nothing else, so that equal descriptions mean equal features.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -129,7 +130,7 @@ class View:
         """The features whose value is a number or null: those that a model may read, in the order of a vector."""
         return tuple(name for name, feature in self.features.items() if feature.numeric)
 
-    @property
+    @cached_property
     def ttl_ms(self) -> int:
         """``ttl`` in milliseconds."""
         return milliseconds(self.ttl)

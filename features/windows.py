@@ -167,7 +167,8 @@ class Ring:
 
     def seek(self, pos: int) -> None:
         """Make the caches those of a moment in tile ``pos``, which is not before the newest tile."""
-        self._renew(pos, self.top)
+        if not self.since <= pos < self.limit:
+            self._renew(pos, self.top)
 
     def _renew(self, pos: int, before: int) -> None:
         """Fill the caches as of ``pos``; ``before`` is the newest tile that a block of theirs may end with."""
@@ -229,8 +230,7 @@ class Ring:
 
     def until_ms(self, pos: int) -> int | None:
         """When the next tile leaves a window as of ``pos``, in ms; None if all windows are empty."""
-        if not self.since <= pos < self.limit:
-            self.seek(pos)
+        self.seek(pos)
         return None if self.limit == ALWAYS else self.limit * self.group.hop_ms
 
 
