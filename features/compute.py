@@ -176,13 +176,26 @@ class CompiledView:
         rings = []
         for ring in state.rings:
             pack = next(packed)
-            tiles = ring.tiles.values()
-            rings.append((list(ring.tiles), list(tiles) if pack.plain else [pack(tile) for tile in tiles]))
+            tiles = ring.tiles
+            rings.append((list(tiles), list(tiles.values()) if pack.scalar else self._tiles(ring, pack)))
         sessions = []
         for kept in state.sessions:
             pack = next(packed)
             sessions.append([(start, end, pack(tile)) for start, end, tile in kept.items])
         return self._encoder.encode((self._mark, state.newest, totals, rings, sessions))
+
+    def _tiles(self, ring: Ring, pack: "_Packed") -> list[msgspec.Raw]:
+        """Encode tiles that hold more than numbers, closed ones once."""
+        known, top = ring.packed or {}, ring.top
+        ring.packed = kept = {}
+        for index, tile in ring.tiles.items():
+            raw = known.get(index)
+            if raw is None:
+                raw = msgspec.Raw(self._encoder.encode(pack(tile)))
+            kept[index] = raw
+        listed = list(kept.values())
+        kept.pop(top, None)  # the newest tile goes on changing
+        return listed
 
     def decode(self, data: bytes) -> State:
         """Restore a state.
@@ -241,6 +254,7 @@ class _Packed:
         self.packs = [(at, OPS[c.op].pack) for c, at in columns.items() if OPS[c.op].pack is not None]
         self.unpacks = [(at, OPS[c.op].unpack) for c, at in columns.items() if OPS[c.op].unpack is not None]
         self.plain = not self.packs
+        self.scalar = not self.unpacks and self.plain
 
     def __call__(self, columns: list[Any]) -> list[Any]:
         if self.plain:

@@ -105,10 +105,10 @@ class Ring:
     ``tiles`` is the whole state: tile index -> columns, ascending. Everything else is a cache of it: ``top`` is the
     newest tile's index and ``head`` its columns; window k is ``closed[k]`` merged with ``heads[k]`` (``head``, or
     zero if it has left) at every moment whose tile is from ``since`` up to, and not including, ``limit``, when the
-    next tile leaves a window.
+    next tile leaves a window. ``packed`` holds encoded tiles for the owner; one that changes is taken out.
     """
 
-    __slots__ = ("_blocks", "closed", "group", "head", "heads", "limit", "since", "tiles", "top")
+    __slots__ = ("_blocks", "closed", "group", "head", "heads", "limit", "packed", "since", "tiles", "top")
 
     def __init__(self, group: TileGroup, tiles: dict[int, Tile]) -> None:
         """Own ``tiles``, which must be ascending by index."""
@@ -118,6 +118,7 @@ class Ring:
         self.closed = group.empty.copy()
         self.heads = self.closed.copy()
         self.head: Tile = group.zero
+        self.packed: dict[int, Any] | None = None
         if tiles:
             self.top, self.head = next(reversed(tiles.items()))
             self.since, self.limit = ALWAYS, NOWHERE
@@ -161,6 +162,8 @@ class Ring:
         if tile is None:
             tile = self.tiles[pos] = self.group.zero.copy()
             self.tiles = dict(sorted(self.tiles.items()))
+        if self.packed:
+            self.packed.pop(pos, None)
         self._blocks = None
         self.since, self.limit = ALWAYS, NOWHERE
         return tile
