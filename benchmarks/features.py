@@ -66,7 +66,9 @@ def measured(work: Callable[[], int]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def engine_alone(n: int, entities: int, step_ms: int, windows: tuple[str, ...] | None = None) -> dict[str, float]:
+def engine_alone(
+    n: int, entities: int, step_ms: int, windows: tuple[str, ...] | None = None
+) -> dict[str, float]:
     """Fold in and give the vector; the states are warm after the first half, which is not timed."""
     view = CompiledView(reference_view(windows) if windows else reference_view())
     states: dict[str, Any] = {}
@@ -88,7 +90,9 @@ def engine_alone(n: int, entities: int, step_ms: int, windows: tuple[str, ...] |
     found["entities"] = len(states)
     found["state_bytes"] = round(sum(len(view.encode(s)) for s in kept) / len(kept))
     last = listed[-1]["at"]
-    found["document_bytes"] = round(sum(len(view.document(s, last, last, "0" * 12)) for s in kept) / len(kept))
+    found["document_bytes"] = round(
+        sum(len(view.document(s, last, last, "0" * 12)) for s in kept) / len(kept)
+    )
     return found
 
 
@@ -186,13 +190,19 @@ def profile(listed: list[Record]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; one JSON object with ``--json``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     parser.add_argument("--store", choices=("redis", "none"), default="redis")
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--entities", type=int, default=ENTITIES, help="customers of the reference job")
-    parser.add_argument("--laws", action="store_true", help="also cost against windows, entities, events per entity")
-    parser.add_argument("--most-entities", type=int, default=100_000, help="for --laws; 1000000 needs about 10 GB")
+    parser.add_argument(
+        "--laws", action="store_true", help="also cost against windows, entities, events per entity"
+    )
+    parser.add_argument(
+        "--most-entities", type=int, default=100_000, help="for --laws; 1000000 needs about 10 GB"
+    )
     parser.add_argument("--profile", action="store_true", help="profile the step instead")
     asked = parser.parse_args(arguments)
     tune_gc()

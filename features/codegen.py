@@ -75,7 +75,12 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.fields: list[str] = list(dict.fromkeys(name for f in program.leaves for name in f.reads))
-        texts = [text for f in program.leaves for text in (f.where, f.constant if f.kind == "row" else None) if text]
+        texts = [
+            text
+            for f in program.leaves
+            for text in (f.where, f.constant if f.kind == "row" else None)
+            if text
+        ]
         self.expressions: list[str] = list(dict.fromkeys(texts))
 
     # -- folding an event in -----------------------------------------------------------------------------------
@@ -123,7 +128,9 @@ class _Writer:
             elif column.field is not None:
                 value = f"f{self.fields.index(column.field)}"
                 conditions.append(f"{value} is not None")
-            decay = f"e{self._half_lives().index(column.constant)}" if column.op in ("weight", "weighted") else ""
+            decay = (
+                f"e{self._half_lives().index(column.constant)}" if column.op in ("weight", "weighted") else ""
+            )
             line = OPS[column.op].add.format(
                 p=f"{place}[{at}]", v=value, e=decay, c=self.program.constant(column.constant)
             )
@@ -266,7 +273,9 @@ class _Writer:
             case "last_n":
                 return f"([dated[2] for dated in {m}] if {m} else None)"
             case "distinct":
-                return f"(distinct_size({m}) or {default})" if f.default is not None else f"distinct_size({m})"
+                return (
+                    f"(distinct_size({m}) or {default})" if f.default is not None else f"distinct_size({m})"
+                )
             case "quantile":
                 return f"(s if (s := quantile_of({m}, {f.constant!r})) is not None else {default})"
             case "top_k":

@@ -21,10 +21,11 @@ from zlib import crc32
 
 import msgspec
 
-from features.aggregates import NEVER, OPS
+from features.aggregates import NEVER
 from features.codegen import functions
 from features.definitions import View
-from features.program import Columns, Program, merge_totals, plan, zero
+from features.packing import Packed
+from features.program import Program, merge_totals, plan, zero
 from features.sessions import Sessions
 from features.windows import Ring
 
@@ -99,14 +100,18 @@ class CompiledView:
         self.vector: Callable[[State, int], list[float | None]] = compiled["vector"]
         self.update_own: Callable[[State, int, int, Event], list[float | None]] = compiled["update_own"]
         self._merge_totals = merge_totals(program.totals)
-        self._packed = [_Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
+        self._packed = [Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
         meaning = {k: v for k, v in view.describe().items() if k != "ttl_ms"}
         self._mark = crc32(msgspec.msgpack.encode((_LAYOUT, meaning)))
         self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._json = msgspec.json.Encoder()
         self._decoder = msgspec.msgpack.Decoder(
             tuple[
-                int, int, list[Any], list[tuple[list[int], list[list[Any]]]], list[list[tuple[int, int, list[Any]]]]
+                int,
+                int,
+                list[Any],
+                list[tuple[list[int], list[list[Any]]]],
+                list[list[tuple[int, int, list[Any]]]],
             ]
         )
 
@@ -184,7 +189,7 @@ class CompiledView:
             sessions.append([(start, end, pack(tile)) for start, end, tile in kept.items])
         return self._encoder.encode((self._mark, state.newest, totals, rings, sessions))
 
-    def _tiles(self, ring: Ring, pack: "_Packed") -> list[msgspec.Raw]:
+    def _tiles(self, ring: Ring, pack: Packed) -> list[msgspec.Raw]:
         """Encode tiles that hold more than numbers, closed ones once."""
         known, top = ring.packed or {}, ring.top
         ring.packed = kept = {}
@@ -245,27 +250,3 @@ class CompiledView:
                 "recipe": recipe,
             }
         )
-
-
-class _Packed:
-    """Makes the columns of one list canonical for MessagePack, and back. ``plain``: they are so already."""
-
-    def __init__(self, columns: Columns) -> None:
-        self.packs = [(at, OPS[c.op].pack) for c, at in columns.items() if OPS[c.op].pack is not None]
-        self.unpacks = [(at, OPS[c.op].unpack) for c, at in columns.items() if OPS[c.op].unpack is not None]
-        self.plain = not self.packs
-        self.scalar = not self.unpacks and self.plain
-
-    def __call__(self, columns: list[Any]) -> list[Any]:
-        if self.plain:
-            return columns
-        columns = columns.copy()
-        for at, pack in self.packs:
-            assert pack is not None
-            columns[at] = pack(columns[at])
-        return columns
-
-    def restore(self, columns: list[Any]) -> None:
-        for at, unpack in self.unpacks:
-            assert unpack is not None
-            columns[at] = unpack(columns[at])

@@ -80,7 +80,7 @@ def _check(node: ast.expr, fields: dict[str, FieldType], depth: int) -> None:
     if isinstance(node, ast.Name):
         _note(fields, node.id, "number")
         return
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and math.isfinite(float(node.value)):
+    if isinstance(node, ast.Constant) and _finite(node.value):
         return
     if isinstance(node, ast.BinOp):
         _check_operators(node.op)
@@ -92,7 +92,12 @@ def _check(node: ast.expr, fields: dict[str, FieldType], depth: int) -> None:
         parts = node.values
     elif isinstance(node, ast.IfExp):
         parts = [node.test, node.body, node.orelse]
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and node.args:
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in FUNCTIONS
+        and node.args
+    ):
         if node.keywords:
             raise ValueError(f"{node.func.id} takes no named arguments")
         parts = node.args
@@ -100,6 +105,10 @@ def _check(node: ast.expr, fields: dict[str, FieldType], depth: int) -> None:
         raise ValueError(f"{ast.unparse(node)!r} is not allowed; functions are {' '.join(FUNCTIONS)}")
     for part in parts:
         _check(part, fields, depth + 1)
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= 1e300  # True is no number here
 
 
 def _check_operators(*operators: ast.AST) -> None:

@@ -108,7 +108,8 @@ class Feature:
         if kind == "row":
             object.__setattr__(self, "constant", expression(constant).text)
         if kind == "ratio" and (
-            len(self.parts) != 2 or any(not isinstance(p, Feature) or not p.numeric or p.parts for p in self.parts)
+            len(self.parts) != 2
+            or any(not isinstance(p, Feature) or not p.numeric or p.parts for p in self.parts)
         ):
             raise ValueError("a ratio is of two features that give one number each, and of no ratio")
 
@@ -140,7 +141,11 @@ class Feature:
     def describe(self) -> dict[str, Any]:
         """Say everything that determines the value, as plain JSON-able data; what is usual is left out."""
         said: dict[str, Any] = {"kind": self.kind, "field": self.field, "window_ms": self.window_ms}
-        usual = self.shape == "sliding" and self.window_ms is not None and self.hop_ms == tile_hop_ms(self.window_ms)
+        usual = (
+            self.shape == "sliding"
+            and self.window_ms is not None
+            and self.hop_ms == tile_hop_ms(self.window_ms)
+        )
         if self.window_ms is not None and not usual:
             said |= {"shape": self.shape, "hop_ms": self.hop_ms}
         for name, value, unsaid in (
@@ -156,7 +161,7 @@ class Feature:
 
 def joined(name: str, a: FieldType, b: FieldType) -> FieldType:
     """Give what a field must hold to be used in two ways."""
-    if a == "any" or a == b:
+    if a in ("any", b):
         return b
     if b == "any":
         return a

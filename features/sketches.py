@@ -29,14 +29,23 @@ _Q = 64 - _P
 QUANTILE_ERROR = 0.01  # a quantile's relative error
 _GAMMA = (1 + QUANTILE_ERROR) / (1 - QUANTILE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
-QUANTILE_LEAST, QUANTILE_MOST = 1e-9, 1e12  # smaller magnitudes count as 0, greater ones as this: 2,418 buckets a sign
-_SIGN = 1 << 20  # bucket 0 is zero; a positive value's bucket lies around +_SIGN, a negative one's around -_SIGN
+QUANTILE_LEAST, QUANTILE_MOST = (
+    1e-9,
+    1e12,
+)  # smaller magnitudes count as 0, greater ones as this: 2,418 buckets a sign
+_SIGN = (
+    1 << 20
+)  # bucket 0 is zero; a positive value's bucket lies around +_SIGN, a negative one's around -_SIGN
 
 
 @lru_cache(maxsize=1 << 16)
 def value_hash(value: Scalar) -> int:
     """Hash a value to 64 bits, the same everywhere and always; numbers by value, so that 1, 1.0 and True are one."""
-    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else pack("<bd", 0, float(value) + 0.0)
+    data = (
+        value.encode("utf-8", "surrogatepass")
+        if isinstance(value, str)
+        else pack("<bd", 0, float(value) + 0.0)
+    )
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
 
 

@@ -23,8 +23,10 @@ Laws that hold in this file:
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-Tile = list[Any]
-Merge = Callable[[Tile, Tile], Tile]
+from features.blocks import Block, Merge, Tile
+
+__all__ = ["FEW_TILES", "MAX_TILES", "Fold", "Merge", "Ring", "Tile", "TileGroup", "tile_hop_ms"]
+
 Fold = Callable[[Iterable[Tile]], Tile]
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -114,7 +116,7 @@ class Ring:
         """Own ``tiles``, which must be ascending by index."""
         self.group = group
         self.tiles = tiles
-        self._blocks: list[_Block] | None = None
+        self._blocks: list[Block] | None = None
         self.closed = group.empty.copy()
         self.heads = self.closed.copy()
         self.head: Tile = group.zero
@@ -180,7 +182,7 @@ class Ring:
         if few:
             self._blocks = None
         elif self._blocks is None:
-            self._blocks = [_Block(NOWHERE, NOWHERE, NOWHERE) for _ in group.spans]
+            self._blocks = [Block(NOWHERE, NOWHERE, NOWHERE) for _ in group.spans]
         leaves = ALWAYS
         for k, span in enumerate(group.spans):
             floor = pos - span
@@ -221,8 +223,8 @@ class Ring:
             if before < top:
                 block.close(before, self.tiles[before], top, group.merge)
         else:
-            block = blocks[k] = _Block(start, top, floor)
-            block.fill(self.tiles, group)
+            block = blocks[k] = Block(start, top, floor)
+            block.fill(self.tiles, group.zero, group.merge)
         block.floor = floor
         suffix = block.suffix
         while suffix and suffix[-1][0] < floor:
@@ -235,41 +237,3 @@ class Ring:
         """When the next tile leaves a window as of ``pos``, in ms; None if all windows are empty."""
         self.seek(pos)
         return None if self.limit == ALWAYS else self.limit * self.group.hop_ms
-
-
-class _Block:
-    """The closed tiles of one window: suffixes of the block before ``start``, prefix of the one from there.
-
-    ``suffix`` is a stack of (tile index, merge of the tiles from there to ``start``), oldest on top. ``top`` is the
-    newest tile, which is in neither; ``floor`` the oldest that was wanted last.
-    """
-
-    __slots__ = ("first", "floor", "prefix", "start", "suffix", "top")
-
-    def __init__(self, start: int, top: int, floor: int) -> None:
-        self.start = start
-        self.top = top
-        self.floor = floor
-        self.prefix: Tile = []
-        self.first: int | None = None
-        self.suffix: list[tuple[int, Tile]] = []
-
-    def fill(self, tiles: dict[int, Tile], group: TileGroup) -> None:
-        """Merge everything anew."""
-        merged = self.prefix = group.zero
-        before = []
-        for index, tile in tiles.items():
-            if self.floor <= index < self.start:
-                before.append((index, tile))
-            elif self.start <= index < self.top:
-                self.close(index, tile, self.top, group.merge)
-        for index, tile in reversed(before):
-            merged = group.merge(tile, merged)
-            self.suffix.append((index, merged))
-
-    def close(self, index: int, tile: Tile, top: int, merge: Merge) -> None:
-        """Take one more tile into the prefix."""
-        self.prefix = merge(self.prefix, tile)
-        self.top = top
-        if self.first is None:
-            self.first = index

@@ -56,7 +56,9 @@ class NaiveView:
         """Give the vector of the event itself: some kinds before it, ``row`` of itself, the rest with it."""
         features = [f for f in self.view.features.values() if f.numeric]
         moment = self._moment(at_ms)
-        before = {id(p): self._value(p, moment) for f in features for p in (f.parts or (f,)) if p.kind in BEFORE}
+        before = {
+            id(p): self._value(p, moment) for f in features for p in (f.parts or (f,)) if p.kind in BEFORE
+        }
         self.update(at_ms, tie, fields)
         event = Event(at_ms, tie, fields)
 
@@ -167,11 +169,15 @@ class NaiveView:
         if f.kind == "mean":
             return fsum(values) / n
         if f.kind in ("variance", "std"):
-            measure: Callable[[list[float]], float] = statistics.variance if f.kind == "variance" else statistics.stdev
+            measure: Callable[[list[float]], float] = (
+                statistics.variance if f.kind == "variance" else statistics.stdev
+            )
             return measure(values) if n > 1 else None
         if f.kind == "quantile":
             return sorted(values)[floor(f.constant * (n - 1))]
         if f.kind == "histogram":
             edges = [float("-inf"), *f.constant, float("inf")]
-            return [float(sum(lo <= v < hi for v in values)) for lo, hi in zip(edges, edges[1:], strict=False)]
+            return [
+                float(sum(lo <= v < hi for v in values)) for lo, hi in zip(edges, edges[1:], strict=False)
+            ]
         return (min if f.kind == "min" else max)(values)

@@ -24,7 +24,9 @@ windows = st.sampled_from(
     ]
 )  # fmt: skip
 conditions = st.sampled_from([None, "a > 0", "c == 'x'", "a > 0 and c in ('x', 'y')", "a < b", "not a > 5"])
-options = st.fixed_dictionaries({}, optional={"where": conditions, "default": st.sampled_from([None, 0.0, -1.0, 7])})
+options = st.fixed_dictionaries(
+    {}, optional={"where": conditions, "default": st.sampled_from([None, 0.0, -1.0, 7])}
+)
 numbered = st.sampled_from(["a", "b"])
 fields = st.sampled_from(["a", "b", "c"])
 half_lives = st.sampled_from(["20s", "1h", "7d"])
@@ -69,7 +71,8 @@ events = st.fixed_dictionaries({"a": values, "b": values, "c": texts})
 scales = st.sampled_from([1, 7, SECOND, MINUTE, 5 * MINUTE, HOUR, DAY])
 steps = st.builds(lambda n, scale: n * scale, st.integers(-4, 15), scales)
 script_of = st.lists(
-    st.tuples(st.sampled_from(["update", "own", "read", "restore"]), steps, st.integers(0, 3), events), max_size=40
+    st.tuples(st.sampled_from(["update", "own", "read", "restore"]), steps, st.integers(0, 3), events),
+    max_size=40,
 )
 SAME = {"variance": 1e-6, "std": 1e-4, "decayed_count": 1e-6, "decayed_sum": 1e-6, "decayed_mean": 1e-6}
 
@@ -98,7 +101,9 @@ def check(engine: CompiledView, found: list[Any], expected: list[Any], names: An
 
 @settings(max_examples=600, deadline=None)
 @given(views, st.integers(-(10**9), 10**12), script_of)
-def test_every_feature_equals_the_oracle_at_every_moment(definition: View, at: int, script: list[Any]) -> None:
+def test_every_feature_equals_the_oracle_at_every_moment(
+    definition: View, at: int, script: list[Any]
+) -> None:
     """In any order, with any reads between, restored at any point."""
     engine, oracle = CompiledView(definition), NaiveView(definition)
     state = engine.new()
@@ -118,7 +123,9 @@ def test_every_feature_equals_the_oracle_at_every_moment(definition: View, at: i
             check(engine, engine.values(state, moment), oracle.values(moment), engine.names)
             assert engine.until(state, moment) == oracle.until(moment)
     check(engine, engine.values(state, at), oracle.values(at), engine.names)
-    numeric = [v for name, v in zip(engine.names, engine.values(state, at), strict=True) if name in engine.numeric]
+    numeric = [
+        v for name, v in zip(engine.names, engine.values(state, at), strict=True) if name in engine.numeric
+    ]
     assert engine.vector(state, at) == numeric
 
 
@@ -165,7 +172,9 @@ def test_two_states_merge_into_that_of_all_events(definition: View, script: list
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from([12, 16, 17, 40, 200]), st.lists(st.integers(1, 60), min_size=60, max_size=200), st.data())
+@given(
+    st.sampled_from([12, 16, 17, 40, 200]), st.lists(st.integers(1, 60), min_size=60, max_size=200), st.data()
+)
 def test_dense_and_sparse_windows_equal_the_oracle_bit_by_bit(span: int, gaps: list[int], data: Any) -> None:
     """Many tiles, few tiles and everything between; a read ahead or a restart moves no bit of a float sum."""
     view = View("card", SOURCE, "card", dict(
@@ -183,7 +192,11 @@ def test_dense_and_sparse_windows_equal_the_oracle_bit_by_bit(span: int, gaps: l
         restored = engine.decode(engine.encode(state))
         assert engine.values(restored, at) == found
         ahead = at + data.draw(st.integers(0, 2 * span), "ahead")
-        assert engine.values(state, ahead) == engine.values(restored, ahead) == pytest.approx(oracle.values(ahead))
+        assert (
+            engine.values(state, ahead)
+            == engine.values(restored, ahead)
+            == pytest.approx(oracle.values(ahead))
+        )
         assert engine.until(state, ahead) == oracle.until(ahead)
 
 
@@ -245,7 +258,9 @@ def test_an_event_on_a_border_belongs_to_the_window_that_it_opens() -> None:
 
 
 def test_a_late_event_joins_the_sessions_that_it_lies_between() -> None:
-    definition = View("card", SOURCE, "card", dict(n=f.count(f.session("10m")), s=f.sum("a", f.session("10m"))))
+    definition = View(
+        "card", SOURCE, "card", dict(n=f.count(f.session("10m")), s=f.sum("a", f.session("10m")))
+    )
     engine = CompiledView(definition)
     state = engine.new()
     for tie, (minute, a) in enumerate([(0, 1), (20, 2), (40, 4)]):
