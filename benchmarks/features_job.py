@@ -37,7 +37,7 @@ def reference_view(windows: tuple[str, ...] = WINDOWS) -> View:
         "merchants": f.distinct("merchant", windows[-1]),
         "per_item": f.row("amount / items"),
     }
-    return View("customer", PAYMENTS, "customer", features)
+    return View("customer", PAYMENTS, "customer", features, ttl="200d")
 
 
 def pipeline() -> Pipeline:

@@ -16,6 +16,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from struct import pack
 
+import numpy as np
+
 Scalar = str | float | bool
 Distinct = set[int] | bytearray | None
 Buckets = dict[int, int] | None
@@ -72,7 +74,7 @@ def merge_distinct(a: Distinct, b: Distinct) -> Distinct:
         a, b = b, a
     assert isinstance(a, bytearray)
     if isinstance(b, bytearray):
-        return bytearray(map(max, a, b))
+        return bytearray(np.maximum(np.frombuffer(a, np.uint8), np.frombuffer(b, np.uint8)).tobytes())
     both = a.copy()
     for hashed in b:
         _register(both, hashed)
@@ -107,7 +109,7 @@ def _register(registers: bytearray, hashed: int) -> None:
 
 def _estimate(registers: bytearray) -> float:
     """Ertl's improved raw estimator (arXiv:1702.01284, algorithm 6): unbiased without tables, for any size."""
-    counts = [registers.count(rank) for rank in range(_Q + 2)]
+    counts = np.bincount(np.frombuffer(registers, np.uint8), minlength=_Q + 2).tolist()
     z = _M * _tau(1 - counts[_Q + 1] / _M)
     for rank in range(_Q, 0, -1):
         z = 0.5 * (z + counts[rank])
