@@ -5,6 +5,7 @@ generated as text by ``codegen``, because this is the innermost loop of the work
 looking up what is known beforehand.
 """
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from features.aggregates import FUNCTIONS, OPS, Column
@@ -84,7 +85,7 @@ def plan(features: tuple[Feature, ...], grace_ms: int) -> Program:
     totals: Columns = {}
     by_hop: dict[int, Columns] = {}
     by_gap: dict[int, Columns] = {}
-    spans: dict[int, set[int]] = {}
+    spans: dict[int, dict[int, set[Column]]] = {}
     for f in leaves:
         if f.window_ms is None:
             columns = totals
@@ -92,7 +93,7 @@ def plan(features: tuple[Feature, ...], grace_ms: int) -> Program:
             columns = by_gap.setdefault(f.window_ms, {})
         else:
             columns = by_hop.setdefault(f.hop_ms, {})
-            spans.setdefault(f.hop_ms, set()).add(f.span)
+            spans.setdefault(f.hop_ms, {}).setdefault(f.span, set()).update(columns_of(f))
         for column in columns_of(f):
             columns.setdefault(column, len(columns))
     hops, gaps = sorted(by_hop), sorted(by_gap)
@@ -101,8 +102,17 @@ def plan(features: tuple[Feature, ...], grace_ms: int) -> Program:
     constants = dict(FUNCTIONS)
     groups = []
     for hop in hops:
-        merge, fold = _merge(by_hop[hop]), _fold(by_hop[hop])
-        groups.append(TileGroup(hop, sorted(spans[hop]), zero(by_hop[hop]), merge, fold))
+        columns, needs = by_hop[hop], [needed for _, needed in sorted(spans[hop].items())]
+        groups.append(
+            TileGroup(
+                hop,
+                sorted(spans[hop]),
+                zero(columns),
+                _merge(columns),
+                [_merge(columns, needed) for needed in needs],
+                [_fold(columns, needed) for needed in needs],
+            )
+        )
     return Program(
         features, leaves, numbers, totals, tuple(groups), tuple(by_hop[hop] for hop in hops),
         tuple(SessionGroup(gap, grace_ms, zero(by_gap[gap]), _merge(by_gap[gap])) for gap in gaps),
@@ -129,10 +139,13 @@ def _named(columns: Columns) -> tuple[dict[str, Any], list[tuple[Column, int, st
     return names, listed
 
 
-def _merge(columns: Columns) -> Merge:
-    """Compile the merge of two tiles."""
+def _merge(columns: Columns, needed: Collection[Column] | None = None) -> Merge:
+    """Compile the merge of two tiles, or of the columns needed only."""
     names, listed = _named(columns)
-    body = ", ".join(combine(column, f"a[{i}]", f"b[{i}]", k) for column, i, k in listed)
+    body = ", ".join(
+        combine(column, f"a[{i}]", f"b[{i}]", k) if needed is None or column in needed else "None"
+        for column, i, k in listed
+    )
     merge: Merge = eval(f"lambda a, b: [{body}]", names)
     return merge
 
@@ -142,8 +155,8 @@ def merge_totals(columns: Columns) -> Merge:
     return _merge(columns)
 
 
-def _fold(columns: Columns) -> Fold:
-    """Compile the merge of many tiles."""
+def _fold(columns: Columns, needed: Collection[Column]) -> Fold:
+    """Compile the merge of many tiles; columns that are not needed stay empty."""
     names, listed = _named(columns)
     names["ZERO"] = zero(columns)
     parts = "".join(f"a{i}, " for _, i, _ in listed)
@@ -152,7 +165,11 @@ def _fold(columns: Columns) -> Fold:
         f"    {parts}= ZERO",
         "    for tile in tiles:",
         f"        {parts.replace('a', 'b')}= tile",
-        *(f"        a{i} = {combine(column, f'a{i}', f'b{i}', k)}" for column, i, k in listed),
+        *(
+            f"        a{i} = {combine(column, f'a{i}', f'b{i}', k)}"
+            for column, i, k in listed
+            if column in needed
+        ),
         f"    return [{parts}]",
     ]
     exec("\n".join(lines), names)

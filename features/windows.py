@@ -83,13 +83,22 @@ class TileGroup:
         spans: the windows' spans, in tiles beside the newest; ``horizon`` is the longest, ``nearest`` the shortest.
         zero: the columns of an empty tile.
         merge: adds two tiles, column by column, into a new one.
-        fold: adds up any number of tiles, from the oldest: ``merge(merge(zero, a), b)`` and so on.
+        merges: for every window the same, but only of the columns that it needs; the others may be anything.
+        folds: for every window, adds up any number of tiles, from the oldest: ``merge(merge(zero, a), b)`` etc.
 
     """
 
-    __slots__ = ("empty", "fold", "hop_ms", "horizon", "merge", "nearest", "spans", "zero")
+    __slots__ = ("empty", "folds", "hop_ms", "horizon", "merge", "merges", "nearest", "spans", "zero")
 
-    def __init__(self, hop_ms: int, spans: Sequence[int], zero: Tile, merge: Merge, fold: Fold) -> None:
+    def __init__(
+        self,
+        hop_ms: int,
+        spans: Sequence[int],
+        zero: Tile,
+        merge: Merge,
+        merges: Sequence[Merge],
+        folds: Sequence[Fold],
+    ) -> None:
         """Keep the arguments."""
         self.hop_ms = hop_ms
         self.spans = tuple(spans)
@@ -98,7 +107,8 @@ class TileGroup:
         self.zero = zero
         self.empty = [zero] * len(spans)
         self.merge = merge
-        self.fold = fold
+        self.merges = tuple(merges)
+        self.folds = tuple(folds)
 
 
 class Ring:
@@ -144,10 +154,11 @@ class Ring:
             del tiles[oldest]
         tiles[pos] = tile
         if len(tiles) <= FEW_TILES and self._blocks is None and self.since <= pos < self.limit:
-            closed, heads, merge = self.closed, self.heads, group.merge
-            for k, head in enumerate(heads):
-                closed[k] = merge(closed[k], head)
+            closed, heads, k = self.closed, self.heads, 0
+            for merge in group.merges:
+                closed[k] = merge(closed[k], heads[k])
                 heads[k] = tile
+                k += 1
             if pos + group.nearest < self.limit:
                 self.limit = pos + group.nearest + 1
             self.top, self.head = pos, tile
@@ -197,7 +208,7 @@ class Ring:
                         inside.append(tile)
                         if index < oldest:
                             oldest = index
-                self.closed[k] = group.fold(inside)
+                self.closed[k] = group.folds[k](inside)
             else:
                 oldest, self.closed[k] = self._closed_by_blocks(k, floor, before)
             if oldest + span < leaves:
@@ -221,17 +232,17 @@ class Ring:
                 start = top
         if known and block.start == start:
             if before < top:
-                block.close(before, self.tiles[before], top, group.merge)
+                block.close(before, self.tiles[before], top, group.merges[k])
         else:
             block = blocks[k] = Block(start, top, floor)
-            block.fill(self.tiles, group.zero, group.merge)
+            block.fill(self.tiles, group.zero, group.merges[k])
         block.floor = floor
         suffix = block.suffix
         while suffix and suffix[-1][0] < floor:
             suffix.pop()
         if not suffix:
             return (top if block.first is None else block.first), block.prefix
-        return suffix[-1][0], group.merge(suffix[-1][1], block.prefix)
+        return suffix[-1][0], group.merges[k](suffix[-1][1], block.prefix)
 
     def until_ms(self, pos: int) -> int | None:
         """When the next tile leaves a window as of ``pos``, in ms; None if all windows are empty."""

@@ -24,7 +24,7 @@ class Counting:
 
 
 def group(merge: Counting, *spans: int) -> TileGroup:
-    return TileGroup(1, list(spans), [0], merge, merge.fold)
+    return TileGroup(1, list(spans), [0], merge, [merge] * len(spans), [merge.fold] * len(spans))
 
 
 @pytest.mark.parametrize("span", [12, 144, 800])
