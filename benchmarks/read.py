@@ -68,7 +68,7 @@ def times(reader: FeatureReader, entities: int, at_ms: int, seconds: float) -> d
     while time.perf_counter() < end:
         wanted = [("wide", f"e{rng.randrange(ENTITIES)}") for _ in range(entities)]
         start = time.perf_counter()
-        reader.read(wanted, at_ms)  # type: ignore[arg-type]
+        reader.read(wanted, at_ms)
         found.append((time.perf_counter() - start) * 1000)
     found.sort()
     n = len(found)
