@@ -1,5 +1,9 @@
 """Reading features from Redis: many entities of many views in one round trip, each value with a status.
 
+The public document of an entity is JSON in a Redis string, so that any language reads it in a few lines
+(``tests/features/read_features.js``): ``{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
+"written": ms, "recipe": text}`` at the key ``features:<pipeline>:<view>:<entity>``. It is stale from ``until`` on.
+
 Laws: a value is never given for a moment it does not hold for without saying so. Without the definitions, the
 public documents are read, and a value whose document has passed its ``until`` is ``stale``. With the
 definitions, windows are evaluated as of the reader's moment from private state, and nothing is stale.
@@ -7,20 +11,20 @@ definitions, windows are evaluated as of the reader's moment from private state,
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import redis
 
 from features.compute import CompiledView, State
 from features.definitions import View
+from features.durations import milliseconds
 from features.keys import entity_key, public_key, state_key
+from features.served import Entity, Features, Served, Status, Value
 from features.store import address, connect
 from features.units import StoreUnavailable
 
-Status = Literal["present", "missing", "null", "stale"]
-Entity = str | int | tuple[str | int, ...]
+__all__ = ["Entity", "FeatureReader", "Features", "MomentPassed", "MultiGet", "Served", "Status", "Value"]
 
 
 class MomentPassed(ValueError):
@@ -34,45 +38,8 @@ class MultiGet(Protocol):
         """Give the values of many keys, None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """The features of one entity.
-
-    Attributes:
-        view: name of the view.
-        entity: the entity as it was asked for.
-        values: by feature name; null (None) where there is none. Empty if the entity is missing and the
-        reader
-            does not have the definitions.
-        status: by feature name: ``present``; ``missing`` (nothing is stored for the entity); ``null``
-        (stored, and
-            there is no value); ``stale`` (present, but a window may have changed since, because the reader's
-            moment is not before ``until_ms``; a feature without a window is marked too, the document does not
-            tell them apart). ``since_last`` in a document holds for ``at_ms``: add ``age_ms``.
-        at_ms: the moment that the values hold for; None if missing.
-        age_ms: from the entity's last change (at the latest) to the reader's moment; None if missing.
-        until_ms: when a windowed value next changes if no event arrives; None if none will, or if missing.
-        recipe: digest of the definitions that the values were computed by; None if missing or computed here.
-
-    """
-
-    view: str
-    entity: Entity
-    values: dict[str, float | None]
-    status: dict[str, Status]
-    at_ms: int | None = None
-    age_ms: int | None = None
-    until_ms: int | None = None
-    recipe: str | None = None
-
-    @property
-    def found(self) -> bool:
-        """Whether anything is stored for the entity."""
-        return self.at_ms is not None
-
-
-class _Document(msgspec.Struct):
-    values: dict[str, float | None]
+class _Document(msgspec.Struct, gc=False):
+    values: dict[str, Value]
     at: int
     until: int | None
     recipe: str
@@ -88,6 +55,13 @@ class FeatureReader:
         tasks: the tasks that may own an entity's private state; only used with ``views``. All are asked, in
         the
             same round trip.
+        max_age: how old a value may be: a duration for all, or by ``"view.feature"`` or ``"view"``. A value whose
+            entity had its last event (without ``views``: whose document was evaluated) longer ago is ``stale``.
+        timeout_s: longest wait for the server, if ``source`` is a URL.
+        options: for a URL, passed to ``redis.Redis.from_url``: user, password, TLS, pool size.
+
+    Attributes:
+        served: what it has given so far.
 
     """
 
@@ -98,9 +72,15 @@ class FeatureReader:
         views: Sequence[View] | None = None,
         *,
         tasks: Sequence[str] = ("all",),
+        max_age: str | Mapping[str, str] | None = None,
+        timeout_s: float = 2.0,
+        **options: Any,
     ) -> None:
         """Open the client; nothing is read yet."""
-        self._client: Any = connect(source, timeout_s=2.0) if isinstance(source, str) else source
+        self._client: Any = connect(source, timeout_s, **options) if isinstance(source, str) else source
+        self._max_age = {"": max_age} if isinstance(max_age, str) else dict(max_age or {})
+        self._max_age_ms = {name: milliseconds(age) for name, age in self._max_age.items()}
+        self.served = Served()
         self._pipeline = pipeline
         self._tasks = tuple(tasks)
         self._views: Mapping[str, CompiledView] | None = None
@@ -126,19 +106,48 @@ class FeatureReader:
         named = [(view, entity, entity_key(_parts(entity))) for view, entity in wanted]
         if self._views is None:
             found = self._mget([public_key(self._pipeline, view, key) for view, _, key in named])
-            return [
-                self._from_document(view, entity, data, now_ms, at_ms is not None)
-                for (view, entity, _), data in zip(named, found, strict=True)
-            ]
+            return self._count(
+                [
+                    self._from_document(view, entity, data, now_ms, at_ms is not None)
+                    for (view, entity, _), data in zip(named, found, strict=True)
+                ]
+            )
         compiled = [self._views[view] for view, _, _ in named]
         tasks = self._tasks
         found = self._mget(
             [state_key(self._pipeline, task, view, key) for view, _, key in named for task in tasks]
         )
-        return [
-            _from_state(one, entity, found[n * len(tasks) : (n + 1) * len(tasks)], now_ms, at_ms is not None)
-            for n, (one, (_, entity, _)) in enumerate(zip(compiled, named, strict=True))
-        ]
+        return self._count(
+            [
+                _from_state(
+                    one, entity, found[n * len(tasks) : (n + 1) * len(tasks)], now_ms, at_ms is not None
+                )
+                for n, (one, (_, entity, _)) in enumerate(zip(compiled, named, strict=True))
+            ]
+        )
+
+    def _count(self, read: list[Features]) -> list[Features]:
+        """Mark what is too old, and count."""
+        served = self.served
+        served.entities += len(read)
+        for one in read:
+            if one.age_ms is None:
+                served.missing += 1
+                continue
+            served.age_ms += one.age_ms
+            if self._max_age_ms:
+                self._mark_old(one, one.age_ms)
+            if "stale" in one.status.values():
+                served.stale += 1
+        return read
+
+    def _mark_old(self, one: Features, age_ms: int) -> None:
+        limits = self._max_age_ms
+        for_view = limits.get(one.view, limits.get(""))
+        for name, status in one.status.items():
+            limit = limits.get(f"{one.view}.{name}", for_view)
+            if limit is not None and age_ms > limit and status == "present":
+                one.status[name] = "stale"
 
     def _from_document(
         self, view: str, entity: Entity, data: bytes | None, now_ms: int, strict: bool
@@ -152,7 +161,7 @@ class FeatureReader:
             view,
             entity,
             document.values,
-            {name: "null" if value is None else fresh for name, value in document.values.items()},
+            _status(document.values, fresh),
             document.at,
             now_ms - document.at,
             document.until,
@@ -175,6 +184,12 @@ class FeatureReader:
 
 def _parts(entity: Entity) -> tuple[str | int, ...]:
     return entity if isinstance(entity, tuple) else (entity,)
+
+
+def _status(values: dict[str, Value], fresh: Status) -> dict[str, Status]:
+    if None in values.values():
+        return {name: "null" if value is None else fresh for name, value in values.items()}
+    return dict.fromkeys(values, fresh)
 
 
 def _moment(now_ms: int, stored_ms: int, strict: bool, view: str, entity: Entity) -> int:
@@ -201,7 +216,7 @@ def _from_state(
         view,
         entity,
         values,
-        {name: "null" if value is None else "present" for name, value in values.items()},
+        _status(values, "present"),
         now_ms,
         now_ms - state.newest,
         compiled.until(state, now_ms),

@@ -1,17 +1,18 @@
 """A view, compiled: state in, event in, values out.
 
 Laws that hold in this file:
-- Values are a function of the events folded in and of the moment of reading alone. Counts, minima, maxima,
-  ``last`` and ``since_last`` do not depend on the order of the events; sums and means are bit-equal for the
-  same order within each tile, and within rounding for any order.
+- Values are a function of the events folded in and of the moment of reading alone. Counts, extremes, first and last
+  values, distinct counts, quantiles and histograms do not depend on the order of the events at all; sums, means,
+  moments and decayed values are bit-equal for the same order within each tile, and within rounding for any order;
+  ``top_k`` likewise, up to its capacity.
 - The moment of reading is never before the entity's newest event: ``values(state, at)`` evaluates at
-  ``max(at, newest event)``. So a window always has its newest tile, and an event that comes late is not
-  hidden.
-- A late event goes into its own tile while some window can still see it; afterwards it only counts for
-  features of all time.
+  ``max(at, newest event)``. So a window always has its newest tile, and an event that comes late is not hidden.
+- A late event goes into its own tile while some window can still see it, and into its own session within the
+  source's grace; afterwards it only counts for features of all time.
 - ``encode`` is canonical: the same logical state gives the same bytes, whatever was cached, read or restored.
-- Null values are skipped by every aggregate of a field and counted by ``count``. A field that the event lacks
-  is null. Numbers must be finite; the caller has checked that.
+- Null values are skipped by every aggregate of a field and counted by ``count``. A field that the event lacks is
+  null. Numbers must be finite; the caller has checked that.
+- State is bounded: by tiles (at most 801 a ring), sessions (``grace / gap + 2``) and the sizes of ``sketches``.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,14 +21,19 @@ from zlib import crc32
 
 import msgspec
 
+from features.aggregates import NEVER
+from features.codegen import functions
 from features.definitions import View
-from features.program import NEVER, Program, functions, plan
+from features.packing import Packed
+from features.program import Program, merge_totals, plan, zero
+from features.sessions import Sessions
 from features.windows import Ring
 
-Values = list[float | None]
+Value = float | str | list[Any] | None
+Values = list[Any]  # of Value
 Event = Mapping[str, Any]
 
-_LAYOUT = 1  # raise when the encoding changes: older states are then refused, not misread
+_LAYOUT = 2  # raise when the encoding changes: older states are then refused, not misread
 
 
 class StateMismatch(ValueError):
@@ -37,16 +43,14 @@ class StateMismatch(ValueError):
 class State:
     """What one entity remembers. Opaque outside ``features``; mutable, owned by one task."""
 
-    __slots__ = ("lasts", "newest", "rings", "totals")
+    __slots__ = ("newest", "rings", "sessions", "totals")
 
-    def __init__(
-        self, newest: int, totals: list[int | float], lasts: list[list[Any]], rings: list[Ring]
-    ) -> None:
-        """Hold newest event time, all-time columns, ``[at, tie, value]`` per ``last``, tiles per hop."""
+    def __init__(self, newest: int, totals: list[Any], rings: list[Ring], sessions: list[Sessions]) -> None:
+        """Hold newest event time, all-time columns, tiles per hop, sessions per gap."""
         self.newest = newest
         self.totals = totals
-        self.lasts = lasts
         self.rings = rings
+        self.sessions = sessions
 
 
 class CompiledView:
@@ -64,50 +68,50 @@ class CompiledView:
 
     Attributes:
         view: the definition.
-        names: the names of the features, in the order of every list of values.
+        names: the names of the features, in the order of ``values``.
+        numeric: the names of those that hold numbers, in the order of a vector; often all of them.
         update: ``(state, at_ms, tie, event) -> None``: fold one event in, in place. ``tie`` is a signed
-            64-bit integer that orders events of equal time for ``last``: the greatest ``(at_ms, tie)`` wins.
-        values: ``(state, at_ms) -> list of float or None``: the values as of ``max(at_ms, newest event)``.
-            An empty window gives 0.0 for count and sum, None for the others.
-        update_own: ``(state, at_ms, tie, event) -> list``: fold in and give the vector for the event itself:
-            ``last`` and ``since_last`` as they were before it, everything else with it.
+            64-bit integer that orders events of equal time for ``first last last_n row``: for ``last`` the greatest
+            ``(at_ms, tie)`` wins.
+        values: ``(state, at_ms) -> list``: every value as of ``max(at_ms, newest event)``: a float, text, a list or
+            None. Empty: the declared default, otherwise 0.0 for what counts or adds up, None for the others.
+        vector: ``(state, at_ms) -> list of float or None``: the values of the numeric features.
+        update_own: ``(state, at_ms, tie, event) -> list of float or None``: fold in and give the vector for the
+            event itself: ``first last last_n since_last`` as they were before it, ``row`` of itself, everything else
+            with it.
 
     """
 
     __slots__ = (
-        "_decoder",
-        "_encoder",
-        "_json",
-        "_mark",
-        "_program",
-        "names",
-        "update",
-        "update_own",
-        "values",
-        "view",
-    )
+        "_decoder", "_encoder", "_json", "_mark", "_merge_totals", "_packed", "_program", "names", "numeric", "update",
+        "update_own", "values", "vector", "view",
+    )  # fmt: skip
 
     def __init__(self, view: View) -> None:
         """Compile the view."""
         self.view = view
         self.names = tuple(view.features)
-        program: Program = plan(tuple(view.features.values()))
+        self.numeric = view.numeric
+        program: Program = plan(tuple(view.features.values()), view.grace_ms)
         self._program = program
         compiled = functions(program)
         self.update: Callable[[State, int, int, Event], None] = compiled["update"]
         self.values: Callable[[State, int], Values] = compiled["values"]
-        self.update_own: Callable[[State, int, int, Event], Values] = compiled["update_own"]
+        self.vector: Callable[[State, int], list[float | None]] = compiled["vector"]
+        self.update_own: Callable[[State, int, int, Event], list[float | None]] = compiled["update_own"]
+        self._merge_totals = merge_totals(program.totals)
+        self._packed = [Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
         meaning = {k: v for k, v in view.describe().items() if k != "ttl_ms"}
         self._mark = crc32(msgspec.msgpack.encode((_LAYOUT, meaning)))
-        self._encoder = msgspec.msgpack.Encoder()
+        self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._json = msgspec.json.Encoder()
         self._decoder = msgspec.msgpack.Decoder(
             tuple[
                 int,
                 int,
-                list[int | float],
-                list[list[int | float | None]],
-                list[dict[int, list[int | float]]],
+                list[Any],
+                list[tuple[list[int], list[list[Any]]]],
+                list[list[tuple[int, int, list[Any]]]],
             ]
         )
 
@@ -116,9 +120,9 @@ class CompiledView:
         program = self._program
         return State(
             NEVER,
-            program.totals_zero.copy(),
-            [[NEVER, NEVER, None] for _ in program.last_fields],
+            zero(program.totals),
             [Ring(group, {}) for group in program.groups],
+            [Sessions(group, []) for group in program.session_groups],
         )
 
     def newest_ms(self, state: State) -> int | None:
@@ -128,23 +132,75 @@ class CompiledView:
     def until(self, state: State, at_ms: int) -> int | None:
         """When a windowed value next changes if no event arrives, as of ``max(at_ms, newest event)``.
 
-        At that moment the oldest tile leaves its window; before it, every windowed value stays as it is. None
-        if all windows are empty or there are none. ``since_last`` grows all the time and is not meant here.
+        At that moment the oldest tile leaves its window, or a session ends; before it, every windowed value stays as
+        it is. None if all windows are empty or there are none. ``since_last`` and decayed counts and sums change all
+        the time and are not meant here.
         """
-        at_ms = max(at_ms, state.newest)
+        if at_ms < state.newest:
+            at_ms = state.newest
         until: int | None = None
         for ring in state.rings:
-            ring.seek(at_ms // ring.group.hop_ms)
-            end = ring.until_ms()
+            end = ring.until_ms(at_ms // ring.group.hop_ms)
+            if end is not None and (until is None or end < until):
+                until = end
+        for sessions in state.sessions:
+            end = sessions.until_ms(at_ms)
             if end is not None and (until is None or end < until):
                 until = end
         return until
 
+    def merge(self, a: State, b: State) -> State:
+        """Give the state of the events of both, which share none; ``b`` may not be used afterwards.
+
+        Equal to folding all of them into one, floats within rounding.
+        """
+        newest = max(a.newest, b.newest)
+        for state in (a, b):
+            for column, at in self._program.totals.items():
+                if column.op in ("weight", "weighted"):
+                    state.totals[at] *= 2.0 ** ((state.newest - newest) / column.constant)
+        rings = []
+        for one, other in zip(a.rings, b.rings, strict=True):
+            tiles, group = dict(one.tiles), one.group
+            for index, tile in other.tiles.items():
+                tiles[index] = group.merge(tiles[index], tile) if index in tiles else tile
+            floor = max(one.top, other.top) - group.horizon
+            rings.append(Ring(group, {index: tiles[index] for index in sorted(tiles) if index >= floor}))
+        sessions = []
+        for mine, theirs in zip(a.sessions, b.sessions, strict=True):
+            both = Sessions(mine.group, [list(item) for item in mine.items])
+            for item in theirs.items:
+                both.insert(list(item))
+            sessions.append(both)
+        return State(newest, self._merge_totals(a.totals, b.totals), rings, sessions)
+
     def encode(self, state: State) -> bytes:
         """Give the canonical MessagePack of the state."""
-        return self._encoder.encode(
-            (self._mark, state.newest, state.totals, state.lasts, [ring.tiles for ring in state.rings])
-        )
+        packed = iter(self._packed)
+        totals = next(packed)(state.totals)
+        rings = []
+        for ring in state.rings:
+            pack = next(packed)
+            tiles = ring.tiles
+            rings.append((list(tiles), list(tiles.values()) if pack.scalar else self._tiles(ring, pack)))
+        sessions = []
+        for kept in state.sessions:
+            pack = next(packed)
+            sessions.append([(start, end, pack(tile)) for start, end, tile in kept.items])
+        return self._encoder.encode((self._mark, state.newest, totals, rings, sessions))
+
+    def _tiles(self, ring: Ring, pack: Packed) -> list[msgspec.Raw]:
+        """Encode tiles that hold more than numbers, closed ones once."""
+        known, top = ring.packed or {}, ring.top
+        ring.packed = kept = {}
+        for index, tile in ring.tiles.items():
+            raw = known.get(index)
+            if raw is None:
+                raw = msgspec.Raw(self._encoder.encode(pack(tile)))
+            kept[index] = raw
+        listed = list(kept.values())
+        kept.pop(top, None)  # the newest tile goes on changing
+        return listed
 
     def decode(self, data: bytes) -> State:
         """Restore a state.
@@ -154,22 +210,37 @@ class CompiledView:
 
         """
         try:
-            mark, newest, totals, lasts, tiles = self._decoder.decode(data)
+            mark, newest, totals, tiles, sessions = self._decoder.decode(data)
         except msgspec.DecodeError as problem:
             raise StateMismatch(f"view {self.view.name!r}: stored state is unreadable: {problem}") from None
         if mark != self._mark:
             raise StateMismatch(
                 f"view {self.view.name!r}: stored state belongs to another definition of this view"
             )
-        rings = [Ring(group, kept) for group, kept in zip(self._program.groups, tiles, strict=True)]
-        return State(newest, totals, lasts, rings)
+        packed = iter(self._packed)
+        next(packed).restore(totals)
+        rings = []
+        for group, (indexes, kept) in zip(self._program.groups, tiles, strict=True):
+            pack = next(packed)
+            if pack.unpacks:
+                for tile in kept:
+                    pack.restore(tile)
+            rings.append(Ring(group, dict(zip(indexes, kept, strict=True))))
+        visits = []
+        for gap, items in zip(self._program.session_groups, sessions, strict=True):
+            pack = next(packed)
+            for _, _, tile in items:
+                pack.restore(tile)
+            visits.append(Sessions(gap, [list(item) for item in items]))
+        return State(newest, totals, rings, visits)
 
     def document(self, state: State, at_ms: int, written_ms: int, recipe: str) -> bytes:
         """Give the public JSON document: ``values`` by name, ``at``, ``until``, ``written``, ``recipe``.
 
         ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``.
         """
-        at_ms = max(at_ms, state.newest)
+        if at_ms < state.newest:
+            at_ms = state.newest
         return self._json.encode(
             {
                 "values": dict(zip(self.names, self.values(state, at_ms), strict=False)),

@@ -8,17 +8,15 @@ and nothing else, so that equal descriptions mean equal features.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from features.durations import milliseconds
-from features.windows import tile_hop_ms
+from features.expressions import FieldType
+from features.kinds import Feature, joined
 
-Kind = Literal["count", "sum", "mean", "min", "max", "last", "since_last"]
-
-FIELDLESS = frozenset({"count", "since_last"})
-UNWINDOWED = frozenset({"last", "since_last"})
-KINDS = frozenset({"count", "sum", "mean", "min", "max", "last", "since_last"})
+__all__ = ["Feature", "NamedSource", "View"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -29,84 +27,6 @@ class NamedSource(Protocol):
     @property
     def name(self) -> str:
         """Name of the source."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One value per entity: an aggregate of a field's values, inside a sliding window or over all time.
-
-    Attributes:
-        kind: the aggregate.
-        field: the event field it reads; None for ``count`` and ``since_last``, which read none.
-        window_ms: length of the window in milliseconds; None is all time.
-        window: the window as it was written, such as ``"3h"``; None is all time.
-
-    Make one with ``count``, ``sum``, ``mean``, ``min``, ``max``, ``last`` or ``since_last``.
-
-    """
-
-    kind: Kind
-    field: str | None = None
-    window_ms: int | None = None
-    window: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a combination that has no meaning."""
-        if self.kind not in KINDS:
-            raise ValueError(f"feature kind {self.kind!r} is unknown: use one of {' '.join(sorted(KINDS))}")
-        if (self.field is None) != (self.kind in FIELDLESS):
-            raise ValueError(f"{self.kind} {'takes no field' if self.kind in FIELDLESS else 'needs a field'}")
-        if self.window_ms is not None:
-            if self.kind in UNWINDOWED:
-                raise ValueError(f"{self.kind} takes no window")
-            tile_hop_ms(self.window_ms)
-
-
-def _feature(kind: Kind, of: str | None, window: str | None) -> Feature:
-    """Build a feature, naming the call in any error."""
-    arguments = ", ".join(repr(a) for a in (of, window) if a is not None)
-    if kind not in FIELDLESS and (not isinstance(of, str) or not of):
-        raise ValueError(f"{kind}({arguments}): the first argument is the name of a field, got {of!r}")
-    try:
-        window_ms = None if window is None else milliseconds(window)
-        return Feature(kind, of, window_ms, window)
-    except ValueError as problem:
-        raise ValueError(f"{kind}({arguments}): {problem}") from None
-
-
-def count(window: str | None = None) -> Feature:
-    """Count the events in the window, null fields or not; without a window, of all time. Empty: 0."""
-    return _feature("count", None, window)
-
-
-def sum(field: str, window: str | None = None) -> Feature:  # noqa: A001 - the field's own word
-    """Sum of the field's values that are not null, in the window or of all time. Empty: 0."""
-    return _feature("sum", field, window)
-
-
-def mean(field: str, window: str | None = None) -> Feature:
-    """Mean of the field's values that are not null, in the window or of all time. Empty: null."""
-    return _feature("mean", field, window)
-
-
-def min(field: str, window: str | None = None) -> Feature:  # noqa: A001 - the field's own word
-    """Least of the field's values that are not null, in the window or of all time. Empty: null."""
-    return _feature("min", field, window)
-
-
-def max(field: str, window: str | None = None) -> Feature:  # noqa: A001 - the field's own word
-    """Greatest of the field's values that are not null, in the window or of all time. Empty: null."""
-    return _feature("max", field, window)
-
-
-def last(field: str) -> Feature:
-    """Value of the newest event (by time, then ``tie``) whose field is not null. None yet: null."""
-    return _feature("last", field, None)
-
-
-def since_last() -> Feature:
-    """Seconds (a float) between the entity's newest event and the moment of reading. None yet: null."""
-    return _feature("since_last", None, None)
 
 
 @dataclass(frozen=True)
@@ -121,6 +41,7 @@ class View:
         ttl: how long the public document of an entity outlives its last write. At least the longest window.
 
     >>> from types import SimpleNamespace
+    >>> from features import count
     >>> arrivals = SimpleNamespace(name="arrivals")
     >>> view = View("airport", arrivals, key="origin", features=dict(landed_1h=count("1h")))
     >>> view.key_fields, view.fields
@@ -160,13 +81,20 @@ class View:
                 )
             if not isinstance(feature, Feature):
                 raise ValueError(
-                    f"{where} is {feature!r}: use count, sum, mean, min, max, last or since_last"
+                    f"{where} is {feature!r}: use count, sum, mean and the other functions of features"
                 )
             if feature.window_ms is not None and feature.window_ms > ttl_ms:
                 raise ValueError(
                     f"{where}: its window {feature.window} outlives the view's ttl {self.ttl}: raise ttl"
                 )
         object.__setattr__(self, "features", MappingProxyType(dict(self.features)))
+        try:
+            types = self.field_types
+        except ValueError as problem:
+            raise ValueError(f"view {self.name!r}: {problem}") from None
+        for part in self.key_fields:
+            if types.get(part) == "number":
+                raise ValueError(f"view {self.name!r}: its key {part!r} is not a number to compute with")
 
     def _check_key(self) -> None:
         """Refuse a key that names no entity."""
@@ -184,21 +112,44 @@ class View:
         return (self.key,) if isinstance(self.key, str) else self.key
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields that the features read, each once; they must hold numbers or null."""
-        return tuple(dict.fromkeys(f.field for f in self.features.values() if f.field is not None))
+    def field_types(self) -> dict[str, FieldType]:
+        """The fields that the features read and what each must hold if it is not null: ``number text any``."""
+        found: dict[str, FieldType] = {}
+        for feature in self.features.values():
+            for name, kind in feature.reads.items():
+                found[name] = joined(name, found.get(name, "any"), kind)
+        return found
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that the features read, each once."""
+        return tuple(self.field_types)
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The features whose value is a number or null: those that a model may read, in the order of a vector."""
+        return tuple(name for name, feature in self.features.items() if feature.numeric)
+
+    @cached_property
     def ttl_ms(self) -> int:
         """``ttl`` in milliseconds."""
         return milliseconds(self.ttl)
 
     @property
     def horizon_ms(self) -> int | None:
-        """How far back the state looks, tail tile included; None if some feature remembers all time."""
-        windows = [f.window_ms for f in self.features.values()]
-        known = [w + tile_hop_ms(w) for w in windows if w is not None]
-        return sorted(known)[-1] if len(known) == len(windows) else None
+        """How far back the state looks, tail tile included; None if some feature remembers more than any window."""
+        found = 0
+        for f in self.features.values():
+            for part in f.parts or (f,):
+                if part.window_ms is None or part.hop_ms is None:
+                    return None
+                found = max(found, (part.span + 1) * part.hop_ms)
+        return found
+
+    @property
+    def grace_ms(self) -> int:
+        """How late an event may come, as the source says; a day if it does not."""
+        return int(getattr(self.source, "grace_ms", 86_400_000))
 
     def describe(self) -> dict[str, Any]:
         """Say everything that determines the values, as plain JSON-able data (for the recipe's digest)."""
@@ -207,8 +158,5 @@ class View:
             "source": self.source.name,
             "key": list(self.key_fields),
             "ttl_ms": self.ttl_ms,
-            "features": [
-                {"name": name, "kind": f.kind, "field": f.field, "window_ms": f.window_ms}
-                for name, f in self.features.items()
-            ],
+            "features": [{"name": name, **f.describe()} for name, f in self.features.items()],
         }

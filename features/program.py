@@ -1,218 +1,177 @@
-"""From features to three specialised functions: the columns a view keeps, the code to fill and read them.
+"""From features to specialised functions: the columns a view keeps, and where.
 
-The functions are generated as text, as ``dataclasses`` does, because this is the innermost loop of the worker
-and most of a generic one would be looking up what is known beforehand. Print ``source(program)`` to read it.
-
-Laws: features of one hop share tiles, and equal columns are kept once; text is made of numbers and of fields
-as ``repr`` literals only, so nothing that a definition says can become code.
+Laws: features of one hop share tiles, those of one gap sessions, and equal columns are kept once. The functions are
+generated as text by ``codegen``, because this is the innermost loop of the worker and most of a generic one would be
+looking up what is known beforehand.
 """
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from features.definitions import Feature
-from features.windows import Merge, Tile, TileGroup, tile_hop_ms
+from features.aggregates import FUNCTIONS, OPS, Column
+from features.kinds import Feature
+from features.sessions import SessionGroup
+from features.windows import Fold, Merge, TileGroup
 
-NEVER = -(1 << 62)  # event time of "no event yet"; before any real one, and a 64-bit integer for MessagePack
-INF = float("inf")
-
-_ZERO: dict[str, int | float] = {"n": 0, "sum": 0.0, "min": INF, "max": -INF}
-_COLUMNS = {"count": ("n",), "sum": ("sum",), "mean": ("n", "sum"), "min": ("min",), "max": ("max",)}
-
-Column = tuple[str | None, str]  # (field, aggregate); field None counts events
+Columns = dict[Column, int]
+TOP_K_CAPACITY = 100
 
 
 class Program(NamedTuple):
-    """Where everything is kept. ``totals`` and ``columns[g]`` map a column to its place in a list."""
+    """Where everything is kept. ``totals``, ``tiles[g]`` and ``visits[g]`` map a column to its place in a list."""
 
     features: tuple[Feature, ...]
-    fields: tuple[str, ...]
-    totals: dict[Column, int]
-    totals_zero: Tile
-    last_fields: tuple[str, ...]
+    leaves: tuple[Feature, ...]  # the features, with the parts of a ratio instead of it
+    number_fields: frozenset[str]
+    totals: Columns
     groups: tuple[TileGroup, ...]
-    columns: tuple[dict[Column, int], ...]
+    tiles: tuple[Columns, ...]
+    session_groups: tuple[SessionGroup, ...]
+    visits: tuple[Columns, ...]
+    constants: dict[str, Any]
+
+    def constant(self, value: Any) -> str:
+        """Name a constant for the generated code."""
+        for name, known in self.constants.items():
+            if name[0] == "K" and type(known) is type(value) and known == value:
+                return name
+        name = f"K{len(self.constants)}"
+        self.constants[name] = value
+        return name
 
 
-def plan(features: tuple[Feature, ...]) -> Program:
+def columns_of(f: Feature) -> list[Column]:
+    """List what a feature needs in the order that ``codegen`` reads it; none for ``since_last`` and ``ratio``."""
+    has_default = f.default is not None
+
+    def column(op: str, constant: Any = None, of: str | None = f.field) -> Column:
+        return Column(op, of, f.where, constant)
+
+    n = column("n")
+    match f.kind:
+        case "count" | "rate":
+            return [n]
+        case "sum":
+            return [column("sum"), n] if has_default else [column("sum")]
+        case "mean":
+            return [column("sum"), n]
+        case "variance" | "std":
+            return [column("moments")]
+        case "min" | "max" | "first" | "last" | "distinct":
+            return [column(f.kind)]
+        case "last_n":
+            return [column("last_n", f.constant)]
+        case "quantile":
+            return [column("buckets")]
+        case "top_k":
+            return [column("counts", max(TOP_K_CAPACITY, 10 * f.constant))]
+        case "histogram":
+            return [column("histogram", f.constant)]
+        case "decayed_count":
+            return [column("weight", f.constant)]
+        case "decayed_sum" | "decayed_mean":
+            return [column("weighted", f.constant), column("weight", f.constant)]
+        case "since_last":
+            return [column("newest")] if f.where else []
+        case "row":
+            return [Column("row", f.constant, f.where)]
+        case "ratio":
+            return []
+
+
+def plan(features: tuple[Feature, ...], grace_ms: int) -> Program:
     """Lay out the state of a view with these features."""
-    fields = tuple(dict.fromkeys(f.field for f in features if f.field is not None))
-    totals: dict[Column, int] = {}
-    by_hop: dict[int, dict[Column, int]] = {}
-    spans: dict[int, set[int]] = {}
-    for f in features:
-        if f.kind not in _COLUMNS:
-            continue
-        columns = totals
-        if f.window_ms is not None:
-            hop = tile_hop_ms(f.window_ms)
-            columns = by_hop.setdefault(hop, {})
-            spans.setdefault(hop, set()).add(f.window_ms // hop)
-        for aggregate in _COLUMNS[f.kind]:
-            columns.setdefault((f.field, aggregate), len(columns))
-    hops = sorted(by_hop)
-    return Program(
-        features,
-        fields,
-        totals,
-        [_ZERO[aggregate] for _, aggregate in totals],
-        tuple(dict.fromkeys(f.field for f in features if f.kind == "last" and f.field is not None)),
-        tuple(
-            TileGroup(hop, sorted(spans[hop]), [_ZERO[a] for _, a in by_hop[hop]], _merge(by_hop[hop]))
-            for hop in hops
-        ),
-        tuple(by_hop[hop] for hop in hops),
-    )
-
-
-def functions(program: Program) -> dict[str, Any]:
-    """Compile ``update``, ``values`` and ``update_own``."""
-    namespace: dict[str, Any] = {
-        "INF": INF,
-        **{f"ZERO{g}": group.zero for g, group in enumerate(program.groups)},
-    }
-    exec(source(program), namespace)
-    return namespace
-
-
-def source(program: Program) -> str:
-    """Give the text of the three functions."""
-    before = _read_lasts(program)
-    fold, read = _fold(program), _read(program)
-    moment = ["if at < newest: at = newest"]
-    result = [f"return [{', '.join(_value(program, i) for i in range(len(program.features)))}]"]
-    update = ["newest = state.newest", *fold, "if at > newest: state.newest = at"]
-    own = ["newest = state.newest", *before, *fold, *moment, "state.newest = at", *read, *result]
-    values = ["newest = state.newest", *moment, *before, *read, *result]
-    return "\n".join(
-        line
-        for head, body in (
-            ("def update(state, at, tie, event):", update),
-            ("def values(state, at):", values),
-            ("def update_own(state, at, tie, event):", own),
+    leaves = tuple(leaf for f in features for leaf in (f.parts or (f,)))
+    totals: Columns = {}
+    by_hop: dict[int, Columns] = {}
+    by_gap: dict[int, Columns] = {}
+    spans: dict[int, dict[int, set[Column]]] = {}
+    for f in leaves:
+        if f.window_ms is None:
+            columns = totals
+        elif f.hop_ms is None:
+            columns = by_gap.setdefault(f.window_ms, {})
+        else:
+            columns = by_hop.setdefault(f.hop_ms, {})
+            spans.setdefault(f.hop_ms, {}).setdefault(f.span, set()).update(columns_of(f))
+        for column in columns_of(f):
+            columns.setdefault(column, len(columns))
+    hops, gaps = sorted(by_hop), sorted(by_gap)
+    types = [f.reads for f in leaves]
+    numbers = frozenset(name for reads in types for name, kind in reads.items() if kind == "number")
+    constants = dict(FUNCTIONS)
+    groups = []
+    for hop in hops:
+        columns, needs = by_hop[hop], [needed for _, needed in sorted(spans[hop].items())]
+        groups.append(
+            TileGroup(
+                hop,
+                sorted(spans[hop]),
+                zero(columns),
+                _merge(columns),
+                [_merge(columns, needed) for needed in needs],
+                [_fold(columns, needed) for needed in needs],
+            )
         )
-        for line in (head, *("    " + line for line in body))
+    return Program(
+        features, leaves, numbers, totals, tuple(groups), tuple(by_hop[hop] for hop in hops),
+        tuple(SessionGroup(gap, grace_ms, zero(by_gap[gap]), _merge(by_gap[gap])) for gap in gaps),
+        tuple(by_gap[gap] for gap in gaps), constants,
+    )  # fmt: skip
+
+
+def zero(columns: Columns) -> list[Any]:
+    """Give the empty tile."""
+    return [OPS[column.op].zero for column in columns]
+
+
+def combine(column: Column, a: str, b: str, constant: str = "") -> str:
+    """Give the text that merges two columns."""
+    return OPS[column.op].merge.format(a=a, b=b, c=constant)
+
+
+def _named(columns: Columns) -> tuple[dict[str, Any], list[tuple[Column, int, str]]]:
+    names: dict[str, Any] = dict(FUNCTIONS)
+    listed = []
+    for column, i in columns.items():
+        names[f"K{i}"] = column.constant
+        listed.append((column, i, f"K{i}"))
+    return names, listed
+
+
+def _merge(columns: Columns, needed: Collection[Column] | None = None) -> Merge:
+    """Compile the merge of two tiles, or of the columns needed only."""
+    names, listed = _named(columns)
+    body = ", ".join(
+        combine(column, f"a[{i}]", f"b[{i}]", k) if needed is None or column in needed else "None"
+        for column, i, k in listed
     )
-
-
-def _fold(program: Program) -> list[str]:
-    """Add one event to every column. ``+ 0.0`` makes -0.0, which min and max cannot tell apart, 0.0."""
-    code = ["get = event.get"] if program.fields else []
-    for i, name in enumerate(program.fields):
-        code += [f"f{i} = get({name!r})", f"if f{i} is not None: f{i} = float(f{i}) + 0.0"]
-    places = [("totals", program.totals)] if program.totals else []
-    if program.totals:
-        code.append("totals = state.totals")
-    if program.groups:
-        code.append("rings = state.rings")
-    for g, group in enumerate(program.groups):
-        code += [
-            f"r{g} = rings[{g}]",
-            f"p{g} = at // {group.hop_ms}",
-            f"h{g} = r{g}.head if p{g} == r{g}.pos else None",
-            f"if h{g} is None: h{g} = r{g}.place(p{g})",
-        ]
-        places.append((f"h{g}", program.columns[g]))
-    code += [f"{place}[{c[None, 'n']}] += 1" for place, c in places if (None, "n") in c]
-    for i, name in enumerate(program.fields):
-        adds = [
-            _add(f"{place}[{at}]", a, f"f{i}")
-            for place, c in places
-            for (of, a), at in c.items()
-            if of == name
-        ]
-        if name in program.last_fields:
-            adds += [
-                f"l = state.lasts[{program.last_fields.index(name)}]",
-                f"if at > l[0] or (at == l[0] and tie > l[1]): l[0] = at; l[1] = tie; l[2] = f{i}",
-            ]
-        code += [f"if f{i} is not None:", *("    " + line for line in adds)]
-    return code
-
-
-def _add(place: str, aggregate: str, value: str) -> str:
-    """Add one value to one column."""
-    if aggregate in ("min", "max"):
-        return f"if {value} {'<' if aggregate == 'min' else '>'} {place}: {place} = {value}"
-    return f"{place} += {'1' if aggregate == 'n' else value}"
-
-
-def _read_lasts(program: Program) -> list[str]:
-    """Read what the newest event left; in ``update_own`` this comes before the event is folded in."""
-    code = [f"last{i} = state.lasts[{i}][2]" for i in range(len(program.last_fields))]
-    if any(f.kind == "since_last" for f in program.features):
-        moment = "(at if at > newest else newest)"
-        code.append(f"since = ({moment} - newest) / 1000.0 if newest != {NEVER} else None")
-    return code
-
-
-def _read(program: Program) -> list[str]:
-    """Bring every ring to the moment of reading, and merge what each windowed feature needs, once."""
-    code = ["totals = state.totals"] if program.totals else []
-    if program.groups:
-        code.append("rings = state.rings")
-    for g, group in enumerate(program.groups):
-        code += [
-            f"r{g} = rings[{g}]",
-            f"p{g} = at // {group.hop_ms}",
-            f"if p{g} != r{g}.pos: r{g}.seek(p{g})",
-            f"h{g} = r{g}.head or ZERO{g}",
-            f"{''.join(f'c{g}_{k}, ' for k in range(len(group.spans)))} = r{g}.closed",
-        ]
-    merged = {_merged(program, f, a): None for f in program.features for a in _COLUMNS.get(f.kind, ())}
-    return code + [line for line in merged if line]
-
-
-def _place(program: Program, f: Feature) -> tuple[int, int]:
-    """Find the group and the window of a windowed feature."""
-    window_ms = f.window_ms or 0
-    hop = tile_hop_ms(window_ms)
-    g = next(i for i, group in enumerate(program.groups) if group.hop_ms == hop)
-    return g, program.groups[g].spans.index(window_ms // hop)
-
-
-def _name(program: Program, f: Feature, aggregate: str) -> str:
-    """Name one column of one window (or of all time) as the generated code does."""
-    if f.window_ms is None:
-        return f"totals[{program.totals[f.field, aggregate]}]"
-    g, k = _place(program, f)
-    return f"m{g}_{k}_{program.columns[g][f.field, aggregate]}"
-
-
-def _merged(program: Program, f: Feature, aggregate: str) -> str:
-    """Merge the closed tiles and the head of one column; nothing to do for all time."""
-    if f.window_ms is None:
-        return ""
-    g, k = _place(program, f)
-    c = program.columns[g][f.field, aggregate]
-    return f"{_name(program, f, aggregate)} = {_combine(aggregate, f'c{g}_{k}[{c}]', f'h{g}[{c}]')}"
-
-
-def _combine(aggregate: str, a: str, b: str) -> str:
-    """Merge two columns."""
-    if aggregate in ("min", "max"):
-        return f"{a} if {a} {'<=' if aggregate == 'min' else '>='} {b} else {b}"
-    return f"{a} + {b}"
-
-
-def _value(program: Program, i: int) -> str:
-    """Give the value of feature ``i``."""
-    f = program.features[i]
-    if f.kind == "since_last":
-        return "since"
-    if f.kind == "last":
-        return f"last{program.last_fields.index(f.field or '')}"
-    parts = [_name(program, f, aggregate) for aggregate in _COLUMNS[f.kind]]
-    if f.kind == "count":
-        return f"float({parts[0]})"
-    if f.kind == "mean":
-        return f"{parts[1]} / {parts[0]} if {parts[0]} else None"
-    if f.kind in ("min", "max"):
-        return f"{parts[0]} if {parts[0]} != {'INF' if f.kind == 'min' else '-INF'} else None"
-    return parts[0]
-
-
-def _merge(columns: dict[Column, int]) -> Merge:
-    """Compile the merge of two tiles."""
-    body = ", ".join(_combine(aggregate, f"a[{i}]", f"b[{i}]") for (_, aggregate), i in columns.items())
-    merge: Merge = eval(f"lambda a, b: [{body}]")
+    merge: Merge = eval(f"lambda a, b: [{body}]", names)
     return merge
+
+
+def merge_totals(columns: Columns) -> Merge:
+    """Compile the merge of two lists of all-time columns."""
+    return _merge(columns)
+
+
+def _fold(columns: Columns, needed: Collection[Column]) -> Fold:
+    """Compile the merge of many tiles; columns that are not needed stay empty."""
+    names, listed = _named(columns)
+    names["ZERO"] = zero(columns)
+    parts = "".join(f"a{i}, " for _, i, _ in listed)
+    lines = [
+        "def fold(tiles):",
+        f"    {parts}= ZERO",
+        "    for tile in tiles:",
+        f"        {parts.replace('a', 'b')}= tile",
+        *(
+            f"        a{i} = {combine(column, f'a{i}', f'b{i}', k)}"
+            for column, i, k in listed
+            if column in needed
+        ),
+        f"    return [{parts}]",
+    ]
+    exec("\n".join(lines), names)
+    fold: Fold = names["fold"]
+    return fold

@@ -49,11 +49,14 @@ _log = logging.getLogger("penstock.store")
 _T = TypeVar("_T")
 
 
-def connect(url: str, timeout_s: float = 5.0) -> redis.Redis:
-    """Open a client that never retries by itself and never waits longer than ``timeout_s`` for an answer."""
-    return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
+def connect(url: str, timeout_s: float = 5.0, **options: Any) -> redis.Redis:
+    """Open a client that never retries by itself and never waits longer than ``timeout_s`` for an answer.
+
+    Options go to ``redis.Redis.from_url`` as they are: ``username``, ``password``, ``max_connections``,
+    ``ssl_ca_certs`` (with a ``rediss://`` URL) and so on.
+    """
+    given = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
+    return redis.Redis.from_url(url, **{**given, **options})
 
 
 def address(client: redis.Redis) -> str:

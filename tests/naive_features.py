@@ -1,22 +1,38 @@
 """The oracle: keeps every event and computes each feature by its definition, every time, from scratch.
 
-Slow and obviously right. It shares nothing with ``features`` but the definitions and the length of a tile.
+Slow and obviously right. It shares nothing with ``features`` but the definitions.
 """
 
-from collections.abc import Mapping
-from math import fsum
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import floor, fsum
 from typing import Any, NamedTuple
 
 from features.definitions import Feature, View
-from features.windows import tile_hop_ms
+
+BEFORE = ("first", "last", "last_n", "since_last")
 
 
 class Event(NamedTuple):
-    """One event of one entity."""
+    """One event of one entity; ``in_time`` if it came within the grace."""
 
     at_ms: int
     tie: int
     fields: Mapping[str, Any]
+    in_time: bool = True
+
+
+def evaluated(text: str, fields: Mapping[str, Any]) -> Any:
+    """Evaluate an expression by Python itself; null if a field that it names is null."""
+    code = compile(text, "expression", "eval")
+    known = {name: fields.get(name) for name in code.co_names}
+    if any(value is None for value in known.values()):
+        return None
+    try:
+        return float(eval(code, {"__builtins__": {}}, known))
+    except ArithmeticError:
+        return None
 
 
 class NaiveView:
@@ -29,51 +45,139 @@ class NaiveView:
 
     def update(self, at_ms: int, tie: int, fields: Mapping[str, Any]) -> None:
         """Remember one event."""
-        self.events.append(Event(at_ms, tie, fields))
+        newest = max((e.at_ms for e in self.events), default=at_ms)
+        self.events.append(Event(at_ms, tie, fields, at_ms >= newest - self.view.grace_ms))
 
-    def values(self, at_ms: int) -> list[float | None]:
+    def values(self, at_ms: int) -> list[Any]:
         """Compute every feature as of ``max(at_ms, newest event)``."""
-        moment = max([at_ms, *(e.at_ms for e in self.events)])
-        return [self._value(f, moment) for f in self.view.features.values()]
+        return [self._value(f, self._moment(at_ms)) for f in self.view.features.values()]
 
-    def update_own(self, at_ms: int, tie: int, fields: Mapping[str, Any]) -> list[float | None]:
-        """Give the vector of the event itself: ``last`` and ``since_last`` before it, the rest with it."""
-        before = self.values(at_ms)
+    def update_own(self, at_ms: int, tie: int, fields: Mapping[str, Any]) -> list[Any]:
+        """Give the vector of the event itself: some kinds before it, ``row`` of itself, the rest with it."""
+        features = [f for f in self.view.features.values() if f.numeric]
+        moment = self._moment(at_ms)
+        before = {
+            id(p): self._value(p, moment) for f in features for p in (f.parts or (f,)) if p.kind in BEFORE
+        }
         self.update(at_ms, tie, fields)
-        kinds = [f.kind for f in self.view.features.values()]
-        after = self.values(at_ms)
-        return [b if k in ("last", "since_last") else a for k, b, a in zip(kinds, before, after, strict=True)]
+        event = Event(at_ms, tie, fields)
+
+        def leaf(f: Feature) -> Any:
+            if f.kind == "row":
+                return self._row(f, event)
+            return before[id(f)] if id(f) in before else self._value(f, self._moment(at_ms))
+
+        return [self._ratio(f, *map(leaf, f.parts)) if f.parts else leaf(f) for f in features]
 
     def until(self, at_ms: int) -> int | None:
         """When the first event now inside a window leaves it."""
-        moment = max([at_ms, *(e.at_ms for e in self.events)])
+        moment = self._moment(at_ms)
         ends = []
         for f in self.view.features.values():
-            if f.window_ms is not None:
-                hop = tile_hop_ms(f.window_ms)
-                ends += [(e.at_ms // hop + 1) * hop + f.window_ms for e in self._inside(f, moment)]
+            for part in f.parts or (f,):
+                inside = self._inside(part, moment) if part.window_ms is not None else []
+                if not inside or part.window_ms is None:
+                    continue
+                if part.hop_ms is None:
+                    ends.append(max(e.at_ms for e in inside) + part.window_ms + 1)
+                elif part.shape == "sliding":
+                    ends += [(e.at_ms // part.hop_ms + 1) * part.hop_ms + part.window_ms for e in inside]
+                else:
+                    ends += [e.at_ms // part.hop_ms * part.hop_ms + part.window_ms for e in inside]
         return min(ends, default=None)
 
-    def _inside(self, feature: Feature, moment: int) -> list[Event]:
-        if feature.window_ms is None:
-            return self.events
-        hop = tile_hop_ms(feature.window_ms)
-        return [e for e in self.events if e.at_ms // hop >= (moment - feature.window_ms) // hop]
+    def _moment(self, at_ms: int) -> int:
+        return max([at_ms, *(e.at_ms for e in self.events)])
 
-    def _value(self, feature: Feature, moment: int) -> float | None:
-        events = self._inside(feature, moment)
-        if feature.kind == "count":
-            return float(len(events))
-        if feature.kind == "since_last":
-            return (moment - max(e.at_ms for e in events)) / 1000 if events else None
-        assert feature.field is not None
-        known = [e for e in events if e.fields.get(feature.field) is not None]
-        if feature.kind == "last":
-            newest = max(known, key=lambda e: (e.at_ms, e.tie), default=None)
-            return float(newest.fields[feature.field]) if newest else None
-        numbers = [float(e.fields[feature.field]) for e in known]
-        if feature.kind == "sum":
-            return fsum(numbers)
-        if feature.kind == "mean":
-            return fsum(numbers) / len(numbers) if numbers else None
-        return (min if feature.kind == "min" else max)(numbers, default=None)
+    def _inside(self, f: Feature, moment: int) -> list[Event]:
+        if f.window_ms is None:
+            return self.events
+        if f.hop_ms is None:
+            return self._session(f.window_ms, moment)
+        if f.shape == "sliding":
+            return [e for e in self.events if e.at_ms // f.hop_ms >= (moment - f.window_ms) // f.hop_ms]
+        ends = (moment // f.hop_ms + 1) * f.hop_ms
+        return [e for e in self.events if e.at_ms >= ends - f.window_ms]
+
+    def _session(self, gap_ms: int, moment: int) -> list[Event]:
+        found: list[Event] = []
+        end = moment
+        for e in sorted((e for e in self.events if e.in_time), key=lambda e: e.at_ms, reverse=True):
+            if end - e.at_ms > gap_ms:
+                break
+            found.append(e)
+            end = e.at_ms
+        return found
+
+    def _row(self, f: Feature, event: Event) -> Any:
+        met = f.where is None or evaluated(f.where, event.fields)
+        value = evaluated(f.constant, event.fields) if met else None
+        return f.default if value is None else value
+
+    def _ratio(self, f: Feature, over: Any, under: Any) -> Any:
+        return over / under if over is not None and under else f.default
+
+    def _value(self, f: Feature, moment: int) -> Any:
+        if f.parts:
+            return self._ratio(f, *(self._value(part, moment) for part in f.parts))
+        events = [e for e in self._inside(f, moment) if f.where is None or evaluated(f.where, e.fields)]
+        if f.field is not None:
+            events = [e for e in events if e.fields.get(f.field) is not None]
+        if not events:
+            zero = f.kind in ("count", "sum", "rate", "distinct", "decayed_count", "decayed_sum")
+            return 0.0 if zero and f.default is None else f.default
+        value = self._of_events(f, events, moment)
+        return f.default if value is None else value
+
+    def _of_events(self, f: Feature, events: list[Event], moment: int) -> Any:  # noqa: PLR0911
+        ordered = sorted(events, key=lambda e: (e.at_ms, e.tie))
+        raw = [e.fields[f.field] for e in ordered] if f.field else []
+        if f.kind in ("count", "rate"):
+            return float(len(events)) / ((f.window_ms or 0) / 1000 if f.kind == "rate" else 1)
+        if f.kind == "since_last":
+            return (moment - ordered[-1].at_ms) / 1000
+        if f.kind == "row":
+            return self._row(f, ordered[-1])
+        if f.kind == "distinct":
+            return float(len({float(v) if not isinstance(v, str) else v for v in raw}))
+        if f.kind == "top_k":
+            counts = Counter(float(v) if not isinstance(v, str) else v for v in raw)
+            ranked = sorted(counts.items(), key=lambda i: (-i[1], isinstance(i[0], str), i[0]))
+            return [list(i) for i in ranked[: f.constant]]
+        values = [v if isinstance(v, str) else float(v) for v in raw]
+        if f.kind in ("first", "last"):
+            return values[0 if f.kind == "first" else -1]
+        if f.kind == "last_n":
+            return values[::-1][: f.constant]
+        if f.kind in ("decayed_count", "decayed_sum", "decayed_mean"):
+            weights = [2.0 ** ((e.at_ms - moment) / f.constant) for e in ordered]
+            if f.kind == "decayed_count":
+                return fsum(weights)
+            total = fsum(w * v for w, v in zip(weights, values, strict=True))
+            if f.kind == "decayed_sum":
+                return total
+            newest = self._moment(ordered[-1].at_ms)
+            weights = [2.0 ** ((e.at_ms - newest) / f.constant) for e in ordered]
+            total = fsum(w * v for w, v in zip(weights, values, strict=True))
+            return total / fsum(weights) if fsum(weights) > 0 else None
+        return self._of_numbers(f, values)
+
+    def _of_numbers(self, f: Feature, values: list[float]) -> Any:
+        n = len(values)
+        if f.kind == "sum":
+            return fsum(values)
+        if f.kind == "mean":
+            return fsum(values) / n
+        if f.kind in ("variance", "std"):
+            measure: Callable[[list[float]], float] = (
+                statistics.variance if f.kind == "variance" else statistics.stdev
+            )
+            return measure(values) if n > 1 else None
+        if f.kind == "quantile":
+            return sorted(values)[floor(f.constant * (n - 1))]
+        if f.kind == "histogram":
+            edges = [float("-inf"), *f.constant, float("inf")]
+            return [
+                float(sum(lo <= v < hi for v in values)) for lo, hi in zip(edges, edges[1:], strict=False)
+            ]
+        return (min if f.kind == "min" else max)(values)

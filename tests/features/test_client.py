@@ -1,7 +1,10 @@
 """The reader: one round trip, and a status for every value."""
 
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,3 +155,51 @@ def test_a_real_server_answers_like_the_twin(
     valkey.client_kill_filter(_type="normal", skipme=True)
     assert reader.read(WANTED, 12 * HOUR) == expected
     assert FeatureReader(valkey, "flights").read(WANTED, 12 * HOUR) == expected
+
+
+def test_a_value_older_than_its_max_age_is_stale(server: CountingServer) -> None:
+    """By feature, by view or for all; one that is null stays null."""
+    now = 10 * HOUR + 2 * MINUTE
+    for max_age, idle, delay in (
+        ("1m", "stale", "stale"), ("2m", "present", "present"), ({"leg.idle": "1m"}, "stale", "present"),
+        ({"leg": "1m", "leg.delay": "1h"}, "stale", "present"), ({"airport": "1m"}, "present", "present"),
+    ):  # fmt: skip
+        for views in (None, VIEWS):
+            reader = FeatureReader(server, "flights", views, tasks=("3",), max_age=max_age)  # type: ignore[arg-type]
+            leg, airport = reader.read([WANTED[1], WANTED[0]], now)
+            assert leg.status == {"idle": idle, "delay": delay}
+            assert airport.status["delay"] == "null"
+    with pytest.raises(ValueError, match="no unit"):
+        FeatureReader(server, "flights", max_age="10")
+
+
+def test_a_reader_counts_what_it_serves(server: CountingServer) -> None:
+    reader = FeatureReader(server, "flights", max_age={"leg": "30s"})
+    reader.read(WANTED, at_ms=10 * HOUR + MINUTE)
+    assert (reader.served.entities, reader.served.missing, reader.served.stale) == (4, 1, 1)
+    assert reader.served.age_ms == 3 * MINUTE
+
+
+def test_options_reach_the_connection() -> None:
+    reader = FeatureReader(
+        "rediss://h:1/0", "p", timeout_s=0.5, username="u", ssl_ca_certs="ca.pem", max_connections=3
+    )
+    given = reader._client.connection_pool.connection_kwargs
+    assert (given["username"], given["ssl_ca_certs"], given["socket_timeout"]) == ("u", "ca.pem", 0.5)
+    assert reader._client.connection_pool.max_connections == 3
+
+
+NODE = Path(__file__).with_name("read_features.js")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not on the PATH")
+def test_another_language_reads_a_document_in_five_lines(
+    server: CountingServer, valkey: redis.Redis, valkey_url: str
+) -> None:
+    """Node, without a library: its own example, against a real server."""
+    key = public_key("flights", "leg", entity_key(("JFK", "L|X")))
+    valkey.set(key, server.data[key])
+    done = subprocess.run(
+        ["node", NODE, valkey_url, key], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "delay=7 idle=0 stale=false\n"

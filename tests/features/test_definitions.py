@@ -46,7 +46,7 @@ def test_every_constructor_says_what_it_reads() -> None:
         (lambda: max("delay", "900001ms"), r"use a multiple of .* such as"),
         (lambda: Feature("median", "a"), "kind 'median' is unknown"),  # type: ignore[arg-type]
         (lambda: Feature("count", "a"), "count takes no field"),
-        (lambda: Feature("last", "a", HOUR, "1h"), "last takes no window"),
+        (lambda: Feature("since_last", None, HOUR, "1h"), "since_last takes no window"),
         (lambda: view(name="air port"), "view name 'air port'"),
         (lambda: view(name="a:b"), "view name 'a:b'"),
         (lambda: view(source="arrivals"), "view 'airport': its source 'arrivals' has no name"),

@@ -1,0 +1,233 @@
+"""``python -m benchmarks.features``: events per second and CPU microseconds per event of the feature engine.
+
+Three ways: the compiled view alone (fold in and give the vector); the featurize step with decoding, samples, encoded states and
+documents, without a server; and the same into a Valkey that this program starts. Then the laws: cost against the length of the
+windows, the number of entities, and the events per entity. CPU is of this process; the server's is told apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import json
+import pstats
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.features_job import events, pipeline, records, reference_view
+from features.compute import CompiledView
+from features.memory_store import MemoryServer, MemoryStateStore
+from features.store import RedisStateStore, StateStore, connect
+from features.units import Unit
+from stream.featurize_worker import BATCH_RECORDS, Task
+from stream.log import TP, Record
+from stream.stack.valkey import valkey_server
+
+ENTITIES = 5_000
+STEP_MS = 500  # two payments a second over all customers
+
+
+class OnePartition:
+    """What a task asks of the log: one partition, read from its start."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def topic_id(self, topic: str) -> str:
+        return "bench"
+
+    def committed(self, group: str, tps: Sequence[TP]) -> dict[TP, int]:
+        return {}
+
+    def bounds(self, tps: Sequence[TP]) -> dict[TP, tuple[int, int]]:
+        return dict.fromkeys(tps, (0, self.size))
+
+
+class Discarding(MemoryStateStore):
+    """Keeps nothing but the position: the cost of the step itself."""
+
+    def save(self, units: Sequence[Unit]) -> None:
+        """Forget."""
+
+
+def measured(work: Callable[[], int]) -> dict[str, float]:
+    """Time some work that says how many events it did."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    n = work()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {
+        "events": n, "events_per_s": round(n / wall), "events_per_cpu_s": round(n / cpu),
+        "cpu_us_per_event": round(cpu / n * 1e6, 2),
+    }  # fmt: skip
+
+
+def engine_alone(
+    n: int, entities: int, step_ms: int, windows: tuple[str, ...] | None = None
+) -> dict[str, float]:
+    """Fold in and give the vector; the states are warm after the first half, which is not timed."""
+    view = CompiledView(reference_view(windows) if windows else reference_view())
+    states: dict[str, Any] = {}
+    listed = list(events(n, entities, step_ms))
+
+    def fold(part: list[dict[str, Any]]) -> int:
+        own, new = view.update_own, view.new
+        for tie, event in enumerate(part):
+            customer = event["customer"]
+            state = states.get(customer)
+            if state is None:
+                state = states[customer] = new()
+            own(state, event["at"], tie, event)
+        return len(part)
+
+    fold(listed[: n // 2])
+    found = measured(lambda: fold(listed[n // 2 :]))
+    kept = list(states.values())[:2000]
+    found["entities"] = len(states)
+    found["state_bytes"] = round(sum(len(view.encode(s)) for s in kept) / len(kept))
+    last = listed[-1]["at"]
+    found["document_bytes"] = round(
+        sum(len(view.document(s, last, last, "0" * 12)) for s in kept) / len(kept)
+    )
+    return found
+
+
+def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
+    """Run the featurize task of the worker over records that are in memory already."""
+    job = pipeline()
+    task = Task(job, OnePartition(len(listed)), store, "0", [(0, 0)], "")  # type: ignore[arg-type]
+    task.take_up("bench", job.digest)
+    rows = 0
+
+    def run(part: list[Record]) -> int:
+        nonlocal rows
+        for at in range(0, len(part), BATCH_RECORDS):
+            wall_ms = part[at].timestamp_ms
+            task.add(part[at : at + BATCH_RECORDS], wall_ms)
+            units = task.run({(0, 0)}, wall_ms, BATCH_RECORDS * 2)
+            store.save([unit.unit for unit in units])
+            rows += sum(len(unit.unit.writes) for unit in units)
+        return len(part)
+
+    run(listed[: len(listed) // 4])
+    rows = 0
+    found = measured(lambda: run(listed[len(listed) // 4 :]))
+    found["writes_per_event"] = round(rows / found["events"], 3)
+    if task.featurize.counts.dead_letters:
+        raise RuntimeError(f"the job is wrong: {task.featurize.counts.dead_letters}")
+    return found
+
+
+def into_valkey(listed: list[Record]) -> dict[str, float]:
+    """The same into a server of its own; its CPU and its bytes per entity too."""
+    server, url = valkey_server()
+    try:
+        client = connect(url)
+        before: Any = client.info()
+        found = featurize(listed, RedisStateStore(client, "bench", "0"))
+        after: Any = client.info()
+        entities = client.dbsize() / 2
+        cpu = sum(after[k] - before[k] for k in ("used_cpu_user", "used_cpu_sys"))
+        found["server_cpu_us_per_event"] = round(cpu / len(listed) * 1e6, 2)
+        found["redis_bytes_per_entity"] = round((after["used_memory"] - before["used_memory"]) / entities)
+        return found
+    finally:
+        server.close()
+
+
+def laws(n: int, most_entities: int) -> dict[str, Any]:
+    """Cost against what it must not depend on; half of the events of each run warm up."""
+    by_window = {
+        "/".join(windows): engine_alone(n, 1_000, 12_000, windows)["cpu_us_per_event"]
+        for windows in (("1h", "2h", "3h"), ("1h", "6h", "12h"), ("1d", "6d", "12d"), ("20d", "60d", "120d"))
+    }
+    by_entities: dict[str, float] = {}
+    entities = 100
+    while entities <= most_entities:
+        by_entities[str(entities)] = engine_alone(max(n, entities * 2), entities, STEP_MS)["cpu_us_per_event"]
+        entities *= 10
+    by_events = {
+        str(per): engine_alone(per * 200, 200, 60_000)["cpu_us_per_event"] for per in (100, 1_000, n // 200)
+    }
+    return {"windows": by_window, "entities": by_entities, "events_per_entity": by_events}
+
+
+def memory_per_entity(entities: int) -> int:
+    """Resident bytes of this process for one entity of the reference job in memory."""
+    view = CompiledView(reference_view())
+    listed = list(events(entities * 20, entities, STEP_MS))
+    before = _resident()
+    states: dict[str, Any] = {}
+    for tie, event in enumerate(listed):
+        customer = event["customer"]
+        if customer not in states:
+            states[customer] = view.new()
+        view.update_own(states[customer], event["at"], tie, event)
+    return round((_resident() - before) / len(states))
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def tune_gc() -> None:
+    """Keep the cycle collector off the states: they hold no cycles, and walking them all is a third of the CPU."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+
+
+def profile(listed: list[Record]) -> None:
+    """Print where the step spends its time."""
+    run = cProfile.Profile()
+    run.runcall(featurize, listed, Discarding(MemoryServer(), "bench", "0"))
+    pstats.Stats(run).sort_stats("tottime").print_stats(25)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and print; one JSON object with ``--json``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--store", choices=("redis", "none"), default="redis")
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--entities", type=int, default=ENTITIES, help="customers of the reference job")
+    parser.add_argument(
+        "--laws", action="store_true", help="also cost against windows, entities, events per entity"
+    )
+    parser.add_argument(
+        "--most-entities", type=int, default=100_000, help="for --laws; 1000000 needs about 10 GB"
+    )
+    parser.add_argument("--profile", action="store_true", help="profile the step instead")
+    asked = parser.parse_args(arguments)
+    tune_gc()
+    if asked.profile:
+        profile(records(asked.events, asked.entities, STEP_MS))
+        return 0
+    figures: dict[str, Any] = {"engine": engine_alone(asked.events, asked.entities, STEP_MS)}
+    print("engine     ", figures["engine"], flush=True)
+    listed = records(asked.events, asked.entities, STEP_MS)
+    figures["step"] = featurize(listed, Discarding(MemoryServer(), "bench", "0"))
+    print("step       ", figures["step"], flush=True)
+    main_figures = figures["step"]
+    if asked.store == "redis":
+        main_figures = figures["redis"] = into_valkey(listed)
+        print("into Valkey", figures["redis"], flush=True)
+    figures |= {key: main_figures[key] for key in ("events_per_s", "events_per_cpu_s")}
+    figures["memory_bytes_per_entity"] = memory_per_entity(asked.entities)
+    print("memory     ", figures["memory_bytes_per_entity"], "bytes per entity", flush=True)
+    if asked.laws:
+        figures["laws"] = laws(asked.events, asked.most_entities)
+        print("laws       ", json.dumps(figures["laws"], indent=2), flush=True)
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
