@@ -202,7 +202,7 @@ class Pipeline:
     @property
     def vector_names(self) -> list[str]:
         """Names of the model's inputs in the order of a sample's vector: the event's own fields, then `view.feature`."""
-        return [*self.inputs, *(f"{view.name}.{name}" for view in self.views for name in view.features)]
+        return [*self.inputs, *(f"{view.name}.{name}" for view in self.views for name in view.numeric)]
 
     @property
     def partitioned(self) -> bool:

@@ -124,6 +124,7 @@ _TIME = int | float | str
 _KEY = str | int | None
 _NUMBER = float | None
 _INPUT = float | str | bool | None
+_FIELD_KINDS: dict[str, Any] = {"number": float | None, "text": str | None, "any": _INPUT}
 _NUMERIC_INPUT = float | bool | None
 
 
@@ -142,7 +143,7 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
         types.update({name: _INPUT if name in texts else _NUMERIC_INPUT for name in pipeline.inputs})
     for view in pipeline.views:
         if view.source.name == source.name:
-            types.update({name: _NUMBER for name in view.fields})
+            types.update({name: _FIELD_KINDS[kind] for name, kind in view.field_types.items()})
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})

@@ -90,7 +90,7 @@ class Featurize:
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
         self.ttls_ms = [view.ttl_ms for view in pipeline.views]
-        self.empty = [compiled.values(compiled.new(), 0) for compiled in self.compiled]
+        self.empty = [compiled.vector(compiled.new(), 0) for compiled in self.compiled]
         self.plans = [self._plan(index) for index in range(len(self.sources))]
         self.samples_topic = topics.samples(pipeline.name, prefix)
         self.dead_letters_topic = topics.dead_letters(pipeline.name, prefix)
@@ -248,7 +248,7 @@ class Featurize:
                     dirty.add(entity)
                     self.dirty_count += 1
             else:
-                vector += compiled.values(states[entity], at)
+                vector += compiled.vector(states[entity], at)
         return vector
 
     def _emit(self, entry: bytes) -> None:
