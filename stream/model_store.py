@@ -7,11 +7,13 @@ Laws of this file:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import fsspec
 import redis
 
+from features.store import StoreUnavailable, address
 from stream.versions import BadEnvelope, Version, seal, unseal
 
 
@@ -56,6 +58,14 @@ class RedisModelStore:
         self.key = f"penstock:{pipeline}:versions"
         self.files: Any = fsspec.url_to_fs(self.folder)[0] if folder else None
 
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        """The answer of Redis, or `StoreUnavailable`."""
+        try:
+            return call()
+        except redis.RedisError as error:
+            where = address(self.client)
+            raise StoreUnavailable(str(error), where, "check that Redis runs there, and REDIS_URL") from error
+
     def _path(self, version_id: str) -> str:
         return f"{self.folder}/{self.pipeline}/{version_id}.model"
 
@@ -64,13 +74,15 @@ class RedisModelStore:
         sealed = seal(version, payload, self.secret)
         if self.files is not None:
             self.files.makedirs(f"{self.folder}/{self.pipeline}", exist_ok=True)
-            with self.files.open(self._path(version.id), "wb") as file:
+            path = self._path(version.id)
+            with self.files.open(path + ".part", "wb") as file:
                 file.write(sealed)
-        self.client.hset(self.key, version.id, sealed)
+            self.files.mv(path + ".part", path)  # a crash while writing leaves no torn version behind
+        self._asked(lambda: self.client.hset(self.key, version.id, sealed))
 
     def get(self, version_id: str) -> tuple[Version, bytes] | None:
         """One version from Redis, or from the folder when Redis lost it."""
-        sealed = self.client.hget(self.key, version_id)
+        sealed = self._asked(lambda: self.client.hget(self.key, version_id))
         if sealed is None and self.files is not None and self.files.exists(self._path(version_id)):
             with self.files.open(self._path(version_id), "rb") as file:
                 sealed = file.read()
@@ -85,7 +97,7 @@ class RedisModelStore:
 
     def versions(self) -> list[Version]:
         """Every stored version, oldest first."""
-        ids = {field.decode() for field in self.client.hkeys(self.key)}
+        ids = {field.decode() for field in self._asked(lambda: self.client.hkeys(self.key))}
         if self.files is not None and self.files.exists(f"{self.folder}/{self.pipeline}"):
             paths = self.files.ls(f"{self.folder}/{self.pipeline}", detail=False)
             ids |= {

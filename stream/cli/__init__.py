@@ -17,6 +17,7 @@ from stream.definitions import DefinitionError
 from stream.log import LogError
 from stream.settings import SettingError, Settings
 from stream.stack import StackError
+from stream.versions import BadEnvelope
 
 # Each command and its file. Only the asked command's file is imported: learn starts a process per retrain, and importing all of
 # them takes seconds.
@@ -42,7 +43,7 @@ COMMANDS = {
     "bench": "bench",
     "retrain-job": "retrain_job",
 }
-EXPECTED = (DefinitionError, SettingError, LogError, StoreUnavailable, StackError)
+EXPECTED = (DefinitionError, SettingError, LogError, StoreUnavailable, StackError, BadEnvelope)
 
 DESCRIPTION = """\
 Penstock trains a model on an event stream that never stops, and has a gate: it knows when to retrain and when to roll back.

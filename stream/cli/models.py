@@ -7,7 +7,6 @@ import json
 
 import msgspec
 
-from features.store import connect
 from stream import roles
 from stream.load import load
 from stream.reports import rfc3339
@@ -39,7 +38,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List and print; exit code 1 when the asked version is not there."""
     pipeline = load(args.file)
-    client = connect(settings.redis_url)
+    client = roles.open_redis(settings)
     store = roles.model_store(pipeline, settings, client)
     document = client.get(f"model:{pipeline.name}")
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}

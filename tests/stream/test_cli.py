@@ -34,6 +34,7 @@ WITHOUT_REDIS = [
     ["run", FLIGHTS, "--role", "featurize"],
     ["run", FLIGHTS, "--role", "learn"],
     ["features", "get", "airport", "JFK", "--pipeline", "flights"],
+    ["models", FLIGHTS],
     ["replay", FLIGHTS],
     ["replay", FLIGHTS, "--version", "v1"],
     ["reset", FLIGHTS, "--yes"],
