@@ -64,11 +64,11 @@ class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
     wall_ms: int
 
 
-class Command(msgspec.Struct, frozen=True, array_like=True, tag="command"):
-    """The only way anything outside the fold changes the model. Read once per `id`, wherever it is repeated.
+class CommandFields(msgspec.Struct, frozen=True):
+    """What a command says, wherever it stands.
 
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
-    adopt; `digest` and `trained_to` belong to `adopt`.
+    adopt; `digest` and `trained_to` belong to `adopt`; `episode` is the one it answers, None when a person asked.
     """
 
     id: str
@@ -83,19 +83,12 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag="command"):
     wall_ms: int = 0
 
 
-class CommandSent(msgspec.Struct, frozen=True):
-    """A `Command` as `control.decisions` shows it: the same fields, by name, for readers in any language."""
+class Command(CommandFields, frozen=True, array_like=True, tag="command"):
+    """The only way anything outside the fold changes the model. Read once per `id`, wherever it is repeated."""
 
-    id: str
-    verb: Verb
-    reason: str = ""
-    by: str = ""
-    version: str | None = None
-    from_position: int | None = None
-    trained_to: int | None = None
-    digest: str | None = None
-    episode: str | None = None
-    wall_ms: int = 0
+
+class CommandSent(CommandFields, frozen=True):
+    """A `Command` as `control.decisions` shows it: the same fields, by name, for readers in any language."""
 
     def entry(self) -> Command:
         """The samples log's record of it."""

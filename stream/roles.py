@@ -86,6 +86,24 @@ def until_told() -> Callable[[], bool]:
     return told.is_set
 
 
+def turn_until(
+    stopped: Callable[[], bool],
+    worker: FeaturizeWorker | LearnWorker,
+    health: Health,
+    *after: Callable[[], None],
+) -> None:
+    """Turn the worker's loop until told to stop; then close it, and call `after` in order."""
+    settle_memory()
+    logger.info("health page on http://%s:%d", health.host, health.port)
+    try:
+        while not stopped():
+            worker.turn(POLL_S)
+    finally:
+        worker.close()
+        for call in after:
+            call()
+
+
 def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     """The featurize role, until told to stop."""
     stopped = until_told()
@@ -102,14 +120,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             lead_records=LEAD_RECORDS,
             health=FeaturizeReport(health),
         )
-        settle_memory()
-        logger.info("health page on http://%s:%d", health.host, health.port)
-        try:
-            while not stopped():
-                worker.turn(POLL_S)
-        finally:
-            worker.close()
-            log.close()
+        turn_until(stopped, worker, health, log.close)
 
 
 def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
@@ -134,15 +145,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             decision_wait_s=DECISION_WAIT_S,
             health=LearnReport(health),
         )
-        settle_memory()
-        logger.info("health page on http://%s:%d", health.host, health.port)
-        try:
-            while not stopped():
-                worker.turn(POLL_S)
-        finally:
-            worker.close()
-            retrainer.stop()
-            log.close()
+        turn_until(stopped, worker, health, retrainer.stop, log.close)
 
 
 def run_control(pipeline: Pipeline, settings: Settings) -> None:

@@ -100,7 +100,11 @@ def test_a_requested_rollback_comes_back_as_a_command_in_the_samples_log(log, wo
     assert worker.turn(0) == 1
     [command], [decision] = commands(log), decisions(log)
     assert (command.verb, command.version, command.from_position) == ("rollback", "v3", 70)
-    assert decision.verdict == "accepted" and decision.command is not None and decision.command.entry() == command
+    assert (
+        decision.verdict == "accepted"
+        and decision.command is not None
+        and decision.command.entry() == command
+    )
 
 
 def test_an_operators_request_comes_back_as_a_command(log, worker):
