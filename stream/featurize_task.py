@@ -40,6 +40,7 @@ class Task:
         self.emitted_below: dict[Head, int] = {}
         self.rebuilding_from: dict[Head, int] | None = None
         self.seen_wall_ms: dict[Head, int] = {}
+        self.checked_ms = 0
 
     def tp(self, head: Head) -> TP:
         """The topic and partition of a head."""

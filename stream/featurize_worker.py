@@ -73,7 +73,6 @@ class FeaturizeWorker:
         self.tasks: dict[str, Task] = {}
         self.task_of: dict[TP, Task] = {}
         self.assigned: tuple[TP, ...] = ()
-        self.checked_ms = 0
         self.committed: dict[TP, int] = {}
         self.retry_at_ms = 0
         self._check_recipe()
@@ -220,8 +219,8 @@ class FeaturizeWorker:
 
     def _write(self, task: Task, units: list[FeaturizeUnit], wall_ms: int) -> None:
         if not units:
-            if wall_ms - self.checked_ms >= 1_000:
-                self.checked_ms = wall_ms
+            if wall_ms - task.checked_ms >= 1_000:
+                task.checked_ms = wall_ms
                 task.store.alive()
             return
         outs = [out for unit in units for out in unit.outs]

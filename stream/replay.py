@@ -68,10 +68,15 @@ def prepare(
         model = _stored(fold, store, need.version)
     if model is None or need.join_from < 0:
         return model
+    start = log.bounds([(topic, 0)])[(topic, 0)][0]
+    if start > need.join_from:
+        logger.warning(
+            "records %d to %d of %s are gone: trained on what follows", need.join_from, start - 1, topic
+        )
     trained, _ = train(
         model,
         fold.names,
-        entries(log, topic, need.join_from, position),
+        entries(log, topic, max(start, need.join_from), position),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         expire_ms=fold.wait_ms,

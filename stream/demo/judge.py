@@ -177,16 +177,17 @@ def _versions(pipeline: Pipeline, run: Run, secret: str | None) -> list[dict[str
 
 def _incident(run: Run, live: Trace, passive: Trace, clean: Trace) -> dict[str, Any]:
     rollbacks = []
+    from_ms, to_ms = (flights_data.new_york_ms(day) for day in flights_data.INCIDENT_DAYS)
     for before, model in zip([None, *run.live], run.live, strict=False):
         if model.why.startswith("rollback") and (before is None or before.why != model.why):
             rollbacks.append(
                 {
                     "version": model.version,
                     "position": model.position,
+                    "labels_after_end": int(((live.at >= to_ms) & (live.position < model.position)).sum()),
                     **after(live, clean, passive, model.position),
                 }
             )
-    from_ms = flights_data.new_york_ms(flights_data.INCIDENT_DAYS[0])
     return {
         "rollbacks": [row for row in rollbacks if row["labels"]],
         "weeks_live": weekly_ratio(live, clean, from_ms),
