@@ -11,7 +11,7 @@ help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   the benchmarks (ARGS=... as for 'penstock bench')"
+	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
 	@echo "make clean   remove the virtual environment and all caches"
 
 demo: $(STAMP)
