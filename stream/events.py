@@ -53,6 +53,8 @@ class SourceDecoder:
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source)
         self.numbers = [name for name, kind in types.items() if kind in (_NUMBER, _INPUT, _NUMERIC_INPUT)]
+        counted = {name for view in pipeline.views if view.source.name == source.name for name in view.fields}
+        self.booleans = [name for name in counted if types[name] is _NUMERIC_INPUT]
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _ID)]
         labels_anything = pipeline.label.source == source and not pipeline.label.fields
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
@@ -101,6 +103,9 @@ class SourceDecoder:
             number = event[name]
             if type(number) is float and not isfinite(number):
                 raise Rejected(f"field {name!r} is not a finite number")
+        for name in self.booleans:
+            if type(event[name]) is bool:
+                event[name] = float(event[name])
         for name in self.texts:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:
@@ -138,12 +143,15 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     types: dict[str, Any] = {}
     if source == pipeline.label.source:
         types.update({name: Any for name in pipeline.label.fields})
+    inputs = set(pipeline.inputs) if source == pipeline.predict else set()
     if source == pipeline.predict:
         texts = text_inputs(pipeline)
         types.update({name: _INPUT if name in texts else _NUMERIC_INPUT for name in pipeline.inputs})
     for view in pipeline.views:
         if view.source.name == source.name:
-            types.update({name: _FIELD_KINDS[kind] for name, kind in view.field_types.items()})
+            for name, kind in view.field_types.items():
+                # What is also an input may be true or false; an aggregate counts it as 1 or 0.
+                types[name] = _NUMERIC_INPUT if kind == "number" and name in inputs else _FIELD_KINDS[kind]
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})

@@ -2,7 +2,8 @@
 
 Laws of this file:
 - A sample carries the vector as of its event time, read from the same state that is served: no training-serving skew.
-- On the event's own source `last` and `since_last` are read before the update, counts and sums after it.
+- On the event's own source what came before it (`first`, `last`, `last_n`, `since_last`) is read before the update, everything
+  else after it.
 - Every item ends as one sample, one label, both, neither (it only fed a view), or one dead letter: counted, never dropped.
 - Positions move with state: a unit names the positions it starts and ends at, and everything that belongs between them.
 """

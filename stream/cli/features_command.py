@@ -10,7 +10,7 @@ from typing import Any
 from features.client import FeatureReader, Features, MomentPassed
 from features.compute import StateMismatch
 from features.keys import position_key
-from features.store import connect
+from stream import roles
 from stream.definitions import Pipeline
 from stream.events import Rejected, event_time
 from stream.load import load
@@ -81,7 +81,7 @@ def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:
     """The tasks that keep the pipeline's state: one, or one a partition, as many as have a position in Redis."""
     if pipeline is None or not pipeline.partitioned:
         return ("all",)
-    found: Any = connect(settings.redis_url).mget(
+    found: Any = roles.open_redis(settings).mget(
         [position_key(pipeline.name, str(n)) for n in range(MOST_TASKS)]
     )
     return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)

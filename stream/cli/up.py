@@ -21,7 +21,9 @@ from stream.topic_admin import ensure
 EXAMPLES = """\
 examples:
   penstock up examples/cards.py
-  python -m examples.cards_data --bootstrap ADDRESS     then publish, in a second terminal, to the address it printed"""
+  python -m examples.cards_data --bootstrap ADDRESS     then publish, in a second terminal, to the address it printed
+
+It prints `export` lines: with them every other command of a second terminal reaches the same servers and the same models."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

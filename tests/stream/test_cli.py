@@ -15,6 +15,7 @@ from stream.cli import bench
 from stream.log import LogError
 
 FLIGHTS = str(Path(__file__).parents[2] / "examples" / "flights.py")
+CARDS = str(Path(__file__).parents[2] / "examples" / "cards.py")
 #: Started by the learn role, for no person's use.
 INTERNAL = {"retrain-job"}
 COMMANDS = sorted(set(cli.COMMANDS) - INTERNAL)
@@ -34,6 +35,7 @@ WITHOUT_REDIS = [
     ["run", FLIGHTS, "--role", "featurize"],
     ["run", FLIGHTS, "--role", "learn"],
     ["features", "get", "airport", "JFK", "--pipeline", "flights"],
+    ["features", "get", "card", "1", "--file", CARDS],
     ["models", FLIGHTS],
     ["replay", FLIGHTS],
     ["replay", FLIGHTS, "--version", "v1"],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from river import compose, linear_model, preprocessing, tree
 
 from features import View, count
-from stream.definitions import Label, Pipeline
+from stream.definitions import Label, Pipeline, Source
 from stream.events import MAX_EVENT_BYTES, SourceDecoder, text_inputs
 from stream.log import Record
 from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
@@ -241,3 +241,18 @@ def test_an_input_is_text_where_the_model_takes_text() -> None:
 
 def test_a_tree_takes_text_anywhere() -> None:
     assert text_inputs(parcels(model=tree.HoeffdingTreeClassifier())) == {"weight"}
+
+
+def test_an_input_that_is_true_counts_as_one_in_an_expression_over_it() -> None:
+    paid = Source("paid", id="id", time="at", key="card")
+    pipeline = Pipeline(
+        "online",
+        views=[View("card", paid, key="card", features={"online": count("1h", where="online > 0")})],
+        predict=paid,
+        inputs=["online"],
+        label=Label(paid, lambda event: event["fraud"], fields=("fraud",)),
+        model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    )
+    value = b'{"id":"a","at":1,"card":"c","online":true,"fraud":false}'
+    (item,) = SourceDecoder(pipeline, paid).items([Record("paid", 0, 0, 10, None, value, ())], -1)
+    assert item.reject is None and item.event is not None and item.event["online"] == 1.0
