@@ -79,6 +79,16 @@ class RangeGuard:
         """(monitor, subject) of every test that fires now."""
         return [(kind, self.names[index]) for kind, index in self._live]
 
+    def accept(self) -> None:
+        """Take what fires now for the new normal: its columns are learned anew, and not judged until they are."""
+        for kind, index in self._live:
+            del self._tests[(kind, index)]
+            self._ranges[index] = ColumnRange(self._ranges[index].widen)
+            if kind == "range":
+                self._low[index], self._high[index] = float("-inf"), float("inf")
+        self._live.clear()
+        self._rows.clear()
+
     def bounds(self) -> dict[str, tuple[float | str, float | str]]:
         """The widened range each input is held against now."""
         return dict(zip(self.names, zip(self._low, self._high, strict=True), strict=True))

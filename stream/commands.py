@@ -23,7 +23,7 @@ FRESH = "v0"
 
 def needs(fold: Fold, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
-    if command.verb == "adopt":
+    if command.verb == "adopt" and job_of(command) in fold.open_jobs:
         return Replay(command.version, None, command.from_position or 0, command.trained_to or 0)
     if command.verb != "rollback":
         return None
@@ -33,6 +33,11 @@ def needs(fold: Fold, command: Command) -> Replay | None:
     if fold.watch.hold is None:
         return None
     return Replay(anchor.version, anchor.payload, anchor.join_from, anchor.position)
+
+
+def job_of(command: Command) -> str:
+    """The retrain command whose product an `adopt` brings."""
+    return command.id.removeprefix("adopt-")
 
 
 def target(fold: Fold, command: Command) -> Anchor | None:
@@ -55,7 +60,7 @@ def resume(fold: Fold, position: int, command: Command, prepared: Any) -> str | 
     """Go on learning; what was held back stays out."""
     if fold.watch.hold is None:
         return "nothing is held"
-    fold.release(position)
+    fold.release(position, accept=True)
     return None
 
 
@@ -78,6 +83,7 @@ def rollback(fold: Fold, position: int, command: Command, prepared: Any) -> str 
     fold.open_jobs.clear()
     fold.episode_jobs.clear()
     fold.release(position)
+    fold.champion_since = position
     onset = command.from_position if command.from_position is not None else position
     fold.watch.replaced(fold.version, fold.at, position, f"rolled back to {fold.version}", onset)
     return None
@@ -95,7 +101,7 @@ def retrain(fold: Fold, position: int, command: Command, prepared: Any) -> str |
 
 def adopt(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
     """Let a retrained model compete as candidate."""
-    if fold.open_jobs.pop(command.id.removeprefix("adopt-"), None) is None:
+    if fold.open_jobs.pop(job_of(command), None) is None:
         return "the retrain it comes from is over: another decision overtook it, or its episode ended"
     if prepared is None:
         return f"version {command.version!r} could not be fetched or its digest differs"
@@ -119,6 +125,7 @@ def promote(fold: Fold, position: int, command: Command, prepared: Any) -> str |
     fold.champion, fold.version = fold.candidate.model, fold.candidate.version
     fold.level = 0.0
     fold.candidate = None
+    fold.champion_since = position
     fold.watch.replaced(fold.version, fold.at, position, f"promoted {fold.version}")
     return None
 

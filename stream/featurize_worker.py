@@ -31,6 +31,7 @@ logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
 LEARN_STALLED_MS = 2_000
+LEARN_WAIT_MS = 10_000
 KEPT_STATES = 200_000
 
 
@@ -117,6 +118,8 @@ class FeaturizeWorker:
                 self._take_up()
                 records = []
             stepped = self._work(records, wall_ms)
+            if stepped and self.lead_records is not None:
+                self._wait_for_learn(self.lead_records)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
         except (
@@ -124,8 +127,6 @@ class FeaturizeWorker:
             CommitFailed,
         ) as error:  # state and outputs are safe; only the group's note of it is not
             logger.warning("%s", error)
-        if stepped and self.lead_records is not None:
-            self._wait_for_learn(self.lead_records)
         if self.health is not None:
             self.health.batch(self)
         return stepped
@@ -136,12 +137,13 @@ class FeaturizeWorker:
         end = self.samples_end
         if end - self.learned <= lead_records:
             return
+        until_ms = self.wall_ms() + LEARN_WAIT_MS
         while True:
             learned = self.log.committed(self.learn_group, [tp]).get(tp, 0)
             now = self.wall_ms()
             if learned != self.learned:
                 self.learned, self.learned_ms = learned, now
-            if end - learned <= lead_records or now - self.learned_ms > LEARN_STALLED_MS:
+            if end - learned <= lead_records or now - self.learned_ms > LEARN_STALLED_MS or now > until_ms:
                 return
             time.sleep(0.005)
 

@@ -81,9 +81,15 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
+LAYOUT = 1  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+
+
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
     """What decides beside the recipe: a fold goes on only under the rules it began with."""
-    return f"guard {'on' if guard and pipeline.guard else 'off'}, {pipeline.alarms_per_year:g} alarms a year"
+    on = "on" if guard and pipeline.guard else "off"
+    return (
+        f"fold {LAYOUT}, guard {on}, {pipeline.alarms_per_year:g} alarms a year, cooldown {pipeline.cooldown}"
+    )
 
 
 class WrongRecipe(DefinitionError):

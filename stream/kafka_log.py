@@ -42,6 +42,8 @@ _UNREACHABLE = (
     KafkaError._WAIT_COORD,
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
 )
 #: The partition is between two leaders, or so new that not every part of the broker knows its first.
 _ELECTING = (

@@ -10,6 +10,7 @@ Laws that hold here:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -106,7 +107,10 @@ class KafkaReader:
     def _assign(self, positions: Mapping[TP, int]) -> None:
         # Fetching waits up to a second for the leaders of topics that this client has never heard of.
         for topic in {topic for topic, _ in positions}:
-            self._consumer.list_topics(topic, timeout=_BOUNDS_TIMEOUT_S)
+            with contextlib.suppress(
+                KafkaException
+            ):  # a broker that is away: reading says so, and waits for it
+                self._consumer.list_topics(topic, timeout=_BOUNDS_TIMEOUT_S)
         self._consumer.assign([TopicPartition(*tp, at) for tp, at in positions.items()])
         self._positions = dict(positions)
         self._failure = None

@@ -51,6 +51,7 @@ class Fold:
         self.wait_ms = pipeline.label.wait_ms
         self.champion: Any = pipeline.model.clone()
         self.level = 0.0
+        self.champion_since = 0
         self.version = "v0"
         self.version_count = 1
         self.why = "a fresh model"
@@ -182,7 +183,10 @@ class Fold:
             if waits.candidate is not None and waits.candidate[0] == self.candidate.version:
                 rival = log_loss(waits.candidate[1], y)
             learn(self.candidate.model, waits.x, y)
-        watch.label(at, position, champion, base, anchor, probation, rival)
+        if (
+            waits.position >= self.champion_since
+        ):  # what another champion predicted says nothing about this one
+            watch.label(at, position, champion, base, anchor, probation, rival)
         if self.candidate is not None and watch.candidate is None:
             self.candidate = None
             self._publish(self.why)
@@ -247,13 +251,9 @@ class Fold:
         self.outputs.live.append(live_model(self))
 
     def needs(self, entry: Entry) -> Replay | None:
-        """The model this command needs from outside before `step`; None for everything else."""
-        if (
-            not isinstance(entry, Command)
-            or not self.actions
-            or entry.id in self.applied
-            or entry.id in self.refused
-        ):
+        """The model this command needs from outside before `step`; None for everything else, and for what will be refused."""
+        known = isinstance(entry, Command) and (entry.id in self.applied or entry.id in self.refused)
+        if not isinstance(entry, Command) or not self.actions or known or self.watch.answers(entry):
             return None
         return commands.needs(self, entry)
 
@@ -284,9 +284,9 @@ class Fold:
         """Whether the sample at `position` fell into a hold that is over: its label must not be learned whenever it comes."""
         return any(start <= position < stop for start, stop in self.quarantined)
 
-    def release(self, position: int) -> None:
+    def release(self, position: int, *, accept: bool = False) -> None:
         """End the hold, if there is one: the samples since its onset teach nothing, ever."""
-        hold = self.watch.release()
+        hold = self.watch.release(self.at, position, accept=accept)
         if hold is not None:
             self.quarantined.append((hold.since_position, position))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from stream import topics
 from stream.definitions import Pipeline
 from stream.learn import Fold
 from stream.log import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
-from stream.messages import Command, ModelRef, Prediction, encode_json
+from stream.messages import Command, ModelRef, Prediction, encode_entry, encode_json
 from stream.model_store import ModelStore
 from stream.replay import entry_of, prepare
 from stream.snapshot import restore_fold, take
@@ -33,6 +34,7 @@ from stream.versions import BadEnvelope
 logger = logging.getLogger("penstock.learn")
 
 BATCH_RECORDS = 1_500
+MOST_ATTEMPTS = 3
 ASKING = frozenset({"retrain", "rollback", "promote"})
 SNAPSHOT_EVERY_MS = 10_000
 
@@ -98,6 +100,7 @@ class LearnWorker:
         self.emitted_below = 0
         self.snapshot_ms = 0
         self.running: set[str] = set()
+        self.attempts: Counter[str] = Counter()
         self.unreadable = 0
         self.retry_at_ms = 0
         self.snapshot_key = f"penstock:{pipeline.name}:learn:snapshot"
@@ -194,12 +197,24 @@ class LearnWorker:
             self._write(fold, records[-1].offset + 1)
         if asked and len(self.unfolded) and self.decision_wait_s:
             time.sleep(self.decision_wait_s)
-        self.running.difference_update(self.retrainer.failed())
+        self._note_failed_jobs()
         for command_id, (start, skip) in fold.open_jobs.items():
             if command_id not in self.running and fold.position >= self.emitted_below:
                 self.running.add(command_id)
                 self.retrainer.start(command_id, start, skip)
         return len(records)
+
+    def _note_failed_jobs(self) -> None:
+        """Start a failed job again, `MOST_ATTEMPTS` times at most; then an adopt without a version ends it, in the log."""
+        for command_id in self.retrainer.failed():
+            self.attempts[command_id] += 1
+            if self.attempts[command_id] < MOST_ATTEMPTS:
+                self.running.discard(command_id)
+                continue
+            why = f"its retrain failed {MOST_ATTEMPTS} times"
+            logger.warning("%s: %s", command_id, why)
+            adopt = Command(f"adopt-{command_id}", "adopt", reason=why, by="learn")
+            self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(adopt), (), 0)])
 
     def _write(self, fold: Fold, position: int) -> None:
         """Versions, then outputs, then the commit."""

@@ -77,7 +77,7 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
         wall_ms=wall_ms,
     )
     by_hand = f"; to do it now: {data.command}" if data.command else ""
-    waits = _why_wait(state, verb, at, config)
+    waits = _why_wait(state, verb, at, config, ends_hold=data.state == "resolved")
     if waits:
         state.waiting[event.id] = verb
         while len(state.waiting) > REMEMBERED_DECISIONS:
@@ -100,7 +100,7 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
     return _decision(state, event.id, verb, "accepted", why, "policy", command, wall_ms)
 
 
-def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> str:
+def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig, *, ends_hold: bool) -> str:
     """Why a person must look first; empty if none must."""
     if config.approval:
         return "the definition asks for a person's approval"
@@ -108,7 +108,7 @@ def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> s
     recent = sum(
         1 for done, when in state.unattended if done in BREAKER_VERBS and abs(at - when) <= window_ms
     )
-    if verb in BREAKER_VERBS and recent >= BREAKER_REQUESTS:
+    if verb in BREAKER_VERBS and recent >= BREAKER_REQUESTS and not ends_hold:
         return (
             f"{recent} retrains and rollbacks within {_hours(window_ms)} did not help: a person should look"
         )
@@ -152,6 +152,8 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
     if request.verb not in OPERATORS:
         return f"{request.verb} is not for people: use {', '.join(OPERATORS)}"
     live = state.live
+    if request.from_position is not None and request.from_position < 0:
+        return f"from_position {request.from_position} is negative"
     if request.verb == "promote" and live is not None:
         if live.candidate is None:
             return "there is no candidate to promote; `penstock retrain` makes one"
@@ -160,8 +162,6 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
     elif request.verb == "rollback" and request.version is not None and live is not None:
         if request.version not in state.versions:
             return f"version {request.version!r} is not known; known are {', '.join(state.versions[-16:])}"
-    elif request.from_position is not None and request.from_position < 0:
-        return f"from_position {request.from_position} is negative"
     return ""
 
 

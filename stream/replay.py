@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from stream.commands import job_of
 from stream.definitions import Pipeline
 from stream.digest import digest
 from stream.fold_records import Replay
@@ -100,9 +101,11 @@ def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Comma
     model = _stored(fold, store, command.version)
     if model is not None and digest(model) == command.digest:
         return model
-    job = fold.open_jobs.get(command.id.removeprefix("adopt-"))
+    job = fold.open_jobs.get(job_of(command))
     if job is None or command.from_position is None or command.trained_to is None:
         return None
+    if log.bounds([(topic, 0)])[(topic, 0)][0] > command.from_position:
+        return None  # what it was trained on is gone
     model = retrained(fold, log, topic, command.from_position, command.trained_to, job[1])
     if command.digest is None or digest(model) != command.digest:
         return None

@@ -11,7 +11,7 @@ Laws of this file, in the order of the rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monitors.episodes import EpisodeChange, EpisodeLog, Transition
@@ -55,7 +55,8 @@ class Watch:
         self.book = AnchorBook()
         self.hold: Hold | None = None
         self.harm: Transition | None = None
-        self.quiet_until = 0
+        self.cooldown_ms = pipeline.cooldown_ms
+        self.quiet_until, self.quiet_until_at = 0, 0
         self.deferred: EpisodeChange | None = None
         self.labels = 0
         self.requests: list[Request] = []
@@ -77,8 +78,11 @@ class Watch:
             return None
         if command.verb == "retrain" and not self.wants_candidate:
             return "the episode it answers is over"
-        if command.verb == "rollback" and self.hold is None and self.losses.rollback.phase != "firing":
-            return "the episode it answers is over"
+        if command.verb == "rollback":
+            if self.hold is None and self.losses.rollback.phase != "firing":
+                return "the episode it answers is over"
+            if self.hold is not None and self.hold.by_guard and not self.hold.over:
+                return "the data are broken: a rollback is asked for when they are whole again"
         return None
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
@@ -123,9 +127,14 @@ class Watch:
         self.hold = Hold(position, at, command.reason or "by command", False)
         return None
 
-    def release(self) -> Hold | None:
-        """End the hold, if there is one; what was held."""
+    def release(self, at: int, position: int, *, accept: bool) -> Hold | None:
+        """End the hold, if there is one; what was held. While the guard fires the next one begins, unless a person accepts."""
         hold, self.hold = self.hold, None
+        if hold is not None and self.guard is not None and self.guard.firing:
+            if accept:
+                self.guard.accept()
+            else:
+                self.hold = Hold(position, at, hold.why, True)
         return hold
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
@@ -145,10 +154,12 @@ class Watch:
         found = self.losses.update(at, position, champion, base, anchor)
         if found:
             self._lost(found)
-        if self.deferred is not None and self.labels >= self.quiet_until:
+        if self.deferred is not None and not self._quiet(at):
             change, self.deferred = self.deferred, None
             if self.losses.rollback.phase == "firing":
-                self._anchor_moved(change)
+                # Asked now: the shell and the policy judge a request by when it is made.
+                now = replace(change.transition, at_ms=at, position=position)
+                self._anchor_moved(replace(change, transition=now))
         difference = None if probation is None or anchor is None else probation - anchor
         became = self.book.label(difference, lambda: self.losses.margin, open_episode=self.is_open)
         if became == "anchor":
@@ -201,7 +212,7 @@ class Watch:
             onset = min(onset, self.harm.since_position)
         self._discard(onset)
         target = self.book.before(onset)
-        if self.labels < self.quiet_until:
+        if self._quiet(transition.at_ms):
             self.deferred = change
             self._say(
                 "note",
@@ -219,6 +230,10 @@ class Watch:
         else:
             self._say("rollback", change, "the model is worse than its anchor", target.version, onset)
 
+    def _quiet(self, at: int) -> bool:
+        """Whether a rollback is too recent for another one, here or in the policy's eyes."""
+        return self.labels < self.quiet_until or at < self.quiet_until_at
+
     def _discard(self, onset: int) -> None:
         """Drop versions born since `onset`; the anchor that answers may be another one then."""
         before = self.book.current
@@ -229,7 +244,8 @@ class Watch:
     def _anchor_changed(self) -> None:
         current = self.book.current
         self.models = self.models._replace(anchor=current.version if current else None)
-        self.losses.anchor_changed()
+        if current is None or self.losses.rollback.phase != "firing":
+            self.losses.anchor_changed()
 
     def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(verdict):
@@ -270,6 +286,7 @@ class Watch:
         if onset is not None:
             self.book.discard_since(onset)
             self.quiet_until = self.labels + COOLDOWN_LABELS
+            self.quiet_until_at = at + self.cooldown_ms
         self.book.probation = None
         self.candidate, self.harm = None, None
         current = self.book.current

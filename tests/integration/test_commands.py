@@ -209,7 +209,7 @@ def test_a_replay_runs_under_the_rules_that_learn_ran_under(place, capsys):
         assert cli.main(["replay", place.file, *more]) == 0
     capsys.readouterr()
     assert cli.main(["replay", place.file, "--guard", "on"]) == 2
-    assert "under rules guard off, 1 alarms a year, here is guard on" in capsys.readouterr().err
+    assert "guard off, 1 alarms a year" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["python", "river"])

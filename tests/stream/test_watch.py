@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from monitors.episodes import Transition
 from monitors.losses import log_loss
 from stream.anchors import Anchor, Frozen
-from stream.messages import Command
+from stream.learn import Fold
+from stream.messages import Command, Label, Origin, Sample
 from stream.watch import Watch
 from tests.stream.generated import parcels
 
@@ -134,7 +137,8 @@ def test_a_hold_during_a_hold_is_refused_with_its_reason() -> None:
     watch = watch_with()
     watch.hold_by_command(0, 400, Command("c", "hold", "storm"))
     assert "storm" in (watch.hold_by_command(0, 410, Command("d", "hold")) or "")
-    assert watch.release() is not None and watch.release() is None
+    released = watch.release(0, 420, accept=True)
+    assert released is not None and watch.release(0, 421, accept=True) is None
 
 
 def test_a_replaced_champion_closes_everything_about_the_old_one() -> None:
@@ -194,3 +198,83 @@ def test_labels_without_skill_lost_say_nothing() -> None:
         y = number % 3 == 0
         watch.label(number * 1000, number, log_loss(0.4, y), log_loss(0.33, y), None, None, None)
     assert watch.requests == []
+
+
+def broken(fold: Fold, count: int, start: int, weight: float | None = None) -> int:
+    """Give `count` labelled samples, of this weight or of usual ones; the next number."""
+    chance = random.Random(start)
+    for number in range(start, start + count):
+        x: list[Any] = [0.0] * len(fold.names)
+        x[0] = chance.lognormvariate(0, 1) if weight is None else weight
+        at = 1_700_000_000_000 + number * 600_000
+        fold.step(fold.position, Sample(Origin("a", 0, number, 0), f"e{number}", "k", at, x))
+        fold.step(fold.position, Label(Origin("b", 0, number, 1), f"e{number}", at + 1, bool(x[0] > 1)))
+    return start + count
+
+
+@pytest.fixture(scope="module")
+def learned() -> bytes:
+    """A fold whose guard has learned its ranges, pickled."""
+    fold = Fold(parcels())
+    broken(fold, 11_000, 0)
+    fold.watch.requests.clear()
+    fold.pipeline = None  # type: ignore[assignment]  # its label is a lambda; the fold keeps all that it needs of it
+    return pickle.dumps(fold)
+
+
+def fold_of(learned: bytes) -> Fold:
+    fold: Fold = pickle.loads(learned)
+    fold.pipeline = parcels()
+    return fold
+
+
+def test_a_rollback_of_an_earlier_episode_does_not_end_a_hold_while_the_data_are_broken(
+    learned: bytes,
+) -> None:
+    fold = fold_of(learned)
+    number = broken(fold, 100, 11_000, weight=5_000.0)
+    before = fold.counts.learned
+    assert fold.watch.hold is not None
+    command = Command("late", "rollback", version="v1", from_position=1, episode="earlier")
+    fold.step(fold.position, command, fold.pipeline.model.clone())
+    assert "late" in fold.refused
+    broken(fold, 200, number, weight=5_000.0)
+    assert fold.watch.hold is not None and fold.counts.learned == before
+
+
+def test_after_a_resume_the_guard_takes_the_new_values_for_normal_and_a_later_hold_still_ends(
+    learned: bytes,
+) -> None:
+    fold = fold_of(learned)
+    number = broken(fold, 100, 11_000, weight=5_000.0)
+    fold.step(fold.position, Command("c", "resume", "the data are right"))
+    assert fold.watch.hold is None and fold.watch.guard is not None and not fold.watch.guard.firing
+    before = fold.counts.learned
+    broken(fold, 200, number, weight=5_000.0)
+    assert fold.watch.hold is None and fold.counts.learned == before + 200
+
+
+def test_what_the_old_champion_predicted_is_not_held_against_the_new_one(learned: bytes) -> None:
+    fold = fold_of(learned)
+    at = 1_700_000_000_000 + 11_000 * 600_000
+    x: list[Any] = [0.0] * len(fold.names)
+    fold.step(fold.position, Sample(Origin("a", 0, 11_000, 0), "waits", "k", at, x))
+    fold.step(fold.position, Command("c", "rollback", "by hand", version="v1"))
+    assert "c" in fold.applied
+    labels = fold.watch.labels
+    fold.step(fold.position, Label(Origin("b", 0, 11_000, 1), "waits", at + 1, True))
+    assert fold.watch.labels == labels and fold.counts.joined == 11_001
+
+
+def test_a_rollback_that_waited_for_the_cooldown_is_dated_when_it_is_asked() -> None:
+    watch = watch_with(100, 400)
+    watch.replaced("v400", 0, 0, "rolled back", onset=0)
+    watch.book.anchors = watch_with(100, 400).book.anchors
+    watch._lost([found("rollback", "firing", position=600)])
+    assert [action for action, _, _ in said(watch)] == ["none"] and watch.deferred is not None
+    watch.losses.rollback.detector.phase = "firing"
+    later = watch.quiet_until_at + 1
+    watch.labels = watch.quiet_until
+    watch.label(later, 9_000, 0.1, 0.1, 0.1, None, None)
+    (request,) = [r for r in watch.requests if r.event.data.suggested_action == "rollback"]
+    assert request.event.data.detected_at == {"at": later, "position": 9_000}
