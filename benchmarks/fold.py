@@ -1,0 +1,112 @@
+"""The fold (join, predict, learn, watch) beside bare river on the same flights: events a second and their ratio.
+
+Run: python -m benchmarks.fold [--days 60] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+
+import examples
+from examples.flights_data import events
+from features.store import MemoryServer, MemoryStateStore
+from stream import topics
+from stream.clock import wall_ms
+from stream.featurize_worker import FeaturizeWorker
+from stream.learn import Fold
+from stream.load import load
+from stream.log import Out
+from stream.memory_log import MemoryLog
+from stream.messages import Entry, Label, Sample
+from stream.replay import entries
+from stream.roles import settle_memory
+from stream.train import vector
+
+FLIGHTS = Path(examples.__file__).parent / "flights.py"
+
+
+def samples_log(days: int) -> list[tuple[int, Entry]]:
+    """The samples log of the year's first days, made by featurize in memory."""
+    pipeline = load(FLIGHTS)
+    log, server = MemoryLog(), MemoryServer()
+    for source in pipeline.sources:
+        log.create(source.name, 2)
+    for topic in topics.owned(pipeline.name):
+        log.create(topic.name, topic.partitions)
+    end = date(2013, 1, 1) + timedelta(days)
+    outs = [
+        Out(topic, key.encode() if key else None, msgspec.json.encode(fields))
+        for topic, key, fields, _ in events("none", None, end)
+    ]
+    log.append(outs)
+    worker = FeaturizeWorker(
+        pipeline, log, lambda task: MemoryStateStore(server, pipeline.name, task), wall_ms
+    )
+    stepped = 0
+    while stepped < len(outs):
+        stepped += worker.turn(0.0)
+    tp = (topics.samples(pipeline.name), 0)
+    return list(entries(log, tp[0], 0, log.bounds([tp])[tp][1]))
+
+
+def bare(read: Sequence[tuple[int, Entry]]) -> float:
+    """CPU seconds of predicting at each sample and learning at its label with river alone, joined by a dict."""
+    pipeline = load(FLIGHTS)
+    model, names = pipeline.model.clone(), pipeline.vector_names
+    waits: dict[str, dict[str, object]] = {}
+    started = time.process_time()
+    for _, entry in read:
+        if isinstance(entry, Sample):
+            x = waits[entry.id] = vector(names, entry.x)
+            model.predict_proba_one(x)
+        elif isinstance(entry, Label) and entry.id in waits:
+            model.learn_one(waits.pop(entry.id), entry.y)
+    return time.process_time() - started
+
+
+def folded(read: Sequence[tuple[int, Entry]], *, actions: bool) -> float:
+    """CPU seconds of the whole fold."""
+    fold = Fold(load(FLIGHTS), actions=actions)
+    started = time.process_time()
+    for position, entry in read:
+        fold.step(position, entry)
+        if position % 5_000 == 0:
+            fold.outputs.predictions.clear()
+    return time.process_time() - started
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and print; the process's exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--days", type=int, default=60, help="how many days of flights (default 60)")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures as one JSON object")
+    args = parser.parse_args(arguments)
+    read = samples_log(args.days)
+    settle_memory()
+    runs = [(bare(read), folded(read, actions=False), folded(read, actions=True)) for _ in range(3)]
+    river, passive, active = (sorted(column)[1] for column in zip(*runs, strict=True))
+    figures = {
+        "entries": len(read),
+        "river_events_per_cpu_s": round(len(read) / river),
+        "passive_events_per_cpu_s": round(len(read) / passive),
+        "events_per_cpu_s": round(len(read) / active),
+        "ratio": round(river / active, 3),
+        "passive_ratio": round(river / passive, 3),
+    }
+    print(json.dumps(figures, indent=1))
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
