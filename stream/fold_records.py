@@ -14,6 +14,17 @@ from stream.messages import LiveModel
 from stream.versions import Version
 
 
+@dataclass
+class Hold:
+    """Learning is paused: since which sample, why, and whether the guard has seen clean data again."""
+
+    since_position: int
+    since_at: int
+    why: str
+    by_guard: bool
+    over: bool = False
+
+
 class Pending:
     """A sample that waits for its label: its vector and every prediction made when it arrived."""
 

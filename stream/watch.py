@@ -11,7 +11,7 @@ Laws of this file, in the order of the rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from monitors.episodes import EpisodeChange, EpisodeLog, Transition
@@ -21,21 +21,11 @@ from monitors.promotion import CandidateTest
 from monitors.psi import PsiMonitor
 from stream.anchors import AnchorBook
 from stream.definitions import Pipeline
+from stream.fold_records import Hold
 from stream.messages import Command
 from stream.reports import ModelNames, Request, describe
 
 COOLDOWN_LABELS = 2_000
-
-
-@dataclass
-class Hold:
-    """Learning is paused: since which sample, why, and whether the guard has seen clean data again."""
-
-    since_position: int
-    since_at: int
-    why: str
-    by_guard: bool
-    over: bool = False
 
 
 class Watch:
@@ -293,8 +283,6 @@ class Watch:
         self.models = ModelNames(version, current.version if current else None, None)
         for change in self.episodes.apply_all(self.losses.champion_changed(at, position, why)):
             self._say("note", change, f"closed: {why}")
-
-    # -- what is said ---------------------------------------------------------------------------------------------------------
 
     def _say(
         self,

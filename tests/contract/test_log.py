@@ -215,7 +215,9 @@ def test_a_reader_at_the_end_gets_what_is_appended_later(world: World) -> None:
 
 
 def test_an_empty_append_is_nothing(world: World) -> None:
+    topic = world.create()
     world.log.append([])
+    assert world.log.bounds([(topic, 0)]) == {(topic, 0): (0, 0)}
 
 
 def test_a_closed_reader_reads_nothing_and_closes_twice(world: World) -> None:

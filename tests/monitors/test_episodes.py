@@ -106,4 +106,5 @@ def test_event_ids_never_repeat_and_a_replay_gives_the_same(steps: list[tuple[St
 
 
 def test_a_transition_is_plain_json_inside() -> None:
-    json.dumps(transition("firing", 1).detail)
+    detail = transition("firing", 1).detail
+    assert json.loads(json.dumps(detail)) == detail

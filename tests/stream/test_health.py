@@ -75,6 +75,7 @@ def test_the_port_is_free_again_afterwards():
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", port))
+        assert taken.getsockname()[1] == port
 
 
 def test_a_taken_port_is_an_error_at_once(health):
