@@ -23,7 +23,7 @@ examples:
   penstock features get airport JFK LGA EWR --pipeline flights        the public documents, as any Redis client reads them
   penstock features get airport JFK --file examples/flights.py        windows evaluated at this moment, from stored state
   penstock features get airport JFK --file examples/flights.py --at 2013-05-20T12:00:00Z
-  penstock features get card 4711 --pipeline cards --json | jq .values"""
+  penstock features get card 4000000000000000 --pipeline cards --json | jq .values"""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
