@@ -30,6 +30,7 @@ from stream.messages import Recipe, encode_entry
 logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
+MOST_BUFFERED = 20_000
 LEARN_STALLED_MS = 2_000
 LEARN_WAIT_MS = 10_000
 KEPT_STATES = 200_000
@@ -75,6 +76,7 @@ class FeaturizeWorker:
         self.task_of: dict[TP, Task] = {}
         self.assigned: tuple[TP, ...] = ()
         self.committed: dict[TP, int] = {}
+        self.paused: set[TP] = set()
         self.retry_at_ms = 0
         self._check_recipe()
         sources = [source.name for source in pipeline.sources]
@@ -161,6 +163,8 @@ class FeaturizeWorker:
         self.tasks.clear()
         self.task_of.clear()
         self.retry_at_ms = 0
+        self.paused = set()
+        self.member.pause(())
         samples = (self.samples_topic, 0)
         self.samples_end = self.log.bounds([samples])[samples][1]
         positions: dict[TP, int] = {}
@@ -195,6 +199,7 @@ class FeaturizeWorker:
                 )
             for name, of_task in by_task.items():
                 self.tasks[name].add(of_task, wall_ms)
+        self._bound_buffers()
         ends = self._ends(idle=not records)
         stepped = 0
         for task in self.tasks.values():
@@ -202,6 +207,23 @@ class FeaturizeWorker:
             self._write(task, task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS), wall_ms)
             stepped += task.featurize.counts.items - before
         return stepped
+
+    def _bound_buffers(self) -> None:
+        """Read no further where much waits for another partition's event time to come; go on there when little is left.
+
+        A partition that is paused has something buffered, so the merge never waits for it.
+        """
+        buffered = {
+            task.tp(head): task.merge.buffered(head) for task in self.tasks.values() for head in task.heads
+        }
+        paused = {
+            tp
+            for tp, count in buffered.items()
+            if count > MOST_BUFFERED or (tp in self.paused and count > MOST_BUFFERED // 4)
+        }
+        if paused != self.paused:
+            self.member.pause(paused)
+            self.paused = paused
 
     def _ends(self, *, idle: bool) -> set[Head]:
         """The heads whose reading position is at the broker's high watermark. Asked of the broker itself when nothing came."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -58,6 +58,7 @@ class KafkaReader:
     def __init__(self, consumer: Consumer, positions: Mapping[TP, int]) -> None:
         self._consumer = consumer
         self._positions: dict[TP, int] = {}
+        self._paused: set[TP] = set()
         self._changes = AssignmentChanges()
         self._revocations = 0
         self._failure: LogError | None = None
@@ -98,6 +99,14 @@ class KafkaReader:
                 ends[tp] = bounds[1]
         return ends
 
+    def pause(self, tps: Collection[TP]) -> None:
+        held = set(tps) & self._positions.keys()
+        if fresh := held - self._paused:
+            self._consumer.pause([TopicPartition(*tp) for tp in fresh])
+        if done := (self._paused - held) & self._positions.keys():
+            self._consumer.resume([TopicPartition(*tp) for tp in done])
+        self._paused = held
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -112,6 +121,9 @@ class KafkaReader:
             ):  # a broker that is away: reading says so, and waits for it
                 self._consumer.list_topics(topic, timeout=_BOUNDS_TIMEOUT_S)
         self._consumer.assign([TopicPartition(*tp, at) for tp, at in positions.items()])
+        if self._paused and positions:
+            self._consumer.resume([TopicPartition(*tp) for tp in positions])
+        self._paused = set()
         self._positions = dict(positions)
         self._failure = None
 

@@ -12,7 +12,7 @@ Laws that hold here, for every implementation (`KafkaLog`, `MemoryLog`):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -175,6 +175,12 @@ class Reader(Protocol):
 
     def high_watermarks(self) -> dict[TP, int]:
         """The end offsets as of the last fetch, per partition; a partition never fetched is absent."""
+
+    def pause(self, tps: Collection[TP]) -> None:
+        """Read exactly these partitions no further until another call leaves them out; the others go on.
+
+        What was fetched of them is fetched again later, so pause rarely. A new start reads all again.
+        """
 
     def close(self) -> None:
         """Stop reading and, as a member, leave the group. Closing twice is harmless."""

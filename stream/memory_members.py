@@ -10,7 +10,7 @@ Laws that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from stream.log import TP, Assignment, AssignmentChanges, Fenced, OffsetLost, Record
@@ -25,6 +25,7 @@ class MemoryReader:
     def __init__(self, log: MemoryLog, positions: Mapping[TP, int]) -> None:
         self._log = log
         self._positions = dict(positions)
+        self._paused: frozenset[TP] = frozenset()
         self._turn = 0
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -42,6 +43,9 @@ class MemoryReader:
         with self._log.changed:
             return {tp: self._log.part(tp).end for tp in self._positions}
 
+    def pause(self, tps: Collection[TP]) -> None:
+        self._paused = frozenset(tps)
+
     def close(self) -> None:
         self._positions = {}
 
@@ -49,11 +53,13 @@ class MemoryReader:
         return False
 
     def _has_more(self) -> bool:
-        return any(self._log.part(tp).end != at for tp, at in self._positions.items())
+        return any(
+            self._log.part(tp).end != at for tp, at in self._positions.items() if tp not in self._paused
+        )
 
     def _ready(self, max_records: int) -> list[Record]:
         """Partitions take turns at being first, so that none starves behind a busy one."""
-        tps = list(self._positions)
+        tps = [tp for tp in self._positions if tp not in self._paused]
         if not tps:
             return []
         self._turn = (self._turn + 1) % len(tps)

@@ -661,3 +661,22 @@ def test_an_expelled_member_learns_that_its_partitions_were_lost() -> None:
     assert change is not None
     assert change.lost
     assert set(change.revoked) == set(held)
+
+
+def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None:
+    topic = world.create(2)
+    fill(world, topic, 10, partition=0)
+    fill(world, topic, 10, partition=1)
+    reader = world.log.reader({(topic, 0): 0, (topic, 1): 0})
+    seen = read(reader, 4)
+    reader.pause({(topic, 0)})
+    of_other = [r for r in seen if r.partition == 1]
+    of_other += read(reader, 10 - len(of_other))
+    assert {r.partition for r in of_other} == {1} and reader.poll(10, 0.3) == []
+    reader.pause(())
+    of_paused = [r for r in seen if r.partition == 0]
+    of_paused += read(reader, 10 - len(of_paused))
+    assert [r.offset for r in of_paused] == list(range(10)) and [r.offset for r in of_other] == list(
+        range(10)
+    )
+    reader.close()

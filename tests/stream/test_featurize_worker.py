@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from itertools import count as numbers
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 
 from features.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
-from stream import topics
+from stream import featurize_worker, topics
 from stream.definitions import DefinitionError, Pipeline
 from stream.featurize_worker import FeaturizeWorker
 from stream.log import TP, AppendFailed, CommitFailed, LogUnavailable, Out
+from stream.memory_flow import MemoryFlow
 from stream.memory_log import MemoryLog
 from stream.messages import Recipe, decode_entry
-from tests.stream.generated import DELIVERED, SENT, card_events, cards, outs, parcel_events, parcels
+from tests.stream.generated import DELIVERED, SENT, START_MS, card_events, cards, outs, parcel_events, parcels
 from tests.stream.naive_flow import NaiveFlow, everything
 
 
@@ -454,3 +456,25 @@ def test_a_silent_source_is_reported_idle_and_does_not_hold_back_the_other() -> 
     ]
     assert {f"{DELIVERED.name}/0", f"{DELIVERED.name}/1"} <= set(ticks[-1].idle)
     world.check()
+
+
+def test_a_source_far_ahead_in_event_time_is_paused_and_nothing_of_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(featurize_worker, "MOST_BUFFERED", 2_000)
+    pipeline = parcels()
+    flow = MemoryFlow(pipeline, partitions=1)
+    sent = [(SENT.name, {"parcel": f"p{n}", "sent_at": START_MS + n * 60_000}) for n in range(8_000)]
+    done = [
+        (DELIVERED.name, {"parcel": f"p{n}", "done_at": START_MS + n * 600, "late": 1.0})
+        for n in range(16_000)
+    ]
+    common = {"van": "v", "depot": "d", "street": "s", "weight": 1.0}
+    flow.feed([Out(topic, b"v", json.dumps({**common, **fields}).encode()) for topic, fields in sent + done])
+    most = stepped = 0
+    for _ in range(60):
+        stepped += flow.featurize.turn(0.0)
+        (task,) = flow.featurize.tasks.values()
+        most = max(most, len(task.merge))
+    assert stepped == 24_000, "every record of both sources"
+    assert most <= 2_000 + 2 * featurize_worker.BATCH_RECORDS
