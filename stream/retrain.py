@@ -22,7 +22,7 @@ from stream.learn import Fold
 from stream.log import Log, Out
 from stream.messages import Command, encode_entry
 from stream.model_store import ModelStore
-from stream.replay import retrained
+from stream.replay import retrained, retrained_version
 from stream.versions import Version, dump
 
 logger = logging.getLogger("penstock.retrain")
@@ -43,18 +43,7 @@ def run_job(
     start = max(low, from_position)
     model = retrained(Fold(pipeline, actions=False), log, topic, start, stop, quarantined)
     made = digest(model)
-    version = Version(
-        id=f"retrain-{command_id}",
-        pipeline=pipeline.name,
-        parent=None,
-        kind="retrained",
-        position=stop,
-        join_from=start,
-        at=0,
-        labels=0,
-        recipe=pipeline.digest,
-        digest=made,
-    )
+    version = retrained_version(pipeline, f"retrain-{command_id}", start, stop, made)
     models.put(version, dump(model))
     adopt = Command(
         id=f"adopt-{command_id}",
