@@ -90,9 +90,7 @@ def engine_alone(
     found["entities"] = len(states)
     found["state_bytes"] = round(sum(len(view.encode(s)) for s in kept) / len(kept))
     last = listed[-1]["at"]
-    found["document_bytes"] = round(
-        sum(len(view.document(s, last, last, "0" * 12)) for s in kept) / len(kept)
-    )
+    found["document_bytes"] = round(sum(len(view.document(s, last, last)) for s in kept) / len(kept))
     return found
 
 
@@ -100,7 +98,7 @@ def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
     """Run the featurize task of the worker over records that are in memory already."""
     job = pipeline()
     task = Task(job, OnePartition(len(listed)), store, "0", [(0, 0)], "")  # type: ignore[arg-type]
-    task.take_up("bench", job.digest)
+    task.take_up("bench")
     rows = 0
 
     def run(part: list[Record]) -> int:

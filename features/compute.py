@@ -17,7 +17,6 @@ Laws that hold in this file:
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -32,8 +31,6 @@ from features.windows import Ring
 Value = float | str | list[Any] | None
 Values = list[Any]  # of Value
 Event = Mapping[str, Any]
-
-_LAYOUT = 2  # raise when the encoding changes: older states are then refused, not misread
 
 
 class StateMismatch(ValueError):
@@ -101,8 +98,7 @@ class CompiledView:
         self.update_own: Callable[[State, int, int, Event], list[float | None]] = compiled["update_own"]
         self._merge_totals = merge_totals(program.totals)
         self._packed = [Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
-        meaning = {k: v for k, v in view.describe().items() if k != "ttl_ms"}
-        self._mark = crc32(msgspec.msgpack.encode((_LAYOUT, meaning)))
+        self._mark = int(view.version, 16)
         self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._json = msgspec.json.Encoder()
         self._decoder = msgspec.msgpack.Decoder(
@@ -234,10 +230,11 @@ class CompiledView:
             visits.append(Sessions(gap, [list(item) for item in items]))
         return State(newest, totals, rings, visits)
 
-    def document(self, state: State, at_ms: int, written_ms: int, recipe: str) -> bytes:
+    def document(self, state: State, at_ms: int, written_ms: int) -> bytes:
         """Give the public JSON document: ``values`` by name, ``at``, ``until``, ``written``, ``recipe``.
 
-        ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``.
+        ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``; ``recipe``
+        is the view's version.
         """
         if at_ms < state.newest:
             at_ms = state.newest
@@ -247,6 +244,6 @@ class CompiledView:
                 "at": at_ms,
                 "until": self.until(state, at_ms),
                 "written": written_ms,
-                "recipe": recipe,
+                "recipe": self.view.version,
             }
         )
