@@ -50,7 +50,7 @@ PURE_STEPS = {
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 70
 #: Larger for a reason; a file that shrank again must leave this list.
-LARGE_FILES = {"stream/featurize.py": 330}
+LARGE_FILES = {"stream/featurize.py": 350}
 
 
 def sources(*packages: str) -> list[Path]:
