@@ -259,8 +259,8 @@ def as_json(job: Job, done: Summary) -> dict[str, Any]:
         "unlabelled": done.unlabelled,
         "waiting": done.waiting,
         "left_out": done.left_out,
-        "from": done.first_at,
-        "to": done.last_at,
+        "first_at": done.first_at,
+        "last_at": done.last_at,
         "recipes": dict(done.recipes),
     }
 
