@@ -49,7 +49,7 @@ class Rejected(ValueError):
 
 
 class SourceDecoder:
-    """Decodes and checks the records of one source of a pipeline. Holds no state between calls."""
+    """Decodes and checks the records of one source of a pipeline. Between calls it holds a count for the health page."""
 
     def __init__(self, pipeline: Pipeline, source: Source) -> None:
         self.source = source
@@ -64,6 +64,7 @@ class SourceDecoder:
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
         self.grace_ms = source.grace_ms
         self.ahead_ms = source.ahead_ms
+        self.out_of_order = 0
 
     def items(self, records: Iterable[Record], newest_at: int) -> list[Item]:
         """The records of one partition, in offset order, given the partition's newest event time before them (-1 if none)."""
@@ -80,6 +81,8 @@ class SourceDecoder:
                 continue
             if at > newest_at:
                 newest_at = at
+            elif at < newest_at:
+                self.out_of_order += 1
             event_id = event[self.source.id]
             text = event_id if type(event_id) is str else str(event_id)
             found.append(

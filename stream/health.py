@@ -101,7 +101,9 @@ class FeaturizeReport:
             entities.inc(grown((name, "entities", view.name), counts.entities[number]))
             defaults = counts.defaults[number] * len(view.numeric)
             health.defaults_served.labels(view.name).inc(grown((name, "defaults", view.name), defaults))
-        for source in task.sources:
+        for source, decoder in zip(task.sources, task.decoders, strict=True):
+            behind = grown((name, "out of order", source.name), decoder.out_of_order)
+            health.out_of_order_records.labels(source.name).inc(behind)
             late = grown((name, "late", source.name), counts.late[source.name])
             health.late_records.labels(source.name).inc(late)
 

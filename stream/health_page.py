@@ -69,6 +69,12 @@ METRICS = (
         "penstock_late_records", Counter, ("source",), "dead letters of events that came after their grace"
     ),
     Metric(
+        "penstock_out_of_order_records",
+        Counter,
+        ("source",),
+        "events behind the newest of their own partition, within the grace: they are counted where they belong",
+    ),
+    Metric(
         "penstock_event_to_readable_seconds",
         BatchHistogram,
         (),
@@ -141,6 +147,7 @@ class Health:
     labels_written: Counter
     dead_letters: Counter
     late_records: Counter
+    out_of_order_records: Counter
     event_to_readable_seconds: BatchHistogram
     entities_first_seen: Counter
     defaults_served: Counter

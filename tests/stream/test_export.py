@@ -159,6 +159,29 @@ def test_a_second_sample_of_an_id_that_waits_gets_no_label() -> None:
     assert [(row.label, row.settled) for row in made(log)] == [(True, True), (None, True)]
 
 
+def test_a_label_that_is_repeated_is_not_taken_by_a_later_sample_of_the_same_id() -> None:
+    label = LabelEntry(Origin("done", 0, 0, 1), "p", START_MS + 1, True)
+    first, second = (Sample(Origin("sent", 0, n), "p", "k", START_MS + n, [1.0, 1.0]) for n in (0, 2))
+    assert [row.label for row in made([RECIPE, first, label, label, second])] == [True, None]
+
+
+def test_each_recipe_waits_as_long_as_it_says() -> None:
+    other = Recipe("r2", ["a", "b"], "{'label': {'wait': '30m', 'default': False}}")
+    log = [
+        entry
+        for n, recipe in enumerate((RECIPE, other))
+        for entry in (
+            recipe,
+            Sample(Origin("sent", 0, n), f"p{n}", "k", START_MS + n * 9 * HOUR, [1.0, 1.0]),
+            Tick({"sent/0": START_MS + n * 9 * HOUR + HOUR}, [], 0),
+            LabelEntry(Origin("done", 0, n, 1), f"p{n}", START_MS + n * 9 * HOUR + HOUR, True),
+        )
+    ]
+    job = Job("parcels", None, OPEN, Path("x.csv"), "csv")
+    found = list(rows(enumerate(log), OPEN, job.terms))
+    assert [(row.label, row.label_at) for row in found] == [(True, START_MS + HOUR), (False, None)]
+
+
 def test_nothing_is_held_back_longer_than_its_label_takes() -> None:
     """Rows come out while the log is read: what is in memory is bounded by the wait."""
     read: list[int] = []

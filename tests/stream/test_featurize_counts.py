@@ -103,6 +103,10 @@ def test_entities_and_defaults_are_those_of_a_naive_count(monkeypatch: pytest.Mo
     for part in (events[:350], events[350:]):
         place.log.append(outs(part))
         place.settle(worker)
+        featurize = worker.tasks["all"].featurize
+        assert all(
+            unseen <= set(kept) for unseen, kept in zip(featurize.unseen, featurize.states, strict=True)
+        )
         worker.close()
         worker = place.worker()
     for view, entities in known.items():
@@ -121,6 +125,8 @@ def test_late_records_are_counted_by_source_and_other_dead_letters_are_not() -> 
     place.settle(place.worker())
     assert place.value("penstock_late_records_total", source=SENT.name) == 2
     assert place.value("penstock_late_records_total", source=DELIVERED.name) == 1
+    assert place.value("penstock_out_of_order_records_total", source=SENT.name) == 1
+    assert place.value("penstock_out_of_order_records_total", source=DELIVERED.name) == 0
     letters = place.health.dead_letters.collect()[0].samples
     assert sum(one.value for one in letters if one.name.endswith("_total")) == 4
 

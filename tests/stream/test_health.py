@@ -119,6 +119,7 @@ def test_a_featurize_worker_is_reported(health):
         newest={(0, 0): 5_000},
         rebuilding_from=None,
         sources=[SimpleNamespace(name="departures")],
+        decoders=[SimpleNamespace(out_of_order=9)],
     )
     worker: Any = SimpleNamespace(
         tasks={"all": task},
@@ -138,6 +139,7 @@ def test_a_featurize_worker_is_reported(health):
     assert sample(health, "penstock_position", topic="departures", partition="0") == 7
     assert sample(health, "penstock_dead_letters_total", reason="null value") == 2
     assert sample(health, "penstock_late_records_total", source="departures") == 3
+    assert sample(health, "penstock_out_of_order_records_total", source="departures") == 9
     assert sample(health, "penstock_entities_first_seen_total", view="airport") == 5
     assert sample(health, "penstock_defaults_served_total", view="airport") == 8, "two values a sample"
     assert sample(health, "penstock_turns_total") == 2
