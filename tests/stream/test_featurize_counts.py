@@ -117,7 +117,7 @@ def test_entities_and_defaults_are_those_of_a_naive_count(monkeypatch: pytest.Mo
 def test_late_records_are_counted_by_source_and_other_dead_letters_are_not() -> None:
     place = Place(parcels())
     base = {"van": "v", "depot": "d", "street": "s"}
-    times = [START_MS, START_MS - DAY - 1, START_MS - DAY, START_MS - 2 * DAY]
+    times = [START_MS, START_MS - DAY - 1, START_MS - DAY, START_MS - 2 * DAY, START_MS]
     sent = [{**base, "parcel": f"p{n}", "sent_at": at, "weight": 1.0} for n, at in enumerate(times)]
     done = [{**base, "parcel": f"p{n}", "done_at": at, "late": 1.0} for n, at in enumerate(times[:2])]
     place.log.append(outs([(SENT.name, "v", event) for event in [*sent, {"parcel": "p9"}]]))
