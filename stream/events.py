@@ -19,9 +19,7 @@ from stream.log import Record
 
 MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
-LATE = (
-    "(grace) behind the partition's newest"  # how the reason for a late record goes on; it is counted by it
-)
+LATE = "(grace) behind the partition's newest"  # in the reason of a late record, which is counted by it
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, past which RFC 3339 has no dates
 Event = dict[str, Any]
 

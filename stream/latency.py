@@ -28,10 +28,12 @@ class BatchHistogram(Collector):
 
     """
 
-    def __init__(self, name: str, help: str, labels: Sequence[str], *, registry: CollectorRegistry) -> None:  # noqa: A002
+    def __init__(
+        self, name: str, documentation: str, labels: Sequence[str], *, registry: CollectorRegistry
+    ) -> None:
         if labels:
             raise ValueError(f"{name}: a batch histogram has no labels")
-        self.name, self.help = name, help
+        self.name, self.documentation = name, documentation
         self.counts = [0] * (len(BUCKETS_S) + 1)  # at most so many seconds, and all
         self.sum_s = 0.0
         registry.register(self)
@@ -53,4 +55,4 @@ class BatchHistogram(Collector):
         """What the registry asks for."""
         limits = [*(str(bucket_s) for bucket_s in BUCKETS_S), "+Inf"]
         buckets = list(zip(limits, self.counts, strict=True))
-        yield HistogramMetricFamily(self.name, self.help, buckets=buckets, sum_value=self.sum_s)
+        yield HistogramMetricFamily(self.name, self.documentation, buckets=buckets, sum_value=self.sum_s)

@@ -22,6 +22,7 @@ from stream.cli.replay_command import Progress
 from stream.definitions import Pipeline
 from stream.events import Rejected, event_time
 from stream.export import CannotExport, Span, Summary, Survey, Terms, rows, survey, terms_of
+from stream.load import load
 from stream.log import Log
 from stream.messages import Entry, Recipe
 from stream.outside import client
@@ -118,8 +119,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def asked(args: argparse.Namespace) -> Job:
     """The arguments, checked. Raises `CannotExport`, or `DefinitionError` for the file."""
-    from stream.load import load  # river, which a name alone does not need
-
     is_file = args.pipeline.endswith(".py") or os.sep in args.pipeline
     given = load(args.pipeline) if is_file else None
     out = Path(args.out)
@@ -187,8 +186,8 @@ def write(
         "from": job.span.start,
         "to": job.span.stop,
         "recipes": recipes,
+        "columns": columns.of_input,
     }
-    about["columns"] = columns.of_input
     with export_files.open_rows(part, job.form, columns, about) as file:
         while batch := list(islice(kept, export_files.BATCH_ROWS)):
             file.write(batch)

@@ -103,6 +103,8 @@ def test_a_range_in_any_format_holds_the_same_rows(
     assert any(row["label_at"] >= stop for row in wanted), "some labels come after the range"
     assert cli.main(["export", str(file), "--out", str(tmp_path / "some.jsonl"), *span]) == 0
     assert [json.loads(line) for line in (tmp_path / "some.jsonl").read_text().splitlines()] == wanted
+    nothing = ["--out", str(tmp_path / "none.csv"), "--from", "1", "--to", "2"]
+    assert cli.main(["export", name, *nothing]) == 1 and not (tmp_path / "none.csv").exists()
     pytest.importorskip("pyarrow")
     assert cli.main(["export", name, "--out", str(tmp_path / "some.parquet"), *span]) == 0
     table = arrow()[1].read_table(tmp_path / "some.parquet")
