@@ -112,6 +112,8 @@ class FeatureReader:
         """Read ``(view, entity)`` pairs, in their order, in one round trip.
 
         An entity is the value of the view's key field, or a tuple of values for a compound key, unencoded.
+        With definitions, a missing entity has the values of one without events, which are what a sample of it carries:
+        0.0 for what counts or adds up, a declared default, otherwise None.
         ``at_ms`` is the reader's moment, in milliseconds of event time; None is now by the wall clock, or the
         stored moment if that is later.
 
@@ -160,6 +162,7 @@ class FeatureReader:
         for one in read:
             if one.age_ms is None:
                 served.missing += 1
+                served.defaults += len(one.values)
                 continue
             served.age_ms += one.age_ms
             if self._max_age_ms:
@@ -251,8 +254,9 @@ def _from_state(
     view = compiled.view.name
     states = [compiled.decode(data) for data in found if data is not None]
     if not states:
-        names = compiled.names
-        return Features(view, entity, dict.fromkeys(names), dict.fromkeys(names, "missing"))
+        # What a sample of this entity carries, so that serving and training agree.
+        empty = dict(zip(compiled.names, compiled.values(compiled.new(), 0), strict=True))
+        return Features(view, entity, empty, dict.fromkeys(empty, "missing"))
     state: State = max(states, key=lambda s: s.newest)
     now_ms = _moment(now_ms, state.newest, strict, view, entity)
     values = dict(zip(compiled.names, compiled.values(state, now_ms), strict=True))

@@ -11,6 +11,7 @@ Laws of this file:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +22,7 @@ from features.keys import entity_of, public_key, state_key
 from features.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from stream import topics
 from stream.definitions import Pipeline
-from stream.events import MAX_KEY_CHARACTERS, Event, Item
+from stream.events import LATE, MAX_KEY_CHARACTERS, Event, Item
 from stream.log import Out, record_bytes
 from stream.merge import Head
 from stream.messages import Label, Origin, Sample, Tick, encode_entry
@@ -58,6 +59,11 @@ class Counts:
     samples: int = 0
     labels: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
+    late: Counter[str] = field(default_factory=Counter)  # by source
+    defaults: Counter[int] = field(
+        default_factory=Counter
+    )  # samples that read an entity without events, by view
+    entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view
 
 
 class FeaturizeUnit(NamedTuple):
@@ -96,6 +102,9 @@ class Featurize:
         self.dead_letters_topic = topics.dead_letters(pipeline.name, prefix)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
         self.dirty: list[set[str]] = [set() for _ in self.compiled]
+        self.unseen: list[set[str]] = [
+            set() for _ in self.compiled
+        ]  # those in memory that nothing is stored of
         self.places: dict[Head, Place] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
@@ -167,14 +176,17 @@ class Featurize:
     def put(self, number: int, entity: str, stored: bytes | None) -> None:
         """Take one loaded state into memory; None is an entity never seen."""
         compiled = self.compiled[number]
+        if stored is None:
+            self.unseen[number].add(entity)
         self.states[number][entity] = compiled.new() if stored is None else compiled.decode(stored)
 
     def forget(self, most: int) -> None:
         """Keep at most about `most` states in memory. Only between units, when all of them are stored."""
-        for states in self.states:
+        for states, unseen in zip(self.states, self.unseen, strict=True):
             if len(states) > most:
                 for entity in list(islice(states, len(states) - most)):
                     del states[entity]
+                    unseen.discard(entity)
 
     # -- the step ----------------------------------------------------------------------------------------------------------
 
@@ -186,6 +198,8 @@ class Featurize:
         self.counts.items += 1
         event = item.event
         if event is None:
+            if item.reject and LATE in item.reject:
+                self.counts.late[self.sources[item.source].name] += 1
             self._bury(item, item.reject or "")
             return
         plan = self.plans[item.source]
@@ -223,7 +237,9 @@ class Featurize:
         for number, compiled, place, own in plan.views:
             entity = entities[place]
             if entity is None:
-                vector += self.empty[number] if predicts else ()
+                if predicts:
+                    self.counts.defaults[number] += 1
+                    vector += self.empty[number]
                 continue
             states = self.states[number]
             if own:
@@ -236,7 +252,10 @@ class Featurize:
                     dirty.add(entity)
                     self.dirty_count += 1
             else:
-                vector += compiled.vector(states[entity], at)
+                state = states[entity]
+                if state.newest < 0:
+                    self.counts.defaults[number] += 1
+                vector += compiled.vector(state, at)
         return vector
 
     def _emit(self, entry: bytes) -> None:
@@ -298,6 +317,9 @@ class Featurize:
                         self.ttls_ms[number],
                     )
                 )
+            first = dirty & self.unseen[number]
+            self.unseen[number] -= first
+            self.counts.entities[number] += len(first)
             dirty.clear()
         new = self.position()
         places = {head: place.offset for head, place in self.places.items()}

@@ -61,6 +61,7 @@ class Task:
         self.rebuilding_from: dict[Head, int] | None = None
         self.seen_wall_ms: dict[Head, int] = {}
         self.checked_ms = 0
+        self.timestamps_ms: list[int] = []
 
     def tp(self, head: Head) -> TP:
         """The topic and partition of a head."""
@@ -163,6 +164,8 @@ class Task:
         units: list[FeaturizeUnit] = []
         step = featurize.step
         emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        # How long records took is asked of those that are new, not of what is read again after a loss.
+        self.timestamps_ms = [item.record.timestamp_ms for item in items] if emitted_below is None else []
         for item, keys in zip(items, entities, strict=True):
             kept = len(featurize.outs)
             step(item, keys)

@@ -41,6 +41,9 @@ class FeaturizeHealth(Protocol):
     def batch(self, worker: FeaturizeWorker) -> None:
         """Called after every turn of the loop."""
 
+    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Called when the features of a batch can be read: its records' own Kafka timestamps, and the time."""
+
 
 class FeaturizeWorker:
     """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once."""
@@ -241,6 +244,8 @@ class FeaturizeWorker:
             self.log.append(outs)
             self.samples_end += sum(out.topic == self.samples_topic for out in outs)
         task.store.save([unit.unit for unit in units])
+        if self.health is not None:
+            self.health.readable(task.timestamps_ms, self.wall_ms())
         positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
         behind = task.emitted_below
         commit = {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}

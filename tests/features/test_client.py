@@ -92,7 +92,7 @@ def test_with_definitions_windows_are_evaluated_at_the_readers_moment(server: Co
     assert [f.values for f in found] == [
         {"n": 0, "delay": None},
         {"delay": 7, "idle": 7200},
-        {"n": None, "delay": None},
+        {"n": 0, "delay": None},
         {"n": 0, "delay": None},
     ]
     assert [f.status for f in found[:3]] == [
@@ -196,7 +196,7 @@ def test_a_reader_counts_what_it_serves(server: CountingServer) -> None:
     reader = FeatureReader(server, "flights", max_age={"leg": "30s"})
     reader.read(WANTED, at_ms=10 * HOUR + MINUTE)
     assert (reader.served.entities, reader.served.missing, reader.served.stale) == (4, 1, 1)
-    assert reader.served.age_ms == 3 * MINUTE
+    assert reader.served.age_ms == 3 * MINUTE and reader.served.defaults == 0
 
 
 def test_options_reach_the_connection() -> None:
