@@ -205,12 +205,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--most-entities", type=int, default=100_000, help="for --laws; 1000000 needs about 10 GB"
     )
     parser.add_argument(
-        "--peers", type=int, nargs="?", const=3, metavar="ROUNDS", help="also beside Bytewax and Quix Streams (3 rounds)"
+        "--peers",
+        type=int,
+        nargs="?",
+        const=3,
+        metavar="ROUNDS",
+        help="also beside Bytewax and Quix Streams (3 rounds)",
     )
     parser.add_argument("--profile", action="store_true", help="profile the step instead")
     asked = parser.parse_args(arguments)
     if asked.peers and find_spec("bytewax") is None:
-        parser.error("--peers needs Bytewax: pip install 'penstock[peers]'")
+        print("--peers needs Bytewax: pip install 'penstock[peers]'", file=sys.stderr)
+        return 2
     tune_gc()
     if asked.profile:
         profile(records(asked.events, asked.entities, STEP_MS))

@@ -8,12 +8,25 @@ from typing import Any
 
 Values = Mapping[str, float | None]
 TOLERANCE = 1e-6
-DISTINCT_EXACT = 256  # Penstock's distinct is exact up to here, then an estimate with a standard error of 2.3 %
+DISTINCT_EXACT = (
+    256  # Penstock's distinct is exact up to here, then an estimate with a standard error of 2.3 %
+)
 DISTINCT_TOLERANCE = 0.12  # five standard errors: thousands of customers are compared
 FIGURES = (
     "events_per_s", "cpu_us_per_event", "events_per_cpu_s", "redis_cpu_us_per_event", "kafka_cpu_us_per_event",
     "memory_mb", "writes_per_event",
 )  # fmt: skip
+#: Head, figure, format. The last two are ratios.
+COLUMNS = (
+    ("events/s", "events_per_s", ",.0f"),
+    ("CPU us/event", "cpu_us_per_event", ".1f"),
+    ("events/CPU s", "events_per_cpu_s", ",.0f"),
+    ("Redis us/event", "redis_cpu_us_per_event", ".1f"),
+    ("Kafka us/event", "kafka_cpu_us_per_event", ".1f"),
+    ("memory MB", "memory_mb", ".0f"),
+    ("x events/s", "events_per_s", ".2f"),
+    ("x per CPU s", "events_per_cpu_s", ".2f"),
+)
 
 
 def per_event(run: Mapping[str, Any], events: int) -> dict[str, float]:
@@ -43,9 +56,9 @@ def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def ratios(figures: Mapping[str, Mapping[str, float]], own: str) -> dict[str, dict[str, float]]:
-    """Give how many times more events ``own`` does than each other, by wall and by CPU."""
+    """Give the rates of each other over those of ``own``, by wall and by CPU."""
     return {
-        name: {key: round(figures[own][key] / found[key], 2) for key in ("events_per_s", "events_per_cpu_s")}
+        name: {key: round(found[key] / figures[own][key], 2) for key in ("events_per_s", "events_per_cpu_s")}
         for name, found in figures.items()
         if name != own
     }
@@ -53,20 +66,15 @@ def ratios(figures: Mapping[str, Mapping[str, float]], own: str) -> dict[str, di
 
 def table(figures: Mapping[str, Mapping[str, float]], own: str, promises: Mapping[str, str]) -> str:
     """Give one line per contender; the last two figures are its rates over those of ``own``."""
+    rates = ratios(figures, own) | {own: {"events_per_s": 1.0, "events_per_cpu_s": 1.0}}
     width = max(map(len, figures))
-    head = ("events/s", "CPU us/event", "events/CPU s", "Redis us", "Kafka us", "MB", "x by wall", "x by CPU")
-    lines = [" " * width + "".join(f"{text:>14}" for text in head) + "  after a crash"]
+    lines = [" " * width + "".join(f"{head:>16}" for head, _, _ in COLUMNS) + "  after a crash"]
     for name, found in figures.items():
-        cells = [f"{found[key]:,.0f}" if key in found else "-" for key in ("events_per_s",)]
-        cells.append(f"{found['cpu_us_per_event']:.1f}")
-        cells.append(f"{found['events_per_cpu_s']:,.0f}")
-        cells += [
-            f"{found[key]:.1f}" if key in found else "-"
-            for key in ("redis_cpu_us_per_event", "kafka_cpu_us_per_event")
+        cells = [
+            format(source[key], form) if key in source else "-"
+            for source, (_, key, form) in zip([found] * 6 + [rates[name]] * 2, COLUMNS, strict=True)
         ]
-        cells.append(f"{found['memory_mb']:.0f}")
-        cells += [f"{found[key] / figures[own][key]:.2f}" for key in ("events_per_s", "events_per_cpu_s")]
-        lines.append(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells) + f"  {promises[name]}")
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>16}" for cell in cells) + f"  {promises[name]}")
     return "\n".join(lines)
 
 

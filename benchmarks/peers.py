@@ -55,11 +55,13 @@ def contenders(quix: str | None) -> dict[str, Contender]:
     found = {
         OWN: Contender("peer_penstock", here, True, "exactly once; also writes every vector to Kafka"),
         "bytewax": Contender("peer_bytewax", here, False, "nothing kept: reads the topic from its start"),
-        "bytewax+recovery": Contender("peer_bytewax", here, True, "at least once, SQLite snapshots"),
+        "bytewax-recovery": Contender("peer_bytewax", here, True, "at least once, snapshots in SQLite"),
     }
     if quix is not None:
         found["quix"] = Contender("peer_quix", quix, True, "at least once, changelog topic")
-        found["quix-changelog"] = Contender("peer_quix", quix, False, "at least once on the same disk")
+        found["quix-no-changelog"] = Contender(
+            "peer_quix", quix, False, "at least once, if the disk is still there"
+        )
     return found
 
 
@@ -74,7 +76,14 @@ def quix_python() -> str:
     if not (folder / "ready").exists():
         print(f"installing {QUIX} (once) into {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, QUIX], check=True)
         (folder / "ready").touch()
     return str(folder / "bin" / "python")
@@ -83,7 +92,7 @@ def quix_python() -> str:
 def side_by_side(events: int, entities: int, step_ms: int, rounds: int) -> dict[str, Any]:
     """Run all contenders in turn, print the table and the check, and give all figures.
 
-    Raises ``RuntimeError`` if a contender fails, if values differ, or if there is no Kafka.
+    Exits with one line if a contender fails, if values differ, or if there is no Kafka.
     """
     try:
         chosen = contenders(quix_python())
@@ -94,7 +103,7 @@ def side_by_side(events: int, entities: int, step_ms: int, rounds: int) -> dict[
     written: dict[str, Documents] = {}
     with local_stack(progress=say) as stack:
         if stack.kafka is None:
-            raise RuntimeError("no Kafka: " + "; ".join(stack.description))
+            sys.exit("no Kafka, and --peers needs one: " + "; ".join(stack.description))
         produce(stack.kafka, events, entities, step_ms)
         names = list(chosen)
         for turn in range(rounds):
@@ -113,7 +122,7 @@ def report(
     written: Mapping[str, Documents],
     expected: Documents,
 ) -> dict[str, Any]:
-    """Print the table and the check of the values, and give all figures. Raises ``RuntimeError`` if values differ."""
+    """Print the table and the check of the values, and give all figures. Exits if values differ."""
     figures = {name: medians(of_name) for name, of_name in runs.items()}
     print(table(figures, OWN, {name: contender.promise for name, contender in chosen.items()}))
     differ = False
@@ -127,7 +136,7 @@ def report(
         for line in lines[:SAID]:
             print(f"  {line}")
     if differ:
-        raise RuntimeError("the contenders computed different things: their figures cannot be compared")
+        sys.exit("the contenders computed different things: their figures cannot be compared")
     return {
         "machine": machine(), "contenders": figures, "ratios": ratios(figures, OWN), "runs": runs,
         "promises": {name: contender.promise for name, contender in chosen.items()},
@@ -162,7 +171,9 @@ def produce(bootstrap: str, events: int, entities: int, step_ms: int) -> None:
 def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, Any], Documents]:
     """Run one contender to the end of the topic; what was measured, and what it left in Redis."""
     assert stack.kafka is not None
-    prefix = f"run{uuid.uuid4().hex[:8]}."  # of groups and topics: what Kafka knows of another run is not its own
+    prefix = (
+        f"run{uuid.uuid4().hex[:8]}."  # of groups and topics: what Kafka knows of another run is not its own
+    )
     if contender.module == "peer_penstock":
         with outside.client(KafkaAdminClient, Settings(bootstrap=stack.kafka)) as admin:
             ensure(admin, topics.owned(pipeline().name, prefix))
@@ -173,16 +184,29 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
             out = Path(folder) / "figures.json"
             scratch = Path(folder) / "state"
             scratch.mkdir()
-            line = [contender.python, "-P", "-m", f"benchmarks.{contender.module}", "--bootstrap", stack.kafka]
+            line = [
+                contender.python,
+                "-P",
+                "-m",
+                f"benchmarks.{contender.module}",
+                "--bootstrap",
+                stack.kafka,
+            ]
             line += ["--topic", PAYMENTS.name, "--redis", url, "--scratch", str(scratch), "--prefix", prefix]
-            line += ["--out", str(out), "--events", str(events), *(["--durable"] if contender.durable else [])]
+            line += [
+                "--out",
+                str(out),
+                "--events",
+                str(events),
+                *(["--durable"] if contender.durable else []),
+            ]
             redis_s, kafka_s = redis_cpu_s(url), process_cpu_s(broker.pid) if broker else None
             done = subprocess.run(
                 line, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"},
                 check=False, capture_output=True, text=True,
             )  # fmt: skip
             if done.returncode or not out.exists():
-                raise RuntimeError(f"{contender.module} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+                sys.exit(f"{contender.module} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
             measured = json.loads(out.read_text())
         measured |= {"prefix": prefix, "load": round(os.getloadavg()[0], 2)}
         measured["redis_cpu_s"] = redis_cpu_s(url) - redis_s
