@@ -74,17 +74,10 @@ def quix_python() -> str:
     version = f"{QUIX.rpartition('=')[2]}-py{sys.version_info[0]}.{sys.version_info[1]}"
     folder = cache / f"quixstreams-{version}"
     if not (folder / "ready").exists():
-        print(f"installing {QUIX} (once) into {folder}", file=sys.stderr)
+        say(f"installing {QUIX} (once) into {folder}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [
-            str(folder / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]
-        subprocess.run([*pip, QUIX], check=True)
+        python = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*python, "--disable-pip-version-check", QUIX], check=True)
         (folder / "ready").touch()
     return str(folder / "bin" / "python")
 
@@ -101,7 +94,7 @@ def side_by_side(events: int, entities: int, step_ms: int, rounds: int) -> dict[
         chosen = contenders(None)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
     written: dict[str, Documents] = {}
-    with local_stack(progress=say) as stack:
+    with local_stack(env={}, progress=say) as stack:  # its own broker, even if another is given
         if stack.kafka is None:
             sys.exit("no Kafka, and --peers needs one: " + "; ".join(stack.description))
         produce(stack.kafka, events, entities, step_ms)
@@ -178,7 +171,7 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
         with outside.client(KafkaAdminClient, Settings(bootstrap=stack.kafka)) as admin:
             ensure(admin, topics.owned(pipeline().name, prefix))
     server, url = valkey_server()
-    broker = stack.servers.get("kafka")
+    broker = stack.servers["kafka"]
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-peer-") as folder:
             out = Path(folder) / "figures.json"
@@ -200,7 +193,7 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
                 str(events),
                 *(["--durable"] if contender.durable else []),
             ]
-            redis_s, kafka_s = redis_cpu_s(url), process_cpu_s(broker.pid) if broker else None
+            redis_s, kafka_s = redis_cpu_s(url), java_cpu_s(broker.pid)
             done = subprocess.run(
                 line, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"},
                 check=False, capture_output=True, text=True,
@@ -210,8 +203,9 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
             measured = json.loads(out.read_text())
         measured |= {"prefix": prefix, "load": round(os.getloadavg()[0], 2)}
         measured["redis_cpu_s"] = redis_cpu_s(url) - redis_s
-        if kafka_s is not None and broker is not None:
-            measured["kafka_cpu_s"] = process_cpu_s(broker.pid) - kafka_s
+        kafka_now_s = java_cpu_s(broker.pid)
+        if kafka_s is not None and kafka_now_s is not None:
+            measured["kafka_cpu_s"] = kafka_now_s - kafka_s
         return measured, own_documents(url) if contender.module == "peer_penstock" else documents_in(url)
     finally:
         server.close()
@@ -224,10 +218,11 @@ def redis_cpu_s(url: str) -> float:
     return float(info["used_cpu_user"] + info["used_cpu_sys"])
 
 
-def process_cpu_s(pid: int) -> float:
-    """CPU seconds of another process and its threads since it started."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def java_cpu_s(pid: int) -> float | None:
+    """CPU seconds of a broker since it started; None if this process is not the broker itself but Docker's client."""
+    name, _, rest = "".join(_lines(f"/proc/{pid}/stat")).partition("(")[2].rpartition(")")
+    fields = rest.split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if name == "java" else None
 
 
 def _lines(path: str) -> list[str]:
