@@ -29,7 +29,10 @@ class Keyspace(Protocol):
         """Read many keys, in one moment."""
 
     def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
-        """Replace (key, expected, new) documents where the expected one still stands; give how many. TTLs stay."""
+        """Replace (key, expected, new) documents where the expected one still stands; give how many. TTLs stay.
+
+        An empty new document deletes.
+        """
 
     def delete(self, names: Sequence[str]) -> int:
         """Delete keys, a few at a time; give how many were there."""

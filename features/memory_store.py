@@ -31,6 +31,8 @@ class MemoryServer:
     def put(self, key: str, value: bytes, ttl_ms: int = 0) -> None:
         """Write one key, or delete it if the value is empty."""
         if ttl_ms == KEEP_TTL:
+            if key not in self.data:
+                return
             ttl_ms = self.ttl_ms.get(key, 0)
         self.data.pop(key, None)
         self.ttl_ms.pop(key, None)

@@ -30,7 +30,7 @@ for k = 4, #keys, 2 do
   if args[a] == '' then call('UNLINK', keys[k]) else call('SET', keys[k], args[a]) end
   if keys[k + 1] == '' then
   elseif args[a + 1] == '' then call('UNLINK', keys[k + 1])
-  elseif args[a + 2] == '-1' then call('SET', keys[k + 1], args[a + 1], 'KEEPTTL')
+  elseif args[a + 2] == '-1' then call('SET', keys[k + 1], args[a + 1], 'XX', 'KEEPTTL')
   elseif args[a + 2] == '0' then call('SET', keys[k + 1], args[a + 1])
   else call('SET', keys[k + 1], args[a + 1], 'PX', args[a + 2]) end
   a = a + 3
@@ -69,12 +69,13 @@ for k = 2, #KEYS do redis.call('UNLINK', KEYS[k]) end
 return 1
 """
 
-# KEYS: public documents. ARGV: expected, new per key. A document that is another by now stays; the TTL stays, too.
+# KEYS: public documents. ARGV: expected, new ('' deletes) per key. A document that is another by now stays; the TTL
+# stays, too.
 REPLACE = """
 local replaced = 0
 for k = 1, #KEYS do
   if redis.call('GET', KEYS[k]) == ARGV[2 * k - 1] then
-    redis.call('SET', KEYS[k], ARGV[2 * k], 'KEEPTTL')
+    if ARGV[2 * k] == '' then redis.call('UNLINK', KEYS[k]) else redis.call('SET', KEYS[k], ARGV[2 * k], 'KEEPTTL') end
     replaced = replaced + 1
   end
 end

@@ -26,8 +26,8 @@ class Write(NamedTuple):
         state: encoded state; ``b""`` deletes it.
         public_key: public key, from ``keys.public_key``; ``""`` leaves the public side alone.
         document: public JSON; ``b""`` deletes it.
-        ttl_ms: how long the public document lives; 0 is for ever, ``KEEP_TTL`` as long as it would have. The
-            state has no TTL.
+        ttl_ms: how long the public document lives; 0 is for ever. ``KEEP_TTL`` replaces one that is there, for as
+            long as it would have lived, and leaves one alone that expired meanwhile. The state has no TTL.
 
     """
 

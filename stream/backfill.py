@@ -12,28 +12,28 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from features.change import ViewChange
-from features.definitions import View
 from features.keys import build_task, definition_key, position_key
 from features.keyspace import Keyspace
-from features.store import StateStore
+from features.store import Fenced, StateLost, StateStore
 from stream import topics
-from stream.closing import CannotBackfill, Owner, TaskState
+from stream.closing import OVERTAKEN, CannotBackfill, Owner, Standing, TaskState, standing
 from stream.conversion import ViewConversion
 from stream.definitions import Pipeline
-from stream.events import SourceDecoder
 from stream.featurize_task import opening
 from stream.lineage import Changes, changes, recipe_of
-from stream.log import TP, Log, Out
+from stream.log import Log, Out
 from stream.merge import Head
 from stream.messages import encode_entry
 from stream.places import Place, decode_position, named
+from stream.reach import short_of
 from stream.rebuild import Rebuild
 from stream.settle import settle
 
@@ -117,47 +117,23 @@ class Backfill:
         if not waiting:
             return Changes([], [])
         found = changes(waiting[0].said, self.pipeline)
+        if any(changes(task.said, self.pipeline) != found for task in waiting):
+            raise CannotBackfill(
+                "an earlier change switched some tasks and not the others: finish it first, with its definition "
+                f"({', '.join(sorted({task.position.change.recipe for task in waiting if task.position.change}))})"
+            )
         if waiting[0].said["partitioned"] != self.pipeline.partitioned:
             raise CannotBackfill(
                 "views keyed as their sources' partitions and views keyed otherwise keep their state differently: "
                 "`penstock reset` starts over, or give the changed pipeline another name"
             )
         self.report.changes = found.lines()
-        short = [note for change in found.views for note in self._short_of(change, tasks)]
+        now_at = max((newest for task in tasks for _, newest, _ in task.position.places.values()), default=0)
+        short = [note for change in found.views for note in short_of(self.pipeline, self.log, change, now_at)]
         self.report.notes = short
         if short and not self.partial:
             raise CannotBackfill(f"{'; '.join(short)}: --partial goes on with what is there")
         return found
-
-    def _short_of(self, change: ViewChange, tasks: Sequence[TaskState]) -> Iterator[str]:
-        """Say where rebuilt features look back further than their topic does."""
-        view = next((view for view in self.pipeline.views if view.name == change.name), None)
-        if view is None or not change.rebuilt:
-            return
-        horizon_ms = View(
-            view.name, view.source, view.key, {name: view.features[name] for name in change.rebuilt}, view.ttl
-        ).horizon_ms
-        now_at = max((newest for task in tasks for _, newest, _ in task.position.places.values()), default=0)
-        index = next(n for n, source in enumerate(self.sources) if source.name == view.source.name)
-        tps = [(view.source.name, partition) for partition in range(self.partitions)]
-        for tp, (low, high) in self.log.bounds(tps).items():
-            if low == 0:
-                continue
-            first_at = self._first_at(index, tp, low) if low < high else now_at
-            if horizon_ms is None or first_at > now_at - horizon_ms:
-                yield (
-                    f"view {view.name}: {', '.join(change.rebuilt)} look back further than {tp[0]}[{tp[1]}], "
-                    f"whose first {low:,} records are gone"
-                )
-
-    def _first_at(self, index: int, tp: TP, low: int) -> int:
-        """The event time of a partition's first record that can be used."""
-        reader = self.log.reader({tp: low})
-        try:
-            items = SourceDecoder(self.pipeline, self.sources[index]).items(reader.poll(1_000, 2.0), -1)
-        finally:
-            reader.close()
-        return next((item.at for item in items if item.event is not None), 0)
 
     # -- doing -------------------------------------------------------------------------------------------------------------
 
@@ -169,25 +145,35 @@ class Backfill:
             OffsetLost: retention overtook the rebuild.
 
         """
-        found = self.plan()
+        try:
+            return self._run(self.plan())
+        except Fenced:
+            raise CannotBackfill(OVERTAKEN) from None
+        except StateLost as error:
+            raise CannotBackfill(f"{error}: run this again, it goes on with what is left") from None
+
+    def _run(self, found: Changes) -> Report:
         report = self.report
+        tasks = self.tasks()
         waiting = [
-            task
-            for task in self.tasks()
-            if task.position.recipe != self.pipeline.digest or task.position.change
+            task for task in tasks if task.position.recipe != self.pipeline.digest or task.position.change
         ]
+        self._clear_way([task.name for task in tasks], waiting)
         builds = {task.name: self._build(task, found) for task in waiting}
         for build in builds.values():
             self._follow(build)
         began_ms = self.wall_ms()
-        owners = {task.name: Owner(self.store_of(task.name), self.pipeline.digest) for task in waiting}
+        run = secrets.token_hex(4)
+        owners = {task.name: Owner(self.store_of(task.name), self.pipeline.digest, run) for task in waiting}
         for task in waiting:
-            owners[task.name].close(self._new_places(task))
+            owners[task.name].close(task.position.recipe, self._new_places(task))
         for task in waiting:
             owner, build = owners[task.name], builds[task.name]
             self._advance(build, owner.targets(self.sources, self.topic_ids))
             for change in found.views:
                 self._convert(task, change, owner, build)
+            if build is not None:
+                build.check()
         if waiting:
             self.log.append([Out(self.samples_topic, None, encode_entry(recipe_of(self.pipeline)), (), 0)])
         for task in waiting:
@@ -197,10 +183,28 @@ class Backfill:
         report.stood_still_ms = self.wall_ms() - began_ms if waiting else 0
         for build in builds.values():
             report.rejected += sum(build.task.featurize.counts.dead_letters.values()) if build else 0
-        report.settled_documents, report.deleted_keys = settle(
-            self.pipeline, [task.name for task in self.tasks()], self.keyspace, self.progress
-        )
+        served = {view.name: view.version for view in self.pipeline.views}
+        self._settle([task.name for task in tasks], Standing(served, [None] * len(tasks)))
         return report
+
+    def _clear_way(self, names: Sequence[str], waiting: Sequence[TaskState]) -> None:
+        """Before a change begins: what an earlier one left would otherwise be taken for a part of this one."""
+        ours = [
+            task
+            for task in waiting
+            if task.position.change and task.position.change.recipe == self.pipeline.digest
+        ]
+        stands = standing(self.keyspace, self.pipeline.name, names)
+        if not waiting or ours or not stands.served:
+            return
+        self._settle(names, stands, [self._build_name(task) for task in waiting])
+        if standing(self.keyspace, self.pipeline.name, names) != stands:
+            raise CannotBackfill(OVERTAKEN)
+
+    def _settle(self, names: Sequence[str], stands: Standing, keep: Sequence[str] = ()) -> None:
+        settled, deleted = settle(self.pipeline.name, names, self.keyspace, stands, self.progress, keep)
+        self.report.settled_documents += settled
+        self.report.deleted_keys += deleted
 
     def _build(self, task: TaskState, found: Changes) -> Rebuild | None:
         """The build of what has to come from the topics; None if nothing has to."""

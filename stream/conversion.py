@@ -70,15 +70,19 @@ class ViewConversion:
                 ):
                     if state is not None:
                         self.kept += 1
-                        yield self._beside(entity, self.conversion.state(state, new), document)
+                        converted = self.conversion.state(state, new)
+                        if document is None:
+                            yield Write(self.next + entity, converted, "", b"", 0)
+                        else:
+                            yield self._served(entity, converted, document)
         if self.built:
             for entities, built in self._stored(self.built):
                 former = self._read(self.former if self.conversion is not None else "", entities)
-                for entity, state, new in zip(entities, former, built, strict=True):
+                documents = self.keyspace.read([self._public(entity) for entity in entities])
+                for entity, state, new, document in zip(entities, former, built, documents, strict=True):
                     if state is None and new is not None:
                         self.rebuilt += 1
-                        document = self._document(new)
-                        yield Write(self.next + entity, new, self._public(entity), document, self.view.ttl_ms)
+                        yield self._served(entity, new, document)
 
     def _stored(self, prefix: str) -> Iterator[tuple[list[str], list[bytes | None]]]:
         """Entities and their states under a prefix, in batches."""
@@ -97,10 +101,11 @@ class ViewConversion:
     def _document(self, state: bytes) -> bytes:
         return self.compiled.document(self.compiled.decode(state), self.now_at, self.wall_ms())
 
-    def _beside(self, entity: str, state: bytes, served: bytes | None) -> Write:
-        """The state under its next key, and the served document with the next one inside."""
-        if served is None:
-            return Write(self.next + entity, state, "", b"", 0)
-        parts = msgspec.json.decode(served, type=dict[str, msgspec.Raw])
-        parts["next"] = msgspec.Raw(self._document(state))
+    def _served(self, entity: str, state: bytes, served: bytes | None) -> Write:
+        """The state under its next key, and its document: inside the one that is served, or alone where none is."""
+        document = self._document(state)
+        parts = {} if served is None else msgspec.json.decode(served, type=dict[str, msgspec.Raw])
+        if not parts or bytes(parts["recipe"]) == msgspec.json.encode(self.view.version):
+            return Write(self.next + entity, state, self._public(entity), document, self.view.ttl_ms)
+        parts["next"] = msgspec.Raw(document)
         return Write(self.next + entity, state, self._public(entity), msgspec.json.encode(parts), KEEP_TTL)

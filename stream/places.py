@@ -27,10 +27,14 @@ class Place:
 
 
 class Change(NamedTuple):
-    """A change to another recipe that is under way: nobody but `penstock backfill` may go on; `step` counts its units."""
+    """A change to another recipe that is under way: nobody but the run of `penstock backfill` named here may go on.
+
+    `step` counts its units.
+    """
 
     recipe: str
     step: int
+    run: str = ""
 
 
 class Position(NamedTuple):

@@ -80,6 +80,10 @@ class Rebuild:
         finally:
             reader.close()
 
+    def check(self) -> None:
+        """Raise `Fenced` or `StateLost` if this build is not as it was left, by another run or a loss."""
+        self.store.alive()
+
     def _step(self, at_end: set[Head], wall_ms: int) -> None:
         task = self.task
         while True:

@@ -269,6 +269,14 @@ def test_a_write_may_leave_the_public_side_or_its_ttl_alone(world: World) -> Non
     assert 0 < world.ttl_ms("JFK") <= 60_000
 
 
+def test_a_document_that_keeps_its_ttl_stays_away_if_it_expired_meanwhile(world: World) -> None:
+    store = started(world)
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    forget(world, world.public_key("JFK"))
+    store.save([Unit(b"1", b"2", [world.write("JFK", b"b", ttl_ms=KEEP_TTL)])])
+    assert (world.get(world.state_key("JFK")), world.get(world.public_key("JFK"))) == (b"b", None)
+
+
 def test_a_unit_that_moves_nothing_checks_ownership(world: World) -> None:
     """Outputs without state, such as ticks, still need an owner."""
     store = started(world)

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count as count_up
 from typing import Any
 
 import pytest
@@ -181,16 +182,21 @@ def test_a_dry_run_says_what_would_be_kept_and_touches_nothing() -> None:
     assert world.server.data == before
 
 
-def test_the_former_worker_goes_on_until_its_task_is_closed_and_then_stops_and_says_why() -> None:
+def test_the_former_worker_goes_on_until_its_task_is_closed_and_then_stops_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream.backfill.NEAR_RECORDS", 5)
     world = World(parcels())
     world.run(world.before, world.first)
-    former = world.worker(world.before)
+    clock = count_up(0, 100)
+    former = FeaturizeWorker(world.before, world.log, world.store_of(world.before), lambda: next(clock))
     rest = iter([world.rest[n : n + 10] for n in range(0, len(world.rest), 10)])
+    worked = []
 
     def meanwhile(what: str, done: int, total: int) -> None:
         if what.startswith("rebuilding"):
             world.log.append(next(rest, []))
-        former.turn(0.0)
+        worked.append(former.turn(0.0))
 
     with pytest.raises(
         DefinitionError, match=r"a change of 'parcels' to recipe .* is under way|changed since"
@@ -198,6 +204,7 @@ def test_the_former_worker_goes_on_until_its_task_is_closed_and_then_stops_and_s
         world.backfill(world.after, progress=meanwhile).run()
         settle(former)
     former.close()
+    assert any(worked), "it went on while the next state was built"
     world.backfill(world.after).run()
     for made in rest:
         world.log.append(made)
