@@ -103,17 +103,30 @@ def counted(letter: str, values: Mapping[str, Any]) -> float:
     return float(n)
 
 
+class Asked:
+    """A client that counts questions: what is read in two is not of one moment."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.questions = client, 0
+
+    def mget(self, keys: Sequence[str], /) -> Any:
+        self.questions += 1
+        return self.client.mget(keys)
+
+
 class Reader:
     """One way to read, again and again."""
 
     def __init__(self, url: str, seen: Seen) -> None:
         self.client, self.seen, self.looks = connect(url), seen, 0
+        self.asked = Asked(self.client)
         self.wanted = [("shop", f"s{n}") for n in range(SHOPS)] + [("city", f"t{n}") for n in range(CITIES)]
 
     def look(self) -> None:
         before = self.seen.so_far()
         found = self.read()
         self.looks += 1
+        assert self.asked.questions in (0, self.looks)
         if found is None:
             return
         assert found.keys() >= before.keys(), f"{type(self).__name__} lost {before.keys() - found.keys()}"
@@ -131,7 +144,7 @@ class OfDocuments(Reader):
 
     def __init__(self, url: str, seen: Seen) -> None:
         super().__init__(url, seen)
-        self.reader = FeatureReader(self.client, "till")
+        self.reader = FeatureReader(self.asked, "till")
         self.at: dict[tuple[str, str, str], int] = {}
 
     def read(self) -> dict[tuple[str, str], float] | None:
@@ -153,7 +166,7 @@ class OfStates(Reader):
     def __init__(self, url: str, seen: Seen, pipeline: Pipeline) -> None:
         super().__init__(url, seen)
         self.letter = LETTER_OF[pipeline.views[0].version]
-        self.reader = FeatureReader(self.client, "till", pipeline.views)
+        self.reader = FeatureReader(self.asked, "till", pipeline.views)
         self.refused = 0
 
     def read(self) -> dict[tuple[str, str], float] | None:
