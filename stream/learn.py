@@ -94,17 +94,18 @@ class Fold:
             self._recipe(position, entry)
         self.position = position + 1
 
-    def _passes_over(self, origin: Origin) -> bool:
-        """Whether a record is a repeat of a crash, or says nothing under this definition: counted, no more."""
-        if self.seen.is_repeat(origin):
+    def _passes_over(self, origin: Origin, fits: bool = True) -> bool:
+        """Whether a record is a repeat, says nothing here, or came late from a former recipe's worker: counted, no more."""
+        if fits and self.seen.is_repeat(origin):
             self.counts.repeats += 1
             return True
-        self.counts.unreadable += self.lineage.names is None
-        return self.lineage.names is None
+        passes = self.lineage.names is None or not fits
+        self.counts.unreadable += passes
+        return passes
 
     def _sample(self, position: int, sample: Sample) -> None:
         counts, names = self.counts, self.lineage.names
-        if self._passes_over(sample.origin) or names is None:
+        if self._passes_over(sample.origin, names is None or len(names) == len(sample.x)) or names is None:
             return
         counts.samples += 1
         x = vector(names, sample.x)

@@ -93,7 +93,8 @@ def train(
             seen.is_repeat(entry.origin)
         elif isinstance(entry, Sample):
             assert names is not None
-            if not seen.is_repeat(entry.origin):
+            # Of another length: appended late, by a worker of a former recipe. The right one follows.
+            if len(names) == len(entry.x) and not seen.is_repeat(entry.origin):
                 skip = any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip)
                 early = join.sample(entry.id, waits)

@@ -17,11 +17,14 @@ from features.units import Fenced
 from stream.backfill import CannotBackfill
 from stream.closing import Owner
 from stream.definitions import Pipeline
+from stream.digest import digest
 from stream.featurize_task import opening
 from stream.lineage import live_document
 from stream.log import Out
+from stream.messages import Origin, Sample, encode_entry
 from stream.places import decode_position
-from tests.stream.generated import DELIVERED, PAID, cards, parcels
+from stream.replay import replay, retrained
+from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
 from tests.stream.test_backfill import Crash, Mortal, World, always, crashes, states, values
 
 
@@ -196,6 +199,33 @@ def test_a_view_that_keeps_its_name_and_changes_its_key_is_served_to_the_switch_
     twin.run(after, [*twin.first, *twin.rest])
     assert states(world) == states(twin)
     assert values(world) == values(twin), "nothing of the former key is left"
+
+
+def test_what_a_former_worker_appends_after_the_switch_is_passed_over_and_the_right_sample_is_learned() -> (
+    None
+):
+    """It stood still between two lines for as long as the whole change took."""
+    worlds = [started(parcels()) for _ in range(2)]
+    for world, late in zip(worlds, (True, False), strict=True):
+        bring(world, world.after)
+        if late:
+            values = [0.0] * len(world.before.vector_names)
+            assert len(values) != len(world.after.vector_names)
+            ends = world.log.bounds([(SENT.name, partition) for partition in range(2)])
+            for (topic, partition), (_, end) in ends.items():
+                origin = Origin(world.log.topic_id(topic), partition, end, 0)
+                entry = encode_entry(Sample(origin, "late", "", START_MS, values))
+                world.log.append([Out("parcels.samples", None, entry)])
+        world.run(world.after, world.rest)
+    with_late, without = (replay(world.after, world.log, "parcels.samples") for world in worlds)
+    assert (with_late.counts.unreadable, without.counts.unreadable) == (2, 0)
+    assert with_late.counts.learned == without.counts.learned > 0
+    assert digest(with_late.champion) == digest(without.champion)
+    start, stop = worlds[0].log.bounds([("parcels.samples", 0)])[("parcels.samples", 0)]
+    trained = retrained(with_late, worlds[0].log, "parcels.samples", start, stop, [])
+    assert digest(trained) == digest(
+        retrained(without, worlds[1].log, "parcels.samples", start, stop - 2, [])
+    )
 
 
 class Unheard(MemoryStateStore):
