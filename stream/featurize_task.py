@@ -30,6 +30,14 @@ logger = logging.getLogger("penstock.featurize")
 IDLE_AFTER_MS = 5_000
 
 
+class _Live(msgspec.Struct):
+    views: dict[str, str]
+    recipe: str
+
+
+_live = msgspec.json.Decoder(_Live).decode
+
+
 def opening(pipeline: Pipeline, task: str) -> Write:
     """The write that makes a task's state, and what readers are served, that of this definition."""
     name = pipeline.name
@@ -82,6 +90,7 @@ class Task:
         committed = self.log.committed(group, tps)
         bounds = self.log.bounds(tps)
         if stored is None:
+            self._check_served()
             places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
             self.featurize.start(places, "")
             self.store.start(self.featurize.base)
@@ -122,6 +131,17 @@ class Task:
             places = self.featurize.places_in(decode_position(stored))
             self.featurize.start(places, self.pipeline.digest)
         self.newest = {head: place.newest_at for head, place in places.items()}
+
+    def _check_served(self) -> None:
+        """Refuse to begin a task under another definition than the one that the pipeline serves."""
+        name, served = self.pipeline.name, self.store.load([live_key(self.pipeline.name)])[0]
+        if served is not None and _live(served).views != {
+            view.name: view.version for view in self.pipeline.views
+        }:
+            raise DefinitionError(
+                f"{name!r} serves recipe {_live(served).recipe} and this task of it has no state yet: begin it with that "
+                f"definition, or `penstock reset FILE` starts over with this one ({self.pipeline.digest})"
+            )
 
     def _check_definition(self, position: Position) -> None:
         """Refuse state that was written under a definition that featurized otherwise, or that is being changed."""

@@ -25,7 +25,7 @@ from stream.messages import Origin, Sample, encode_entry
 from stream.places import decode_position
 from stream.replay import replay, retrained
 from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
-from tests.stream.test_backfill import Crash, Mortal, World, always, crashes, states, values
+from tests.stream.test_backfill import Crash, Mortal, World, always, crashes, refusal, states, values
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +164,17 @@ def test_tasks_of_which_some_are_switched_are_finished_first_whatever_else_is_wa
             bring(world, world.after)
             as_if_always(world, world.after)
     raise AssertionError("it never ended")
+
+
+def test_a_task_without_state_is_begun_by_the_definition_that_is_served_and_by_no_other() -> None:
+    world = started(cards())
+    for key in [key for key in world.server.data if key.startswith("penstock:cards:0:")]:
+        world.server.put(key, b"")
+    bring(world, world.after)
+    live = world.server.data[live_key("cards")]
+    assert f"serves recipe {world.after.digest}" in refusal(world, world.before)
+    assert world.server.data[live_key("cards")] == live
+    as_if_always(world, world.after)
 
 
 def test_a_view_that_keeps_its_name_and_changes_its_key_is_served_to_the_switch_and_from_it_on() -> None:
