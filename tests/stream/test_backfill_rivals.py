@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from features import View, count, max, sum
 from features.client import FeatureReader
-from features.keys import live_key
+from features.keys import live_key, public_key
 from features.memory_store import MemoryServer, MemoryStateStore
 from features.units import Fenced
 from stream.backfill import CannotBackfill
@@ -72,6 +73,10 @@ def bring(world: World, pipeline: Pipeline, **options: Any) -> None:
 
 def as_if_always(world: World, pipeline: Pipeline) -> None:
     """Go on under this definition to the end, and compare with a pipeline that was never defined otherwise."""
+    for key in states(world):
+        view, version, entity = re.split("[@:]", key.partition(":state:")[2], maxsplit=2)
+        document = world.server.data.get(public_key(pipeline.name, view, entity))
+        assert document is not None and json.loads(document)["recipe"] == version, key
     world.run(pipeline, world.rest)
     twin = World(world.before, 120)
     twin.after = pipeline
