@@ -33,7 +33,7 @@ from tests.stream.test_backfill import Crash, Mortal, World, always, crashes, re
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units, batches and passes so small that there is something between them."""
     monkeypatch.setattr("stream.conversion.UNIT_KEYS", 16)
-    monkeypatch.setattr("features.keyspace.BATCH_KEYS", 20)
+    monkeypatch.setattr("features.keyspace.BATCH_KEYS", 2)
     monkeypatch.setattr("stream.backfill.NEAR_RECORDS", 5)
 
 
@@ -89,7 +89,7 @@ def as_if_always(world: World, pipeline: Pipeline) -> None:
 
 def test_a_run_that_slept_while_another_finished_changes_nothing_any_more() -> None:
     """Woken at any of its steps, after the other run switched, settled, and a worker of the new definition went on."""
-    for n in range(60):
+    for n in range(300):
         world = started(parcels())
         part, world.rest = world.rest[:20], world.rest[20:]
 
@@ -110,7 +110,7 @@ def test_a_run_that_slept_while_another_finished_changes_nothing_any_more() -> N
 
 def test_a_run_that_slept_while_another_changed_to_a_third_definition_undoes_nothing() -> None:
     """Also one that was only deleting what it thought was left over."""
-    for n in range(60):
+    for n in range(300):
         world = started(parcels())
         other = third(world.before)
         sleeps = At(n, lambda world=world, other=other: bring(world, other))  # type: ignore[misc]
