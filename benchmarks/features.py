@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,7 @@ def engine_alone(
     found["entities"] = len(states)
     found["state_bytes"] = round(sum(len(view.encode(s)) for s in kept) / len(kept))
     last = listed[-1]["at"]
-    found["document_bytes"] = round(
-        sum(len(view.document(s, last, last, "0" * 12)) for s in kept) / len(kept)
-    )
+    found["document_bytes"] = round(sum(len(view.document(s, last, last)) for s in kept) / len(kept))
     return found
 
 
@@ -100,7 +99,7 @@ def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
     """Run the featurize task of the worker over records that are in memory already."""
     job = pipeline()
     task = Task(job, OnePartition(len(listed)), store, "0", [(0, 0)], "")  # type: ignore[arg-type]
-    task.take_up("bench", job.digest)
+    task.take_up("bench")
     rows = 0
 
     def run(part: list[Record]) -> int:
@@ -203,8 +202,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--most-entities", type=int, default=100_000, help="for --laws; 1000000 needs about 10 GB"
     )
+    parser.add_argument(
+        "--peers",
+        type=int,
+        nargs="?",
+        const=3,
+        metavar="ROUNDS",
+        help="also beside Bytewax and Quix Streams (3 rounds)",
+    )
     parser.add_argument("--profile", action="store_true", help="profile the step instead")
     asked = parser.parse_args(arguments)
+    if asked.peers and find_spec("bytewax") is None:
+        print("--peers needs Bytewax: pip install 'penstock[peers]'", file=sys.stderr)
+        return 2
     tune_gc()
     if asked.profile:
         profile(records(asked.events, asked.entities, STEP_MS))
@@ -224,6 +234,10 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.laws:
         figures["laws"] = laws(asked.events, asked.most_entities)
         print("laws       ", json.dumps(figures["laws"], indent=2), flush=True)
+    if asked.peers:
+        from benchmarks.peers import side_by_side
+
+        figures["peers"] = side_by_side(asked.events, asked.entities, STEP_MS, asked.peers)
     if asked.json:
         Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
     return 0

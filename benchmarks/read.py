@@ -53,10 +53,10 @@ def fill(client: Any, view: View) -> int:
             at = START_MS + tie * 180_000 + rng.randrange(60_000)
             compiled.update(state, at, tie, {"a": rng.lognormvariate(3, 1)})
             last_ms = max(last_ms, at)
-        client.set(state_key("read", "all", "wide", f"e{entity}"), compiled.encode(state))
         client.set(
-            public_key("read", "wide", f"e{entity}"), compiled.document(state, last_ms, last_ms, "0" * 12)
+            state_key("read", "all", "wide", compiled.view.version, f"e{entity}"), compiled.encode(state)
         )
+        client.set(public_key("read", "wide", f"e{entity}"), compiled.document(state, last_ms, last_ms))
     return last_ms
 
 

@@ -4,9 +4,13 @@ The public document of an entity is JSON in a Redis string, so that any language
 (``tests/features/read_features.js``): ``{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
 "written": ms, "recipe": text}`` at the key ``features:<pipeline>:<view>:<entity>``. It is stale from ``until`` on.
 
-Laws: a value is never given for a moment it does not hold for without saying so. Without the definitions, the
-public documents are read, and a value whose document has passed its ``until`` is ``stale``. With the
-definitions, windows are evaluated as of the reader's moment from private state, and nothing is stale.
+Laws:
+- A value is never given for a moment it does not hold for without saying so. Without the definitions, the public
+  documents are read, and a value whose document has passed its ``until`` is ``stale``. With the definitions, windows are
+  evaluated as of the reader's moment from private state, and nothing is stale.
+- What one ``read`` gives of a view is of one version of it: the live one, which ``features:<pipeline>`` names and which is
+  read in the same moment. While a definition changes, a document holds both versions' values, the next ones under
+  ``"next"``, and the live key switches all of them at once.
 """
 
 import time
@@ -16,19 +20,25 @@ from typing import Any, Protocol
 import msgspec
 import redis
 
-from features.compute import CompiledView, State
+from features.compute import CompiledView, State, StateMismatch
 from features.definitions import View
 from features.durations import milliseconds
-from features.keys import entity_key, public_key, state_key
+from features.keys import entity_key, live_key, public_key, state_key
 from features.served import Entity, Features, Served, Status, Value
 from features.store import address, connect
 from features.units import StoreUnavailable
 
-__all__ = ["Entity", "FeatureReader", "Features", "MomentPassed", "MultiGet", "Served", "Status", "Value"]
+__all__ = [
+    "Entity", "FeatureReader", "Features", "MomentPassed", "MultiGet", "OtherDefinition", "Served", "Status", "Value",
+]  # fmt: skip
 
 
 class MomentPassed(ValueError):
     """The moment asked for is before what is stored: the past is not kept, ask for now or later."""
+
+
+class OtherDefinition(StateMismatch):
+    """The pipeline serves another version of a view than the reader's definitions: load the newest ones."""
 
 
 class MultiGet(Protocol):
@@ -43,6 +53,14 @@ class _Document(msgspec.Struct, gc=False):
     at: int
     until: int | None
     recipe: str
+    next: "_Document | None" = None
+
+
+class _Live(msgspec.Struct):
+    views: dict[str, str]
+
+
+_live = msgspec.json.Decoder(_Live).decode
 
 
 class FeatureReader:
@@ -87,36 +105,47 @@ class FeatureReader:
         if views is not None:
             self._views = {view.name: CompiledView(view) for view in views}
         self._document = msgspec.json.Decoder(_Document)
+        self._live_bytes: bytes | None = None
+        self._live: dict[str, str] = {}
 
     def read(self, wanted: Sequence[tuple[str, Entity]], at_ms: int | None = None) -> list[Features]:
         """Read ``(view, entity)`` pairs, in their order, in one round trip.
 
         An entity is the value of the view's key field, or a tuple of values for a compound key, unencoded.
+        With definitions, a missing entity has the values of one without events, which are what a sample of it carries:
+        0.0 for what counts or adds up, a declared default, otherwise None.
         ``at_ms`` is the reader's moment, in milliseconds of event time; None is now by the wall clock, or the
         stored moment if that is later.
 
         Raises:
             MomentPassed: if ``at_ms`` is before the moment that is stored.
             KeyError: if the reader has definitions and a view is not among them.
-            StateMismatch: if stored state belongs to another definition of the view.
+            OtherDefinition: if the reader has definitions and the pipeline serves another version of a view.
             StoreUnavailable: if the server does not answer.
 
         """
         now_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
         named = [(view, entity, entity_key(_parts(entity))) for view, entity in wanted]
         if self._views is None:
-            found = self._mget([public_key(self._pipeline, view, key) for view, _, key in named])
+            found, live = self._mget([public_key(self._pipeline, view, key) for view, _, key in named])
             return self._count(
                 [
-                    self._from_document(view, entity, data, now_ms, at_ms is not None)
+                    self._from_document(
+                        view, entity, data, live.get(view, "") if live else None, now_ms, at_ms is not None
+                    )
                     for (view, entity, _), data in zip(named, found, strict=True)
                 ]
             )
         compiled = [self._views[view] for view, _, _ in named]
         tasks = self._tasks
-        found = self._mget(
-            [state_key(self._pipeline, task, view, key) for view, _, key in named for task in tasks]
-        )
+        keys = [
+            state_key(self._pipeline, task, view, one.view.version, key)
+            for one, (view, _, key) in zip(compiled, named, strict=True)
+            for task in tasks
+        ]
+        found, live = self._mget(keys)
+        for one in compiled:
+            _check_version(one.view, live)
         return self._count(
             [
                 _from_state(
@@ -133,6 +162,7 @@ class FeatureReader:
         for one in read:
             if one.age_ms is None:
                 served.missing += 1
+                served.defaults += len(one.values)
                 continue
             served.age_ms += one.age_ms
             if self._max_age_ms:
@@ -150,11 +180,13 @@ class FeatureReader:
                 one.status[name] = "stale"
 
     def _from_document(
-        self, view: str, entity: Entity, data: bytes | None, now_ms: int, strict: bool
+        self, view: str, entity: Entity, data: bytes | None, live: str | None, now_ms: int, strict: bool
     ) -> Features:
-        if data is None:
+        document = None if data is None else self._document.decode(data)
+        if document is not None and live is not None and document.recipe != live:
+            document = document.next if document.next and document.next.recipe == live else None
+        if document is None:
             return Features(view, entity, {}, {})
-        document = self._document.decode(data)
         now_ms = _moment(now_ms, document.at, strict, view, entity)
         fresh: Status = "present" if document.until is None or now_ms < document.until else "stale"
         return Features(
@@ -168,18 +200,33 @@ class FeatureReader:
             document.recipe,
         )
 
-    def _mget(self, keys: list[str]) -> list[bytes | None]:
-        """Ask once, and once more on a new connection, since the pooled one may be older than the server."""
+    def _mget(self, keys: list[str]) -> tuple[list[bytes | None], dict[str, str]]:
+        """Give the keys and the live versions, read in one moment.
+
+        Asks once, and once more on a new connection, since the pooled one may be older than the server.
+        """
         if not keys:
-            return []
+            return [], {}
         for last in (False, True):
             try:
-                return list(self._client.mget(keys))
+                live, *found = self._client.mget([live_key(self._pipeline), *keys])
+                if live != self._live_bytes:
+                    self._live_bytes, self._live = live, {} if live is None else _live(live).views
+                return found, self._live
             except (redis.ConnectionError, redis.TimeoutError) as problem:
                 if last:
                     where = address(self._client)
                     raise StoreUnavailable(str(problem), where, "check that Redis runs there") from problem
         raise AssertionError("unreachable")
+
+
+def _check_version(view: View, live: Mapping[str, str]) -> None:
+    """Refuse to read with other definitions than the pipeline runs with; a pipeline that never ran says nothing."""
+    if live and live.get(view.name) != view.version:
+        raise OtherDefinition(
+            f"view {view.name!r} is read as version {view.version} and the pipeline serves "
+            f"{live.get(view.name, 'no such view')}: read with the definitions that it runs with"
+        )
 
 
 def _parts(entity: Entity) -> tuple[str | int, ...]:
@@ -207,8 +254,9 @@ def _from_state(
     view = compiled.view.name
     states = [compiled.decode(data) for data in found if data is not None]
     if not states:
-        names = compiled.names
-        return Features(view, entity, dict.fromkeys(names), dict.fromkeys(names, "missing"))
+        # What a sample of this entity carries, so that serving and training agree.
+        empty = dict(zip(compiled.names, compiled.values(compiled.new(), 0), strict=True))
+        return Features(view, entity, empty, dict.fromkeys(empty, "missing"))
     state: State = max(states, key=lambda s: s.newest)
     now_ms = _moment(now_ms, state.newest, strict, view, entity)
     values = dict(zip(compiled.names, compiled.values(state, now_ms), strict=True))

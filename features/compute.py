@@ -17,7 +17,6 @@ Laws that hold in this file:
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -32,7 +31,6 @@ __all__ = ["CompiledView", "State", "StateMismatch"]
 Value = float | str | list[Any] | None
 Values = list[Any]  # of Value
 Event = Mapping[str, Any]
-_LAYOUT = 2  # raise when the encoding changes: older states are then refused, not misread
 
 
 class CompiledView:
@@ -78,9 +76,8 @@ class CompiledView:
         self.names = tuple(view.features)
         self.numeric = view.numeric
         self.engine: EngineName = engine or engine_name()
-        meaning = {k: v for k, v in view.describe().items() if k != "ttl_ms"}
-        mark = crc32(msgspec.msgpack.encode((_LAYOUT, meaning)))
-        made = make_engine(self.engine, plan(tuple(view.features.values()), view.grace_ms), mark)
+        program = plan(tuple(view.features.values()), view.grace_ms)
+        made = make_engine(self.engine, program, int(view.version, 16))
         self._engine = made
         self.new: Callable[[], State] = made.new
         self.update: Callable[[State, int, int, Event], None] = made.update
@@ -122,10 +119,11 @@ class CompiledView:
         except StateMismatch as problem:
             raise StateMismatch(f"view {self.view.name!r}: {problem}") from None
 
-    def document(self, state: State, at_ms: int, written_ms: int, recipe: str) -> bytes:
+    def document(self, state: State, at_ms: int, written_ms: int) -> bytes:
         """Give the public JSON document: ``values`` by name, ``at``, ``until``, ``written``, ``recipe``.
 
-        ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``.
+        ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``; ``recipe``
+        is the view's version.
         """
         if at_ms < state.newest:
             at_ms = state.newest
@@ -135,6 +133,6 @@ class CompiledView:
                 "at": at_ms,
                 "until": self._engine.until(state, at_ms),
                 "written": written_ms,
-                "recipe": recipe,
+                "recipe": self.view.version,
             }
         )

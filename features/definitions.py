@@ -5,6 +5,8 @@ names the view, the feature and what to write instead. ``describe()`` holds ever
 and nothing else, so that equal descriptions mean equal features.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +18,11 @@ from features.durations import milliseconds
 from features.expressions import FieldType
 from features.kinds import Feature, joined
 
-__all__ = ["Feature", "NamedSource", "View"]
+__all__ = ["STATE_LAYOUT", "Feature", "NamedSource", "View"]
 
+STATE_LAYOUT = (
+    3  # raise when the encoding of states changes: older ones are then never read as something else
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -134,6 +139,13 @@ class View:
     def ttl_ms(self) -> int:
         """``ttl`` in milliseconds."""
         return milliseconds(self.ttl)
+
+    @cached_property
+    def version(self) -> str:
+        """Eight hex digits for everything that determines the values and how states are stored; ``ttl`` does not."""
+        meaning = {name: said for name, said in self.describe().items() if name != "ttl_ms"}
+        canonical = json.dumps([STATE_LAYOUT, meaning], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
     @property
     def horizon_ms(self) -> int | None:

@@ -48,15 +48,34 @@ def public_key(pipeline: str, view: str, entity: str) -> str:
     return f"features:{pipeline}:{view}:{entity}"
 
 
-def state_key(pipeline: str, task: str, view: str, entity: str) -> str:
-    """Key of the private state of an entity."""
-    return f"penstock:{pipeline}:{task}:state:{view}:{entity}"
+def live_key(pipeline: str) -> str:
+    """Key of the public document that says which version of each view is served: ``{"views": {view: version}}``."""
+    return f"features:{pipeline}"
 
 
-def state_pattern(pipeline: str, task: str) -> str:
-    """Glob that matches the state keys of one task and nothing else."""
-    escaped = "".join(f"\\{c}" if c in "*?[]^\\" else c for c in f"{pipeline}:{task}")
-    return f"penstock:{escaped}:state:*"
+def state_key(pipeline: str, task: str, view: str, version: str, entity: str) -> str:
+    """Key of the private state of an entity under one version of its view; without an entity, what they begin with."""
+    return f"penstock:{pipeline}:{task}:state:{view}@{version}:{entity}"
+
+
+def states_prefix(pipeline: str, task: str) -> str:
+    """What the state keys of one task begin with, and nothing else does."""
+    return f"penstock:{pipeline}:{task}:state:"
+
+
+def definition_key(pipeline: str, task: str) -> str:
+    """Key of the definition that the task's state was written under, as JSON."""
+    return f"penstock:{pipeline}:{task}:definition"
+
+
+def build_task(task: str, recipe: str) -> str:
+    """Name the task that builds a task's next state, under another recipe, beside it."""
+    return f"{task}+{recipe}"
+
+
+def pattern(prefix: str) -> str:
+    """Glob that matches the keys that begin with ``prefix``, and nothing else."""
+    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in prefix) + "*"
 
 
 def token_key(pipeline: str, task: str) -> str:

@@ -7,7 +7,7 @@ were given.
 from collections.abc import Iterable, Sequence
 
 from features import keys
-from features.units import Fenced, StateLost, Unit, check_units
+from features.units import KEEP_TTL, Fenced, StateLost, Unit, check_units
 
 
 class MemoryServer:
@@ -30,6 +30,8 @@ class MemoryServer:
 
     def put(self, key: str, value: bytes, ttl_ms: int = 0) -> None:
         """Write one key, or delete it if the value is empty."""
+        if ttl_ms == KEEP_TTL:
+            ttl_ms = self.ttl_ms.get(key, 0)
         self.data.pop(key, None)
         self.ttl_ms.pop(key, None)
         if value:
@@ -53,7 +55,7 @@ class MemoryStateStore:
         self._token_key = keys.token_key(pipeline, task)
         self._generation_key = keys.generation_key(pipeline, task)
         self._position_key = keys.position_key(pipeline, task)
-        self._state_prefix = keys.state_key(pipeline, task, "", "").removesuffix(":")
+        self._state_prefix = keys.states_prefix(pipeline, task)
         self._token = b""
         self._generation: bytes | None = None
         self._position: bytes | None = None
@@ -97,7 +99,8 @@ class MemoryStateStore:
         for unit in units[news.index(stored) + 1 if stored in news else 0 :]:
             for write in unit.writes:
                 self._server.put(write.state_key, write.state)
-                self._server.put(write.public_key, write.document, write.ttl_ms)
+                if write.public_key:
+                    self._server.put(write.public_key, write.document, write.ttl_ms)
             self._server.data[self._position_key] = unit.new
         self._position = units[-1].new
 

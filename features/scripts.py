@@ -12,7 +12,7 @@ LOST = {
     OTHER_POSITION: "the stored position is not the base of this unit",
 }
 
-# KEYS: token, generation, position, then (state, public) per write.
+# KEYS: token, generation, position, then (state, public or '') per write.
 # ARGV: token, generation, base, new, then (state, document, ttl_ms) per write. A loop, because unpack
 # overflows.
 SAVE = """
@@ -28,7 +28,9 @@ if position ~= args[3] then return -5 end
 local a = 5
 for k = 4, #keys, 2 do
   if args[a] == '' then call('UNLINK', keys[k]) else call('SET', keys[k], args[a]) end
-  if args[a + 1] == '' then call('UNLINK', keys[k + 1])
+  if keys[k + 1] == '' then
+  elseif args[a + 1] == '' then call('UNLINK', keys[k + 1])
+  elseif args[a + 2] == '-1' then call('SET', keys[k + 1], args[a + 1], 'KEEPTTL')
   elseif args[a + 2] == '0' then call('SET', keys[k + 1], args[a + 1])
   else call('SET', keys[k + 1], args[a + 1], 'PX', args[a + 2]) end
   a = a + 3
@@ -65,4 +67,16 @@ if not token then return -2 end
 if token ~= ARGV[1] then return -1 end
 for k = 2, #KEYS do redis.call('UNLINK', KEYS[k]) end
 return 1
+"""
+
+# KEYS: public documents. ARGV: expected, new per key. A document that is another by now stays; the TTL stays, too.
+REPLACE = """
+local replaced = 0
+for k = 1, #KEYS do
+  if redis.call('GET', KEYS[k]) == ARGV[2 * k - 1] then
+    redis.call('SET', KEYS[k], ARGV[2 * k], 'KEEPTTL')
+    replaced = replaced + 1
+  end
+end
+return replaced
 """

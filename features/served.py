@@ -15,8 +15,8 @@ class Features:
     Attributes:
         view: name of the view.
         entity: the entity as it was asked for.
-        values: by feature name; null (None) where there is none. Empty if the entity is missing and the
-        reader
+        values: by feature name; null (None) where there is none. If the entity is missing: those of an entity
+            without events (0.0 for what counts or adds up, a declared default, otherwise None), or empty if the reader
             does not have the definitions.
         status: by feature name: ``present``; ``missing`` (nothing is stored for the entity); ``null``
         (stored, and
@@ -53,6 +53,7 @@ class Served:
     Attributes:
         entities: entities read.
         missing: those of them with nothing stored.
+        defaults: values given for those, which are the values of an entity without events; 0 without definitions.
         stale: those with a value that was stale.
         age_ms: sum of the ages of those found, so that the mean age is ``age_ms / (entities - missing)``.
 
@@ -60,5 +61,6 @@ class Served:
 
     entities: int = 0
     missing: int = 0
+    defaults: int = 0
     stale: int = 0
     age_ms: int = 0

@@ -24,6 +24,7 @@ from features import keys, scripts
 from features.memory_store import MemoryServer, MemoryStateStore
 from features.server_rules import refusal
 from features.units import (
+    KEEP_TTL,
     UNIT_BYTES,
     UNIT_KEYS,
     Fenced,
@@ -37,7 +38,7 @@ from features.units import (
 
 # fmt: off
 __all__ = [
-    "UNIT_BYTES", "UNIT_KEYS", "Fenced", "MemoryServer", "MemoryStateStore", "RedisStateStore", "StateLost",
+    "KEEP_TTL", "UNIT_BYTES", "UNIT_KEYS", "Fenced", "MemoryServer", "MemoryStateStore", "RedisStateStore", "StateLost",
     "StateStore", "StoreUnavailable", "Unit", "Write", "check_redis", "connect",
 ]
 # fmt: on
@@ -104,7 +105,7 @@ class RedisStateStore:
         self._retry_for_s = retry_for_s
         named = (keys.token_key, keys.generation_key, keys.position_key)
         self._names = tuple(key(pipeline, task) for key in named)
-        self._states = keys.state_pattern(pipeline, task)
+        self._states = keys.pattern(keys.states_prefix(pipeline, task))
         texts = (scripts.SAVE, scripts.START, scripts.ACQUIRE, scripts.DELETE)
         self._scripts = {text: client.register_script(text) for text in texts}
         self._token = ""

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 # A server runs a unit without interruption, so its size bounds what readers wait: below 1 ms for 250 keys.
 UNIT_KEYS = 250
 UNIT_BYTES = 128 * 1024
+KEEP_TTL = -1
 
 
 class Write(NamedTuple):
@@ -23,9 +24,10 @@ class Write(NamedTuple):
     Attributes:
         state_key: private key, from ``keys.state_key``.
         state: encoded state; ``b""`` deletes it.
-        public_key: public key, from ``keys.public_key``.
+        public_key: public key, from ``keys.public_key``; ``""`` leaves the public side alone.
         document: public JSON; ``b""`` deletes it.
-        ttl_ms: how long the public document lives; 0 is for ever. The state has no TTL.
+        ttl_ms: how long the public document lives; 0 is for ever, ``KEEP_TTL`` as long as it would have. The
+            state has no TTL.
 
     """
 
@@ -119,7 +121,7 @@ def check_units(units: Iterable[Unit]) -> None:
 
     Raises:
         ValueError: if a unit writes without moving the position, does not start where the one before it ends,
-            or has a negative TTL.
+            or has a negative TTL other than ``KEEP_TTL``.
 
     """
     end: bytes | None = None
@@ -128,6 +130,6 @@ def check_units(units: Iterable[Unit]) -> None:
             raise ValueError(f"unit {number} writes but ends at its base: it would be taken for a repetition")
         if end is not None and unit.base != end:
             raise ValueError(f"unit {number} does not start where unit {number - 1} ends")
-        if any(write.ttl_ms < 0 for write in unit.writes):
+        if any(write.ttl_ms < KEEP_TTL for write in unit.writes):
             raise ValueError(f"unit {number} has a write with a negative ttl_ms")
         end = unit.new

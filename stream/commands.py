@@ -93,7 +93,9 @@ def retrain(fold: Fold, position: int, command: Command, prepared: Any) -> str |
     """Open a job: the shell runs it beside the fold."""
     if fold.open_jobs:
         return f"a retrain is under way ({next(iter(fold.open_jobs))})"
-    fold.open_jobs[command.id] = (command.from_position or 0, fold.quarantine(position))
+    # The job knows this definition alone, so it begins where the definition's own samples do.
+    start = max(command.from_position or 0, fold.lineage.began)
+    fold.open_jobs[command.id] = (start, fold.quarantine(position))
     if command.episode is not None:
         fold.episode_jobs.append(command.id)
     return None

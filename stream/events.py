@@ -19,6 +19,7 @@ from stream.log import Record
 
 MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
+LATE = "(grace) behind the partition's newest"  # in the reason of a late record, which is counted by it
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, past which RFC 3339 has no dates
 Event = dict[str, Any]
 
@@ -46,7 +47,7 @@ class Rejected(ValueError):
 
 
 class SourceDecoder:
-    """Decodes and checks the records of one source of a pipeline. Holds no state between calls."""
+    """Decodes and checks the records of one source of a pipeline. Between calls it holds a count for the health page."""
 
     def __init__(self, pipeline: Pipeline, source: Source) -> None:
         self.source = source
@@ -61,6 +62,7 @@ class SourceDecoder:
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
         self.grace_ms = source.grace_ms
         self.ahead_ms = source.ahead_ms
+        self.out_of_order = 0
 
     def items(self, records: Iterable[Record], newest_at: int) -> list[Item]:
         """The records of one partition, in offset order, given the partition's newest event time before them (-1 if none)."""
@@ -77,6 +79,8 @@ class SourceDecoder:
                 continue
             if at > newest_at:
                 newest_at = at
+            elif at < newest_at:
+                self.out_of_order += 1
             event_id = event[self.source.id]
             text = event_id if type(event_id) is str else str(event_id)
             found.append(
@@ -118,9 +122,7 @@ class SourceDecoder:
                 f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}"
             )
         if at < newest_at - self.grace_ms:
-            raise Rejected(
-                f"event time {at} is more than {self.source.grace} (grace) behind the partition's newest, {newest_at}"
-            )
+            raise Rejected(f"event time {at} is more than {self.source.grace} {LATE}, {newest_at}")
         return event, at
 
 

@@ -11,22 +11,22 @@ Laws of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
-
-import msgspec
 
 from features.compute import CompiledView
 from features.keys import entity_of, public_key, state_key
 from features.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from stream import topics
-from stream.definitions import DefinitionError, Pipeline
-from stream.events import MAX_KEY_CHARACTERS, Event, Item
+from stream.definitions import Pipeline
+from stream.events import LATE, MAX_KEY_CHARACTERS, Event, Item
 from stream.log import Out, record_bytes
 from stream.merge import Head
 from stream.messages import Label, Origin, Sample, Tick, encode_entry
+from stream.places import Place, Position, encode_position
 
 TICK_EVENT_MS = 3_600_000
 TICK_WALL_MS = 1_000
@@ -52,14 +52,6 @@ class SourcePlan(NamedTuple):
 
 
 @dataclass
-class Place:
-    """How far one source partition has been stepped: the next offset and the newest event time before it (-1 if none)."""
-
-    offset: int
-    newest_at: int = -1
-
-
-@dataclass
 class Counts:
     """What became of the items stepped so far."""
 
@@ -67,6 +59,11 @@ class Counts:
     samples: int = 0
     labels: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
+    late: Counter[str] = field(default_factory=Counter)  # by source
+    defaults: Counter[int] = field(
+        default_factory=Counter
+    )  # samples that read an entity without events, by view
+    entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view
 
 
 class FeaturizeUnit(NamedTuple):
@@ -81,10 +78,17 @@ class Featurize:
     """The state of one task and its step.
 
     `topic_ids` maps each source topic to the broker's id for it: topics are deleted and recreated, and an offset means
-    something only within one incarnation.
+    something only within one incarnation. With `building`, only these views (by place) are updated and nothing is public.
     """
 
-    def __init__(self, pipeline: Pipeline, topic_ids: Mapping[str, str], task: str, prefix: str = "") -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        topic_ids: Mapping[str, str],
+        task: str,
+        prefix: str = "",
+        building: Collection[int] | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.task = task
         self.sources = pipeline.sources
@@ -92,11 +96,15 @@ class Featurize:
         self.compiled = [CompiledView(view) for view in pipeline.views]
         self.ttls_ms = [view.ttl_ms for view in pipeline.views]
         self.empty = [compiled.vector(compiled.new(), 0) for compiled in self.compiled]
+        self.building = building
         self.plans = [self._plan(index) for index in range(len(self.sources))]
         self.samples_topic = topics.samples(pipeline.name, prefix)
         self.dead_letters_topic = topics.dead_letters(pipeline.name, prefix)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
         self.dirty: list[set[str]] = [set() for _ in self.compiled]
+        self.unseen: list[set[str]] = [
+            set() for _ in self.compiled
+        ]  # those in memory that nothing is stored of
         self.places: dict[Head, Place] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
@@ -110,18 +118,19 @@ class Featurize:
 
     def _plan(self, index: int) -> SourcePlan:
         source = self.sources[index]
-        predicts = source == self.pipeline.predict
+        building = self.building
+        predicts = source == self.pipeline.predict and building is None
         used = [
             (number, view)
             for number, view in enumerate(self.pipeline.views)
-            if predicts or view.source.name == source.name
+            if (predicts or view.source.name == source.name) and (building is None or number in building)
         ]
         keys = list(dict.fromkeys(view.key_fields for _, view in used))
         views = [
             (number, self.compiled[number], keys.index(view.key_fields), view.source.name == source.name)
             for number, view in used
         ]
-        labels = self.pipeline.label.source == source
+        labels = self.pipeline.label.source == source and building is None
         return SourcePlan(source.key, keys, views, predicts, self.pipeline.label.outcome if labels else None)
 
     # -- positions ---------------------------------------------------------------------------------------------------------
@@ -135,25 +144,11 @@ class Featurize:
 
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
-        document = {
-            f"{self.sources[index].name}/{partition}": [place.offset, place.newest_at, self.topic_ids[index]]
-            for (index, partition), place in self.places.items()
-        }
-        return msgspec.msgpack.encode([self.recipe, dict(sorted(document.items()))])
+        return encode_position(self.recipe, self.places, self.sources, self.topic_ids)
 
-    def places_in(self, position: bytes) -> dict[Head, Place]:
-        """The places a stored position document names; raises `TopicRecreated` when a topic is another one by now."""
-        index_of = {source.name: index for index, source in enumerate(self.sources)}
-        found: dict[Head, Place] = {}
-        for name, (offset, newest_at, topic_id) in msgspec.msgpack.decode(position)[1].items():
-            topic, _, partition = name.rpartition("/")
-            if topic not in index_of:
-                continue
-            index = index_of[topic]
-            if topic_id != self.topic_ids[index]:
-                raise TopicRecreated(topic)
-            found[(index, int(partition))] = Place(offset, newest_at)
-        return found
+    def places_in(self, position: Position) -> dict[Head, Place]:
+        """The places a stored position names; raises `TopicRecreated` when a topic is another one by now."""
+        return position.at(self.sources, self.topic_ids)
 
     # -- state -------------------------------------------------------------------------------------------------------------
 
@@ -175,19 +170,23 @@ class Featurize:
 
     def stored_key(self, number: int, entity: str) -> str:
         """Where the state of one entity of view `number` is stored."""
-        return state_key(self.pipeline.name, self.task, self.pipeline.views[number].name, entity)
+        view = self.pipeline.views[number]
+        return state_key(self.pipeline.name, self.task, view.name, view.version, entity)
 
     def put(self, number: int, entity: str, stored: bytes | None) -> None:
         """Take one loaded state into memory; None is an entity never seen."""
         compiled = self.compiled[number]
+        if stored is None:
+            self.unseen[number].add(entity)
         self.states[number][entity] = compiled.new() if stored is None else compiled.decode(stored)
 
     def forget(self, most: int) -> None:
         """Keep at most about `most` states in memory. Only between units, when all of them are stored."""
-        for states in self.states:
+        for states, unseen in zip(self.states, self.unseen, strict=True):
             if len(states) > most:
                 for entity in list(islice(states, len(states) - most)):
                     del states[entity]
+                    unseen.discard(entity)
 
     # -- the step ----------------------------------------------------------------------------------------------------------
 
@@ -199,6 +198,8 @@ class Featurize:
         self.counts.items += 1
         event = item.event
         if event is None:
+            if item.reject and LATE in item.reject:
+                self.counts.late[self.sources[item.source].name] += 1
             self._bury(item, item.reject or "")
             return
         plan = self.plans[item.source]
@@ -236,7 +237,9 @@ class Featurize:
         for number, compiled, place, own in plan.views:
             entity = entities[place]
             if entity is None:
-                vector += self.empty[number] if predicts else ()
+                if predicts:
+                    self.counts.defaults[number] += 1
+                    vector += self.empty[number]
                 continue
             states = self.states[number]
             if own:
@@ -249,7 +252,10 @@ class Featurize:
                     dirty.add(entity)
                     self.dirty_count += 1
             else:
-                vector += compiled.vector(states[entity], at)
+                state = states[entity]
+                if state.newest < 0:
+                    self.counts.defaults[number] += 1
+                vector += compiled.vector(state, at)
         return vector
 
     def _emit(self, entry: bytes) -> None:
@@ -299,28 +305,24 @@ class Featurize:
             compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
             for entity in dirty:
                 state = states[entity]
+                if self.building is not None:
+                    writes.append(Write(self.stored_key(number, entity), compiled.encode(state), "", b"", 0))
+                    continue
                 writes.append(
                     Write(
                         self.stored_key(number, entity),
                         compiled.encode(state),
                         public_key(self.pipeline.name, view.name, entity),
-                        compiled.document(state, self.now_at, written_ms, self.pipeline.digest),
+                        compiled.document(state, self.now_at, written_ms),
                         self.ttls_ms[number],
                     )
                 )
+            first = dirty & self.unseen[number]
+            self.unseen[number] -= first
+            self.counts.entities[number] += len(first)
             dirty.clear()
         new = self.position()
         places = {head: place.offset for head, place in self.places.items()}
         closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), places)
         self.base, self.outs, self.dirty_count, self.out_bytes = new, [], 0, 0
         return closed
-
-
-class TopicRecreated(DefinitionError):
-    """A source topic was deleted and created again: its offsets mean something else now."""
-
-    def __init__(self, topic: str) -> None:
-        super().__init__(
-            f"topic {topic!r} was deleted and created again since this pipeline last ran; its offsets start anew. "
-            f"`penstock reset` starts the pipeline over, or restore the topic."
-        )

@@ -9,31 +9,51 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
-from features.store import StateLost, StateStore
+import msgspec
+
+from features.keys import definition_key, live_key
+from features.store import StateLost, StateStore, Unit, Write
 from stream.definitions import DefinitionError, Pipeline
 from stream.events import SourceDecoder
-from stream.featurize import Featurize, FeaturizeUnit, Place
-from stream.log import TP, Log, Record
+from stream.featurize import Featurize, FeaturizeUnit
+from stream.lineage import DefinitionChanged, changes, definition_document, live_document, recipe_of
+from stream.log import TP, Log, Out, Record
 from stream.merge import Head, Merge
+from stream.messages import encode_entry
+from stream.places import Place, Position, decode_position
 
 logger = logging.getLogger("penstock.featurize")
 
 IDLE_AFTER_MS = 5_000
 
 
+def opening(pipeline: Pipeline, task: str) -> Write:
+    """The write that makes a task's state, and what readers are served, that of this definition."""
+    name = pipeline.name
+    document = definition_document(pipeline)
+    return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
+
+
 class Task:
     """One group of co-partitioned inputs: its state, its merge and its store."""
 
     def __init__(
-        self, pipeline: Pipeline, log: Log, store: StateStore, name: str, heads: Sequence[Head], prefix: str
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        store: StateStore,
+        name: str,
+        heads: Sequence[Head],
+        prefix: str,
+        building: Collection[int] | None = None,
     ) -> None:
-        self.log, self.store, self.heads = log, store, list(heads)
+        self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
-        self.featurize = Featurize(pipeline, topic_ids, name, prefix)
+        self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
         self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
         self.merge = Merge(self.heads)
         self.newest: dict[Head, int] = {}
@@ -41,13 +61,17 @@ class Task:
         self.rebuilding_from: dict[Head, int] | None = None
         self.seen_wall_ms: dict[Head, int] = {}
         self.checked_ms = 0
+        self.timestamps_ms: list[int] = []
 
     def tp(self, head: Head) -> TP:
         """The topic and partition of a head."""
         return self.sources[head[0]].name, head[1]
 
-    def take_up(self, group: str, recipe: str) -> dict[TP, int]:
-        """Become the owner: the positions to read from, with state and counters set to match."""
+    def take_up(self, group: str) -> dict[TP, int]:
+        """Become the owner: the positions to read from, with state and counters set to match.
+
+        Raises `DefinitionChanged` when the state was written under a definition that featurized otherwise.
+        """
         try:
             stored = self.store.acquire()
         except StateLost as error:  # half of what belongs together is gone: the other half is worth nothing
@@ -59,20 +83,19 @@ class Task:
         bounds = self.log.bounds(tps)
         if stored is None:
             places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
-            self.featurize.start(places, recipe)
+            self.featurize.start(places, "")
             self.store.start(self.featurize.base)
         else:
-            places = self.featurize.places_in(stored)
+            position = decode_position(stored)
+            self._check_definition(position)
+            places = self.featurize.places_in(position)
             if set(places) != set(self.heads):
                 raise DefinitionError(
                     f"the sources' partitions changed: state was kept for {len(places)}, there are {len(self.heads)} now; "
                     f"`penstock reset` starts over, or restore the partition counts"
                 )
-            self.featurize.start(places, recipe)
-            if self.featurize.base != stored:
-                raise DefinitionError(
-                    "the definition changed since this state was written; `penstock reset` starts over under the new one"
-                )
+            self.featurize.start(places, position.recipe)
+        self._open_lineage()
         self.newest = {head: place.newest_at for head, place in places.items()}
         self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
         behind = {
@@ -86,6 +109,32 @@ class Task:
                 lost,
             )
         return {self.tp(head): place.offset for head, place in places.items()}
+
+    def _check_definition(self, position: Position) -> None:
+        """Refuse state that was written under a definition that featurized otherwise, or that is being changed."""
+        name = self.pipeline.name
+        if position.change is not None:
+            raise DefinitionError(
+                f"a change of {name!r} to recipe {position.change.recipe} is under way: finish it with "
+                f"`penstock backfill FILE`, or give it the former definition ({position.recipe}) to call it off"
+            )
+        if position.recipe not in ("", self.pipeline.digest):
+            stored = self.store.load([definition_key(name, self.featurize.task)])[0]
+            found = changes(msgspec.json.decode(stored or b"{}"), self.pipeline)
+            if found.views or found.others:
+                raise DefinitionChanged(name, found)
+
+    def _open_lineage(self) -> None:
+        """Where the recipe is another than the state's, say so in the samples log first and then with the state."""
+        featurize, pipeline = self.featurize, self.pipeline
+        samples = (featurize.samples_topic, 0)
+        if featurize.recipe == pipeline.digest and self.log.bounds([samples])[samples][1] > 0:
+            return
+        self.log.append([Out(featurize.samples_topic, None, encode_entry(recipe_of(pipeline)), (), 0)])
+        if featurize.recipe != pipeline.digest:
+            base, featurize.recipe = featurize.base, pipeline.digest
+            featurize.base = featurize.position()
+            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task)])])
 
     def add(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""
@@ -115,6 +164,8 @@ class Task:
         units: list[FeaturizeUnit] = []
         step = featurize.step
         emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        # How long records took is asked of those that are new, not of what is read again after a loss.
+        self.timestamps_ms = [item.record.timestamp_ms for item in items] if emitted_below is None else []
         for item, keys in zip(items, entities, strict=True):
             kept = len(featurize.outs)
             step(item, keys)

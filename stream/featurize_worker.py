@@ -23,9 +23,8 @@ from stream import topics
 from stream.definitions import DefinitionError, Pipeline
 from stream.featurize import FeaturizeUnit
 from stream.featurize_task import Task
-from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
+from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
 from stream.merge import Head
-from stream.messages import Recipe, encode_entry
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -41,6 +40,9 @@ class FeaturizeHealth(Protocol):
 
     def batch(self, worker: FeaturizeWorker) -> None:
         """Called after every turn of the loop."""
+
+    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Called when the features of a batch can be read: its records' own Kafka timestamps, and the time."""
 
 
 class FeaturizeWorker:
@@ -78,7 +80,6 @@ class FeaturizeWorker:
         self.committed: dict[TP, int] = {}
         self.paused: set[TP] = set()
         self.retry_at_ms = 0
-        self._check_recipe()
         sources = [source.name for source in pipeline.sources]
         lease = not pipeline.partitioned
         self.member = log.member(
@@ -93,15 +94,6 @@ class FeaturizeWorker:
             )
         self.log.partitions(self.samples_topic)
         return next(iter(counts.values()))
-
-    def _check_recipe(self) -> None:
-        """Open the lineage: the first record of a samples log is its recipe."""
-        tp = (self.samples_topic, 0)
-        if self.log.bounds([tp])[tp][1] == 0:
-            recipe = Recipe(
-                self.pipeline.digest, self.pipeline.vector_names, repr(self.pipeline.describe()), 0
-            )
-            self.log.append([Out(self.samples_topic, None, encode_entry(recipe), (), 0)])
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
@@ -165,8 +157,6 @@ class FeaturizeWorker:
         self.retry_at_ms = 0
         self.paused = set()
         self.member.pause(())
-        samples = (self.samples_topic, 0)
-        self.samples_end = self.log.bounds([samples])[samples][1]
         positions: dict[TP, int] = {}
         sources = range(len(self.pipeline.sources))
         groups: dict[str, list[Head]] = {}
@@ -179,9 +169,11 @@ class FeaturizeWorker:
             ]
         for name, heads in groups.items():
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
-            positions.update(task.take_up(self.group, self.pipeline.digest))
+            positions.update(task.take_up(self.group))
             self.tasks[name] = task
             self.task_of.update({task.tp(head): task for head in heads})
+        samples = (self.samples_topic, 0)
+        self.samples_end = self.log.bounds([samples])[samples][1]
         if self.assigned:
             self.member.start_at(positions)
 
@@ -252,6 +244,8 @@ class FeaturizeWorker:
             self.log.append(outs)
             self.samples_end += sum(out.topic == self.samples_topic for out in outs)
         task.store.save([unit.unit for unit in units])
+        if self.health is not None:
+            self.health.readable(task.timestamps_ms, self.wall_ms())
         positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
         behind = task.emitted_below
         commit = {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from stream.definitions import DefinitionError, Pipeline
+from stream.definitions import Pipeline
 from stream.messages import LiveModel
 from stream.versions import Version
 
@@ -79,6 +79,7 @@ class FoldCounts:
     repeats: int = 0
     duplicate_ids: int = 0
     failed: int = 0
+    unreadable: int = 0
     champion_loss: float = 0.0
     base_loss: float = 0.0
 
@@ -92,7 +93,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 1  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 2  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
@@ -101,13 +102,3 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     return (
         f"fold {LAYOUT}, guard {on}, {pipeline.alarms_per_year:g} alarms a year, cooldown {pipeline.cooldown}"
     )
-
-
-class WrongRecipe(DefinitionError):
-    """The samples log was written under another definition."""
-
-    def __init__(self, found: str, wanted: str) -> None:
-        super().__init__(
-            f"the samples log continues under recipe {found}, and the definition file's recipe is {wanted}: "
-            f"run with the definition that featurize runs with, or `penstock reset` to start over"
-        )

@@ -16,6 +16,7 @@ from stream.health_page import Health
 
 if TYPE_CHECKING:
     from monitors.episodes import Episode
+    from stream.featurize_task import Task
     from stream.featurize_worker import FeaturizeWorker
     from stream.learn_worker import LearnWorker
     from stream.log import Member
@@ -65,13 +66,18 @@ class FeaturizeReport:
             self.look_s = now_s
             self._look(worker)
 
+    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Report a batch whose features can be read by now."""
+        self.health.event_to_readable_seconds.observe_batch(timestamps_ms, wall_ms)
+
     def _look(self, worker: FeaturizeWorker) -> None:
-        health = self.health
+        health, grown = self.health, self.growth.of
         rebuilding = any(task.rebuilding_from is not None for task in worker.tasks.values())
         newest = max((at for task in worker.tasks.values() for at in task.newest.values()), default=-1)
         for name, task in worker.tasks.items():
             for reason, count in task.featurize.counts.dead_letters.items():
-                health.dead(reason, self.growth.of((name, "dead", reason), count))
+                health.dead(reason, grown((name, "dead", reason), count))
+            self._values(name, task)
         if newest >= 0:
             health.event_time_age_seconds.set(time.time() - newest / 1000)
         for (topic, partition), offset in worker.committed.items():
@@ -86,6 +92,20 @@ class FeaturizeReport:
                 "rebuilt": not rebuilding,
             }
         )
+
+    def _values(self, name: str, task: Task) -> None:
+        """Entities, values given in place of unknown ones, and late records, by view and by source."""
+        health, grown, counts = self.health, self.growth.of, task.featurize.counts
+        for number, view in enumerate(task.featurize.pipeline.views):
+            entities = health.entities_first_seen.labels(view.name)
+            entities.inc(grown((name, "entities", view.name), counts.entities[number]))
+            defaults = counts.defaults[number] * len(view.numeric)
+            health.defaults_served.labels(view.name).inc(grown((name, "defaults", view.name), defaults))
+        for source, decoder in zip(task.sources, task.decoders, strict=True):
+            behind = grown((name, "out of order", source.name), decoder.out_of_order)
+            health.out_of_order_records.labels(source.name).inc(behind)
+            late = grown((name, "late", source.name), counts.late[source.name])
+            health.late_records.labels(source.name).inc(late)
 
 
 class LearnReport:

@@ -32,6 +32,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from stream.latency import BatchHistogram
+
 STALLED_S = 30.0
 MOST_REASONS = 40
 
@@ -40,7 +42,7 @@ class Metric(NamedTuple):
     """One metric as `/metrics` shows it (a counter's name ends in `_total` there)."""
 
     name: str
-    kind: type[Counter] | type[Gauge] | type[Histogram]
+    kind: type[Counter] | type[Gauge] | type[Histogram] | type[BatchHistogram]
     labels: tuple[str, ...]
     help: str
 
@@ -63,6 +65,34 @@ METRICS = (
     Metric("penstock_samples", Counter, (), "samples written to the samples log"),
     Metric("penstock_labels_written", Counter, (), "labels written to the samples log"),
     Metric("penstock_dead_letters", Counter, ("reason",), "records that could not be used"),
+    Metric(
+        "penstock_late_records", Counter, ("source",), "dead letters of events that came after their grace"
+    ),
+    Metric(
+        "penstock_out_of_order_records",
+        Counter,
+        ("source",),
+        "events behind the newest of their own partition, within the grace: they are counted where they belong",
+    ),
+    Metric(
+        "penstock_event_to_readable_seconds",
+        BatchHistogram,
+        (),
+        "from a record's own Kafka timestamp until the features of its whole batch can be read from Redis; "
+        "every record once, but not those read again while state is rebuilt",
+    ),
+    Metric(
+        "penstock_entities_first_seen",
+        Counter,
+        ("view",),
+        "entities whose first state was stored; counted again when state is rebuilt or starts over",
+    ),
+    Metric(
+        "penstock_defaults_served",
+        Counter,
+        ("view",),
+        "values in samples' vectors that were read from an entity without any event, or of a null key",
+    ),
     Metric("penstock_rebuilding", Gauge, (), "1 while state is rebuilt from Kafka after a loss of Redis"),
     # learn
     Metric("penstock_predictions", Counter, (), "predictions made"),
@@ -116,6 +146,11 @@ class Health:
     samples: Counter
     labels_written: Counter
     dead_letters: Counter
+    late_records: Counter
+    out_of_order_records: Counter
+    event_to_readable_seconds: BatchHistogram
+    entities_first_seen: Counter
+    defaults_served: Counter
     rebuilding: Gauge
     predictions: Counter
     pending_labels: Gauge

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from monitors.losses import log_loss
@@ -20,9 +19,10 @@ from stream import commands
 from stream.anchors import Anchor, Frozen, at_level
 from stream.definitions import Pipeline
 from stream.digest import digest
-from stream.fold_records import FoldCounts, Outputs, Pending, Predicted, Replay, WrongRecipe, rules
+from stream.fold_records import FoldCounts, Outputs, Pending, Predicted, Replay, rules
 from stream.join import Join
-from stream.messages import Command, Entry, Label, Recipe, Sample, Tick
+from stream.lineage import Lineages
+from stream.messages import Command, Entry, Label, Origin, Recipe, Sample, Tick
 from stream.reports import live_model
 from stream.train import Seen, learn, probability, vector
 from stream.versions import Version, dump, restore
@@ -45,8 +45,9 @@ class Fold:
     def __init__(self, pipeline: Pipeline, *, actions: bool = True, guard: bool = True) -> None:
         self.pipeline = pipeline
         self.actions = actions
-        self.names: Sequence[str] = pipeline.vector_names
+        self.acting = actions
         self.recipe = pipeline.digest
+        self.lineage = Lineages(self.recipe, pipeline.vector_names)
         self.rules = rules(pipeline, guard=guard)
         self.wait_ms = pipeline.label.wait_ms
         self.champion: Any = pipeline.model.clone()
@@ -68,7 +69,7 @@ class Fold:
         self.quarantined: list[tuple[int, int]] = []
         self.candidate: Frozen | None = None
         self.counts = FoldCounts()
-        self.watch = Watch(pipeline, list(self.names), guard=guard and pipeline.guard)
+        self.watch = Watch(pipeline, pipeline.vector_names, guard=guard and pipeline.guard)
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
 
@@ -90,16 +91,23 @@ class Fold:
         elif isinstance(entry, Command):
             self._command(position, entry, prepared)
         else:
-            self._recipe(entry)
+            self._recipe(position, entry)
         self.position = position + 1
 
+    def _passes_over(self, origin: Origin) -> bool:
+        """Whether a record is a repeat of a crash, or says nothing under this definition: counted, no more."""
+        if self.seen.is_repeat(origin):
+            self.counts.repeats += 1
+            return True
+        self.counts.unreadable += self.lineage.names is None
+        return self.lineage.names is None
+
     def _sample(self, position: int, sample: Sample) -> None:
-        counts = self.counts
-        if self.seen.is_repeat(sample.origin):
-            counts.repeats += 1
+        counts, names = self.counts, self.lineage.names
+        if self._passes_over(sample.origin) or names is None:
             return
         counts.samples += 1
-        x = vector(self.names, sample.x)
+        x = vector(names, sample.x)
         p = probability(self.champion, x)
         if self.level:
             p = at_level(p, self.level)
@@ -110,7 +118,7 @@ class Fold:
         self.outputs.predictions.append(Predicted(sample.id, sample.key, at, p, self.version, position))
         waits = Pending(x, at, position, p, self.base)
         watch = self.watch
-        if self.actions:
+        if self.acting:
             anchor, probation, candidate = watch.book.current, watch.book.probation, self.candidate
             if anchor is not None:
                 waits.anchor = (anchor.version, anchor.frozen.predict(x))
@@ -126,8 +134,7 @@ class Fold:
 
     def _label(self, position: int, label: Label) -> None:
         counts = self.counts
-        if self.seen.is_repeat(label.origin):
-            counts.repeats += 1
+        if self._passes_over(label.origin):
             return
         counts.labels += 1
         if label.at > self.at:
@@ -146,7 +153,7 @@ class Fold:
         counts.base_loss += base
         if self.trace is not None:
             self.trace.append((waits.at, y, waits.champion, waits.base, waits.position))
-        if not self.actions:
+        if not self.acting:
             self._learn(waits, y)
             return
         watch = self.watch
@@ -205,11 +212,14 @@ class Fold:
                 self._join(position, self.join.clock, waits, default)
         self.counts.unmatched = self.join.unmatched
 
-    def _recipe(self, recipe: Recipe) -> None:
-        """A new lineage: vectors after this follow another order, so nothing that waits may mix with them."""
-        if recipe.digest != self.recipe:
-            raise WrongRecipe(recipe.digest, self.recipe)
-        self.names = recipe.inputs
+    def _recipe(self, position: int, recipe: Recipe) -> None:
+        """Another lineage may begin. Under another definition's, this fold only predicts and learns what it can read."""
+        returns = self.lineage.turn(position, recipe, self.pipeline)
+        self.acting = self.actions and not self.lineage.foreign
+        if returns:
+            self.champion_since, self.version = position, self.new_id()
+            self.watch.models = self.watch.models._replace(champion=self.version)
+            self._publish(f"goes on under recipe {self.recipe}, taught by the samples before it")
 
     # -- versions and commands ---------------------------------------------------------------------------------------------
 
@@ -225,9 +235,9 @@ class Fold:
         self._publish(self.why)
 
     def new_id(self) -> str:
-        """The next version's id."""
+        """The next version's id; after other recipes with its own, since their folds counted from v0 as well."""
         self.version_count += 1
-        return f"v{self.version_count - 1}"
+        return f"v{self.version_count - 1}{'.' + self.recipe[:6] if self.lineage.began else ''}"
 
     def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
         """Hand a version to the shell for storing."""
@@ -253,12 +263,12 @@ class Fold:
     def needs(self, entry: Entry) -> Replay | None:
         """The model this command needs from outside before `step`; None for everything else, and for what will be refused."""
         known = isinstance(entry, Command) and (entry.id in self.applied or entry.id in self.refused)
-        if not isinstance(entry, Command) or not self.actions or known or self.watch.answers(entry):
+        if not isinstance(entry, Command) or not self.acting or known or self.watch.answers(entry):
             return None
         return commands.needs(self, entry)
 
     def _command(self, position: int, command: Command, prepared: Any) -> None:
-        if not self.actions or command.id in self.applied or command.id in self.refused:
+        if not self.acting or command.id in self.applied or command.id in self.refused:
             return
         self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
         refusal = self.watch.answers(command) or commands.VERBS[command.verb](

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from stream.commands import job_of
@@ -17,6 +18,7 @@ from stream.definitions import Pipeline
 from stream.digest import digest
 from stream.fold_records import Replay
 from stream.learn import Fold
+from stream.lineage import readable
 from stream.log import Log
 from stream.messages import Command, Entry, decode_entry
 from stream.model_store import MemoryModelStore, ModelStore
@@ -74,10 +76,12 @@ def prepare(
         logger.warning(
             "records %d to %d of %s are gone: trained on what follows", need.join_from, start - 1, topic
         )
+    start = max(start, need.join_from)
     trained, _ = train(
         model,
-        fold.names,
-        entries(log, topic, max(start, need.join_from), position),
+        fold.lineage.names_at(start),
+        entries(log, topic, start, position),
+        read=partial(readable, pipeline=fold.pipeline),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         expire_ms=fold.wait_ms,
@@ -135,8 +139,9 @@ def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: lis
     """A fresh model trained over [start, stop): what a retrain job makes."""
     model, _ = train(
         fold.pipeline.model.clone(),
-        fold.names,
+        fold.lineage.names_at(start),
         entries(log, topic, start, stop),
+        read=partial(readable, pipeline=fold.pipeline),
         learn_from=start,
         quarantined=skip,
         expire_ms=fold.wait_ms,

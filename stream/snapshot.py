@@ -18,7 +18,7 @@ from stream.definitions import Pipeline
 from stream.fold_records import Outputs, Pending, rules
 from stream.learn import Fold
 from stream.log import Log
-from stream.messages import Recipe, Sample
+from stream.messages import Sample
 from stream.replay import entries
 from stream.train import vector
 from stream.versions import BadEnvelope, seal, unseal
@@ -99,13 +99,12 @@ def restore_fold(
     vars(fold).update(state)
     vars(fold.join).update(of_join)
     fold.outputs = Outputs()
-    names = fold.names
     found: dict[str, Pending] = {}
     for position, entry in entries(log, topic, header.rescan_from, header.position):
-        if isinstance(entry, Recipe):
-            names = entry.inputs
-        elif isinstance(entry, Sample) and position in waits:
+        if isinstance(entry, Sample) and position in waits:
             event_id, at, champion, base, anchor, probation, candidate = waits.pop(position)
+            names = fold.lineage.names_at(position)
+            assert names is not None, "what could not be read does not wait"
             pending = Pending(vector(names, entry.x), at, position, champion, base)
             pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate
             found[event_id] = pending

@@ -7,7 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from stream.join import Join
@@ -16,9 +16,13 @@ from stream.messages import Entry, Label, Origin, Recipe, Sample, Tick
 Interval = tuple[int, int]
 
 
-def vector(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    """A sample's vector as river takes it: missing values are left out."""
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
+    """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
+    return {
+        name: value
+        for name, value in zip(names, values, strict=True)
+        if value is not None and name is not None
+    }
 
 
 class Seen:
@@ -67,10 +71,11 @@ class Waits(NamedTuple):
 
 def train(
     model: Any,
-    names: Sequence[str],
+    names: Sequence[str | None] | None,
     entries: Iterable[tuple[int, Entry]],
     *,
     learn_from: int,
+    read: Callable[[Recipe], Sequence[str | None] | None] = lambda recipe: recipe.inputs,
     quarantined: Sequence[Interval] = (),
     expire_ms: int,
     default: bool | None = None,
@@ -79,11 +84,15 @@ def train(
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within `expire_ms` of event time teaches `default`, or nothing without one.
+    `names` are those of the first vectors, and `read` gives those of a recipe's; what has None for names is passed over.
     """
     seen, join, learned = Seen(), Join[Waits](expire_ms), 0
     for position, entry in entries:
         taught: list[tuple[Waits, bool]] = []
-        if isinstance(entry, Sample):
+        if names is None and isinstance(entry, Sample | Label):
+            seen.is_repeat(entry.origin)
+        elif isinstance(entry, Sample):
+            assert names is not None
             if not seen.is_repeat(entry.origin):
                 skip = any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip)
@@ -97,7 +106,7 @@ def train(
             expired = join.tick(entry)
             taught = [] if default is None else [(waits, default) for waits in expired]
         elif isinstance(entry, Recipe):
-            names = entry.inputs
+            names = read(entry)
         for waits, y in taught:
             if position >= learn_from and not waits.skip:
                 learn(model, waits.x, y)

@@ -38,6 +38,7 @@ COMMANDS = {
     "models": "models",
     "publish": "publish",
     "dead-letters": "dead_letters",
+    "export": "export",
     "replay": "replay_command",
     "reset": "reset",
     "bench": "bench",

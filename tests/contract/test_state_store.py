@@ -12,6 +12,7 @@ import redis
 from features import keys
 from features.server_rules import refusal
 from features.store import (
+    KEEP_TTL,
     Fenced,
     MemoryServer,
     MemoryStateStore,
@@ -59,8 +60,12 @@ class World:
     def get(self, key: str) -> bytes | None:
         return self.raw.mget([key])[0]
 
+    def ttl_ms(self, entity: str) -> int:
+        key = self.public_key(entity)
+        return int(self.raw.ttl_ms[key] if isinstance(self.raw, MemoryServer) else self.raw.pttl(key))
+
     def state_key(self, entity: str) -> str:
-        return keys.state_key(self.pipeline, "all", "airport", entity)
+        return keys.state_key(self.pipeline, "all", "airport", "0a", entity)
 
     def public_key(self, entity: str) -> str:
         return keys.public_key(self.pipeline, "airport", entity)
@@ -228,7 +233,7 @@ def test_clear_leaves_other_tasks_alone(world: World) -> None:
     """The pattern of one task matches nothing else."""
     store = started(world)
     store.save([Unit(b"0", b"1", [world.write(f"E{i}", b"a") for i in range(1200)])])
-    other = keys.state_key(world.pipeline, "all2", "airport", "JFK")
+    other = keys.state_key(world.pipeline, "all2", "airport", "0a", "JFK")
     overwrite(world, other, b"theirs")
     assert store.clear() == 1200
     assert world.get(other) == b"theirs"
@@ -250,7 +255,18 @@ def test_units_that_could_not_be_recognised_again_are_refused(world: World) -> N
     with pytest.raises(ValueError, match="does not start where"):
         store.save([Unit(b"0", b"1", []), Unit(b"2", b"3", [])])
     with pytest.raises(ValueError, match="negative"):
-        store.save([Unit(b"0", b"1", [world.write("JFK", b"a", ttl_ms=-1)])])
+        store.save([Unit(b"0", b"1", [world.write("JFK", b"a", ttl_ms=-2)])])
+
+
+def test_a_write_may_leave_the_public_side_or_its_ttl_alone(world: World) -> None:
+    store = started(world)
+    first = world.write("JFK", b"a", ttl_ms=60_000)
+    private = Write(world.state_key("JFK"), b"b", "", b"", 0)
+    store.save([Unit(b"0", b"1", [first]), Unit(b"1", b"2", [private])])
+    assert (world.get(world.state_key("JFK")), world.get(world.public_key("JFK"))) == (b"b", b"{}a")
+    store.save([Unit(b"2", b"3", [world.write("JFK", b"c", ttl_ms=KEEP_TTL)])])
+    assert world.get(world.public_key("JFK")) == b"{}c"
+    assert 0 < world.ttl_ms("JFK") <= 60_000
 
 
 def test_a_unit_that_moves_nothing_checks_ownership(world: World) -> None:

@@ -1,5 +1,6 @@
 """The reader: one round trip, and a status for every value."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 import redis
 
 from features import View, count, last, mean, since_last
-from features.client import FeatureReader, MomentPassed
-from features.compute import CompiledView, StateMismatch
-from features.keys import entity_key, public_key, state_key
+from features.client import FeatureReader, MomentPassed, OtherDefinition
+from features.compute import CompiledView
+from features.keys import entity_key, live_key, public_key, state_key
 from features.memory_store import MemoryServer
 from features.units import StoreUnavailable
 
@@ -44,8 +45,8 @@ def server() -> CountingServer:
         state = compiled.new()
         compiled.update(state, 10 * HOUR, 0, event)
         name = entity_key(entity)
-        server.put(state_key("flights", "3", view.name, name), compiled.encode(state))
-        document = compiled.document(state, 10 * HOUR, 10 * HOUR + 5, "abc")
+        server.put(state_key("flights", "3", view.name, view.version, name), compiled.encode(state))
+        document = compiled.document(state, 10 * HOUR, 10 * HOUR + 5)
         server.put(public_key("flights", view.name, name), document)
     return server
 
@@ -70,7 +71,7 @@ def test_documents_are_read_in_one_round_trip_in_the_order_asked(server: Countin
     assert [f.found for f in found] == [True, True, False, True]
     first = found[0]
     assert (first.at_ms, first.age_ms, first.until_ms, first.recipe) == (
-        10 * HOUR, MINUTE, 11 * HOUR + 5 * MINUTE, "abc",
+        10 * HOUR, MINUTE, 11 * HOUR + 5 * MINUTE, AIRPORT.version,
     )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def test_with_definitions_windows_are_evaluated_at_the_readers_moment(server: Co
     assert [f.values for f in found] == [
         {"n": 0, "delay": None},
         {"delay": 7, "idle": 7200},
-        {"n": None, "delay": None},
+        {"n": 0, "delay": None},
         {"n": 0, "delay": None},
     ]
     assert [f.status for f in found[:3]] == [
@@ -116,8 +117,8 @@ def test_now_is_never_before_what_is_stored(server: CountingServer, views: list[
     state = compiled.new()
     future = 10**14
     compiled.update(state, future, 0, {})
-    server.put(state_key("flights", "all", "airport", "LAX"), compiled.encode(state))
-    server.put(public_key("flights", "airport", "LAX"), compiled.document(state, future, 0, "abc"))
+    server.put(state_key("flights", "all", "airport", AIRPORT.version, "LAX"), compiled.encode(state))
+    server.put(public_key("flights", "airport", "LAX"), compiled.document(state, future, 0))
     (found,) = FeatureReader(server, "flights", views).read([("airport", "LAX")])
     assert (found.values["n"], found.age_ms, found.at_ms) == (1, 0, future)
 
@@ -126,8 +127,26 @@ def test_an_unknown_view_or_another_definition_is_an_error(server: CountingServe
     with pytest.raises(KeyError, match="runway"):
         FeatureReader(server, "flights", VIEWS).read([("runway", "1")])
     other = View("airport", SOURCE, "origin", dict(n=count("2h")))
-    with pytest.raises(StateMismatch, match="airport"):
+    server.put(live_key("flights"), json.dumps({"views": {"airport": AIRPORT.version}}).encode())
+    with pytest.raises(OtherDefinition, match=f"airport.*{other.version}.*serves {AIRPORT.version}"):
         FeatureReader(server, "flights", [other], tasks=("3",)).read(WANTED[:1])
+    with pytest.raises(OtherDefinition, match="leg.*serves no such view"):
+        FeatureReader(server, "flights", VIEWS, tasks=("3",)).read(WANTED[1:2])
+
+
+def test_the_live_key_switches_every_document_at_once(server: CountingServer) -> None:
+    """A document that holds the next version's values too is read as the version that is live."""
+    key = public_key("flights", "airport", "JFK")
+    document = json.loads(server.data[key])
+    after = {**document, "values": {"n": 9.0}, "recipe": "0a1b2c3d"}
+    server.put(key, json.dumps({**document, "next": after}).encode())
+    reader = FeatureReader(server, "flights")
+    (before_the_switch,) = reader.read(WANTED[:1], 10 * HOUR)
+    server.put(live_key("flights"), json.dumps({"views": {"airport": "0a1b2c3d"}}).encode())
+    airport, leg = reader.read(WANTED[:2], 10 * HOUR)
+    assert (before_the_switch.values["n"], before_the_switch.recipe) == (1, AIRPORT.version)
+    assert (airport.values, airport.recipe) == ({"n": 9.0}, "0a1b2c3d")
+    assert not leg.found, "a view that is no longer served is missing"
 
 
 def test_nothing_asked_is_nothing_answered(server: CountingServer) -> None:
@@ -177,7 +196,7 @@ def test_a_reader_counts_what_it_serves(server: CountingServer) -> None:
     reader = FeatureReader(server, "flights", max_age={"leg": "30s"})
     reader.read(WANTED, at_ms=10 * HOUR + MINUTE)
     assert (reader.served.entities, reader.served.missing, reader.served.stale) == (4, 1, 1)
-    assert reader.served.age_ms == 3 * MINUTE
+    assert reader.served.age_ms == 3 * MINUTE and reader.served.defaults == 0
 
 
 def test_options_reach_the_connection() -> None:

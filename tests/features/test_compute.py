@@ -253,12 +253,12 @@ def test_the_document_says_when_it_was_true_and_until_when() -> None:
     engine = compiled(n=count("1h"), m=mean("a", "1h"))
     state = engine.new()
     engine.update(state, 10 * HOUR + 1, 0, {})
-    assert json.loads(engine.document(state, 0, 7, "abc")) == {
+    assert json.loads(engine.document(state, 0, 7)) == {
         "values": {"n": 1.0, "m": None},
         "at": 10 * HOUR + 1,
         "until": 11 * HOUR + 5 * MINUTE,
         "written": 7,
-        "recipe": "abc",
+        "recipe": engine.view.version,
     }
 
 

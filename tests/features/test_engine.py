@@ -344,4 +344,4 @@ def test_lists_and_texts_are_in_documents_and_not_in_vectors() -> None:
     engine.update(state, 1, 1, {"a": 2, "c": "y"})
     assert engine.values(state, 1) == ["y", 2.0, [2.0, 1.0], [["x", 1]]]
     assert engine.vector(state, 1) == [2.0]
-    assert b'"where":"y"' in engine.document(state, 1, 1, "r")
+    assert b'"where":"y"' in engine.document(state, 1, 1)

@@ -45,15 +45,19 @@ def test_the_names_are_the_documented_ones() -> None:
     )
     assert entity == "B6|7|JFK%7CLAX%20%C3%A9"
     assert keys.public_key("flights", "leg", entity) == "features:flights:leg:B6|7|JFK%7CLAX%20%C3%A9"
-    assert keys.state_key("flights", "all", "leg", "7") == "penstock:flights:all:state:leg:7"
+    assert keys.state_key("flights", "all", "leg", "0a1b2c3d", "7") == (
+        "penstock:flights:all:state:leg@0a1b2c3d:7"
+    )
+    assert keys.definition_key("flights", "all") == "penstock:flights:all:definition"
+    assert keys.live_key("flights") == "features:flights"
     assert keys.token_key("flights", "all") == "penstock:flights:all:token"
     assert keys.generation_key("flights", "all") == "penstock:flights:all:generation"
     assert keys.position_key("flights", "all") == "penstock:flights:all:position"
 
 
 def test_the_pattern_of_a_task_matches_only_its_states() -> None:
-    pattern = keys.state_pattern("flights", "1")
-    assert fnmatchcase(keys.state_key("flights", "1", "leg", "7"), pattern)
-    assert not fnmatchcase(keys.state_key("flights", "11", "leg", "7"), pattern)
+    pattern = keys.pattern(keys.states_prefix("flights", "1"))
+    assert fnmatchcase(keys.state_key("flights", "1", "leg", "0a", "7"), pattern)
+    assert not fnmatchcase(keys.state_key("flights", "11", "leg", "0a", "7"), pattern)
     assert not fnmatchcase(keys.token_key("flights", "1"), pattern)
-    assert keys.state_pattern("fl*", "a[1]") == r"penstock:fl\*:a\[1\]:state:*"
+    assert keys.pattern(keys.states_prefix("fl*", "a[1]")) == r"penstock:fl\*:a\[1\]:state:*"

@@ -10,10 +10,11 @@ import pytest
 from features import View, count
 from stream.definitions import DefinitionError, Label, Pipeline
 from stream.events import SourceDecoder
-from stream.featurize import Featurize, Place, TopicRecreated
+from stream.featurize import Featurize
 from stream.log import MAX_RECORD_BYTES, Headers, Out, Record, record_bytes
 from stream.messages import Entry, Origin, Sample, Tick, decode_entry
 from stream.messages import Label as LabelEntry
+from stream.places import Place, TopicRecreated, decode_position
 from tests.stream.generated import DELIVERED, HOUR, MINUTE, PAID, SENT, START_MS, cards, parcels
 
 NOW_MS = START_MS + 60 * 86_400_000
@@ -225,7 +226,7 @@ def test_a_unit_names_where_it_starts_and_ends_and_the_next_one_goes_on_there() 
     second = bench.close()
     assert first.unit.new == second.unit.base and first.unit.base != first.unit.new != second.unit.new
     assert second.places == {(0, 0): 1, (0, 1): 0, (1, 0): 0, (1, 1): 1}
-    places = bench.featurize.places_in(second.unit.new)
+    places = bench.featurize.places_in(decode_position(second.unit.new))
     assert (
         places[(0, 0)] == Place(1, START_MS)
         and places[(1, 1)] == Place(1, START_MS + 5 * MINUTE)
@@ -249,7 +250,7 @@ def test_a_unit_writes_each_entity_it_touched_once_with_state_and_document() -> 
     assert (document["at"], document["written"], document["recipe"]) == (
         START_MS + 2 * MINUTE,
         7,
-        bench.pipeline.digest,
+        bench.pipeline.views[0].version,
     )
     assert bench.close().unit.writes == []
 
@@ -279,7 +280,7 @@ def test_a_document_after_a_restart_is_of_the_moment_the_task_has_reached() -> N
     position = bench.close().unit.new
     again = Bench(parcels())
     again.states = bench.states
-    again.featurize.start(again.featurize.places_in(position), again.pipeline.digest)
+    again.featurize.start(again.featurize.places_in(decode_position(position)), again.pipeline.digest)
     again.give(DELIVERED.name, delivered("p0", 0))
     documents = [json.loads(write.document)["at"] for write in again.close().unit.writes]
     assert documents == [START_MS + 90 * MINUTE] * 2
@@ -292,7 +293,7 @@ def test_a_position_of_a_recreated_topic_is_refused() -> None:
         bench.pipeline, {SENT.name: "another", DELIVERED.name: f"id of {DELIVERED.name}"}, "all"
     )
     with pytest.raises(TopicRecreated, match=r"parcels\.sent.*deleted and created again") as error:
-        other.places_in(position)
+        other.places_in(decode_position(position))
     assert isinstance(error.value, DefinitionError), "the command line says it in one line"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from itertools import count as numbers
 from typing import Any
 
 import pytest
+from river import tree
 
 from features.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from stream import featurize_worker, topics
@@ -153,15 +155,19 @@ def test_the_flow_equals_the_naive_one_with_broken_records_in_between(world: Wor
     assert world.repeats() == 0
 
 
-def test_the_samples_log_opens_with_the_recipe_once(world: World) -> None:
+def test_the_samples_log_opens_with_the_recipe_and_a_restart_does_not_repeat_it(world: World) -> None:
+    counts = []
     for _ in range(2):
         worker = world.worker()
         world.settle(worker)
+        tasks = len(worker.tasks)
         worker.close()
-    entries = [decode_entry(record.value or b"") for record in everything(world.log, world.samples)]
-    recipes = [entry for entry in entries if isinstance(entry, Recipe)]
-    assert entries[0] == recipes[0] and len(recipes) == 1
-    assert recipes[0].inputs == world.pipeline.vector_names
+        entries = [decode_entry(record.value or b"") for record in everything(world.log, world.samples)]
+        recipes = [entry for entry in entries if isinstance(entry, Recipe)]
+        assert entries[0] == recipes[0]
+        assert recipes[0].inputs == world.pipeline.vector_names
+        counts.append(len(recipes))
+    assert counts == [tasks, tasks], "each task says once under which recipe it writes"
 
 
 STEPS = ["before append", "after append", "before save", "after a unit", "before commit", "after commit"]
@@ -419,15 +425,29 @@ def test_sources_with_unequal_partitions_are_refused() -> None:
         world.worker()
 
 
-def test_a_changed_definition_or_partition_count_is_refused_with_what_to_do() -> None:
+def test_a_definition_that_featurizes_otherwise_is_refused_with_what_to_do() -> None:
     world = World(parcels())
     world.log.append(outs(parcel_events(20)))
     worker = world.worker()
     world.settle(worker)
     worker.close()
     world.pipeline = parcels(inputs=[])
-    with pytest.raises(DefinitionError, match="penstock reset"):
+    with pytest.raises(DefinitionError, match=r"inputs: .* → \[\]\): `penstock backfill FILE`"):
         world.settle(world.worker())
+
+
+def test_a_definition_with_another_model_goes_on_and_says_its_recipe() -> None:
+    world = World(parcels())
+    world.log.append(outs(parcel_events(20)))
+    worker = world.worker()
+    world.settle(worker)
+    worker.close()
+    world.pipeline = dataclasses.replace(world.pipeline, model=tree.HoeffdingTreeClassifier())
+    worker = world.worker()
+    world.settle(worker)
+    last = decode_entry(everything(world.log, world.samples)[-1].value or b"")
+    assert isinstance(last, Recipe) and last.digest == world.pipeline.digest
+    assert next(iter(worker.tasks.values())).featurize.recipe == world.pipeline.digest
 
 
 def test_a_recreated_source_is_refused() -> None:

@@ -109,9 +109,17 @@ def member(positions: dict[Any, int], ends: dict[Any, int]) -> SimpleNamespace:
 
 
 def test_a_featurize_worker_is_reported(health):
-    counts = SimpleNamespace(items=10, samples=6, labels=4, dead_letters={"null value": 2})
+    counts = SimpleNamespace(
+        items=10, samples=6, labels=4, dead_letters={"null value": 2}, late={"departures": 3}, entities={0: 5},
+        defaults={0: 4},
+    )  # fmt: skip
+    view = SimpleNamespace(name="airport", numeric=("delay_3h", "landed_1h"))
     task = SimpleNamespace(
-        featurize=SimpleNamespace(counts=counts), newest={(0, 0): 5_000}, rebuilding_from=None
+        featurize=SimpleNamespace(counts=counts, pipeline=SimpleNamespace(views=[view])),
+        newest={(0, 0): 5_000},
+        rebuilding_from=None,
+        sources=[SimpleNamespace(name="departures")],
+        decoders=[SimpleNamespace(out_of_order=9)],
     )
     worker: Any = SimpleNamespace(
         tasks={"all": task},
@@ -130,6 +138,10 @@ def test_a_featurize_worker_is_reported(health):
     assert sample(health, "penstock_lag_records", topic="departures") == 15
     assert sample(health, "penstock_position", topic="departures", partition="0") == 7
     assert sample(health, "penstock_dead_letters_total", reason="null value") == 2
+    assert sample(health, "penstock_late_records_total", source="departures") == 3
+    assert sample(health, "penstock_out_of_order_records_total", source="departures") == 9
+    assert sample(health, "penstock_entities_first_seen_total", view="airport") == 5
+    assert sample(health, "penstock_defaults_served_total", view="airport") == 8, "two values a sample"
     assert sample(health, "penstock_turns_total") == 2
     assert get(health, "/readyz")[0] == 200
 

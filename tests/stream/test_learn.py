@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from stream.definitions import DefinitionError, Label
+from features import View, mean
+from stream.definitions import Label, Pipeline
 from stream.digest import digest
 from stream.fold_records import Replay
 from stream.learn import Fold
+from stream.lineage import recipe_of
 from stream.messages import Command, Entry, Origin, Recipe, Sample, Tick
 from stream.messages import Label as LabelEntry
+from stream.train import learn
 from stream.versions import restore
 from tests.stream.generated import DELIVERED, MINUTE, START_MS, entries, parcels
 
@@ -160,9 +164,49 @@ def test_a_vector_the_model_cannot_take_is_predicted_as_a_half_counted_and_stops
     assert (fold.counts.samples, fold.counts.learned, fold.counts.failed) == (4, 4, 1)
 
 
-def test_a_recipe_of_another_definition_is_refused_in_one_line() -> None:
-    with pytest.raises(DefinitionError, match="penstock reset"):
-        fold_of(Recipe("another", [], ""))
+def older(pipeline: Pipeline) -> Pipeline:
+    """The definition before: one input more, and one feature defined otherwise."""
+    street = View(
+        "street", DELIVERED, ("depot", "street"), {**pipeline.views[1].features, "late": mean("late", "6h")}
+    )
+    assert street.version != pipeline.views[1].version
+    return replace(pipeline, inputs=[*pipeline.inputs, "fragile"], views=[pipeline.views[0], street])
+
+
+def test_samples_of_an_older_recipe_teach_what_the_newer_one_defines_alike() -> None:
+    """Then the newer one's own lineage begins with what was learned, under version ids of its own."""
+    now = parcels()
+    before = older(now)
+    names = before.vector_names
+    old = [
+        Sample(Origin("sent", 0, n), f"p{n}", "van", START_MS + n, [float(n % 7)] * len(names))
+        for n in range(20)
+    ]
+    fold = Fold(now)
+    entries = [recipe_of(before), *(e for n in range(20) for e in (old[n], label(n, y=n % 2 == 0)))]
+    for position, entry in enumerate([*entries, Command("c1", "hold")]):
+        fold.step(position, entry)
+    assert (fold.counts.samples, fold.counts.learned, fold.lineage.foreign) == (20, 20, True)
+    assert fold.watch.hold is None, "a command of the older lineage is not for this model"
+    twin = now.model.clone()
+    for n in range(20):
+        read = [name for name in names if name in now.vector_names and not name.startswith("street.late")]
+        learn(twin, dict.fromkeys(read, float(n % 7)), n % 2 == 0)
+    assert digest(fold.champion) == digest(twin)
+    fold.step(100, recipe_of(now))
+    assert not fold.lineage.foreign and fold.version == f"v1.{now.digest[:6]}"
+    fold.step(101, Command("c2", "hold"))
+    assert fold.watch.hold is not None
+
+
+def test_what_an_older_recipe_labelled_otherwise_teaches_nothing() -> None:
+    other = replace(parcels(), label=replace(parcels().label, outcome=lambda e: e["late"] > 99))
+    fold = Fold(parcels())
+    for position, entry in enumerate(
+        [recipe_of(other), sample(0), label(0), Recipe("nobody", ["a"], "?"), sample(1)]
+    ):
+        fold.step(position, entry)
+    assert (fold.counts.samples, fold.counts.learned, fold.counts.unreadable) == (0, 0, 3)
 
 
 def test_with_actions_off_commands_change_nothing() -> None:

@@ -45,7 +45,7 @@ def trained(log: list[Entry], **options: Any) -> tuple[list[float], int]:
 
 def folded(log: list[Entry], default: bool | None = None) -> tuple[list[float], int]:
     fold = Fold(pipeline(default), actions=False)
-    fold.recipe = parcels().digest  # the one the log opens with
+    fold.recipe = fold.lineage.recipe = parcels().digest  # the one the log opens with
     for position, entry in enumerate(log):
         fold.step(position, entry)
     return says(fold.champion), fold.counts.learned

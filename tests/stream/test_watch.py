@@ -204,7 +204,7 @@ def broken(fold: Fold, count: int, start: int, weight: float | None = None) -> i
     """Give `count` labelled samples, of this weight or of usual ones; the next number."""
     chance = random.Random(start)
     for number in range(start, start + count):
-        x: list[Any] = [0.0] * len(fold.names)
+        x: list[Any] = [0.0] * len(fold.lineage.names or ())
         x[0] = chance.lognormvariate(0, 1) if weight is None else weight
         at = 1_700_000_000_000 + number * 600_000
         fold.step(fold.position, Sample(Origin("a", 0, number, 0), f"e{number}", "k", at, x))
@@ -257,7 +257,7 @@ def test_after_a_resume_the_guard_takes_the_new_values_for_normal_and_a_later_ho
 def test_what_the_old_champion_predicted_is_not_held_against_the_new_one(learned: bytes) -> None:
     fold = fold_of(learned)
     at = 1_700_000_000_000 + 11_000 * 600_000
-    x: list[Any] = [0.0] * len(fold.names)
+    x: list[Any] = [0.0] * len(fold.lineage.names or ())
     fold.step(fold.position, Sample(Origin("a", 0, 11_000, 0), "waits", "k", at, x))
     fold.step(fold.position, Command("c", "rollback", "by hand", version="v1"))
     assert "c" in fold.applied
