@@ -15,16 +15,15 @@ Laws that hold in this file:
 - State is bounded: by tiles (at most 801 a ring), sessions (``grace / gap + 2``) and the sizes of ``sketches``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import msgspec
 
 from features.aggregates import NEVER
 from features.definitions import View
 from features.engines import EngineName, State, engine_name, make_engine
 from features.packing import StateMismatch
 from features.program import plan
+from features.units import Write
 
 __all__ = ["CompiledView", "State", "StateMismatch"]
 
@@ -66,7 +65,7 @@ class CompiledView:
     """
 
     __slots__ = (
-        "_engine", "_json", "encode", "engine", "names", "new", "numeric", "update", "update_own", "values", "vector",
+        "_engine", "encode", "engine", "names", "new", "numeric", "update", "update_own", "values", "vector",
         "view",
     )  # fmt: skip
 
@@ -77,7 +76,7 @@ class CompiledView:
         self.numeric = view.numeric
         self.engine: EngineName = engine or engine_name()
         program = plan(tuple(view.features.values()), view.grace_ms)
-        made = make_engine(self.engine, program, int(view.version, 16))
+        made = make_engine(self.engine, program, self.names, view.version)
         self._engine = made
         self.new: Callable[[], State] = made.new
         self.update: Callable[[State, int, int, Event], None] = made.update
@@ -85,7 +84,6 @@ class CompiledView:
         self.vector: Callable[[State, int], list[float | None]] = made.vector
         self.update_own: Callable[[State, int, int, Event], list[float | None]] = made.update_own
         self.encode: Callable[[State], bytes] = made.encode
-        self._json = msgspec.json.Encoder()
 
     def newest_ms(self, state: State) -> int | None:
         """Time of the entity's newest event; None before the first."""
@@ -125,14 +123,22 @@ class CompiledView:
         ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``; ``recipe``
         is the view's version.
         """
-        if at_ms < state.newest:
-            at_ms = state.newest
-        return self._json.encode(
-            {
-                "values": dict(zip(self.names, self.values(state, at_ms), strict=False)),
-                "at": at_ms,
-                "until": self._engine.until(state, at_ms),
-                "written": written_ms,
-                "recipe": self.view.version,
-            }
+        return self._engine.document(state, at_ms, written_ms)
+
+    def writes(
+        self,
+        states: dict[str, State],
+        entities: Iterable[str],
+        state_prefix: str,
+        public_prefix: str,
+        at_ms: int,
+        written_ms: int,
+        ttl_ms: int,
+    ) -> list[Write]:
+        """Give what a unit of work writes of these entities: states, and documents as of ``at_ms``.
+
+        A key is its prefix and the entity. With an empty ``public_prefix`` the public side is left alone.
+        """
+        return self._engine.writes(
+            states, entities, state_prefix, public_prefix, at_ms, written_ms, ttl_ms
         )

@@ -5,11 +5,12 @@ one start to the next.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 from features.program import Program
 from features.python_engine import PythonEngine
+from features.units import Write
 
 EngineName = Literal["native", "python"]
 
@@ -30,6 +31,18 @@ class Engine(Protocol):
     def merge(self, a: Any, b: Any, /) -> Any: ...
     def encode(self, state: Any, /) -> bytes: ...
     def decode(self, data: bytes, /) -> Any: ...
+    def document(self, state: Any, at: int, written: int, /) -> bytes: ...
+    def writes(
+        self,
+        states: dict[str, Any],
+        entities: Iterable[str],
+        stored: str,
+        public: str,
+        at: int,
+        written: int,
+        ttl: int,
+        /,
+    ) -> list[Write]: ...
     @property
     def update(self) -> Any: ...
     @property
@@ -64,10 +77,10 @@ def engine_name(environment: Mapping[str, str] = os.environ) -> EngineName:
     return "native"
 
 
-def make_engine(name: EngineName, program: Program, mark: int) -> Engine:
-    """Make an engine for a program; ``mark`` stands at the head of every state that it encodes."""
+def make_engine(name: EngineName, program: Program, names: tuple[str, ...], version: str) -> Engine:
+    """Make an engine for a program; its features' names and its version stand in documents."""
     if name == "python":
-        return PythonEngine(program, mark)
+        return PythonEngine(program, names, version)
     from features.native import NativeEngine
 
-    return NativeEngine(program, mark)
+    return NativeEngine(program, names, version)

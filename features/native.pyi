@@ -1,9 +1,10 @@
 """The engine of a view in C; see ``native.pyx``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.program import Program
+from features.units import Write
 
 class NativeState:
     @property
@@ -11,7 +12,7 @@ class NativeState:
     def __sizeof__(self) -> int: ...
 
 class NativeEngine:
-    def __init__(self, program: Program, mark: int) -> None: ...
+    def __init__(self, program: Program, names: tuple[str, ...], version: str) -> None: ...
     def new(self) -> NativeState: ...
     def update(self, state: NativeState, at: int, tie: int, event: Mapping[str, Any]) -> None: ...
     def update_own(
@@ -23,3 +24,14 @@ class NativeEngine:
     def merge(self, a: NativeState, b: NativeState) -> NativeState: ...
     def encode(self, state: NativeState) -> bytes: ...
     def decode(self, data: bytes) -> NativeState: ...
+    def document(self, state: NativeState, at: int, written: int) -> bytes: ...
+    def writes(
+        self,
+        states: dict[str, Any],
+        entities: Iterable[str],
+        stored: str,
+        public: str,
+        at: int,
+        written: int,
+        ttl: int,
+    ) -> list[Write]: ...

@@ -17,7 +17,7 @@ from cpython.long cimport PyLong_AsDouble
 from cpython.object cimport PyObject, PyObject_IsTrue
 from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.math cimport INFINITY, log, pow, sqrt
+from libc.math cimport INFINITY, log, pow, signbit, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
@@ -31,6 +31,7 @@ from features.packing import StateMismatch
 from features.program import columns_of
 from features.python_engine import PythonEngine
 from features.sketches import value_hash
+from features.units import Write
 
 cdef extern from *:
     """
@@ -52,6 +53,7 @@ include "engine/state.pxi"
 include "engine/folding.pxi"
 include "engine/reading.pxi"
 include "engine/coding.pxi"
+include "engine/documents.pxi"
 
 
 cdef class NativeEngine(Plan):
@@ -118,12 +120,47 @@ cdef class NativeEngine(Plan):
         w.p, w.n, w.room, w.failed = NULL, 0, 0, False
         try:
             put_state(self, state, &w)
-            if w.failed:
-                raise MemoryError
-            return PyBytes_FromStringAndSize(w.p, w.n)
+            return taken(&w)
         finally:
             free(w.p)
             state_end(self, state, scratch)
+
+    def document(self, NativeState state not None, int64_t at, int64_t written):
+        """Give the public JSON document as of ``max(at, newest event)``."""
+        cdef Scratch *scratch = state_begin(self, state)
+        cdef Writer w
+        w.p, w.n, w.room, w.failed = NULL, 0, 0, False
+        try:
+            put_document(self, state, scratch, max(at, state.newest_ms), written, &w)
+            return taken(&w)
+        finally:
+            free(w.p)
+            state_end(self, state, scratch)
+
+    def writes(self, dict states, entities, str stored, str public, int64_t at, int64_t written, int64_t ttl):
+        """Give what is to be written of these entities, as ``units.Write``; nothing public without a prefix for it."""
+        cdef Scratch *scratch
+        cdef NativeState state
+        cdef Writer w
+        cdef list found = []
+        w.p, w.n, w.room, w.failed = NULL, 0, 0, False
+        try:
+            for entity in entities:
+                state = states[entity]
+                scratch = state_begin(self, state)
+                try:
+                    put_state(self, state, &w)
+                    packed = taken(&w)
+                    if not public:
+                        found.append(new_tuple(Write, (stored + entity, packed, "", b"", 0)))
+                        continue
+                    put_document(self, state, scratch, max(at, state.newest_ms), written, &w)
+                    found.append(new_tuple(Write, (stored + entity, packed, public + entity, taken(&w), ttl)))
+                finally:
+                    state_end(self, state, scratch)
+            return found
+        finally:
+            free(w.p)
 
     def decode(self, bytes data not None):
         """Restore a state; raises ``StateMismatch``."""
@@ -136,6 +173,6 @@ cdef class NativeEngine(Plan):
 
     def merge(self, NativeState a not None, NativeState b not None):
         """Give the state of the events of both; rare, so the Python engine does it."""
-        python = self.twin = self.twin or PythonEngine(self.program, self.mark)
+        python = self.twin = self.twin or PythonEngine(self.program, self.names, self.version)
         merged = python.merge(python.decode(self.encode(a)), python.decode(self.encode(b)))
         return self.decode(python.encode(merged))

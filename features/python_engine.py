@@ -4,7 +4,7 @@ Laws: ``engine/*.pxi`` are its twin in C, equal in every bit; whatever is change
 runs where no extension was built, and the second oracle of the tests.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from features.codegen import functions
 from features.packing import Packed, StateMismatch
 from features.program import Program, merge_totals, zero
 from features.sessions import Sessions
+from features.units import Write
 from features.windows import Ring
 
 Event = Mapping[str, Any]
@@ -36,13 +37,16 @@ class PythonEngine:
     """The functions of one view; ``compute.CompiledView`` says what each does."""
 
     __slots__ = (
-        "_decoder", "_encoder", "_mark", "_merge_totals", "_packed", "_program", "update", "update_own", "values", "vector",
+        "_decoder", "_encoder", "_json", "_mark", "_merge_totals", "_names", "_packed", "_program", "_version", "update",
+        "update_own", "values", "vector",
     )  # fmt: skip
 
-    def __init__(self, program: Program, mark: int) -> None:
-        """Compile a program; ``mark`` stands at the head of every encoded state."""
+    def __init__(self, program: Program, names: tuple[str, ...], version: str) -> None:
+        """Compile a program; its features' names and its version stand in documents."""
         self._program = program
-        self._mark = mark
+        self._names = names
+        self._version = version
+        self._mark = int(version, 16)
         compiled = functions(program)
         self.update: Callable[[PythonState, int, int, Event], None] = compiled["update"]
         self.values: Callable[[PythonState, int], list[Any]] = compiled["values"]
@@ -51,6 +55,7 @@ class PythonEngine:
         self._merge_totals = merge_totals(program.totals)
         self._packed = [Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
         self._encoder = msgspec.msgpack.Encoder(order="deterministic")
+        self._json = msgspec.json.Encoder()
         self._decoder = msgspec.msgpack.Decoder(
             tuple[
                 int,
@@ -166,3 +171,40 @@ class PythonEngine:
                 pack.restore(tile)
             visits.append(Sessions(gap, [list(item) for item in items]))
         return PythonState(newest, totals, rings, visits)
+
+    def document(self, state: PythonState, at: int, written: int) -> bytes:
+        """See ``CompiledView.document``."""
+        at = max(at, state.newest)
+        return self._json.encode(
+            {
+                "values": dict(zip(self._names, self.values(state, at), strict=False)),
+                "at": at,
+                "until": self.until(state, at),
+                "written": written,
+                "recipe": self._version,
+            }
+        )
+
+    def writes(
+        self,
+        states: dict[str, Any],
+        entities: Iterable[str],
+        stored: str,
+        public: str,
+        at: int,
+        written: int,
+        ttl: int,
+    ) -> list[Write]:
+        """See ``CompiledView.writes``."""
+        if not public:
+            return [Write(stored + one, self.encode(states[one]), "", b"", 0) for one in entities]
+        return [
+            Write(
+                stored + one,
+                self.encode(states[one]),
+                public + one,
+                self.document(states[one], at, written),
+                ttl,
+            )
+            for one in entities
+        ]

@@ -23,6 +23,7 @@ ADDS_WITH_CONSTANT = ("last_n", "counts", "histogram")
 READS = {"quantile": FUNCTIONS["quantile_of"], "top_k": FUNCTIONS["most_frequent"]}
 
 pack_any = msgspec.msgpack.Encoder(order="deterministic").encode
+json_of = msgspec.json.Encoder().encode
 unpack_any = msgspec.msgpack.Decoder().decode
 
 
@@ -30,9 +31,12 @@ cdef class Plan:
     """Everything that is the same for all states of a view."""
 
     cdef object program
+    cdef object names, version
     cdef object twin          # the Python engine, once it is needed
     cdef list kept            # what the structures borrow
     cdef uint64_t mark
+    cdef list labels          # the names of the features as JSON, with what stands before and after them
+    cdef bytes ending         # the recipe as JSON, and the end of a document
     cdef list field_names
     cdef bint *field_numbers
     cdef list functions       # of the expressions
@@ -53,9 +57,16 @@ cdef class Plan:
         self.spare = NULL
         self.memory = []
 
-    def __init__(self, program, mark):
-        """Lay out the plan of a program; ``mark`` stands at the head of every encoded state."""
-        self.program, self.mark, self.kept = program, mark, []
+    def __init__(self, program, names, version):
+        """Lay out the plan of a program; its features' names and its version stand in documents."""
+        self.program, self.names, self.version, self.kept = program, names, version, []
+        self.mark = int(version, 16)
+        opening = b'{"values":{'
+        self.labels = []
+        for name in names:
+            self.labels.append(opening + json_of(name) + b":")
+            opening = b","
+        self.ending = b',"recipe":' + json_of(version) + b"}"
         leaves = program.leaves
         self.field_names = list(dict.fromkeys(name for f in leaves for name in f.reads))
         texts = [text for f in leaves for text in (f.where, f.constant if f.kind == "row" else None) if text]

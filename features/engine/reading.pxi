@@ -60,25 +60,34 @@ cdef int read_before(Plan plan, NativeState state, Scratch *scratch, int64_t at)
     return 0
 
 
+cdef int read_result(
+    Plan plan, NativeState state, Result *result, int64_t t, Scratch *scratch, Value *value
+) except -1:
+    """Read one feature; the rings it needs have been sought."""
+    cdef Value under
+    value.held = NOTHING
+    read_part(plan, state, result.leaf, t, scratch, value)
+    if result.under >= 0:
+        under.held = NOTHING
+        try:
+            read_part(plan, state, result.under, t, scratch, &under)
+            ratio(value, &under, result)
+        except BaseException:
+            value_release(value)
+            raise
+    return 0
+
+
 cdef list read(Plan plan, NativeState state, Reading *reading, int64_t t, Scratch *scratch):
     """Give the values of a reading as of ``t``, which is not before the newest event."""
     cdef list found = []
-    cdef Value value, under
+    cdef Value value
     cdef int i
-    cdef Result *result
     seek(plan, state, reading, t)
     for i in range(reading.n):
-        result = &reading.results[i]
-        value.held = NOTHING
-        read_part(plan, state, result.leaf, t, scratch, &value)
-        try:
-            if result.under >= 0:
-                under.held = NOTHING
-                read_part(plan, state, result.under, t, scratch, &under)
-                ratio(&value, &under, result)
-            found.append(value_object(&value))
-        finally:
-            value_release(&value)
+        read_result(plan, state, &reading.results[i], t, scratch, &value)
+        found.append(value_object(&value))
+        value_release(&value)
     return found
 
 

@@ -5,13 +5,14 @@ cdef struct Scratch:
     Slot **tiles      # of every ring; NULL: too late
     Slot **visits     # of every session
     Value *before     # of every leaf
+    Value *shown      # of every feature
 
 
 cdef size_t scratch_size(Plan plan) noexcept:
     return (
         sizeof(Scratch) + sizeof(Field) * plan.n_fields + (sizeof(PyObject *) + sizeof(bint)) * (plan.n_rows + 1)
         + sizeof(double) * plan.n_half_lives + sizeof(Slot *) * (plan.n_groups + plan.n_gaps)
-        + sizeof(Value) * plan.n_leaves + 64
+        + sizeof(Value) * (plan.n_leaves + plan.every.n) + 64
     )
 
 
@@ -30,6 +31,8 @@ cdef Scratch *scratch_take(Plan plan) except NULL:
     at += sizeof(Field) * plan.n_fields
     scratch.before = <Value *>at
     at += sizeof(Value) * plan.n_leaves
+    scratch.shown = <Value *>at
+    at += sizeof(Value) * plan.every.n
     scratch.event.rows = <PyObject **>at
     at += sizeof(PyObject *) * plan.n_rows
     scratch.event.weights = <double *>at
