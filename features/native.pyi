@@ -1,6 +1,6 @@
 """The engine of a view in C; see ``native.pyx``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from features.program import Program
@@ -35,3 +35,7 @@ class NativeEngine:
         written: int,
         ttl: int,
     ) -> list[Write]: ...
+
+def save_command(
+    opening: list[bytes | str | int], values: list[bytes | str | int], writes: Sequence[Write]
+) -> bytes: ...

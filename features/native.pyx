@@ -54,6 +54,7 @@ include "engine/folding.pxi"
 include "engine/reading.pxi"
 include "engine/coding.pxi"
 include "engine/documents.pxi"
+include "engine/resp.pxi"
 
 
 cdef class NativeEngine(Plan):
