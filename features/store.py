@@ -219,7 +219,7 @@ class RedisStateStore:
         connection = pool.get_connection()
         replies: list[Any] = []
         try:
-            connection.send_packed_command([b"".join(commands)])
+            connection.send_packed_command(commands)
             for _ in commands:
                 try:
                     replies.append(connection.read_response())
