@@ -1,9 +1,36 @@
 # A state to bytes and back: ``[mark, newest, totals, [[indexes], [tiles]] per ring, [[start, end, columns]] per session]``.
 
+cdef int put_plain(Layout *layout, Slot *slots, Writer *w) except -1:
+    """Write columns that own nothing."""
+    cdef int i
+    cdef char *to
+    cdef Slot *slot
+    if not room_for(w, 9 + 30 * <size_t>layout.n):
+        raise MemoryError
+    to = write_array(w.p + w.n, layout.n)
+    for i in range(layout.n):
+        slot = &slots[layout.cols[i].at]
+        if layout.cols[i].op == COUNT or layout.cols[i].op == NEWEST:
+            to = write_int(to, slot.i)
+        elif layout.cols[i].op != MOMENTS:
+            to = write_double(to, slot.f)
+        elif slot.i == 0:
+            to = write(to, 0xC0, 0, 0)
+        else:
+            to = write_array(to, 3)
+            to = write_int(to, slot[0].i)
+            to = write_double(to, slot[1].f)
+            to = write_double(to, slot[2].f)
+    w.n = to - w.p
+    return 0
+
+
 cdef int put_columns(Layout *layout, Slot *slots, Writer *w) except -1:
-    cdef int i, k
+    cdef int i
     cdef Col *col
     cdef Slot *slot
+    if layout.plain:
+        return put_plain(layout, slots, w)
     put_array(w, layout.n)
     for i in range(layout.n):
         col = &layout.cols[i]
@@ -38,15 +65,18 @@ cdef int put_columns(Layout *layout, Slot *slots, Writer *w) except -1:
 
 cdef void put_seen(Writer *w, Seen *seen) noexcept:
     cdef int i
+    cdef char *to
     if seen is NULL:
         put(w, 0xC0, 0, 0)
     elif seen.n < 0:
         put(w, 0xC5, M, 2)
         put_bytes(w, <const char *>seen.hashes, M)
     else:
-        put_array(w, seen.n)
-        for i in range(seen.n):
-            put_unsigned(w, seen.hashes[i])
+        if room_for(w, 9 + 9 * <size_t>seen.n):
+            to = write_array(w.p + w.n, seen.n)
+            for i in range(seen.n):
+                to = write_unsigned(to, seen.hashes[i])
+            w.n = to - w.p
 
 
 cdef int put_state(Plan plan, NativeState state, Writer *w) except -1:

@@ -2,6 +2,19 @@
 #
 # Laws: nothing is read past the end and nothing is believed; what does not fit raises ValueError.
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline uint64_t byte_swap(uint64_t value) {
+        const union { uint16_t word; uint8_t first; } order = {1};
+        if (!order.first) return value;
+        value = (value & 0x00FF00FF00FF00FFu) << 8 | (value >> 8 & 0x00FF00FF00FF00FFu);
+        value = (value & 0x0000FFFF0000FFFFu) << 16 | (value >> 16 & 0x0000FFFF0000FFFFu);
+        return value << 32 | value >> 32;
+    }
+    """
+    uint64_t byte_swap(uint64_t value) noexcept
+
 cdef struct Writer:
     char *p
     size_t n
@@ -28,59 +41,90 @@ cdef char *need(Writer *w, size_t n) noexcept:
     return w.p + w.n - n
 
 
-cdef inline void put(Writer *w, int tag, uint64_t value, int n) noexcept:
-    """Write a tag and n bytes, the greatest first."""
-    cdef char *to = need(w, 1 + n)
-    cdef int i
-    if to is NULL:
-        return
+cdef inline char *write(char *to, int tag, uint64_t value, int n) noexcept:
+    """Write a tag and the n last bytes of a value, the greatest first; give the place behind them."""
+    cdef uint64_t turned = byte_swap(value << (64 - 8 * n) if n else 0)
     to[0] = <char>tag
-    for i in range(n):
-        to[n - i] = <char>(value & 0xFF)
-        value >>= 8
+    memcpy(to + 1, &turned, n)
+    return to + 1 + n
 
 
-cdef void put_unsigned(Writer *w, uint64_t value) noexcept:
+cdef inline char *write_unsigned(char *to, uint64_t value) noexcept:
     if value < 0x80:
-        put(w, <int>value, 0, 0)
-    elif value < 0x100:
-        put(w, 0xCC, value, 1)
-    elif value < 0x10000:
-        put(w, 0xCD, value, 2)
-    elif value < 0x100000000:
-        put(w, 0xCE, value, 4)
-    else:
-        put(w, 0xCF, value, 8)
+        return write(to, <int>value, 0, 0)
+    if value < 0x100:
+        return write(to, 0xCC, value, 1)
+    if value < 0x10000:
+        return write(to, 0xCD, value, 2)
+    if value < 0x100000000:
+        return write(to, 0xCE, value, 4)
+    return write(to, 0xCF, value, 8)
 
 
-cdef void put_int(Writer *w, int64_t value) noexcept:
+cdef inline char *write_int(char *to, int64_t value) noexcept:
     if value >= 0:
-        put_unsigned(w, <uint64_t>value)
-    elif value >= -0x20:
-        put(w, <int>(value & 0xFF), 0, 0)
-    elif value >= -0x80:
-        put(w, 0xD0, <uint64_t>value, 1)
-    elif value >= -0x8000:
-        put(w, 0xD1, <uint64_t>value, 2)
-    elif value >= -0x80000000:
-        put(w, 0xD2, <uint64_t>value, 4)
-    else:
-        put(w, 0xD3, <uint64_t>value, 8)
+        return write_unsigned(to, <uint64_t>value)
+    if value >= -0x20:
+        return write(to, <int>(value & 0xFF), 0, 0)
+    if value >= -0x80:
+        return write(to, 0xD0, <uint64_t>value, 1)
+    if value >= -0x8000:
+        return write(to, 0xD1, <uint64_t>value, 2)
+    if value >= -0x80000000:
+        return write(to, 0xD2, <uint64_t>value, 4)
+    return write(to, 0xD3, <uint64_t>value, 8)
+
+
+cdef inline char *write_double(char *to, double value) noexcept:
+    return write(to, 0xCB, bits_of(value), 8)
+
+
+cdef inline char *write_array(char *to, size_t n) noexcept:
+    if n < 16:
+        return write(to, 0x90 | <int>n, 0, 0)
+    if n < 0x10000:
+        return write(to, 0xDC, n, 2)
+    return write(to, 0xDD, n, 4)
+
+
+cdef inline int room_for(Writer *w, size_t n) noexcept:
+    """Make sure of so many bytes; 0 without memory."""
+    if w.n + n <= w.room:
+        return 1
+    if need(w, n) is NULL:
+        return 0
+    w.n -= n
+    return 1
+
+
+cdef inline void put(Writer *w, int tag, uint64_t value, int n) noexcept:
+    if room_for(w, 16):
+        w.n = write(w.p + w.n, tag, value, n) - w.p
+
+
+cdef inline void put_int(Writer *w, int64_t value) noexcept:
+    if room_for(w, 16):
+        w.n = write_int(w.p + w.n, value) - w.p
+
+
+cdef inline void put_unsigned(Writer *w, uint64_t value) noexcept:
+    if room_for(w, 16):
+        w.n = write_unsigned(w.p + w.n, value) - w.p
 
 
 cdef inline void put_double(Writer *w, double value) noexcept:
+    put(w, 0xCB, bits_of(value), 8)
+
+
+cdef inline uint64_t bits_of(double value) noexcept:
     cdef Slot slot
     slot.f = value
-    put(w, 0xCB, <uint64_t>slot.i, 8)
+    return <uint64_t>slot.i
 
 
-cdef void put_array(Writer *w, size_t n) noexcept:
-    if n < 16:
-        put(w, 0x90 | <int>n, 0, 0)
-    elif n < 0x10000:
-        put(w, 0xDC, n, 2)
-    else:
-        put(w, 0xDD, n, 4)
+cdef inline void put_array(Writer *w, size_t n) noexcept:
+    if room_for(w, 16):
+        w.n = write_array(w.p + w.n, n) - w.p
 
 
 cdef void put_bytes(Writer *w, const char *p, size_t n) noexcept:
