@@ -219,11 +219,11 @@ def _zero(column: Column) -> Any:
 
 
 def _columns(wanted: Columns, kept: Columns, old: list[Any] | None, built: list[Any] | None) -> list[Any]:
-    """Give one list of columns; what has no place in either is empty."""
+    """Give one list of columns, kept ones where there are any; what has no place in either is empty."""
     found = []
     for column, at in wanted.items():
-        if column in kept:
-            found.append(_zero(column) if old is None else old[kept[column]])
+        if column in kept and old is not None:
+            found.append(old[kept[column]])
         else:
             found.append(_zero(column) if built is None else built[at])
     return found

@@ -31,8 +31,8 @@ class Keyspace(Protocol):
     def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
         """Replace (key, expected, new) documents where the expected one still stands; give how many. TTLs stay."""
 
-    def delete(self, prefix: str) -> int:
-        """Delete every key that begins with ``prefix``; give how many."""
+    def delete(self, names: Sequence[str]) -> int:
+        """Delete keys, a few at a time; give how many were there."""
 
 
 class RedisKeyspace:
@@ -70,12 +70,12 @@ class RedisKeyspace:
                 done += int(self._replace(keys=names, args=values))
         return done
 
-    def delete(self, prefix: str) -> int:
+    def delete(self, names: Sequence[str]) -> int:
         """See ``Keyspace.delete``."""
         done = 0
-        for batch in self.scan(prefix):
+        for at in range(0, len(names), UNIT_KEYS):
             with self._answering():
-                done += self._client.unlink(*batch)
+                done += self._client.unlink(*names[at : at + UNIT_KEYS])
         return done
 
     @contextmanager
@@ -114,9 +114,9 @@ class MemoryKeyspace:
                 done += 1
         return done
 
-    def delete(self, prefix: str) -> int:
+    def delete(self, names: Sequence[str]) -> int:
         """See ``Keyspace.delete``."""
-        found = [key for batch in self.scan(prefix) for key in batch]
-        for key in found:
-            self._server.put(key, b"")
+        found = [name for name in names if name in self._server.data]
+        for name in found:
+            self._server.put(name, b"")
         return len(found)

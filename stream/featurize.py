@@ -26,7 +26,7 @@ from stream.events import LATE, MAX_KEY_CHARACTERS, Event, Item
 from stream.log import Out, record_bytes
 from stream.merge import Head
 from stream.messages import Label, Origin, Sample, Tick, encode_entry
-from stream.places import Place, Position, encode_position
+from stream.places import Place, Position, named
 
 TICK_EVENT_MS = 3_600_000
 TICK_WALL_MS = 1_000
@@ -144,7 +144,7 @@ class Featurize:
 
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
-        return encode_position(self.recipe, self.places, self.sources, self.topic_ids)
+        return Position(self.recipe, named(self.places, self.sources, self.topic_ids)).encode()
 
     def places_in(self, position: Position) -> dict[Head, Place]:
         """The places a stored position names; raises `TopicRecreated` when a topic is another one by now."""

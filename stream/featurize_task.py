@@ -110,6 +110,19 @@ class Task:
             )
         return {self.tp(head): place.offset for head, place in places.items()}
 
+    def take_up_building(self) -> None:
+        """Begin, or go on, to build state beside a task's: nothing is said to anybody."""
+        stored = self.store.acquire()
+        if stored is None:
+            bounds = self.log.bounds([self.tp(head) for head in self.heads])
+            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(places, self.pipeline.digest)
+            self.store.start(self.featurize.base)
+        else:
+            places = self.featurize.places_in(decode_position(stored))
+            self.featurize.start(places, self.pipeline.digest)
+        self.newest = {head: place.newest_at for head, place in places.items()}
+
     def _check_definition(self, position: Position) -> None:
         """Refuse state that was written under a definition that featurized otherwise, or that is being changed."""
         name = self.pipeline.name
@@ -120,7 +133,9 @@ class Task:
             )
         if position.recipe not in ("", self.pipeline.digest):
             stored = self.store.load([definition_key(name, self.featurize.task)])[0]
-            found = changes(msgspec.json.decode(stored or b"{}"), self.pipeline)
+            if stored is None:
+                raise StateLost(f"{name}: the definition that its state was written under is gone")
+            found = changes(msgspec.json.decode(stored), self.pipeline)
             if found.views or found.others:
                 raise DefinitionChanged(name, found)
 

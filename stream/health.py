@@ -156,6 +156,7 @@ class LearnReport:
             {
                 "assigned": worker.assigned,
                 "positioned": fold is not None,
+                "on its own recipe": fold is None or not fold.lineage.foreign,
                 "in touch with Kafka and Redis": worker.retry_at_ms <= worker.wall_ms(),
             }
         )

@@ -25,7 +25,7 @@ from stream import topics
 from stream.definitions import Pipeline
 from stream.learn import Fold
 from stream.log import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
-from stream.messages import Command, ModelRef, Prediction, encode_entry, encode_json
+from stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
 from stream.model_store import ModelStore
 from stream.replay import entry_of, prepare
 from stream.snapshot import restore_fold, take
@@ -188,6 +188,8 @@ class LearnWorker:
                 if need is not None:
                     prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
             fold.step(record.offset, entry, prepared)
+            if type(entry) is Recipe:
+                self._note_recipe(fold, entry)
             if fold.watch.requests and record.offset >= self.emitted_below:
                 asked = any(request.event.data.suggested_action in ASKING for request in fold.watch.requests)
                 if asked:
@@ -203,6 +205,16 @@ class LearnWorker:
                 self.running.add(command_id)
                 self.retrainer.start(command_id, start, skip)
         return len(records)
+
+    def _note_recipe(self, fold: Fold, recipe: Recipe) -> None:
+        """Say under which recipe the log goes on, where it is news."""
+        if fold.lineage.foreign and fold.position > self.emitted_below:
+            logger.warning(
+                "the samples log goes on under recipe %s, this worker's is %s: it predicts and learns what both define alike, "
+                "and decides nothing, until featurize runs under its own; start learn with featurize's definition",
+                recipe.digest,
+                fold.recipe,
+            )
 
     def _note_failed_jobs(self) -> None:
         """Start a failed job again, `MOST_ATTEMPTS` times at most; then an adopt without a version ends it, in the log."""

@@ -34,11 +34,16 @@ class Change(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A decoded position document: `places` by `topic/partition`, as [offset, newest event time, topic id]."""
+    """A position document: `places` by `topic/partition`, as [offset, newest event time, topic id]."""
 
     recipe: str
     places: dict[str, list[Any]]
-    change: Change | None
+    change: Change | None = None
+
+    def encode(self) -> bytes:
+        """The canonical document."""
+        document: list[Any] = [STATE_LAYOUT, self.recipe, dict(sorted(self.places.items()))]
+        return msgspec.msgpack.encode(document if self.change is None else [*document, self.change])
 
     def at(self, sources: Sequence[Source], topic_ids: Sequence[str]) -> dict[Head, Place]:
         """The places in these sources. Raises `TopicRecreated` when a topic is another one by now."""
@@ -55,20 +60,14 @@ class Position(NamedTuple):
         return found
 
 
-def encode_position(
-    recipe: str,
-    places: Mapping[Head, Place],
-    sources: Sequence[Source],
-    topic_ids: Sequence[str],
-    change: Change | None = None,
-) -> bytes:
-    """The canonical document."""
-    named = {
+def named(
+    places: Mapping[Head, Place], sources: Sequence[Source], topic_ids: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Places as a position document names them."""
+    return {
         f"{sources[index].name}/{partition}": [place.offset, place.newest_at, topic_ids[index]]
         for (index, partition), place in places.items()
     }
-    document: list[Any] = [STATE_LAYOUT, recipe, dict(sorted(named.items()))]
-    return msgspec.msgpack.encode(document if change is None else [*document, change])
 
 
 def decode_position(stored: bytes) -> Position:

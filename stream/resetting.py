@@ -20,6 +20,7 @@ import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from features.keys import live_key
 from features.store import StoreUnavailable, address
 from stream.control_worker import READ_TOPICS
 from stream.log import LogError
@@ -88,7 +89,8 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
                     batch = []
             if batch:
                 deleted[pattern] += server.unlink(*batch)
-        deleted[f"model:{pipeline}"] = server.unlink(f"model:{pipeline}")
+        for key in (f"model:{pipeline}", live_key(pipeline)):
+            deleted[key] = server.unlink(key)
     except redis.RedisError as error:
         raise StoreUnavailable(str(error), address(client_), "run this again once Redis answers") from error
     return deleted

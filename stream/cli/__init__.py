@@ -41,6 +41,7 @@ COMMANDS = {
     "export": "export",
     "replay": "replay_command",
     "reset": "reset",
+    "backfill": "backfill",
     "bench": "bench",
     "retrain-job": "retrain_job",
 }

@@ -22,7 +22,7 @@ examples:
   penstock reset examples/flights.py --dry-run      only say what would go
   penstock reset examples/flights.py --yes --json
 
-Needed after a source topic was made anew or the definition changed its features. Stop the pipeline's roles first. What
+Needed after a source topic was made anew. (A changed definition is brought over by `penstock backfill`.) Stop the pipeline's roles first. What
 goes: its state, features, versions and snapshot in Redis, its versions under PENSTOCK_MODELS, its consumer groups, and
 everything in its samples, predictions and dead-letters topics, which are made anew, empty. What stays: the sources, and
 the control topics, which all pipelines share; the control role reads on where they end now. An interrupted reset is

@@ -157,9 +157,19 @@ def fold(**fields: Any) -> SimpleNamespace:
         ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "repeats"), 0
     )
     counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
+    lineage = SimpleNamespace(foreign=False)
     watch = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
     return SimpleNamespace(
-        **{"counts": counts, "pending": {}, "at": 0, "position": 0, "watch": watch, "open_jobs": {}, **fields}
+        **{
+            "counts": counts,
+            "pending": {},
+            "at": 0,
+            "position": 0,
+            "watch": watch,
+            "open_jobs": {},
+            "lineage": lineage,
+            **fields,
+        }
     )
 
 
