@@ -103,7 +103,8 @@ class CompiledView:
 
         Equal to folding all of them into one, floats within rounding.
         """
-        return self._engine.merge(a, b)
+        merged: State = self._engine.merge(a, b)
+        return merged
 
     def decode(self, data: bytes) -> State:
         """Restore a state.
@@ -113,9 +114,10 @@ class CompiledView:
 
         """
         try:
-            return self._engine.decode(data)
+            state: State = self._engine.decode(data)
         except StateMismatch as problem:
             raise StateMismatch(f"view {self.view.name!r}: {problem}") from None
+        return state
 
     def document(self, state: State, at_ms: int, written_ms: int) -> bytes:
         """Give the public JSON document: ``values`` by name, ``at``, ``until``, ``written``, ``recipe``.
@@ -139,6 +141,4 @@ class CompiledView:
 
         A key is its prefix and the entity. With an empty ``public_prefix`` the public side is left alone.
         """
-        return self._engine.writes(
-            states, entities, state_prefix, public_prefix, at_ms, written_ms, ttl_ms
-        )
+        return self._engine.writes(states, entities, state_prefix, public_prefix, at_ms, written_ms, ttl_ms)

@@ -30,7 +30,7 @@ from features.kinds import BEFORE
 from features.packing import StateMismatch
 from features.program import columns_of
 from features.python_engine import PythonEngine
-from features.sketches import value_hash
+from features.sketches import is_bucket, value_hash
 from features.units import Write
 
 cdef extern from *:

@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from features import keys, scripts
 from features.memory_store import MemoryServer, MemoryStateStore
-from features.resp import fastest_save_command
+from features.resp import Argument, fastest_save_command
 from features.server_rules import refusal
 from features.units import (
     KEEP_TTL,
@@ -197,8 +197,8 @@ class RedisStateStore:
         opening = ["EVAL", scripts.SAVE] if by_text else ["EVALSHA", self._scripts[scripts.SAVE].sha]
         commands = []
         for unit in units:
-            head = [*opening, len(self._names) + 2 * len(unit.writes), *self._names]
-            values = [self._token, self._generation or b"", unit.base, unit.new]
+            head: list[Argument] = [*opening, len(self._names) + 2 * len(unit.writes), *self._names]
+            values: list[Argument] = [self._token, self._generation or b"", unit.base, unit.new]
             commands.append(self._save_command(head, values, unit.writes))
         replies = self._exchange(commands)
         # A unit can only be stored after all before it, whatever they answer when they are repeated.

@@ -186,8 +186,8 @@ def checked(str op, data, constant):
         )
     else:
         good = type(data) is list and len(data) > 0 and all(
-            type(one) is list and len(one) == 2 and type(one[1]) is int
-            and (type(one[0]) is int if op == "buckets" else type(one[0]) in (float, str))
+            type(one) is list and len(one) == 2 and type(one[1]) is int and one[1] > 0
+            and (is_bucket(one[0]) if op == "buckets" else type(one[0]) in (float, str))
             for one in data
         )
     if not good:

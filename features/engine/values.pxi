@@ -101,100 +101,117 @@ cdef int object_value(Leaf *leaf, Slot *a, Slot *b, Value *value) except -1:
     return 0
 
 
-cdef int dated_value(Leaf *leaf, Slot *slot, Value *value) except -1:
-    if slot[2].o is NULL or slot[2].o is <PyObject *>None:
-        set_default(leaf, value)
-    else:
-        set_thing(value, <object>slot[2].o)
-    return 0
-
-
 cdef int leaf_value(
     Leaf *leaf, Slot *a, Slot *b, int64_t newest, int64_t t, double *half_lives, Value *value
 ) except -1:
     """Work out one value; ``b`` is the newest tile's columns of a ring, otherwise NULL."""
-    cdef int at, second
-    cdef Slot merged[3]
-    cdef int64_t count, moment
-    cdef double number, other
     cdef Kind kind = leaf.kind
+    cdef int at = leaf.column.at if leaf.column is not NULL else 0
+    cdef double number
     value.held = NOTHING
-    if kind == V_SINCE:
-        if newest == NEVER_MS:
-            set_default(leaf, value)
-        else:
-            set_number(value, <double>(t - newest) / 1000.0)
-        return 0
-    at = leaf.column.at
-    second = leaf.second.at if leaf.second is not NULL else at
-    if kind == V_COUNT or kind == V_RATE:
+    if kind == V_COUNT or kind == V_RATE or kind == V_SUM or kind == V_MEAN:
+        total_value(leaf, a, b, value)
+    elif kind == V_LEAST or kind == V_MOST:
+        extreme_value(leaf, a[at].f, b[at].f if b is not NULL else a[at].f, value)
+    elif kind == V_VARIANCE or kind == V_STD:
+        spread_value(leaf, &a[at], &b[at] if b is not NULL else NULL, value)
+    elif kind == V_DATED:
+        dated_value(leaf, &a[at], &b[at] if b is not NULL else NULL, value)
+    elif kind == V_DISTINCT:
+        number = seen_size(a[at].seen, b[at].seen if b is not NULL else NULL)
+        set_number(value, leaf.number if leaf.has_default and number == 0 else number)
+    elif kind == V_SINCE or kind == V_SINCE_WHERE or kind == V_DECAYED or kind == V_DECAYED_MEAN:
+        clocked_value(leaf, a, newest, t, half_lives, value)
+    else:
+        object_value(leaf, a, b, value)
+    return 0
+
+
+cdef void total_value(Leaf *leaf, Slot *a, Slot *b, Value *value) noexcept:
+    """Work out what counts and adds up."""
+    cdef int at = leaf.column.at, second
+    cdef int64_t count
+    cdef double number
+    if leaf.kind == V_COUNT or leaf.kind == V_RATE:
         count = a[at].i + (b[at].i if b is not NULL else 0)
         if leaf.has_default and count == 0:
             set_number(value, leaf.number)
         else:
-            set_number(value, <double>count if kind == V_COUNT else <double>count / leaf.scale)
-    elif kind == V_SUM or kind == V_MEAN:
-        number = a[at].f if b is NULL else a[at].f + b[at].f
-        count = 0
-        if leaf.second is not NULL:
-            count = a[second].i + (b[second].i if b is not NULL else 0)
-            if count == 0:
-                set_default(leaf, value)
-                return 0
-        set_number(value, number if kind == V_SUM else number / <double>count)
-    elif kind == V_LEAST or kind == V_MOST:
-        number = a[at].f
-        if b is not NULL:
-            other = b[at].f
-            if kind == V_LEAST:
-                number = number if number <= other else other
-            else:
-                number = number if number >= other else other
-        if number == (INFINITY if kind == V_LEAST else -INFINITY):
+            set_number(value, <double>count if leaf.kind == V_COUNT else <double>count / leaf.scale)
+        return
+    number = a[at].f if b is NULL else a[at].f + b[at].f
+    if leaf.second is not NULL:
+        second = leaf.second.at
+        count = a[second].i + (b[second].i if b is not NULL else 0)
+        if count == 0:
+            set_default(leaf, value)
+            return
+        if leaf.kind == V_MEAN:
+            number = number / <double>count
+    set_number(value, number)
+
+
+cdef void extreme_value(Leaf *leaf, double a, double b, Value *value) noexcept:
+    cdef double found
+    if leaf.kind == V_LEAST:
+        found = a if a <= b else b
+    else:
+        found = a if a >= b else b
+    if found == (INFINITY if leaf.kind == V_LEAST else -INFINITY):
+        set_default(leaf, value)
+    else:
+        set_number(value, found)
+
+
+cdef int spread_value(Leaf *leaf, Slot *a, Slot *b, Value *value) except -1:
+    cdef Slot merged[3]
+    cdef double variance
+    merged[0], merged[1], merged[2] = a[0], a[1], a[2]
+    if b is not NULL:
+        merge_moments(merged, a, b)
+    if merged[0].i < 2:
+        set_default(leaf, value)
+    else:
+        variance = merged[2].f / <double>(merged[0].i - 1)
+        set_number(value, variance if leaf.kind == V_VARIANCE else pow(variance, HALF))
+    return 0
+
+
+cdef int dated_value(Leaf *leaf, Slot *a, Slot *b, Value *value) except -1:
+    if b is not NULL:
+        if a[2].o is NULL:
+            a = b
+        elif b[2].o is not NULL and dated_before(b, a) == (leaf.column.op == FIRST):
+            a = b
+    if a[2].o is NULL or a[2].o is <PyObject *>None:
+        set_default(leaf, value)
+    else:
+        set_thing(value, <object>a[2].o)
+    return 0
+
+
+cdef void clocked_value(
+    Leaf *leaf, Slot *a, int64_t newest, int64_t t, double *half_lives, Value *value
+) noexcept:
+    """Work out what changes without events."""
+    cdef int at = leaf.column.at if leaf.column is not NULL else 0
+    cdef int second = leaf.second.at if leaf.second is not NULL else at
+    if leaf.kind == V_SINCE or leaf.kind == V_SINCE_WHERE:
+        if leaf.kind == V_SINCE_WHERE:
+            newest = a[at].i
+        if newest == NEVER_MS:
             set_default(leaf, value)
         else:
-            set_number(value, number)
-    elif kind == V_VARIANCE or kind == V_STD:
-        if b is not NULL:
-            merge_moments(merged, &a[at], &b[at])
-        else:
-            merged[0], merged[2] = a[at], a[at + 2]
-        if merged[0].i < 2:
-            set_default(leaf, value)
-        else:
-            number = merged[2].f / <double>(merged[0].i - 1)
-            set_number(value, number if kind == V_VARIANCE else pow(number, HALF))
-    elif kind == V_DATED:
-        if b is not NULL:
-            if a[at + 2].o is NULL:
-                a = b
-            elif b[at + 2].o is not NULL:
-                if leaf.column.op == FIRST:
-                    a = b if dated_before(&b[at], &a[at]) else a
-                else:
-                    a = a if dated_before(&b[at], &a[at]) else b
-        dated_value(leaf, &a[at], value)
-    elif kind == V_DISTINCT:
-        number = seen_size(a[at].seen, b[at].seen if b is not NULL else NULL)
-        set_number(value, leaf.number if leaf.has_default and number == 0 else number)
-    elif kind == V_DECAYED:
+            set_number(value, <double>(t - newest) / 1000.0)
+    elif leaf.kind == V_DECAYED:
         if leaf.has_default and a[second].f == 0:
             set_number(value, leaf.number)
         else:
             set_number(value, a[at].f * pow(TWO, <double>(newest - t) / half_lives[leaf.decay]))
-    elif kind == V_DECAYED_MEAN:
-        if a[second].f == 0:
-            set_default(leaf, value)
-        else:
-            set_number(value, a[at].f / a[second].f)
-    elif kind == V_SINCE_WHERE:
-        if a[at].i == NEVER_MS:
-            set_default(leaf, value)
-        else:
-            set_number(value, <double>(t - a[at].i) / 1000.0)
+    elif a[second].f == 0:
+        set_default(leaf, value)
     else:
-        return object_value(leaf, a, b, value)
-    return 0
+        set_number(value, a[at].f / a[second].f)
 
 
 cdef int ratio(Value *over, Value *under, Result *result) except -1:

@@ -15,6 +15,7 @@ from features.definitions import Feature
 from features.windows import tile_hop_ms
 from tests.naive_features import NaiveView
 
+pytestmark = pytest.mark.usefixtures("each_engine")
 SOURCE = SimpleNamespace(name="arrivals")
 MINUTE, HOUR = 60_000, 3_600_000
 WINDOWS = ["12ms", "13ms", "1m", "7m", "1h", "3h", "25h", "14d", None]

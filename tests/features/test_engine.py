@@ -14,6 +14,7 @@ from features.compute import CompiledView, State
 from features.definitions import Feature
 from tests.naive_features import NaiveView
 
+pytestmark = pytest.mark.usefixtures("each_engine")
 SOURCE = SimpleNamespace(name="payments", grace_ms=86_400_000)
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
