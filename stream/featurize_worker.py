@@ -17,10 +17,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from features.keyspace import Keyspace
 from features.store import Fenced as StoreFenced
 from features.store import StateLost, StateStore, StoreUnavailable
 from stream import topics
 from stream.definitions import DefinitionError, Pipeline
+from stream.expiry import Expiry
 from stream.featurize import FeaturizeUnit
 from stream.featurize_task import Task
 from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
@@ -46,7 +48,10 @@ class FeaturizeHealth(Protocol):
 
 
 class FeaturizeWorker:
-    """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once."""
+    """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once.
+
+    With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class FeaturizeWorker:
         instance_id: str | None = None,
         lead_records: int | None = None,
         health: FeaturizeHealth | None = None,
+        keyspace: Keyspace | None = None,
     ) -> None:
         self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = (
             pipeline,
@@ -67,7 +73,8 @@ class FeaturizeWorker:
             wall_ms,
             prefix,
         )
-        self.health = health
+        self.health, self.keyspace = health, keyspace
+        self.expiries: dict[str, Expiry] = {}
         self.lead_records = lead_records
         self.learn_group = f"{prefix}{pipeline.name}.learn"
         self.learned, self.learned_ms, self.samples_end = 0, 0, 0
@@ -145,6 +152,7 @@ class FeaturizeWorker:
         """The outcome of a write is open, or another owner took over: forget everything and load anew."""
         logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
         self.tasks.clear()
+        self.expiries.clear()
         self.task_of.clear()
         self.retry_at_ms = wall_ms + 500
         if self.assigned:
@@ -153,6 +161,7 @@ class FeaturizeWorker:
     def _take_up(self) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self.tasks.clear()
+        self.expiries.clear()
         self.task_of.clear()
         self.retry_at_ms = 0
         self.paused = set()
@@ -171,6 +180,8 @@ class FeaturizeWorker:
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
             positions.update(task.take_up(self.group))
             self.tasks[name] = task
+            if self.keyspace is not None:
+                self.expiries[name] = Expiry(task.featurize, self.keyspace)
             self.task_of.update({task.tp(head): task for head in heads})
         samples = (self.samples_topic, 0)
         self.samples_end = self.log.bounds([samples])[samples][1]
@@ -194,9 +205,12 @@ class FeaturizeWorker:
         self._bound_buffers()
         ends = self._ends(idle=not records)
         stepped = 0
-        for task in self.tasks.values():
+        for name, task in self.tasks.items():
             before = task.featurize.counts.items
-            self._write(task, task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS), wall_ms)
+            units = task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS)
+            if units and name in self.expiries:
+                units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
+            self._write(task, units, wall_ms)
             stepped += task.featurize.counts.items - before
         return stepped
 
