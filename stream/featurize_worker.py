@@ -2,7 +2,8 @@
 
 Laws of this file:
 - Order of every batch: produce and wait for the acknowledgements → the state script of each unit → commit. A crash between any
-  two leaves at worst a repeat that every reader recognises.
+  two leaves at worst a repeat that every reader recognises. Nobody waits for a commit, so one is made for several batches, and
+  whenever nothing comes.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
 - While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves: a command is read behind
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from features.keyspace import Keyspace
@@ -34,6 +36,7 @@ BATCH_RECORDS = 1_000
 MOST_BUFFERED = 20_000
 LEARN_STALLED_MS = 2_000
 LEARN_WAIT_MS = 10_000
+COMMIT_EVERY_MS = 100
 KEPT_STATES = 200_000
 
 
@@ -85,6 +88,8 @@ class FeaturizeWorker:
         self.task_of: dict[TP, Task] = {}
         self.assigned: tuple[TP, ...] = ()
         self.committed: dict[TP, int] = {}
+        self.to_commit: dict[TP, int] = {}
+        self.committed_ms = 0
         self.paused: set[TP] = set()
         self.retry_at_ms = 0
         sources = [source.name for source in pipeline.sources]
@@ -112,13 +117,15 @@ class FeaturizeWorker:
         stepped = 0
         try:
             if change is not None:
-                self.assigned = change.assigned
+                self.assigned, self.to_commit = change.assigned, {}
                 self._take_up()
                 records = []
             elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
                 self._take_up()
                 records = []
             stepped = self._work(records, wall_ms)
+            if not records or wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
+                self._commit(wall_ms)
             if stepped and self.lead_records is not None:
                 self._wait_for_learn(self.lead_records)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
@@ -155,6 +162,10 @@ class FeaturizeWorker:
         self.expiries.clear()
         self.task_of.clear()
         self.retry_at_ms = wall_ms + 500
+        with suppress(
+            Fenced, CommitFailed, LogUnavailable
+        ):  # what was saved before: a rebuild need not emit it again
+            self._commit(wall_ms)
         if self.assigned:
             self.member.start_at({})
 
@@ -262,11 +273,18 @@ class FeaturizeWorker:
             self.health.readable(task.timestamps_ms, self.wall_ms())
         positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
         behind = task.emitted_below
-        commit = {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
-        if commit:
+        self.to_commit.update(
+            {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
+        )
+        task.featurize.forget(KEPT_STATES)
+
+    def _commit(self, wall_ms: int) -> None:
+        """Note with the group which outputs exist."""
+        self.committed_ms = wall_ms
+        if self.to_commit:
+            commit, self.to_commit = self.to_commit, {}
             self.member.commit(commit)
             self.committed.update(commit)
-        task.featurize.forget(KEPT_STATES)
 
     @staticmethod
     def _head(task: Task, tp: TP) -> Head:
@@ -274,4 +292,6 @@ class FeaturizeWorker:
 
     def close(self) -> None:
         """Leave the group."""
+        with suppress(Fenced, CommitFailed, LogUnavailable):
+            self._commit(self.wall_ms())
         self.member.close()
