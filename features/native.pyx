@@ -44,6 +44,7 @@ cdef int64_t NEVER_MS = NEVER
 
 include "engine/distinct.pxi"
 include "engine/columns.pxi"
+include "engine/sets.pxi"
 include "engine/rings.pxi"
 include "engine/blocks.pxi"
 include "engine/sessions.pxi"

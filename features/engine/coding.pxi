@@ -29,6 +29,7 @@ cdef int put_columns(Layout *layout, Slot *slots, Writer *w) except -1:
     cdef int i
     cdef Col *col
     cdef Slot *slot
+    cdef Seen one
     if layout.plain:
         return put_plain(layout, slots, w)
     put_array(w, layout.n)
@@ -48,7 +49,7 @@ cdef int put_columns(Layout *layout, Slot *slots, Writer *w) except -1:
                 put_double(w, slot[1].f)
                 put_double(w, slot[2].f)
         elif col.op == DISTINCT:
-            put_seen(w, slot.seen)
+            put_seen(w, set_of(slot, &one))
         elif col.op == OBJECT or col.op == DATED_OBJECT:
             pack = OPS[<object>col.name].pack
             value = or_none(slot.o)
@@ -133,7 +134,7 @@ cdef int get_columns(Layout *layout, Slot *slots, Reader *r) except -1:
             if slot[0].i < 1:
                 raise corrupt("a count is not positive")
         elif col.op == DISTINCT:
-            get_seen(r, &slot.seen)
+            get_seen(r, slot)
         elif col.op == OBJECT or col.op == DATED_OBJECT:
             keep_object(&slot.o, checked(<object>col.name, get_object(r), <object>col.constant))
         else:
@@ -148,7 +149,7 @@ cdef int get_columns(Layout *layout, Slot *slots, Reader *r) except -1:
     return 0
 
 
-cdef int get_seen(Reader *r, Seen **place) except -1:
+cdef int get_seen(Reader *r, Slot *slot) except -1:
     cdef const uint8_t *p
     cdef Py_ssize_t n, i
     cdef Seen *seen
@@ -159,13 +160,15 @@ cdef int get_seen(Reader *r, Seen **place) except -1:
         for i in range(M):
             if p[3 + i] > Q + 1:
                 raise corrupt("a register holds no rank")
-        seen = place[0] = seen_registers()
+        seen = slot[0].seen = seen_registers()
         memcpy(seen.hashes, p + 3, M)
         return 0
     n = get_array(r)
     if not 1 <= n <= EXACT:
         raise corrupt("a set of another size")
-    seen = place[0] = seen_new(<int>n)
+    if n == 1:
+        return set_add(slot, get_hash(r))
+    seen = slot[0].seen = seen_new(<int>n)
     for i in range(n):
         seen.hashes[i] = get_hash(r)
         if i > 0 and seen.hashes[i] <= seen.hashes[i - 1]:

@@ -15,7 +15,7 @@ cdef union Slot:
 
 cdef struct Col:
     Op op
-    int at            # its first slot; MOMENTS has count, mean, squares; FIRST, LAST, ROW have time, tie, value
+    int at            # its first slot; MOMENTS: count, mean, squares; FIRST, LAST, ROW: time, tie, value; DISTINCT: see ``sets``
     int field         # place among the fields, -1: none
     int where         # place among the expressions of its condition, -1: none
     int row           # place of the expression whose value it keeps, -1: none
@@ -64,7 +64,7 @@ cdef void slots_release(Layout *layout, Slot *slots) noexcept:
     for i in range(layout.n):
         col = &layout.cols[i]
         if col.op == DISTINCT:
-            seen_release(slots[col.at].seen)
+            set_release(&slots[col.at])
         elif col.op == OBJECT or col.op == DATED_OBJECT:
             Py_XDECREF(slots[col.at].o)
         elif owns(col.op):
@@ -81,8 +81,7 @@ cdef void slots_copy(Layout *layout, Slot *to, Slot *source) noexcept:
     for i in range(layout.n):
         col = &layout.cols[i]
         if col.op == DISTINCT:
-            if to[col.at].seen is not NULL:
-                to[col.at].seen.refs += 1
+            set_keep(&to[col.at])
         elif col.op == OBJECT or col.op == DATED_OBJECT:
             Py_XINCREF(to[col.at].o)
         elif owns(col.op):
@@ -146,7 +145,6 @@ cdef int merge_col(Col *col, Slot *to, Slot *a, Slot *b) except -1:
     """Write the merge of two columns, ``a`` the older, over a third, which may be one of them."""
     cdef int at = col.at
     cdef Op op = col.op
-    cdef Seen *seen
     cdef Slot *kept
     if op == COUNT:
         to[at].i = a[at].i + b[at].i
@@ -161,9 +159,7 @@ cdef int merge_col(Col *col, Slot *to, Slot *a, Slot *b) except -1:
     elif op == MOMENTS:
         merge_moments(&to[at], &a[at], &b[at])
     elif op == DISTINCT:
-        seen = seen_merge(a[at].seen, b[at].seen)
-        seen_release(to[at].seen)
-        to[at].seen = seen
+        set_merge(&to[at], &a[at], &b[at])
     elif op == OBJECT or op == DATED_OBJECT:
         keep_object(&to[at].o, merged_object(col, a, b))
     else:
@@ -264,7 +260,7 @@ cdef int add_event(Layout *layout, Slot *slots, Happening *event) except -1:
             if not field.hashed:
                 field.hash = value_hash(field_object(field))
                 field.hashed = True
-            seen_add(&slot.seen, field.hash)
+            set_add(slot, field.hash)
         elif col.op == OBJECT or col.op == DATED_OBJECT:
             add_object(col, slot, event)
         else:

@@ -20,7 +20,7 @@ cdef struct Seen:
 
 cdef Seen *seen_new(int room) except NULL:
     """Make an empty set with room for so many hashes, or for the registers."""
-    cdef Seen *seen = <Seen *>malloc(sizeof(Seen) + 8 * <size_t>room)
+    cdef Seen *seen = <Seen *>malloc(sizeof(Seen) + 8 * <size_t>max(room - 1, 0))
     if seen is NULL:
         raise MemoryError
     seen.refs, seen.n, seen.room, seen.unused = 1, 0, room, 0
@@ -78,15 +78,10 @@ cdef int seen_find(Seen *seen, uint64_t hashed) noexcept:
 
 
 cdef int seen_add(Seen **place, uint64_t hashed) except -1:
-    """Add one hash to the set at this place, which may be none yet."""
+    """Add one hash to the set at this place, which may become another one."""
     cdef Seen *seen = place[0]
     cdef Seen *larger
     cdef int at, i
-    if seen is NULL:
-        seen = place[0] = seen_new(1)
-        seen.hashes[0] = hashed
-        seen.n = 1
-        return 0
     if seen.n < 0:
         seen = place[0] = seen_own(seen)
         seen_register(seen, hashed)

@@ -8,7 +8,7 @@ KINDS = {
 }
 COLUMNS = {
     "n": (COUNT, 1), "sum": (SUM, 1), "min": (LEAST, 1), "max": (MOST, 1), "newest": (NEWEST, 1), "moments": (MOMENTS, 3),
-    "first": (FIRST, 3), "last": (LAST, 3), "row": (ROW, 3), "distinct": (DISTINCT, 1), "last_n": (DATED_OBJECT, 1),
+    "first": (FIRST, 3), "last": (LAST, 3), "row": (ROW, 3), "distinct": (DISTINCT, 2), "last_n": (DATED_OBJECT, 1),
     "buckets": (OBJECT, 1), "counts": (OBJECT, 1), "histogram": (OBJECT, 1), "weight": (WEIGHT, 1),
     "weighted": (WEIGHTED, 1),
 }

@@ -118,7 +118,7 @@ cdef int leaf_value(
     elif kind == V_DATED:
         dated_value(leaf, &a[at], &b[at] if b is not NULL else NULL, value)
     elif kind == V_DISTINCT:
-        number = seen_size(a[at].seen, b[at].seen if b is not NULL else NULL)
+        number = set_size(&a[at], &b[at] if b is not NULL else NULL)
         set_number(value, leaf.number if leaf.has_default and number == 0 else number)
     elif kind == V_SINCE or kind == V_SINCE_WHERE or kind == V_DECAYED or kind == V_DECAYED_MEAN:
         clocked_value(leaf, a, newest, t, half_lives, value)
