@@ -1,7 +1,7 @@
 """How far featurize may be ahead of learn while catching up.
 
-A command is read behind whatever was appended before it, so the lead is how long a rollback takes. A learn role that stands still is not
-waited for: it may be down, and features must stay fresh.
+A command is read behind whatever was appended before it, so the lead is how long a rollback takes. A learn role that stands
+still is not waited for: it may be down, and features must stay fresh.
 """
 
 from __future__ import annotations
