@@ -6,15 +6,13 @@ Laws of this file:
   whenever nothing comes.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
-- While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves: a command is read behind
-  whatever was appended before it, so the lead is how long a rollback takes. A learn role that stands still is not waited for.
+- While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -27,6 +25,7 @@ from stream.definitions import DefinitionError, Pipeline
 from stream.expiry import Expiry
 from stream.featurize import FeaturizeUnit
 from stream.featurize_task import Task
+from stream.lead import Lead
 from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
 from stream.merge import Head
 
@@ -34,8 +33,6 @@ logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
 MOST_BUFFERED = 20_000
-LEARN_STALLED_MS = 2_000
-LEARN_WAIT_MS = 10_000
 COMMIT_EVERY_MS = 100
 KEPT_STATES = 200_000
 
@@ -78,11 +75,12 @@ class FeaturizeWorker:
         )
         self.health, self.keyspace = health, keyspace
         self.expiries: dict[str, Expiry] = {}
-        self.lead_records = lead_records
-        self.learn_group = f"{prefix}{pipeline.name}.learn"
-        self.learned, self.learned_ms, self.samples_end = 0, 0, 0
         self.group = f"{prefix}{pipeline.name}.featurize"
         self.samples_topic = topics.samples(pipeline.name, prefix)
+        self.lead: Lead | None = None
+        if lead_records is not None:
+            learn = f"{prefix}{pipeline.name}.learn"
+            self.lead = Lead(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
         self.partitions = self._checked_partitions()
         self.tasks: dict[str, Task] = {}
         self.task_of: dict[TP, Task] = {}
@@ -126,8 +124,8 @@ class FeaturizeWorker:
             stepped = self._work(records, wall_ms)
             if not records or wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
                 self._commit(wall_ms)
-            if stepped and self.lead_records is not None:
-                self._wait_for_learn(self.lead_records)
+            if stepped and self.lead is not None:
+                self.lead.wait()
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
         except (
@@ -138,22 +136,6 @@ class FeaturizeWorker:
         if self.health is not None:
             self.health.batch(self)
         return stepped
-
-    def _wait_for_learn(self, lead_records: int) -> None:
-        """Until learn is within `lead_records` of the samples log's end, or has not moved for `LEARN_STALLED_MS`."""
-        tp = (self.samples_topic, 0)
-        end = self.samples_end
-        if end - self.learned <= lead_records:
-            return
-        until_ms = self.wall_ms() + LEARN_WAIT_MS
-        while True:
-            learned = self.log.committed(self.learn_group, [tp]).get(tp, 0)
-            now = self.wall_ms()
-            if learned != self.learned:
-                self.learned, self.learned_ms = learned, now
-            if end - learned <= lead_records or now - self.learned_ms > LEARN_STALLED_MS or now > until_ms:
-                return
-            time.sleep(0.005)
 
     def _drop(self, error: Exception, wall_ms: int) -> None:
         """The outcome of a write is open, or another owner took over: forget everything and load anew."""
@@ -194,8 +176,8 @@ class FeaturizeWorker:
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)
             self.task_of.update({task.tp(head): task for head in heads})
-        samples = (self.samples_topic, 0)
-        self.samples_end = self.log.bounds([samples])[samples][1]
+        if self.lead is not None:
+            self.lead.start()
         if self.assigned:
             self.member.start_at(positions)
 
@@ -267,7 +249,8 @@ class FeaturizeWorker:
         outs = [out for unit in units for out in unit.outs]
         if outs:
             self.log.append(outs)
-            self.samples_end += sum(out.topic == self.samples_topic for out in outs)
+            if self.lead is not None:
+                self.lead.end += sum(out.topic == self.samples_topic for out in outs)
         task.store.save([unit.unit for unit in units])
         if self.health is not None:
             self.health.readable(task.timestamps_ms, self.wall_ms())
