@@ -26,7 +26,7 @@ from features.memory_store import MemoryServer, MemoryStateStore
 from features.store import RedisStateStore, StateStore, connect
 from features.units import Unit
 from stream.featurize_worker import BATCH_RECORDS, Task
-from stream.log import TP, Record
+from stream.log import TP, Out, Record
 from stream.stack.valkey import valkey_server
 
 ENTITIES = 5_000
@@ -47,6 +47,9 @@ class OnePartition:
 
     def bounds(self, tps: Sequence[TP]) -> dict[TP, tuple[int, int]]:
         return dict.fromkeys(tps, (0, self.size))
+
+    def append(self, outs: Sequence[Out]) -> None:
+        """Forget the recipe that opens the samples log."""
 
 
 class Discarding(MemoryStateStore):
