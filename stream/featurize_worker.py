@@ -24,7 +24,7 @@ from stream import topics
 from stream.definitions import DefinitionError, Pipeline
 from stream.expiry import Expiry
 from stream.featurize import FeaturizeUnit
-from stream.featurize_task import Task
+from stream.featurize_task import Task, check_stored
 from stream.lead import Lead
 from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
 from stream.merge import Head
@@ -91,6 +91,9 @@ class FeaturizeWorker:
         self.paused: set[TP] = set()
         self.retry_at_ms = 0
         sources = [source.name for source in pipeline.sources]
+        if keyspace is not None:  # before joining: a static member takes the place of one that runs well
+            tasks = map(str, range(self.partitions)) if pipeline.partitioned else ["all"]
+            check_stored(pipeline, keyspace, list(tasks))
         lease = not pipeline.partitioned
         self.member = log.member(
             self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease
