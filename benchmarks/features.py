@@ -105,6 +105,7 @@ def engine_alone(
 
 def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
     """Run the featurize task of the worker over records that are in memory already."""
+    settle_memory()  # the records, too, which a worker would not have
     job = pipeline()
     task = Task(job, OnePartition(len(listed)), store, "0", [(0, 0)], "")  # type: ignore[arg-type]
     task.take_up("bench")

@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True, freethreading_compatible=False
+# cython: language_level=3, cdivision=True
 """The engine of a view in C: the same ``Program`` as the Python engine, walked as a plan over C arrays.
 
 Laws that hold in this file and in ``engine/*.pxi``:
@@ -6,12 +6,11 @@ Laws that hold in this file and in ``engine/*.pxi``:
   order, and nothing that a compiler may reorder. A state that one writes the other reads.
 - A state is one C structure without reference cycles; the cycle collector does not see it.
 - While a call works on a state, no other may begin: it says so instead (Python code can run in between).
-- Stored bytes are not believed: what is no state raises ``ValueError``, and nothing is read past its end.
+- Stored bytes are not believed: what is no state raises ``StateMismatch``, and nothing is read past its end.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsDouble
 from cpython.object cimport PyObject, PyObject_IsTrue

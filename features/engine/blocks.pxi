@@ -3,8 +3,7 @@
 # Laws: a block is a cache of its ring's tiles: dropped and filled anew it gives the same bits.
 
 cdef void blocks_drop(Group *group, Ring *ring) noexcept:
-    cdef int k, i
-    cdef Block *block
+    cdef int k
     if ring.blocks is NULL:
         return
     for k in range(group.n):

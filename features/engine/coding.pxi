@@ -202,7 +202,6 @@ def checked(str op, data, constant):
 cdef int get_ring(Group *group, Ring *ring, Reader *r) except -1:
     cdef Py_ssize_t n, k
     cdef int64_t index
-    cdef Slot *tile
     get_exactly(r, 2)
     n = get_array(r)
     if n > group.horizon + 1:

@@ -27,6 +27,7 @@ json_of = msgspec.json.Encoder().encode
 unpack_any = msgspec.msgpack.Decoder().decode
 
 
+@cython.no_gc_clear
 cdef class Plan:
     """Everything that is the same for all states of a view."""
 
@@ -51,7 +52,7 @@ cdef class Plan:
     cdef Reading every, numeric, own, before
     cdef Scratch *spare
     cdef size_t scratch_bytes, state_bytes, closed_slots
-    cdef list memory          # capsules would do; freed in __dealloc__
+    cdef list memory          # addresses; freed with the plan
 
     def __cinit__(self):
         self.spare = NULL

@@ -119,7 +119,7 @@ cdef Slot *ring_place(Group *group, Ring *ring, int64_t pos) except? NULL:
     cdef Slot *tile
     cdef Slot *closed
     cdef int64_t floor, before
-    cdef int k, i, old = 0
+    cdef int k, old = 0
     if pos <= ring.top:
         return ring_tile(group, ring, ring.n - 1) + 1 if pos == ring.top else ring_late(group, ring, pos)
     floor = pos - group.horizon
