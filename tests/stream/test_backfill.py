@@ -406,4 +406,8 @@ def test_the_model_goes_on_with_what_the_older_samples_teach(valkey: redis.Redis
     assert len({one["id"] for one in predicted}) == len(predicted) == fold.counts.samples
     assert {one["recipe"] for one in predicted} == {before.digest, after.digest}
     assert replay(after, again.log, samples).digest() == fold.digest()
+    live = json.loads(everything(flow.log, "control.models")[-1].value or b"")
+    assert (live["version"], live["recipe"]) == (fold.version, after.digest), (
+        "what is live is said, though folded anew"
+    )
     again.close()
