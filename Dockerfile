@@ -1,12 +1,22 @@
-FROM python:3.11-slim
+# The feature engine in C needs a compiler to be built, and none to run.
+FROM python:3.11-slim AS build
 
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY stream stream
 COPY features features
 COPY monitors monitors
 COPY examples examples
-RUN pip install --no-cache-dir -c requirements.lock . \
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.11-slim
+
+WORKDIR /app
+COPY requirements.lock ./
+COPY examples examples
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir -c requirements.lock /wheels/*.whl && rm -r /wheels \
     && useradd --system --create-home penstock \
     && mkdir /models && chown penstock /models
 

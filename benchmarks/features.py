@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import gc
 import json
+import os
 import pstats
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks.features_job import events, pipeline, records, reference_view
 from features.compute import CompiledView
+from features.engines import engine_name
 from features.memory_store import MemoryServer, MemoryStateStore
 from features.store import RedisStateStore, StateStore, connect
 from features.units import Unit
 from stream.featurize_worker import BATCH_RECORDS, Task
-from stream.log import TP, Record
+from stream.log import TP, Out, Record
+from stream.roles import settle_memory
 from stream.stack.valkey import valkey_server
 
 ENTITIES = 5_000
@@ -47,6 +52,9 @@ class OnePartition:
 
     def bounds(self, tps: Sequence[TP]) -> dict[TP, tuple[int, int]]:
         return dict.fromkeys(tps, (0, self.size))
+
+    def append(self, outs: Sequence[Out]) -> None:
+        """Forget."""
 
 
 class Discarding(MemoryStateStore):
@@ -97,6 +105,7 @@ def engine_alone(
 
 def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
     """Run the featurize task of the worker over records that are in memory already."""
+    settle_memory()  # the records, too, which a worker would not have
     job = pipeline()
     task = Task(job, OnePartition(len(listed)), store, "0", [(0, 0)], "")  # type: ignore[arg-type]
     task.take_up("bench")
@@ -156,12 +165,18 @@ def laws(n: int, most_entities: int) -> dict[str, Any]:
 
 
 def memory_per_entity(entities: int) -> int:
-    """Resident bytes of this process for one entity of the reference job in memory."""
+    """Resident bytes for one entity of the reference job in memory, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_memory_per_entity, entities).result()
+
+
+def _memory_per_entity(entities: int) -> int:
     view = CompiledView(reference_view())
-    listed = list(events(entities * 20, entities, STEP_MS))
+    for tie, event in enumerate(events(200, 2, STEP_MS)):  # what is loaded once
+        view.update_own(view.new(), event["at"], tie, event)
     before = _resident()
     states: dict[str, Any] = {}
-    for tie, event in enumerate(listed):
+    for tie, event in enumerate(events(entities * 20, entities, STEP_MS)):
         customer = event["customer"]
         if customer not in states:
             states[customer] = view.new()
@@ -174,10 +189,27 @@ def _resident() -> int:
     return pages * resource.getpagesize()
 
 
-def tune_gc() -> None:
-    """Keep the cycle collector off the states: they hold no cycles, and walking them all is a third of the CPU."""
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
+def both_engines(n: int, entities: int, rounds: int) -> int:
+    """Run each engine in turn in this process, and print the medians and their ratio."""
+    listed = records(n, entities, STEP_MS)
+    found: dict[str, list[tuple[float, ...]]] = {"python": [], "native": []}
+    for _ in range(rounds):
+        for name, runs in found.items():
+            os.environ["PENSTOCK_ENGINE"] = name
+            ways = (
+                engine_alone(n, entities, STEP_MS),
+                featurize(listed, Discarding(MemoryServer(), "bench", "0")),
+                into_valkey(listed),
+            )
+            runs.append(tuple(way["cpu_us_per_event"] for way in ways))
+            print(f"{name:7} engine, step, into Valkey: CPU us an event", *runs[-1], flush=True)
+    median = {
+        name: [statistics.median(way) for way in zip(*runs, strict=True)] for name, runs in found.items()
+    }
+    for place, way in enumerate(("engine", "step", "into Valkey")):
+        slow, fast = median["python"][place], median["native"][place]
+        print(f"{way:11} python {slow:.2f}, native {fast:.2f} us an event: {slow / fast:.1f} times as fast")
+    return 0
 
 
 def profile(listed: list[Record]) -> None:
@@ -210,16 +242,28 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="ROUNDS",
         help="also beside Bytewax and Quix Streams (3 rounds)",
     )
+    parser.add_argument(
+        "--both",
+        type=int,
+        nargs="?",
+        const=3,
+        metavar="ROUNDS",
+        help="both engines in turn instead (3 rounds)",
+    )
     parser.add_argument("--profile", action="store_true", help="profile the step instead")
     asked = parser.parse_args(arguments)
     if asked.peers and find_spec("bytewax") is None:
         print("--peers needs Bytewax: pip install 'penstock[peers]'", file=sys.stderr)
         return 2
-    tune_gc()
+    settle_memory()
     if asked.profile:
         profile(records(asked.events, asked.entities, STEP_MS))
         return 0
-    figures: dict[str, Any] = {"engine": engine_alone(asked.events, asked.entities, STEP_MS)}
+    if asked.both:
+        return both_engines(asked.events, asked.entities, asked.both)
+    figures: dict[str, Any] = {"which": engine_name()}
+    print("the engine is", figures["which"])
+    figures["engine"] = engine_alone(asked.events, asked.entities, STEP_MS)
     print("engine     ", figures["engine"], flush=True)
     listed = records(asked.events, asked.entities, STEP_MS)
     figures["step"] = featurize(listed, Discarding(MemoryServer(), "bench", "0"))

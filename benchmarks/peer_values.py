@@ -51,7 +51,7 @@ def documents_in(url: str) -> Documents:
 def own_documents(url: str) -> Documents:
     """Read what Penstock wrote: the private states, evaluated at each customer's newest event."""
     view = CompiledView(reference_view())
-    prefix = state_key(pipeline().name, "0", view.view.name, "")
+    prefix = state_key(pipeline().name, "0", view.view.name, view.view.version, "")
     found: Documents = {}
     for key, data in _pairs(url, f"{prefix}*"):
         state: Any = view.decode(data)

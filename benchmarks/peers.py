@@ -164,9 +164,8 @@ def produce(bootstrap: str, events: int, entities: int, step_ms: int) -> None:
 def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, Any], Documents]:
     """Run one contender to the end of the topic; what was measured, and what it left in Redis."""
     assert stack.kafka is not None
-    prefix = (
-        f"run{uuid.uuid4().hex[:8]}."  # of groups and topics: what Kafka knows of another run is not its own
-    )
+    # Of groups and topics: what Kafka knows of another run is not this one's.
+    prefix = f"run{uuid.uuid4().hex[:8]}."
     if contender.module == "peer_penstock":
         with outside.client(KafkaAdminClient, Settings(bootstrap=stack.kafka)) as admin:
             ensure(admin, topics.owned(pipeline().name, prefix))
@@ -178,21 +177,10 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
             scratch = Path(folder) / "state"
             scratch.mkdir()
             line = [
-                contender.python,
-                "-P",
-                "-m",
-                f"benchmarks.{contender.module}",
-                "--bootstrap",
-                stack.kafka,
-            ]
-            line += ["--topic", PAYMENTS.name, "--redis", url, "--scratch", str(scratch), "--prefix", prefix]
-            line += [
-                "--out",
-                str(out),
-                "--events",
-                str(events),
-                *(["--durable"] if contender.durable else []),
-            ]
+                contender.python, "-P", "-m", f"benchmarks.{contender.module}", "--bootstrap", stack.kafka,
+                "--topic", PAYMENTS.name, "--redis", url, "--scratch", str(scratch), "--prefix", prefix,
+                "--out", str(out), "--events", str(events), *(["--durable"] if contender.durable else []),
+            ]  # fmt: skip
             redis_s, kafka_s = redis_cpu_s(url), java_cpu_s(broker.pid)
             done = subprocess.run(
                 line, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"},

@@ -17,13 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import features as f
-from benchmarks.features import featurize, tune_gc
+import stream.featurize
+from benchmarks.features import featurize
 from benchmarks.features_job import START_MS, records
 from features.client import FeatureReader
 from features.compute import CompiledView
 from features.definitions import View
 from features.keys import public_key, state_key
-from features.store import RedisStateStore, connect
+from features.store import UNIT_KEYS, RedisStateStore, connect
+from stream.roles import settle_memory
 from stream.stack.valkey import valkey_server
 
 ENTITIES = 2_000
@@ -75,9 +77,10 @@ def times(reader: FeatureReader, entities: int, at_ms: int, seconds: float) -> d
     return {"p50_ms": round(found[n // 2], 3), "p99_ms": round(found[n * 99 // 100], 3), "reads": n}
 
 
-def write_for_ever(url: str) -> None:
-    """Write the reference job until killed."""
-    tune_gc()
+def write_for_ever(url: str, unit_keys: int) -> None:
+    """Write the reference job until killed, in units of so many keys."""
+    stream.featurize.UNIT_KEYS = unit_keys
+    settle_memory()
     listed = records(100_000, 5_000, 500)
     print("writing", flush=True)
     while True:
@@ -94,10 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--seconds", type=float, default=3.0, help="per figure")
+    parser.add_argument(
+        "--unit-keys", type=int, default=UNIT_KEYS, help="keys that the writer writes in one script"
+    )
     parser.add_argument("--write", metavar="URL", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.write:
-        write_for_ever(asked.write)
+        write_for_ever(asked.write, asked.unit_keys)
     server, url = valkey_server()
     figures: dict[str, Any] = {}
     writer: subprocess.Popen[str] | None = None
@@ -105,10 +111,11 @@ def main(arguments: list[str] | None = None) -> int:
         view = wide_view()
         at_ms = fill(connect(url), view) + 1000
         readers = {"documents": FeatureReader(url, "read"), "states": FeatureReader(url, "read", [view])}
-        tune_gc()
+        settle_memory()
         for load in ("idle", "writing"):
             if load == "writing":
-                command = [sys.executable, "-m", "benchmarks.read", "--write", url]
+                size = ["--unit-keys", str(asked.unit_keys)]
+                command = [sys.executable, "-m", "benchmarks.read", "--write", url, *size]
                 writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
                 assert writer.stdout is not None
                 writer.stdout.readline()

@@ -15,39 +15,21 @@ Laws that hold in this file:
 - State is bounded: by tiles (at most 801 a ring), sessions (``grace / gap + 2``) and the sizes of ``sketches``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from features.aggregates import NEVER
-from features.codegen import functions
 from features.definitions import View
-from features.packing import Packed
-from features.program import Program, merge_totals, plan, zero
-from features.sessions import Sessions
-from features.windows import Ring
+from features.engines import EngineName, State, engine_name, make_engine
+from features.packing import StateMismatch
+from features.program import plan
+from features.units import Write
+
+__all__ = ["CompiledView", "State", "StateMismatch"]
 
 Value = float | str | list[Any] | None
 Values = list[Any]  # of Value
 Event = Mapping[str, Any]
-
-
-class StateMismatch(ValueError):
-    """Stored bytes are not a state of this view as it is defined now: rebuild the state from its topic."""
-
-
-class State:
-    """What one entity remembers. Opaque outside ``features``; mutable, owned by one task."""
-
-    __slots__ = ("newest", "rings", "sessions", "totals")
-
-    def __init__(self, newest: int, totals: list[Any], rings: list[Ring], sessions: list[Sessions]) -> None:
-        """Hold newest event time, all-time columns, tiles per hop, sessions per gap."""
-        self.newest = newest
-        self.totals = totals
-        self.rings = rings
-        self.sessions = sessions
 
 
 class CompiledView:
@@ -67,6 +49,9 @@ class CompiledView:
         view: the definition.
         names: the names of the features, in the order of ``values``.
         numeric: the names of those that hold numbers, in the order of a vector; often all of them.
+        engine: which engine runs, ``native`` or ``python``; they agree in every bit.
+        new: ``() -> state``: the state of an entity without events.
+        encode: ``(state) -> bytes``: the canonical MessagePack of the state.
         update: ``(state, at_ms, tie, event) -> None``: fold one event in, in place. ``tie`` is a signed
             64-bit integer that orders events of equal time for ``first last last_n row``: for ``last`` the greatest
             ``(at_ms, tie)`` wins.
@@ -80,46 +65,25 @@ class CompiledView:
     """
 
     __slots__ = (
-        "_decoder", "_encoder", "_json", "_mark", "_merge_totals", "_packed", "_program", "names", "numeric", "update",
-        "update_own", "values", "vector", "view",
+        "_engine", "encode", "engine", "names", "new", "numeric", "update", "update_own", "values", "vector",
+        "view",
     )  # fmt: skip
 
-    def __init__(self, view: View) -> None:
-        """Compile the view."""
+    def __init__(self, view: View, engine: EngineName | None = None) -> None:
+        """Compile the view, for the engine that ``engines.engine_name`` gives unless one is named."""
         self.view = view
         self.names = tuple(view.features)
         self.numeric = view.numeric
-        program: Program = plan(tuple(view.features.values()), view.grace_ms)
-        self._program = program
-        compiled = functions(program)
-        self.update: Callable[[State, int, int, Event], None] = compiled["update"]
-        self.values: Callable[[State, int], Values] = compiled["values"]
-        self.vector: Callable[[State, int], list[float | None]] = compiled["vector"]
-        self.update_own: Callable[[State, int, int, Event], list[float | None]] = compiled["update_own"]
-        self._merge_totals = merge_totals(program.totals)
-        self._packed = [Packed(columns) for columns in (program.totals, *program.tiles, *program.visits)]
-        self._mark = int(view.version, 16)
-        self._encoder = msgspec.msgpack.Encoder(order="deterministic")
-        self._json = msgspec.json.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(
-            tuple[
-                int,
-                int,
-                list[Any],
-                list[tuple[list[int], list[list[Any]]]],
-                list[list[tuple[int, int, list[Any]]]],
-            ]
-        )
-
-    def new(self) -> State:
-        """Make the state of an entity without events."""
-        program = self._program
-        return State(
-            NEVER,
-            zero(program.totals),
-            [Ring(group, {}) for group in program.groups],
-            [Sessions(group, []) for group in program.session_groups],
-        )
+        self.engine: EngineName = engine or engine_name()
+        program = plan(tuple(view.features.values()), view.grace_ms)
+        made = make_engine(self.engine, program, self.names, view.version)
+        self._engine = made
+        self.new: Callable[[], State] = made.new
+        self.update: Callable[[State, int, int, Event], None] = made.update
+        self.values: Callable[[State, int], Values] = made.values
+        self.vector: Callable[[State, int], list[float | None]] = made.vector
+        self.update_own: Callable[[State, int, int, Event], list[float | None]] = made.update_own
+        self.encode: Callable[[State], bytes] = made.encode
 
     def newest_ms(self, state: State) -> int | None:
         """Time of the entity's newest event; None before the first."""
@@ -132,71 +96,15 @@ class CompiledView:
         it is. None if all windows are empty or there are none. ``since_last`` and decayed counts and sums change all
         the time and are not meant here.
         """
-        if at_ms < state.newest:
-            at_ms = state.newest
-        until: int | None = None
-        for ring in state.rings:
-            end = ring.until_ms(at_ms // ring.group.hop_ms)
-            if end is not None and (until is None or end < until):
-                until = end
-        for sessions in state.sessions:
-            end = sessions.until_ms(at_ms)
-            if end is not None and (until is None or end < until):
-                until = end
-        return until
+        return self._engine.until(state, at_ms)
 
     def merge(self, a: State, b: State) -> State:
         """Give the state of the events of both, which share none; ``b`` may not be used afterwards.
 
         Equal to folding all of them into one, floats within rounding.
         """
-        newest = max(a.newest, b.newest)
-        for state in (a, b):
-            for column, at in self._program.totals.items():
-                if column.op in ("weight", "weighted"):
-                    state.totals[at] *= 2.0 ** ((state.newest - newest) / column.constant)
-        rings = []
-        for one, other in zip(a.rings, b.rings, strict=True):
-            tiles, group = dict(one.tiles), one.group
-            for index, tile in other.tiles.items():
-                tiles[index] = group.merge(tiles[index], tile) if index in tiles else tile
-            floor = max(one.top, other.top) - group.horizon
-            rings.append(Ring(group, {index: tiles[index] for index in sorted(tiles) if index >= floor}))
-        sessions = []
-        for mine, theirs in zip(a.sessions, b.sessions, strict=True):
-            both = Sessions(mine.group, [list(item) for item in mine.items])
-            for item in theirs.items:
-                both.insert(list(item))
-            sessions.append(both)
-        return State(newest, self._merge_totals(a.totals, b.totals), rings, sessions)
-
-    def encode(self, state: State) -> bytes:
-        """Give the canonical MessagePack of the state."""
-        packed = iter(self._packed)
-        totals = next(packed)(state.totals)
-        rings = []
-        for ring in state.rings:
-            pack = next(packed)
-            tiles = ring.tiles
-            rings.append((list(tiles), list(tiles.values()) if pack.scalar else self._tiles(ring, pack)))
-        sessions = []
-        for kept in state.sessions:
-            pack = next(packed)
-            sessions.append([(start, end, pack(tile)) for start, end, tile in kept.items])
-        return self._encoder.encode((self._mark, state.newest, totals, rings, sessions))
-
-    def _tiles(self, ring: Ring, pack: Packed) -> list[msgspec.Raw]:
-        """Encode tiles that hold more than numbers, closed ones once."""
-        known, top = ring.packed or {}, ring.top
-        ring.packed = kept = {}
-        for index, tile in ring.tiles.items():
-            raw = known.get(index)
-            if raw is None:
-                raw = msgspec.Raw(self._encoder.encode(pack(tile)))
-            kept[index] = raw
-        listed = list(kept.values())
-        kept.pop(top, None)  # the newest tile goes on changing
-        return listed
+        merged: State = self._engine.merge(a, b)
+        return merged
 
     def decode(self, data: bytes) -> State:
         """Restore a state.
@@ -206,29 +114,10 @@ class CompiledView:
 
         """
         try:
-            mark, newest, totals, tiles, sessions = self._decoder.decode(data)
-        except msgspec.DecodeError as problem:
-            raise StateMismatch(f"view {self.view.name!r}: stored state is unreadable: {problem}") from None
-        if mark != self._mark:
-            raise StateMismatch(
-                f"view {self.view.name!r}: stored state belongs to another definition of this view"
-            )
-        packed = iter(self._packed)
-        next(packed).restore(totals)
-        rings = []
-        for group, (indexes, kept) in zip(self._program.groups, tiles, strict=True):
-            pack = next(packed)
-            if pack.unpacks:
-                for tile in kept:
-                    pack.restore(tile)
-            rings.append(Ring(group, dict(zip(indexes, kept, strict=True))))
-        visits = []
-        for gap, items in zip(self._program.session_groups, sessions, strict=True):
-            pack = next(packed)
-            for _, _, tile in items:
-                pack.restore(tile)
-            visits.append(Sessions(gap, [list(item) for item in items]))
-        return State(newest, totals, rings, visits)
+            state: State = self._engine.decode(data)
+        except StateMismatch as problem:
+            raise StateMismatch(f"view {self.view.name!r}: {problem}") from None
+        return state
 
     def document(self, state: State, at_ms: int, written_ms: int) -> bytes:
         """Give the public JSON document: ``values`` by name, ``at``, ``until``, ``written``, ``recipe``.
@@ -236,14 +125,20 @@ class CompiledView:
         ``at`` is the moment the values hold for, ``max(at_ms, newest event)``; ``until`` as in ``until()``; ``recipe``
         is the view's version.
         """
-        if at_ms < state.newest:
-            at_ms = state.newest
-        return self._json.encode(
-            {
-                "values": dict(zip(self.names, self.values(state, at_ms), strict=False)),
-                "at": at_ms,
-                "until": self.until(state, at_ms),
-                "written": written_ms,
-                "recipe": self.view.version,
-            }
-        )
+        return self._engine.document(state, at_ms, written_ms)
+
+    def writes(
+        self,
+        states: dict[str, State],
+        entities: Iterable[str],
+        state_prefix: str,
+        public_prefix: str,
+        at_ms: int,
+        written_ms: int,
+        ttl_ms: int,
+    ) -> list[Write]:
+        """Give what a unit of work writes of these entities: states, and documents as of ``at_ms``.
+
+        A key is its prefix and the entity. With an empty ``public_prefix`` the public side is left alone.
+        """
+        return self._engine.writes(states, entities, state_prefix, public_prefix, at_ms, written_ms, ttl_ms)

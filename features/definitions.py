@@ -159,6 +159,19 @@ class View:
         return found
 
     @property
+    def silence_ms(self) -> int | None:
+        """After how long without an event the state says no more than that of an entity never seen; None is never."""
+        found = 0
+        for f in self.features.values():
+            for part in f.parts or (f,):
+                if part.window_ms is None:
+                    return None
+                found = max(
+                    found, part.window_ms + 1 if part.hop_ms is None else (part.span + 1) * part.hop_ms
+                )
+        return found
+
+    @property
     def grace_ms(self) -> int:
         """How late an event may come, as the source says; a day if it does not."""
         return int(getattr(self.source, "grace_ms", 86_400_000))

@@ -24,6 +24,8 @@ def entity_of(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | None
     """
     if len(key_fields) == 1:  # nearly every view
         part = event.get(key_fields[0])
+        if type(part) is str and part.isascii() and part.isalnum():
+            return part
         return None if part is None else _encoded(part, key_fields[0])
     parts = []
     for field in key_fields:

@@ -9,6 +9,10 @@ from features.aggregates import OPS
 from features.program import Columns
 
 
+class StateMismatch(ValueError):
+    """Stored bytes are not a state of this view as it is defined now: rebuild the state from its topic."""
+
+
 class Packed:
     """Makes the columns of one list canonical for MessagePack, and back.
 

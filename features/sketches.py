@@ -35,6 +35,7 @@ QUANTILE_LEAST, QUANTILE_MOST = (
     1e-9,
     1e12,
 )  # smaller magnitudes count as 0, greater ones as this: 2,418 buckets a sign
+_MOST_BUCKETS = math.ceil(math.log(QUANTILE_MOST) / _LOG_GAMMA)
 _SIGN = (
     1 << 20
 )  # bucket 0 is zero; a positive value's bucket lies around +_SIGN, a negative one's around -_SIGN
@@ -154,6 +155,11 @@ def add_bucket(buckets: Buckets, value: float) -> Buckets:
         return {bucket: 1}
     buckets[bucket] = buckets.get(bucket, 0) + 1
     return buckets
+
+
+def is_bucket(number: object) -> bool:
+    """Say whether ``add_bucket`` could have made this bucket; stored bytes may say anything."""
+    return type(number) is int and (number == 0 or abs(abs(number) - _SIGN) <= _MOST_BUCKETS)
 
 
 def merge_buckets(a: Buckets, b: Buckets) -> Buckets:

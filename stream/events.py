@@ -53,14 +53,13 @@ class SourceDecoder:
         self.source = source
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source)
-        self.numbers = [name for name, kind in types.items() if kind in (_NUMBER, _INPUT, _NUMERIC_INPUT)]
         counted = {name for view in pipeline.views if view.source.name == source.name for name in view.fields}
         self.booleans = [name for name in counted if types[name] is _NUMERIC_INPUT]
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _ID)]
         labels_anything = pipeline.label.source == source and not pipeline.label.fields
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
-        self.grace_ms = source.grace_ms
+        self.time, self.grace_ms = source.time, source.grace_ms
         self.ahead_ms = source.ahead_ms
         self.out_of_order = 0
 
@@ -103,10 +102,6 @@ class SourceDecoder:
             raise Rejected(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Rejected(f"not a JSON object: {error}") from None
-        for name in self.numbers:
-            number = event[name]
-            if type(number) is float and not isfinite(number):
-                raise Rejected(f"field {name!r} is not a finite number")
         for name in self.booleans:
             if type(event[name]) is bool:
                 event[name] = float(event[name])
@@ -116,7 +111,9 @@ class SourceDecoder:
                 raise Rejected(
                     f"field {name!r} has {len(text)} characters, above the limit of {MAX_KEY_CHARACTERS}"
                 )
-        at = event_time(event[self.source.time], self.source.time)
+        at = event[self.time]
+        if type(at) is not int or not 0 <= at < END_OF_TIME_MS:
+            at = event_time(at, self.time)
         if at > record.timestamp_ms + self.ahead_ms:
             raise Rejected(
                 f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}"

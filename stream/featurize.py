@@ -303,20 +303,10 @@ class Featurize:
         writes: list[Write] = []
         for number, dirty in enumerate(self.dirty):
             compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
-            for entity in dirty:
-                state = states[entity]
-                if self.building is not None:
-                    writes.append(Write(self.stored_key(number, entity), compiled.encode(state), "", b"", 0))
-                    continue
-                writes.append(
-                    Write(
-                        self.stored_key(number, entity),
-                        compiled.encode(state),
-                        public_key(self.pipeline.name, view.name, entity),
-                        compiled.document(state, self.now_at, written_ms),
-                        self.ttls_ms[number],
-                    )
-                )
+            public = "" if self.building is not None else public_key(self.pipeline.name, view.name, "")
+            stored = self.stored_key(number, "")
+            ttl_ms = self.ttls_ms[number]
+            writes += compiled.writes(states, dirty, stored, public, self.now_at, written_ms, ttl_ms)
             first = dirty & self.unseen[number]
             self.unseen[number] -= first
             self.counts.entities[number] += len(first)

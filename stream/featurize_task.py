@@ -14,7 +14,8 @@ from itertools import islice
 
 import msgspec
 
-from features.keys import definition_key, live_key
+from features.keys import definition_key, live_key, position_key
+from features.keyspace import Keyspace
 from features.store import StateLost, StateStore, Unit, Write
 from stream.definitions import DefinitionError, Pipeline
 from stream.events import SourceDecoder
@@ -43,6 +44,33 @@ def opening(pipeline: Pipeline, task: str) -> Write:
     name = pipeline.name
     document = definition_document(pipeline)
     return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
+
+
+def check_definition(pipeline: Pipeline, position: Position, said: bytes | None) -> None:
+    """Refuse state that was written under a definition that featurized otherwise (`said`), or that is being changed.
+
+    Raises `DefinitionChanged` or `DefinitionError`, and `StateLost` when nothing is said.
+    """
+    if position.change is not None:
+        raise DefinitionError(
+            f"a change of {pipeline.name!r} to recipe {position.change.recipe} is under way: finish it with "
+            f"`penstock backfill FILE`, or give it the former definition ({position.recipe}) to call it off"
+        )
+    if position.recipe not in ("", pipeline.digest):
+        if said is None:
+            raise StateLost(f"{pipeline.name}: the definition that its state was written under is gone")
+        found = changes(msgspec.json.decode(said), pipeline)
+        if found.views or found.others:
+            raise DefinitionChanged(pipeline.name, found)
+
+
+def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str]) -> None:
+    """The same for every task, owning none: before a worker with another definition takes a running one's place."""
+    positions = keyspace.read([position_key(pipeline.name, task) for task in tasks])
+    said = keyspace.read([definition_key(pipeline.name, task) for task in tasks])
+    for position, definition in zip(positions, said, strict=True):
+        if position is not None and definition is not None:
+            check_definition(pipeline, decode_position(position), definition)
 
 
 class Task:
@@ -96,7 +124,8 @@ class Task:
             self.store.start(self.featurize.base)
         else:
             position = decode_position(stored)
-            self._check_definition(position)
+            said = self.store.load([definition_key(self.pipeline.name, self.featurize.task)])[0]
+            check_definition(self.pipeline, position, said)
             places = self.featurize.places_in(position)
             if set(places) != set(self.heads):
                 raise DefinitionError(
@@ -142,22 +171,6 @@ class Task:
                 f"{name!r} serves recipe {_live(served).recipe} and this task of it has no state yet: begin it with that "
                 f"definition, or `penstock reset FILE` starts over with this one ({self.pipeline.digest})"
             )
-
-    def _check_definition(self, position: Position) -> None:
-        """Refuse state that was written under a definition that featurized otherwise, or that is being changed."""
-        name = self.pipeline.name
-        if position.change is not None:
-            raise DefinitionError(
-                f"a change of {name!r} to recipe {position.change.recipe} is under way: finish it with "
-                f"`penstock backfill FILE`, or give it the former definition ({position.recipe}) to call it off"
-            )
-        if position.recipe not in ("", self.pipeline.digest):
-            stored = self.store.load([definition_key(name, self.featurize.task)])[0]
-            if stored is None:
-                raise StateLost(f"{name}: the definition that its state was written under is gone")
-            found = changes(msgspec.json.decode(stored), self.pipeline)
-            if found.views or found.others:
-                raise DefinitionChanged(name, found)
 
     def _open_lineage(self) -> None:
         """Where the recipe is another than the state's, say so in the samples log first and then with the state."""

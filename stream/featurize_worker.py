@@ -2,27 +2,30 @@
 
 Laws of this file:
 - Order of every batch: produce and wait for the acknowledgements → the state script of each unit → commit. A crash between any
-  two leaves at worst a repeat that every reader recognises.
+  two leaves at worst a repeat that every reader recognises. Nobody waits for a commit, so one is made for several batches, and
+  whenever nothing comes.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
-- While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves: a command is read behind
-  whatever was appended before it, so the lead is how long a rollback takes. A learn role that stands still is not waited for.
+- While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
+from features.keyspace import Keyspace
 from features.store import Fenced as StoreFenced
 from features.store import StateLost, StateStore, StoreUnavailable
 from stream import topics
 from stream.definitions import DefinitionError, Pipeline
+from stream.expiry import Expiry
 from stream.featurize import FeaturizeUnit
-from stream.featurize_task import Task
+from stream.featurize_task import Task, check_stored
+from stream.lead import Lead
 from stream.log import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
 from stream.merge import Head
 
@@ -30,8 +33,7 @@ logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
 MOST_BUFFERED = 20_000
-LEARN_STALLED_MS = 2_000
-LEARN_WAIT_MS = 10_000
+COMMIT_EVERY_MS = 100
 KEPT_STATES = 200_000
 
 
@@ -46,7 +48,10 @@ class FeaturizeHealth(Protocol):
 
 
 class FeaturizeWorker:
-    """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once."""
+    """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once.
+
+    With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class FeaturizeWorker:
         instance_id: str | None = None,
         lead_records: int | None = None,
         health: FeaturizeHealth | None = None,
+        keyspace: Keyspace | None = None,
     ) -> None:
         self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = (
             pipeline,
@@ -67,20 +73,27 @@ class FeaturizeWorker:
             wall_ms,
             prefix,
         )
-        self.health = health
-        self.lead_records = lead_records
-        self.learn_group = f"{prefix}{pipeline.name}.learn"
-        self.learned, self.learned_ms, self.samples_end = 0, 0, 0
+        self.health, self.keyspace = health, keyspace
+        self.expiries: dict[str, Expiry] = {}
         self.group = f"{prefix}{pipeline.name}.featurize"
         self.samples_topic = topics.samples(pipeline.name, prefix)
+        self.lead: Lead | None = None
+        if lead_records is not None:
+            learn = f"{prefix}{pipeline.name}.learn"
+            self.lead = Lead(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
         self.partitions = self._checked_partitions()
         self.tasks: dict[str, Task] = {}
         self.task_of: dict[TP, Task] = {}
         self.assigned: tuple[TP, ...] = ()
         self.committed: dict[TP, int] = {}
+        self.to_commit: dict[TP, int] = {}
+        self.committed_ms = 0
         self.paused: set[TP] = set()
         self.retry_at_ms = 0
         sources = [source.name for source in pipeline.sources]
+        if keyspace is not None:  # before joining: a static member takes the place of one that runs well
+            tasks = map(str, range(self.partitions)) if pipeline.partitioned else ["all"]
+            check_stored(pipeline, keyspace, list(tasks))
         lease = not pipeline.partitioned
         self.member = log.member(
             self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease
@@ -105,15 +118,17 @@ class FeaturizeWorker:
         stepped = 0
         try:
             if change is not None:
-                self.assigned = change.assigned
+                self.assigned, self.to_commit = change.assigned, {}
                 self._take_up()
                 records = []
             elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
                 self._take_up()
                 records = []
             stepped = self._work(records, wall_ms)
-            if stepped and self.lead_records is not None:
-                self._wait_for_learn(self.lead_records)
+            if not records or wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
+                self._commit(wall_ms)
+            if stepped and self.lead is not None:
+                self.lead.wait()
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
         except (
@@ -125,34 +140,24 @@ class FeaturizeWorker:
             self.health.batch(self)
         return stepped
 
-    def _wait_for_learn(self, lead_records: int) -> None:
-        """Until learn is within `lead_records` of the samples log's end, or has not moved for `LEARN_STALLED_MS`."""
-        tp = (self.samples_topic, 0)
-        end = self.samples_end
-        if end - self.learned <= lead_records:
-            return
-        until_ms = self.wall_ms() + LEARN_WAIT_MS
-        while True:
-            learned = self.log.committed(self.learn_group, [tp]).get(tp, 0)
-            now = self.wall_ms()
-            if learned != self.learned:
-                self.learned, self.learned_ms = learned, now
-            if end - learned <= lead_records or now - self.learned_ms > LEARN_STALLED_MS or now > until_ms:
-                return
-            time.sleep(0.005)
-
     def _drop(self, error: Exception, wall_ms: int) -> None:
         """The outcome of a write is open, or another owner took over: forget everything and load anew."""
         logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
         self.tasks.clear()
+        self.expiries.clear()
         self.task_of.clear()
         self.retry_at_ms = wall_ms + 500
+        with suppress(
+            Fenced, CommitFailed, LogUnavailable
+        ):  # what was saved before: a rebuild need not emit it again
+            self._commit(wall_ms)
         if self.assigned:
             self.member.start_at({})
 
     def _take_up(self) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self.tasks.clear()
+        self.expiries.clear()
         self.task_of.clear()
         self.retry_at_ms = 0
         self.paused = set()
@@ -171,9 +176,11 @@ class FeaturizeWorker:
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
             positions.update(task.take_up(self.group))
             self.tasks[name] = task
+            if self.keyspace is not None:
+                self.expiries[name] = Expiry(task.featurize, self.keyspace)
             self.task_of.update({task.tp(head): task for head in heads})
-        samples = (self.samples_topic, 0)
-        self.samples_end = self.log.bounds([samples])[samples][1]
+        if self.lead is not None:
+            self.lead.start()
         if self.assigned:
             self.member.start_at(positions)
 
@@ -194,9 +201,12 @@ class FeaturizeWorker:
         self._bound_buffers()
         ends = self._ends(idle=not records)
         stepped = 0
-        for task in self.tasks.values():
+        for name, task in self.tasks.items():
             before = task.featurize.counts.items
-            self._write(task, task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS), wall_ms)
+            units = task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS)
+            if units and name in self.expiries:
+                units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
+            self._write(task, units, wall_ms)
             stepped += task.featurize.counts.items - before
         return stepped
 
@@ -242,17 +252,25 @@ class FeaturizeWorker:
         outs = [out for unit in units for out in unit.outs]
         if outs:
             self.log.append(outs)
-            self.samples_end += sum(out.topic == self.samples_topic for out in outs)
+            if self.lead is not None:
+                self.lead.end += sum(out.topic == self.samples_topic for out in outs)
         task.store.save([unit.unit for unit in units])
         if self.health is not None:
             self.health.readable(task.timestamps_ms, self.wall_ms())
         positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
         behind = task.emitted_below
-        commit = {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
-        if commit:
+        self.to_commit.update(
+            {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
+        )
+        task.featurize.forget(KEPT_STATES)
+
+    def _commit(self, wall_ms: int) -> None:
+        """Note with the group which outputs exist."""
+        self.committed_ms = wall_ms
+        if self.to_commit:
+            commit, self.to_commit = self.to_commit, {}
             self.member.commit(commit)
             self.committed.update(commit)
-        task.featurize.forget(KEPT_STATES)
 
     @staticmethod
     def _head(task: Task, tp: TP) -> Head:
@@ -260,4 +278,6 @@ class FeaturizeWorker:
 
     def close(self) -> None:
         """Leave the group."""
+        with suppress(Fenced, CommitFailed, LogUnavailable):
+            self._commit(self.wall_ms())
         self.member.close()

@@ -78,6 +78,9 @@ class FeaturizeReport:
             for reason, count in task.featurize.counts.dead_letters.items():
                 health.dead(reason, grown((name, "dead", reason), count))
             self._values(name, task)
+        for name, expiry in worker.expiries.items():
+            for view, deleted in expiry.deleted.items():
+                health.states_expired.labels(view).inc(grown((name, "expired", view), deleted))
         if newest >= 0:
             health.event_time_age_seconds.set(time.time() - newest / 1000)
         for (topic, partition), offset in worker.committed.items():

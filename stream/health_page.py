@@ -85,7 +85,13 @@ METRICS = (
         "penstock_entities_first_seen",
         Counter,
         ("view",),
-        "entities whose first state was stored; counted again when state is rebuilt or starts over",
+        "entities whose first state was stored; counted again when they come back or state is rebuilt",
+    ),
+    Metric(
+        "penstock_states_expired",
+        Counter,
+        ("view",),
+        "private states deleted because no window can see their events any more",
     ),
     Metric(
         "penstock_defaults_served",
@@ -150,6 +156,7 @@ class Health:
     out_of_order_records: Counter
     event_to_readable_seconds: BatchHistogram
     entities_first_seen: Counter
+    states_expired: Counter
     defaults_served: Counter
     rebuilding: Gauge
     predictions: Counter

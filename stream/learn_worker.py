@@ -28,6 +28,7 @@ from stream.log import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, 
 from stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
 from stream.model_store import ModelStore
 from stream.replay import entry_of, prepare
+from stream.reports import live_model
 from stream.snapshot import restore_fold, take
 from stream.versions import BadEnvelope
 
@@ -75,20 +76,10 @@ class LearnWorker:
         decision_wait_s: float = 0.0,
         health: LearnHealth | None = None,
     ) -> None:
-        self.pipeline, self.log, self.store, self.models, self.retrainer = (
-            pipeline,
-            log,
-            store,
-            models,
-            retrainer,
-        )
-        self.secret, self.wall_ms, self.prefix, self.guard, self.health = (
-            secret,
-            wall_ms,
-            prefix,
-            guard,
-            health,
-        )
+        self.pipeline, self.log, self.store = pipeline, log, store
+        self.models, self.retrainer = models, retrainer
+        self.secret, self.wall_ms, self.prefix = secret, wall_ms, prefix
+        self.guard, self.health = guard, health
         self.decision_wait_s = decision_wait_s
         self.unfolded: list[Record] = []
         self.topic = topics.samples(pipeline.name, prefix)
@@ -98,6 +89,7 @@ class LearnWorker:
         self.fold: Fold | None = None
         self.stored = b""
         self.emitted_below = 0
+        self.unannounced = False
         self.snapshot_ms = 0
         self.running: set[str] = set()
         self.attempts: Counter[str] = Counter()
@@ -161,9 +153,11 @@ class LearnWorker:
                     )
                 except BadEnvelope as error:
                     logger.warning("the snapshot is not used: %s", error)
+        self.unannounced = False
         if fold is None:
             fold = Fold(self.pipeline, guard=self.guard)
             fold.position = self.log.bounds([self.tp])[self.tp][0]
+            self.unannounced = fold.position < self.emitted_below
             if fold.position > 0:
                 logger.warning(
                     "records 0 to %d of %s are gone: the model starts after them",
@@ -195,8 +189,8 @@ class LearnWorker:
                 if asked:
                     records, self.unfolded = records[: number + 1], records[number + 1 :]
                     break
-        if records:
-            self._write(fold, records[-1].offset + 1)
+        if records or self.unannounced:
+            self._write(fold, records[-1].offset + 1 if records else fold.position)
         if asked and len(self.unfolded) and self.decision_wait_s:
             time.sleep(self.decision_wait_s)
         self._note_failed_jobs()
@@ -243,6 +237,10 @@ class LearnWorker:
         for topic, event in fold.watch.requests:
             if event.data.detected_at["position"] >= below:
                 outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
+        # A fold made anew may have another model than the one it last published: say which, once it has caught up.
+        if self.unannounced and position >= below and not outputs.live:
+            outputs.live.append(live_model(fold))
+        self.unannounced = self.unannounced and position < below
         for live in outputs.live:
             if live.position >= below:
                 outs.append(

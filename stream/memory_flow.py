@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import redis
 
+from features.keyspace import MemoryKeyspace, RedisKeyspace
 from features.store import MemoryServer, MemoryStateStore, RedisStateStore, StateStore
 from stream import topics
 from stream.clock import wall_ms
@@ -53,7 +54,8 @@ class MemoryFlow:
                 self.log.create(source.name, partitions)
             for topic in topics.owned(pipeline.name):
                 self.log.create(topic.name, topic.partitions)
-        self.featurize = FeaturizeWorker(pipeline, self.log, self.store, clock)
+        keyspace = MemoryKeyspace(self.server) if client is None else RedisKeyspace(client)
+        self.featurize = FeaturizeWorker(pipeline, self.log, self.store, clock, keyspace=keyspace)
         self.learn = self._new_learn()
         self.control = ControlWorker(pipeline, self.log, clock)
 

@@ -19,6 +19,7 @@ from types import FrameType
 
 import redis
 
+from features.keyspace import RedisKeyspace
 from features.store import RedisStateStore, check_redis, connect
 from stream.clock import wall_ms
 from stream.definitions import Pipeline
@@ -119,6 +120,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             instance_id=f"{pipeline.name}-featurize-{settings.slot}",
             lead_records=LEAD_RECORDS,
             health=FeaturizeReport(health),
+            keyspace=RedisKeyspace(client),
         )
         turn_until(stopped, worker, health, log.close)
 

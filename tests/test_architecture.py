@@ -33,6 +33,8 @@ IMPURE = {
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
 CLIENTS = {"features/store.py", "features/client.py", "features/keyspace.py"}
+#: The file that asks the environment which engine runs; the engines agree in every bit.
+CHOOSERS = {"features/engines.py"}
 #: The pure steps of the flow; the rest of `stream` is the shell around them.
 PURE_STEPS = {
     "stream/anchors.py",
@@ -57,6 +59,10 @@ LARGE_FILES = {"stream/featurize.py": 330, "stream/learn.py": 310}
 
 def sources(*packages: str) -> list[Path]:
     return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+
+
+def cython_sources() -> list[Path]:
+    return sorted([*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi")])
 
 
 def name(path: Path) -> str:
@@ -85,7 +91,7 @@ def test_there_is_something_to_check() -> None:
 
 
 def test_the_lists_above_name_files_that_exist() -> None:
-    for path in CLIENTS | PURE_STEPS | set(LARGE_FILES):
+    for path in CLIENTS | CHOOSERS | PURE_STEPS | set(LARGE_FILES):
         assert (ROOT / path).is_file(), path
 
 
@@ -110,6 +116,8 @@ def test_pure_files_import_no_client_clock_or_chance() -> None:
         forbidden = imports(path, at_run_time=True) & IMPURE
         if name(path) == "stream/digest.py":
             forbidden -= {"random"}  # it recognises generators among a model's parts, and draws nothing
+        if name(path) in CHOOSERS:
+            forbidden -= {"os"}
         assert not forbidden, f"{name(path)} imports {sorted(forbidden)}"
 
 
@@ -134,6 +142,38 @@ def test_functions_are_short_enough_to_be_read() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 assert lines <= MAX_FUNCTION_LINES, f"{name(path)}: {node.name} has {lines} lines"
+
+
+def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
+    """As the other files of `features`: Python modules by one-way imports, C by the standard library's."""
+    assert cython_sources()
+    for path in cython_sources():
+        text = path.read_text()
+        assert len(text.splitlines()) <= MAX_FILE_LINES, name(path)
+        assert text.startswith("#"), f"{name(path)} says what it is"
+        for line in text.splitlines():
+            assert len(line) <= 130, f"{name(path)}: {line}"
+        modules = set(re.findall(r"^(?:from|import|cimport) ([\w.]+)", text, re.MULTILINE))
+        assert {module.split(".")[0] for module in modules} <= {
+            "cpython",
+            "cython",
+            "libc",
+            "msgspec",
+            "features",
+        }
+        for block in re.split(
+            r"^(?=(?:    )?(?:cdef|def|cpdef) .*(?:\(|:)$|(?:    )?(?:cdef|def) .*:$)",
+            text,
+            flags=re.MULTILINE,
+        ):
+            assert len(block.strip().splitlines()) <= MAX_FUNCTION_LINES, f"{name(path)}: {block[:60]}"
+
+
+def test_the_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
+    (extension,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    assert {*extension["sources"], *extension["depends"]} == {name(path) for path in cython_sources()}
+    assert "-ffast-math" not in extension["extra-compile-args"]
+    assert "-ffp-contract=off" in extension["extra-compile-args"]
 
 
 def test_each_module_says_what_it_is() -> None:

@@ -22,11 +22,12 @@ examples:
   penstock reset examples/flights.py --dry-run      only say what would go
   penstock reset examples/flights.py --yes --json
 
-Needed after a source topic was made anew. (A changed definition is brought over by `penstock backfill`.) Stop the pipeline's roles first. What
-goes: its state, features, versions and snapshot in Redis, its versions under PENSTOCK_MODELS, its consumer groups, and
-everything in its samples, predictions and dead-letters topics, which are made anew, empty. What stays: the sources, and
-the control topics, which all pipelines share; the control role reads on where they end now. An interrupted reset is
-finished by another one. Exit codes: 0 done, 1 not wanted after all, 2 could not, such as while a role runs."""
+Needed after a source topic was made anew; a changed definition is brought over by `penstock backfill`. Stop the
+pipeline's roles first. What goes: its state, features, versions and snapshot in Redis, its versions under
+PENSTOCK_MODELS, its consumer groups, and everything in its samples, predictions and dead-letters topics, which are made
+anew, empty. What stays: the sources, and the control topics, which all pipelines share; the control role reads on where
+they end now. An interrupted reset is finished by another one.
+Exit codes: 0 done, 1 not wanted after all, 2 could not, such as while a role runs."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

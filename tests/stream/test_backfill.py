@@ -168,6 +168,19 @@ def test_after_a_backfill_everything_is_as_if_it_had_always_been_defined_so(befo
     assert not [key for key in world.server.data if "+" in key or b'"next"' in world.server.data[key]]
 
 
+def test_a_worker_with_another_definition_does_not_take_the_place_of_one_that_runs() -> None:
+    world = World(parcels())
+    world.run(world.before, world.first)
+    running = world.worker(world.before)
+    settle(running)
+    keyspace = MemoryKeyspace(world.server)
+    with pytest.raises(DefinitionError, match="penstock backfill"):
+        FeaturizeWorker(world.after, world.log, world.store_of(world.after), lambda: 7, keyspace=keyspace)
+    world.log.append(world.rest)
+    settle(running)
+    assert running.tasks["all"].featurize.counts.items == len(world.rest)
+
+
 def test_a_dry_run_says_what_would_be_kept_and_touches_nothing() -> None:
     world = World(parcels())
     world.run(world.before, world.first)
@@ -400,4 +413,8 @@ def test_the_model_goes_on_with_what_the_older_samples_teach(valkey: redis.Redis
     assert len({one["id"] for one in predicted}) == len(predicted) == fold.counts.samples
     assert {one["recipe"] for one in predicted} == {before.digest, after.digest}
     assert replay(after, again.log, samples).digest() == fold.digest()
+    live = json.loads(everything(flow.log, "control.models")[-1].value or b"")
+    assert (live["version"], live["recipe"]) == (fold.version, after.digest), (
+        "what is live is said, though folded anew"
+    )
     again.close()

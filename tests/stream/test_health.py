@@ -125,6 +125,7 @@ def test_a_featurize_worker_is_reported(health):
         tasks={"all": task},
         assigned=(("departures", 0),),
         retry_at_ms=0,
+        expiries={"all": SimpleNamespace(deleted={"airport": 4})},
         committed={("departures", 0): 7},
         member=member(
             {("departures", 0): 7, ("departures", 1): 0}, {("departures", 0): 17, ("departures", 1): 5}
@@ -142,12 +143,15 @@ def test_a_featurize_worker_is_reported(health):
     assert sample(health, "penstock_out_of_order_records_total", source="departures") == 9
     assert sample(health, "penstock_entities_first_seen_total", view="airport") == 5
     assert sample(health, "penstock_defaults_served_total", view="airport") == 8, "two values a sample"
+    assert sample(health, "penstock_states_expired_total", view="airport") == 4
     assert sample(health, "penstock_turns_total") == 2
     assert get(health, "/readyz")[0] == 200
 
 
 def test_a_worker_without_partitions_is_not_ready(health):
-    worker: Any = SimpleNamespace(tasks={}, assigned=(), retry_at_ms=0, committed={}, member=member({}, {}))
+    worker: Any = SimpleNamespace(
+        tasks={}, assigned=(), retry_at_ms=0, committed={}, expiries={}, member=member({}, {})
+    )
     FeaturizeReport(health).batch(worker)
     assert get(health, "/readyz")[0] == 503
 
