@@ -10,6 +10,7 @@ Laws of this file:
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -108,7 +109,7 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-class _Text:
+class _Text(ABC):
     """A file of lines."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
@@ -118,8 +119,8 @@ class _Text:
     def __enter__(self) -> RowFile:
         return self
 
-    def write(self, rows: Sequence[Row]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def write(self, rows: Sequence[Row]) -> None: ...
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
