@@ -107,12 +107,16 @@ class Backfill:
             )
         return found
 
+    def _waiting(self, tasks: Sequence[TaskState]) -> list[TaskState]:
+        """Those that are not this definition's yet."""
+        return [
+            task for task in tasks if task.position.recipe != self.pipeline.digest or task.position.change
+        ]
+
     def plan(self) -> Changes:
         """What differs, and whether it can be brought over; fills `report.changes` and `report.notes`."""
         tasks = self.tasks()
-        waiting = [
-            task for task in tasks if task.position.recipe != self.pipeline.digest or task.position.change
-        ]
+        waiting = self._waiting(tasks)
         self.report.before = waiting[0].position.recipe if waiting else self.pipeline.digest
         if not waiting:
             return Changes([], [])
@@ -155,9 +159,7 @@ class Backfill:
     def _run(self, found: Changes) -> Report:
         report = self.report
         tasks = self.tasks()
-        waiting = [
-            task for task in tasks if task.position.recipe != self.pipeline.digest or task.position.change
-        ]
+        waiting = self._waiting(tasks)
         self._clear_way([task.name for task in tasks], waiting)
         builds = {task.name: self._build(task, found) for task in waiting}
         for build in builds.values():

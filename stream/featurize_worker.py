@@ -32,7 +32,6 @@ from stream.merge import Head
 logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
-MOST_BUFFERED = 20_000
 COMMIT_EVERY_MS = 100
 KEPT_STATES = 200_000
 
@@ -211,17 +210,11 @@ class FeaturizeWorker:
         return stepped
 
     def _bound_buffers(self) -> None:
-        """Read no further where much waits for another partition's event time to come; go on there when little is left.
-
-        A partition that is paused has something buffered, so the merge never waits for it.
-        """
-        buffered = {
-            task.tp(head): task.merge.buffered(head) for task in self.tasks.values() for head in task.heads
-        }
+        """Read no further where much waits for another partition's event time to come."""
         paused = {
-            tp
-            for tp, count in buffered.items()
-            if count > MOST_BUFFERED or (tp in self.paused and count > MOST_BUFFERED // 4)
+            task.tp(head)
+            for task in self.tasks.values()
+            for head in task.merge.full([head for head in task.heads if task.tp(head) in self.paused])
         }
         if paused != self.paused:
             self.member.pause(paused)

@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heapreplace
 from stream.events import Item
 
 Head = tuple[int, int]  # (source index, partition)
+MOST_BUFFERED = 20_000
 
 
 class Merge:
@@ -36,6 +37,18 @@ class Merge:
     def buffered(self, head: Head) -> int:
         """How many items of one partition wait."""
         return len(self.buffers[head])
+
+    def full(self, before: Collection[Head]) -> set[Head]:
+        """The partitions to read no further for now: much of them waits for another's event time.
+
+        One that was full `before` stays so until little is left, because what was fetched of it is fetched again. A full one has
+        something buffered, so the merge never waits for it.
+        """
+        return {
+            head
+            for head, buffer in self.buffers.items()
+            if len(buffer) > MOST_BUFFERED or (head in before and len(buffer) > MOST_BUFFERED // 4)
+        }
 
     def take(self, at_end: Collection[Head]) -> Iterator[Item]:
         """Items in event-time order, until a partition that is not at its end runs dry."""

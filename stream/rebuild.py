@@ -64,6 +64,7 @@ class Rebuild:
             return
         heads = {task.tp(head): head for head in task.heads}
         reader = self.log.reader({tp: places[heads[tp]].offset for tp in left})
+        full: set[Head] = set()
         try:
             while left:
                 records = [
@@ -76,6 +77,8 @@ class Rebuild:
                 positions = reader.positions()
                 left = {tp: end for tp, end in left.items() if positions.get(tp, 0) < end}
                 self._step({head for tp, head in heads.items() if tp not in left}, wall_ms())
+                full = task.merge.full(full)
+                reader.pause([task.tp(head) for head in full])
                 progress(len(records))
         finally:
             reader.close()

@@ -18,6 +18,7 @@ from features.keys import live_key, public_key, state_key
 from features.keyspace import MemoryKeyspace, RedisKeyspace
 from features.memory_store import MemoryServer, MemoryStateStore
 from features.units import Unit
+from stream import merge, rebuild
 from stream.backfill import Backfill, CannotBackfill
 from stream.definitions import DefinitionError, Pipeline
 from stream.featurize_worker import FeaturizeWorker
@@ -26,10 +27,12 @@ from stream.log import Out
 from stream.memory_flow import MemoryFlow
 from stream.memory_log import MemoryLog
 from stream.messages import Label, Recipe, Sample, decode_entry
+from stream.rebuild import Rebuild
 from stream.replay import replay
 from tests.stream.generated import (
     DELIVERED,
     SENT,
+    START_MS,
     card_events,
     cards,
     outs,
@@ -366,6 +369,39 @@ def test_what_a_topic_no_longer_holds_is_said_and_only_accepted_on_request() -> 
     assert found["values"]["late_3h"] == expected["values"]["late_3h"], (
         "what was kept does not need the topic"
     )
+
+
+def test_a_partition_far_ahead_in_event_time_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "MOST_BUFFERED", 500)
+    monkeypatch.setattr(rebuild, "POLL_RECORDS", 100)
+    world = World(parcels())
+    common = {"van": "v", "depot": "d", "street": "s", "late": 1.0}
+    paces = [(0, 600_000), (1, 60)]
+    world.first = [
+        Out(
+            DELIVERED.name,
+            b"v",
+            json.dumps({**common, "parcel": f"{p}-{n}", "done_at": START_MS + n * ms}).encode(),
+            (),
+            p,
+        )
+        for p, ms in paces
+        for n in range(3_000)
+    ]
+    world.run(world.before, world.first)
+    most: list[int] = []
+    step = Rebuild._step
+
+    def watched(build: Rebuild, at_end: set[tuple[int, int]], wall_ms: int) -> None:
+        most.append(len(build.task.merge))
+        step(build, at_end, wall_ms)
+
+    monkeypatch.setattr(Rebuild, "_step", watched)
+    report = world.backfill(world.after).run()
+    assert report.records_read == 6_000
+    assert most and sorted(most)[-1] <= 500 + 2 * 100
+    world.rest = []
+    assert states(world) == states(always(world))
 
 
 def test_a_change_that_moves_state_between_tasks_is_refused() -> None:

@@ -13,7 +13,7 @@ import pytest
 from river import tree
 
 from features.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
-from stream import featurize_worker, topics
+from stream import featurize_worker, merge, topics
 from stream.definitions import DefinitionError, Pipeline
 from stream.featurize_worker import FeaturizeWorker
 from stream.log import TP, AppendFailed, CommitFailed, LogUnavailable, Out
@@ -462,6 +462,44 @@ def test_a_recreated_source_is_refused() -> None:
         world.settle(world.worker())
 
 
+def test_one_commit_serves_several_batches_and_the_rest_follows_when_nothing_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(featurize_worker, "COMMIT_EVERY_MS", 10_000)
+    monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 50)
+    world.log.append(outs(card_events(1_000) if world.pipeline.name == "cards" else parcel_events(1_000)))
+    worker = world.worker()
+    commits = []
+    commit = worker.member.commit
+    monkeypatch.setattr(
+        worker.member, "commit", lambda positions: (commits.append(positions), commit(positions))
+    )
+    batches = 0
+    for _ in range(100):
+        batches += worker.turn(0.0) > 0
+    assert batches > 15 and 0 < len(commits) < batches / 2
+    world.settle(worker)
+    tps = [(source.name, n) for source in world.pipeline.sources for n in range(2)]
+    committed = world.log.committed(worker.group, tps)
+    assert committed == {tp: end for tp, (_, end) in world.log.bounds(tps).items()}
+
+
+def test_what_waited_for_its_commit_is_not_emitted_again_when_the_store_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(featurize_worker, "COMMIT_EVERY_MS", 10**9)
+    monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 50)
+    world.log.append(outs(card_events(1_000) if world.pipeline.name == "cards" else parcel_events(1_000)))
+    worker = world.worker()
+    for _ in range(20):
+        worker.turn(0.0)
+    assert worker.to_commit
+    world.server.flushall()
+    world.settle(worker)
+    world.check()
+    assert world.repeats() <= 2 * 50, "a batch may be appended before its unit finds the loss, no more"
+
+
 def test_a_silent_source_is_reported_idle_and_does_not_hold_back_the_other() -> None:
     world = World(parcels())
     world.log.append([out for out in outs(parcel_events(50)) if out.topic == SENT.name])
@@ -481,7 +519,7 @@ def test_a_silent_source_is_reported_idle_and_does_not_hold_back_the_other() -> 
 def test_a_source_far_ahead_in_event_time_is_paused_and_nothing_of_it_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(featurize_worker, "MOST_BUFFERED", 2_000)
+    monkeypatch.setattr(merge, "MOST_BUFFERED", 2_000)
     pipeline = parcels()
     flow = MemoryFlow(pipeline, partitions=1)
     sent = [(SENT.name, {"parcel": f"p{n}", "sent_at": START_MS + n * 60_000}) for n in range(8_000)]

@@ -136,7 +136,6 @@ class Reader:
 
     def read(self) -> dict[tuple[str, str], float] | None:
         """How many events each entity has that was found; None if the reader was refused."""
-        raise NotImplementedError
 
 
 class OfDocuments(Reader):
