@@ -4,6 +4,7 @@ FROM python:3.11-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY penstock penstock
 COPY stream stream
 COPY features features
 COPY monitors monitors

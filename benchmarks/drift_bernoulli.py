@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river.drift import ADWIN
 
-from monitors.adwin import AdwinRise
-from monitors.rates import RateRise
+from penstock.monitors.losses.adwin import AdwinRise
+from penstock.monitors.losses.rates import RateRise
 
 Detector = Callable[[float], bool]
 STREAMS: dict[str, tuple[NDArray[np.float64], int]] = {

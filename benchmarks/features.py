@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.features_job import events, pipeline, records, reference_view
-from features.compute import CompiledView
-from features.engines import engine_name
-from features.memory_store import MemoryServer, MemoryStateStore
-from features.store import RedisStateStore, StateStore, connect
-from features.units import Unit
-from stream.featurize_worker import BATCH_RECORDS, Task
-from stream.log import TP, Out, Record
-from stream.roles import settle_memory
-from stream.stack.valkey import valkey_server
+from penstock.features.engine.choose import engine_name
+from penstock.features.engine.compute import CompiledView
+from penstock.features.redis.memory import MemoryServer, MemoryStateStore
+from penstock.features.redis.store import RedisStateStore, StateStore, connect
+from penstock.features.units import Unit
+from penstock.stream.featurize.worker import BATCH_RECORDS, Task
+from penstock.stream.log.protocol import TP, Out, Record
+from penstock.stream.roles.start import settle_memory
+from penstock.stream.stack.valkey import valkey_server
 
 ENTITIES = 5_000
 STEP_MS = 500  # two payments a second over all customers

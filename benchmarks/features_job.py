@@ -15,10 +15,9 @@ from typing import Any
 
 from river import linear_model, preprocessing
 
-import features as f
-from features import View
-from stream import Label, Pipeline, Source
-from stream.log import Record
+import penstock.features as f
+from penstock import Label, Pipeline, Source, View
+from penstock.stream.log.protocol import Record
 
 START_MS = 1_700_000_000_000
 PAYMENTS = Source("bench.payments", id="id", time="at", key="customer")

@@ -14,22 +14,22 @@ from pathlib import Path
 
 import msgspec
 
-import examples
-from examples.flights_data import events
-from features.store import MemoryServer, MemoryStateStore
-from stream import topics
-from stream.clock import wall_ms
-from stream.featurize_worker import FeaturizeWorker
-from stream.learn import Fold
-from stream.load import load
-from stream.log import Out
-from stream.memory_log import MemoryLog
-from stream.messages import Entry, Label, Sample
-from stream.replay import entries
-from stream.roles import settle_memory
-from stream.train import vector
+import penstock.examples
+from penstock.examples.flights_data import events
+from penstock.features.redis.store import MemoryServer, MemoryStateStore
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.learner import vector
+from penstock.stream.learn.replay import entries
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import Entry, Label, Sample
+from penstock.stream.process.clock import wall_ms
+from penstock.stream.roles.start import settle_memory
 
-FLIGHTS = Path(examples.__file__).parent / "flights.py"
+FLIGHTS = Path(penstock.examples.__file__).parent / "flights.py"
 
 
 def samples_log(days: int) -> list[tuple[int, Entry]]:
@@ -38,7 +38,7 @@ def samples_log(days: int) -> list[tuple[int, Entry]]:
     log, server = MemoryLog(), MemoryServer()
     for source in pipeline.sources:
         log.create(source.name, 2)
-    for topic in topics.owned(pipeline.name):
+    for topic in topology.owned(pipeline.name):
         log.create(topic.name, topic.partitions)
     end = date(2013, 1, 1) + timedelta(days)
     outs = [
@@ -52,7 +52,7 @@ def samples_log(days: int) -> list[tuple[int, Entry]]:
     stepped = 0
     while stepped < len(outs):
         stepped += worker.turn(0.0)
-    tp = (topics.samples(pipeline.name), 0)
+    tp = (topology.samples(pipeline.name), 0)
     return list(entries(log, tp[0], 0, log.bounds([tp])[tp][1]))
 
 

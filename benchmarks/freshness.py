@@ -22,10 +22,12 @@ from confluent_kafka import Producer
 from kafka import KafkaAdminClient
 
 from benchmarks.features_job import PAYMENTS, events, pipeline
-from stream import outside, roles, topics
-from stream.settings import Settings
-from stream.stack import local_stack
-from stream.topic_admin import ensure
+from penstock.stream import topology
+from penstock.stream.log import kafka_python
+from penstock.stream.log.admin import ensure
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
+from penstock.stream.stack import local_stack
 
 RATES = (1_000, 5_000, 10_000)
 WARM_S = 4.0
@@ -73,10 +75,12 @@ def measure(rates: list[int], seconds: float) -> dict[str, Any]:
         settings = Settings.from_env(
             {"KAFKA_BOOTSTRAP_SERVERS": stack.kafka, "REDIS_URL": stack.redis_url, "PENSTOCK_SECRET": "bench"}
         )
-        with outside.client(KafkaAdminClient, settings) as admin:
-            ensure(admin, [*topics.owned(pipeline().name), topics.Topic(PAYMENTS.name, 1, {}, "payments")])
+        with kafka_python.client(KafkaAdminClient, settings) as admin:
+            ensure(
+                admin, [*topology.owned(pipeline().name), topology.Topic(PAYMENTS.name, 1, {}, "payments")]
+            )
         command = [sys.executable, "-m", "benchmarks.freshness", "--work"]
-        environment = {**roles.child_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {**start.child_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)}
         worker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         try:
             assert worker.stdout is not None
@@ -111,9 +115,9 @@ def work() -> None:
     with socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = roles.with_arguments(Settings.from_env(), port=port, slot=None)
+    settings = start.with_arguments(Settings.from_env(), port=port, slot=None)
     print(port, flush=True)
-    roles.run_featurize(pipeline(), settings)
+    start.run_featurize(pipeline(), settings)
 
 
 def say(line: str) -> None:

@@ -10,11 +10,11 @@ import argparse
 
 from benchmarks.features_job import pipeline
 from benchmarks.peer_clock import Clock, contend
-from features.store import RedisStateStore, check_redis, connect
-from stream.clock import wall_ms
-from stream.featurize_worker import FeaturizeWorker
-from stream.kafka_log import KafkaLog
-from stream.roles import LEAD_RECORDS, POLL_S
+from penstock.features.redis.store import RedisStateStore, check_redis, connect
+from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.process.clock import wall_ms
+from penstock.stream.roles.start import LEAD_RECORDS, POLL_S
 
 
 def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:

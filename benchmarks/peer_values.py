@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from benchmarks.features_job import pipeline, reference_view
-from features.compute import CompiledView
-from features.keys import state_key
-from features.store import connect
-from stream import topics
-from stream.kafka_log import KafkaLog
-from stream.messages import Sample, decode_entry
+from penstock.features.engine.compute import CompiledView
+from penstock.features.redis.keys import state_key
+from penstock.features.redis.store import connect
+from penstock.stream import topology
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.messages import Sample, decode_entry
 
 Documents = dict[str, dict[str, float | None]]
 READ_AT_ONCE = 10_000
@@ -21,7 +21,7 @@ READ_AT_ONCE = 10_000
 def last_vectors(bootstrap: str, prefix: str) -> Documents:
     """Read the samples log of a run: the features of every customer's last event."""
     job = pipeline()
-    tp = (topics.samples(job.name, prefix), 0)
+    tp = (topology.samples(job.name, prefix), 0)
     names = [name.removeprefix("customer.") for name in job.vector_names]
     log = KafkaLog(bootstrap)
     found: Documents = {}

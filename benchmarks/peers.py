@@ -24,14 +24,15 @@ from kafka import KafkaAdminClient
 from benchmarks.features_job import PAYMENTS, pipeline, records
 from benchmarks.peer_report import differences, medians, per_event, ratios, table, without
 from benchmarks.peer_values import Documents, documents_in, last_vectors, own_documents
-from features.store import connect
-from stream import outside, topics
-from stream.kafka_log import KafkaLog
-from stream.log import Out
-from stream.settings import Settings
-from stream.stack import Stack, local_stack
-from stream.stack.valkey import valkey_server
-from stream.topic_admin import ensure
+from penstock.features.redis.store import connect
+from penstock.stream import topology
+from penstock.stream.log import kafka_python
+from penstock.stream.log.admin import ensure
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.protocol import Out
+from penstock.stream.process.settings import Settings
+from penstock.stream.stack import Stack, local_stack
+from penstock.stream.stack.valkey import valkey_server
 
 ROOT = Path(__file__).parents[1]
 OWN = "penstock"
@@ -152,8 +153,8 @@ def machine() -> dict[str, Any]:
 
 def produce(bootstrap: str, events: int, entities: int, step_ms: int) -> None:
     """Write the records of the reference job onto their topic, one partition, in order."""
-    with outside.client(KafkaAdminClient, Settings(bootstrap=bootstrap)) as admin:
-        ensure(admin, [topics.Topic(PAYMENTS.name, 1, {}, "events")])
+    with kafka_python.client(KafkaAdminClient, Settings(bootstrap=bootstrap)) as admin:
+        ensure(admin, [topology.Topic(PAYMENTS.name, 1, {}, "events")])
     log = KafkaLog(bootstrap)
     listed = records(events, entities, step_ms)
     for at in range(0, events, PRODUCED_AT_ONCE):
@@ -167,8 +168,8 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
     # Of groups and topics: what Kafka knows of another run is not this one's.
     prefix = f"run{uuid.uuid4().hex[:8]}."
     if contender.module == "peer_penstock":
-        with outside.client(KafkaAdminClient, Settings(bootstrap=stack.kafka)) as admin:
-            ensure(admin, topics.owned(pipeline().name, prefix))
+        with kafka_python.client(KafkaAdminClient, Settings(bootstrap=stack.kafka)) as admin:
+            ensure(admin, topology.owned(pipeline().name, prefix))
     server, url = valkey_server()
     broker = stack.servers["kafka"]
     try:

@@ -16,17 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import features as f
-import stream.featurize
+import penstock.features as f
 from benchmarks.features import featurize
 from benchmarks.features_job import START_MS, records
-from features.client import FeatureReader
-from features.compute import CompiledView
-from features.definitions import View
-from features.keys import public_key, state_key
-from features.store import UNIT_KEYS, RedisStateStore, connect
-from stream.roles import settle_memory
-from stream.stack.valkey import valkey_server
+from penstock.features.define.view import View
+from penstock.features.engine.compute import CompiledView
+from penstock.features.read.client import FeatureReader
+from penstock.features.redis.keys import public_key, state_key
+from penstock.features.redis.store import UNIT_KEYS, RedisStateStore, connect
+from penstock.stream.featurize import step
+from penstock.stream.roles.start import settle_memory
+from penstock.stream.stack.valkey import valkey_server
 
 ENTITIES = 2_000
 
@@ -79,7 +79,7 @@ def times(reader: FeatureReader, entities: int, at_ms: int, seconds: float) -> d
 
 def write_for_ever(url: str, unit_keys: int) -> None:
     """Write the reference job until killed, in units of so many keys."""
-    stream.featurize.UNIT_KEYS = unit_keys
+    step.UNIT_KEYS = unit_keys
     settle_memory()
     listed = records(100_000, 5_000, 500)
     print("writing", flush=True)

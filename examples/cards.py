@@ -6,8 +6,7 @@ by partition.
 
 from river import linear_model, preprocessing
 
-from features import View, count, mean, since_last
-from stream import Label, Pipeline, Source
+from penstock import Label, Pipeline, Source, View, count, mean, since_last
 
 payments = Source("cards.payments", id="payment_id", time="paid_at", key="card")
 

@@ -119,8 +119,8 @@ def _payment(chance: random.Random, card: Card, at_ms: int, *, fraud: bool) -> d
 
 def main(arguments: list[str] | None = None) -> int:
     """Publish the payments with kafka-python; the last line is a JSON object with the counts. Returns the exit code."""
-    from stream.publishing import publish
-    from stream.settings import Settings
+    from penstock.stream.operate.publish import publish
+    from penstock.stream.process.settings import Settings
 
     parser = argparse.ArgumentParser(
         prog="python -m examples.cards_data", description="Publish generated card payments."

@@ -6,8 +6,7 @@ four different entities while the topics are keyed by one (the aircraft).
 
 from river import linear_model, preprocessing
 
-from features import View, count, last, mean, since_last
-from stream import Label, Pipeline, Source
+from penstock import Label, Pipeline, Source, View, count, last, mean, since_last
 
 departures = Source("flights.departures", id="flight_id", time="departs_at", key="tail")
 arrivals = Source("flights.arrivals", id="flight_id", time="landed_at", key="tail")

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from examples.flights_data import ARRIVALS, DEPARTURES, INCIDENTS, Incident, events
-from stream.log import LogError
-from stream.publishing import publish
-from stream.settings import Settings
+from penstock.examples.flights_data import ARRIVALS, DEPARTURES, INCIDENTS, Incident, events
+from penstock.stream.log.protocol import LogError
+from penstock.stream.operate.publish import publish
+from penstock.stream.process.settings import Settings
 
 MALFORMED_RECORDS = 40
 

@@ -1,6 +1,6 @@
 """Online features per entity: what a definition file needs. The rest is imported from its own module."""
 
-from features.declare import (
+from penstock.features.define.declare import (
     count,
     decayed_count,
     decayed_mean,
@@ -23,8 +23,8 @@ from features.declare import (
     top_k,
     variance,
 )
-from features.definitions import View
-from features.kinds import hopping, session, sliding, tumbling
+from penstock.features.define.kinds import hopping, session, sliding, tumbling
+from penstock.features.define.view import View
 
 # fmt: off
 __all__ = [

@@ -1,5 +1,5 @@
 """What a definition file needs from the flow."""
 
-from stream.definitions import Label, Pipeline, Source
+from penstock.stream.definitions import Label, Pipeline, Source
 
 __all__ = ["Label", "Pipeline", "Source"]

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.definitions import View
-from features.durations import milliseconds
+from penstock.features.define.durations import milliseconds
+from penstock.features.define.view import View
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from stream.kafka_log import KafkaLog
-from stream.memory_log import MemoryLog
-from stream.stack import StackError, local_stack
-from stream.stack.local import Stack
-from stream.stack.valkey import valkey_server
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.stack import StackError, local_stack
+from penstock.stream.stack.local import Stack
+from penstock.stream.stack.valkey import valkey_server
 
 _WAIT_FOR_USERS_S = 300.0
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from math import floor, fsum
 from typing import Any, NamedTuple
 
-from features.definitions import Feature, View
+from penstock.features.define.view import Feature, View
 
 BEFORE = ("first", "last", "last_n", "since_last")
 

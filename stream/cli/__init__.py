@@ -12,12 +12,12 @@ import importlib
 import os
 import sys
 
-from features.store import StoreUnavailable
-from stream.definitions import DefinitionError
-from stream.log import LogError
-from stream.settings import SettingError, Settings
-from stream.stack import StackError
-from stream.versions import BadEnvelope
+from penstock.features.redis.store import StoreUnavailable
+from penstock.stream.definitions import DefinitionError
+from penstock.stream.log.protocol import LogError
+from penstock.stream.models.version import BadEnvelope
+from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.stack import StackError
 
 # Each command and its file. Only the asked command's file is imported: learn starts a process per retrain, and importing all of
 # them takes seconds.
@@ -66,7 +66,7 @@ def parser(asked: str | None = None) -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     files = [COMMANDS[asked]] if asked in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
     for name in files:
-        importlib.import_module(f"stream.cli.{name}").add(subparsers)
+        importlib.import_module(f"penstock.stream.cli.{name}").add(subparsers)
     return top
 
 
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     if os.environ.get("PYTHONHASHSEED") != "0" and arguments is None:
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "stream.cli", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "penstock.stream.cli", *sys.argv[1:]])
     given = sys.argv[1:] if arguments is None else arguments
     args = parser(given[0] if given else None).parse_args(given)
     try:

@@ -1,5 +1,5 @@
 """`python -m stream.cli`, the same as the `penstock` command."""
 
-from stream.cli import main
+from penstock.stream.cli import main
 
 raise SystemExit(main())

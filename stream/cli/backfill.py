@@ -8,13 +8,13 @@ import json
 import sys
 import time
 
-from features.keyspace import RedisKeyspace
-from features.store import RedisStateStore
-from stream import roles
-from stream.backfill import Backfill, Report
-from stream.clock import wall_ms
-from stream.load import load
-from stream.settings import Settings
+from penstock.features.redis.keyspace import RedisKeyspace
+from penstock.features.redis.store import RedisStateStore
+from penstock.stream.backfill.run import Backfill, Report
+from penstock.stream.definition_file import load
+from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 EXAMPLES = """\
 examples:
@@ -75,8 +75,8 @@ class Progress:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Look, or do it."""
     pipeline = load(args.file)
-    redis = roles.open_redis(settings)
-    log = roles.open_log(settings)
+    redis = start.open_redis(settings)
+    log = start.open_log(settings)
     try:
         backfill = Backfill(
             pipeline,

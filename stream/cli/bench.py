@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import stream
-from stream.settings import Settings
+import penstock
+from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
 examples:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def checkout() -> Path | None:
     """The folder of benchmarks: beside the package, or in the working directory."""
-    for root in (Path(stream.__file__).parents[1], Path.cwd()):
+    for root in (Path(penstock.__file__).parents[1], Path.cwd()):
         if (root / "benchmarks").is_dir():
             return root / "benchmarks"
     return None

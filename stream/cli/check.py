@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from stream.definitions import Pipeline
-from stream.load import load
-from stream.settings import Settings
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
 examples:

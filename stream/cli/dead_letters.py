@@ -11,11 +11,11 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from stream.cli.operate import check_pipeline
-from stream.dead_letters import Letter, letters, send_back
-from stream.outside import client
-from stream.reports import rfc3339
-from stream.settings import Settings
+from penstock.stream.cli.operate import check_pipeline
+from penstock.stream.learn.events import rfc3339
+from penstock.stream.log.kafka_python import client
+from penstock.stream.operate.dead_letters import Letter, letters, send_back
+from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
 examples:

@@ -9,17 +9,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import examples
-from examples.flights_data import INCIDENTS
-from features.store import connect
-from stream.demo.judge import judge
-from stream.demo.processes import DemoFailed
-from stream.demo.report import Report, as_json, lines
-from stream.demo.run import Options, run_in_memory, run_on_kafka
-from stream.demo.story import story_line
-from stream.load import load
-from stream.settings import Settings
-from stream.stack import local_stack
+import penstock.examples
+from penstock.examples.flights_data import INCIDENTS
+from penstock.features.redis.store import connect
+from penstock.stream.definition_file import load
+from penstock.stream.demo.event_lines import story_line
+from penstock.stream.demo.judge import judge
+from penstock.stream.demo.processes import DemoFailed
+from penstock.stream.demo.report import Report, as_json, lines
+from penstock.stream.demo.run import Options, run_in_memory, run_on_kafka
+from penstock.stream.process.settings import Settings
+from penstock.stream.stack import local_stack
 
 EXAMPLES = """\
 examples:
@@ -72,7 +72,7 @@ def say(line: str) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run, verify, report. Exit code 1 when a proof fails."""
-    definition = str(Path(examples.__file__).parent / "flights.py")
+    definition = str(Path(penstock.examples.__file__).parent / "flights.py")
     options = Options(definition, args.incident, args.guard == "on", args.start, args.end)
     pipeline = load(definition)
 

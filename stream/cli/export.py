@@ -15,21 +15,32 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from features.durations import milliseconds
-from stream import export_files, roles, topics
-from stream.cli.operate import check_pipeline
-from stream.cli.replay_command import Progress
-from stream.definitions import Pipeline
-from stream.events import Rejected, event_time
-from stream.export import CannotExport, Span, Summary, Survey, Terms, rows, survey, terms_of
-from stream.lineage import recipe_of
-from stream.load import load
-from stream.log import Log
-from stream.messages import Entry, Recipe
-from stream.outside import client
-from stream.replay import entries
-from stream.reports import rfc3339
-from stream.settings import Settings
+from penstock.features.define.durations import milliseconds
+from penstock.stream import topology
+from penstock.stream.cli.operate import check_pipeline
+from penstock.stream.cli.replay_command import Progress
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.learn.events import rfc3339
+from penstock.stream.learn.replay import entries
+from penstock.stream.log.kafka_python import client
+from penstock.stream.log.protocol import Log
+from penstock.stream.messages import Entry, Recipe
+from penstock.stream.operate import training_files
+from penstock.stream.operate.training_set import (
+    CannotExport,
+    Span,
+    Summary,
+    Survey,
+    Terms,
+    rows,
+    survey,
+    terms_of,
+)
+from penstock.stream.process.settings import Settings
+from penstock.stream.recipes import recipe_of
+from penstock.stream.roles import start
 
 WAIT = "1d"
 SAY_RECORDS = 1_024
@@ -93,7 +104,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument(
         "--wait", metavar="D", help="how long a label may take, such as 36h (default: as the recipe says)"
     )
-    formats = sorted(set(export_files.FORMATS.values()))
+    formats = sorted(set(training_files.FORMATS.values()))
     command.add_argument("--format", choices=formats, help="whatever the name of FILE ends in")
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     command.set_defaults(run=run)
@@ -104,12 +115,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         job = asked(args)
         if job.form == "parquet":
-            export_files.arrow()
-        with closing(roles.open_log(settings)) as log:
+            training_files.arrow()
+        with closing(start.open_log(settings)) as log:
             if job.given is None:
                 with client(KafkaConsumer, settings, enable_auto_commit=False) as consumer:
                     check_pipeline(consumer, job.name, settings.prefix)
-            done = export(log, topics.samples(job.name, settings.prefix), job)
+            done = export(log, topology.samples(job.name, settings.prefix), job)
     except (CannotExport, OSError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
@@ -122,10 +133,10 @@ def asked(args: argparse.Namespace) -> Job:
     is_file = args.pipeline.endswith(".py") or os.sep in args.pipeline
     given = load(args.pipeline) if is_file else None
     out = Path(args.out)
-    form = args.format or export_files.FORMATS.get(out.suffix.lower())
+    form = args.format or training_files.FORMATS.get(out.suffix.lower())
     if form is None:
         raise CannotExport(
-            f"--out {args.out}: ends in none of {' '.join(export_files.FORMATS)}; give --format"
+            f"--out {args.out}: ends in none of {' '.join(training_files.FORMATS)}; give --format"
         )
     span = Span(_moment(args.start, "--from"), _moment(args.stop, "--to"))
     if span.start is not None and span.stop is not None and span.start >= span.stop:
@@ -178,7 +189,7 @@ def write(
     again = told(entries(log, topic, *bounds), *bounds)
     joined = rows(again, job.span, job.terms, opening=job.opening, last_position=found.last_position)
     kept = done.kept(joined, labelled=job.labelled)
-    columns = export_files.Columns(found.columns)
+    columns = training_files.Columns(found.columns)
     recipes = {one.digest: {"inputs": one.inputs, "source": one.source} for one in found.recipes.values()}
     about: dict[str, Any] = {
         "pipeline": job.name,
@@ -188,8 +199,8 @@ def write(
         "recipes": recipes,
         "columns": columns.of_input,
     }
-    with export_files.open_rows(part, job.form, columns, about) as file:
-        while batch := list(islice(kept, export_files.BATCH_ROWS)):
+    with training_files.open_rows(part, job.form, columns, about) as file:
+        while batch := list(islice(kept, training_files.BATCH_ROWS)):
             file.write(batch)
 
 

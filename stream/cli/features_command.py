@@ -7,15 +7,15 @@ import json
 import sys
 from typing import Any
 
-from features.client import FeatureReader, Features, MomentPassed
-from features.compute import StateMismatch
-from features.keys import position_key
-from stream import roles
-from stream.definitions import Pipeline
-from stream.events import Rejected, event_time
-from stream.load import load
-from stream.reports import rfc3339
-from stream.settings import Settings
+from penstock.features.engine.compute import StateMismatch
+from penstock.features.read.client import FeatureReader, Features, MomentPassed
+from penstock.features.redis.keys import position_key
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.learn.events import rfc3339
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 MOST_TASKS = 1_024
 EXAMPLES = """\
@@ -81,7 +81,7 @@ def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:
     """The tasks that keep the pipeline's state: one, or one a partition, as many as have a position in Redis."""
     if pipeline is None or not pipeline.partitioned:
         return ("all",)
-    found: Any = roles.open_redis(settings).mget(
+    found: Any = start.open_redis(settings).mget(
         [position_key(pipeline.name, str(n)) for n in range(MOST_TASKS)]
     )
     return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)

@@ -7,11 +7,11 @@ import json
 
 import msgspec
 
-from stream import roles
-from stream.load import load
-from stream.reports import rfc3339
-from stream.settings import Settings
-from stream.versions import Version
+from penstock.stream.definition_file import load
+from penstock.stream.learn.events import rfc3339
+from penstock.stream.models.version import Version
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 EXAMPLES = """\
 examples:
@@ -38,8 +38,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List and print; exit code 1 when the asked version is not there."""
     pipeline = load(args.file)
-    client = roles.open_redis(settings)
-    store = roles.model_store(pipeline, settings, client)
+    client = start.open_redis(settings)
+    store = start.model_store(pipeline, settings, client)
     document = client.get(f"model:{pipeline.name}")
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
     versions = [version for version in store.versions() if args.version in (None, version.id)]

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer
 
-from stream import topics
-from stream.cli.story import tell
-from stream.log import LogError
-from stream.messages import (
+from penstock.stream import topology
+from penstock.stream.cli.control_lines import tell
+from penstock.stream.log.kafka_python import client, read_positions
+from penstock.stream.log.protocol import LogError
+from penstock.stream.messages import (
     Decision,
     LiveModel,
     OperatorRequest,
@@ -27,8 +28,7 @@ from stream.messages import (
     decode_live_model,
     encode_json,
 )
-from stream.outside import client, read_positions
-from stream.settings import Settings
+from penstock.stream.process.settings import Settings
 
 VERBS: dict[str, tuple[Verb, str]] = {
     "retrain": ("retrain", "train a candidate beside the live model; it is promoted if it wins"),
@@ -61,7 +61,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             name,
             help=what,
             description=what[0].upper() + what[1:] + ".",
-            epilog=EXAMPLES.format(verb=name, more=MORE.get(name, ""), topic=topics.CONTROL_COMMANDS),
+            epilog=EXAMPLES.format(verb=name, more=MORE.get(name, ""), topic=topology.CONTROL_COMMANDS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("pipeline", metavar="PIPELINE")
@@ -141,11 +141,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with client(KafkaConsumer, settings, **more) as consumer, client(KafkaProducer, settings) as producer:
         check_pipeline(consumer, args.pipeline, settings.prefix)
         decisions, models = (
-            settings.prefix + name for name in (topics.CONTROL_DECISIONS, topics.CONTROL_MODELS)
+            settings.prefix + name for name in (topology.CONTROL_DECISIONS, topology.CONTROL_MODELS)
         )
         read_positions(consumer, [models, decisions], from_start=True)
         key = args.pipeline.encode()
-        producer.send(settings.prefix + topics.CONTROL_COMMANDS, key=key, value=encode_json(request)).get(
+        producer.send(settings.prefix + topology.CONTROL_COMMANDS, key=key, value=encode_json(request)).get(
             settings.connect_timeout_s
         )
         if not args.json:
@@ -194,7 +194,7 @@ def take(answer: Answer, topic: str, value: bytes | None) -> None:
     if value is None:
         return
     try:
-        if topic == topics.CONTROL_DECISIONS:
+        if topic == topology.CONTROL_DECISIONS:
             decision = decode_decision(value)
             if decision.request == answer.request.id and decision.pipeline == answer.request.pipeline:
                 answer.decision = decision

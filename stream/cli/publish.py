@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from stream.publishing import publish
-from stream.settings import Settings
+from penstock.stream.operate.publish import publish
+from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
 examples:

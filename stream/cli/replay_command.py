@@ -14,17 +14,18 @@ import msgspec
 import redis
 import river
 
-from stream import roles, topics
-from stream.definitions import Pipeline
-from stream.digest import digest
-from stream.fold_records import rules
-from stream.load import load
-from stream.log import Log
-from stream.model_store import MemoryModelStore, ModelStore
-from stream.replay import replay
-from stream.settings import Settings
-from stream.snapshot import SnapshotHeader
-from stream.versions import BadEnvelope, Envelope, Version, restore
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.records import rules
+from penstock.stream.learn.replay import replay
+from penstock.stream.learn.snapshot import SnapshotHeader
+from penstock.stream.log.protocol import Log
+from penstock.stream.models.digest import digest
+from penstock.stream.models.store import MemoryModelStore, ModelStore
+from penstock.stream.models.version import BadEnvelope, Envelope, Version, restore
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 EXAMPLES = """\
 examples:
@@ -89,15 +90,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Find what to compare with, fold, compare."""
     pipeline = load(args.file)
-    client = roles.open_redis(settings)
-    topic = topics.samples(pipeline.name, settings.prefix)
-    with closing(roles.open_log(settings)) as log:
+    client = start.open_redis(settings)
+    topic = topology.samples(pipeline.name, settings.prefix)
+    with closing(start.open_log(settings)) as log:
         try:
             live, header = snapshot_of(client, pipeline.name)
             if args.version is None:
                 wanted = of_snapshot(pipeline.name, live, header)
             else:
-                wanted = of_version(roles.model_store(pipeline, settings, client), args.version)
+                wanted = of_version(start.model_store(pipeline, settings, client), args.version)
             guard = args.guard == "on" if args.guard else guarded(pipeline, header)
             found = fold(pipeline, log, topic, wanted, guard=guard)
         except CannotSay as error:

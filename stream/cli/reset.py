@@ -9,12 +9,13 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 
-from features.store import address
-from stream import resetting, roles
-from stream.definitions import Pipeline
-from stream.load import load
-from stream.outside import client
-from stream.settings import Settings
+from penstock.features.redis.store import address
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.log.kafka_python import client
+from penstock.stream.operate import reset
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 EXAMPLES = """\
 examples:
@@ -61,35 +62,35 @@ def say(line: str) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Look, ask, delete."""
     pipeline = load(args.file)
-    redis = roles.open_redis(settings)
-    groups = resetting.groups_of(pipeline.name, settings)
-    own = resetting.own_topics(pipeline.name, settings.prefix)
+    redis = start.open_redis(settings)
+    groups = reset.groups_of(pipeline.name, settings)
+    own = reset.own_topics(pipeline.name, settings.prefix)
     with client(KafkaAdminClient, settings) as admin:
         for line in preview(pipeline, settings, address(redis)):
             say(line)
         if args.dry_run:
-            for member in resetting.live_members(admin, groups):
+            for member in reset.live_members(admin, groups):
                 say(f"still running: {member}")
             return 0
-        resetting.wait_until_empty(admin, groups, args.wait, say)
+        reset.wait_until_empty(admin, groups, args.wait, say)
         if not args.yes and not confirmed(pipeline.name):
             say("nothing was deleted")
             return 1
         done: dict[str, Any] = {"pipeline": pipeline.name}
-        done["groups"] = resetting.delete_groups(admin, groups)
-        done["control"] = resetting.forget_decisions(settings, pipeline.name)
-        done["keys"] = resetting.delete_keys(redis, pipeline.name)
-        done["version_files"] = resetting.delete_versions(settings.models, pipeline.name)
-        done["topics"] = resetting.recreate(admin, own)
+        done["groups"] = reset.delete_groups(admin, groups)
+        done["control"] = reset.forget_decisions(settings, pipeline.name)
+        done["keys"] = reset.delete_keys(redis, pipeline.name)
+        done["version_files"] = reset.delete_versions(settings.models, pipeline.name)
+        done["topics"] = reset.recreate(admin, own)
     print(json.dumps(done) if args.json else told(done))
     return 0
 
 
 def preview(pipeline: Pipeline, settings: Settings, redis: str) -> list[str]:
     """What will go, and what of the sources can no longer be read."""
-    own = [topic.name for topic in resetting.own_topics(pipeline.name, settings.prefix)]
+    own = [topic.name for topic in reset.own_topics(pipeline.name, settings.prefix)]
     sources = [source.name for source in pipeline.sources]
-    found = resetting.record_counts(settings, [*own, *sources])
+    found = reset.record_counts(settings, [*own, *sources])
     counts = [f"{found[name][1] - found[name][0]:,} records of {name}" for name in own if name in found]
     lines = [
         f"Kafka {settings.bootstrap}: {', '.join(counts) or 'none of its topics'}",

@@ -6,10 +6,10 @@ import argparse
 
 import msgspec
 
-from stream import roles
-from stream.load import load
-from stream.retrain import run_job
-from stream.settings import Settings
+from penstock.stream.definition_file import load
+from penstock.stream.learn.retrain import run_job
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 
 class Job(msgspec.Struct):
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train, store, append the adopt command."""
     pipeline = load(args.file)
     job = msgspec.json.decode(args.job, type=Job)
-    log = roles.open_log(settings)
+    log = start.open_log(settings)
     try:
-        models = roles.model_store(pipeline, settings, roles.open_redis(settings))
+        models = start.model_store(pipeline, settings, start.open_redis(settings))
         run_job(pipeline, log, models, job.id, job.start, job.quarantined, settings.prefix)
     finally:
         log.close()

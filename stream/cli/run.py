@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 
-from stream import roles
-from stream.load import load
-from stream.settings import Settings
+from penstock.stream.definition_file import load
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 
 EXAMPLES = """\
 examples:
@@ -51,11 +51,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the role to its end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     pipeline = load(args.file)
-    settings = roles.with_arguments(settings, port=args.port, slot=args.slot)
+    settings = start.with_arguments(settings, port=args.port, slot=args.slot)
     if args.role == "featurize":
-        roles.run_featurize(pipeline, settings)
+        start.run_featurize(pipeline, settings)
     elif args.role == "learn":
-        roles.run_learn(pipeline, args.file, settings, guard=args.guard == "on")
+        start.run_learn(pipeline, args.file, settings, guard=args.guard == "on")
     else:
-        roles.run_control(pipeline, settings)
+        start.run_control(pipeline, settings)
     return 0

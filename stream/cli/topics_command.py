@@ -7,12 +7,12 @@ import json
 
 from kafka import KafkaAdminClient
 
-from stream.definitions import Pipeline
-from stream.load import load
-from stream.outside import client
-from stream.settings import Settings
-from stream.topic_admin import Ensured, ensure, existing
-from stream.topics import Topic, owned
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.log.admin import Ensured, ensure, existing
+from penstock.stream.log.kafka_python import client
+from penstock.stream.process.settings import Settings
+from penstock.stream.topology import Topic, owned
 
 EXAMPLES = """\
 examples:

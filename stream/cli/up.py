@@ -11,12 +11,14 @@ from pathlib import Path
 
 from kafka import KafkaAdminClient
 
-from stream import outside, roles, topics
-from stream.demo.processes import DemoFailed, Role
-from stream.load import load
-from stream.settings import Settings
-from stream.stack import StackError, local_stack
-from stream.topic_admin import ensure
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.demo.processes import DemoFailed, Role
+from penstock.stream.log import kafka_python
+from penstock.stream.log.admin import ensure
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
+from penstock.stream.stack import StackError, local_stack
 
 EXAMPLES = """\
 examples:
@@ -50,7 +52,7 @@ def say(line: str) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Start everything, wait, stop everything."""
     pipeline = load(args.file)
-    stopped = roles.until_told()
+    stopped = start.until_told()
     with local_stack(progress=say) as stack, ExitStack() as closing:
         for line in stack.description:
             say(line)
@@ -66,13 +68,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             prefix=settings.prefix,
             kafka=settings.kafka,
         )
-        sources = [topics.Topic(source.name, args.partitions, {}, "events") for source in pipeline.sources]
-        with outside.client(KafkaAdminClient, here) as admin:
-            ensure(admin, [*sources, *topics.owned(pipeline.name, here.prefix)])
+        sources = [topology.Topic(source.name, args.partitions, {}, "events") for source in pipeline.sources]
+        with kafka_python.client(KafkaAdminClient, here) as admin:
+            ensure(admin, [*sources, *topology.owned(pipeline.name, here.prefix)])
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
         running: list[Role] = []
         for name in ("control", "featurize", "learn"):
-            running.append(Role(name, args.file, roles.child_environment(here), folder))
+            running.append(Role(name, args.file, start.child_environment(here), folder))
             closing.callback(running[-1].stop)
         try:
             for role in running:

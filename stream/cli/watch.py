@@ -10,9 +10,9 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from stream.cli.story import FOLLOWED, Unreadable, decode, moment, pipeline_of, tell
-from stream.outside import client, read_positions
-from stream.settings import Settings
+from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, moment, pipeline_of, tell
+from penstock.stream.log.kafka_python import client, read_positions
+from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
 examples:

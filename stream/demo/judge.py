@@ -14,20 +14,21 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
-from examples import flights_data
-from stream import roles, topics
-from stream.definitions import Pipeline
-from stream.demo.measure import Trace, after, log_losses, months, roc_auc, weekly_ratio
-from stream.demo.report import Report
-from stream.demo.run import Options, Run, published_events
-from stream.demo.verify import Proof, features_equal, samples_unique
-from stream.fold_records import FoldCounts
-from stream.load import load
-from stream.log import Log, Out
-from stream.memory_flow import SECRET, MemoryFlow
-from stream.model_store import RedisModelStore
-from stream.replay import replay
-from stream.settings import Settings
+from penstock.examples import flights_data
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.demo.measure import Trace, after, log_losses, months, roc_auc, weekly_ratio
+from penstock.stream.demo.report import Report
+from penstock.stream.demo.run import Options, Run, published_events
+from penstock.stream.demo.verify import Proof, features_equal, samples_unique
+from penstock.stream.learn.records import FoldCounts
+from penstock.stream.learn.replay import replay
+from penstock.stream.log.protocol import Log, Out
+from penstock.stream.models.store import RedisModelStore
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
+from penstock.stream.roles.in_memory import SECRET, MemoryFlow
 
 FEED_RECORDS = 4_000
 Folded = tuple[str, FoldCounts, list[tuple[int, bool, float, float, int]]]
@@ -38,10 +39,10 @@ def fold_again(
 ) -> Folded:
     """Fold the run's samples log from its start: digest, counts, trace."""
     pipeline = load(definition)
-    opened = log if log is not None else roles.open_log(settings or Settings())
+    opened = log if log is not None else start.open_log(settings or Settings())
     try:
         fold = replay(
-            pipeline, opened, topics.samples(pipeline.name), actions=actions, guard=guard, trace=True
+            pipeline, opened, topology.samples(pipeline.name), actions=actions, guard=guard, trace=True
         )
     finally:
         if log is None:
@@ -87,7 +88,7 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     say("verifying: every sample against what was published")
     raw = [(topic, fields, at) for topic, fields, at in _raw(options)]
     predicted, labelled = pipeline.predict, pipeline.label.source
-    topic = topics.samples(pipeline.name)
+    topic = topology.samples(pipeline.name)
     unique = samples_unique(
         run.log,
         topic,
@@ -96,9 +97,9 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     )
     say("verifying: every entity's features against a recomputation from the raw input")
     equal, report.entities = features_equal(pipeline, run.client, raw)
-    dead = run.log.bounds([(topics.dead_letters(pipeline.name), 0)])[(topics.dead_letters(pipeline.name), 0)][
-        1
-    ]
+    dead = run.log.bounds([(topology.dead_letters(pipeline.name), 0)])[
+        (topology.dead_letters(pipeline.name), 0)
+    ][1]
     letters = Proof("every malformed record is a dead letter, and nothing else is")
     letters.compared = max(run.malformed, 1)
     if dead != run.malformed:
@@ -114,8 +115,8 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     report.dead_letters = dead
     report.events = sum(1 for name, _, _ in raw if name == predicted.name)
     report.outcomes = len(raw) - report.events
-    report.predictions = run.log.bounds([(topics.predictions(pipeline.name), 0)])[
-        (topics.predictions(pipeline.name), 0)
+    report.predictions = run.log.bounds([(topology.predictions(pipeline.name), 0)])[
+        (topology.predictions(pipeline.name), 0)
     ][1]
     secret = run.settings.secret if run.settings is not None else None
     report.versions = _versions(pipeline, run, secret)

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stream.stack.server import free_ports
+from penstock.stream.stack.server import free_ports
 
 READY_S = 40.0
 STOP_S = 20.0
@@ -75,7 +75,17 @@ class Role(Process):
         more: Sequence[str] = (),
     ) -> None:
         self.port = free_ports(1)[0]
-        line = ["-m", "stream.cli", "run", definition, "--role", role, "--port", str(self.port), *more]
+        line = [
+            "-m",
+            "penstock.stream.cli",
+            "run",
+            definition,
+            "--role",
+            role,
+            "--port",
+            str(self.port),
+            *more,
+        ]
         super().__init__(role, line, environment, folder)
 
     def wait_ready(self) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from stream import topics
-from stream.definitions import Pipeline
-from stream.demo.processes import DemoFailed, Process, Role
-from stream.log import TP, Log
-from stream.messages import (
+from penstock.stream import topology
+from penstock.stream.definitions import Pipeline
+from penstock.stream.demo.processes import DemoFailed, Process, Role
+from penstock.stream.log.protocol import TP, Log
+from penstock.stream.messages import (
     ControlEvent,
     Decision,
     LiveModel,
@@ -30,11 +30,11 @@ class ControlTail:
     """Follows the control topics from their start and tells `say` what is new, a line each."""
 
     READ = (
-        topics.CONTROL_ALERTS,
-        topics.CONTROL_RETRAIN,
-        topics.CONTROL_ROLLBACK,
-        topics.CONTROL_DECISIONS,
-        topics.CONTROL_MODELS,
+        topology.CONTROL_ALERTS,
+        topology.CONTROL_RETRAIN,
+        topology.CONTROL_ROLLBACK,
+        topology.CONTROL_DECISIONS,
+        topology.CONTROL_MODELS,
     )
 
     def __init__(self, log: Log, tell: Callable[[ControlEvent | Decision | LiveModel], None]) -> None:
@@ -50,12 +50,12 @@ class ControlTail:
         for record in records:
             if record.value is None:
                 continue
-            if record.topic == topics.CONTROL_MODELS:
+            if record.topic == topology.CONTROL_MODELS:
                 live = decode_live_model(record.value)
                 if not self.live or live.why != self.live[-1].why:
                     self.tell(live)
                 self.live.append(live)
-            elif record.topic == topics.CONTROL_DECISIONS:
+            elif record.topic == topology.CONTROL_DECISIONS:
                 decision = decode_decision(record.value)
                 self.decisions.append(decision)
                 self.tell(decision)
@@ -84,7 +84,7 @@ class Progress:
             for source in pipeline.sources
             for partition in range(log.partitions(source.name))
         ]
-        self.samples: TP = (topics.samples(pipeline.name), 0)
+        self.samples: TP = (topology.samples(pipeline.name), 0)
         self.groups = (f"{pipeline.name}.featurize", f"{pipeline.name}.learn")
         self.first_s = 0.0
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from stream.demo.measure import Month
-from stream.demo.verify import Proof
-from stream.messages import ControlEvent, Decision, LiveModel
+from penstock.stream.demo.measure import Month
+from penstock.stream.demo.verify import Proof
+from penstock.stream.messages import ControlEvent, Decision, LiveModel
 
 
 @dataclass

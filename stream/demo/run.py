@@ -21,22 +21,24 @@ import msgspec
 import redis
 from kafka import KafkaAdminClient
 
-from examples import flights_data, flights_publish
-from features.store import connect
-from stream import outside, roles, topics
-from stream.definitions import Pipeline
-from stream.demo.processes import DemoFailed, Process, Role
-from stream.demo.progress import ControlTail, Progress
-from stream.log import Log, Out
-from stream.memory_flow import MemoryFlow
-from stream.messages import (
+from penstock.examples import flights_data, flights_publish
+from penstock.features.redis.store import connect
+from penstock.stream import topology
+from penstock.stream.definitions import Pipeline
+from penstock.stream.demo.processes import DemoFailed, Process, Role
+from penstock.stream.demo.progress import ControlTail, Progress
+from penstock.stream.log import kafka_python
+from penstock.stream.log.admin import ensure
+from penstock.stream.log.protocol import Log, Out
+from penstock.stream.messages import (
     ControlEvent,
     Decision,
     LiveModel,
 )
-from stream.settings import Settings
-from stream.stack import Stack
-from stream.topic_admin import ensure
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
+from penstock.stream.roles.in_memory import MemoryFlow
+from penstock.stream.stack import Stack
 
 SOURCE_PARTITIONS = 2
 QUIET_S = 2.0
@@ -84,9 +86,9 @@ def run_on_kafka(
     assert stack.kafka is not None
     settings = Settings(bootstrap=stack.kafka, redis_url=stack.redis_url, secret=secrets.token_hex(32))
     create_topics(pipeline, settings)
-    log = roles.open_log(settings)
+    log = start.open_log(settings)
     client = connect(stack.redis_url)
-    environment = roles.child_environment(settings)
+    environment = start.child_environment(settings)
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-")))
         closing.callback(log.close)
@@ -126,10 +128,10 @@ def run_on_kafka(
 def create_topics(pipeline: Pipeline, settings: Settings) -> None:
     """Create the sources and Penstock's own topics; raises `DemoFailed` when one of them exists already."""
     sources = [
-        topics.Topic(source.name, SOURCE_PARTITIONS, {}, "the demo's events") for source in pipeline.sources
+        topology.Topic(source.name, SOURCE_PARTITIONS, {}, "the demo's events") for source in pipeline.sources
     ]
-    with outside.client(KafkaAdminClient, settings) as admin:
-        made = ensure(admin, [*sources, *topics.owned(pipeline.name)])
+    with kafka_python.client(KafkaAdminClient, settings) as admin:
+        made = ensure(admin, [*sources, *topology.owned(pipeline.name)])
     if made.existed:
         raise DemoFailed(
             f"topics of the demo exist already on {settings.bootstrap}: {', '.join(made.existed)}. It plays on an empty cluster: "
@@ -141,7 +143,7 @@ def producer_line(options: Options, bootstrap: str) -> list[str]:
     """The command line of the independent producer."""
     line = [
         "-m",
-        "examples.flights_publish",
+        "penstock.examples.flights_publish",
         "--bootstrap",
         bootstrap,
         "--incident",

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 import redis
 
-from features.definitions import Feature, View
-from features.keys import entity_of, public_key
-from features.windows import tile_hop_ms
-from stream.definitions import Pipeline
-from stream.log import Log
-from stream.messages import Label, Sample
-from stream.replay import entries
+from penstock.features.define.view import Feature, View
+from penstock.features.redis.keys import entity_of, public_key
+from penstock.features.windows.tiles import tile_hop_ms
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.replay import entries
+from penstock.stream.log.protocol import Log
+from penstock.stream.messages import Label, Sample
 
 MOST_DIFFERENCES = 5
 CHUNK_KEYS = 1_000

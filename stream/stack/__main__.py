@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import get_args
 
-from stream.stack import Kind, StackError, local_stack
+from penstock.stream.stack import Kind, StackError, local_stack
 
 
 def main() -> int:

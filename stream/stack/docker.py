@@ -1,6 +1,6 @@
 """Kafka and Redis as containers, when a Docker daemon answers: the projects' own images, by the plain `docker` command.
 
-Laws that hold here: ports are published on loopback only; a container is run in the foreground behind a guard, so it is
+Laws that hold here: ports are published on loopback only; a container is run in the foreground behind a watchdog, so it is
 stopped and removed when this process ends, however it ends.
 """
 
@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from stream.stack.kafka import KAFKA_VERSION, answers
-from stream.stack.server import Server, free_ports
-from stream.stack.valkey import pongs
+from penstock.stream.stack.kafka import KAFKA_VERSION, answers
+from penstock.stream.stack.server import Server, free_ports
+from penstock.stream.stack.valkey import pongs
 
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 REDIS_IMAGE = "redis:8"

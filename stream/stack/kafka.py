@@ -25,7 +25,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from stream.stack.server import Server, StackError, free_ports, last_lines
+from penstock.stream.stack.server import Server, StackError, free_ports, last_lines
 
 POM = Path(__file__).with_name("pom.xml")
 KAFKA_VERSION = re.findall(r"<kafka.version>(.+?)</kafka.version>", POM.read_text())[0]

@@ -16,10 +16,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stream.stack.docker import KAFKA_IMAGE, REDIS_IMAGE, docker_kafka, docker_missing, docker_redis
-from stream.stack.kafka import KAFKA_VERSION, java_missing, kafka_server
-from stream.stack.server import Server, StackError
-from stream.stack.valkey import valkey_server
+from penstock.stream.stack.docker import KAFKA_IMAGE, REDIS_IMAGE, docker_kafka, docker_missing, docker_redis
+from penstock.stream.stack.kafka import KAFKA_VERSION, java_missing, kafka_server
+from penstock.stream.stack.server import Server, StackError
+from penstock.stream.stack.valkey import valkey_server
 
 Kind = Literal["auto", "given", "docker", "java", "memory"]
 

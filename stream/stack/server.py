@@ -2,7 +2,7 @@
 
 Laws that hold here:
 
-- A server runs in its own session (Ctrl-C reaches us, not it) behind a guard process (`guard.py`): whichever way this
+- A server runs in its own session (Ctrl-C reaches us, not it) behind a watchdog process (`watchdog.py`): whichever way this
   process ends, `kill -9` included, the server ends and its folder goes. A child of ours made by a bare `fork` keeps it alive.
 - `start` returns when the server answers, or raises `StackError` with the end of its log.
 - After `kill` or `terminate` the folder and the address stay, and `start` brings the same server back.
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_GUARD = Path(__file__).with_name("guard.py")
+_WATCHDOG = Path(__file__).with_name("watchdog.py")
 _LOG_LINES = 20
 _CLOSE_S = 30.0
 
@@ -59,7 +59,7 @@ class Server:
         self._start_s, self._grace_s = start_s, grace_s
         self._after = list(after)
         self._advice = advice
-        self._guard: subprocess.Popen[str] | None = None
+        self._watchdog: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -81,16 +81,16 @@ class Server:
             "remove": str(self.folder),
         }
         with self.log.open("ab") as log:
-            self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), json.dumps(options)],
+            self._watchdog = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_WATCHDOG), json.dumps(options)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 start_new_session=True,
             )
-        assert self._guard.stdout is not None
-        line = self._guard.stdout.readline()
+        assert self._watchdog.stdout is not None
+        line = self._watchdog.stdout.readline()
         if not line:
             raise self._failure("could not be run")
         self.pid = int(line)
@@ -107,7 +107,7 @@ class Server:
     @property
     def running(self) -> bool:
         """Whether the process lives (it may be paused)."""
-        return self._guard is not None and self._guard.poll() is None
+        return self._watchdog is not None and self._watchdog.poll() is None
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL), and wait until it is gone."""
@@ -129,10 +129,10 @@ class Server:
 
     def close(self) -> None:
         """End it for good and remove its folder. Closing twice is harmless."""
-        if self._guard is not None and self._guard.stdin is not None:
+        if self._watchdog is not None and self._watchdog.stdin is not None:
             if self.running:
                 self._signal(signal.SIGCONT)  # a paused process would sit out its SIGTERM
-            self._guard.stdin.close()
+            self._watchdog.stdin.close()
             self._gone()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -141,17 +141,17 @@ class Server:
             os.kill(self.pid, number)
 
     def _gone(self) -> None:
-        if self._guard is None:
+        if self._watchdog is None:
             return
         try:
-            self._guard.wait(self._grace_s + _CLOSE_S)
+            self._watchdog.wait(self._grace_s + _CLOSE_S)
         except subprocess.TimeoutExpired:
-            self._guard.kill()
-            self._guard.wait()
-        for pipe in (self._guard.stdin, self._guard.stdout):
+            self._watchdog.kill()
+            self._watchdog.wait()
+        for pipe in (self._watchdog.stdin, self._watchdog.stdout):
             if pipe is not None:
                 pipe.close()
-        self._guard = None
+        self._watchdog = None
 
     def _failure(self, what: str) -> StackError:
         tail = last_lines(self.log.read_text(errors="replace")) or "  | (its log is empty)"

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from stream.stack.server import Server, StackError, free_ports
+from penstock.stream.stack.server import Server, StackError, free_ports
 
 
 def valkey_binary() -> str:

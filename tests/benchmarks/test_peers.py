@@ -12,9 +12,9 @@ from benchmarks import features as benchmark
 from benchmarks.features_job import START_MS, reference_view
 from benchmarks.peer_fold import WINDOWS, fold, new_state
 from benchmarks.peer_report import differences, medians, per_event, ratios, same, table, without
-from features.compute import CompiledView
-from features.durations import milliseconds
-from features.windows import tile_hop_ms
+from penstock.features.define.durations import milliseconds
+from penstock.features.engine.compute import CompiledView
+from penstock.features.windows.tiles import tile_hop_ms
 
 GAPS_MS = st.one_of(
     st.integers(1, 60_000), st.integers(60_000, 4_000_000), st.integers(4_000_000, 100_000_000)

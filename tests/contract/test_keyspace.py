@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from features.keyspace import BATCH_KEYS, Keyspace, MemoryKeyspace, RedisKeyspace
-from features.store import MemoryServer, StoreUnavailable, connect
+from penstock.features.redis.keyspace import BATCH_KEYS, Keyspace, MemoryKeyspace, RedisKeyspace
+from penstock.features.redis.store import MemoryServer, StoreUnavailable, connect
 
 GLOBS = ["*", "?", "[a]", "[^a]", "a\\", "\\*", "^", "{a,b}", "a-z]"]
 

@@ -10,8 +10,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.partitioner import murmur2 as reference_murmur2
 
-from stream.kafka_log import KafkaLog
-from stream.log import (
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import (
     TP,
     Assignment,
     Fenced,
@@ -26,7 +27,6 @@ from stream.log import (
     murmur2,
     partition_for,
 )
-from stream.memory_log import MemoryLog
 
 PATIENCE_S = 30.0  # only a hang takes this long
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import redis
 
-from features import keys
-from features.server_rules import refusal
-from features.store import (
+from penstock.features.redis import keys
+from penstock.features.redis.server_rules import refusal
+from penstock.features.redis.store import (
     KEEP_TTL,
     Fenced,
     MemoryServer,
@@ -25,8 +25,8 @@ from features.store import (
     check_redis,
     connect,
 )
-from stream.stack.server import Server
-from stream.stack.valkey import valkey_server
+from penstock.stream.stack.server import Server
+from penstock.stream.stack.valkey import valkey_server
 
 OwnServer = Callable[[], tuple[Server, redis.Redis]]
 

@@ -12,14 +12,14 @@ import pytest
 from kafka import KafkaAdminClient
 from river import metrics
 
-from examples import cards
-from examples.cards_data import FIRST_MS, PAYMENTS, events, main
-from stream.events import SourceDecoder
-from stream.log import Record
-from stream.outside import client
-from stream.settings import Settings
-from stream.topic_admin import ensure
-from stream.topics import Topic
+from penstock.examples import cards
+from penstock.examples.cards_data import FIRST_MS, PAYMENTS, events, main
+from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.log.admin import ensure
+from penstock.stream.log.kafka_python import client
+from penstock.stream.log.protocol import Record
+from penstock.stream.process.settings import Settings
+from penstock.stream.topology import Topic
 
 
 def test_the_same_seed_gives_the_same_payments_and_another_seed_others():

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from examples import flights
-from examples.flights_data import (
+from penstock.examples import flights
+from penstock.examples.flights_data import (
     ARRIVALS,
     DEPARTURES,
     INCIDENT_CARRIER,
@@ -22,8 +22,8 @@ from examples.flights_data import (
     new_york_ms,
     read_flights,
 )
-from stream.events import SourceDecoder
-from stream.log import Record
+from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.log.protocol import Record
 
 try:
     data_folder()

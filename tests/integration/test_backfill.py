@@ -20,10 +20,11 @@ from urllib.parse import unquote
 import pytest
 import redis
 
-from features.client import FeatureReader
-from stream import cli, topics
-from stream.kafka_log import KafkaLog
-from stream.messages import Label, Recipe, Sample, decode_entry
+from penstock.stream import cli
+from penstock.features.read.client import FeatureReader
+from penstock.stream import topology
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.messages import Label, Recipe, Sample, decode_entry
 from tests.integration.test_kill import PARCELS, Place, Role
 from tests.stream.generated import outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow, alike, everything
@@ -33,8 +34,9 @@ TEST_S = 100.0
 # `KILL_AT=convert:7` ends the process at the seventh moment of converting; every write has one before it and one after it.
 MORTAL = """
 import functools, os, signal
-from features import keyspace, store
-from stream import closing
+from penstock.features.redis import keyspace
+from penstock.features.redis import store
+from penstock.stream.backfill import ownership
 stage_at, _, moment = os.environ.get("KILL_AT", "").partition(":")
 moments = []
 def passed(stage):
@@ -53,7 +55,7 @@ def mortal(owner, name, stage_of):
     setattr(owner, name, outer)
 if moment:
     mortal(store.RedisStateStore, "save", lambda store: "build" if "+" in store._task else "convert")
-    mortal(closing.Owner, "open", lambda _: "switch")
+    mortal(ownership.Owner, "open", lambda _: "switch")
     for name in ("replace", "delete"):
         mortal(keyspace.RedisKeyspace, name, lambda _: "settle")
 """
@@ -61,7 +63,7 @@ if moment:
 # So slow that the change finds the former worker in the middle of its backlog.
 SLOW = """
 import time
-from stream.featurize_worker import FeaturizeWorker
+from penstock.stream.featurize.worker import FeaturizeWorker
 def turn(self, timeout_s, inner=FeaturizeWorker.turn):
     time.sleep(0.05)
     return inner(self, timeout_s)
@@ -92,7 +94,7 @@ class Change:
 
     def killed(self, at: str) -> None:
         """A run of `penstock backfill` that is killed at this point."""
-        line = [sys.executable, "-m", "stream.cli", "backfill", str(self.new.file)]
+        line = [sys.executable, "-m", "penstock.stream.cli", "backfill", str(self.new.file)]
         env = {**self.new.env, "KILL_AT": at}
         run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert run.returncode == -signal.SIGKILL, (at, run.stdout, run.stderr)
@@ -259,7 +261,7 @@ def test_killed_at_points_of_every_stage_a_change_ends_as_if_it_had_always_been_
     assert wrong_samples(change, NaiveFlow(old.pipeline, old.log), naive) == []
     assert naive.wrong_documents(new.client.get) == []  # type: ignore[arg-type]
     assert wrong_states(change, naive) == []
-    assert naive.missing_dead_letters(new.log, topics.dead_letters(new.pipeline.name)) == set()
+    assert naive.missing_dead_letters(new.log, topology.dead_letters(new.pipeline.name)) == set()
     name = new.pipeline.name
     documents = change.keys(f"features:{name}:*")
     assert len(documents) == len(naive.documents())

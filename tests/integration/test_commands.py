@@ -13,26 +13,28 @@ import pytest
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from features.store import RedisStateStore, connect
-from stream import cli, control, topics
-from stream.clock import wall_ms
-from stream.featurize_worker import FeaturizeWorker
-from stream.kafka_log import KafkaLog
-from stream.learn_worker import LearnWorker
-from stream.load import load
-from stream.log import Out
-from stream.messages import Command, Label, OperatorRequest, Sample, encode_entry, encode_json
-from stream.model_store import RedisModelStore
-from stream.outside import client
-from stream.retrain import InlineRetrainer
-from stream.settings import Settings
+from penstock.stream import cli
+from penstock.features.redis.store import RedisStateStore, connect
+from penstock.stream import topology
+from penstock.stream.control import role
+from penstock.stream.definition_file import load
+from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.learn.retrain import InlineRetrainer
+from penstock.stream.learn.worker import LearnWorker
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.kafka_python import client
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import Command, Label, OperatorRequest, Sample, encode_entry, encode_json
+from penstock.stream.models.store import RedisModelStore
+from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.settings import Settings
 from tests.stream.generated import parcel_events
 
 SECRET, WAIT_S, PARTITIONS = "for these tests", 60.0, 2
 DEFINITION = """
 from river import linear_model, preprocessing
-from features import View, count, mean
-from stream import Label, Pipeline, Source
+from penstock import View, count, mean
+from penstock import Label, Pipeline, Source
 sent = Source("{0}.sent", id="parcel", time="sent_at", key="van")
 delivered = Source("{0}.delivered", id="parcel", time="done_at", key="van")
 pipeline = Pipeline(
@@ -55,7 +57,7 @@ class Place:
         self.settings = Settings(bootstrap=bootstrap, redis_url=redis_url, prefix=name + ".")
         self.log, self.redis = KafkaLog(bootstrap), connect(redis_url)
         self.pipeline = load(self.file)
-        self.samples = topics.samples("parcels", self.settings.prefix)
+        self.samples = topology.samples("parcels", self.settings.prefix)
 
     def publish(self, number: int) -> None:
         self.log.append(
@@ -98,7 +100,7 @@ class Place:
 
     def entries(self) -> list[Any]:
         """The samples and labels of the log."""
-        from stream.replay import entries
+        from penstock.stream.learn.replay import entries
 
         stop = self.log.bounds([(self.samples, 0)])[self.samples, 0][1]
         found = [entry for _, entry in entries(self.log, self.samples, 0, stop)]
@@ -144,7 +146,7 @@ def place(
         ("PENSTOCK_MODELS", str(made.folder)),
     ):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("stream.learn.FIRST_PROBATION_LABELS", 60)
+    monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 60)
     assert cli.main(["topics", made.file, "--create-sources", "--partitions", str(PARTITIONS)]) == 0
     capsys.readouterr()
     yield made
@@ -265,12 +267,12 @@ def test_after_a_reset_the_pipeline_makes_the_same_again(place, capsys):
 
 def test_a_reset_keeps_what_the_topics_were_set_to(place, capsys):
     prefix = place.settings.prefix
-    predictions = topics.predictions("parcels", prefix)
+    predictions = topology.predictions("parcels", prefix)
     with client(KafkaAdminClient, place.settings) as admin:
         admin.delete_topics([predictions])
         mine = {"num_partitions": 3, "configs": {"retention.ms": "5000000", "cleanup.policy": "delete"}}
         admin.create_topics({predictions: mine}, wait_for_metadata=True)
-        admin.delete_topics([topics.dead_letters("parcels", prefix)])
+        admin.delete_topics([topology.dead_letters("parcels", prefix)])
     assert cli.main(["reset", place.file, "--yes"]) == 0
     capsys.readouterr()
     assert cli.main(["topics", place.file, "--dry-run", "--json"]) == 1
@@ -316,15 +318,15 @@ def test_what_was_asked_before_a_reset_is_not_done_after_it(place):
     def asked(name: str) -> None:
         request = OperatorRequest(id=name, pipeline="parcels", verb="hold", reason="x", by="mia")
         place.log.append(
-            [Out(place.settings.prefix + topics.CONTROL_COMMANDS, b"parcels", encode_json(request))]
+            [Out(place.settings.prefix + topology.CONTROL_COMMANDS, b"parcels", encode_json(request))]
         )
 
     asked("before")
     assert cli.main(["reset", place.file, "--yes"]) == 0
     asked("after")
     until = time.monotonic() + WAIT_S
-    decisions = place.settings.prefix + topics.CONTROL_DECISIONS
-    control.run(
+    decisions = place.settings.prefix + topology.CONTROL_DECISIONS
+    role.run(
         place.pipeline,
         place.settings,
         lambda: place.log.bounds([(decisions, 0)])[decisions, 0][1] > 0 or time.monotonic() > until,
@@ -415,7 +417,7 @@ def test_dead_letters_go_back_as_they_came_each_time_they_are_sent(place, capsys
 
 
 def test_a_letter_that_was_cut_or_is_none_is_not_sent(place, capsys):
-    dead = topics.dead_letters("parcels", place.settings.prefix)
+    dead = topology.dead_letters("parcels", place.settings.prefix)
     notes = (
         ("penstock-reason", b"broken"),
         ("penstock-topic", f"{place.name}.sent".encode()),
@@ -433,7 +435,7 @@ def test_a_letter_that_was_cut_or_is_none_is_not_sent(place, capsys):
 
 
 def test_dead_letters_of_a_topic_that_is_gone_are_one_line(place, capsys):
-    dead = topics.dead_letters("parcels", place.settings.prefix)
+    dead = topology.dead_letters("parcels", place.settings.prefix)
     notes = (("penstock-topic", b"nowhere-at-all"), ("penstock-partition", b"0"), ("penstock-offset", b"5"))
     place.log.append([Out(dead, None, b"y", notes)])
     assert cli.main(["dead-letters", "parcels", "--republish", "--yes"]) == 2

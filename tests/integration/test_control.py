@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from stream import control, topics
-from stream.log import LogError, LogUnavailable
-from stream.messages import (
+from penstock.stream import topology
+from penstock.stream.control import role
+from penstock.stream.log.admin import ensure
+from penstock.stream.log.kafka_python import client
+from penstock.stream.log.protocol import LogError, LogUnavailable
+from penstock.stream.messages import (
     Command,
     Decision,
     LiveModel,
@@ -28,21 +31,19 @@ from stream.messages import (
     decode_entry,
     encode_json,
 )
-from stream.outside import client
-from stream.settings import Settings
-from stream.topic_admin import ensure
-from tests.stream.test_control import pipeline
-from tests.stream.test_policy import event
+from penstock.stream.process.settings import Settings
+from tests.stream.control.test_policy import event
+from tests.stream.control.test_step import pipeline
 
 WAIT_S = 60.0
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import logging, sys
 logging.basicConfig(level=logging.INFO)
-from stream import control
-from stream.settings import Settings
-from tests.stream.test_control import pipeline
-control.run(pipeline(**eval(sys.argv[3])), Settings(bootstrap=sys.argv[1], prefix=sys.argv[2]),
+from penstock.stream.control import role
+from penstock.stream.process.settings import Settings
+from tests.stream.control.test_step import pipeline
+role.run(pipeline(**eval(sys.argv[3])), Settings(bootstrap=sys.argv[1], prefix=sys.argv[2]),
 resend_ms=int(sys.argv[4]))
 """
 
@@ -57,7 +58,7 @@ class Outside:
         self.consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
         self.processes: list[subprocess.Popen[bytes]] = []
         with client(KafkaAdminClient, self.settings) as admin:
-            ensure(admin, topics.owned("flights", prefix))
+            ensure(admin, topology.owned("flights", prefix))
 
     def start(self, resend_ms: int = 3_600_000, **fields: Any) -> subprocess.Popen[bytes]:
         arguments = [self.settings.bootstrap, self.prefix, repr(fields), str(resend_ms)]
@@ -77,7 +78,7 @@ class Outside:
 
     def ask(self, name: str, verb: Any = "hold") -> None:
         self.send(
-            topics.CONTROL_COMMANDS,
+            topology.CONTROL_COMMANDS,
             OperatorRequest(id=name, pipeline="flights", verb=verb, reason="night", by="mia"),
         )
 
@@ -96,7 +97,7 @@ class Outside:
         raise AssertionError(f"{len(found)} of {count} records on {tp.topic}:\n{self.notes.read_text()}")
 
     def decisions(self, count: int) -> list[Decision]:
-        return [decode_decision(value) for value in self.read(topics.CONTROL_DECISIONS, count)]
+        return [decode_decision(value) for value in self.read(topology.CONTROL_DECISIONS, count)]
 
     def commands(self, count: int) -> list[Command]:
         return [decode_entry(value) for value in self.read("flights.samples", count)]  # type: ignore[misc]
@@ -120,8 +121,8 @@ def test_requests_become_decisions_and_commands_and_a_retry_the_same_ones(outsid
     outside.ask("before the start")
     outside.start()
     assert [one.request for one in outside.decisions(1)] == ["before the start"]
-    outside.send(topics.CONTROL_ROLLBACK, event("a"))
-    outside.send(topics.CONTROL_RETRAIN, b"\xff not a message")
+    outside.send(topology.CONTROL_ROLLBACK, event("a"))
+    outside.send(topology.CONTROL_RETRAIN, b"\xff not a message")
     outside.ask("b", "resume")
     rollback, resume = outside.decisions(3)[1:]
     if rollback.request != "a":  # two topics have no order between them
@@ -137,12 +138,14 @@ def test_requests_become_decisions_and_commands_and_a_retry_the_same_ones(outsid
 
 def test_a_killed_control_process_forgets_nothing_and_decides_nothing_twice(outside):
     process = outside.start()
-    outside.send(topics.CONTROL_ROLLBACK, event("a", at=5))
+    outside.send(topology.CONTROL_ROLLBACK, event("a", at=5))
     first = outside.decisions(1)
     process.kill()
     process.wait(10)
-    outside.send(topics.CONTROL_ROLLBACK, event("b", at=6))  # within the cooldown of "a", which is remembered
-    outside.send(topics.CONTROL_ROLLBACK, event("a", at=5))
+    outside.send(
+        topology.CONTROL_ROLLBACK, event("b", at=6)
+    )  # within the cooldown of "a", which is remembered
+    outside.send(topology.CONTROL_ROLLBACK, event("a", at=5))
     outside.start()
     everything = outside.decisions(3)
     assert everything[0] == first[0] and everything[2] == first[0]
@@ -179,7 +182,7 @@ def test_a_command_that_the_models_topic_does_not_show_is_sent_again_and_then_no
     live = LiveModel(
         pipeline="flights", version="v1", why="", at=0, position=0, recipe="", applied=[first.id]
     )
-    outside.send(topics.CONTROL_MODELS, live)
+    outside.send(topology.CONTROL_MODELS, live)
     outside.ask("b")
     outside.decisions(2)
     settled = len([one for one in outside.commands(3) if one.id == first.id])
@@ -208,9 +211,9 @@ def test_it_is_ready_when_recovered_and_ends_within_seconds_when_told(outside):
 
 def test_a_missing_topic_and_a_missing_broker_are_one_line_before_anything_starts(outside):
     with pytest.raises(LogError, match="penstock topics FILE"):
-        control.run(pipeline(), Settings(bootstrap=outside.settings.bootstrap, prefix="nowhere."))
+        role.run(pipeline(), Settings(bootstrap=outside.settings.bootstrap, prefix="nowhere."))
     with pytest.raises(LogUnavailable, match="127.0.0.1:1 does not answer"):
-        control.run(pipeline(), Settings(bootstrap="127.0.0.1:1", connect_timeout_s=0.5))
+        role.run(pipeline(), Settings(bootstrap="127.0.0.1:1", connect_timeout_s=0.5))
 
 
 def test_a_schedule_asks_for_a_retrain_and_its_minute_names_the_request(outside):

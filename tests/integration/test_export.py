@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from stream import cli, topics
-from stream.export_files import arrow
-from stream.kafka_log import KafkaLog
-from stream.load import load
-from stream.log import Out
-from stream.memory_flow import MemoryFlow
-from stream.messages import decode_prediction
-from stream.train import probability, vector
+from penstock.stream import cli
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.learn.learner import probability, vector
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import decode_prediction
+from penstock.stream.operate.training_files import arrow
+from penstock.stream.roles.in_memory import MemoryFlow
 from tests.integration.test_kill import PARCELS
 from tests.stream.generated import outs, parcel_events
 
@@ -52,7 +53,7 @@ def lived(
     kafka_log.append(stream)
     log: Any = kafka_log
     flow = MemoryFlow(load(file), guard=False, log=log)
-    topic = topics.predictions(name)
+    topic = topology.predictions(name)
     until_s = time.monotonic() + DEADLINE_S
     while flow.learn.fold is None or flow.learn.fold.counts.labels + EVENTS < len(stream):
         assert time.monotonic() < until_s, "the flow did not read all"

@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 import redis
 
-from stream import cli, topics
-from stream.definitions import Pipeline
-from stream.kafka_log import KafkaLog
-from stream.load import load
-from stream.log import TP, Out
-from stream.replay import replay
+from penstock.stream import cli
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.replay import replay
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.protocol import TP, Out
 from tests.stream.generated import card_events, outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow
 
@@ -34,15 +35,16 @@ DEADLINE_S = 50.0
 
 # Small batches and quick snapshots: a definition file is Python that runs in every role, so a test can ask for them here.
 SMALL = """
-from stream import featurize_worker, learn_worker
+from penstock.stream.featurize import worker as featurize_worker
+from penstock.stream.learn import worker as learn_worker
 featurize_worker.BATCH_RECORDS = 100
 learn_worker.BATCH_RECORDS, learn_worker.SNAPSHOT_EVERY_MS = 100, 300
 """
 
 PARCELS = """
 from river import linear_model, preprocessing
-from features import View, count, last, mean, since_last
-from stream import Label, Pipeline, Source
+from penstock import View, count, last, mean, since_last
+from penstock import Label, Pipeline, Source
 sent = Source("NAME.sent", id="parcel", time="sent_at", key="van")
 delivered = Source("NAME.delivered", id="parcel", time="done_at", key="van")
 pipeline = Pipeline(
@@ -61,8 +63,8 @@ pipeline = Pipeline(
 
 CARDS = """
 from river import linear_model, preprocessing
-from features import View, count, mean
-from stream import Label, Pipeline, Source
+from penstock import View, count, mean
+from penstock import Label, Pipeline, Source
 paid = Source("NAME.paid", id="payment", time="paid_at", key="card")
 pipeline = Pipeline(
     "NAME",
@@ -86,7 +88,7 @@ class Role:
     def start(self) -> Role:
         line = [
             "-m",
-            "stream.cli",
+            "penstock.stream.cli",
             "run",
             str(self.place.file),
             "--role",
@@ -142,7 +144,7 @@ class Place:
             "PENSTOCK_SECRET": "only here",
             "PYTHONPATH": str(ROOT),
         }
-        self.samples = topics.samples(self.pipeline.name)
+        self.samples = topology.samples(self.pipeline.name)
         self.roles: list[Role] = []
         self.deadline = time.monotonic() + DEADLINE_S
 
@@ -196,7 +198,7 @@ class Place:
         naive = NaiveFlow(self.pipeline, self.log)
         assert naive.wrong_samples(self.log, self.samples) == []
         assert naive.wrong_documents(self.client.get) == []
-        assert naive.missing_dead_letters(self.log, topics.dead_letters(self.pipeline.name)) == set()
+        assert naive.missing_dead_letters(self.log, topology.dead_letters(self.pipeline.name)) == set()
         assert len(naive.dead) > 20
         live = self.live()
         again = replay(self.pipeline, self.log, self.samples, stop=live["position"])

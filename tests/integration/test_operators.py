@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from stream import cli, topics
-from stream.control_worker import ControlWorker
-from stream.kafka_log import KafkaLog
-from stream.log import Out, partition_for
-from stream.messages import Command, LiveModel, decode_entry, encode_json
-from stream.outside import client
-from stream.settings import Settings
-from stream.topic_admin import existing
-from tests.stream.test_control import pipeline
+from penstock.stream import cli
+from penstock.stream import topology
+from penstock.stream.control.step import ControlWorker
+from penstock.stream.log.admin import existing
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.kafka_python import client
+from penstock.stream.log.protocol import Out, partition_for
+from penstock.stream.messages import Command, LiveModel, decode_entry, encode_json
+from penstock.stream.process.settings import Settings
+from tests.stream.control.test_step import pipeline
 
 DEFINITION = """
 from river import linear_model
-from stream import Label, Pipeline, Source
+from penstock import Label, Pipeline, Source
 left, came = Source("{0}.left", id="id", time="at", key="tail"), Source("{0}.came", id="id", time="at", key="tail")
 label = Label(came, lambda e: e["late"], fields=("late",))
 pipeline = Pipeline("flights", [], left, label, linear_model.LogisticRegression(), ["hour"])
@@ -39,7 +40,7 @@ class Roles:
         self.thread.start()
 
     def run(self) -> None:
-        samples = topics.samples("flights", self.prefix)
+        samples = topology.samples("flights", self.prefix)
         control = ControlWorker(pipeline(), self.log, lambda: 0, prefix=self.prefix)
         reader = self.log.reader({(samples, 0): 0})
         applied: list[str] = []
@@ -63,7 +64,7 @@ class Roles:
                     applied=applied,
                     refused=refused,
                 )
-                self.log.append([Out(self.prefix + topics.CONTROL_MODELS, b"flights", encode_json(live))])
+                self.log.append([Out(self.prefix + topology.CONTROL_MODELS, b"flights", encode_json(live))])
         reader.close()
         control.close()
 
@@ -115,7 +116,7 @@ def test_topics_are_created_once_and_never_changed(place, capsys):
 
 
 def test_a_topic_that_differs_is_said_with_both_values(place, capsys):
-    samples = topics.samples("flights", place.settings.prefix)
+    samples = topology.samples("flights", place.settings.prefix)
     with client(KafkaAdminClient, place.settings) as admin:
         admin.create_topics(
             {samples: {"num_partitions": 2, "configs": {"retention.ms": "1000"}}}, wait_for_metadata=True
@@ -139,7 +140,7 @@ def test_sources_of_unequal_partitions_are_said(place, capsys):
 def test_a_dry_run_creates_nothing(place, capsys):
     assert cli.main(["topics", str(place.file), "--dry-run", "--create-sources"]) == 1
     with client(KafkaAdminClient, place.settings) as admin:
-        assert existing(admin, [topics.samples("flights", place.settings.prefix)]) == {}
+        assert existing(admin, [topology.samples("flights", place.settings.prefix)]) == {}
 
 
 def test_a_hold_is_asked_for_decided_carried_out_and_told(place, roles, capsys):

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from stream.kafka_log import KafkaLog
-from stream.log import LogUnavailable, Out
-from stream.stack import Server, StackError, kafka, local_stack
-from stream.stack.docker import docker_missing
-from stream.stack.kafka import java_missing
-from stream.stack.server import free_ports
-from stream.stack.valkey import valkey_server
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.protocol import LogUnavailable, Out
+from penstock.stream.stack import Server, StackError, kafka, local_stack
+from penstock.stream.stack.docker import docker_missing
+from penstock.stream.stack.kafka import java_missing
+from penstock.stream.stack.server import free_ports
+from penstock.stream.stack.valkey import valkey_server
 
 PATIENCE_S = 30.0  # only a hang takes this long
 ROOT = Path(__file__).parent.parent.parent
@@ -159,7 +159,7 @@ def test_a_container_that_fails_is_reported_with_its_output(
 def test_a_container_is_removed_when_its_stack_closes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stream.stack import docker
+    from penstock.stream.stack import docker
 
     calls = fake_docker(tmp_path, "exec sleep 1000")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
@@ -260,7 +260,7 @@ def test_free_ports_are_distinct_and_free() -> None:
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_servers_end_with_their_parent_however_it_ends(end: signal.Signals) -> None:
     program = (
-        "from stream.stack.valkey import valkey_server; import signal\n"
+        "from penstock.stream.stack.valkey import valkey_server; import signal\n"
         "server, url = valkey_server(); print(server.pid, server.folder, flush=True); signal.pause()"
     )
     parent = subprocess.Popen(
@@ -275,10 +275,10 @@ def test_servers_end_with_their_parent_however_it_ends(end: signal.Signals) -> N
     assert eventually(lambda: not Path(folder).exists())
 
 
-def test_a_server_dies_with_its_guard() -> None:
+def test_a_server_dies_with_its_watchdog() -> None:
     running, _ = valkey_server()
-    assert running._guard is not None
-    running._guard.kill()
+    assert running._watchdog is not None
+    running._watchdog.kill()
     assert eventually(lambda: gone(running.pid))
     running.close()
 
@@ -291,7 +291,7 @@ def test_ctrl_c_does_not_reach_a_server_before_us() -> None:
 
 
 def test_the_module_prints_addresses_and_ends_cleanly_when_interrupted() -> None:
-    command = [sys.executable, "-m", "stream.stack", "memory"]
+    command = [sys.executable, "-m", "penstock.stream.stack", "memory"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -361,7 +361,7 @@ def test_an_append_that_is_not_acknowledged_in_time_fails_and_is_not_sent_later(
 ) -> None:
     from kafka import KafkaAdminClient
 
-    from stream.log import AppendFailed
+    from penstock.stream.log.protocol import AppendFailed
 
     broker, address = own_kafka
     admin = KafkaAdminClient(bootstrap_servers=address)

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitors.episodes import EpisodeLog, State, Transition, episode_id
+from penstock.monitors.episodes import EpisodeLog, State, Transition, episode_id
 
 HOUR_MS = 3_600_000
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from river import linear_model, preprocessing
 
-from features import View, count, last, mean, since_last
-from stream.definitions import Label, Pipeline, Source
-from stream.log import Out
-from stream.messages import Entry, Origin, Recipe, Sample, Tick
-from stream.messages import Label as LabelEntry
+from penstock import View, count, last, mean, since_last
+from penstock.stream.definitions import Label, Pipeline, Source
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick
+from penstock.stream.messages import Label as LabelEntry
 
 START_MS = 1_700_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

@@ -12,10 +12,10 @@ from math import isclose, isfinite
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from stream import messages
-from stream.definitions import Pipeline, Source
-from stream.log import TP, Log, Record
-from stream.messages import Sample, decode_entry
+from penstock.stream import messages
+from penstock.stream.definitions import Pipeline, Source
+from penstock.stream.log.protocol import TP, Log, Record
+from penstock.stream.messages import Sample, decode_entry
 from tests.naive_features import NaiveView
 
 

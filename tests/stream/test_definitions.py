@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from river import linear_model, naive_bayes, preprocessing, tree
 
-from features import View, count, mean
-from stream.definitions import DefinitionError, Label, Pipeline, Source
+from penstock import View, count, mean
+from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
 from tests.stream.generated import DELIVERED, PAID, SENT, cards, parcels
 
 BY_DEPOT = View("depot", DELIVERED, key="depot", features={"n": count("1h")})

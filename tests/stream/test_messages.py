@@ -11,8 +11,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from stream import messages
-from stream.messages import (
+from penstock.stream import messages
+from penstock.stream.messages import (
     Command,
     CommandFields,
     CommandSent,

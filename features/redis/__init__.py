@@ -1,0 +1,1 @@
+"""Features and state in Redis: the keys, and the exactly-once unit of work."""

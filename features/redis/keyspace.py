@@ -1,0 +1,125 @@
+"""Keys outside of units: walking them, and rewriting or deleting what no owner writes any more.
+
+Laws:
+- ``scan`` gives every key that is there from its start to its end, possibly twice; it never blocks the server for long.
+- ``replace`` changes a document only if it still is what the caller read, so it never undoes an owner's write.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import redis
+
+from penstock.features.redis import keys, scripts
+from penstock.features.redis.memory import MemoryServer
+from penstock.features.redis.store import address
+from penstock.features.units import KEEP_TTL, UNIT_KEYS, StoreUnavailable
+
+BATCH_KEYS = 1_000
+
+
+class Keyspace(Protocol):
+    """What a change of definitions needs of the server beside the units of its tasks."""
+
+    def scan(self, prefix: str) -> Iterator[list[str]]:
+        """Give the keys that begin with ``prefix``, in batches."""
+
+    def read(self, names: Sequence[str]) -> list[bytes | None]:
+        """Read many keys, in one moment."""
+
+    def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
+        """Replace (key, expected, new) documents where the expected one still stands; give how many. TTLs stay.
+
+        An empty new document deletes.
+        """
+
+    def delete(self, names: Sequence[str]) -> int:
+        """Delete keys, a few at a time; give how many were there."""
+
+
+class RedisKeyspace:
+    """The keys of a Redis. The client comes from ``store.connect``."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Keep the client."""
+        self._client: Any = client
+        self._replace = client.register_script(scripts.REPLACE)
+
+    def scan(self, prefix: str) -> Iterator[list[str]]:
+        """See ``Keyspace.scan``."""
+        cursor = 0
+        while True:
+            with self._answering():
+                cursor, found = self._client.scan(cursor, match=keys.pattern(prefix), count=BATCH_KEYS)
+            if found:
+                yield [key.decode() for key in found]
+            if cursor == 0:
+                return
+
+    def read(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ``Keyspace.read``."""
+        with self._answering():
+            return list(self._client.mget(names)) if names else []
+
+    def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
+        """See ``Keyspace.replace``."""
+        done = 0
+        for at in range(0, len(documents), UNIT_KEYS // 2):
+            part = documents[at : at + UNIT_KEYS // 2]
+            names = [name for name, _, _ in part]
+            values = [value for _, expected, new in part for value in (expected, new)]
+            with self._answering():
+                done += int(self._replace(keys=names, args=values))
+        return done
+
+    def delete(self, names: Sequence[str]) -> int:
+        """See ``Keyspace.delete``."""
+        done = 0
+        for at in range(0, len(names), UNIT_KEYS):
+            with self._answering():
+                done += self._client.unlink(*names[at : at + UNIT_KEYS])
+        return done
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as problem:
+            where = address(self._client)
+            todo = "check that Redis runs there, then run this again"
+            raise StoreUnavailable(str(problem), where, todo) from problem
+
+
+class MemoryKeyspace:
+    """The keys of a ``MemoryServer``."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        """Keep the server."""
+        self._server = server
+
+    def scan(self, prefix: str) -> Iterator[list[str]]:
+        """See ``Keyspace.scan``."""
+        found = [key for key in self._server.data if key.startswith(prefix)]
+        for at in range(0, len(found), BATCH_KEYS):
+            yield found[at : at + BATCH_KEYS]
+
+    def read(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ``Keyspace.read``."""
+        return self._server.mget(names)
+
+    def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
+        """See ``Keyspace.replace``."""
+        done = 0
+        for name, expected, new in documents:
+            if self._server.data.get(name) == expected:
+                self._server.put(name, new, KEEP_TTL)
+                done += 1
+        return done
+
+    def delete(self, names: Sequence[str]) -> int:
+        """See ``Keyspace.delete``."""
+        found = [name for name in names if name in self._server.data]
+        for name in found:
+            self._server.put(name, b"")
+        return len(found)

@@ -1,0 +1,1 @@
+"""Windows over tiles and sessions, and what a tile remembers."""

@@ -1,0 +1,266 @@
+"""Drift of the loss: has the model lost its skill (harm), is it worse than its own past (rollback)?
+
+Laws of this file
+- Per label only sums are kept; all statistics are done once per base block of labels.
+- Losses are paired on the same labels, and every prediction was made at its sample; a base rate read at the
+  label would leak.
+- No threshold is tuned to a stream. A = blocks per year / false alarms allowed per year, blocks per year come
+  from the stream itself unless configured, and the margin is a share of what the model is worth.
+- The budget is false alarms per year: harm 0.5, rollback 0.25, promotion 0.25. Harm has two witnesses on the
+  same block differences: the e-detector is set to 0.4, and 0.1 is left to ADWIN, whose confidence is nominal
+  and whose run length is measured (`adwin.DELTA`). ADWIN names itself `adwin`; only a rise beyond the margin
+  counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.monitors.episodes import Transition
+from penstock.monitors.losses.adwin import DELTA, AdwinRise
+from penstock.monitors.losses.paired import BaseBlock, PairedTest
+from penstock.monitors.losses.promotion import CandidateTest
+
+HARM_SHARE = 0.4
+ROLLBACK_SHARE = 0.25
+YEAR_MS = 365.25 * 86_400_000
+PROBABILITY_LEAST = 0.005
+PROBABILITY_MOST = 0.995
+LOSS_MOST = -math.log(PROBABILITY_LEAST)
+
+
+def log_loss(probability: float, outcome: float) -> float:
+    """Log loss of a predicted probability, in nats, the probability clipped to [.005, .995].
+
+    Clipping bounds a single label's say. A probability that is not a number costs the most.
+
+    >>> round(log_loss(0.8, 1), 4), round(log_loss(0.8, 0), 4)
+    (0.2231, 1.6094)
+    """
+    if probability != probability:
+        return LOSS_MOST
+    p = min(max(probability, PROBABILITY_LEAST), PROBABILITY_MOST)
+    return -math.log(p if outcome else 1.0 - p)
+
+
+def margin_of(
+    champion_loss: float, base_loss: float, worth_share: float = 0.10, base_share: float = 0.02
+) -> float:
+    """Least loss difference worth acting on: max(10 % of the model's worth, 2 % of the base loss), in nats.
+
+    The worth is base loss less champion loss; a model worse than the base rate is worth 0.
+    """
+    return max(worth_share * max(base_loss - champion_loss, 0.0), base_share * base_loss)
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """What the loss monitors may cost and how much they remember.
+
+    Attributes:
+        false_alarms_per_year: the whole budget; see the shares above.
+        labels_per_year: None estimates it from the stream: labels so far over event time so far.
+        base_labels: labels per base block; judged blocks are 1, 2, 4, ... of them.
+        reference_labels: labels in the reference.
+        min_blocks: judged blocks the reference must hold before a test speaks.
+        worth_share, base_share: see `margin_of`.
+        promotion_evidence: a candidate needs this much evidence, 1/0.05.
+        promotion_labels: a candidate that has not won by then is dropped.
+    """
+
+    false_alarms_per_year: float = 1.0
+    labels_per_year: float | None = None
+    base_labels: int = 125
+    reference_labels: int = 28_000
+    min_blocks: int = 24
+    worth_share: float = 0.10
+    base_share: float = 0.02
+    promotion_evidence: float = 20.0
+    promotion_labels: int = 14_000
+
+    def __post_init__(self) -> None:
+        if self.false_alarms_per_year <= 0:
+            raise ValueError(f"false_alarms_per_year must be positive, got {self.false_alarms_per_year}")
+        if self.labels_per_year is not None and self.labels_per_year <= 0:
+            raise ValueError(f"labels_per_year must be positive, got {self.labels_per_year}")
+        if self.base_labels < 1 or self.reference_labels < self.base_labels * self.min_blocks:
+            raise ValueError(
+                f"reference_labels must hold {self.min_blocks} blocks of {self.base_labels} labels, "
+                f"got {self.reference_labels}"
+            )
+
+
+class LossMonitor:
+    """Watch the champion's loss against the base rate's (harm) and against its anchor's (rollback).
+
+    Losses come per label, in the order of the log. Transitions carry monitor `harm`, `rollback` or `adwin`,
+    subject `loss`, and effects in nats per label.
+
+    Args:
+        config: budgets and sizes.
+
+    Example:
+        >>> monitor = LossMonitor()
+        >>> monitor.update(at_ms=0, position=0, champion=log_loss(0.7, 1), base=log_loss(0.2, 1))
+        []
+    """
+
+    __slots__ = (
+        "_anchor", "_anchor_labels", "_base", "_champion", "_first_ms", "_in_block", "_labels", "_start",
+        "_witness_since", "config", "harm", "rollback", "witness",
+    )  # fmt: skip
+
+    def __init__(self, config: LossConfig | None = None) -> None:
+        self.config = config or LossConfig()
+        base, blocks = self.config.base_labels, self.config.reference_labels // self.config.base_labels
+        least = self.config.min_blocks
+        self.harm = PairedTest(
+            "harm", estimate_ratio=True, base_labels=base, reference_blocks=blocks, min_blocks=least
+        )
+        self.rollback = PairedTest(
+            "rollback", estimate_ratio=False, base_labels=base, reference_blocks=blocks, min_blocks=least
+        )
+        self._labels = 0
+        self._first_ms: int | None = None
+        self._start = (0, 0)
+        self.witness = AdwinRise(floor=0.0)
+        self._witness_since = (0, 0)
+        self._clear_block()
+
+    def update(
+        self, at_ms: int, position: int, champion: float, base: float, anchor: float | None = None
+    ) -> list[Transition]:
+        """Take one label's losses; return the transitions it caused (almost always none).
+
+        Args:
+            at_ms: event time of the label.
+            position: its position in the log.
+            champion: loss of the live model, predicted at the sample, as the next two.
+            base: loss of the base rate.
+            anchor: loss of the re-levelled anchor; None while there is none.
+        """
+        if self._in_block == 0:
+            self._start = (at_ms, position)
+        self._in_block += 1
+        self._champion += champion
+        self._base += base
+        if anchor is not None:
+            self._anchor += anchor
+            self._anchor_labels += 1
+        if self._in_block < self.config.base_labels:
+            return []
+        return self._close_block(at_ms, position)
+
+    def anchor_changed(self) -> None:
+        """Another anchor answers from here: the rollback test starts again, its noise level is kept."""
+        self.rollback.restart()
+        # A block shared by two anchors is not counted for either.
+        self._anchor_labels = -self.config.base_labels
+
+    def champion_changed(
+        self, at_ms: int, position: int, reason: str = "champion changed"
+    ) -> list[Transition]:
+        """Another model was put in place: close what is open about the old one and start again."""
+        closed = self.harm.closing(at_ms, position, reason) + self.rollback.closing(at_ms, position, reason)
+        closed += self._close_witness(at_ms, position, reason)
+        self.harm.restart()
+        self.witness.restart()
+        self.anchor_changed()
+        self._clear_block()
+        return closed
+
+    def accept_level(self, at_ms: int, position: int) -> list[Transition]:
+        """Take the loss since the harm episode's onset as the new normal and close the episode."""
+        reason = "new level accepted"
+        closed = self.harm.closing(at_ms, position, reason) + self._close_witness(at_ms, position, reason)
+        self.harm.accept_level(self.margin)
+        self.witness.restart()
+        return closed
+
+    def candidate_test(self) -> CandidateTest:
+        """A promotion test with today's margin, block size and noise level."""
+        calibration = self.rollback.calibration or self.harm.calibration
+        return CandidateTest(
+            margin=0.0,
+            block_labels=self.config.base_labels * (calibration.multiple if calibration else 2),
+            evidence_needed=self.config.promotion_evidence,
+            drop_after_labels=self.config.promotion_labels,
+        )
+
+    @property
+    def margin(self) -> float:
+        """The least loss difference worth acting on, over the harm test's reference."""
+        champion, base = self.harm.reference_means()
+        return margin_of(champion, base, self.config.worth_share, self.config.base_share)
+
+    @property
+    def worth(self) -> float:
+        """Base loss less champion loss over the harm test's reference, in nats per label."""
+        champion, base = self.harm.reference_means()
+        return base - champion
+
+    @property
+    def open(self) -> bool:
+        """Whether anything is suspected or firing."""
+        return self.witness.firing or self.harm.phase != "ok" or self.rollback.phase != "ok"
+
+    def _close_block(self, at_ms: int, position: int) -> list[Transition]:
+        size = self.config.base_labels
+        self._labels += size
+        self._first_ms = self._start[0] if self._first_ms is None else self._first_ms
+        place = (*self._start, at_ms, position)
+        margin = self.margin
+        was_firing = self.harm.phase == "firing"
+        x, transitions = self.harm.update(
+            BaseBlock(self._champion / size, self._base / size, *place),
+            margin,
+            self._blocks_allowed(at_ms, HARM_SHARE),
+        )
+        if x is not None:
+            transitions += self._hear(x, place)
+        for transition in transitions:
+            if transition.monitor == "harm" and transition.state == "firing":
+                self.rollback.exclude_since(transition.since_position, margin)
+        if self._anchor_labels == size:
+            block = BaseBlock(self._champion / size, self._anchor / size, *place)
+            keep = not was_firing and self.harm.phase != "firing"
+            transitions += self.rollback.update(
+                block, margin, self._blocks_allowed(at_ms, ROLLBACK_SHARE), keep
+            )[1]
+        self._clear_block()
+        return transitions
+
+    def _blocks_allowed(self, at_ms: int, share: float) -> float:
+        """Base blocks per false alarm of a test that has this share of the budget."""
+        per_year = self.config.labels_per_year
+        if per_year is None:
+            elapsed_ms = max(at_ms - (self._first_ms or 0), 1)
+            per_year = self._labels * YEAR_MS / elapsed_ms
+        return per_year / self.config.base_labels / (share * self.config.false_alarms_per_year)
+
+    def _hear(self, x: float, place: tuple[int, int, int, int]) -> list[Transition]:
+        """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin."""
+        change = self.witness.update(x)
+        if change == "firing":
+            self._witness_since = place[:2]
+        return [self._witness_transition(change, place[2], place[3], "level of the loss")] if change else []
+
+    def _close_witness(self, at_ms: int, position: int, reason: str) -> list[Transition]:
+        return [self._witness_transition("resolved", at_ms, position, reason)] if self.witness.firing else []
+
+    def _witness_transition(
+        self, state: Literal["firing", "resolved"], at_ms: int, position: int, reason: str
+    ) -> Transition:
+        scale = self.harm.calibration.scale if self.harm.calibration else 0.0
+        level = self.witness.level
+        return Transition(
+            "adwin", "loss", state, level, 0.0, level * scale, *self._witness_since, at_ms,
+            position, {"delta": DELTA, "clock": 1, "reason": reason},
+        )  # fmt: skip
+
+    def _clear_block(self) -> None:
+        self._in_block = 0
+        self._champion = self._base = self._anchor = 0.0
+        self._anchor_labels = 0

@@ -1,0 +1,44 @@
+"""All that a definition file needs: ``from penstock import Pipeline, Source, View, Label, count, mean``.
+
+`stream`, `features` and `monitors` are the folders beside this one, linked here so that they are installed as parts of this one
+package: a project that has a `features` folder of its own is never mistaken for ours.
+"""
+
+from penstock.features import (
+    View,
+    count,
+    decayed_count,
+    decayed_mean,
+    decayed_sum,
+    distinct,
+    first,
+    histogram,
+    hopping,
+    last,
+    last_n,
+    max,
+    mean,
+    min,
+    quantile,
+    rate,
+    ratio,
+    row,
+    session,
+    since_last,
+    sliding,
+    std,
+    sum,
+    top_k,
+    tumbling,
+    variance,
+)
+from penstock.stream import Label, Pipeline, Source
+
+# fmt: off
+__all__ = [
+    "Label", "Pipeline", "Source", "View",
+    "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
+    "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",
+    "top_k", "tumbling", "variance",
+]
+# fmt: on

@@ -1,0 +1,145 @@
+"""Control messages → lines for a person who was just woken up: what, since when, how badly, and what happens now.
+
+Laws of this file:
+- Pure: bytes in, lines out. A message that cannot be read becomes a line that says so.
+- Event time and wall time are never mixed: event times say "event time", the time in front is when the broker got the message.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from penstock.stream import topology
+from penstock.stream.messages import (
+    ControlEvent,
+    Decision,
+    LiveModel,
+    OperatorRequest,
+    decode_control_event,
+    decode_decision,
+    decode_live_model,
+    decode_operator_request,
+)
+
+FOLLOWED = (
+    topology.CONTROL_RETRAIN,
+    topology.CONTROL_ROLLBACK,
+    topology.CONTROL_ALERTS,
+    topology.CONTROL_COMMANDS,
+    topology.CONTROL_DECISIONS,
+    topology.CONTROL_MODELS,
+)
+Message = ControlEvent | Decision | LiveModel | OperatorRequest
+_MARKS = {"critical": "!!", "warning": "! ", "info": "  "}
+
+
+class Unreadable(ValueError):
+    """A record that is not a message of its topic."""
+
+
+def decode(topic: str, value: bytes) -> Message:
+    """The message of a control topic (its name without the prefix). Raises `Unreadable`."""
+    try:
+        if topic == topology.CONTROL_MODELS:
+            return decode_live_model(value)
+        if topic == topology.CONTROL_DECISIONS:
+            return decode_decision(value)
+        if topic == topology.CONTROL_COMMANDS:
+            return decode_operator_request(value)
+        return decode_control_event(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from None
+
+
+def pipeline_of(message: Message) -> str:
+    """Which pipeline a message is about."""
+    return message.data.pipeline if isinstance(message, ControlEvent) else message.pipeline
+
+
+def moment(at_ms: int | None) -> str:
+    """A time for people, in UTC."""
+    if at_ms is None:
+        return "?"
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%d %b %Y %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return f"{at_ms} ms"
+
+
+def tell(message: Message, wall_ms: int) -> list[str]:
+    """The message in lines: the first says what, the others what an operator asks next."""
+    if isinstance(message, ControlEvent):
+        mark, head, more = _event(message)
+    elif isinstance(message, Decision):
+        mark, head, more = _decision(message)
+    elif isinstance(message, OperatorRequest):
+        mark, head, more = _request(message)
+    else:
+        mark, head, more = _live(message)
+    indent = " " * 24
+    return [f"{moment(wall_ms)} {mark} {pipeline_of(message)}: {head}", *(indent + line for line in more)]
+
+
+def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
+    data = event.data
+    asks = {
+        "retrain": "RETRAIN wanted",
+        "rollback": "ROLLBACK wanted",
+        "promote": "promotion wanted",
+        "hold": "HOLD taken",
+    }
+    head = f"{asks.get(data.suggested_action, 'note')}: {data.reason}"
+    found, since = data.detected_at, data.since
+    lines = [
+        f"since {moment(since.get('at'))}, found {moment(found.get('at'))} (event time); "
+        f"positions {since.get('position')} and {found.get('position')}"
+    ]
+    measured = []
+    if data.statistic is not None and data.threshold is not None:
+        measured.append(f"{data.kind} {data.statistic:.4g} against {data.threshold:.4g}")
+    if data.effect is not None:
+        measured.append(f"effect {data.effect:+.4g}")
+    if measured:
+        lines.append(", ".join(measured) + f"  ({data.state}, episode {data.episode})")
+    for name, psi, share in data.top_features[:3]:
+        lines.append(f"{name}: PSI {psi:.3g}, {share:.0%} of it")
+    names = ", ".join(f"{role} {version}" for role, version in data.model.items() if version)
+    if names:
+        lines.append(
+            f"models: {names}"
+            + (f"; would restore {data.target_version}" if data.suggested_action == "rollback" else "")
+        )
+    if data.command:
+        lines.append(f"by hand: {data.command}")
+    return _MARKS[data.severity], head, lines
+
+
+def _decision(decision: Decision) -> tuple[str, str, list[str]]:
+    head = f"{decision.verb} {decision.verdict}: {decision.why}"
+    lines = [f"decided for {decision.by}, request {decision.request}"]
+    if decision.command is not None:
+        lines.append(f"sent as {decision.command.id}")
+    return ("! " if decision.verdict == "waits for approval" else "  "), head, lines
+
+
+def _request(request: OperatorRequest) -> tuple[str, str, list[str]]:
+    more = [f"version {request.version}"] if request.version else []
+    more += [f"from position {request.from_position}"] if request.from_position is not None else []
+    return "  ", f"{request.by} asks to {request.verb}: {request.reason}", [", ".join(more)] if more else []
+
+
+def _live(live: LiveModel) -> tuple[str, str, list[str]]:
+    head = f"live is {live.version}: {live.why}"
+    lines = [
+        f"anchor {live.anchor or 'none'}, candidate {live.candidate or 'none'}; at {moment(live.at)} (event time)"
+    ]
+    if live.held:
+        lines.append(
+            f"LEARNING IS HELD since {moment(live.held_since)} (event time); `penstock resume` or a rollback ends it"
+        )
+    if live.refused:
+        command, why = list(live.refused.items())[-1]
+        lines.append(f"last refused: {command}: {why}")
+    return ("!!" if live.held else "  "), head, lines

@@ -1,0 +1,1 @@
+"""Step three: which requests become commands: approval, cooldown, schedule, audit."""

@@ -1,0 +1,224 @@
+"""The control role: a Faust app that decides on requests and turns them into commands.
+
+Laws of this file:
+- Nothing rests on Faust's acknowledgements. Its agent says that something came; what is read, and from where,
+  is the position stored with the state. A gap is read again from the log, at the start and every `AUDIT_S`
+  everything after the stored positions.
+- The state is stored, and acknowledged by the broker, before anything is sent, and once more after. A crash
+  in between sends the same records with the same ids again.
+- One lock, no concurrency: records are decided on one after the other, whoever brings them. The agent never
+  raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from faust.types import AppT, StreamT, TableT
+
+from penstock.stream import topology
+from penstock.stream.control.faust_app import build, changelog_of
+from penstock.stream.control.policy import SCHEDULE
+from penstock.stream.control.state import PolicyConfig, PolicyState, decode_state, encode_state
+from penstock.stream.control.step import READ_TOPICS, RESEND_MS, Undecodable, control_step, take_due
+from penstock.stream.definitions import Pipeline
+from penstock.stream.log.kafka_python import read_after
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import OperatorRequest, decode_decision, encode_json
+from penstock.stream.process.health_page import Health
+from penstock.stream.process.settings import Settings
+
+logger = logging.getLogger("penstock.control")
+
+SWEEP_S = 1.0
+AUDIT_S = 30.0
+RETRY_S = 0.5
+
+
+class Control:
+    """The control role of one pipeline. `run` keeps it going until it is told to stop."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        health: Health,
+        folder: str,
+        *,
+        resend_ms: int = RESEND_MS,
+    ) -> None:
+        self.pipeline, self.settings, self.health, self.resend_ms = pipeline, settings, health, resend_ms
+        self.prefix, self.key = settings.prefix, pipeline.name.encode()
+        self.config = PolicyConfig.of(pipeline)
+        self.read_topics = [settings.prefix + topic for topic in READ_TOPICS]
+        self.positions: dict[str, int] = {}
+        self.lock = asyncio.Lock()
+        self.recovered = asyncio.Event()
+        self.app: AppT = build(pipeline.name, settings, folder)
+        # The state is written with `store` only: set by the broker's acknowledgement, and not when an event
+        # happens to be acked.
+        self.table: TableT[bytes, bytes] = self.app.Table(
+            "policy", partitions=1, use_partitioner=True, key_type=bytes, value_type=bytes
+        )
+        self._declare()
+
+    def _declare(self) -> None:
+        app = self.app
+        channel = app.topic(*self.read_topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
+
+        @app.agent(channel, name="requests", concurrency=1)
+        async def requests(stream: StreamT[bytes]) -> None:
+            async for event in stream.events():
+                message = event.message
+                with contextlib.suppress(Exception):
+                    await self.came(message.topic, message.offset, message.value)
+
+        @app.task  # type: ignore[untyped-decorator]
+        async def start() -> None:
+            await self.retried(self.catch_up, "reading what came while this role was away")
+            self.recovered.set()
+
+        @app.timer(SWEEP_S)
+        async def sweep() -> None:
+            self.health.turned()
+            if self.recovered.is_set():
+                await self.retried(self.flush, "sending commands and decisions", once=True)
+
+        @app.timer(AUDIT_S)
+        async def audit() -> None:
+            if self.recovered.is_set():
+                await self.retried(self.catch_up, "reading the control topics", once=True)
+
+        if self.pipeline.retrain_cron:
+
+            @app.crontab(self.pipeline.retrain_cron, timezone=UTC)
+            async def scheduled() -> None:
+                await self.retried(self.schedule, "writing the scheduled retrain")
+
+    # -- records in ------------------------------------------------------------------------------------------
+
+    async def came(self, topic: str, offset: int, value: bytes | None) -> None:
+        """Faust brought a record: take it if it is the next one, read the log if records before it are missing."""
+        await self.recovered.wait()
+        position = self.positions.get(topic, 0)
+        if offset < position:
+            return
+        compacted = topic == self.prefix + topology.CONTROL_MODELS
+        if offset > position and not compacted:
+            await self.retried(self.catch_up, "reading a gap in the control topics")
+            return
+        await self.retried(lambda: self.take(topic, offset, value), "deciding")
+
+    async def take(self, topic: str, offset: int, value: bytes | None) -> None:
+        """Decide on one record, store, send, store."""
+        async with self.lock:
+            if offset < self.positions.get(topic, 0):
+                return
+            state = self.state()
+            try:
+                changed = control_step(state, topic.removeprefix(self.prefix), value, self.config, wall_ms())
+            except Undecodable as error:
+                changed = False
+                self.health.unreadable.inc()
+                logger.warning("%s at %d is skipped: %s", topic, offset, error)
+            if changed:
+                state.positions = {**self.positions, topic: offset + 1}
+                await self.store(state)
+            self.positions[topic] = offset + 1
+            self.health.records.labels(topic).inc()
+            self.health.position.labels(topic, "0").set(offset + 1)
+        await self.flush()
+
+    async def catch_up(self) -> None:
+        """Read everything after the stored positions and decide on it."""
+        loop = asyncio.get_running_loop()
+        stored = {**self.state().positions, **self.positions}
+        found, starts = await loop.run_in_executor(None, read_after, self.settings, self.read_topics, stored)
+        self.positions = {**stored, **starts}
+        for topic, offset, value in found:
+            await self.take(topic, offset, value)
+        await self.flush()
+
+    # -- records out -----------------------------------------------------------------------------------------
+
+    async def flush(self) -> None:
+        """Send what is due."""
+        async with self.lock:
+            state = self.state()
+            outs = take_due(state, self.prefix, wall_ms(), self.resend_ms)
+            self.health.commands_open.set(len(state.sending))
+            if not outs:
+                return
+            for out in outs:
+                await self.send(out)
+            await self.store(state)
+        self._count(outs)
+
+    def _count(self, outs: list[Out]) -> None:
+        audit = self.prefix + topology.CONTROL_DECISIONS
+        for out in outs:
+            if out.topic != audit:
+                self.health.commands_sent.inc()
+                continue
+            decision = decode_decision(out.value or b"")
+            logger.info("%s %s: %s (%s)", decision.verb, decision.verdict, decision.why, decision.by)
+            self.health.decisions.labels(decision.verb, decision.verdict).inc()
+
+    async def send(self, out: Out) -> None:
+        """Append one record and wait for the broker's acknowledgement."""
+        await self.app.producer.send_and_wait(out.topic, out.key, out.value, out.partition, None, None)
+
+    async def schedule(self) -> None:
+        """Ask for the scheduled retrain, as an operator would; the minute names the request."""
+        minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ")
+        request = OperatorRequest(
+            id=f"{SCHEDULE}-{self.pipeline.name}-{minute}",
+            pipeline=self.pipeline.name,
+            verb="retrain",
+            reason=f"scheduled: {self.pipeline.retrain_cron}",
+            by=SCHEDULE,
+            wall_ms=wall_ms(),
+        )
+        await self.send(Out(self.prefix + topology.CONTROL_COMMANDS, self.key, encode_json(request)))
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def state(self) -> PolicyState:
+        """A fresh copy of the stored state: what fails half-way leaves nothing behind."""
+        stored = self.table.data.get(self.key)
+        return decode_state(stored) if stored else PolicyState(self.pipeline.name)
+
+    async def store(self, state: PolicyState) -> None:
+        """Write the state to the table's changelog, wait for the acknowledgement, then show it."""
+        value = encode_state(state)
+        await self.send(Out(changelog_of(self.pipeline.name, self.settings), self.key, value, (), 0))
+        self.table.data[self.key] = value
+
+    async def retried(self, step: Callable[[], Any], what: str, *, once: bool = False) -> None:
+        """Run a step until it succeeds; the broker may be away for a while."""
+        while True:
+            try:
+                await step()
+                return
+            except Exception as error:
+                logger.warning(
+                    "%s failed, %s: %s: %s",
+                    what,
+                    "next time again" if once else "again soon",
+                    type(error).__name__,
+                    error,
+                )
+                if once:
+                    return
+                await asyncio.sleep(RETRY_S)
+
+
+def wall_ms() -> int:
+    """The clock of this process, in ms since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,236 @@
+"""What becomes of a request: who may change a model, how often, and when a person is asked first.
+
+Laws of this file:
+- Pure: state, request and the time are given; the shells (the Faust app, or the loop on the in-memory log) do
+  the rest.
+- One decision per request id. The same request again gets the same decision, and its command has the same id,
+  so that the fold carries it out once however often it is sent.
+- Cooldowns and the loop breaker count in event time, so a catch-up of a year is judged as that year was.
+- A person's request is never delayed: cooldown and breaker hold back only what asks for itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from penstock.stream.control.state import PolicyConfig, PolicyState, Sending
+from penstock.stream.messages import Command, CommandSent, ControlEvent, Decision, LiveModel, OperatorRequest
+
+UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
+OPERATORS: tuple[str, ...] = ("retrain", "rollback", "promote", "hold", "resume", "accept")
+BREAKER_VERBS = frozenset({"retrain", "rollback"})
+BREAKER_REQUESTS = 3
+BREAKER_COOLDOWNS = 10
+REMEMBERED_DECISIONS = 128
+REMEMBERED_VERSIONS = 256
+MOST_SENDS = 6
+MAX_REASON_CHARACTERS = 1_000
+SCHEDULE = "schedule"
+
+
+def decide(
+    state: PolicyState, request: ControlEvent | OperatorRequest, config: PolicyConfig, wall_ms: int
+) -> Decision | None:
+    """The decision on a request, and `state` changed by it.
+
+    None for an event that asks for nothing: a note, or a hold already taken. `wall_ms` only stamps the decision; what is
+    decided depends on event time alone.
+    """
+    known = state.decisions.get(request.id)
+    if known is not None:
+        _send_again(state, known, wall_ms)
+        return known
+    if isinstance(request, ControlEvent):
+        if request.data.suggested_action not in UNATTENDED:
+            return None
+        decision = _unattended(state, request, config, wall_ms)
+    else:
+        decision = _asked(state, request, wall_ms)
+    state.decisions[request.id] = decision
+    while len(state.decisions) > REMEMBERED_DECISIONS:
+        del state.decisions[next(iter(state.decisions))]
+    state.unsent.append(request.id)
+    if decision.command is not None:
+        state.sending[decision.command.id] = Sending(request.id, 0, wall_ms)
+    return decision
+
+
+def _send_again(state: PolicyState, decision: Decision, wall_ms: int) -> None:
+    """Somebody asks again: publish the same decision, and the command once more if it is not known to be carried out."""
+    if decision.request not in state.unsent:
+        state.unsent.append(decision.request)
+    if decision.command is not None and decision.command.id in state.sending:
+        state.sending[decision.command.id].next_ms = wall_ms
+
+
+def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, wall_ms: int) -> Decision:
+    data = event.data
+    verb, at = data.suggested_action, data.detected_at.get("at", 0)
+    command = CommandSent(
+        id=f"command-{event.id}",
+        verb=verb,  # type: ignore[arg-type]
+        reason=data.reason,
+        by="policy",
+        version=data.target_version,
+        from_position=data.since.get("position") if verb in BREAKER_VERBS else None,
+        episode=data.episode,
+        wall_ms=wall_ms,
+    )
+    by_hand = f"; to do it now: {data.command}" if data.command else ""
+    waits = _why_wait(state, verb, at, config, ends_hold=data.state == "resolved")
+    if waits:
+        state.waiting[event.id] = verb
+        while len(state.waiting) > REMEMBERED_DECISIONS:
+            del state.waiting[next(iter(state.waiting))]
+        return _decision(
+            state, event.id, verb, "waits for approval", waits + by_hand, "policy", None, wall_ms
+        )
+    since = _cooling_since(state, verb, at, config)
+    if since is not None and data.state != "resolved":
+        ago, least = _hours(at - since), _hours(config.cooldown_ms)
+        why = f"{verb} is cooling down: the last one was {ago} before in event time, the least is {least}"
+        return _decision(state, event.id, verb, "refused", why + by_hand, "policy", None, wall_ms)
+    state.unattended.append((verb, at))
+    del state.unattended[:-16]
+    why = (
+        "the data are whole again: the hold ends with it"
+        if data.state == "resolved" and verb == "rollback"
+        else "within the policy"
+    )
+    return _decision(state, event.id, verb, "accepted", why, "policy", command, wall_ms)
+
+
+def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig, *, ends_hold: bool) -> str:
+    """Why a person must look first; empty if none must."""
+    if config.approval:
+        return "the definition asks for a person's approval"
+    window_ms = BREAKER_COOLDOWNS * config.cooldown_ms
+    recent = sum(
+        1 for done, when in state.unattended if done in BREAKER_VERBS and abs(at - when) <= window_ms
+    )
+    if verb in BREAKER_VERBS and recent >= BREAKER_REQUESTS and not ends_hold:
+        return (
+            f"{recent} retrains and rollbacks within {_hours(window_ms)} did not help: a person should look"
+        )
+    return ""
+
+
+def _cooling_since(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> int | None:
+    """The event time of the newest unattended command of this verb, if it is less than a cooldown away."""
+    for done, when in reversed(state.unattended):
+        if done == verb and abs(at - when) < config.cooldown_ms:
+            return when
+    return None
+
+
+def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decision:
+    """A person's request, or the definition's schedule: refused only where it names what is not there."""
+    refusal = _refusal(state, request)
+    if refusal:
+        return _decision(state, request.id, request.verb, "refused", refusal, request.by, None, wall_ms)
+    why = "the definition's schedule" if request.by == SCHEDULE else "asked by a person"
+    approved = [waits for waits, verb in state.waiting.items() if verb == request.verb]
+    if request.by != SCHEDULE:
+        if approved:
+            why = f"approved: {len(approved)} request{'s' if len(approved) > 1 else ''} to {request.verb} waited"
+        for waits in approved:
+            del state.waiting[waits]
+        state.unattended = [done for done in state.unattended if done[0] != request.verb]
+    command = CommandSent(
+        id=f"command-{request.id}",
+        verb=request.verb,
+        reason=request.reason[:MAX_REASON_CHARACTERS],
+        by=request.by,
+        version=request.version,
+        from_position=request.from_position,
+        wall_ms=wall_ms,
+    )
+    return _decision(state, request.id, request.verb, "accepted", why, request.by, command, wall_ms)
+
+
+def _refusal(state: PolicyState, request: OperatorRequest) -> str:
+    if request.verb not in OPERATORS:
+        return f"{request.verb} is not for people: use {', '.join(OPERATORS)}"
+    live = state.live
+    if request.from_position is not None and request.from_position < 0:
+        return f"from_position {request.from_position} is negative"
+    if request.verb == "promote" and live is not None:
+        if live.candidate is None:
+            return "there is no candidate to promote; `penstock retrain` makes one"
+        if request.version not in (None, live.candidate):
+            return f"the candidate is {live.candidate}, not {request.version}"
+    elif request.verb == "rollback" and request.version is not None and live is not None:
+        if request.version not in state.versions:
+            return f"version {request.version!r} is not known; known are {', '.join(state.versions[-16:])}"
+    return ""
+
+
+def _decision(
+    state: PolicyState,
+    request: str,
+    verb: str,
+    verdict: str,
+    why: str,
+    by: str,
+    command: CommandSent | None,
+    wall_ms: int,
+) -> Decision:
+    return Decision(
+        id=f"decision-{request}",
+        pipeline=state.pipeline,
+        request=request,
+        verb=verb,
+        verdict=verdict,  # type: ignore[arg-type]
+        why=why,
+        by=by,
+        command=command,
+        wall_ms=wall_ms,
+    )
+
+
+def observe(state: PolicyState, live: LiveModel) -> None:
+    """What learn says is live: which commands it took, and which versions there are."""
+    state.live = live
+    for version in (*live.anchors, live.anchor, live.candidate, live.version):
+        if version is not None and version not in state.versions:
+            state.versions.append(version)
+    del state.versions[:-REMEMBERED_VERSIONS]
+    for command in (*live.applied, *live.refused):
+        state.sending.pop(command, None)
+
+
+class Due(NamedTuple):
+    """What is to be sent now. `given_up` names requests whose command was sent often enough; it stays in its log."""
+
+    decisions: list[Decision]
+    commands: list[Command]
+    given_up: list[str]
+
+
+def due(state: PolicyState, wall_ms: int, every_ms: int) -> Due:
+    """Take from `state` the decisions to publish and the commands to send: first, or again because learn does not show them.
+
+    Each send doubles the wait for the next, from `every_ms`. After `MOST_SENDS` learn is not there, and
+    nothing is gained by more.
+    """
+    decisions = [state.decisions[request] for request in state.unsent if request in state.decisions]
+    state.unsent.clear()
+    commands: list[Command] = []
+    given_up: list[str] = []
+    for command_id, sending in list(state.sending.items()):
+        if sending.next_ms > wall_ms:
+            continue
+        decision = state.decisions.get(sending.request)
+        if decision is None or decision.command is None or sending.sends >= MOST_SENDS:
+            given_up.append(sending.request)
+            del state.sending[command_id]
+            continue
+        sending.next_ms = wall_ms + every_ms * 2**sending.sends
+        sending.sends += 1
+        commands.append(decision.command.entry())
+    return Due(decisions, commands, given_up)
+
+
+def _hours(span_ms: int) -> str:
+    hours = abs(span_ms) / 3_600_000
+    return f"{hours / 24:.1f} d" if hours >= 48 else f"{hours:.1f} h"

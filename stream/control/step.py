@@ -1,0 +1,143 @@
+"""Control records → decisions → commands: the one step both shells share, and the shell on a plain log.
+
+On Kafka the shell is the Faust app of `stream.control`. `ControlWorker` is the shell for the log in memory,
+where the process and its state end together.
+
+Laws of this file:
+- `control_step` only changes the state it is given; `take_due` only takes from it what is to be sent. A shell
+  that stores the state before it sends, and again after, sends everything at least once and never two
+  different decisions on one request.
+- A record that cannot be read is an `Undecodable` with the reason; it is counted and skipped, and stops
+  nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from penstock.stream import topology
+from penstock.stream.control.policy import decide, due, observe
+from penstock.stream.control.state import PolicyConfig, PolicyState
+from penstock.stream.definitions import Pipeline
+from penstock.stream.log.protocol import TP, Log, Out, Record
+from penstock.stream.messages import (
+    decode_control_event,
+    decode_live_model,
+    decode_operator_request,
+    encode_entry,
+    encode_json,
+)
+
+logger = logging.getLogger("penstock.control")
+
+READ_TOPICS = (
+    topology.CONTROL_MODELS,
+    topology.CONTROL_COMMANDS,
+    topology.CONTROL_RETRAIN,
+    topology.CONTROL_ROLLBACK,
+    topology.CONTROL_ALERTS,
+)
+RESEND_MS = 10_000
+BATCH_RECORDS = 500
+
+
+class Undecodable(ValueError):
+    """A control record that is not the message its topic holds."""
+
+
+def control_step(
+    state: PolicyState, topic: str, value: bytes | None, config: PolicyConfig, wall_ms: int
+) -> bool:
+    """Take one record of a control topic (its name without the prefix); whether it changed `state`.
+
+    Records of other pipelines, tombstones, notes and reports change nothing. Raises `Undecodable`.
+    """
+    if value is None:
+        return False
+    try:
+        if topic == topology.CONTROL_MODELS:
+            live = decode_live_model(value)
+            if live.pipeline != state.pipeline:
+                return False
+            observe(state, live)
+            return True
+        if topic == topology.CONTROL_COMMANDS:
+            asked = decode_operator_request(value)
+            return asked.pipeline == state.pipeline and decide(state, asked, config, wall_ms) is not None
+        event = decode_control_event(value)
+        return event.data.pipeline == state.pipeline and decide(state, event, config, wall_ms) is not None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Undecodable(f"not a message of {topic}: {error}") from None
+
+
+def take_due(state: PolicyState, prefix: str, wall_ms: int, resend_ms: int = RESEND_MS) -> list[Out]:
+    """The records to append now: commands to the samples log, then decisions to the audit."""
+    ready = due(state, wall_ms, resend_ms)
+    for request in ready.given_up:
+        logger.warning(
+            "%s: learn did not answer the command of request %s; it stays in the samples log",
+            state.pipeline,
+            request,
+        )
+    key = state.pipeline.encode()
+    samples = topology.samples(state.pipeline, prefix)
+    outs = [Out(samples, key, encode_entry(command), (), 0) for command in ready.commands]
+    outs += [
+        Out(prefix + topology.CONTROL_DECISIONS, key, encode_json(decision)) for decision in ready.decisions
+    ]
+    return outs
+
+
+class ControlWorker:
+    """The control role on any `Log`, its state in memory, reading every control topic from its start. `turn` runs it once."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        wall_ms: Callable[[], int],
+        *,
+        prefix: str = "",
+        resend_ms: int = RESEND_MS,
+    ) -> None:
+        self.log, self.wall_ms, self.prefix, self.resend_ms = log, wall_ms, prefix, resend_ms
+        self.config = PolicyConfig.of(pipeline)
+        self.state = PolicyState(pipeline.name)
+        self.undecodable = 0
+        self.unsent: list[Out] = []
+        tps: list[TP] = [
+            (prefix + topic, partition)
+            for topic in READ_TOPICS
+            for partition in range(log.partitions(prefix + topic))
+        ]
+        self.reader = log.reader({tp: bounds[0] for tp, bounds in log.bounds(tps).items()})
+
+    def turn(self, timeout_s: float) -> int:
+        """Poll once, decide and send; how many control records were read.
+
+        Raises whatever `Log.append` raises; what was to be sent is then sent by the next turn.
+        """
+        records = self.reader.poll(BATCH_RECORDS, timeout_s)
+        for record in records:
+            self._take(record)
+        self.unsent += take_due(self.state, self.prefix, self.wall_ms(), self.resend_ms)
+        if self.unsent:
+            self.log.append(self.unsent)
+            self.unsent = []
+        return len(records)
+
+    def _take(self, record: Record) -> None:
+        try:
+            control_step(
+                self.state, record.topic.removeprefix(self.prefix), record.value, self.config, self.wall_ms()
+            )
+        except Undecodable as error:
+            self.undecodable += 1
+            logger.warning("%s/%d at %d is skipped: %s", record.topic, record.partition, record.offset, error)
+
+    def close(self) -> None:
+        """Release the reader."""
+        self.reader.close()

@@ -1,0 +1,1 @@
+"""Step one: events become features in Redis, and samples in the samples log."""

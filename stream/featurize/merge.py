@@ -1,0 +1,68 @@
+"""Event-time order over several partitions: a k-way merge of their heads, never a sort within a partition.
+
+Laws of this file:
+- Ties go to the lower (source, partition), so that the order is a function of the logs alone.
+- An empty partition is waited for as long as the caller says the broker holds more of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from heapq import heapify, heappop, heapreplace
+
+from penstock.stream.featurize.decode import Item
+
+Head = tuple[int, int]  # (source index, partition)
+MOST_BUFFERED = 20_000
+
+
+class Merge:
+    """Buffers decoded items per partition and gives them in event-time order.
+
+    `add` items of one partition in offset order; `take(at_end)` yields while every partition either has a buffered item or is in
+    `at_end` (the broker's high watermark says that nothing more is there).
+    """
+
+    def __init__(self, heads: Iterable[Head]) -> None:
+        self.buffers: dict[Head, deque[Item]] = {head: deque() for head in heads}
+
+    def add(self, head: Head, items: Iterable[Item]) -> None:
+        """Append items of one partition, in offset order."""
+        self.buffers[head].extend(items)
+
+    def __len__(self) -> int:
+        return sum(len(buffer) for buffer in self.buffers.values())
+
+    def buffered(self, head: Head) -> int:
+        """How many items of one partition wait."""
+        return len(self.buffers[head])
+
+    def full(self, before: Collection[Head]) -> set[Head]:
+        """The partitions to read no further for now: much of them waits for another's event time.
+
+        One that was full `before` stays so until little is left, because what was fetched of it is fetched again. A full one has
+        something buffered, so the merge never waits for it.
+        """
+        return {
+            head
+            for head, buffer in self.buffers.items()
+            if len(buffer) > MOST_BUFFERED or (head in before and len(buffer) > MOST_BUFFERED // 4)
+        }
+
+    def take(self, at_end: Collection[Head]) -> Iterator[Item]:
+        """Items in event-time order, until a partition that is not at its end runs dry."""
+        waiting = [head for head, buffer in self.buffers.items() if not buffer and head not in at_end]
+        if waiting:
+            return
+        heap = [(buffer[0].at, head, buffer) for head, buffer in self.buffers.items() if buffer]
+        heapify(heap)
+        while heap:
+            _, head, buffer = heap[0]
+            yield buffer.popleft()
+            if buffer:
+                heapreplace(heap, (buffer[0].at, head, buffer))
+            elif head in at_end:
+                heappop(heap)
+            else:
+                return

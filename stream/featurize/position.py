@@ -1,0 +1,95 @@
+"""The position document: how far a task has come, in every source partition, stored with its state in one atomic step.
+
+Laws of this file:
+- Canonical: equal positions are equal bytes, because a unit's compare-and-set compares them.
+- It names the recipe that the state was written under and the layout of states, so that neither is ever misread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from penstock.features.define.view import STATE_LAYOUT
+from penstock.stream.definitions import DefinitionError, Source
+from penstock.stream.featurize.merge import Head
+
+
+@dataclass
+class Place:
+    """How far one source partition has been stepped: the next offset and the newest event time before it (-1 if none)."""
+
+    offset: int
+    newest_at: int = -1
+
+
+class Change(NamedTuple):
+    """A change to another recipe that is under way: nobody but the run of `penstock backfill` named here may go on.
+
+    `step` counts its units.
+    """
+
+    recipe: str
+    step: int
+    run: str = ""
+
+
+class Position(NamedTuple):
+    """A position document: `places` by `topic/partition`, as [offset, newest event time, topic id]."""
+
+    recipe: str
+    places: dict[str, list[Any]]
+    change: Change | None = None
+
+    def encode(self) -> bytes:
+        """The canonical document."""
+        document: list[Any] = [STATE_LAYOUT, self.recipe, dict(sorted(self.places.items()))]
+        return msgspec.msgpack.encode(document if self.change is None else [*document, self.change])
+
+    def at(self, sources: Sequence[Source], topic_ids: Sequence[str]) -> dict[Head, Place]:
+        """The places in these sources. Raises `TopicRecreated` when a topic is another one by now."""
+        index_of = {source.name: index for index, source in enumerate(sources)}
+        found: dict[Head, Place] = {}
+        for name, (offset, newest_at, topic_id) in self.places.items():
+            topic, _, partition = name.rpartition("/")
+            if topic not in index_of:
+                continue
+            index = index_of[topic]
+            if topic_id != topic_ids[index]:
+                raise TopicRecreated(topic)
+            found[(index, int(partition))] = Place(offset, newest_at)
+        return found
+
+
+def named(
+    places: Mapping[Head, Place], sources: Sequence[Source], topic_ids: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Places as a position document names them."""
+    return {
+        f"{sources[index].name}/{partition}": [place.offset, place.newest_at, topic_ids[index]]
+        for (index, partition), place in places.items()
+    }
+
+
+def decode_position(stored: bytes) -> Position:
+    """Read a document. Raises `DefinitionError` for one that another release of Penstock wrote."""
+    found = msgspec.msgpack.decode(stored)
+    if found[0] != STATE_LAYOUT:
+        raise DefinitionError(
+            "this state was written by another release of Penstock, with another layout; "
+            "`penstock reset` starts over, or run the release that wrote it"
+        )
+    return Position(found[1], found[2], Change(*found[3]) if len(found) > 3 else None)
+
+
+class TopicRecreated(DefinitionError):
+    """A source topic was deleted and created again: its offsets mean something else now."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            f"topic {topic!r} was deleted and created again since this pipeline last ran; its offsets start anew. "
+            f"`penstock reset` starts the pipeline over, or restore the topic."
+        )

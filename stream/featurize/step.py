@@ -1,0 +1,318 @@
+"""Events → features and samples: the first pure step.
+
+Laws of this file:
+- A sample carries the vector as of its event time, read from the same state that is served: no training-serving skew.
+- On the event's own source what came before it (`first`, `last`, `last_n`, `since_last`) is read before the update, everything
+  else after it.
+- Every item ends as one sample, one label, both, neither (it only fed a view), or one dead letter: counted, never dropped.
+- Positions move with state: a unit names the positions it starts and ends at, and everything that belongs between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+from penstock.features.engine.compute import CompiledView
+from penstock.features.redis.keys import entity_of, public_key, state_key
+from penstock.features.redis.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
+from penstock.stream import topology
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.decode import LATE, MAX_KEY_CHARACTERS, Event, Item
+from penstock.stream.featurize.merge import Head
+from penstock.stream.featurize.position import Place, Position, named
+from penstock.stream.log.protocol import Out, record_bytes
+from penstock.stream.messages import Label, Origin, Sample, Tick, encode_entry
+
+TICK_EVENT_MS = 3_600_000
+TICK_WALL_MS = 1_000
+# What a dead letter may keep of a record that is as large as a topic takes: with its own headers it must fit one as well.
+MOST_BURIED_BYTES = 880_000
+MOST_BURIED_FRAME_BYTES = 100_000
+MAX_REASON_CHARACTERS = 1_000
+_TIE_BITS = 48
+_DIGITS = re.compile(r"[0-9]+")
+
+
+class SourcePlan(NamedTuple):
+    """What one event of a source does: the views it updates and those its sample reads, in the vector's order.
+
+    `keys` are the distinct entity keys of those views; each view names its key by place in `keys`.
+    """
+
+    key_field: str
+    keys: list[tuple[str, ...]]
+    views: list[tuple[int, CompiledView, int, bool]]
+    predicts: bool
+    outcome: Callable[[Mapping[str, Any]], bool | None] | None
+
+
+@dataclass
+class Counts:
+    """What became of the items stepped so far."""
+
+    items: int = 0
+    samples: int = 0
+    labels: int = 0
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    late: Counter[str] = field(default_factory=Counter)  # by source
+    defaults: Counter[int] = field(
+        default_factory=Counter
+    )  # samples that read an entity without events, by view
+    entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view
+
+
+class FeaturizeUnit(NamedTuple):
+    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `places`."""
+
+    outs: list[Out]
+    unit: Unit
+    places: dict[Head, int]
+
+
+class Featurize:
+    """The state of one task and its step.
+
+    `topic_ids` maps each source topic to the broker's id for it: topics are deleted and recreated, and an offset means
+    something only within one incarnation. With `building`, only these views (by place) are updated and nothing is public.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        topic_ids: Mapping[str, str],
+        task: str,
+        prefix: str = "",
+        building: Collection[int] | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.task = task
+        self.sources = pipeline.sources
+        self.topic_ids = [topic_ids[source.name] for source in self.sources]
+        self.compiled = [CompiledView(view) for view in pipeline.views]
+        self.ttls_ms = [view.ttl_ms for view in pipeline.views]
+        self.empty = [compiled.vector(compiled.new(), 0) for compiled in self.compiled]
+        self.building = building
+        self.plans = [self._plan(index) for index in range(len(self.sources))]
+        self.samples_topic = topology.samples(pipeline.name, prefix)
+        self.dead_letters_topic = topology.dead_letters(pipeline.name, prefix)
+        self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
+        self.dirty: list[set[str]] = [set() for _ in self.compiled]
+        self.unseen: list[set[str]] = [
+            set() for _ in self.compiled
+        ]  # those in memory that nothing is stored of
+        self.places: dict[Head, Place] = {}
+        self.outs: list[Out] = []
+        self.counts = Counts()
+        self.recipe = pipeline.digest
+        self.base = b""
+        self.now_at = 0
+        self.ticked_at = 0
+        self.ticked_wall_ms = 0
+        self.dirty_count = 0
+        self.out_bytes = 0
+
+    def _plan(self, index: int) -> SourcePlan:
+        source = self.sources[index]
+        building = self.building
+        predicts = source == self.pipeline.predict and building is None
+        used = [
+            (number, view)
+            for number, view in enumerate(self.pipeline.views)
+            if (predicts or view.source.name == source.name) and (building is None or number in building)
+        ]
+        keys = list(dict.fromkeys(view.key_fields for _, view in used))
+        views = [
+            (number, self.compiled[number], keys.index(view.key_fields), view.source.name == source.name)
+            for number, view in used
+        ]
+        labels = self.pipeline.label.source == source and building is None
+        return SourcePlan(source.key, keys, views, predicts, self.pipeline.label.outcome if labels else None)
+
+    # -- positions ---------------------------------------------------------------------------------------------------------
+
+    def start(self, places: Mapping[Head, Place], recipe: str) -> None:
+        """Begin at these places under this recipe with no state in memory; states come through `missing` and `put`."""
+        self.recipe = recipe
+        self.places = {head: Place(place.offset, place.newest_at) for head, place in places.items()}
+        self.base = self.position()
+        self.now_at = max([0, *(place.newest_at for place in places.values())])
+
+    def position(self) -> bytes:
+        """The canonical position document: what a unit's compare-and-set compares."""
+        return Position(self.recipe, named(self.places, self.sources, self.topic_ids)).encode()
+
+    def places_in(self, position: Position) -> dict[Head, Place]:
+        """The places a stored position names; raises `TopicRecreated` when a topic is another one by now."""
+        return position.at(self.sources, self.topic_ids)
+
+    # -- state -------------------------------------------------------------------------------------------------------------
+
+    def entities(self, item: Item) -> list[str | None]:
+        """The item's entity under each key of its source's plan; None where a part of the key is null."""
+        event = item.event
+        return [] if event is None else [entity_of(event, key) for key in self.plans[item.source].keys]
+
+    def missing(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> list[tuple[int, str]]:
+        """The (view, entity) states these items need that are not in memory: load them first, then `put`."""
+        wanted: dict[tuple[int, str], None] = {}
+        for item, keys in zip(items, entities, strict=True):
+            if keys:
+                for number, _, place, _ in self.plans[item.source].views:
+                    entity = keys[place]
+                    if entity is not None and entity not in self.states[number]:
+                        wanted[(number, entity)] = None
+        return list(wanted)
+
+    def stored_key(self, number: int, entity: str) -> str:
+        """Where the state of one entity of view `number` is stored."""
+        view = self.pipeline.views[number]
+        return state_key(self.pipeline.name, self.task, view.name, view.version, entity)
+
+    def put(self, number: int, entity: str, stored: bytes | None) -> None:
+        """Take one loaded state into memory; None is an entity never seen."""
+        compiled = self.compiled[number]
+        if stored is None:
+            self.unseen[number].add(entity)
+        self.states[number][entity] = compiled.new() if stored is None else compiled.decode(stored)
+
+    def forget(self, most: int) -> None:
+        """Keep at most about `most` states in memory. Only between units, when all of them are stored."""
+        for states, unseen in zip(self.states, self.unseen, strict=True):
+            if len(states) > most:
+                for entity in list(islice(states, len(states) - most)):
+                    del states[entity]
+                    unseen.discard(entity)
+
+    # -- the step ----------------------------------------------------------------------------------------------------------
+
+    def step(self, item: Item, entities: Sequence[str | None]) -> None:
+        """One item: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
+        place = self.places[(item.source, item.partition)]
+        place.offset = item.offset + 1
+        place.newest_at = item.newest_at
+        self.counts.items += 1
+        event = item.event
+        if event is None:
+            if item.reject and LATE in item.reject:
+                self.counts.late[self.sources[item.source].name] += 1
+            self._bury(item, item.reject or "")
+            return
+        plan = self.plans[item.source]
+        y: bool | None = None
+        if plan.outcome is not None:
+            try:
+                outcome = plan.outcome(event)
+                y = None if outcome is None else bool(outcome)
+            except (
+                Exception
+            ) as error:  # a user's function over a user's data: the record is at fault, the worker goes on
+                self._bury(item, f"label: {type(error).__name__}: {error}")
+                return
+        at = item.at
+        if at > self.now_at:
+            self.now_at = at
+        vector = self._update(plan, item, event, at, entities)
+        if plan.predicts:
+            origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
+            key = event[plan.key_field]
+            self._emit(encode_entry(Sample(origin, item.id, "" if key is None else str(key), at, vector)))
+            self.counts.samples += 1
+        if y is not None:
+            origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
+            self._emit(encode_entry(Label(origin, item.id, at, y)))
+            self.counts.labels += 1
+
+    def _update(
+        self, plan: SourcePlan, item: Item, event: Event, at: int, entities: Sequence[str | None]
+    ) -> list[Any]:
+        """Update this source's views; the sample's vector when the source is the predicted one, otherwise an empty list."""
+        predicts = plan.predicts
+        vector: list[Any] = [event[name] for name in self.pipeline.inputs] if predicts else []
+        tie = (item.partition << _TIE_BITS) | item.offset
+        for number, compiled, place, own in plan.views:
+            entity = entities[place]
+            if entity is None:
+                if predicts:
+                    self.counts.defaults[number] += 1
+                    vector += self.empty[number]
+                continue
+            states = self.states[number]
+            if own:
+                if predicts:
+                    vector += compiled.update_own(states[entity], at, tie, event)
+                else:
+                    compiled.update(states[entity], at, tie, event)
+                dirty = self.dirty[number]
+                if entity not in dirty:
+                    dirty.add(entity)
+                    self.dirty_count += 1
+            else:
+                state = states[entity]
+                if state.newest < 0:
+                    self.counts.defaults[number] += 1
+                vector += compiled.vector(state, at)
+        return vector
+
+    def _emit(self, entry: bytes) -> None:
+        self.outs.append(Out(self.samples_topic, None, entry, (), 0))
+        self.out_bytes += len(entry)
+
+    def _bury(self, item: Item, reason: str) -> None:
+        record, key, kept = item.record, item.record.key, item.record.headers
+        if record_bytes(Out("", key, None, kept)) > MOST_BURIED_FRAME_BYTES:
+            key, kept = (None if key is None else key[:MAX_KEY_CHARACTERS]), ()
+        headers = (
+            ("penstock-reason", reason[:MAX_REASON_CHARACTERS].encode(errors="replace")),
+            ("penstock-topic", record.topic.encode()),
+            ("penstock-partition", str(record.partition).encode()),
+            ("penstock-offset", str(record.offset).encode()),
+            ("penstock-id", f"{self.topic_ids[item.source]}-{record.partition}-{record.offset}".encode()),
+        )
+        value = record.value if record.value is None else record.value[:MOST_BURIED_BYTES]
+        self.outs.append(Out(self.dead_letters_topic, key, value, (*kept, *headers), 0))
+        # Few kinds, however many records.
+        kind = _DIGITS.sub("n", reason.split(":", maxsplit=1)[0].split(" - ", maxsplit=1)[0])[:60]
+        self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
+
+    # -- units -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def unit_is_full(self) -> bool:
+        """Whether the open unit touches as many keys as one Redis script should (each entity has two)."""
+        return self.dirty_count * 2 >= UNIT_KEYS or self.out_bytes >= UNIT_BYTES * 8
+
+    def tick(self, wall_ms: int, idle: Iterable[Head]) -> None:
+        """Append a `Tick` when a second of wall time or an hour of event time has passed since the last one."""
+        if wall_ms - self.ticked_wall_ms < TICK_WALL_MS and self.now_at - self.ticked_at < TICK_EVENT_MS:
+            return
+        self.ticked_wall_ms, self.ticked_at = wall_ms, self.now_at
+        times = {
+            f"{self.sources[index].name}/{partition}": place.newest_at
+            for (index, partition), place in self.places.items()
+        }
+        names = [f"{self.sources[index].name}/{partition}" for index, partition in idle]
+        self._emit(encode_entry(Tick(times, sorted(names), wall_ms)))
+
+    def close_unit(self, written_ms: int) -> FeaturizeUnit:
+        """End the open unit: its outputs, its state writes and its base and new positions."""
+        writes: list[Write] = []
+        for number, dirty in enumerate(self.dirty):
+            compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
+            public = "" if self.building is not None else public_key(self.pipeline.name, view.name, "")
+            stored = self.stored_key(number, "")
+            ttl_ms = self.ttls_ms[number]
+            writes += compiled.writes(states, dirty, stored, public, self.now_at, written_ms, ttl_ms)
+            first = dirty & self.unseen[number]
+            self.unseen[number] -= first
+            self.counts.entities[number] += len(first)
+            dirty.clear()
+        new = self.position()
+        places = {head: place.offset for head, place in self.places.items()}
+        closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), places)
+        self.base, self.outs, self.dirty_count, self.out_bytes = new, [], 0, 0
+        return closed

@@ -1,0 +1,233 @@
+"""One featurize task: its state, its merge and its store, from taking it up to the units of a batch.
+
+Laws of this file:
+- The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
+  exist: below it nothing is emitted again when state is rebuilt.
+- Nothing is appended or saved here: `run` gives units, and the worker writes them in the one safe order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from penstock.features.redis.keys import definition_key, live_key, position_key
+from penstock.features.redis.keyspace import Keyspace
+from penstock.features.redis.store import StateLost, StateStore, Unit, Write
+from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.position import Place, Position, decode_position
+from penstock.stream.featurize.step import Featurize, FeaturizeUnit
+from penstock.stream.log.protocol import TP, Log, Out, Record
+from penstock.stream.messages import encode_entry
+from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
+
+logger = logging.getLogger("penstock.featurize")
+
+IDLE_AFTER_MS = 5_000
+
+
+class _Live(msgspec.Struct):
+    views: dict[str, str]
+    recipe: str
+
+
+_live = msgspec.json.Decoder(_Live).decode
+
+
+def opening(pipeline: Pipeline, task: str) -> Write:
+    """The write that makes a task's state, and what readers are served, that of this definition."""
+    name = pipeline.name
+    document = definition_document(pipeline)
+    return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
+
+
+def check_definition(pipeline: Pipeline, position: Position, said: bytes | None) -> None:
+    """Refuse state that was written under a definition that featurized otherwise (`said`), or that is being changed.
+
+    Raises `DefinitionChanged` or `DefinitionError`, and `StateLost` when nothing is said.
+    """
+    if position.change is not None:
+        raise DefinitionError(
+            f"a change of {pipeline.name!r} to recipe {position.change.recipe} is under way: finish it with "
+            f"`penstock backfill FILE`, or give it the former definition ({position.recipe}) to call it off"
+        )
+    if position.recipe not in ("", pipeline.digest):
+        if said is None:
+            raise StateLost(f"{pipeline.name}: the definition that its state was written under is gone")
+        found = changes(msgspec.json.decode(said), pipeline)
+        if found.views or found.others:
+            raise DefinitionChanged(pipeline.name, found)
+
+
+def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str]) -> None:
+    """The same for every task, owning none: before a worker with another definition takes a running one's place."""
+    positions = keyspace.read([position_key(pipeline.name, task) for task in tasks])
+    said = keyspace.read([definition_key(pipeline.name, task) for task in tasks])
+    for position, definition in zip(positions, said, strict=True):
+        if position is not None and definition is not None:
+            check_definition(pipeline, decode_position(position), definition)
+
+
+class Task:
+    """One group of co-partitioned inputs: its state, its merge and its store."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        store: StateStore,
+        name: str,
+        heads: Sequence[Head],
+        prefix: str,
+        building: Collection[int] | None = None,
+    ) -> None:
+        self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
+        self.sources = pipeline.sources
+        topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
+        self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
+        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.merge = Merge(self.heads)
+        self.newest: dict[Head, int] = {}
+        self.emitted_below: dict[Head, int] = {}
+        self.rebuilding_from: dict[Head, int] | None = None
+        self.seen_wall_ms: dict[Head, int] = {}
+        self.checked_ms = 0
+        self.timestamps_ms: list[int] = []
+
+    def tp(self, head: Head) -> TP:
+        """The topic and partition of a head."""
+        return self.sources[head[0]].name, head[1]
+
+    def take_up(self, group: str) -> dict[TP, int]:
+        """Become the owner: the positions to read from, with state and counters set to match.
+
+        Raises `DefinitionChanged` when the state was written under a definition that featurized otherwise.
+        """
+        try:
+            stored = self.store.acquire()
+        except StateLost as error:  # half of what belongs together is gone: the other half is worth nothing
+            logger.warning("%s; clearing the rest and rebuilding from Kafka", error)
+            self.store.clear()
+            stored = None
+        tps = [self.tp(head) for head in self.heads]
+        committed = self.log.committed(group, tps)
+        bounds = self.log.bounds(tps)
+        if stored is None:
+            self._check_served()
+            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(places, "")
+            self.store.start(self.featurize.base)
+        else:
+            position = decode_position(stored)
+            said = self.store.load([definition_key(self.pipeline.name, self.featurize.task)])[0]
+            check_definition(self.pipeline, position, said)
+            places = self.featurize.places_in(position)
+            if set(places) != set(self.heads):
+                raise DefinitionError(
+                    f"the sources' partitions changed: state was kept for {len(places)}, there are {len(self.heads)} now; "
+                    f"`penstock reset` starts over, or restore the partition counts"
+                )
+            self.featurize.start(places, position.recipe)
+        self._open_lineage()
+        self.newest = {head: place.newest_at for head, place in places.items()}
+        self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
+        behind = {
+            head: place.offset for head, place in places.items() if place.offset < self.emitted_below[head]
+        }
+        if behind:
+            self.rebuilding_from = behind
+            lost = {self.tp(head): self.emitted_below[head] - offset for head, offset in behind.items()}
+            logger.warning(
+                "Redis is behind what was emitted (lost or restored): rebuilding state from Kafka, records: %s",
+                lost,
+            )
+        return {self.tp(head): place.offset for head, place in places.items()}
+
+    def take_up_building(self) -> None:
+        """Begin, or go on, to build state beside a task's: nothing is said to anybody."""
+        stored = self.store.acquire()
+        if stored is None:
+            bounds = self.log.bounds([self.tp(head) for head in self.heads])
+            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(places, self.pipeline.digest)
+            self.store.start(self.featurize.base)
+        else:
+            places = self.featurize.places_in(decode_position(stored))
+            self.featurize.start(places, self.pipeline.digest)
+        self.newest = {head: place.newest_at for head, place in places.items()}
+
+    def _check_served(self) -> None:
+        """Refuse to begin a task under another definition than the one that the pipeline serves."""
+        name, served = self.pipeline.name, self.store.load([live_key(self.pipeline.name)])[0]
+        if served is not None and _live(served).views != {
+            view.name: view.version for view in self.pipeline.views
+        }:
+            raise DefinitionError(
+                f"{name!r} serves recipe {_live(served).recipe} and this task of it has no state yet: begin it with that "
+                f"definition, or `penstock reset FILE` starts over with this one ({self.pipeline.digest})"
+            )
+
+    def _open_lineage(self) -> None:
+        """Where the recipe is another than the state's, say so in the samples log first and then with the state."""
+        featurize, pipeline = self.featurize, self.pipeline
+        samples = (featurize.samples_topic, 0)
+        if featurize.recipe == pipeline.digest and self.log.bounds([samples])[samples][1] > 0:
+            return
+        self.log.append([Out(featurize.samples_topic, None, encode_entry(recipe_of(pipeline)), (), 0)])
+        if featurize.recipe != pipeline.digest:
+            base, featurize.recipe = featurize.base, pipeline.digest
+            featurize.base = featurize.position()
+            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task)])])
+
+    def add(self, records: Iterable[Record], wall_ms: int) -> None:
+        """Decode records into the merge."""
+        index_of = {source.name: index for index, source in enumerate(self.sources)}
+        grouped: dict[Head, list[Record]] = {}
+        for record in records:
+            grouped.setdefault((index_of[record.topic], record.partition), []).append(record)
+        for head, of_head in grouped.items():
+            items = self.decoders[head[0]].items(of_head, self.newest[head])
+            self.newest[head] = items[-1].newest_at
+            self.merge.add(head, items)
+            self.seen_wall_ms[head] = wall_ms
+
+    def run(self, at_end: set[Head], wall_ms: int, most: int) -> list[FeaturizeUnit]:
+        """Step what is ready, at most `most` items; the units to write."""
+        items = list(islice(self.merge.take(at_end), most))
+        featurize = self.featurize
+        entities = [featurize.entities(item) for item in items]
+        missing = featurize.missing(items, entities)
+        if missing:
+            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
+            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
+            # would be appended before `save` finds out.
+            self.store.alive()
+            for (number, entity), state in zip(missing, stored, strict=True):
+                featurize.put(number, entity, state)
+        units: list[FeaturizeUnit] = []
+        step = featurize.step
+        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        # How long records took is asked of those that are new, not of what is read again after a loss.
+        self.timestamps_ms = [item.record.timestamp_ms for item in items] if emitted_below is None else []
+        for item, keys in zip(items, entities, strict=True):
+            kept = len(featurize.outs)
+            step(item, keys)
+            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
+                del featurize.outs[kept:]
+            if featurize.unit_is_full:
+                units.append(featurize.close_unit(wall_ms))
+        if items and emitted_below is not None:
+            if all(place.offset >= emitted_below[head] for head, place in featurize.places.items()):
+                self.rebuilding_from = None
+                logger.warning("state is rebuilt; outputs go on")
+        idle = [head for head in at_end if wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS]
+        if self.rebuilding_from is None and (items or featurize.counts.items):
+            featurize.tick(wall_ms, idle)
+        if items or featurize.outs:
+            units.append(featurize.close_unit(wall_ms))
+        return units

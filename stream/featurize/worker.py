@@ -1,0 +1,276 @@
+"""The shell around `featurize`: owns tasks, polls, steps, writes in the one safe order.
+
+Laws of this file:
+- Order of every batch: produce and wait for the acknowledgements → the state script of each unit → commit. A crash between any
+  two leaves at worst a repeat that every reader recognises. Nobody waits for a commit, so one is made for several batches, and
+  whenever nothing comes.
+- The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
+  exist: below it nothing is emitted again when state is rebuilt.
+- While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).
+- After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from penstock.features.redis.keyspace import Keyspace
+from penstock.features.redis.store import Fenced as StoreFenced
+from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
+from penstock.stream import topology
+from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.featurize.backpressure import Lead
+from penstock.stream.featurize.expiry import Expiry
+from penstock.stream.featurize.merge import Head
+from penstock.stream.featurize.step import FeaturizeUnit
+from penstock.stream.featurize.task import Task, check_stored
+from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
+
+logger = logging.getLogger("penstock.featurize")
+
+BATCH_RECORDS = 1_000
+COMMIT_EVERY_MS = 100
+KEPT_STATES = 200_000
+
+
+class FeaturizeHealth(Protocol):
+    """What the worker tells its metrics page, once a batch."""
+
+    def batch(self, worker: FeaturizeWorker) -> None:
+        """Called after every turn of the loop."""
+
+    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Called when the features of a batch can be read: its records' own Kafka timestamps, and the time."""
+
+
+class FeaturizeWorker:
+    """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once.
+
+    With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        store_of: Callable[[str], StateStore],
+        wall_ms: Callable[[], int],
+        *,
+        prefix: str = "",
+        instance_id: str | None = None,
+        lead_records: int | None = None,
+        health: FeaturizeHealth | None = None,
+        keyspace: Keyspace | None = None,
+    ) -> None:
+        self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = (
+            pipeline,
+            log,
+            store_of,
+            wall_ms,
+            prefix,
+        )
+        self.health, self.keyspace = health, keyspace
+        self.expiries: dict[str, Expiry] = {}
+        self.group = f"{prefix}{pipeline.name}.featurize"
+        self.samples_topic = topology.samples(pipeline.name, prefix)
+        self.lead: Lead | None = None
+        if lead_records is not None:
+            learn = f"{prefix}{pipeline.name}.learn"
+            self.lead = Lead(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
+        self.partitions = self._checked_partitions()
+        self.tasks: dict[str, Task] = {}
+        self.task_of: dict[TP, Task] = {}
+        self.assigned: tuple[TP, ...] = ()
+        self.committed: dict[TP, int] = {}
+        self.to_commit: dict[TP, int] = {}
+        self.committed_ms = 0
+        self.paused: set[TP] = set()
+        self.retry_at_ms = 0
+        sources = [source.name for source in pipeline.sources]
+        if keyspace is not None:  # before joining: a static member takes the place of one that runs well
+            tasks = map(str, range(self.partitions)) if pipeline.partitioned else ["all"]
+            check_stored(pipeline, keyspace, list(tasks))
+        lease = not pipeline.partitioned
+        self.member = log.member(
+            self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease
+        )
+
+    def _checked_partitions(self) -> int:
+        counts = {source.name: self.log.partitions(source.name) for source in self.pipeline.sources}
+        if len(set(counts.values())) > 1:
+            raise DefinitionError(
+                f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
+            )
+        self.log.partitions(self.samples_topic)
+        return next(iter(counts.values()))
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def turn(self, timeout_s: float) -> int:
+        """Poll once and write what follows from it; how many source records were stepped."""
+        records = self.member.poll(BATCH_RECORDS, timeout_s)
+        change = self.member.take_assignment()
+        wall_ms = self.wall_ms()
+        stepped = 0
+        try:
+            if change is not None:
+                self.assigned, self.to_commit = change.assigned, {}
+                self._take_up()
+                records = []
+            elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
+                self._take_up()
+                records = []
+            stepped = self._work(records, wall_ms)
+            if not records or wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
+                self._commit(wall_ms)
+            if stepped and self.lead is not None:
+                self.lead.wait()
+        except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
+            self._drop(error, wall_ms)
+        except (
+            Fenced,
+            CommitFailed,
+        ) as error:  # state and outputs are safe; only the group's note of it is not
+            logger.warning("%s", error)
+        if self.health is not None:
+            self.health.batch(self)
+        return stepped
+
+    def _drop(self, error: Exception, wall_ms: int) -> None:
+        """The outcome of a write is open, or another owner took over: forget everything and load anew."""
+        logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
+        self.tasks.clear()
+        self.expiries.clear()
+        self.task_of.clear()
+        self.retry_at_ms = wall_ms + 500
+        with suppress(
+            Fenced, CommitFailed, LogUnavailable
+        ):  # what was saved before: a rebuild need not emit it again
+            self._commit(wall_ms)
+        if self.assigned:
+            self.member.start_at({})
+
+    def _take_up(self) -> None:
+        """Make the tasks of what this member holds now, each at the position its own state names."""
+        self.tasks.clear()
+        self.expiries.clear()
+        self.task_of.clear()
+        self.retry_at_ms = 0
+        self.paused = set()
+        self.member.pause(())
+        positions: dict[TP, int] = {}
+        sources = range(len(self.pipeline.sources))
+        groups: dict[str, list[Head]] = {}
+        if self.pipeline.partitioned:
+            for partition in sorted({partition for _, partition in self.assigned}):
+                groups[str(partition)] = [(source, partition) for source in sources]
+        elif self.assigned:
+            groups["all"] = [
+                (source, partition) for source in sources for partition in range(self.partitions)
+            ]
+        for name, heads in groups.items():
+            task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
+            positions.update(task.take_up(self.group))
+            self.tasks[name] = task
+            if self.keyspace is not None:
+                self.expiries[name] = Expiry(task.featurize, self.keyspace)
+            self.task_of.update({task.tp(head): task for head in heads})
+        if self.lead is not None:
+            self.lead.start()
+        if self.assigned:
+            self.member.start_at(positions)
+
+    def _work(self, records: list[Record], wall_ms: int) -> int:
+        if not self.tasks:
+            return 0
+        if len(self.tasks) == 1:
+            task = next(iter(self.tasks.values()))
+            task.add(records, wall_ms)
+        else:
+            by_task: dict[str, list[Record]] = {}
+            for record in records:
+                by_task.setdefault(self.task_of[(record.topic, record.partition)].featurize.task, []).append(
+                    record
+                )
+            for name, of_task in by_task.items():
+                self.tasks[name].add(of_task, wall_ms)
+        self._bound_buffers()
+        ends = self._ends(idle=not records)
+        stepped = 0
+        for name, task in self.tasks.items():
+            before = task.featurize.counts.items
+            units = task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS)
+            if units and name in self.expiries:
+                units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
+            self._write(task, units, wall_ms)
+            stepped += task.featurize.counts.items - before
+        return stepped
+
+    def _bound_buffers(self) -> None:
+        """Read no further where much waits for another partition's event time to come."""
+        paused = {
+            task.tp(head)
+            for task in self.tasks.values()
+            for head in task.merge.full([head for head in task.heads if task.tp(head) in self.paused])
+        }
+        if paused != self.paused:
+            self.member.pause(paused)
+            self.paused = paused
+
+    def _ends(self, *, idle: bool) -> set[Head]:
+        """The heads whose reading position is at the broker's high watermark. Asked of the broker itself when nothing came."""
+        positions = self.member.positions()
+        watermarks = self.member.high_watermarks()
+        heads = {task.tp(head): head for task in self.tasks.values() for head in task.heads}
+        if idle:
+            unsure = [tp for tp in heads if tp not in watermarks]
+            if unsure:
+                watermarks = {
+                    **watermarks,
+                    **{tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()},
+                }
+        return {
+            head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
+        }
+
+    def _write(self, task: Task, units: list[FeaturizeUnit], wall_ms: int) -> None:
+        if not units:
+            if wall_ms - task.checked_ms >= 1_000:
+                task.checked_ms = wall_ms
+                task.store.alive()
+            return
+        outs = [out for unit in units for out in unit.outs]
+        if outs:
+            self.log.append(outs)
+            if self.lead is not None:
+                self.lead.end += sum(out.topic == self.samples_topic for out in outs)
+        task.store.save([unit.unit for unit in units])
+        if self.health is not None:
+            self.health.readable(task.timestamps_ms, self.wall_ms())
+        positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
+        behind = task.emitted_below
+        self.to_commit.update(
+            {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
+        )
+        task.featurize.forget(KEPT_STATES)
+
+    def _commit(self, wall_ms: int) -> None:
+        """Note with the group which outputs exist."""
+        self.committed_ms = wall_ms
+        if self.to_commit:
+            commit, self.to_commit = self.to_commit, {}
+            self.member.commit(commit)
+            self.committed.update(commit)
+
+    @staticmethod
+    def _head(task: Task, tp: TP) -> Head:
+        return next(head for head in task.heads if task.tp(head) == tp)
+
+    def close(self) -> None:
+        """Leave the group."""
+        with suppress(Fenced, CommitFailed, LogUnavailable):
+            self._commit(self.wall_ms())
+        self.member.close()

@@ -1,0 +1,294 @@
+"""The shell around the fold: reads the samples log, writes predictions, control events and versions, keeps snapshots.
+
+Laws of this file:
+- Order of every batch: store new versions → produce and wait → commit. Snapshots follow at intervals, each a compare-and-set on
+  the one before, so a stalled worker that wakes cannot overwrite its successor's.
+- On a restart the log is folded from the snapshot's position; outputs below the group's committed offset exist and are not
+  written again.
+- A request goes out at the record that made it, not at the end of its batch; while catching up, the fold then gives its decision
+  `decision_wait_s` to come back. This moves no result: what is decided stands in the log at whatever record it stands.
+- A retrain runs beside the fold, in a process of its own; its product enters through the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from penstock.features.redis.store import Fenced as StoreFenced
+from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable, Unit, Write
+from penstock.stream import topology
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.events import live_model
+from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.replay import entry_of, prepare
+from penstock.stream.learn.snapshot import restore_fold, take
+from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
+from penstock.stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
+from penstock.stream.models.store import ModelStore
+from penstock.stream.models.version import BadEnvelope
+
+logger = logging.getLogger("penstock.learn")
+
+BATCH_RECORDS = 1_500
+MOST_ATTEMPTS = 3
+ASKING = frozenset({"retrain", "rollback", "promote"})
+SNAPSHOT_EVERY_MS = 10_000
+
+
+class LearnHealth(Protocol):
+    """What the worker tells its metrics page, once a batch."""
+
+    def batch(self, worker: LearnWorker) -> None:
+        """Called after every turn of the loop."""
+
+
+class Retrainer(Protocol):
+    """Runs retrain jobs beside the fold. `start` returns at once; the job appends its own `adopt` command."""
+
+    def start(self, command_id: str, from_position: int, quarantined: list[tuple[int, int]]) -> None:
+        """Begin the job of one retrain command; harmless when it runs already."""
+
+    def failed(self) -> list[str]:
+        """Command ids of jobs that ended with an error since the last call: they are started again."""
+
+
+class LearnWorker:
+    """The one live fold of a pipeline. `turn` runs the loop once; `close` takes a last snapshot and leaves the group."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        store: StateStore,
+        models: ModelStore,
+        retrainer: Retrainer,
+        secret: str,
+        wall_ms: Callable[[], int],
+        *,
+        prefix: str = "",
+        instance_id: str | None = None,
+        guard: bool = True,
+        decision_wait_s: float = 0.0,
+        health: LearnHealth | None = None,
+    ) -> None:
+        self.pipeline, self.log, self.store = pipeline, log, store
+        self.models, self.retrainer = models, retrainer
+        self.secret, self.wall_ms, self.prefix = secret, wall_ms, prefix
+        self.guard, self.health = guard, health
+        self.decision_wait_s = decision_wait_s
+        self.unfolded: list[Record] = []
+        self.topic = topology.samples(pipeline.name, prefix)
+        self.predictions_topic = topology.predictions(pipeline.name, prefix)
+        self.group = f"{prefix}{pipeline.name}.learn"
+        self.tp = (self.topic, 0)
+        self.fold: Fold | None = None
+        self.stored = b""
+        self.emitted_below = 0
+        self.unannounced = False
+        self.snapshot_ms = 0
+        self.running: set[str] = set()
+        self.attempts: Counter[str] = Counter()
+        self.unreadable = 0
+        self.retry_at_ms = 0
+        self.snapshot_key = f"penstock:{pipeline.name}:learn:snapshot"
+        log.partitions(self.topic)
+        self.member = log.member(self.group, [self.topic], instance_id=instance_id)
+        self.assigned = False
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def turn(self, timeout_s: float) -> int:
+        """Poll once, fold what came and write what follows; how many records were folded."""
+        records = self.unfolded or self.member.poll(BATCH_RECORDS, timeout_s)
+        self.unfolded = []
+        change = self.member.take_assignment()
+        now = self.wall_ms()
+        if change is not None:
+            self.assigned = bool(change.assigned)
+            self.fold, self.unfolded = None, []
+        if self.fold is None:
+            records = []
+        folded = 0
+        try:
+            if self.assigned and self.fold is None and now >= self.retry_at_ms:
+                self._take_up(now)
+            elif self.fold is not None:
+                folded = self._fold(self.fold, records)
+                if now - self.snapshot_ms >= SNAPSHOT_EVERY_MS:
+                    self._snapshot(self.fold, now)
+        except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
+            logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
+            self.fold, self.unfolded, self.retry_at_ms = None, [], now + 500
+        except (Fenced, CommitFailed) as error:
+            logger.warning("%s", error)
+        if self.health is not None:
+            self.health.batch(self)
+        return folded
+
+    def _take_up(self, now: int) -> None:
+        """Become the owner: the last snapshot, or a fold from the log's start."""
+        try:
+            stored = self.store.acquire()
+        except StateLost as error:
+            logger.warning("%s; folding the log anew", error)
+            self.store.clear()
+            stored = None
+        self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
+        fold: Fold | None = None
+        if stored is None:
+            self.stored = b"start"
+            self.store.start(self.stored)
+        else:
+            self.stored = stored
+            sealed = self.store.load([self.snapshot_key])[0]
+            if sealed is not None:
+                try:
+                    fold = restore_fold(
+                        self.pipeline, sealed, self.secret, self.log, self.topic, guard=self.guard
+                    )
+                except BadEnvelope as error:
+                    logger.warning("the snapshot is not used: %s", error)
+        self.unannounced = False
+        if fold is None:
+            fold = Fold(self.pipeline, guard=self.guard)
+            fold.position = self.log.bounds([self.tp])[self.tp][0]
+            self.unannounced = fold.position < self.emitted_below
+            if fold.position > 0:
+                logger.warning(
+                    "records 0 to %d of %s are gone: the model starts after them",
+                    fold.position - 1,
+                    self.topic,
+                )
+        self.fold, self.snapshot_ms = fold, now
+        self.running.clear()
+        self.member.start_at({self.tp: fold.position})
+
+    def _fold(self, fold: Fold, records: list[Record]) -> int:
+        """Fold records up to the first that makes a request; the rest is left for the next turn."""
+        asked = False
+        for number, record in enumerate(records):
+            entry = entry_of(record.value)
+            if entry is None:
+                self.unreadable += 1
+                continue
+            prepared = None
+            if type(entry) is Command:
+                need = fold.needs(entry)
+                if need is not None:
+                    prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
+            fold.step(record.offset, entry, prepared)
+            if type(entry) is Recipe:
+                self._note_recipe(fold, entry)
+            if fold.watch.requests and record.offset >= self.emitted_below:
+                asked = any(request.event.data.suggested_action in ASKING for request in fold.watch.requests)
+                if asked:
+                    records, self.unfolded = records[: number + 1], records[number + 1 :]
+                    break
+        if records or self.unannounced:
+            self._write(fold, records[-1].offset + 1 if records else fold.position)
+        if asked and len(self.unfolded) and self.decision_wait_s:
+            time.sleep(self.decision_wait_s)
+        self._note_failed_jobs()
+        for command_id, (start, skip) in fold.open_jobs.items():
+            if command_id not in self.running and fold.position >= self.emitted_below:
+                self.running.add(command_id)
+                self.retrainer.start(command_id, start, skip)
+        return len(records)
+
+    def _note_recipe(self, fold: Fold, recipe: Recipe) -> None:
+        """Say under which recipe the log goes on, where it is news."""
+        if fold.lineage.foreign and fold.position > self.emitted_below:
+            logger.warning(
+                "the samples log goes on under recipe %s, this worker's is %s: it predicts and learns what both define alike, "
+                "and decides nothing, until featurize runs under its own; start learn with featurize's definition",
+                recipe.digest,
+                fold.recipe,
+            )
+
+    def _note_failed_jobs(self) -> None:
+        """Start a failed job again, `MOST_ATTEMPTS` times at most; then an adopt without a version ends it, in the log."""
+        for command_id in self.retrainer.failed():
+            self.attempts[command_id] += 1
+            if self.attempts[command_id] < MOST_ATTEMPTS:
+                self.running.discard(command_id)
+                continue
+            why = f"its retrain failed {MOST_ATTEMPTS} times"
+            logger.warning("%s: %s", command_id, why)
+            adopt = Command(f"adopt-{command_id}", "adopt", reason=why, by="learn")
+            self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(adopt), (), 0)])
+
+    def _write(self, fold: Fold, position: int) -> None:
+        """Versions, then outputs, then the commit."""
+        outputs, below = fold.outputs, self.emitted_below
+        for version, payload in outputs.versions:
+            self.models.put(version, payload)
+        outs: list[Out] = []
+        for made in outputs.predictions:
+            if made.position >= below:
+                message = Prediction(
+                    made.id, made.at, made.p, ModelRef(made.version), fold.recipe, made.position
+                )
+                outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
+        for topic, event in fold.watch.requests:
+            if event.data.detected_at["position"] >= below:
+                outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
+        # A fold made anew may have another model than the one it last published: say which, once it has caught up.
+        if self.unannounced and position >= below and not outputs.live:
+            outputs.live.append(live_model(fold))
+        self.unannounced = self.unannounced and position < below
+        for live in outputs.live:
+            if live.position >= below:
+                outs.append(
+                    Out(self.prefix + topology.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(live))
+                )
+        if outs:
+            self.log.append(outs)
+        outputs.predictions.clear()
+        outputs.versions.clear()
+        outputs.live.clear()
+        fold.watch.requests.clear()
+        if position > below:
+            self.member.commit({self.tp: position})
+
+    def _snapshot(self, fold: Fold, now: int) -> None:
+        """Replace the stored snapshot, if it is still the one this worker wrote or found."""
+        self.snapshot_ms = now
+        header, sealed = take(fold, self.secret, self.log.topic_id(self.topic))
+        new = f"{header.position}:{hashlib.sha256(sealed).hexdigest()[:16]}".encode()
+        if new == self.stored:
+            self.store.alive()
+            return
+        document = encode_json(
+            {
+                "pipeline": self.pipeline.name,
+                "version": fold.version,
+                "why": fold.why,
+                "at": fold.at,
+                "position": fold.position,
+                "digest": fold.digest(),
+            }
+        )
+        self.store.save(
+            [
+                Unit(
+                    self.stored,
+                    new,
+                    [Write(self.snapshot_key, sealed, f"model:{self.pipeline.name}", document, 0)],
+                )
+            ]
+        )
+        self.stored = new
+
+    def close(self) -> None:
+        """Take a last snapshot and leave the group."""
+        if self.fold is not None and self.assigned:
+            try:
+                self._snapshot(self.fold, self.wall_ms())
+            except (StoreFenced, StateLost, StoreUnavailable) as error:
+                logger.warning("no last snapshot: %s", error)
+        self.member.close()

@@ -1,0 +1,256 @@
+"""The log on Kafka, through librdkafka (`confluent-kafka`).
+
+Laws that hold here, beside those of `stream.log`:
+
+- Everything is asked of the broker, nothing is cached except a topic's size limit.
+- No topic is created here, nor by asking for one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
+
+from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
+from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
+from penstock.stream.log.protocol import (
+    MAX_RECORD_BYTES,
+    TP,
+    LogError,
+    LogUnavailable,
+    Out,
+    UnknownTopic,
+)
+
+_UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+_UNREACHABLE = (
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._WAIT_COORD,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+)
+#: The partition is between two leaders, or so new that not every part of the broker knows its first.
+_ELECTING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError._NOENT,
+)
+_ELECTION_PAUSE_S = 0.02
+
+
+class KafkaLog:
+    """A Kafka cluster as a `Log`.
+
+    `settings` go to every client under librdkafka's own names (`security.protocol`, `sasl.mechanism`, …) and win over what
+    is set here. `append` waits at most `append_timeout_s`; while it waits longer than a second, `on_wait(unacked, waited_s)`
+    is called every second, from the thread that appends.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        session_timeout_ms: int = 6_000,
+        append_timeout_s: float = 120.0,
+        request_timeout_s: float = 10.0,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        on_wait: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.bootstrap = bootstrap
+        self._session_timeout_ms = session_timeout_ms
+        self._timeout_s = request_timeout_s
+        self._max_record_bytes = max_record_bytes
+        self._last_error = ""
+        self._asking = threading.Lock()
+        self._asks: dict[str, Consumer] = {}
+        self._settings: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "client.id": "penstock",
+            "reconnect.backoff.max.ms": 1_000,  # a broker that comes back is found within a second
+            "error_cb": self._note_error,
+            **(settings or {}),
+        }
+        self._admin = AdminClient(self._settings, logger=logger)
+        self._appender = KafkaAppender(
+            self._settings,
+            self._limit_of,
+            timeout_s=append_timeout_s,
+            max_record_bytes=max_record_bytes,
+            on_wait=on_wait,
+            last_error=lambda: self._last_error,
+        )
+
+    def partitions(self, topic: str) -> int:
+        return len(self._describe([topic])[topic].partitions)
+
+    def topic_id(self, topic: str) -> str:
+        return str(self._describe([topic])[topic].topic_id)
+
+    def bounds(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+        wanted = list(dict.fromkeys(tps))
+        if not wanted:
+            return {}
+        starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {tp: (starts[tp], ends[tp]) for tp in wanted}
+
+    def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
+        wanted = [TopicPartition(*tp) for tp in tps]
+        if not wanted:
+            return {}
+        # A consumer that only asks: it does not join. AdminClient.list_consumer_group_offsets can crash the process.
+        # It is kept, because making one costs as much as a hundred answers.
+        with self._asking:
+            consumer = self._asks.get(group)
+            if consumer is None:
+                consumer = self._asks[group] = Consumer({**self._settings, "group.id": group}, logger=logger)
+            try:
+                answers = consumer.committed(wanted, timeout=self._timeout_s)
+            except KafkaException as error:
+                raise self._error(error, f"the offsets of group {group!r}") from error
+        for answer in answers:
+            if answer.error is not None:
+                raise self._error(
+                    KafkaException(answer.error), f"the offsets of group {group!r}", answer.topic
+                )
+        return {(a.topic, a.partition): a.offset for a in answers if a.offset >= 0}
+
+    def append(self, outs: Sequence[Out]) -> None:
+        self._appender.append(outs)
+
+    def reader(self, positions: Mapping[TP, int]) -> KafkaReader:
+        self._check_partitions(positions)
+        return KafkaReader(self._consumer({"group.id": f"penstock-reader-{uuid4().hex}"}), positions)
+
+    def member(
+        self, group: str, topics: Sequence[str], *, instance_id: str | None = None, lease: bool = False
+    ) -> KafkaMember:
+        counts = {topic: len(found.partitions) for topic, found in self._describe(topics).items()}
+        if lease and list(counts.values()) != [1]:
+            raise ValueError(f"a lease is one topic with one partition, not {counts}")
+        settings: dict[str, Any] = {
+            "group.id": group,
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": self._session_timeout_ms,
+            # How soon members learn of a rebalance; Kafka wants at most a third of the session.
+            "heartbeat.interval.ms": min(500, self._session_timeout_ms // 3),
+        }
+        if instance_id is not None:
+            settings["group.instance.id"] = instance_id
+        return KafkaMember(self._consumer(settings), topics, lease=lease, check=self._check_partitions)
+
+    def close(self) -> None:
+        self._appender.close()
+        with self._asking:
+            while self._asks:
+                self._asks.popitem()[1].close()
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._last_error = f"Last error: {error.str()}"
+
+    def _consumer(self, settings: dict[str, Any]) -> Consumer:
+        return Consumer(
+            {
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                # Tells where a partition ends behind transaction markers and compacted records.
+                "enable.partition.eof": True,
+                "check.crcs": True,
+                "queued.min.messages": 200_000,
+                "queued.max.messages.kbytes": 131_072,
+                "max.partition.fetch.bytes": 4 << 20,
+                "fetch.max.bytes": 32 << 20,
+                # The default waits a whole second before it refills a queue that was full once.
+                "fetch.queue.backoff.ms": 5,
+                "fetch.error.backoff.ms": 100,
+                "socket.timeout.ms": 10_000,  # bounds a commit
+                **self._settings,
+                **settings,
+            },
+            logger=logger,
+        )
+
+    def _limit_of(self, topic: str) -> int:
+        """What a record of this topic may take. Asked once; a topic that takes less makes all batches smaller."""
+        self._describe([topic])
+        limit = self._max_record_bytes
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        try:
+            asked = self._admin.describe_configs([resource], request_timeout=self._timeout_s)
+            found = int(asked[resource].result()["max.message.bytes"].value)
+            limit = min(limit, found - BATCH_OVERHEAD_BYTES)
+        except KafkaException as error:  # not everyone may read a topic's configuration
+            logger.info("max.message.bytes of topic %s is unknown: %s", topic, error)
+        return limit
+
+    def _check_partitions(self, tps: Iterable[TP]) -> None:
+        wanted = list(tps)
+        found = self._describe({topic for topic, _ in wanted})
+        for topic, partition in wanted:
+            if not 0 <= partition < len(found[topic].partitions):
+                raise UnknownTopic(topic, partition)
+
+    def _describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+        names = sorted(topics)
+        if not names:
+            return {}
+        asked = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
+        found = {}
+        for topic, answer in asked.items():
+            try:
+                found[topic] = answer.result()
+            except KafkaException as error:
+                raise self._error(error, f"topic {topic!r}", topic) from error
+        return found
+
+    def _offsets(self, tps: list[TP], spec: OffsetSpec) -> dict[TP, int]:
+        deadline = time.monotonic() + self._timeout_s
+        found: dict[TP, int] = {}
+        while len(found) < len(tps):
+            wanted = {TopicPartition(*tp): spec for tp in tps if tp not in found}
+            for tp, answer in self._admin.list_offsets(wanted, request_timeout=self._timeout_s).items():
+                try:
+                    found[tp.topic, tp.partition] = int(answer.result().offset)
+                except KafkaException as error:
+                    if (
+                        error.args[0].code() == KafkaError._NOENT
+                    ):  # no leader, perhaps since there is no topic
+                        self._check_partitions(tps)
+                    if error.args[0].code() in _ELECTING and time.monotonic() < deadline:
+                        time.sleep(_ELECTION_PAUSE_S)
+                        continue
+                    asked = f"the offsets of {tp.topic}[{tp.partition}]"
+                    raise self._error(error, asked, tp.topic, tp.partition) from error
+        return found
+
+    def _error(
+        self, error: KafkaException, asked: str, topic: str | None = None, partition: int | None = None
+    ) -> LogError:
+        cause: KafkaError = error.args[0]
+        if topic is not None and cause.code() in _UNKNOWN:
+            return UnknownTopic(topic, partition)
+        if cause.code() in _UNREACHABLE:
+            return LogUnavailable(
+                f"Kafka at {self.bootstrap} did not answer about {asked}: {cause.str()}. {self._last_error}".rstrip()
+            )
+        return LogError(f"Kafka at {self.bootstrap} refused to answer about {asked}: {cause.str()}")

@@ -1,0 +1,254 @@
+"""Readers and group members on Kafka.
+
+Laws that hold here:
+
+- librdkafka is told where to start by `assign` alone; it never seeks, resets or commits by itself.
+- In `on_assign` the consumer is given an empty assignment: it stays in the group and reads nothing until `start_at`.
+- What a poll fetched before a revocation is dropped with it: the next owner reads it again.
+- An error is raised after the records fetched with it were returned, and by every `poll` until `start_at` or a revocation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from penstock.stream.log.protocol import (
+    TP,
+    Assignment,
+    AssignmentChanges,
+    CommitFailed,
+    Fenced,
+    LogError,
+    OffsetLost,
+    Record,
+    UnknownTopic,
+)
+
+_UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+#: librdkafka goes on by itself after these; the loss of a session arrives as a revocation.
+_PASSING = (
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._MAX_POLL_EXCEEDED,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+_FENCED = (
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError._FENCED,
+    KafkaError._FATAL,
+)
+#: A rebalance is noticed within this time, however long `poll` may wait.
+_SLICE_S = 0.05
+_BOUNDS_TIMEOUT_S = 10.0
+
+
+class KafkaReader:
+    """Reads given partitions. Made by `KafkaLog.reader`."""
+
+    def __init__(self, consumer: Consumer, positions: Mapping[TP, int]) -> None:
+        self._consumer = consumer
+        self._positions: dict[TP, int] = {}
+        self._paused: set[TP] = set()
+        self._changes = AssignmentChanges()
+        self._revocations = 0
+        self._failure: LogError | None = None
+        self._closed = False
+        if positions:
+            self._assign(positions)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        if self._closed:
+            return []
+        consume, before = self._consumer.consume, self._revocations
+        records = self._records(consume(max_records, 0))
+        if not records:
+            deadline = time.monotonic() + timeout_s
+            # consume(n, t) would wait the whole t unless n records came
+            while not records and self._failure is None and not self._changes.pending:
+                left_s = deadline - time.monotonic()
+                first = self._consumer.poll(min(max(left_s, 0.0), _SLICE_S))
+                if first is not None:
+                    more = consume(max_records - 1, 0) if max_records > 1 else []
+                    records = self._records([first, *more])
+                elif left_s <= 0:
+                    break
+        if self._revocations != before:
+            return []
+        if not records and self._failure is not None:
+            raise self._failure
+        return records
+
+    def positions(self) -> dict[TP, int]:
+        return dict(self._positions)
+
+    def high_watermarks(self) -> dict[TP, int]:
+        ends = {}
+        for tp in self._positions:
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
+            if bounds is not None and bounds[1] >= 0:
+                ends[tp] = bounds[1]
+        return ends
+
+    def pause(self, tps: Collection[TP]) -> None:
+        held = set(tps) & self._positions.keys()
+        if fresh := held - self._paused:
+            self._consumer.pause([TopicPartition(*tp) for tp in fresh])
+        if done := (self._paused - held) & self._positions.keys():
+            self._consumer.resume([TopicPartition(*tp) for tp in done])
+        self._paused = held
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._positions = {}
+            self._consumer.close()
+
+    def _assign(self, positions: Mapping[TP, int]) -> None:
+        # Fetching waits up to a second for the leaders of topics that this client has never heard of.
+        for topic in {topic for topic, _ in positions}:
+            with contextlib.suppress(
+                KafkaException
+            ):  # a broker that is away: reading says so, and waits for it
+                self._consumer.list_topics(topic, timeout=_BOUNDS_TIMEOUT_S)
+        self._consumer.assign([TopicPartition(*tp, at) for tp, at in positions.items()])
+        if self._paused and positions:
+            self._consumer.resume([TopicPartition(*tp) for tp in positions])
+        self._paused = set()
+        self._positions = dict(positions)
+        self._failure = None
+
+    def _records(self, messages: list[Any]) -> list[Record]:
+        """Convert; this loop is what reading costs. Positions are written when the partition changes, not per record."""
+        records: list[Record] = []
+        add, new, positions = records.append, tuple.__new__, self._positions
+        topic, partition, offset = "", -1, -1
+        for message in messages:
+            if message.error() is not None:
+                if offset >= 0:
+                    positions[topic, partition] = offset + 1
+                    offset = -1
+                self._take_error(message)
+                continue
+            here, p = message.topic(), message.partition()
+            if p != partition or here != topic:
+                if offset >= 0:
+                    positions[topic, partition] = offset + 1
+                topic, partition = here, p
+            offset = message.offset()
+            headers = message.headers()
+            fields = (
+                topic,
+                p,
+                offset,
+                message.timestamp()[1],
+                message.key(),
+                message.value(),
+                tuple(headers) if headers else (),
+            )
+            add(new(Record, fields))
+        if offset >= 0:
+            positions[topic, partition] = offset + 1
+        return records
+
+    def _take_error(self, message: Message) -> None:
+        error, topic, partition = message.error(), message.topic(), message.partition()
+        assert error is not None
+        code = error.code()
+        tp = (topic or "", partition if partition is not None else -1)
+        if code == KafkaError._PARTITION_EOF:
+            if tp in self._positions:
+                self._positions[tp] = max(self._positions[tp], message.offset() or 0)
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            if tp in self._positions and self._failure is None:
+                self._failure = self._lost(tp)
+        elif error.fatal() or code in _FENCED:
+            self._failure = Fenced(error.str())
+        elif code in _UNKNOWN and topic:
+            self._failure = self._failure or UnknownTopic(topic)
+        elif code not in _PASSING and not error.retriable():
+            self._failure = self._failure or LogError(f"{topic or 'Kafka'}: {error.str()}")
+
+    def _lost(self, tp: TP) -> LogError:
+        try:
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(*tp), timeout=_BOUNDS_TIMEOUT_S)
+        except KafkaException as error:
+            return LogError(f"offset {self._positions[tp]} of {tp[0]}[{tp[1]}] is not there: {error}")
+        start, end = bounds or (-1, -1)
+        return OffsetLost(tp, self._positions[tp], start, end)
+
+
+class KafkaMember(KafkaReader):
+    """A member of a consumer group. Made by `KafkaLog.member`."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topics: Sequence[str],
+        *,
+        lease: bool,
+        check: Callable[[Iterable[TP]], None],
+    ) -> None:
+        super().__init__(consumer, {})
+        self._lease = lease
+        self._check = check
+        consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def take_assignment(self) -> Assignment | None:
+        return self._changes.take()
+
+    def start_at(self, positions: Mapping[TP, int]) -> None:
+        for topic, partition in positions:
+            if not self._changes.held or (not self._lease and (topic, partition) not in self._changes.held):
+                raise ValueError(f"{topic}[{partition}] is not assigned to this member")
+        self._check(positions)
+        self._assign(positions)
+
+    def commit(self, positions: Mapping[TP, int]) -> None:
+        if not positions:
+            return
+        if self._closed or not self._positions.keys() >= positions.keys():
+            raise Fenced("these partitions are not being read by this member any more")
+        offsets = [TopicPartition(*tp, at) for tp, at in positions.items()]
+        try:
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False) or []
+        except KafkaException as error:
+            raise _commit_error(error.args[0]) from error
+        for answer in answers:
+            if answer.error is not None:
+                raise _commit_error(answer.error)
+
+    def _on_assign(self, consumer: Consumer, tps: list[TopicPartition]) -> None:
+        consumer.assign([])
+        self._changes.assign((tp.topic, tp.partition) for tp in tps)
+
+    def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self._give_up(consumer, lost=False)
+
+    def _on_lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self._give_up(consumer, lost=True)
+
+    def _give_up(self, consumer: Consumer, *, lost: bool) -> None:
+        consumer.unassign()
+        self._positions = {}
+        if not isinstance(self._failure, Fenced):
+            self._failure = None
+        self._revocations += 1
+        self._changes.revoke(lost=lost)
+
+
+def _commit_error(error: KafkaError) -> LogError:
+    if error.fatal() or error.code() in _FENCED:
+        return Fenced(f"the group refused the commit: {error.str()}")
+    return CommitFailed(f"offsets were not committed: {error.str()}")

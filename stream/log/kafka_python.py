@@ -1,0 +1,137 @@
+"""kafka-python clients for everything off the hot path: topics, the operators' commands, publishing files.
+
+A second client beside the data plane's, so that what it writes and reads is the wire contract and not one
+library's habit.
+
+Laws of this file:
+- Settings come in librdkafka's names and are translated; one that has no counterpart here is refused by name.
+- A broker that does not answer is `LogUnavailable` within `connect_timeout_s`, with its address and what to
+  do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+
+from penstock.stream.log.protocol import LogError, LogUnavailable, UnknownTopic
+from penstock.stream.process.settings import SettingError, Settings
+
+NAMES = {
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.mechanisms": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "sasl.kerberos.service.name": "sasl_kerberos_service_name",
+    "ssl.ca.location": "ssl_cafile",
+    "ssl.certificate.location": "ssl_certfile",
+    "ssl.key.location": "ssl_keyfile",
+    "ssl.key.password": "ssl_password",
+    "ssl.crl.location": "ssl_crlfile",
+    "ssl.cipher.suites": "ssl_ciphers",
+    "client.id": "client_id",
+}
+_ABSENT = (KafkaConnectionError, KafkaTimeoutError)
+Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """The settings as kafka-python's keyword arguments; raises `SettingError` for one it has no word for."""
+    found: dict[str, Any] = {"bootstrap_servers": settings.bootstrap.split(",")}
+    for name, value in settings.kafka.items():
+        if name == "ssl.endpoint.identification.algorithm":
+            found["ssl_check_hostname"] = value.lower() == "https"
+        elif name in NAMES:
+            found[NAMES[name]] = value
+        else:
+            variable = "PENSTOCK_KAFKA_" + name.upper().replace(".", "_")
+            raise SettingError(
+                f"{variable}: this command has no such setting; it knows {', '.join(sorted(NAMES))}"
+            )
+    timeout_ms = int(settings.connect_timeout_s * 1000)
+    return {**found, "bootstrap_timeout_ms": timeout_ms, "request_timeout_ms": max(timeout_ms, 5_000)}
+
+
+def unavailable(settings: Settings, error: Exception) -> LogUnavailable:
+    """The one line for a broker that is not there."""
+    return LogUnavailable(
+        f"Kafka at {settings.bootstrap} does not answer ({type(error).__name__}): "
+        f"start it, or set KAFKA_BOOTSTRAP_SERVERS to where it is"
+    )
+
+
+@contextmanager
+def client(kind: Callable[..., Client], settings: Settings, **more: Any) -> Iterator[Client]:
+    """Open a client and close it after the block; kafka-python's own errors inside it become `LogError`s."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    opened: Client | None = None
+    try:
+        opened = kind(**{**options(settings), **more})
+        yield opened
+    except _ABSENT as error:
+        raise unavailable(settings, error) from error
+    except KafkaError as error:
+        raise LogError(f"Kafka at {settings.bootstrap} refused: {type(error).__name__}: {error}") from error
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def read_positions(
+    consumer: KafkaConsumer, topics: list[str], *, from_start: bool
+) -> dict[TopicPartition, int]:
+    """Assign every partition of `topics` at its start or its end; the positions. Raises `UnknownTopic`."""
+    partitions: list[TopicPartition] = []
+    for topic in topics:
+        found = consumer.partitions_for_topic(topic)
+        if not found:
+            raise UnknownTopic(topic)
+        partitions += [TopicPartition(topic, partition) for partition in sorted(found)]
+    consumer.assign(partitions)
+    offsets = consumer.beginning_offsets(partitions) if from_start else consumer.end_offsets(partitions)
+    for partition, offset in offsets.items():
+        consumer.seek(partition, offset)
+    return dict(offsets)
+
+
+class Found(NamedTuple):
+    """A record of a topic with one partition."""
+
+    topic: str
+    offset: int
+    value: bytes | None
+
+
+def read_after(
+    settings: Settings, read_topics: list[str], positions: dict[str, int]
+) -> tuple[list[Found], dict[str, int]]:
+    """Every record of these one-partition topics from `positions` to the end, and where reading began.
+
+    A position past the end is one of a topic that was deleted and made anew: it is read from its start.
+    """
+    found: list[Found] = []
+    with client(
+        KafkaConsumer, settings, enable_auto_commit=False, allow_auto_create_topics=False
+    ) as consumer:
+        partitions = [TopicPartition(topic, 0) for topic in read_topics]
+        consumer.assign(partitions)
+        low, high = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        starts: dict[str, int] = {}
+        for partition in partitions:
+            position = positions.get(partition.topic, 0)
+            starts[partition.topic] = (
+                low[partition] if position > high[partition] else max(position, low[partition])
+            )
+            consumer.seek(partition, starts[partition.topic])
+        left = {partition for partition in partitions if starts[partition.topic] < high[partition]}
+        while left:
+            for records in consumer.poll(timeout_ms=200).values():
+                found += [Found(record.topic, record.offset, record.value) for record in records]
+            left = {partition for partition in left if consumer.position(partition) < high[partition]}
+    return found, starts

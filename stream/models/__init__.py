@@ -1,0 +1,1 @@
+"""Model versions: their digests, their signed envelopes, and where they are stored."""

@@ -1,0 +1,1 @@
+"""What operators do to a pipeline from outside: dead letters, training sets, publishing, a reset."""

@@ -1,0 +1,271 @@
+"""`/metrics`, `/healthz` and `/readyz` of every role, on a small server beside the loop.
+
+Laws of this file:
+- `METRICS` is the list of all metrics, with Prometheus' names and units; a label's values are bounded.
+- Reporting costs a loop's turn a few microseconds; what needs more is looked at once a second.
+- The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503
+  and not a hanging page.
+
+| Path     | 200                                          | 503                                            |
+|----------|----------------------------------------------|------------------------------------------------|
+| /metrics | always                                       |                                                |
+| /healthz | the loop turned within `stalled_s`           | it did not: restart the process                |
+| /readyz  | assigned, positioned, servers reachable, …   | a line for each that is not; do not restart    |
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import NamedTuple
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+from penstock.stream.process.latency import BatchHistogram
+
+STALLED_S = 30.0
+MOST_REASONS = 40
+
+
+class Metric(NamedTuple):
+    """One metric as `/metrics` shows it (a counter's name ends in `_total` there)."""
+
+    name: str
+    kind: type[Counter] | type[Gauge] | type[Histogram] | type[BatchHistogram]
+    labels: tuple[str, ...]
+    help: str
+
+
+METRICS = (
+    # every role
+    Metric("penstock_records", Counter, ("topic",), "records read and worked on"),
+    Metric("penstock_turns", Counter, (), "turns of the loop"),
+    Metric(
+        "penstock_turn_seconds",
+        Histogram,
+        (),
+        "wall time of one turn of the loop, the wait for records included",
+    ),
+    Metric("penstock_condition", Gauge, ("reason",), "1 where this condition of readiness holds"),
+    Metric("penstock_lag_records", Gauge, ("topic",), "records in the log after the position read"),
+    Metric("penstock_position", Gauge, ("topic", "partition"), "offset of the next record to work on"),
+    Metric("penstock_event_time_age_seconds", Gauge, (), "wall clock less the newest event time"),
+    # featurize
+    Metric("penstock_samples", Counter, (), "samples written to the samples log"),
+    Metric("penstock_labels_written", Counter, (), "labels written to the samples log"),
+    Metric("penstock_dead_letters", Counter, ("reason",), "records that could not be used"),
+    Metric(
+        "penstock_late_records", Counter, ("source",), "dead letters of events that came after their grace"
+    ),
+    Metric(
+        "penstock_out_of_order_records",
+        Counter,
+        ("source",),
+        "events behind the newest of their own partition, within the grace: they are counted where they belong",
+    ),
+    Metric(
+        "penstock_event_to_readable_seconds",
+        BatchHistogram,
+        (),
+        "from a record's own Kafka timestamp until the features of its whole batch can be read from Redis; "
+        "every record once, but not those read again while state is rebuilt",
+    ),
+    Metric(
+        "penstock_entities_first_seen",
+        Counter,
+        ("view",),
+        "entities whose first state was stored; counted again when they come back or state is rebuilt",
+    ),
+    Metric(
+        "penstock_states_expired",
+        Counter,
+        ("view",),
+        "private states deleted because no window can see their events any more",
+    ),
+    Metric(
+        "penstock_defaults_served",
+        Counter,
+        ("view",),
+        "values in samples' vectors that were read from an entity without any event, or of a null key",
+    ),
+    Metric("penstock_rebuilding", Gauge, (), "1 while state is rebuilt from Kafka after a loss of Redis"),
+    # learn
+    Metric("penstock_predictions", Counter, (), "predictions made"),
+    Metric("penstock_pending_labels", Gauge, (), "samples that wait for their label"),
+    Metric("penstock_labels", Counter, ("outcome",), "labels by what became of them"),
+    Metric(
+        "penstock_log_loss_nats",
+        Counter,
+        ("model",),
+        "sum of the log losses over joined labels: champion, base",
+    ),
+    Metric("penstock_episodes", Counter, ("kind", "state"), "drift episodes that went into this state"),
+    Metric("penstock_episodes_open", Gauge, ("kind",), "drift episodes suspected or firing now"),
+    Metric("penstock_model_held", Gauge, (), "1 while learning is held"),
+    Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
+    Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
+    # control
+    Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
+    Metric("penstock_commands_sent", Counter, (), "commands appended to the samples log, repeats included"),
+    Metric(
+        "penstock_commands_open", Gauge, (), "commands that learn does not show as carried out or refused"
+    ),
+)
+
+
+class Health:
+    """The health page of one role; its server runs inside a `with` block.
+
+    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes
+    any free one, which is then `health.port`.
+
+    Example:
+        >>> with Health("learn", "127.0.0.1", 0) as health:
+        ...     health.turned()
+        ...     health.ready({"assigned": True})
+        ...     health.status("/readyz")[0]
+        200
+
+    Raises:
+        OSError: the port is taken (on entering the block).
+
+    """
+
+    records: Counter
+    turns: Counter
+    turn_seconds: Histogram
+    condition: Gauge
+    lag_records: Gauge
+    position: Gauge
+    event_time_age_seconds: Gauge
+    samples: Counter
+    labels_written: Counter
+    dead_letters: Counter
+    late_records: Counter
+    out_of_order_records: Counter
+    event_to_readable_seconds: BatchHistogram
+    entities_first_seen: Counter
+    states_expired: Counter
+    defaults_served: Counter
+    rebuilding: Gauge
+    predictions: Counter
+    pending_labels: Gauge
+    labels: Counter
+    log_loss_nats: Counter
+    episodes: Counter
+    episodes_open: Gauge
+    model_held: Gauge
+    retrains_running: Gauge
+    unreadable: Counter
+    decisions: Counter
+    commands_sent: Counter
+    commands_open: Gauge
+
+    def __init__(
+        self, role: str, host: str = "127.0.0.1", port: int = 0, *, stalled_s: float = STALLED_S
+    ) -> None:
+        self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
+        self.registry = CollectorRegistry()
+        for metric in METRICS:
+            made = metric.kind(metric.name, metric.help, metric.labels, registry=self.registry)
+            setattr(self, metric.name.removeprefix("penstock_"), made)
+        build = Gauge("penstock_role_info", "the role of this process", ("role",), registry=self.registry)
+        build.labels(role).set(1)
+        self.conditions: dict[str, bool] = {"started": False}
+        self.turned_s = time.monotonic()
+        self._server: ThreadingHTTPServer | None = None
+        self._reasons: set[str] = set()
+
+    # -- what the loop says ----------------------------------------------------------------------------------
+
+    def turned(self) -> None:
+        """The loop has come round."""
+        now = time.monotonic()
+        self.turns.inc()
+        self.turn_seconds.observe(now - self.turned_s)
+        self.turned_s = now
+
+    def ready(self, conditions: Mapping[str, bool]) -> None:
+        """Say which conditions of readiness hold; the role is ready when all do."""
+        if conditions != self.conditions:
+            self.conditions = dict(conditions)
+            for name, holds in conditions.items():
+                self.condition.labels(name).set(holds)
+
+    def dead(self, reason: str, count: float = 1) -> None:
+        """Count dead letters. Numbers in a reason are left out, and reasons past the fortieth are one: labels are bounded."""
+        if not count:
+            return
+        kind = re.sub(r"-?\d+", "N", reason)[:80]
+        if kind not in self._reasons:
+            if len(self._reasons) >= MOST_REASONS:
+                kind = "other"
+            self._reasons.add(kind)
+        self.dead_letters.labels(kind).inc(count)
+
+    # -- what the page says ----------------------------------------------------------------------------------
+
+    def status(self, path: str) -> tuple[int, str, bytes]:
+        """Status code, content type and body of a path."""
+        text = "text/plain; charset=utf-8"
+        if path == "/metrics":
+            return 200, CONTENT_TYPE_LATEST, generate_latest(self.registry)
+        if path == "/healthz":
+            silent_s = time.monotonic() - self.turned_s
+            turning = silent_s <= self.stalled_s
+            return (
+                (200 if turning else 503),
+                text,
+                f"{self.role}: the loop turned {silent_s:.1f} s ago\n".encode(),
+            )
+        if path == "/readyz":
+            missing = [name for name, holds in self.conditions.items() if not holds]
+            lines = (
+                [f"{self.role} is ready"]
+                if not missing
+                else [f"{self.role} is not ready", *(f"not {name}" for name in missing)]
+            )
+            return (503 if missing else 200), text, ("\n".join(lines) + "\n").encode()
+        return 404, text, b"/metrics, /healthz and /readyz are here\n"
+
+    def __enter__(self) -> Health:
+        page = self
+
+        class Page(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:
+                code, kind, body = page.status(self.path.split("?")[0])
+                self.send_response(code)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        self._server = ThreadingHTTPServer((self.host, self.port), Page)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="health", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None

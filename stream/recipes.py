@@ -1,0 +1,153 @@
+"""From one definition to the next: what changes, and what an older recipe's samples still say under a newer one.
+
+Laws of this file:
+- What featurize produces (views, inputs, the meaning of labels, where events come from) changes only while every task of the
+  pipeline stands still: `penstock backfill`. What it does not produce (the model, waits, rules) changes with a restart.
+- An input of an older recipe is read under a newer one only if both define it alike, and its labels only if they mean the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from penstock.features.define.view import View
+from penstock.features.engine.change import ViewChange, change, view_of
+from penstock.stream.definitions import DefinitionError, Pipeline, Source
+from penstock.stream.messages import Recipe
+
+
+class DefinitionChanged(DefinitionError):
+    """State was written under a definition that featurized otherwise."""
+
+    def __init__(self, pipeline: str, found: Changes) -> None:
+        super().__init__(
+            f"the definition of {pipeline!r} changed since its state was written ({'; '.join(found.lines())}): "
+            f"`penstock backfill FILE` brings state and features over, or run the former definition"
+        )
+
+
+class Changes(NamedTuple):
+    """What differs between the definition that state was written under and a newer one."""
+
+    views: list[ViewChange]
+    others: list[str]
+
+    def lines(self) -> list[str]:
+        """Each change in a few words."""
+        found = []
+        for view in self.views:
+            if view.new is None:
+                found.append(f"view {view.name} goes")
+                continue
+            said = [f"{', '.join(names)} {what}" for names, what in (
+                (view.kept, "kept"), (view.rebuilt, "rebuilt"), (view.removed, "removed"),
+            ) if names]  # fmt: skip
+            found.append(f"{'new view' if view.old is None else 'view'} {view.name}: {', '.join(said)}")
+        return [*found, *self.others]
+
+
+def definition_document(pipeline: Pipeline) -> bytes:
+    """The definition as it is stored with a task's state."""
+    return json.dumps(
+        {"recipe": pipeline.digest, "partitioned": pipeline.partitioned, **pipeline.describe()}
+    ).encode()
+
+
+def live_document(pipeline: Pipeline) -> bytes:
+    """The public document of which version of each view is served."""
+    views = {view.name: view.version for view in pipeline.views}
+    return json.dumps({"views": views, "recipe": pipeline.digest}).encode()
+
+
+def recipe_of(pipeline: Pipeline) -> Recipe:
+    """The record that opens a lineage in the samples log."""
+    return Recipe(pipeline.digest, pipeline.vector_names, json.dumps(pipeline.describe()), 0)
+
+
+def views_of(said: Mapping[str, Any]) -> dict[str, View]:
+    """The views of a stored definition."""
+    sources = {one["name"]: Source(**one) for one in said["sources"]}
+    return {one["name"]: view_of(one, sources[one["source"]]) for one in said["views"]}
+
+
+def changes(said: Mapping[str, Any], pipeline: Pipeline) -> Changes:
+    """What differs from a stored definition, of all that needs `penstock backfill`."""
+    before, after = views_of(said), {view.name: view for view in pipeline.views}
+    found = [change(before.get(name), after.get(name)) for name in {**before, **after}]
+    now = json.loads(definition_document(pipeline))
+    others = []
+    if [one["name"] for one in said["views"]] != [one["name"] for one in now["views"]] and not any(found):
+        others.append("the order of the views")
+    for what in ("predict", "inputs", "partitioned"):
+        if said[what] != now[what]:
+            others.append(f"{what}: {said[what]} → {now[what]}")
+    if _meaning(said) != _meaning(now):
+        others.append("what a label means")
+    read = [{(s["name"], s["id"], s["time"], s["key"]) for s in one["sources"]} for one in (said, now)]
+    if read[0] != read[1]:
+        others.append("the sources, or their id, time or key")
+    return Changes([one for one in found if one is not None], others)
+
+
+def _meaning(said: Mapping[str, Any]) -> tuple[str, str]:
+    return said["label"]["source"], said["label"]["outcome"]
+
+
+def readable(recipe: Recipe, pipeline: Pipeline) -> list[str | None] | None:
+    """The inputs of an older recipe by the name that `pipeline` reads them under, None for those it defines otherwise.
+
+    None altogether when the recipe's labels mean something else, or nothing is said of it.
+    """
+    if recipe.digest == pipeline.digest:
+        return list(recipe.inputs)
+    try:
+        said = json.loads(recipe.source)
+        here = json.loads(definition_document(pipeline))
+        if _meaning(said) != _meaning(here) or said["predict"] != here["predict"]:
+            return None
+        before, after = _inputs(said), _inputs(here)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return [name if name in after and before.get(name) == after[name] else None for name in recipe.inputs]
+
+
+class Lineages:
+    """Which recipe the samples log stands under, record by record, as a fold of one definition reads it.
+
+    `foreign` while it is another's: what comes is then predicted and learned as far as `names` are readable (None: not at all),
+    and nothing else is decided on it. `began` is where the fold's own lineage began.
+    """
+
+    def __init__(self, recipe: str, names: Sequence[str]) -> None:
+        self.recipe = recipe
+        self.names: Sequence[str | None] | None = names
+        self.foreign = False
+        self.began = 0
+        self.spans: list[tuple[int, Sequence[str | None] | None]] = [(0, names)]
+
+    def turn(self, position: int, recipe: Recipe, pipeline: Pipeline) -> bool:
+        """Go on under the recipe that stands at `position`; whether the fold's own lineage begins here after another's."""
+        own = recipe.digest == self.recipe
+        returns = own and self.foreign
+        self.names = recipe.inputs if own else readable(recipe, pipeline)
+        self.foreign = not own
+        self.spans.append((position, self.names))
+        if returns:
+            self.began = position
+        return returns
+
+    def names_at(self, position: int) -> Sequence[str | None] | None:
+        """The names of the vector of the sample at `position`."""
+        return next(names for start, names in reversed(self.spans) if start <= position)
+
+
+def _inputs(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What every input of a definition means."""
+    meaning: dict[str, Any] = dict.fromkeys(said["inputs"])
+    for view in said["views"]:
+        for one in view["features"]:
+            feature = {k: v for k, v in one.items() if k != "name"}
+            meaning[f"{view['name']}.{one['name']}"] = (view["source"], view["key"], feature)
+    return meaning

@@ -1,0 +1,99 @@
+"""The whole flow on the in-memory log, in one thread: the same workers, the same steps, no broker.
+
+Laws of this file:
+- Nothing sleeps and nothing depends on timing: `settle` turns every role until none has anything left to do.
+- What outlives the process is what lies in the given Redis, if one is given; the log does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import redis
+
+from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
+from penstock.features.redis.store import MemoryServer, MemoryStateStore, RedisStateStore, StateStore
+from penstock.stream import topology
+from penstock.stream.control.step import ControlWorker
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.learn.retrain import InlineRetrainer
+from penstock.stream.learn.worker import LearnWorker
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import Out
+from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore
+from penstock.stream.process.clock import wall_ms
+
+SECRET = "within this process only"
+
+
+class MemoryFlow:
+    """featurize, learn and control of one pipeline over one `MemoryLog`.
+
+    `partitions` is that of every source topic; `client` a Redis to keep state and features in (without it they are in memory).
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        partitions: int = 2,
+        client: redis.Redis | None = None,
+        guard: bool = True,
+        log: MemoryLog | None = None,
+        clock: Callable[[], int] = wall_ms,
+    ) -> None:
+        self.pipeline, self.client, self.guard, self.clock = pipeline, client, guard, clock
+        self.log = log or MemoryLog()
+        self.server = MemoryServer()
+        self.models: ModelStore = (
+            MemoryModelStore() if client is None else RedisModelStore(client, pipeline.name, SECRET)
+        )
+        if log is None:
+            for source in pipeline.sources:
+                self.log.create(source.name, partitions)
+            for topic in topology.owned(pipeline.name):
+                self.log.create(topic.name, topic.partitions)
+        keyspace = MemoryKeyspace(self.server) if client is None else RedisKeyspace(client)
+        self.featurize = FeaturizeWorker(pipeline, self.log, self.store, clock, keyspace=keyspace)
+        self.learn = self._new_learn()
+        self.control = ControlWorker(pipeline, self.log, clock)
+
+    def store(self, task: str) -> StateStore:
+        """The state store of one task."""
+        if self.client is not None:
+            return RedisStateStore(self.client, self.pipeline.name, task)
+        return MemoryStateStore(self.server, self.pipeline.name, task)
+
+    def _new_learn(self) -> LearnWorker:
+        retrainer = InlineRetrainer(self.pipeline, self.log, self.models)
+        return LearnWorker(
+            self.pipeline,
+            self.log,
+            self.store("learn"),
+            self.models,
+            retrainer,
+            SECRET,
+            self.clock,
+            guard=self.guard,
+        )
+
+    def feed(self, outs: Sequence[Out]) -> None:
+        """Append records to the source topics."""
+        self.log.append(outs)
+
+    def turn(self) -> int:
+        """One turn of every role; how many records were worked on."""
+        return self.featurize.turn(0.0) + self.learn.turn(0.0) + self.control.turn(0.0)
+
+    def settle(self, quiet_turns: int = 4) -> None:
+        """Turn until nothing happens any more."""
+        quiet = 0
+        while quiet < quiet_turns:
+            quiet = 0 if self.turn() else quiet + 1
+
+    def close(self) -> None:
+        """End every role as a stop would."""
+        self.featurize.close()
+        self.learn.close()
+        self.control.close()

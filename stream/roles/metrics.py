@@ -1,0 +1,190 @@
+"""What each worker's numbers mean on its health page: the only file that knows both.
+
+Laws of this file:
+- A report reads a worker and changes nothing in it. Counters survive a worker that drops its memory and
+  counts from 0 again.
+- Every turn costs a few microseconds; watermarks and per-partition gauges are looked at once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from penstock.stream.process.health_page import Health
+
+if TYPE_CHECKING:
+    from penstock.monitors.episodes import Episode
+    from penstock.stream.featurize.task import Task
+    from penstock.stream.featurize.worker import FeaturizeWorker
+    from penstock.stream.learn.worker import LearnWorker
+    from penstock.stream.log.protocol import Member
+
+__all__ = ["FeaturizeReport", "Health", "LearnReport"]
+
+LOOK_EVERY_S = 1.0
+LEARNED = ("joined", "learned", "held_back", "expired", "unmatched", "repeats")
+
+
+class Growth:
+    """Makes steady growth of numbers that now and then start over from 0."""
+
+    def __init__(self) -> None:
+        self._last: dict[object, float] = {}
+
+    def of(self, name: object, value: float) -> float:
+        """How much `value` grew since it was last seen under `name`."""
+        before = self._last.get(name, 0)
+        self._last[name] = value
+        return value - before if value >= before else value
+
+    def start(self, values: Mapping[str, float]) -> None:
+        """Take these values as seen."""
+        self._last.update(values)
+
+
+class FeaturizeReport:
+    """Tells the page what a `FeaturizeWorker` did."""
+
+    def __init__(self, health: Health) -> None:
+        self.health = health
+        self.growth = Growth()
+        self.look_s = 0.0
+
+    def batch(self, worker: FeaturizeWorker) -> None:
+        """Report one turn."""
+        health, grown = self.health, self.growth.of
+        health.turned()
+        for name, task in worker.tasks.items():
+            counts = task.featurize.counts
+            health.records.labels("sources").inc(grown((name, "items"), counts.items))
+            health.samples.inc(grown((name, "samples"), counts.samples))
+            health.labels_written.inc(grown((name, "labels"), counts.labels))
+        now_s = time.monotonic()
+        if now_s - self.look_s >= LOOK_EVERY_S:
+            self.look_s = now_s
+            self._look(worker)
+
+    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Report a batch whose features can be read by now."""
+        self.health.event_to_readable_seconds.observe_batch(timestamps_ms, wall_ms)
+
+    def _look(self, worker: FeaturizeWorker) -> None:
+        health, grown = self.health, self.growth.of
+        rebuilding = any(task.rebuilding_from is not None for task in worker.tasks.values())
+        newest = max((at for task in worker.tasks.values() for at in task.newest.values()), default=-1)
+        for name, task in worker.tasks.items():
+            for reason, count in task.featurize.counts.dead_letters.items():
+                health.dead(reason, grown((name, "dead", reason), count))
+            self._values(name, task)
+        for name, expiry in worker.expiries.items():
+            for view, deleted in expiry.deleted.items():
+                health.states_expired.labels(view).inc(grown((name, "expired", view), deleted))
+        if newest >= 0:
+            health.event_time_age_seconds.set(time.time() - newest / 1000)
+        for (topic, partition), offset in worker.committed.items():
+            health.position.labels(topic, str(partition)).set(offset)
+        _lag(health, worker.member)
+        health.rebuilding.set(rebuilding)
+        health.ready(
+            {
+                "assigned": bool(worker.assigned),
+                "positioned": bool(worker.tasks),
+                "in touch with Kafka and Redis": not worker.retry_at_ms,
+                "rebuilt": not rebuilding,
+            }
+        )
+
+    def _values(self, name: str, task: Task) -> None:
+        """Entities, values given in place of unknown ones, and late records, by view and by source."""
+        health, grown, counts = self.health, self.growth.of, task.featurize.counts
+        for number, view in enumerate(task.featurize.pipeline.views):
+            entities = health.entities_first_seen.labels(view.name)
+            entities.inc(grown((name, "entities", view.name), counts.entities[number]))
+            defaults = counts.defaults[number] * len(view.numeric)
+            health.defaults_served.labels(view.name).inc(grown((name, "defaults", view.name), defaults))
+        for source, decoder in zip(task.sources, task.decoders, strict=True):
+            behind = grown((name, "out of order", source.name), decoder.out_of_order)
+            health.out_of_order_records.labels(source.name).inc(behind)
+            late = grown((name, "late", source.name), counts.late[source.name])
+            health.late_records.labels(source.name).inc(late)
+
+
+class LearnReport:
+    """Tells the page what a `LearnWorker` did."""
+
+    def __init__(self, health: Health) -> None:
+        self.health = health
+        self.growth = Growth()
+        self.look_s = 0.0
+        self.seen: dict[tuple[str, str], tuple[str, int]] = {}
+        self.kinds: set[str] = set()
+        self.counted_fold: object = None
+
+    def batch(self, worker: LearnWorker) -> None:
+        """Report one turn."""
+        health, fold, grown = self.health, worker.fold, self.growth.of
+        health.turned()
+        health.unreadable.inc(grown("unreadable", worker.unreadable))
+        if fold is not None:
+            counts = fold.counts
+            if (
+                fold is not self.counted_fold
+            ):  # a fold restored from a snapshot brings counts that were counted before
+                self.counted_fold = fold
+                self.growth.start({**vars(counts), "position": fold.position})
+            health.predictions.inc(grown("samples", counts.samples))
+            health.records.labels(worker.topic).inc(grown("position", fold.position))
+            for outcome in LEARNED:
+                health.labels.labels(outcome).inc(grown(outcome, getattr(counts, outcome)))
+            health.log_loss_nats.labels("champion").inc(grown("champion_loss", counts.champion_loss))
+            health.log_loss_nats.labels("base").inc(grown("base_loss", counts.base_loss))
+        now_s = time.monotonic()
+        if now_s - self.look_s >= LOOK_EVERY_S:
+            self.look_s = now_s
+            self._look(worker)
+
+    def _look(self, worker: LearnWorker) -> None:
+        health, fold = self.health, worker.fold
+        if fold is not None:
+            health.pending_labels.set(len(fold.pending))
+            health.event_time_age_seconds.set(time.time() - fold.at / 1000)
+            health.position.labels(worker.topic, "0").set(fold.position)
+            health.model_held.set(fold.watch.hold is not None)
+            health.retrains_running.set(len(fold.open_jobs))
+            self._episodes(fold.watch.episodes.open)
+        _lag(health, worker.member)
+        health.ready(
+            {
+                "assigned": worker.assigned,
+                "positioned": fold is not None,
+                "on its own recipe": fold is None or not fold.lineage.foreign,
+                "in touch with Kafka and Redis": worker.retry_at_ms <= worker.wall_ms(),
+            }
+        )
+
+    def _episodes(self, found: Iterable[Episode]) -> None:
+        """Count changes of state; one between two looks shows as its last."""
+        health = self.health
+        now = {(episode.monitor, episode.subject): episode for episode in found}
+        for key, episode in now.items():
+            if self.seen.get(key) != (episode.state, episode.sequence):
+                self.seen[key] = (episode.state, episode.sequence)
+                health.episodes.labels(episode.monitor, episode.state).inc()
+        for key in [key for key in self.seen if key not in now]:
+            del self.seen[key]
+            health.episodes.labels(key[0], "resolved").inc()
+        self.kinds |= {key[0] for key in now}
+        for kind in self.kinds:
+            health.episodes_open.labels(kind).set(sum(1 for key in now if key[0] == kind))
+
+
+def _lag(health: Health, member: Member) -> None:
+    """Records after the positions read, per topic, as the broker last said."""
+    positions = member.positions()
+    lag: dict[str, int] = {}
+    for tp, end in member.high_watermarks().items():
+        lag[tp[0]] = lag.get(tp[0], 0) + max(0, end - positions.get(tp, end))
+    for topic, records in lag.items():
+        health.lag_records.labels(topic).set(records)

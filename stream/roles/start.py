@@ -1,0 +1,172 @@
+"""Puts the roles together: settings → clients → worker → loop. The one place where clients are built.
+
+Laws of this file:
+- A server that is not there at the start is an error within seconds, with its address; later it is waited for.
+- SIGTERM and Ctrl-C end a role between two turns of its loop, with its last state written.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import redis
+
+from penstock.features.redis.keyspace import RedisKeyspace
+from penstock.features.redis.store import RedisStateStore, check_redis, connect
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.learn.retrain import ProcessRetrainer
+from penstock.stream.learn.worker import LearnWorker
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.protocol import Log
+from penstock.stream.models.store import ModelStore, RedisModelStore
+from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.health_page import Health
+from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
+
+logger = logging.getLogger("penstock")
+
+POLL_S = 0.05
+LEAD_RECORDS = 2_000
+DECISION_WAIT_S = 0.3
+
+
+def with_arguments(settings: Settings, *, port: int | None, slot: str | None) -> Settings:
+    """Settings with what the command line overrides."""
+    given = {name: value for name, value in (("port", port), ("slot", slot)) if value is not None}
+    return replace(settings, **given)  # type: ignore[arg-type]
+
+
+def open_log(settings: Settings) -> Log:
+    """The Kafka log at the settings' address."""
+    return KafkaLog(settings.bootstrap, settings.kafka, request_timeout_s=settings.connect_timeout_s)
+
+
+def open_redis(settings: Settings) -> redis.Redis:
+    """A client of the settings' Redis, which was checked to be fit for keeping state."""
+    client = connect(settings.redis_url)
+    check_redis(client)
+    return client
+
+
+def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> ModelStore:
+    """The pipeline's version store. Versions are pickles, so a secret to sign them with is demanded."""
+    if not settings.secret:
+        raise SettingError(
+            "PENSTOCK_SECRET is not set: model versions are signed with it, in Redis as elsewhere. "
+            "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
+        )
+    return RedisModelStore(client, pipeline.name, settings.secret, settings.models)
+
+
+def settle_memory() -> None:
+    """Keep the collector from walking what lives as long as the process: states and models are many objects, and no garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def until_told() -> Callable[[], bool]:
+    """Whether SIGTERM or SIGINT has come since this call."""
+    told = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        told.set()
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return told.is_set
+
+
+def turn_until(
+    stopped: Callable[[], bool],
+    worker: FeaturizeWorker | LearnWorker,
+    health: Health,
+    *after: Callable[[], None],
+) -> None:
+    """Turn the worker's loop until told to stop; then close it, and call `after` in order."""
+    settle_memory()
+    logger.info("health page on http://%s:%d", health.host, health.port)
+    try:
+        while not stopped():
+            worker.turn(POLL_S)
+    finally:
+        worker.close()
+        for call in after:
+            call()
+
+
+def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
+    """The featurize role, until told to stop."""
+    stopped = until_told()
+    client = open_redis(settings)
+    log = open_log(settings)
+    with Health("featurize", settings.host, settings.port) as health:
+        worker = FeaturizeWorker(
+            pipeline,
+            log,
+            lambda task: RedisStateStore(client, pipeline.name, task),
+            wall_ms,
+            prefix=settings.prefix,
+            instance_id=f"{pipeline.name}-featurize-{settings.slot}",
+            lead_records=LEAD_RECORDS,
+            health=FeaturizeReport(health),
+            keyspace=RedisKeyspace(client),
+        )
+        turn_until(stopped, worker, health, log.close)
+
+
+def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
+    """The learn role, until told to stop."""
+    stopped = until_told()
+    client = open_redis(settings)
+    models = model_store(pipeline, settings, client)
+    log = open_log(settings)
+    retrainer = ProcessRetrainer(Path(definition))
+    with Health("learn", settings.host, settings.port) as health:
+        worker = LearnWorker(
+            pipeline,
+            log,
+            RedisStateStore(client, pipeline.name, "learn"),
+            models,
+            retrainer,
+            settings.secret,
+            wall_ms,
+            prefix=settings.prefix,
+            instance_id=f"{pipeline.name}-learn-{settings.slot}",
+            guard=guard,
+            decision_wait_s=DECISION_WAIT_S,
+            health=LearnReport(health),
+        )
+        turn_until(stopped, worker, health, retrainer.stop, log.close)
+
+
+def run_control(pipeline: Pipeline, settings: Settings) -> None:
+    """The control role (the Faust app), until told to stop."""
+    from penstock.stream.control import role  # Faust takes a second to import, and no other role needs it
+
+    role.run(pipeline, settings)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child process these settings."""
+    given = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap,
+        "REDIS_URL": settings.redis_url,
+        "PENSTOCK_PREFIX": settings.prefix,
+        "PENSTOCK_MODELS": settings.models,
+        "PENSTOCK_SECRET": settings.secret,
+        "PENSTOCK_SLOT": settings.slot,
+        "PENSTOCK_HOST": settings.host,
+        "PYTHONHASHSEED": "0",
+    }
+    return {**os.environ, **given}

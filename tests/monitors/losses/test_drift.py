@@ -1,0 +1,202 @@
+"""Harm and rollback on simulated losses: run length, delay, reference, acceptance, replay."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.monitors.episodes import Transition
+from penstock.monitors.losses.drift import LOSS_MOST, LossConfig, LossMonitor, log_loss, margin_of
+from penstock.monitors.losses.paired import BaseBlock, PairedTest
+
+MINUTE_MS = 60_000
+Losses = list[tuple[float, float, float]]
+
+
+def losses(seed: int, labels: int, harm: float = 0.0, anchor_gap: float = 0.02) -> Losses:
+    """(champion, base, anchor) per label; the three share the difficulty of the label."""
+    rng = np.random.default_rng(seed)
+    hard = rng.exponential(0.3, labels)
+    champion = hard + rng.normal(0.02 + harm, 0.1, labels)
+    base = hard + 0.25 + rng.normal(0, 0.1, labels)
+    anchor = hard + anchor_gap + 0.02 + rng.normal(0, 0.1, labels)
+    return list(zip(champion.tolist(), base.tolist(), anchor.tolist(), strict=True))
+
+
+def feed(monitor: LossMonitor, rows: Losses, start: int = 0, anchored: bool = True) -> list[Transition]:
+    said: list[Transition] = []
+    for offset, (champion, base, anchor) in enumerate(rows):
+        place = start + offset
+        said += monitor.update(place * MINUTE_MS, place, champion, base, anchor if anchored else None)
+    return said
+
+
+def firing(said: list[Transition], monitor: str) -> list[Transition]:
+    return [t for t in said if t.monitor == monitor and t.state == "firing"]
+
+
+def test_log_loss_is_clipped_and_never_infinite() -> None:
+    assert log_loss(0.0, 1) == log_loss(0.001, 1) == pytest.approx(-math.log(0.005))
+    assert log_loss(1.0, 1) == pytest.approx(-math.log(0.995))
+    assert log_loss(math.nan, 1) == log_loss(math.nan, 0) == LOSS_MOST
+    assert log_loss(0.25, 0) == pytest.approx(-math.log(0.75))
+
+
+def test_the_margin_is_a_share_of_the_worth_and_never_nothing() -> None:
+    assert margin_of(0.2, 0.6) == pytest.approx(0.04)
+    assert margin_of(0.59, 0.6) == pytest.approx(0.012)
+    assert margin_of(0.9, 0.6) == pytest.approx(0.012)
+
+
+def test_a_steady_stream_fires_nothing() -> None:
+    said = feed(LossMonitor(), losses(1, 60_000))
+    assert [t for t in said if t.state == "firing"] == []
+
+
+def test_lost_skill_fires_harm_and_dates_the_onset() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(2, 30_000), anchored=False)
+    said = feed(monitor, losses(3, 6_000, harm=0.15), start=30_000, anchored=False)
+    (fired,) = firing(said, "harm")
+    assert fired.position - 30_000 <= 4_000
+    assert abs(fired.since_position - 30_000) <= 500
+    assert fired.effect > monitor.margin
+    assert firing(said, "rollback") == []
+    assert firing(said, "adwin")
+
+
+def test_a_champion_worse_than_its_anchor_fires_rollback() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(4, 30_000))
+    said = feed(monitor, losses(5, 6_000, harm=0.15), start=30_000)
+    (fired,) = firing(said, "rollback")
+    assert fired.position - 30_000 <= 4_000
+    assert abs(fired.since_position - 30_000) <= 500
+
+
+def test_a_harder_world_that_hurts_all_alike_fires_no_rollback() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(6, 30_000))
+    harder = [(c + 0.3, b + 0.3, a + 0.3) for c, b, a in losses(7, 10_000)]
+    assert firing(feed(monitor, harder, start=30_000), "rollback") == []
+
+
+def test_a_loss_that_improves_fires_nothing() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(8, 30_000))
+    assert [
+        t for t in feed(monitor, losses(9, 20_000, harm=-0.15), start=30_000) if t.state == "firing"
+    ] == []
+
+
+def test_an_accepted_level_closes_the_episode_and_is_the_new_normal() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(10, 30_000), anchored=False)
+    feed(monitor, losses(11, 8_000, harm=0.15), start=30_000, anchored=False)
+    assert monitor.harm.phase == "firing"
+    closed = monitor.accept_level(38_000 * MINUTE_MS, 38_000)
+    assert {(t.monitor, t.state) for t in closed} >= {("harm", "resolved")}
+    assert not monitor.open
+    said = feed(monitor, losses(12, 30_000, harm=0.15), start=38_000, anchored=False)
+    assert firing(said, "harm") == []
+
+
+def test_harm_resolves_when_the_skill_is_back() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(13, 30_000), anchored=False)
+    feed(monitor, losses(14, 5_000, harm=0.2), start=30_000, anchored=False)
+    said = feed(monitor, losses(15, 30_000), start=35_000, anchored=False)
+    resolved = [t for t in said if t.monitor == "harm" and t.state == "resolved"]
+    assert len(resolved) == 1
+    assert resolved[0].since_position == pytest.approx(30_000, abs=500)
+
+
+def test_another_anchor_restarts_the_rollback_test_only() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(16, 30_000))
+    feed(monitor, losses(17, 4_000, harm=0.15), start=30_000)
+    before = (monitor.rollback.phase, monitor.harm.phase)
+    monitor.anchor_changed()
+    assert before == ("firing", "firing")
+    assert (monitor.rollback.phase, monitor.harm.phase) == ("ok", "firing")
+
+
+def test_another_champion_closes_everything_open() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(18, 30_000))
+    feed(monitor, losses(19, 5_000, harm=0.2), start=30_000)
+    closed = monitor.champion_changed(35_000 * MINUTE_MS, 35_000, "rolled back")
+    assert {t.monitor for t in closed} >= {"harm", "rollback"}
+    assert all(t.state == "resolved" and t.detail["reason"] == "rolled back" for t in closed)
+    assert not monitor.open
+
+
+def test_nothing_is_judged_before_the_reference_has_enough_blocks() -> None:
+    monitor = LossMonitor()
+    assert feed(monitor, losses(20, 1_500) + losses(21, 1_400, harm=3.0)) == []
+    assert monitor.harm.calibration is None
+
+
+def test_the_threshold_follows_the_labels_the_stream_has_per_year() -> None:
+    slow, fast = LossMonitor(), LossMonitor()
+    for i, (c, b, _) in enumerate(losses(22, 5_000)):
+        slow.update(i * 10 * MINUTE_MS, i, c, b)
+        fast.update(i * MINUTE_MS, i, c, b)
+    assert fast.harm.detector.threshold == pytest.approx(10 * slow.harm.detector.threshold, rel=0.05)
+
+
+def run_lengths(correlation: float, margin: float, seed: int, allowed: float) -> float:
+    """Mean base blocks between alarms over the stated ones, for AR(1) differences of unit variance."""
+    rng = np.random.default_rng(seed)
+    test = PairedTest("rollback", estimate_ratio=False, base_labels=125, reference_blocks=224, min_blocks=24)
+    value, alarms, blocks = 0.0, 0, 6_000
+    for i, noise in enumerate((rng.standard_normal(blocks) * math.sqrt(1 - correlation**2)).tolist()):
+        value = correlation * value + noise
+        _, said = test.update(BaseBlock(value, 0.0, i, i, i, i), margin, allowed)
+        if any(t.state == "firing" for t in said):
+            alarms += 1
+            test.restart()
+    return blocks / max(alarms, 1) / allowed
+
+
+@pytest.mark.parametrize(("correlation", "margin"), [(0.0, 0.001), (0.3, 0.1), (0.5, 0.1), (0.6, 0.2)])
+def test_the_run_length_to_a_false_alarm_is_at_least_half_the_stated_one(
+    correlation: float, margin: float
+) -> None:
+    assert run_lengths(correlation, margin, seed=6, allowed=100.0) >= 0.5
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"false_alarms_per_year": 0.0},
+        {"labels_per_year": -1.0},
+        {"reference_labels": 1_000},
+        {"base_labels": 0},
+    ],
+)
+def test_a_setting_without_meaning_is_refused(config: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        LossConfig(**config)  # type: ignore[arg-type]
+
+
+SMALL = LossConfig(base_labels=5, reference_labels=300, labels_per_year=5_000)
+STREAM = losses(23, 1_500) + losses(24, 500, harm=0.5) + losses(25, 1_000)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, len(STREAM)))
+def test_a_pickled_monitor_says_the_same_as_one_that_never_stopped(split: int) -> None:
+    straight = LossMonitor(SMALL)
+    expected = feed(straight, STREAM)
+    broken = LossMonitor(SMALL)
+    found = feed(broken, STREAM[:split])
+    broken = pickle.loads(pickle.dumps(broken))
+    found += feed(broken, STREAM[split:], start=split)
+    assert found == expected
+    assert firing(expected, "harm")

@@ -1,0 +1,199 @@
+"""A fold restored from a snapshot, taken anywhere, goes on as the uninterrupted one; a wrong one is refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock.stream import topology
+from penstock.stream.learn.anchors import AnchorBook
+from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.replay import prepare
+from penstock.stream.learn.snapshot import restore_fold, take
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import Command, Entry, Sample, Tick, encode_entry
+from penstock.stream.models.digest import digest
+from penstock.stream.models.store import MemoryModelStore
+from penstock.stream.models.version import BadEnvelope, restore
+from tests.stream.generated import entries, parcels
+
+SECRET = "secret"
+TOPIC = topology.samples("parcels")
+PIPELINE = parcels()
+
+
+def with_commands() -> list[Entry]:
+    """Some hundred labels with everything an operator can do in between."""
+    log = entries(500, late=90)
+    commands = {
+        300: Command("c1", "retrain", from_position=20),
+        420: Command("c2", "hold"),
+        500: Command("c3", "rollback"),
+        600: Command("c4", "hold"),
+        640: Command("c5", "resume"),
+        700: Command("c6", "rollback", from_position=560),
+        760: Command("c7", "promote"),
+        800: Command("c8", "accept"),
+    }
+    for place, command in reversed(commands.items()):
+        log.insert(place, command)
+    return log
+
+
+LOG = with_commands()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_probations() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 60)
+        patch.setattr(AnchorBook.__init__, "__defaults__", (50, 8))
+        yield
+
+
+@pytest.fixture(scope="module")
+def log() -> MemoryLog:
+    made = MemoryLog()
+    made.create(TOPIC)
+    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG])
+    return made
+
+
+def go_on(fold: Fold, log: MemoryLog, stop: int) -> Fold:
+    for position in range(fold.position, stop):
+        entry = LOG[position]
+        need = fold.needs(entry)
+        prepared = None
+        if need is not None and isinstance(entry, Command):
+            prepared = prepare(fold, log, TOPIC, MemoryModelStore(), position, entry, need)
+        fold.step(position, entry, prepared)
+    return fold
+
+
+def everything(fold: Fold) -> dict[str, str]:
+    """A digest of each part of a fold's state, outputs not yet written left out."""
+    parts = {
+        name: value
+        for name, value in vars(fold).items()
+        if name not in ("pipeline", "outputs", "join", "watch")
+    }
+    parts.update({f"join.{name}": value for name, value in vars(fold.join).items()})
+    parts.update({f"watch.{name}": value for name, value in vars(fold.watch).items()})
+    # The bytes of a pickle follow identity, not state: what they hold is compared.
+    kept = [*fold.watch.book.anchors, *([fold.watch.book.probation] if fold.watch.book.probation else [])]
+    parts["watch.book"] = {**vars(fold.watch.book), "anchors": 0, "probation": 0}
+    parts["kept"] = [{**vars(anchor), "payload": restore(anchor.payload)} for anchor in kept]
+    return {name: digest(value) for name, value in parts.items()} | {"digest": fold.digest()}
+
+
+@pytest.fixture(scope="module")
+def straight(log: MemoryLog) -> dict[str, str]:
+    fold = go_on(Fold(PIPELINE), log, len(LOG))
+    assert len(fold.applied) >= 6 and fold.watch.book.anchors and fold.counts.held_back > 10
+    return everything(fold)
+
+
+def again(fold: Fold, log: MemoryLog) -> Fold:
+    _, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    return restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.integers(0, len(LOG)), min_size=1, max_size=4))
+def test_restored_anywhere_any_number_of_times_it_ends_as_the_uninterrupted_fold(
+    places: list[int], log: MemoryLog, straight: dict[str, str]
+) -> None:
+    fold = Fold(PIPELINE)
+    for place in sorted(places):
+        fold = again(go_on(fold, log, place), log)
+    found = everything(go_on(fold, log, len(LOG)))
+    assert {name for name in straight if found[name] != straight[name]} == set()
+
+
+@pytest.mark.parametrize("place", [301, 425, 501, 641, 701])
+def test_right_after_a_command_too(place: int, log: MemoryLog, straight: dict[str, str]) -> None:
+    fold = again(go_on(Fold(PIPELINE), log, place), log)
+    assert everything(go_on(fold, log, len(LOG))) == straight
+
+
+def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:
+    fold = go_on(Fold(PIPELINE), log, 400)
+    header, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    assert (
+        header.rescan_from == min(waits.position for waits in fold.pending.values()) < header.position == 400
+    )
+    assert len(fold.pending) > 20
+    found = restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
+    assert {name: waits.x for name, waits in found.pending.items()} == {
+        name: waits.x for name, waits in fold.pending.items()
+    }
+
+
+def test_the_same_fold_gives_the_same_rescan_even_with_nothing_pending(log: MemoryLog) -> None:
+    fold = Fold(PIPELINE)
+    header, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    assert (header.position, header.rescan_from) == (0, 0)
+    assert restore_fold(PIPELINE, sealed, SECRET, log, TOPIC).position == 0
+
+
+def refusal(
+    log: MemoryLog,
+    pipeline: Any = PIPELINE,
+    secret: str = SECRET,
+    topic_id: str | None = None,
+    sealed_at: int = 400,
+) -> str:
+    fold = go_on(Fold(PIPELINE), log, sealed_at)
+    _, sealed = take(fold, SECRET, log.topic_id(TOPIC) if topic_id is None else topic_id)
+    with pytest.raises(BadEnvelope) as error:
+        restore_fold(pipeline, sealed, secret, log, TOPIC)
+    return str(error.value)
+
+
+def test_another_secret_recipe_or_topic_is_refused(log: MemoryLog) -> None:
+    assert "PENSTOCK_SECRET" in refusal(log, secret="other")
+    assert "recipe" in refusal(log, pipeline=parcels(inputs=[]))
+    assert "pipeline" in refusal(log, pipeline=parcels("letters"))
+    assert "topic id" in refusal(log, topic_id="recreated")
+
+
+@pytest.mark.parametrize("what", ["python", "river"])
+def test_another_python_or_river_is_refused(
+    log: MemoryLog, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold = go_on(Fold(PIPELINE), log, 100)
+    _, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    if what == "python":
+        monkeypatch.setattr("platform.python_version", lambda: "3.99")
+    else:
+        monkeypatch.setattr("river.__version__", "9.9")
+    with pytest.raises(BadEnvelope, match=what):
+        restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
+
+
+def test_a_log_that_ends_before_the_snapshot_is_refused() -> None:
+    short = MemoryLog()
+    short.create(TOPIC)
+    short.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG[:200]])
+    assert "ends at 200" in refusal(short, sealed_at=250)
+
+
+def test_a_log_that_lost_the_samples_that_wait_is_refused() -> None:
+    trimmed = MemoryLog()
+    trimmed.create(TOPIC)
+    trimmed.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG])
+    fold = go_on(Fold(PIPELINE), trimmed, 290)
+    header, sealed = take(fold, SECRET, trimmed.topic_id(TOPIC))
+    trimmed.trim(TOPIC, 0, header.rescan_from + 5)
+    with pytest.raises(BadEnvelope, match="retention is too short"):
+        restore_fold(PIPELINE, sealed, SECRET, trimmed, TOPIC)
+
+
+def test_the_log_used_here_has_every_kind_of_entry() -> None:
+    kinds = {type(entry) for entry in LOG}
+    assert {Sample, Tick, Command} <= kinds and len(kinds) == 5

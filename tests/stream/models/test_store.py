@@ -1,0 +1,127 @@
+"""Versions in memory, in Redis and in a folder: one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+
+from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore
+from penstock.stream.models.version import BadEnvelope, Version
+
+SECRET = "secret"
+
+
+def version(version_id: str, position: int = 0, pipeline: str = "shop") -> Version:
+    return Version(
+        id=version_id, pipeline=pipeline, parent=None, kind="probation", position=position, join_from=0, at=0, labels=0,
+        recipe="r", digest="d",
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["memory", "redis", "redis and folder"])
+def store(request: pytest.FixtureRequest) -> Iterator[ModelStore]:
+    if request.param == "memory":
+        yield MemoryModelStore()
+        return
+    folder = str(request.getfixturevalue("tmp_path")) if request.param.endswith("folder") else ""
+    yield RedisModelStore(request.getfixturevalue("valkey"), "shop", SECRET, folder)
+
+
+def test_what_was_put_is_got(store: ModelStore) -> None:
+    store.put(version("v1"), b"bytes")
+    assert store.get("v1") == (version("v1"), b"bytes")
+
+
+def test_an_unknown_version_is_none(store: ModelStore) -> None:
+    assert store.get("v1") is None
+    assert store.versions() == []
+
+
+def test_putting_twice_is_putting_once(store: ModelStore) -> None:
+    for _ in range(2):
+        store.put(version("v1"), b"bytes")
+    assert store.versions() == [version("v1")]
+
+
+def test_versions_come_oldest_first(store: ModelStore) -> None:
+    for name, position in (("v2", 20), ("v10", 100), ("v1", 10)):
+        store.put(version(name, position), b"")
+    assert [found.id for found in store.versions()] == ["v1", "v2", "v10"]
+
+
+Stores = Callable[..., RedisModelStore]
+
+
+@pytest.fixture
+def stores(valkey: redis.Redis) -> Stores:
+    return lambda pipeline="shop", secret=SECRET, folder="": RedisModelStore(
+        valkey, pipeline, secret, str(folder)
+    )
+
+
+def test_a_folder_outlives_a_lost_redis(stores: Stores, valkey: redis.Redis, tmp_path: Path) -> None:
+    stores(folder=tmp_path).put(version("v1"), b"bytes")
+    valkey.flushall()
+    again = stores(folder=tmp_path)
+    assert again.get("v1") == (version("v1"), b"bytes")
+    assert again.versions() == [version("v1")]
+
+
+def test_without_a_folder_a_lost_redis_loses_versions(stores: Stores, valkey: redis.Redis) -> None:
+    stores().put(version("v1"), b"bytes")
+    valkey.flushall()
+    assert stores().get("v1") is None
+
+
+def test_another_secret_opens_nothing(stores: Stores) -> None:
+    stores().put(version("v1"), b"bytes")
+    with pytest.raises(BadEnvelope):
+        stores(secret="other").get("v1")
+
+
+def test_changed_bytes_are_refused(stores: Stores, valkey: redis.Redis) -> None:
+    store = stores()
+    store.put(version("v1"), b"bytes")
+    sealed = bytearray(valkey.hget(store.key, "v1"))
+    sealed[-60] ^= 1
+    valkey.hset(store.key, "v1", bytes(sealed))
+    with pytest.raises(BadEnvelope):
+        store.get("v1")
+
+
+def test_a_version_moved_under_another_name_or_pipeline_is_refused(
+    stores: Stores, valkey: redis.Redis
+) -> None:
+    store, other = stores(), stores(pipeline="bank")
+    store.put(version("v1"), b"bytes")
+    sealed = valkey.hget(store.key, "v1")
+    valkey.hset(store.key, "v2", sealed)
+    valkey.hset(other.key, "v1", sealed)
+    for place, name in ((store, "v2"), (other, "v1")):
+        with pytest.raises(BadEnvelope, match="the envelope holds shop/v1"):
+            place.get(name)
+
+
+def test_pipelines_do_not_see_each_other(stores: Stores, tmp_path: Path) -> None:
+    stores(folder=tmp_path).put(version("v1"), b"bytes")
+    assert stores(pipeline="bank", folder=tmp_path).versions() == []
+
+
+def test_a_torn_file_is_refused_not_opened(stores: Stores, valkey: redis.Redis, tmp_path: Path) -> None:
+    stores(folder=tmp_path).put(version("v1"), b"bytes")
+    valkey.flushall()
+    path = tmp_path / "shop" / "v1.model"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(BadEnvelope):
+        stores(folder=tmp_path).get("v1")
+
+
+def test_an_older_header_without_newer_fields_still_opens() -> None:
+    old = msgspec.msgpack.encode(
+        {name: getattr(version("v1"), name) for name in version("v1").__struct_fields__[:10]}
+    )
+    assert msgspec.msgpack.decode(old, type=Version).id == "v1"

@@ -1,0 +1,212 @@
+"""The health page, asked over HTTP as Prometheus and an orchestrator ask it."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from penstock.stream.process.health_page import METRICS, MOST_REASONS
+from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
+
+
+@pytest.fixture
+def health():
+    with Health("learn") as page:
+        yield page
+
+
+def get(health: Health, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{health.host}:{health.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def sample(health: Health, name: str, **labels: str) -> float:
+    found = health.registry.get_sample_value(name, labels)
+    assert found is not None, name
+    return found
+
+
+def test_metrics_parse_and_hold_every_metric_of_the_table(health):
+    for metric in METRICS:
+        assert metric.help
+    health.records.labels("flights.samples").inc(3)
+    code, text = get(health, "/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert code == 200
+    assert {metric.name for metric in METRICS} <= set(families)
+    assert families["penstock_role_info"].samples[0].labels == {"role": "learn"}
+    assert 'penstock_records_total{topic="flights.samples"} 3.0' in text
+
+
+def test_a_loop_that_turns_is_healthy_and_one_that_hangs_is_not():
+    with Health("learn", stalled_s=1e9) as page:
+        assert get(page, "/healthz")[0] == 200
+    with Health("learn", stalled_s=-1.0) as page:
+        page.turned()
+        code, text = get(page, "/healthz")
+        assert code == 503 and text.startswith("learn: the loop turned")
+
+
+def test_a_role_is_ready_when_every_condition_holds(health):
+    assert get(health, "/readyz")[0] == 503
+    health.ready({"assigned": True, "positioned": False})
+    assert get(health, "/readyz") == (503, "learn is not ready\nnot positioned\n")
+    health.ready({"assigned": True, "positioned": True})
+    assert get(health, "/readyz") == (200, "learn is ready\n")
+    assert sample(health, "penstock_condition", reason="positioned") == 1
+
+
+def test_another_path_is_not_found(health):
+    assert get(health, "/etc/passwd")[0] == 404
+
+
+def test_the_port_is_free_again_afterwards():
+    with Health("learn") as page:
+        port = page.port
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        assert taken.getsockname()[1] == port
+
+
+def test_a_taken_port_is_an_error_at_once(health):
+    with pytest.raises(OSError), Health("learn", port=health.port):
+        pass
+
+
+def test_two_pages_count_for_themselves():
+    one, other = Health("learn"), Health("featurize")
+    one.samples.inc()
+    assert sample(other, "penstock_samples_total") == 0
+
+
+def test_reasons_of_dead_letters_are_bounded(health):
+    health.dead("event time 1234 is more than 1d behind")
+    health.dead("event time 99 is more than 1d behind", 2)
+    assert sample(health, "penstock_dead_letters_total", reason="event time N is more than Nd behind") == 3
+    for number in range(10 * MOST_REASONS):
+        health.dead("field " + "x" * (number % 60) + "y" * (number // 60))
+    [family] = health.dead_letters.collect()
+    assert len({one.labels["reason"] for one in family.samples}) == MOST_REASONS + 1
+
+
+def test_growth_survives_a_number_that_starts_over():
+    growth = Growth()
+    assert [growth.of("a", value) for value in (3, 3, 5, 1, 4)] == [3, 0, 2, 1, 3]
+
+
+def member(positions: dict[Any, int], ends: dict[Any, int]) -> SimpleNamespace:
+    return SimpleNamespace(positions=lambda: positions, high_watermarks=lambda: ends)
+
+
+def test_a_featurize_worker_is_reported(health):
+    counts = SimpleNamespace(
+        items=10, samples=6, labels=4, dead_letters={"null value": 2}, late={"departures": 3}, entities={0: 5},
+        defaults={0: 4},
+    )  # fmt: skip
+    view = SimpleNamespace(name="airport", numeric=("delay_3h", "landed_1h"))
+    task = SimpleNamespace(
+        featurize=SimpleNamespace(counts=counts, pipeline=SimpleNamespace(views=[view])),
+        newest={(0, 0): 5_000},
+        rebuilding_from=None,
+        sources=[SimpleNamespace(name="departures")],
+        decoders=[SimpleNamespace(out_of_order=9)],
+    )
+    worker: Any = SimpleNamespace(
+        tasks={"all": task},
+        assigned=(("departures", 0),),
+        retry_at_ms=0,
+        expiries={"all": SimpleNamespace(deleted={"airport": 4})},
+        committed={("departures", 0): 7},
+        member=member(
+            {("departures", 0): 7, ("departures", 1): 0}, {("departures", 0): 17, ("departures", 1): 5}
+        ),
+    )
+    report = FeaturizeReport(health)
+    report.batch(worker)
+    counts.samples = 8
+    report.batch(worker)
+    assert sample(health, "penstock_samples_total") == 8
+    assert sample(health, "penstock_lag_records", topic="departures") == 15
+    assert sample(health, "penstock_position", topic="departures", partition="0") == 7
+    assert sample(health, "penstock_dead_letters_total", reason="null value") == 2
+    assert sample(health, "penstock_late_records_total", source="departures") == 3
+    assert sample(health, "penstock_out_of_order_records_total", source="departures") == 9
+    assert sample(health, "penstock_entities_first_seen_total", view="airport") == 5
+    assert sample(health, "penstock_defaults_served_total", view="airport") == 8, "two values a sample"
+    assert sample(health, "penstock_states_expired_total", view="airport") == 4
+    assert sample(health, "penstock_turns_total") == 2
+    assert get(health, "/readyz")[0] == 200
+
+
+def test_a_worker_without_partitions_is_not_ready(health):
+    worker: Any = SimpleNamespace(
+        tasks={}, assigned=(), retry_at_ms=0, committed={}, expiries={}, member=member({}, {})
+    )
+    FeaturizeReport(health).batch(worker)
+    assert get(health, "/readyz")[0] == 503
+
+
+def fold(**fields: Any) -> SimpleNamespace:
+    zeros = dict.fromkeys(
+        ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "repeats"), 0
+    )
+    counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
+    lineage = SimpleNamespace(foreign=False)
+    watch = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
+    return SimpleNamespace(
+        **{
+            "counts": counts,
+            "pending": {},
+            "at": 0,
+            "position": 0,
+            "watch": watch,
+            "open_jobs": {},
+            "lineage": lineage,
+            **fields,
+        }
+    )
+
+
+def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(health):
+    worker: Any = SimpleNamespace(
+        fold=fold(counts={"samples": 900, "learned": 800}, position=2_000, pending={"a": 1}),
+        topic="flights.samples",
+        unreadable=0,
+        assigned=True,
+        retry_at_ms=0,
+        wall_ms=lambda: 1,
+        member=member({("flights.samples", 0): 2_000}, {("flights.samples", 0): 2_010}),
+    )
+    report = LearnReport(health)
+    report.batch(worker)
+    worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
+    report.batch(worker)
+    assert sample(health, "penstock_predictions_total") == 5
+    assert sample(health, "penstock_labels_total", outcome="learned") == 3
+    assert sample(health, "penstock_records_total", topic="flights.samples") == 8
+    assert sample(health, "penstock_pending_labels") == 1
+    assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
+
+
+def test_episodes_are_counted_by_kind_and_state(health):
+    episode = SimpleNamespace(monitor="harm", subject="loss", state="suspected", sequence=1)
+    report = LearnReport(health)
+    report._episodes([episode])
+    report._episodes([episode])
+    episode.state, episode.sequence = "firing", 2
+    report._episodes([episode])
+    assert sample(health, "penstock_episodes_open", kind="harm") == 1
+    report._episodes([])
+    for state in ("suspected", "firing", "resolved"):
+        assert sample(health, "penstock_episodes_total", kind="harm", state=state) == 1
+    assert sample(health, "penstock_episodes_open", kind="harm") == 0
