@@ -115,7 +115,7 @@ def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
         nonlocal rows
         for at in range(0, len(part), BATCH_RECORDS):
             wall_ms = part[at].timestamp_ms
-            task.add(part[at : at + BATCH_RECORDS], wall_ms)
+            task.enqueue(part[at : at + BATCH_RECORDS], wall_ms)
             units = task.run({(0, 0)}, wall_ms, BATCH_RECORDS * 2)
             store.save([unit.unit for unit in units])
             rows += sum(len(unit.unit.writes) for unit in units)

@@ -25,7 +25,7 @@ from penstock.stream.learn.learner import vector
 from penstock.stream.learn.replay import entries
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Entry, Label, Sample
+from penstock.stream.messages import Entry, LabelRecord, Sample
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.roles.start import settle_memory
 
@@ -51,7 +51,7 @@ def samples_log(days: int) -> list[tuple[int, Entry]]:
     )
     stepped = 0
     while stepped < len(outs):
-        stepped += worker.turn(0.0)
+        stepped += worker.process_batch(0.0)
     tp = (topology.samples(pipeline.name), 0)
     return list(entries(log, tp[0], 0, log.bounds([tp])[tp][1]))
 
@@ -66,7 +66,7 @@ def bare(read: Sequence[tuple[int, Entry]]) -> float:
         if isinstance(entry, Sample):
             x = waits[entry.id] = vector(names, entry.x)
             model.predict_proba_one(x)
-        elif isinstance(entry, Label) and entry.id in waits:
+        elif isinstance(entry, LabelRecord) and entry.id in waits:
             model.learn_one(waits.pop(entry.id), entry.y)
     return time.process_time() - started
 

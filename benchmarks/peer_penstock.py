@@ -31,7 +31,7 @@ def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
     while stepped < asked.events:
         if not stepped:
             clock.restart()  # the first turns join the group
-        stepped += worker.turn(POLL_S)
+        stepped += worker.process_batch(POLL_S)
     figures = clock.figures()
     for task in worker.tasks.values():
         if task.featurize.counts.dead_letters:

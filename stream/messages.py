@@ -1,7 +1,7 @@
 """Every message Penstock writes or reads, as frozen typed structs, and their wire form.
 
 Laws of this file:
-- The samples log is MessagePack, a tagged union (`Recipe | Sample | Label | Tick | Command`); user-facing topics are JSON.
+- The samples log is MessagePack, a tagged union (`Recipe | Sample | LabelRecord | Tick | Command`); user-facing topics are JSON.
 - A new field always has a default, so that an old record still decodes; a field is never renamed or reused.
 - Times are milliseconds since the epoch. `at` is event time, `wall_ms` is a worker's clock; the fold decides by the first only.
 """
@@ -47,7 +47,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     x: list[Value]
 
 
-class Label(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
+class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
     """The outcome of the sample with the same `id`; it may come before it."""
 
     origin: Origin
@@ -95,7 +95,7 @@ class CommandSent(CommandFields, frozen=True):
         return Command(**msgspec.structs.asdict(self))
 
 
-Entry = Recipe | Sample | Label | Tick | Command
+Entry = Recipe | Sample | LabelRecord | Tick | Command
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode

@@ -113,7 +113,7 @@ def readable(recipe: Recipe, pipeline: Pipeline) -> list[str | None] | None:
     return [name if name in after and before.get(name) == after[name] else None for name in recipe.inputs]
 
 
-class Lineages:
+class RecipeHistory:
     """Which recipe the samples log stands under, record by record, as a fold of one definition reads it.
 
     `foreign` while it is another's: what comes is then predicted and learned as far as `names` are readable (None: not at all),
@@ -127,7 +127,7 @@ class Lineages:
         self.began = 0
         self.spans: list[tuple[int, Sequence[str | None] | None]] = [(0, names)]
 
-    def turn(self, position: int, recipe: Recipe, pipeline: Pipeline) -> bool:
+    def begin(self, position: int, recipe: Recipe, pipeline: Pipeline) -> bool:
         """Go on under the recipe that stands at `position`; whether the fold's own lineage begins here after another's."""
         own = recipe.digest == self.recipe
         returns = own and self.foreign

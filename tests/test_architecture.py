@@ -72,6 +72,7 @@ PURE_STEPS = {
     "stream/operate/training_set.py",
     "stream/featurize/step.py",
     "stream/learn/fold.py",
+    "stream/learn/state.py",
     "stream/recipes.py",
     "stream/featurize/merge.py",
     "stream/messages.py",
@@ -83,7 +84,7 @@ PURE_STEPS = {
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 70
 #: Larger for a reason; a file that shrank again must leave this list.
-LARGE_FILES = {"stream/featurize/step.py": 330, "stream/learn/fold.py": 310}
+LARGE_FILES = {"stream/featurize/step.py": 330}
 
 
 def sources(*packages: str) -> list[Path]:

@@ -43,8 +43,8 @@ class Rebuild:
 
     def behind(self, target: Mapping[Head, int]) -> int:
         """How many records are left to `target`."""
-        places = self.task.featurize.places
-        return sum(max(0, target[head] - place.offset) for head, place in places.items() if head in target)
+        positions = self.task.featurize.positions
+        return sum(max(0, target[head] - place.offset) for head, place in positions.items() if head in target)
 
     def advance(
         self, target: Mapping[Head, int], wall_ms: Callable[[], int], progress: Callable[[int], None]
@@ -54,16 +54,16 @@ class Rebuild:
         `progress` hears of records read. Raises `OffsetLost` where retention deleted what is still to be read.
         """
         task = self.task
-        places = task.featurize.places
+        positions = task.featurize.positions
         left: dict[TP, int] = {
             task.tp(head): target[head]
-            for head, place in places.items()
+            for head, place in positions.items()
             if place.offset < target.get(head, 0)
         }
         if not left:
             return
         heads = {task.tp(head): head for head in task.heads}
-        reader = self.log.reader({tp: places[heads[tp]].offset for tp in left})
+        reader = self.log.reader({tp: positions[heads[tp]].offset for tp in left})
         full: set[Head] = set()
         try:
             while left:
@@ -72,10 +72,10 @@ class Rebuild:
                     for record in reader.poll(POLL_RECORDS, 1.0)
                     if record.offset < left.get((record.topic, record.partition), 0)
                 ]
-                task.add(records, wall_ms())
+                task.enqueue(records, wall_ms())
                 # What is not in the log any more (compaction, markers) counts as read once the reader is past it.
-                positions = reader.positions()
-                left = {tp: end for tp, end in left.items() if positions.get(tp, 0) < end}
+                read_to = reader.positions()
+                left = {tp: end for tp, end in left.items() if read_to.get(tp, 0) < end}
                 self._step({head for tp, head in heads.items() if tp not in left}, wall_ms())
                 full = task.merge.full(full)
                 reader.pause([task.tp(head) for head in full])

@@ -51,7 +51,7 @@ class Owner:
     @property
     def now_at(self) -> int:
         """The newest event time of the task."""
-        newest: list[int] = [newest for _, newest, _ in self.position.places.values()]
+        newest: list[int] = [newest for _, newest, _ in self.position.positions.values()]
         return max([0, *newest])
 
     def targets(self, sources: Sequence[Any], topic_ids: Sequence[str]) -> dict[Head, int]:
@@ -61,7 +61,7 @@ class Owner:
     def close(self, former: str, more: dict[str, list[Any]]) -> None:
         """Take the task, which stands under recipe `former`, and mark it as being changed, wherever its worker has come.
 
-        `more` places are those of sources that are new to it.
+        `more` positions are those of sources that are new to it.
         """
         self._acquire()
         for _ in range(MOST_FENCED):
@@ -71,7 +71,7 @@ class Owner:
                 )
             change = Change(self.recipe, 0, self.run)
             if self._moved(
-                self.position._replace(places={**more, **self.position.places}, change=change), []
+                self.position._replace(positions={**more, **self.position.positions}, change=change), []
             ):
                 return
         raise CannotBackfill(STOP_ROLES)
@@ -82,9 +82,9 @@ class Owner:
         step = self.position.change.step + 1
         self._move(self.position._replace(change=Change(self.recipe, step, self.run)), writes)
 
-    def open(self, places: dict[str, list[Any]], write: Write) -> None:
+    def open(self, positions: dict[str, list[Any]], write: Write) -> None:
         """End the change: the task goes on from here under the new recipe."""
-        self._move(Position(self.recipe, places), [write])
+        self._move(Position(self.recipe, positions), [write])
 
     def _acquire(self) -> None:
         stored = self.store.acquire()

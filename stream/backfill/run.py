@@ -31,7 +31,7 @@ from penstock.stream.backfill.coverage import short_of
 from penstock.stream.backfill.ownership import OVERTAKEN, CannotBackfill, Owner, Standing, TaskState, standing
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.merge import Head
-from penstock.stream.featurize.position import Place, decode_position, named
+from penstock.stream.featurize.position import HeadPosition, decode_position, named
 from penstock.stream.featurize.task import opening
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.messages import encode_entry
@@ -132,7 +132,9 @@ class Backfill:
                 "`penstock reset` starts over, or give the changed pipeline another name"
             )
         self.report.changes = found.lines()
-        now_at = max((newest for task in tasks for _, newest, _ in task.position.places.values()), default=0)
+        now_at = max(
+            (newest for task in tasks for _, newest, _ in task.position.positions.values()), default=0
+        )
         short = [note for change in found.views for note in short_of(self.pipeline, self.log, change, now_at)]
         self.report.notes = short
         if short and not self.partial:
@@ -229,11 +231,11 @@ class Backfill:
         heads = [
             head
             for head in self._heads(task.name)
-            if f"{self.sources[head[0]].name}/{head[1]}" not in task.position.places
+            if f"{self.sources[head[0]].name}/{head[1]}" not in task.position.positions
         ]
         ends = self.log.bounds([(self.sources[index].name, partition) for index, partition in heads])
-        places = {head: Place(ends[(self.sources[head[0]].name, head[1])][1]) for head in heads}
-        return named(places, self.sources, self.topic_ids)
+        positions = {head: HeadPosition(ends[(self.sources[head[0]].name, head[1])][1]) for head in heads}
+        return named(positions, self.sources, self.topic_ids)
 
     def _follow(self, build: Rebuild | None) -> None:
         """Build behind a task that may be running, until little is left."""
@@ -244,11 +246,11 @@ class Backfill:
             stored = self.keyspace.read([position_key(self.pipeline.name, task)])[0]
             if stored is None:
                 return
-            places = decode_position(stored).at(self.sources, self.topic_ids)
+            positions = decode_position(stored).at(self.sources, self.topic_ids)
             tps = {head: build.task.tp(head) for head in build.task.heads}
             ends = self.log.bounds(list(tps.values()))
             target = {
-                head: places[head].offset if head in places else ends[tp][1] for head, tp in tps.items()
+                head: positions[head].offset if head in positions else ends[tp][1] for head, tp in tps.items()
             }
             if build.behind(target) <= NEAR_RECORDS:
                 return
@@ -269,10 +271,10 @@ class Backfill:
 
     def _final_places(self, owner: Owner, build: Rebuild | None) -> dict[str, list[Any]]:
         """Every place of the new definition; event times of sources that are new to the task come from the build."""
-        places = owner.position.at(self.sources, self.topic_ids)
-        for head, place in build.task.featurize.places.items() if build is not None else ():
-            places[head].newest_at = max(places[head].newest_at, place.newest_at)
-        return named(places, self.sources, self.topic_ids)
+        positions = owner.position.at(self.sources, self.topic_ids)
+        for head, place in build.task.featurize.positions.items() if build is not None else ():
+            positions[head].newest_at = max(positions[head].newest_at, place.newest_at)
+        return named(positions, self.sources, self.topic_ids)
 
     def _convert(self, task: TaskState, change: ViewChange, owner: Owner, build: Rebuild | None) -> None:
         """Write the states and documents of one view under its new version, beside those of the old one."""

@@ -115,7 +115,7 @@ class ControlWorker:
         ]
         self.reader = log.reader({tp: bounds[0] for tp, bounds in log.bounds(tps).items()})
 
-    def turn(self, timeout_s: float) -> int:
+    def process_batch(self, timeout_s: float) -> int:
         """Poll once, decide and send; how many control records were read.
 
         Raises whatever `Log.append` raises; what was to be sent is then sent by the next turn.

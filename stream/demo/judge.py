@@ -63,7 +63,7 @@ def clean_year(definition: str, options: Options) -> Folded:
         if len(batch) >= FEED_RECORDS:
             flow.feed(batch)
             batch = []
-            flow.turn()
+            flow.process_batches()
     flow.feed(batch)
     flow.settle()
     return fold.digest(), fold.counts, fold.trace

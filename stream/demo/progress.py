@@ -44,7 +44,7 @@ class ControlTail:
         self.live: list[LiveModel] = []
         self.reader = log.reader({(topic, 0): 0 for topic in self.READ})
 
-    def turn(self) -> int:
+    def read_new(self) -> int:
         """Read what is new; how many records."""
         records = self.reader.poll(500, 0.0)
         for record in records:
@@ -114,7 +114,7 @@ class Progress:
             published, featurized, samples, folded = here
             if published and not self.first_s:
                 self.first_s = now
-            if self.tail.turn() or (published, featurized, min(folded, target or folded)) != last:
+            if self.tail.read_new() or (published, featurized, min(folded, target or folded)) != last:
                 moved = now
                 last = (published, featurized, min(folded, target or folded))
             # The samples log grows by a tick a second for ever: done is what followed from the records published.

@@ -110,7 +110,7 @@ def run_on_kafka(
             role.stop()
             role.check()
         counts = msgspec.json.decode(producer.last_lines(1))
-        tail.turn()
+        tail.read_new()
         yield Run(
             log=log,
             client=client,
@@ -184,8 +184,8 @@ def run_in_memory(
         if len(batch) >= FEED_RECORDS:
             flow.feed(batch)
             batch = []
-            flow.turn()
-            tail.turn()
+            flow.process_batches()
+            tail.read_new()
             if time.monotonic() - said >= 2.0:
                 said = time.monotonic()
                 say(
@@ -193,7 +193,7 @@ def run_in_memory(
                 )
     flow.feed(batch)
     flow.settle()
-    tail.turn()
+    tail.read_new()
     seconds = time.monotonic() - started
     assert flow.learn.fold is not None
     digest = flow.learn.fold.digest()

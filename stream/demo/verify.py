@@ -21,7 +21,7 @@ from penstock.features.windows.tiles import tile_hop_ms
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replay import entries
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Label, Sample
+from penstock.stream.messages import LabelRecord, Sample
 
 MOST_DIFFERENCES = 5
 CHUNK_KEYS = 1_000
@@ -55,7 +55,7 @@ def samples_unique(log: Log, topic: str, sample_ids: Sequence[str], label_ids: I
     wanted = {"sample": set(sample_ids), "label": set(label_ids)}
     seen: dict[str, dict[str, tuple[str, int, int]]] = {"sample": {}, "label": {}}
     for position, entry in entries(log, topic, 0, stop):
-        if not isinstance(entry, Sample | Label):
+        if not isinstance(entry, Sample | LabelRecord):
             continue
         kind = "sample" if isinstance(entry, Sample) else "label"
         origin = (entry.origin.topic_id, entry.origin.partition, entry.origin.offset)

@@ -16,7 +16,7 @@ ASKED_EVERY_MS = 500
 LONGEST_WAIT_MS = 10_000
 
 
-class Lead:
+class Backpressure:
     """Waits until the learn group is within `records` of the samples log's end, or has not moved for `STALLED_MS`."""
 
     def __init__(self, log: Log, group: str, samples: TP, records: int, wall_ms: Callable[[], int]) -> None:

@@ -110,6 +110,6 @@ class Expiry:
         names = {featurize.pipeline.views[number].source.name, featurize.pipeline.predict.name}
         return min(
             -1 if place.newest_at < 0 else place.newest_at - featurize.sources[index].grace_ms
-            for (index, _), place in featurize.places.items()
+            for (index, _), place in featurize.positions.items()
             if featurize.sources[index].name in names
         )

@@ -27,7 +27,7 @@ class Merge:
     def __init__(self, heads: Iterable[Head]) -> None:
         self.buffers: dict[Head, deque[Item]] = {head: deque() for head in heads}
 
-    def add(self, head: Head, items: Iterable[Item]) -> None:
+    def enqueue(self, head: Head, items: Iterable[Item]) -> None:
         """Append items of one partition, in offset order."""
         self.buffers[head].extend(items)
 

@@ -19,7 +19,7 @@ from penstock.stream.featurize.merge import Head
 
 
 @dataclass
-class Place:
+class HeadPosition:
     """How far one source partition has been stepped: the next offset and the newest event time before it (-1 if none)."""
 
     offset: int
@@ -41,36 +41,36 @@ class Position(NamedTuple):
     """A position document: `places` by `topic/partition`, as [offset, newest event time, topic id]."""
 
     recipe: str
-    places: dict[str, list[Any]]
+    positions: dict[str, list[Any]]
     change: Change | None = None
 
     def encode(self) -> bytes:
         """The canonical document."""
-        document: list[Any] = [STATE_LAYOUT, self.recipe, dict(sorted(self.places.items()))]
+        document: list[Any] = [STATE_LAYOUT, self.recipe, dict(sorted(self.positions.items()))]
         return msgspec.msgpack.encode(document if self.change is None else [*document, self.change])
 
-    def at(self, sources: Sequence[Source], topic_ids: Sequence[str]) -> dict[Head, Place]:
-        """The places in these sources. Raises `TopicRecreated` when a topic is another one by now."""
+    def at(self, sources: Sequence[Source], topic_ids: Sequence[str]) -> dict[Head, HeadPosition]:
+        """The positions in these sources. Raises `TopicRecreated` when a topic is another one by now."""
         index_of = {source.name: index for index, source in enumerate(sources)}
-        found: dict[Head, Place] = {}
-        for name, (offset, newest_at, topic_id) in self.places.items():
+        found: dict[Head, HeadPosition] = {}
+        for name, (offset, newest_at, topic_id) in self.positions.items():
             topic, _, partition = name.rpartition("/")
             if topic not in index_of:
                 continue
             index = index_of[topic]
             if topic_id != topic_ids[index]:
                 raise TopicRecreated(topic)
-            found[(index, int(partition))] = Place(offset, newest_at)
+            found[(index, int(partition))] = HeadPosition(offset, newest_at)
         return found
 
 
 def named(
-    places: Mapping[Head, Place], sources: Sequence[Source], topic_ids: Sequence[str]
+    positions: Mapping[Head, HeadPosition], sources: Sequence[Source], topic_ids: Sequence[str]
 ) -> dict[str, list[Any]]:
     """Places as a position document names them."""
     return {
         f"{sources[index].name}/{partition}": [place.offset, place.newest_at, topic_ids[index]]
-        for (index, partition), place in places.items()
+        for (index, partition), place in positions.items()
     }
 
 

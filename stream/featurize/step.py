@@ -24,9 +24,9 @@ from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import LATE, MAX_KEY_CHARACTERS, Event, Item
 from penstock.stream.featurize.merge import Head
-from penstock.stream.featurize.position import Place, Position, named
+from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out, record_bytes
-from penstock.stream.messages import Label, Origin, Sample, Tick, encode_entry
+from penstock.stream.messages import LabelRecord, Origin, Sample, Tick, encode_entry
 
 TICK_EVENT_MS = 3_600_000
 TICK_WALL_MS = 1_000
@@ -71,7 +71,7 @@ class FeaturizeUnit(NamedTuple):
 
     outs: list[Out]
     unit: Unit
-    places: dict[Head, int]
+    positions: dict[Head, int]
 
 
 class Featurize:
@@ -105,7 +105,7 @@ class Featurize:
         self.unseen: list[set[str]] = [
             set() for _ in self.compiled
         ]  # those in memory that nothing is stored of
-        self.places: dict[Head, Place] = {}
+        self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
         self.recipe = pipeline.digest
@@ -135,19 +135,21 @@ class Featurize:
 
     # -- positions ---------------------------------------------------------------------------------------------------------
 
-    def start(self, places: Mapping[Head, Place], recipe: str) -> None:
-        """Begin at these places under this recipe with no state in memory; states come through `missing` and `put`."""
+    def start(self, positions: Mapping[Head, HeadPosition], recipe: str) -> None:
+        """Begin at these positions under this recipe with no state in memory; states come through `missing` and `put`."""
         self.recipe = recipe
-        self.places = {head: Place(place.offset, place.newest_at) for head, place in places.items()}
+        self.positions = {
+            head: HeadPosition(place.offset, place.newest_at) for head, place in positions.items()
+        }
         self.base = self.position()
-        self.now_at = max([0, *(place.newest_at for place in places.values())])
+        self.now_at = max([0, *(place.newest_at for place in positions.values())])
 
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
-        return Position(self.recipe, named(self.places, self.sources, self.topic_ids)).encode()
+        return Position(self.recipe, named(self.positions, self.sources, self.topic_ids)).encode()
 
-    def places_in(self, position: Position) -> dict[Head, Place]:
-        """The places a stored position names; raises `TopicRecreated` when a topic is another one by now."""
+    def places_in(self, position: Position) -> dict[Head, HeadPosition]:
+        """The positions a stored position names; raises `TopicRecreated` when a topic is another one by now."""
         return position.at(self.sources, self.topic_ids)
 
     # -- state -------------------------------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class Featurize:
 
     def step(self, item: Item, entities: Sequence[str | None]) -> None:
         """One item: update the views it feeds, append its sample, label or dead letter, and move its partition's place."""
-        place = self.places[(item.source, item.partition)]
+        place = self.positions[(item.source, item.partition)]
         place.offset = item.offset + 1
         place.newest_at = item.newest_at
         self.counts.items += 1
@@ -224,7 +226,7 @@ class Featurize:
             self.counts.samples += 1
         if y is not None:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
-            self._emit(encode_entry(Label(origin, item.id, at, y)))
+            self._emit(encode_entry(LabelRecord(origin, item.id, at, y)))
             self.counts.labels += 1
 
     def _update(
@@ -293,7 +295,7 @@ class Featurize:
         self.ticked_wall_ms, self.ticked_at = wall_ms, self.now_at
         times = {
             f"{self.sources[index].name}/{partition}": place.newest_at
-            for (index, partition), place in self.places.items()
+            for (index, partition), place in self.positions.items()
         }
         names = [f"{self.sources[index].name}/{partition}" for index, partition in idle]
         self._emit(encode_entry(Tick(times, sorted(names), wall_ms)))
@@ -312,7 +314,7 @@ class Featurize:
             self.counts.entities[number] += len(first)
             dirty.clear()
         new = self.position()
-        places = {head: place.offset for head, place in self.places.items()}
-        closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), places)
+        positions = {head: place.offset for head, place in self.positions.items()}
+        closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), positions)
         self.base, self.outs, self.dirty_count, self.out_bytes = new, [], 0, 0
         return closed

@@ -20,7 +20,7 @@ from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
-from penstock.stream.featurize.position import Place, Position, decode_position
+from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import encode_entry
@@ -119,25 +119,25 @@ class Task:
         bounds = self.log.bounds(tps)
         if stored is None:
             self._check_served()
-            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
-            self.featurize.start(places, "")
+            positions = {head: HeadPosition(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(positions, "")
             self.store.start(self.featurize.base)
         else:
             position = decode_position(stored)
             said = self.store.load([definition_key(self.pipeline.name, self.featurize.task)])[0]
             check_definition(self.pipeline, position, said)
-            places = self.featurize.places_in(position)
-            if set(places) != set(self.heads):
+            positions = self.featurize.places_in(position)
+            if set(positions) != set(self.heads):
                 raise DefinitionError(
-                    f"the sources' partitions changed: state was kept for {len(places)}, there are {len(self.heads)} now; "
+                    f"the sources' partitions changed: state was kept for {len(positions)}, there are {len(self.heads)} now; "
                     f"`penstock reset` starts over, or restore the partition counts"
                 )
-            self.featurize.start(places, position.recipe)
+            self.featurize.start(positions, position.recipe)
         self._open_lineage()
-        self.newest = {head: place.newest_at for head, place in places.items()}
+        self.newest = {head: place.newest_at for head, place in positions.items()}
         self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
         behind = {
-            head: place.offset for head, place in places.items() if place.offset < self.emitted_below[head]
+            head: place.offset for head, place in positions.items() if place.offset < self.emitted_below[head]
         }
         if behind:
             self.rebuilding_from = behind
@@ -146,20 +146,20 @@ class Task:
                 "Redis is behind what was emitted (lost or restored): rebuilding state from Kafka, records: %s",
                 lost,
             )
-        return {self.tp(head): place.offset for head, place in places.items()}
+        return {self.tp(head): place.offset for head, place in positions.items()}
 
     def take_up_building(self) -> None:
         """Begin, or go on, to build state beside a task's: nothing is said to anybody."""
         stored = self.store.acquire()
         if stored is None:
             bounds = self.log.bounds([self.tp(head) for head in self.heads])
-            places = {head: Place(bounds[self.tp(head)][0]) for head in self.heads}
-            self.featurize.start(places, self.pipeline.digest)
+            positions = {head: HeadPosition(bounds[self.tp(head)][0]) for head in self.heads}
+            self.featurize.start(positions, self.pipeline.digest)
             self.store.start(self.featurize.base)
         else:
-            places = self.featurize.places_in(decode_position(stored))
-            self.featurize.start(places, self.pipeline.digest)
-        self.newest = {head: place.newest_at for head, place in places.items()}
+            positions = self.featurize.places_in(decode_position(stored))
+            self.featurize.start(positions, self.pipeline.digest)
+        self.newest = {head: place.newest_at for head, place in positions.items()}
 
     def _check_served(self) -> None:
         """Refuse to begin a task under another definition than the one that the pipeline serves."""
@@ -184,7 +184,7 @@ class Task:
             featurize.base = featurize.position()
             self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task)])])
 
-    def add(self, records: Iterable[Record], wall_ms: int) -> None:
+    def enqueue(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""
         index_of = {source.name: index for index, source in enumerate(self.sources)}
         grouped: dict[Head, list[Record]] = {}
@@ -193,7 +193,7 @@ class Task:
         for head, of_head in grouped.items():
             items = self.decoders[head[0]].items(of_head, self.newest[head])
             self.newest[head] = items[-1].newest_at
-            self.merge.add(head, items)
+            self.merge.enqueue(head, items)
             self.seen_wall_ms[head] = wall_ms
 
     def run(self, at_end: set[Head], wall_ms: int, most: int) -> list[FeaturizeUnit]:
@@ -222,7 +222,7 @@ class Task:
             if featurize.unit_is_full:
                 units.append(featurize.close_unit(wall_ms))
         if items and emitted_below is not None:
-            if all(place.offset >= emitted_below[head] for head, place in featurize.places.items()):
+            if all(place.offset >= emitted_below[head] for head, place in featurize.positions.items()):
                 self.rebuilding_from = None
                 logger.warning("state is rebuilt; outputs go on")
         idle = [head for head in at_end if wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS]

@@ -22,7 +22,7 @@ from penstock.features.redis.store import Fenced as StoreFenced
 from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.backpressure import Lead
+from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.step import FeaturizeUnit
@@ -76,10 +76,10 @@ class FeaturizeWorker:
         self.expiries: dict[str, Expiry] = {}
         self.group = f"{prefix}{pipeline.name}.featurize"
         self.samples_topic = topology.samples(pipeline.name, prefix)
-        self.lead: Lead | None = None
+        self.backpressure: Backpressure | None = None
         if lead_records is not None:
             learn = f"{prefix}{pipeline.name}.learn"
-            self.lead = Lead(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
+            self.backpressure = Backpressure(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
         self.partitions = self._checked_partitions()
         self.tasks: dict[str, Task] = {}
         self.task_of: dict[TP, Task] = {}
@@ -109,7 +109,7 @@ class FeaturizeWorker:
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
-    def turn(self, timeout_s: float) -> int:
+    def process_batch(self, timeout_s: float) -> int:
         """Poll once and write what follows from it; how many source records were stepped."""
         records = self.member.poll(BATCH_RECORDS, timeout_s)
         change = self.member.take_assignment()
@@ -126,8 +126,8 @@ class FeaturizeWorker:
             stepped = self._work(records, wall_ms)
             if not records or wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
                 self._commit(wall_ms)
-            if stepped and self.lead is not None:
-                self.lead.wait()
+            if stepped and self.backpressure is not None:
+                self.backpressure.wait()
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
         except (
@@ -178,8 +178,8 @@ class FeaturizeWorker:
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)
             self.task_of.update({task.tp(head): task for head in heads})
-        if self.lead is not None:
-            self.lead.start()
+        if self.backpressure is not None:
+            self.backpressure.start()
         if self.assigned:
             self.member.start_at(positions)
 
@@ -188,7 +188,7 @@ class FeaturizeWorker:
             return 0
         if len(self.tasks) == 1:
             task = next(iter(self.tasks.values()))
-            task.add(records, wall_ms)
+            task.enqueue(records, wall_ms)
         else:
             by_task: dict[str, list[Record]] = {}
             for record in records:
@@ -196,7 +196,7 @@ class FeaturizeWorker:
                     record
                 )
             for name, of_task in by_task.items():
-                self.tasks[name].add(of_task, wall_ms)
+                self.tasks[name].enqueue(of_task, wall_ms)
         self._bound_buffers()
         ends = self._ends(idle=not records)
         stepped = 0
@@ -245,12 +245,12 @@ class FeaturizeWorker:
         outs = [out for unit in units for out in unit.outs]
         if outs:
             self.log.append(outs)
-            if self.lead is not None:
-                self.lead.end += sum(out.topic == self.samples_topic for out in outs)
+            if self.backpressure is not None:
+                self.backpressure.end += sum(out.topic == self.samples_topic for out in outs)
         task.store.save([unit.unit for unit in units])
         if self.health is not None:
             self.health.readable(task.timestamps_ms, self.wall_ms())
-        positions = {task.tp(head): offset for head, offset in units[-1].places.items()}
+        positions = {task.tp(head): offset for head, offset in units[-1].positions.items()}
         behind = task.emitted_below
         self.to_commit.update(
             {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}

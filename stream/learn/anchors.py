@@ -95,17 +95,17 @@ class PairedSum:
         return mean, sqrt(variance / k)
 
 
-class AnchorBook:
+class Anchors:
     """Which versions may be rolled back to. The newest anchor is the one the champion is compared with.
 
     `label` is told every label while a version is on probation and answers what became of it: "anchor" (it was accepted),
     "refused" (worse than the anchor by the margin and two standard errors), or None. While something is open it waits.
     """
 
-    def __init__(self, probation_labels: int = PROBATION_LABELS, kept: int = KEPT_ANCHORS) -> None:
+    def __init__(self, probation_labels: int = PROBATION_LABELS, most_kept: int = KEPT_ANCHORS) -> None:
         self.probation_labels = probation_labels
-        self.kept = kept
-        self.anchors: list[Anchor] = []
+        self.most_kept = most_kept
+        self.kept: list[Anchor] = []
         self.probation: Anchor | None = None
         self.stood = 0
         self.paired = PairedSum()
@@ -113,7 +113,7 @@ class AnchorBook:
     @property
     def current(self) -> Anchor | None:
         """The newest anchor, or None before the first."""
-        return self.anchors[-1] if self.anchors else None
+        return self.kept[-1] if self.kept else None
 
     def enter(self, candidate: Anchor) -> None:
         """Put a version on probation, in place of whichever was on it."""
@@ -131,18 +131,18 @@ class AnchorBook:
         if self.stood < self.probation_labels or open_episode:
             return None
         mean, error = self.paired.mean_and_error()
-        worse = bool(self.anchors) and mean > margin() + 2.0 * error
+        worse = bool(self.kept) and mean > margin() + 2.0 * error
         candidate, self.probation = self.probation, None
         if worse:
             return "refused"
-        self.anchors.append(candidate)
-        del self.anchors[: -self.kept]
+        self.kept.append(candidate)
+        del self.kept[: -self.most_kept]
         return "anchor"
 
     def discard_since(self, onset: int) -> list[str]:
         """Drop every version born after log position `onset`, on probation or not; the ids dropped."""
-        born_inside = [anchor for anchor in self.anchors if anchor.position > onset]
-        self.anchors = [anchor for anchor in self.anchors if anchor.position <= onset]
+        born_inside = [anchor for anchor in self.kept if anchor.position > onset]
+        self.kept = [anchor for anchor in self.kept if anchor.position <= onset]
         dropped = [anchor.version for anchor in born_inside]
         if self.probation is not None and self.probation.position > onset:
             dropped.append(self.probation.version)
@@ -151,7 +151,7 @@ class AnchorBook:
 
     def before(self, onset: int) -> Anchor | None:
         """The newest version born at or before `onset`: an anchor, or else the one on probation, or None."""
-        born = [anchor for anchor in self.anchors if anchor.position <= onset]
+        born = [anchor for anchor in self.kept if anchor.position <= onset]
         if born:
             return born[-1]
         if self.probation is not None and self.probation.position <= onset:
@@ -159,6 +159,6 @@ class AnchorBook:
         return None
 
     def find(self, version: str) -> Anchor | None:
-        """A version of this book by id."""
-        kept = [*self.anchors, *([self.probation] if self.probation else [])]
+        """A version of these by id."""
+        kept = [*self.kept, *([self.probation] if self.probation else [])]
         return next((anchor for anchor in kept if anchor.version == version), None)

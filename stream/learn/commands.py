@@ -8,29 +8,27 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock.stream.learn.anchors import Anchor, Frozen
 from penstock.stream.learn.records import Replay
+from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
 from penstock.stream.models.version import dump, restore
-
-if TYPE_CHECKING:
-    from penstock.stream.learn.fold import Fold
 
 FRESH = "v0"
 
 
-def needs(fold: Fold, command: Command) -> Replay | None:
+def needs(state: FoldState, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
-    if command.verb == "adopt" and job_of(command) in fold.open_jobs:
+    if command.verb == "adopt" and job_of(command) in state.open_jobs:
         return Replay(command.version, None, command.from_position or 0, command.trained_to or 0)
     if command.verb != "rollback":
         return None
-    anchor = target(fold, command)
+    anchor = target(state, command)
     if anchor is None:
         return Replay(command.version, None, -1, -1)
-    if fold.watch.hold is None:
+    if state.drift.hold is None:
         return None
     return Replay(anchor.version, anchor.payload, anchor.join_from, anchor.position)
 
@@ -40,105 +38,111 @@ def job_of(command: Command) -> str:
     return command.id.removeprefix("adopt-")
 
 
-def target(fold: Fold, command: Command) -> Anchor | None:
+def target(state: FoldState, command: Command) -> Anchor | None:
     """The version a rollback names, or without a name the newest one born before its onset. `v0` is a fresh model."""
-    book = fold.watch.book
+    anchors = state.drift.anchors
     if command.version == FRESH:
-        payload = dump(fold.pipeline.model.clone())
+        payload = dump(state.pipeline.model.clone())
         return Anchor(FRESH, 0, 0, 0, 0, payload, Frozen(FRESH, restore(payload)))
     if command.version is not None:
-        return book.find(command.version)
-    return book.before(fold.position if command.from_position is None else command.from_position)
+        return anchors.find(command.version)
+    return anchors.before(state.position if command.from_position is None else command.from_position)
 
 
-def hold(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
+def hold(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Pause learning until a release, a rollback or a resume."""
-    return fold.watch.hold_by_command(fold.at, position, command)
+    return state.drift.hold_by_command(state.at, position, command)
 
 
-def resume(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
+def resume(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Go on learning; what was held back stays out."""
-    if fold.watch.hold is None:
+    if state.drift.hold is None:
         return "nothing is held"
-    fold.release(position, accept=True)
+    state.release(position, accept=True)
     return None
 
 
-def rollback(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
+def rollback(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Put an older version in place; what was born since the onset goes."""
-    anchor = target(fold, command)
+    anchor = target(state, command)
     if prepared is None and anchor is None:
         return (
             f"version {command.version!r} is not known"
             if command.version
             else "no version was born before the onset"
         )
-    fold.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
-    fold.version = anchor.version if anchor is not None else command.version or fold.version
+    state.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
+    state.version = anchor.version if anchor is not None else command.version or state.version
     # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
     # takes it along and lets it fade as it learns the level itself.
-    follows = anchor is not None and anchor is fold.watch.book.current and prepared is None
-    fold.level = anchor.frozen.level if follows and anchor is not None else 0.0
-    fold.candidate = None
-    fold.open_jobs.clear()
-    fold.episode_jobs.clear()
-    fold.release(position)
-    fold.champion_since = position
+    follows = anchor is not None and anchor is state.drift.anchors.current and prepared is None
+    state.level = anchor.frozen.level if follows and anchor is not None else 0.0
+    state.candidate = None
+    state.open_jobs.clear()
+    state.episode_jobs.clear()
+    state.release(position)
+    state.champion_since = position
     onset = command.from_position if command.from_position is not None else position
-    fold.watch.replaced(fold.version, fold.at, position, f"rolled back to {fold.version}", onset)
+    state.drift.replaced(state.version, state.at, position, f"rolled back to {state.version}", onset)
     return None
 
 
-def retrain(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
-    """Open a job: the shell runs it beside the fold."""
-    if fold.open_jobs:
-        return f"a retrain is under way ({next(iter(fold.open_jobs))})"
+def retrain(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
+    """Open a job: the shell runs it beside the state."""
+    if state.open_jobs:
+        return f"a retrain is under way ({next(iter(state.open_jobs))})"
     # The job knows this definition alone, so it begins where the definition's own samples do.
-    start = max(command.from_position or 0, fold.lineage.began)
-    fold.open_jobs[command.id] = (start, fold.quarantine(position))
+    start = max(command.from_position or 0, state.recipes.began)
+    state.open_jobs[command.id] = (start, state.quarantine(position))
     if command.episode is not None:
-        fold.episode_jobs.append(command.id)
+        state.episode_jobs.append(command.id)
     return None
 
 
-def adopt(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
+def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Let a retrained model compete as candidate."""
-    if fold.open_jobs.pop(job_of(command), None) is None:
+    if state.open_jobs.pop(job_of(command), None) is None:
         return "the retrain it comes from is over: another decision overtook it, or its episode ended"
     if prepared is None:
         return f"version {command.version!r} could not be fetched or its digest differs"
-    version = fold.new_id()
-    fold.candidate = Frozen(version, prepared)
+    version = state.new_id()
+    state.candidate = Frozen(version, prepared)
     payload = dump(prepared)
     anchor = Anchor(
-        version, position, position, fold.at, fold.counts.learned, payload, Frozen(version, restore(payload))
+        version,
+        position,
+        position,
+        state.at,
+        state.counts.learned,
+        payload,
+        Frozen(version, restore(payload)),
     )
-    fold.keep("candidate", command.version, anchor)
-    fold.watch.candidate_started(version)
+    state.keep("candidate", command.version, anchor)
+    state.drift.candidate_started(version)
     return None
 
 
-def promote(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
+def promote(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Make the candidate the champion."""
-    if fold.candidate is None:
+    if state.candidate is None:
         return "there is no candidate"
-    if command.version not in (None, fold.candidate.version):
-        return f"the candidate is {fold.candidate.version}, not {command.version}"
-    fold.champion, fold.version = fold.candidate.model, fold.candidate.version
-    fold.level = 0.0
-    fold.candidate = None
-    fold.champion_since = position
-    fold.watch.replaced(fold.version, fold.at, position, f"promoted {fold.version}")
+    if command.version not in (None, state.candidate.version):
+        return f"the candidate is {state.candidate.version}, not {command.version}"
+    state.champion, state.version = state.candidate.model, state.candidate.version
+    state.level = 0.0
+    state.candidate = None
+    state.champion_since = position
+    state.drift.replaced(state.version, state.at, position, f"promoted {state.version}")
     return None
 
 
-def accept(fold: Fold, position: int, command: Command, prepared: Any) -> str | None:
+def accept(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Take today's level of the loss as normal."""
-    fold.watch.accept(fold.at, position)
+    state.drift.accept(state.at, position)
     return None
 
 
-VERBS: dict[str, Callable[[Fold, int, Command, Any], str | None]] = {
+VERBS: dict[str, Callable[[FoldState, int, Command, Any], str | None]] = {
     "hold": hold,
     "resume": resume,
     "rollback": rollback,

@@ -20,7 +20,7 @@ from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.monitors.losses.promotion import CandidateTest
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.anchors import AnchorBook
+from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.events import ModelNames, Request, describe
 from penstock.stream.learn.records import Hold
 from penstock.stream.messages import Command
@@ -28,7 +28,7 @@ from penstock.stream.messages import Command
 COOLDOWN_LABELS = 2_000
 
 
-class Watch:
+class DriftRules:
     """Everything that judges the model and its data. `requests` collects what to publish, in order."""
 
     def __init__(self, pipeline: Pipeline, names: list[str], *, guard: bool) -> None:
@@ -42,7 +42,7 @@ class Watch:
         self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
         self.episodes = EpisodeLog(pipeline.name)
         self.candidate: CandidateTest | None = None
-        self.book = AnchorBook()
+        self.anchors = Anchors()
         self.hold: Hold | None = None
         self.harm: Transition | None = None
         self.cooldown_ms = pipeline.cooldown_ms
@@ -86,7 +86,7 @@ class Watch:
         if self.hold is None:
             for change in self.episodes.apply_all(self.psi.update(at, position, [*values, p])):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
-                self._say("note", change, f"the distribution of {change.transition.subject} {moved}")
+                self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
     def _guarded(self, found: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(found):
@@ -99,16 +99,16 @@ class Watch:
                     hold.over, hold.since_position = False, min(hold.since_position, since)
                 self._discard(since)
                 what = "nulls in" if transition.monitor == "nulls" else "values outside the learned range of"
-                self._say("hold", change, f"{what} {transition.subject}: learning is held")
+                self._tell("hold", change, f"{what} {transition.subject}: learning is held")
             elif transition.state == "suspected":
-                self._say("note", change, f"{transition.subject} begins to leave what was learned of it")
+                self._tell("note", change, f"{transition.subject} begins to leave what was learned of it")
             elif hold is not None and hold.by_guard and self.guard is not None and not self.guard.firing:
                 hold.over = True
-                target = self.book.before(hold.since_position)
+                target = self.anchors.before(hold.since_position)
                 why = f"{transition.subject} is back in its range: restore from before it, replay the labels outside it"
-                self._say("rollback", change, why, target.version if target else "v0", hold.since_position)
+                self._tell("rollback", change, why, target.version if target else "v0", hold.since_position)
             else:
-                self._say("note", change, f"{transition.subject} is back in its range")
+                self._tell("note", change, f"{transition.subject} is back in its range")
 
     def hold_by_command(self, at: int, position: int, command: Command) -> str | None:
         """An operator's hold: the reason to refuse it, or None."""
@@ -151,7 +151,7 @@ class Watch:
                 now = replace(change.transition, at_ms=at, position=position)
                 self._anchor_moved(replace(change, transition=now))
         difference = None if probation is None or anchor is None else probation - anchor
-        became = self.book.label(difference, lambda: self.losses.margin, open_episode=self.is_open)
+        became = self.anchors.label(difference, lambda: self.losses.margin, open_episode=self.is_open)
         if became == "anchor":
             self._anchor_changed()
         if self.candidate is not None and candidate is not None:
@@ -163,7 +163,7 @@ class Watch:
         for change in self.episodes.apply_all(found):
             transition = change.transition
             if transition.state == "suspected":
-                self._say(
+                self._tell(
                     "note", change, f"{transition.monitor} is suspected; no version is accepted meanwhile"
                 )
             elif transition.monitor == "harm":
@@ -171,7 +171,7 @@ class Watch:
             elif transition.monitor == "rollback":
                 self._anchor_moved(change)
             else:
-                self._say(
+                self._tell(
                     "note",
                     change,
                     "the level of the loss rose"
@@ -183,34 +183,34 @@ class Watch:
         transition = change.transition
         if transition.state == "resolved":
             self.harm = None
-            self._say("note", change, "the model's skill over the base rate is back")
+            self._tell("note", change, "the model's skill over the base rate is back")
             self._drop_candidate()
             return
         self.harm = transition
         self._discard(transition.since_position)
-        self._say(
+        self._tell(
             "retrain", change, "the model lost skill over the base rate", None, transition.since_position
         )
 
     def _anchor_moved(self, change: EpisodeChange) -> None:
         transition = change.transition
         if transition.state == "resolved":
-            self._say("note", change, "the model is no longer worse than its anchor")
+            self._tell("note", change, "the model is no longer worse than its anchor")
             return
         onset = transition.since_position
         if self.harm is not None:
             onset = min(onset, self.harm.since_position)
         self._discard(onset)
-        target = self.book.before(onset)
+        target = self.anchors.before(onset)
         if self._quiet(transition.at_ms):
             self.deferred = change
-            self._say(
+            self._tell(
                 "note",
                 change,
                 "worse than the anchor, soon after a rollback: asked again when the cooldown is over",
             )
         elif target is None:
-            self._say(
+            self._tell(
                 "retrain",
                 change,
                 "worse than the anchor, and no version was born before the onset",
@@ -218,7 +218,7 @@ class Watch:
                 onset,
             )
         else:
-            self._say("rollback", change, "the model is worse than its anchor", target.version, onset)
+            self._tell("rollback", change, "the model is worse than its anchor", target.version, onset)
 
     def _quiet(self, at: int) -> bool:
         """Whether a rollback is too recent for another one, here or in the policy's eyes."""
@@ -226,13 +226,13 @@ class Watch:
 
     def _discard(self, onset: int) -> None:
         """Drop versions born since `onset`; the anchor that answers may be another one then."""
-        before = self.book.current
-        self.book.discard_since(onset)
-        if self.book.current is not before:
+        before = self.anchors.current
+        self.anchors.discard_since(onset)
+        if self.anchors.current is not before:
             self._anchor_changed()
 
     def _anchor_changed(self) -> None:
-        current = self.book.current
+        current = self.anchors.current
         self.models = self.models._replace(anchor=current.version if current else None)
         if current is None or self.losses.rollback.phase != "firing":
             self.losses.anchor_changed()
@@ -240,7 +240,7 @@ class Watch:
     def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(verdict):
             if change.transition.state == "firing":
-                self._say(
+                self._tell(
                     "promote", change, "the candidate is better than the champion", self.models.candidate
                 )
                 return
@@ -248,7 +248,7 @@ class Watch:
         if self.harm is not None:
             self.harm = None
             for change in self.episodes.apply_all(self.losses.accept_level(at, position)):
-                self._say("note", change, "the candidate did not win: the new level is accepted")
+                self._tell("note", change, "the candidate did not win: the new level is accepted")
 
     def _drop_candidate(self) -> None:
         """The candidate did not win, or what it was made for is over."""
@@ -266,7 +266,7 @@ class Watch:
         """Take today's level of the loss as the new normal."""
         self.harm = None
         for change in self.episodes.apply_all(self.losses.accept_level(at, position)):
-            self._say("note", change, "the new level is accepted")
+            self._tell("note", change, "the new level is accepted")
 
     def replaced(self, version: str, at: int, position: int, why: str, onset: int | None = None) -> None:
         """Another model is the champion: a promoted candidate, or with `onset` a restored version.
@@ -274,17 +274,17 @@ class Watch:
         After a rollback what was born since the onset is gone, and no other one is asked for within `COOLDOWN_LABELS`.
         """
         if onset is not None:
-            self.book.discard_since(onset)
+            self.anchors.discard_since(onset)
             self.quiet_until = self.labels + COOLDOWN_LABELS
             self.quiet_until_at = at + self.cooldown_ms
-        self.book.probation = None
+        self.anchors.probation = None
         self.candidate, self.harm = None, None
-        current = self.book.current
+        current = self.anchors.current
         self.models = ModelNames(version, current.version if current else None, None)
         for change in self.episodes.apply_all(self.losses.champion_changed(at, position, why)):
-            self._say("note", change, f"closed: {why}")
+            self._tell("note", change, f"closed: {why}")
 
-    def _say(
+    def _tell(
         self,
         verb: str,
         change: EpisodeChange,

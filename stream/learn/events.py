@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
-from penstock.stream.messages import ControlData, ControlEvent, LiveModel
-
-if TYPE_CHECKING:
-    from penstock.stream.learn.fold import Fold
-
-SHOWN_COMMANDS = 32
+from penstock.stream.messages import ControlData, ControlEvent
 
 TOPIC_OF = {
     "retrain": topology.CONTROL_RETRAIN,
@@ -125,23 +120,3 @@ def _command_line(pipeline: str, verb: str, target: str | None, onset: int | Non
     version = f" --version {target}" if target else ""
     position = f" --from-position {onset}" if onset is not None else ""
     return f'penstock {verb} {pipeline}{version}{position} --reason "episode {episode}"'
-
-
-def live_model(fold: Fold) -> LiveModel:
-    """What is live now, and why."""
-    book, hold = fold.watch.book, fold.watch.hold
-    return LiveModel(
-        pipeline=fold.pipeline.name,
-        version=fold.version,
-        why=fold.why,
-        at=fold.at,
-        position=fold.position,
-        recipe=fold.recipe,
-        held=hold is not None,
-        held_since=hold.since_at if hold is not None else None,
-        anchor=book.current.version if book.current else None,
-        candidate=fold.candidate.version if fold.candidate else None,
-        anchors=[anchor.version for anchor in book.anchors],
-        applied=list(fold.applied)[-SHOWN_COMMANDS:],
-        refused=dict(list(fold.refused.items())[-SHOWN_COMMANDS:]),
-    )

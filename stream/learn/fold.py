@@ -11,72 +11,29 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections import deque
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
-from penstock.stream.definitions import Pipeline
 from penstock.stream.learn import commands
 from penstock.stream.learn.anchors import Anchor, Frozen, at_level
-from penstock.stream.learn.drift import Watch
-from penstock.stream.learn.events import live_model
-from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import Seen, learn, probability, vector
-from penstock.stream.learn.records import FoldCounts, Outputs, Pending, Predicted, Replay, rules
-from penstock.stream.messages import Command, Entry, Label, Origin, Recipe, Sample, Tick
-from penstock.stream.models.digest import digest
-from penstock.stream.models.version import Version, dump, restore
-from penstock.stream.recipes import Lineages
+from penstock.stream.learn.learner import learn, probability, vector
+from penstock.stream.learn.records import Pending, Predicted, Replay
+from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
+from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
+from penstock.stream.models.version import dump, restore
 
 BASE_RATE = 0.002
 FIRST_PROBATION_LABELS = 2_000
-REMEMBERED_COMMANDS = 512
 LEAST_LEVEL = 1e-3
 LEVEL_FADES = 0.002
 
 
-class Fold:
+class Fold(FoldState):
     """One pipeline's model and everything that watches it.
 
     `step(position, entry, prepared)` folds one log record. A command that needs a model made outside says so through
     `needs(command)`; its result is then `prepared`. With `actions` off, commands and holds are ignored: what would have happened.
     """
-
-    def __init__(self, pipeline: Pipeline, *, actions: bool = True, guard: bool = True) -> None:
-        self.pipeline = pipeline
-        self.actions = actions
-        self.acting = actions
-        self.recipe = pipeline.digest
-        self.lineage = Lineages(self.recipe, pipeline.vector_names)
-        self.rules = rules(pipeline, guard=guard)
-        self.wait_ms = pipeline.label.wait_ms
-        self.champion: Any = pipeline.model.clone()
-        self.level = 0.0
-        self.champion_since = 0
-        self.version = "v0"
-        self.version_count = 1
-        self.why = "a fresh model"
-        self.base = 0.5
-        self.position = 0
-        self.at = 0
-        self.chain = b"\0" * 16
-        self.seen = Seen()
-        self.join: Join[Pending] = Join(self.wait_ms)
-        self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
-        self.refused: dict[str, str] = {}
-        self.open_jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
-        self.episode_jobs: list[str] = []
-        self.quarantined: list[tuple[int, int]] = []
-        self.candidate: Frozen | None = None
-        self.counts = FoldCounts()
-        self.watch = Watch(pipeline, pipeline.vector_names, guard=guard and pipeline.guard)
-        self.outputs = Outputs()
-        self.trace: list[tuple[int, bool, float, float, int]] | None = None
-
-    @property
-    def pending(self) -> dict[str, Pending]:
-        """The samples that wait for their label, by event id."""
-        return self.join.pending
 
     # -- records -----------------------------------------------------------------------------------------------------------
 
@@ -84,7 +41,7 @@ class Fold:
         """Fold the record at `position`; `prepared` is the model that `needs(entry)` asked for."""
         if isinstance(entry, Sample):
             self._sample(position, entry)
-        elif isinstance(entry, Label):
+        elif isinstance(entry, LabelRecord):
             self._label(position, entry)
         elif isinstance(entry, Tick):
             self._tick(position, entry)
@@ -99,12 +56,12 @@ class Fold:
         if fits and self.seen.is_repeat(origin):
             self.counts.repeats += 1
             return True
-        passes = self.lineage.names is None or not fits
+        passes = self.recipes.names is None or not fits
         self.counts.unreadable += passes
         return passes
 
     def _sample(self, position: int, sample: Sample) -> None:
-        counts, names = self.counts, self.lineage.names
+        counts, names = self.counts, self.recipes.names
         if self._passes_over(sample.origin, names is None or len(names) == len(sample.x)) or names is None:
             return
         counts.samples += 1
@@ -118,22 +75,22 @@ class Fold:
         self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
         self.outputs.predictions.append(Predicted(sample.id, sample.key, at, p, self.version, position))
         waits = Pending(x, at, position, p, self.base)
-        watch = self.watch
+        drift = self.drift
         if self.acting:
-            anchor, probation, candidate = watch.book.current, watch.book.probation, self.candidate
+            anchor, probation, candidate = drift.anchors.current, drift.anchors.probation, self.candidate
             if anchor is not None:
                 waits.anchor = (anchor.version, anchor.frozen.predict(x))
             if probation is not None:
                 waits.probation = (probation.version, probation.frozen.predict(x))
             if candidate is not None:
                 waits.candidate = (candidate.version, candidate.predict(x))
-            watch.sample(at, position, sample.x, p)
+            drift.sample(at, position, sample.x, p)
         early = self.join.sample(sample.id, waits)
         if early is not None:
             self._join(position, max(at, early.at), waits, early.y)
         counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
 
-    def _label(self, position: int, label: Label) -> None:
+    def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
         if self._passes_over(label.origin):
             return
@@ -157,14 +114,14 @@ class Fold:
         if not self.acting:
             self._learn(waits, y)
             return
-        watch = self.watch
-        if watch.hold is not None or self.is_quarantined(waits.position):
+        drift = self.drift
+        if drift.hold is not None or self.is_quarantined(waits.position):
             counts.held_back += 1
             return
         self._judge(position, at, waits, y, champion, base)
         self._learn(waits, y)
-        book = watch.book
-        if book.probation is None and not watch.is_open and counts.learned >= FIRST_PROBATION_LABELS:
+        anchors = drift.anchors
+        if anchors.probation is None and not drift.is_open and counts.learned >= FIRST_PROBATION_LABELS:
             self._enter_probation(position, at)
 
     def _learn(self, waits: Pending, y: bool) -> None:
@@ -176,10 +133,10 @@ class Fold:
             self.level = 0.0 if abs(self.level) < LEAST_LEVEL else self.level * (1.0 - LEVEL_FADES)
 
     def _judge(self, position: int, at: int, waits: Pending, y: bool, champion: float, base: float) -> None:
-        """Hand the paired losses to the watch, and let levels and the candidate follow the label."""
-        watch, book = self.watch, self.watch.book
+        """Hand the paired losses to the drift rules, and let levels and the candidate follow the label."""
+        drift, anchors = self.drift, self.drift.anchors
         anchor = probation = None
-        current, trying = book.current, book.probation
+        current, trying = anchors.current, anchors.probation
         if current is not None and waits.anchor is not None and waits.anchor[0] == current.version:
             anchor = log_loss(waits.anchor[1], y)
             current.frozen.follow(waits.anchor[1], y)
@@ -194,11 +151,11 @@ class Fold:
         if (
             waits.position >= self.champion_since
         ):  # what another champion predicted says nothing about this one
-            watch.label(at, position, champion, base, anchor, probation, rival)
-        if self.candidate is not None and watch.candidate is None:
+            drift.label(at, position, champion, base, anchor, probation, rival)
+        if self.candidate is not None and drift.candidate is None:
             self.candidate = None
-            self._publish(self.why)
-        if self.episode_jobs and not watch.wants_candidate:
+            self.publish(self.why)
+        if self.episode_jobs and not drift.wants_candidate:
             for job in self.episode_jobs:
                 self.open_jobs.pop(job, None)
             self.episode_jobs.clear()
@@ -215,12 +172,12 @@ class Fold:
 
     def _recipe(self, position: int, recipe: Recipe) -> None:
         """Another lineage may begin. Under another definition's, this fold only predicts and learns what it can read."""
-        returns = self.lineage.turn(position, recipe, self.pipeline)
-        self.acting = self.actions and not self.lineage.foreign
+        returns = self.recipes.begin(position, recipe, self.pipeline)
+        self.acting = self.actions and not self.recipes.foreign
         if returns:
             self.champion_since, self.version = position, self.new_id()
-            self.watch.models = self.watch.models._replace(champion=self.version)
-            self._publish(f"goes on under recipe {self.recipe}, taught by the samples before it")
+            self.drift.models = self.drift.models._replace(champion=self.version)
+            self.publish(f"goes on under recipe {self.recipe}, taught by the samples before it")
 
     # -- versions and commands ---------------------------------------------------------------------------------------------
 
@@ -229,42 +186,16 @@ class Fold:
         payload = dump(self.champion)
         join_from = min((waits.position for waits in self.pending.values()), default=position)
         frozen = Frozen(self.version, restore(payload))
-        self.watch.models = self.watch.models._replace(champion=self.version)
+        self.drift.models = self.drift.models._replace(champion=self.version)
         anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
-        self.watch.book.enter(anchor)
+        self.drift.anchors.enter(anchor)
         self.keep("probation", parent, anchor)
-        self._publish(self.why)
-
-    def new_id(self) -> str:
-        """The next version's id; after other recipes with its own, since their folds counted from v0 as well."""
-        self.version_count += 1
-        return f"v{self.version_count - 1}{'.' + self.recipe[:6] if self.lineage.began else ''}"
-
-    def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
-        """Hand a version to the shell for storing."""
-        version = Version(
-            id=anchor.version,
-            pipeline=self.pipeline.name,
-            parent=parent,
-            kind=kind,
-            position=anchor.position,
-            join_from=anchor.join_from,
-            at=anchor.at,
-            labels=anchor.labels,
-            recipe=self.recipe,
-            digest=digest(anchor.frozen.model),
-        )
-        self.outputs.versions.append((version, anchor.payload))
-
-    def _publish(self, why: str) -> None:
-        """Say what is live, and why."""
-        self.why = why
-        self.outputs.live.append(live_model(self))
+        self.publish(self.why)
 
     def needs(self, entry: Entry) -> Replay | None:
         """The model this command needs from outside before `step`; None for everything else, and for what will be refused."""
         known = isinstance(entry, Command) and (entry.id in self.applied or entry.id in self.refused)
-        if not isinstance(entry, Command) or not self.acting or known or self.watch.answers(entry):
+        if not isinstance(entry, Command) or not self.acting or known or self.drift.answers(entry):
             return None
         return commands.needs(self, entry)
 
@@ -272,37 +203,14 @@ class Fold:
         if not self.acting or command.id in self.applied or command.id in self.refused:
             return
         self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
-        refusal = self.watch.answers(command) or commands.VERBS[command.verb](
+        refusal = self.drift.answers(command) or commands.VERBS[command.verb](
             self, position, command, prepared
         )
         if refusal:
             self.refused[command.id] = refusal
             while len(self.refused) > REMEMBERED_COMMANDS:
                 del self.refused[next(iter(self.refused))]
-            self._publish(self.why)
+            self.publish(self.why)
         else:
             self.applied.append(command.id)
-            self._publish(
-                f"{command.verb}: {command.reason or 'no reason given'} ({command.by or 'unknown'})"
-            )
-
-    def quarantine(self, position: int) -> list[tuple[int, int]]:
-        """Every interval of sample positions that must teach nothing, the open hold's up to `position` among them."""
-        hold = self.watch.hold
-        return [*self.quarantined, *([(hold.since_position, position)] if hold is not None else [])]
-
-    def is_quarantined(self, position: int) -> bool:
-        """Whether the sample at `position` fell into a hold that is over: its label must not be learned whenever it comes."""
-        return any(start <= position < stop for start, stop in self.quarantined)
-
-    def release(self, position: int, *, accept: bool = False) -> None:
-        """End the hold, if there is one: the samples since its onset teach nothing, ever."""
-        hold = self.watch.release(self.at, position, accept=accept)
-        if hold is not None:
-            self.quarantined.append((hold.since_position, position))
-
-    # -- what it is --------------------------------------------------------------------------------------------------------
-
-    def digest(self) -> str:
-        """The live model's digest joined with the chain over every prediction and command since the log's start."""
-        return f"{digest([self.champion, self.level])}-{self.chain.hex()[:16]}"
+            self.publish(f"{command.verb}: {command.reason or 'no reason given'} ({command.by or 'unknown'})")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from penstock.stream.learn.join import Join
-from penstock.stream.messages import Entry, Label, Origin, Recipe, Sample, Tick
+from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
 Interval = tuple[int, int]
 
@@ -89,7 +89,7 @@ def train(
     seen, join, learned = Seen(), Join[Waits](expire_ms), 0
     for position, entry in entries:
         taught: list[tuple[Waits, bool]] = []
-        if names is None and isinstance(entry, Sample | Label):
+        if names is None and isinstance(entry, Sample | LabelRecord):
             seen.is_repeat(entry.origin)
         elif isinstance(entry, Sample):
             assert names is not None
@@ -99,7 +99,7 @@ def train(
                 waits = Waits(entry.at, vector(names, entry.x), skip)
                 early = join.sample(entry.id, waits)
                 taught = [] if early is None else [(waits, early.y)]
-        elif isinstance(entry, Label):
+        elif isinstance(entry, LabelRecord):
             if not seen.is_repeat(entry.origin):
                 found = join.label(entry.id, entry.at, entry.y)
                 taught = [] if found is None else [(found, entry.y)]

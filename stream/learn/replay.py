@@ -79,7 +79,7 @@ def prepare(
     start = max(start, need.join_from)
     trained, _ = train(
         model,
-        fold.lineage.names_at(start),
+        fold.recipes.names_at(start),
         entries(log, topic, start, position),
         read=partial(readable, pipeline=fold.pipeline),
         learn_from=need.learn_from,
@@ -139,7 +139,7 @@ def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: lis
     """A fresh model trained over [start, stop): what a retrain job makes."""
     model, _ = train(
         fold.pipeline.model.clone(),
-        fold.lineage.names_at(start),
+        fold.recipes.names_at(start),
         entries(log, topic, start, stop),
         read=partial(readable, pipeline=fold.pipeline),
         learn_from=start,
@@ -185,7 +185,7 @@ def replay(
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()
-            fold.watch.requests.clear()
+            fold.drift.requests.clear()
             if progress is not None:
                 progress(position, stop)
     fold.outputs.predictions.clear()

@@ -23,7 +23,6 @@ from penstock.features.redis.store import Fenced as StoreFenced
 from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable, Unit, Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.events import live_model
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import entry_of, prepare
 from penstock.stream.learn.snapshot import restore_fold, take
@@ -102,7 +101,7 @@ class LearnWorker:
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
-    def turn(self, timeout_s: float) -> int:
+    def process_batch(self, timeout_s: float) -> int:
         """Poll once, fold what came and write what follows; how many records were folded."""
         records = self.unfolded or self.member.poll(BATCH_RECORDS, timeout_s)
         self.unfolded = []
@@ -184,8 +183,8 @@ class LearnWorker:
             fold.step(record.offset, entry, prepared)
             if type(entry) is Recipe:
                 self._note_recipe(fold, entry)
-            if fold.watch.requests and record.offset >= self.emitted_below:
-                asked = any(request.event.data.suggested_action in ASKING for request in fold.watch.requests)
+            if fold.drift.requests and record.offset >= self.emitted_below:
+                asked = any(request.event.data.suggested_action in ASKING for request in fold.drift.requests)
                 if asked:
                     records, self.unfolded = records[: number + 1], records[number + 1 :]
                     break
@@ -202,7 +201,7 @@ class LearnWorker:
 
     def _note_recipe(self, fold: Fold, recipe: Recipe) -> None:
         """Say under which recipe the log goes on, where it is news."""
-        if fold.lineage.foreign and fold.position > self.emitted_below:
+        if fold.recipes.foreign and fold.position > self.emitted_below:
             logger.warning(
                 "the samples log goes on under recipe %s, this worker's is %s: it predicts and learns what both define alike, "
                 "and decides nothing, until featurize runs under its own; start learn with featurize's definition",
@@ -234,12 +233,12 @@ class LearnWorker:
                     made.id, made.at, made.p, ModelRef(made.version), fold.recipe, made.position
                 )
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
-        for topic, event in fold.watch.requests:
+        for topic, event in fold.drift.requests:
             if event.data.detected_at["position"] >= below:
                 outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
         # A fold made anew may have another model than the one it last published: say which, once it has caught up.
         if self.unannounced and position >= below and not outputs.live:
-            outputs.live.append(live_model(fold))
+            outputs.live.append(fold.live_model())
         self.unannounced = self.unannounced and position < below
         for live in outputs.live:
             if live.position >= below:
@@ -251,7 +250,7 @@ class LearnWorker:
         outputs.predictions.clear()
         outputs.versions.clear()
         outputs.live.clear()
-        fold.watch.requests.clear()
+        fold.drift.requests.clear()
         if position > below:
             self.member.commit({self.tp: position})
 

@@ -10,19 +10,37 @@ Laws that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from threading import Condition
+from typing import Protocol
 
 from penstock.stream.log.protocol import TP, Assignment, AssignmentChanges, Fenced, OffsetLost, Record
 
-if TYPE_CHECKING:
-    from penstock.stream.log.memory import MemoryLog
+
+class HeldPartition(Protocol):
+    """The records of one partition from offset `start` to before `end`."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def records(self) -> list[Record]: ...
+
+
+class HeldTopics(Protocol):
+    """What readers and members need of the log that made them, under its lock `changed`."""
+
+    @property
+    def changed(self) -> Condition: ...
+    def part(self, tp: TP) -> HeldPartition: ...
+    def parts(self, topic: str) -> Sequence[HeldPartition]: ...
 
 
 class MemoryReader:
     """Reads given partitions of a `MemoryLog`."""
 
-    def __init__(self, log: MemoryLog, positions: Mapping[TP, int]) -> None:
+    def __init__(self, log: HeldTopics, positions: Mapping[TP, int]) -> None:
         self._log = log
         self._positions = dict(positions)
         self._paused: frozenset[TP] = frozenset()
@@ -79,7 +97,7 @@ class MemoryMember(MemoryReader):
     """A member of a group on a `MemoryLog`."""
 
     def __init__(
-        self, log: MemoryLog, group: Group, topics: tuple[str, ...], instance_id: str | None, lease: bool
+        self, log: HeldTopics, group: Group, topics: tuple[str, ...], instance_id: str | None, lease: bool
     ) -> None:
         super().__init__(log, {})
         self.group = group

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from penstock.features.define.durations import milliseconds
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import Seen
-from penstock.stream.messages import Entry, Label, Recipe, Sample, Tick, Value
+from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample, Tick, Value
 
 
 class CannotExport(Exception):
@@ -109,7 +109,7 @@ def survey(entries: Iterable[tuple[int, Entry]], span: Span, opening: Recipe | N
     for position, entry in entries:
         if isinstance(entry, Recipe):
             recipe = entry
-        elif isinstance(entry, Label):
+        elif isinstance(entry, LabelRecord):
             seen.is_repeat(entry.origin)
         elif isinstance(entry, Sample) and not seen.is_repeat(entry.origin):
             found.first_at = entry.at if found.first_at is None else found.first_at
@@ -151,7 +151,7 @@ def rows(
                 _sample(join, row)
                 if row.wanted:
                     waiting.append(row)
-        elif isinstance(entry, Label):
+        elif isinstance(entry, LabelRecord):
             found = None if seen.is_repeat(entry.origin) else join.label(entry.id, entry.at, entry.y)
             if found is not None:
                 found.settle(entry.y, entry.at)

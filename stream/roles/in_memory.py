@@ -82,15 +82,19 @@ class MemoryFlow:
         """Append records to the source topics."""
         self.log.append(outs)
 
-    def turn(self) -> int:
+    def process_batches(self) -> int:
         """One turn of every role; how many records were worked on."""
-        return self.featurize.turn(0.0) + self.learn.turn(0.0) + self.control.turn(0.0)
+        return (
+            self.featurize.process_batch(0.0)
+            + self.learn.process_batch(0.0)
+            + self.control.process_batch(0.0)
+        )
 
     def settle(self, quiet_turns: int = 4) -> None:
         """Turn until nothing happens any more."""
         quiet = 0
         while quiet < quiet_turns:
-            quiet = 0 if self.turn() else quiet + 1
+            quiet = 0 if self.process_batches() else quiet + 1
 
     def close(self) -> None:
         """End every role as a stop would."""

@@ -151,15 +151,15 @@ class LearnReport:
             health.pending_labels.set(len(fold.pending))
             health.event_time_age_seconds.set(time.time() - fold.at / 1000)
             health.position.labels(worker.topic, "0").set(fold.position)
-            health.model_held.set(fold.watch.hold is not None)
+            health.model_held.set(fold.drift.hold is not None)
             health.retrains_running.set(len(fold.open_jobs))
-            self._episodes(fold.watch.episodes.open)
+            self._episodes(fold.drift.episodes.open)
         _lag(health, worker.member)
         health.ready(
             {
                 "assigned": worker.assigned,
                 "positioned": fold is not None,
-                "on its own recipe": fold is None or not fold.lineage.foreign,
+                "on its own recipe": fold is None or not fold.recipes.foreign,
                 "in touch with Kafka and Redis": worker.retry_at_ms <= worker.wall_ms(),
             }
         )

@@ -98,7 +98,7 @@ def turn_until(
     logger.info("health page on http://%s:%d", health.host, health.port)
     try:
         while not stopped():
-            worker.turn(POLL_S)
+            worker.process_batch(POLL_S)
     finally:
         worker.close()
         for call in after:

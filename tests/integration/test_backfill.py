@@ -20,12 +20,11 @@ from urllib.parse import unquote
 import pytest
 import redis
 
-from penstock.stream import cli
 from penstock.features.read.client import FeatureReader
-from penstock.stream import topology
+from penstock.stream import cli, topology
 from penstock.stream.log.kafka import KafkaLog
-from penstock.stream.messages import Label, Recipe, Sample, decode_entry
-from tests.integration.test_kill import PARCELS, Place, Role
+from penstock.stream.messages import LabelRecord, Recipe, Sample, decode_entry
+from tests.integration.test_kill import PARCELS, HeadPosition, Role
 from tests.stream.generated import outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow, alike, everything
 
@@ -64,10 +63,10 @@ if moment:
 SLOW = """
 import time
 from penstock.stream.featurize.worker import FeaturizeWorker
-def turn(self, timeout_s, inner=FeaturizeWorker.turn):
+def process_batch(self, timeout_s, inner=FeaturizeWorker.process_batch):
     time.sleep(0.05)
     return inner(self, timeout_s)
-FeaturizeWorker.turn = turn
+FeaturizeWorker.process_batch = process_batch
 """
 
 CHANGES = {
@@ -89,7 +88,7 @@ def changed(text: str) -> str:
 class Change:
     """One pipeline under two definitions, each with its own file, on the same topics and the same Redis."""
 
-    def __init__(self, old: Place, new: Place) -> None:
+    def __init__(self, old: HeadPosition, new: HeadPosition) -> None:
         self.old, self.new = old, new
 
     def killed(self, at: str) -> None:
@@ -117,7 +116,7 @@ def change(
     places = []
     for folder, definition in (("old", text + SLOW), ("new", changed(text) + MORTAL)):
         (tmp_path / folder).mkdir()
-        places.append(Place(log, kafka_bootstrap, valkey, valkey_url, tmp_path / folder, definition))
+        places.append(HeadPosition(log, kafka_bootstrap, valkey, valkey_url, tmp_path / folder, definition))
         places[-1].deadline = time.monotonic() + TEST_S
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "PENSTOCK_SECRET"):
         monkeypatch.setenv(name, places[0].env[name])
@@ -138,7 +137,7 @@ def exit_of(role: Role) -> int:
         raise AssertionError(role.said()) from None
 
 
-def up(place: Place, role: Role) -> Role:
+def up(place: HeadPosition, role: Role) -> Role:
     """The role, once it can be told to stop."""
     before = len(role.output.read_text()) if role.output.exists() else 0
     role.start()
@@ -165,7 +164,7 @@ def wrong_samples(change: Change, old: NaiveFlow, new: NaiveFlow) -> list[str]:
         entry = decode_entry(record.value or b"")
         if isinstance(entry, Recipe):
             under = new if entry.digest == new.pipeline.digest else old
-        if not isinstance(entry, Sample | Label):
+        if not isinstance(entry, Sample | LabelRecord):
             continue
         origin = entry.origin
         if newest.get((origin.topic_id, origin.partition), (-1, 0)) >= (origin.offset, origin.sub):
@@ -173,7 +172,7 @@ def wrong_samples(change: Change, old: NaiveFlow, new: NaiveFlow) -> list[str]:
         newest[origin.topic_id, origin.partition] = origin.offset, origin.sub
         at = (names[origin.topic_id], origin.partition, origin.offset)
         left.discard((*at, origin.sub))
-        if isinstance(entry, Label):
+        if isinstance(entry, LabelRecord):
             right = under.labels[at] == (entry.id, entry.at, entry.y)
         else:
             wanted = under.samples[at]

@@ -13,9 +13,8 @@ import pytest
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from penstock.stream import cli
 from penstock.features.redis.store import RedisStateStore, connect
-from penstock.stream import topology
+from penstock.stream import cli, topology
 from penstock.stream.control import role
 from penstock.stream.definition_file import load
 from penstock.stream.featurize.worker import FeaturizeWorker
@@ -24,7 +23,7 @@ from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Command, Label, OperatorRequest, Sample, encode_entry, encode_json
+from penstock.stream.messages import Command, LabelRecord, OperatorRequest, Sample, encode_entry, encode_json
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
@@ -48,7 +47,7 @@ pipeline = Pipeline(
 """
 
 
-class Place:
+class HeadPosition:
     """A pipeline's definition, topics, folder and Redis, and its roles whenever they are wanted."""
 
     def __init__(self, bootstrap: str, redis_url: str, name: str, folder: Path) -> None:
@@ -86,7 +85,7 @@ class Place:
         quiet = 0
         while quiet < 3:
             assert time.monotonic() < until, "not done"
-            worked = sum(worker.turn(0.02) for worker in workers)
+            worked = sum(worker.process_batch(0.02) for worker in workers)
             ends = {tp: bounds[1] for tp, bounds in self.log.bounds([*sources, (self.samples, 0)]).items()}
             done = all(
                 worker.fold is not None and worker.fold.position == ends[self.samples, 0]
@@ -104,7 +103,7 @@ class Place:
 
         stop = self.log.bounds([(self.samples, 0)])[self.samples, 0][1]
         found = [entry for _, entry in entries(self.log, self.samples, 0, stop)]
-        return [entry for entry in found if isinstance(entry, Sample | Label)]
+        return [entry for entry in found if isinstance(entry, Sample | LabelRecord)]
 
     def documents(self) -> dict[bytes, Any]:
         """The values of the public features."""
@@ -136,8 +135,8 @@ def place(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Place]:
-    made = Place(kafka_bootstrap, valkey_url, unique("commands"), tmp_path)
+) -> Iterator[HeadPosition]:
+    made = HeadPosition(kafka_bootstrap, valkey_url, unique("commands"), tmp_path)
     for name, value in (
         ("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap),
         ("REDIS_URL", valkey_url),
@@ -157,7 +156,7 @@ def place(
 # -- replay ------------------------------------------------------------------------------------------------------------
 
 
-def with_a_retrain(place: Place) -> None:
+def with_a_retrain(place: HeadPosition) -> None:
     """Learned from 250 parcels, a retrain among them."""
     place.publish(250)
     place.run(place.featurize(), place.learn())
@@ -289,7 +288,7 @@ def test_a_reset_of_a_running_pipeline_is_refused_and_takes_nothing(place, capsy
     place.run(place.featurize())
     until = time.monotonic() + WAIT_S
     while running.fold is None and time.monotonic() < until:
-        running.turn(0.05)
+        running.process_batch(0.05)
     before = place.redis.dbsize()
     assert cli.main(["reset", place.file, "--yes", "--wait", "0"]) == 2
     refused = capsys.readouterr().err
@@ -337,7 +336,7 @@ def test_what_was_asked_before_a_reset_is_not_done_after_it(place):
 # -- dead letters ------------------------------------------------------------------------------------------------------
 
 
-def bury(place: Place) -> list[tuple[int, bytes | None, bytes]]:
+def bury(place: HeadPosition) -> list[tuple[int, bytes | None, bytes]]:
     """Three records that cannot be used, between such that can: (partition, key, value)."""
     place.publish(20)
     broken = [(0, b"van1", b"not JSON\x1b[2J"), (1, None, b'{"parcel": 7}'), (1, b"van2", b"x" * 500)]

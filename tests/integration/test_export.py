@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from penstock.stream import cli
-from penstock.stream import topology
+from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.learn.learner import probability, vector
 from penstock.stream.log.kafka import KafkaLog
@@ -57,8 +56,8 @@ def lived(
     until_s = time.monotonic() + DEADLINE_S
     while flow.learn.fold is None or flow.learn.fold.counts.labels + EVENTS < len(stream):
         assert time.monotonic() < until_s, "the flow did not read all"
-        flow.featurize.turn(0.05)
-        flow.learn.turn(0.05)
+        flow.featurize.process_batch(0.05)
+        flow.learn.process_batch(0.05)
     flow.featurize.close()
     flow.learn.close()
     found = [decode_prediction(value) for value in all_of(kafka_log, topic)]

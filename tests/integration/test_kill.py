@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 import redis
 
-from penstock.stream import cli
-from penstock.stream import topology
+from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replay import replay

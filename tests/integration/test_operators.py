@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from penstock.stream import cli
-from penstock.stream import topology
+from penstock.stream import cli, topology
 from penstock.stream.control.step import ControlWorker
 from penstock.stream.log.admin import existing
 from penstock.stream.log.kafka import KafkaLog
@@ -46,7 +45,7 @@ class Roles:
         applied: list[str] = []
         refused: dict[str, str] = {}
         while not self.stop.is_set():
-            control.turn(0.02)
+            control.process_batch(0.02)
             for record in reader.poll(100, 0.02):
                 entry = decode_entry(record.value or b"")
                 assert isinstance(entry, Command)
@@ -74,7 +73,7 @@ class Roles:
         self.log.close()
 
 
-class Place:
+class HeadPosition:
     """A prefix of its own, set in the environment, and a definition file."""
 
     def __init__(self, bootstrap: str, name: str, file: Path) -> None:
@@ -85,15 +84,15 @@ class Place:
 @pytest.fixture
 def place(
     kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Place:
-    made = Place(kafka_bootstrap, unique("operators"), tmp_path / "definition.py")
+) -> HeadPosition:
+    made = HeadPosition(kafka_bootstrap, unique("operators"), tmp_path / "definition.py")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
     monkeypatch.setenv("PENSTOCK_PREFIX", made.settings.prefix)
     return made
 
 
 @pytest.fixture
-def roles(place: Place) -> Iterator[Roles]:
+def roles(place: HeadPosition) -> Iterator[Roles]:
     assert cli.main(["topics", str(place.file), "--create-sources"]) == 0
     made = Roles(place.settings.bootstrap, place.settings.prefix)
     yield made

@@ -12,8 +12,7 @@ from river import linear_model, preprocessing
 from penstock import View, count, last, mean, since_last
 from penstock.stream.definitions import Label, Pipeline, Source
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick
-from penstock.stream.messages import Label as LabelEntry
+from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
 START_MS = 1_700_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -137,7 +136,7 @@ def entries(number: int, seed: int = 1, *, invert: range = range(0), late: int =
         if chance.random() < 0.9:
             y = (x[0] + 0.5 * x[2] + chance.gauss(0, 0.5) > 0) != (n in invert)
             there = at + chance.randrange(1, late * MINUTE)
-            made.append((there, 1, LabelEntry(Origin("done", 0, n, 1), f"p{n}", there, y)))
+            made.append((there, 1, LabelRecord(Origin("done", 0, n, 1), f"p{n}", there, y)))
         if n % 60 == 59:
             made.append((at, 2, Tick({"sent/0": at, "done/0": at}, [], at)))
     made.sort(key=lambda row: row[:2])
@@ -145,8 +144,8 @@ def entries(number: int, seed: int = 1, *, invert: range = range(0), late: int =
     offsets = iter(range(number))
     ordered: list[Entry] = [Recipe(parcels().digest, names, "")]
     for _, _, entry in made:
-        if isinstance(entry, LabelEntry):
-            ordered.append(LabelEntry(Origin("done", 0, next(offsets), 1), entry.id, entry.at, entry.y))
+        if isinstance(entry, LabelRecord):
+            ordered.append(LabelRecord(Origin("done", 0, next(offsets), 1), entry.id, entry.at, entry.y))
         else:
             ordered.append(entry)
     return ordered

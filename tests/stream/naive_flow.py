@@ -136,7 +136,7 @@ class NaiveFlow:
         newest: dict[tuple[str, int], tuple[int, int]] = {}
         for record in everything(log, topic):
             entry = decode_entry(record.value or b"")
-            if not isinstance(entry, Sample | messages.Label):
+            if not isinstance(entry, Sample | messages.LabelRecord):
                 continue
             origin = entry.origin
             here = (origin.offset, origin.sub)

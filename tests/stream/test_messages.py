@@ -20,7 +20,7 @@ from penstock.stream.messages import (
     ControlEvent,
     Decision,
     Entry,
-    Label,
+    LabelRecord,
     LiveModel,
     ModelRef,
     OperatorRequest,
@@ -43,7 +43,7 @@ COMMAND = Command(
 ENTRIES: dict[str, Entry] = {
     "recipe.v1": Recipe("0123456789ab", ["weight", "depot.late_3h"], "{}", AT_MS),
     "sample.v1": Sample(Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True]),
-    "label.v1": Label(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
+    "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
     "command.v1": COMMAND,
     "command-adopt.v1": Command(

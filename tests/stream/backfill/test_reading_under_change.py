@@ -239,7 +239,7 @@ class Writers:
         )
 
     def turn(self) -> int:
-        stepped = self.worker.turn(0.0) if self.worker is not None else 0
+        stepped = self.worker.process_batch(0.0) if self.worker is not None else 0
         for reader in self.readers:
             reader.look()
         return stepped

@@ -273,7 +273,7 @@ def test_a_unit_whose_answer_was_lost_is_written_once_and_the_change_goes_on() -
         owner.save([write])
     assert [f"written{number}" in world.server.data for number in range(3)] == [True] * 3
     store.deaf = True
-    owner.open(owner.position.places, opening(world.after, "all"))
+    owner.open(owner.position.positions, opening(world.after, "all"))
     assert decode_position(world.server.data["penstock:parcels:all:position"]).recipe == world.after.digest
     assert world.server.data[live_key("parcels")] == live_document(world.after)
 
@@ -286,7 +286,7 @@ def test_of_two_runs_that_hold_the_same_task_only_the_later_goes_on() -> None:
     with pytest.raises(CannotBackfill, match="has taken over"):
         first.save([])
     second.save([])
-    second.open(second.position.places, opening(world.after, "all"))
+    second.open(second.position.positions, opening(world.after, "all"))
     with pytest.raises(CannotBackfill, match="run this again"):
         owner_of(world, stores[0])
 

@@ -28,7 +28,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Label, Recipe, Sample, decode_entry
+from penstock.stream.messages import LabelRecord, Recipe, Sample, decode_entry
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import (
     DELIVERED,
@@ -110,7 +110,7 @@ class World:
 def settle(worker: FeaturizeWorker) -> None:
     quiet = 0
     while quiet < 4:
-        quiet = 0 if worker.turn(0.0) else quiet + 1
+        quiet = 0 if worker.process_batch(0.0) else quiet + 1
 
 
 def refusal(world: World, pipeline: Pipeline) -> str:
@@ -213,7 +213,7 @@ def test_the_former_worker_goes_on_until_its_task_is_closed_and_then_stops_and_s
     def meanwhile(what: str, done: int, total: int) -> None:
         if what.startswith("rebuilding"):
             world.log.append(next(rest, []))
-        worked.append(former.turn(0.0))
+        worked.append(former.process_batch(0.0))
 
     with pytest.raises(
         DefinitionError, match=r"a change of 'parcels' to recipe .* is under way|changed since"
@@ -438,13 +438,13 @@ def test_the_model_goes_on_with_what_the_older_samples_teach(valkey: redis.Redis
     again.feed(made[500:])
     again.settle()
     fold = again.learn.fold
-    assert isinstance(fold, Fold) and not fold.lineage.foreign
+    assert isinstance(fold, Fold) and not fold.recipes.foreign
     samples = f"{before.name}.samples"
     entries = [decode_entry(record.value or b"") for record in everything(flow.log, samples)]
     assert (
         fold.counts.learned
         == fold.counts.joined
-        > 0.8 * len([entry for entry in entries if isinstance(entry, Label)])
+        > 0.8 * len([entry for entry in entries if isinstance(entry, LabelRecord)])
     )
     predicted = [json.loads(r.value or b"") for r in everything(flow.log, f"{before.name}.predictions")]
     assert len({one["id"] for one in predicted}) == len(predicted) == fold.counts.samples

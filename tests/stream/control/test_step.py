@@ -97,7 +97,7 @@ def request(**fields: Any) -> OperatorRequest:
 
 def test_a_requested_rollback_comes_back_as_a_command_in_the_samples_log(log, worker):
     send(log, topology.CONTROL_ROLLBACK, event("a"))
-    assert worker.turn(0) == 1
+    assert worker.process_batch(0) == 1
     [command], [decision] = commands(log), decisions(log)
     assert (command.verb, command.version, command.from_position) == ("rollback", "v3", 70)
     assert (
@@ -109,13 +109,13 @@ def test_a_requested_rollback_comes_back_as_a_command_in_the_samples_log(log, wo
 
 def test_an_operators_request_comes_back_as_a_command(log, worker):
     send(log, topology.CONTROL_COMMANDS, request())
-    worker.turn(0)
+    worker.process_batch(0)
     assert [(one.verb, one.by, one.reason) for one in commands(log)] == [("hold", "mia", "storm")]
 
 
 def test_a_promotion_is_asked_for_on_the_alerts(log, worker):
     send(log, topology.CONTROL_ALERTS, event("a", "promote"))
-    worker.turn(0)
+    worker.process_batch(0)
     assert [one.verb for one in commands(log)] == ["promote"]
 
 
@@ -124,7 +124,7 @@ def test_other_pipelines_notes_and_tombstones_are_none_of_its_business(log, work
     send(log, topology.CONTROL_ALERTS, event("a", "none"))
     send(log, topology.CONTROL_ALERTS, event("b", "hold"))
     log.append([Out("p." + topology.CONTROL_MODELS, b"flights", None)])
-    worker.turn(0)
+    worker.process_batch(0)
     assert commands(log) == [] and decisions(log) == []
 
 
@@ -135,7 +135,7 @@ def test_other_pipelines_notes_and_tombstones_are_none_of_its_business(log, work
 def test_what_cannot_be_read_is_counted_and_stops_nothing(log, worker, topic, value):
     send(log, topic, value)
     send(log, topology.CONTROL_COMMANDS, request())
-    worker.turn(0)
+    worker.process_batch(0)
     assert worker.undecodable == 1 and len(commands(log)) == 1
 
 
@@ -146,11 +146,11 @@ def test_an_undecodable_record_says_of_which_topic():
 
 def test_a_command_is_sent_again_until_the_models_topic_shows_it(log, worker, clock):
     send(log, topology.CONTROL_COMMANDS, request())
-    worker.turn(0)
-    worker.turn(0)
+    worker.process_batch(0)
+    worker.process_batch(0)
     assert len(commands(log)) == 1
     clock.now = RESEND_MS
-    worker.turn(0)
+    worker.process_batch(0)
     first, second = commands(log)
     assert first == second and len(decisions(log)) == 1
     live = LiveModel(
@@ -158,7 +158,7 @@ def test_a_command_is_sent_again_until_the_models_topic_shows_it(log, worker, cl
     )
     send(log, topology.CONTROL_MODELS, live)
     clock.now = 100 * RESEND_MS
-    worker.turn(0)
+    worker.process_batch(0)
     assert len(commands(log)) == 2
 
 
@@ -171,17 +171,17 @@ def test_what_the_log_did_not_take_is_sent_by_the_next_turn(log, worker, monkeyp
     with monkeypatch.context() as broken:
         broken.setattr(log, "append", refuse)
         with pytest.raises(AppendFailed):
-            worker.turn(0)
+            worker.process_batch(0)
     assert commands(log) == []
-    worker.turn(0)
+    worker.process_batch(0)
     assert len(commands(log)) == len(decisions(log)) == 1
 
 
 def test_a_worker_that_starts_over_sends_the_same_ids(log, worker, clock):
     send(log, topology.CONTROL_ROLLBACK, event("a"))
-    worker.turn(0)
+    worker.process_batch(0)
     clock.now = 77
-    ControlWorker(pipeline(), log, clock, prefix="p.").turn(0)
+    ControlWorker(pipeline(), log, clock, prefix="p.").process_batch(0)
     first, second = commands(log)
     assert first.id == second.id
 
@@ -189,7 +189,7 @@ def test_a_worker_that_starts_over_sends_the_same_ids(log, worker, clock):
 def test_the_definition_may_ask_for_approval(log, clock):
     careful = ControlWorker(pipeline(approval=True), log, clock, prefix="p.")
     send(log, topology.CONTROL_ROLLBACK, event("a"))
-    careful.turn(0)
+    careful.process_batch(0)
     assert [one.verdict for one in decisions(log)] == ["waits for approval"] and commands(log) == []
 
 

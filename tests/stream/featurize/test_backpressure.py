@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.stream.featurize import backpressure
-from penstock.stream.featurize.backpressure import Lead
+from penstock.stream.featurize.backpressure import Backpressure
 
 SAMPLES = ("p.samples", 0)
 
@@ -29,8 +29,8 @@ class Learn:
         self.last = next(self.commits, self.last)
         return {SAMPLES: self.last}
 
-    def wait(self, records: int) -> Lead:
-        waiting = Lead(self, "p.learn", SAMPLES, records, lambda: self.now)  # type: ignore[arg-type]
+    def wait(self, records: int) -> Backpressure:
+        waiting = Backpressure(self, "p.learn", SAMPLES, records, lambda: self.now)  # type: ignore[arg-type]
         waiting.start()
         waiting.wait()
         return waiting

@@ -28,7 +28,7 @@ from tests.stream.generated import DAY, DELIVERED, PAID, SENT, START_MS, cards, 
 class CountingStore(MemoryStateStore):
     """Notes the states of every unit it is given."""
 
-    def __init__(self, place: Place, name: str, task: str) -> None:
+    def __init__(self, place: HeadPosition, name: str, task: str) -> None:
         super().__init__(place.server, name, task)
         self.place = place
 
@@ -38,7 +38,7 @@ class CountingStore(MemoryStateStore):
         super().save(units)
 
 
-class Place:
+class HeadPosition:
     """A log whose records are stamped 1 s apart, a store that counts, and a health page."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -65,7 +65,7 @@ class Place:
     def settle(self, worker: FeaturizeWorker) -> None:
         quiet = 0
         while quiet < 10:
-            quiet = 0 if worker.turn(0.0) else quiet + 1
+            quiet = 0 if worker.process_batch(0.0) else quiet + 1
         assert isinstance(worker.health, FeaturizeReport)
         worker.health._look(worker)  # otherwise once a second
 
@@ -87,7 +87,7 @@ def test_entities_and_defaults_are_those_of_a_naive_count(monkeypatch: pytest.Mo
     """With a memory that forgets after every batch, and a second worker that takes over in the middle."""
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 16)
     monkeypatch.setattr(featurize_worker, "KEPT_STATES", 3)
-    events, place = some_without_depot(400), Place(parcels())
+    events, place = some_without_depot(400), HeadPosition(parcels())
     known: dict[str, set[Any]] = {"depot": set(), "street": set(), "traffic": set()}
     reads: Counter[str] = Counter()
     for topic, _, event in events:
@@ -116,7 +116,7 @@ def test_entities_and_defaults_are_those_of_a_naive_count(monkeypatch: pytest.Mo
 
 
 def test_late_records_are_counted_by_source_and_other_dead_letters_are_not() -> None:
-    place = Place(parcels())
+    place = HeadPosition(parcels())
     base = {"van": "v", "depot": "d", "street": "s"}
     times = [START_MS, START_MS - DAY - 1, START_MS - DAY, START_MS - 2 * DAY, START_MS]
     sent = [{**base, "parcel": f"p{n}", "sent_at": at, "weight": 1.0} for n, at in enumerate(times)]
@@ -133,7 +133,7 @@ def test_late_records_are_counted_by_source_and_other_dead_letters_are_not() -> 
 
 
 def test_every_record_is_timed_once_and_none_that_is_read_again_after_a_loss() -> None:
-    place = Place(parcels())
+    place = HeadPosition(parcels())
     records = outs(parcel_events(60))
     for record in records:
         place.log.append([record])
@@ -194,7 +194,7 @@ def paid(number: int, start: int = 0) -> list[Out]:
 
 def test_a_hot_key_is_written_once_a_batch_however_many_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 1_000)
-    place = Place(cards())
+    place = HeadPosition(cards())
     place.log.append(paid(20_000))
     worker = place.worker()
     place.settle(worker)
@@ -210,13 +210,13 @@ def test_a_hot_key_that_trickles_in_is_written_once_a_poll_and_catches_up_in_one
 ) -> None:
     """Small polls are small batches: a write each. What came in the meantime is one again."""
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 1_000)
-    place = Place(cards())
+    place = HeadPosition(cards())
     worker = place.worker()
     place.settle(worker)
     place.writes.clear()
     for n in range(50):
         place.log.append(paid(3, 3 * n))
-        worker.turn(0.0)
+        worker.process_batch(0.0)
     assert sum(place.writes) == 50
     place.writes.clear()
     place.log.append(paid(500, 150))

@@ -66,10 +66,10 @@ class World:
         made = outs(stream(1_500, seed))
         for start in range(0, len(made), 100):
             self.log.append(made[start : start + 100])
-            while self.worker.turn(0.0):
+            while self.worker.process_batch(0.0):
                 pass
         for _ in range(4):
-            self.worker.turn(0.0)
+            self.worker.process_batch(0.0)
 
     def tick(self) -> int:
         self.wall += expiry.LOOK_EVERY_MS
@@ -125,5 +125,5 @@ def test_a_partition_that_never_had_an_event_may_still_bring_any_time() -> None:
     world = World(1, MemoryKeyspace(server), lambda task: MemoryStateStore(server, "parcels", task))
     expiry_of_depots = next(iter(world.worker.expiries.values()))
     assert expiry_of_depots._floor_ms(0) > START_MS
-    world.worker.tasks["all"].featurize.places[(0, 1)].newest_at = -1
+    world.worker.tasks["all"].featurize.positions[(0, 1)].newest_at = -1
     assert expiry_of_depots._floor_ms(0) == -1

@@ -43,7 +43,7 @@ def test_everything_at_its_end_comes_in_the_order_of_the_earliest_head(
     queues = {head: items(head, of_head) for head, of_head in given_times.items()}
     merge = Merge(queues)
     for head, queue in queues.items():
-        merge.add(head, queue)
+        merge.enqueue(head, queue)
     assert list(merge.take(queues.keys())) == naive_merge(queues)
     assert len(merge) == 0
 
@@ -59,7 +59,7 @@ def test_the_order_is_the_same_however_the_records_arrive(
     while any(rest.values()):
         head = data.draw(st.sampled_from([head for head, queue in rest.items() if queue]))
         number = data.draw(st.integers(1, len(rest[head])))
-        merge.add(head, rest[head][:number])
+        merge.enqueue(head, rest[head][:number])
         del rest[head][:number]
         taken += merge.take({head for head, queue in rest.items() if not queue})
     taken += merge.take(queues.keys())
@@ -73,7 +73,7 @@ def test_taking_a_few_at_a_time_changes_nothing(
     queues = {head: items(head, of_head) for head, of_head in given_times.items()}
     merge = Merge(queues)
     for head, queue in queues.items():
-        merge.add(head, queue)
+        merge.enqueue(head, queue)
     taken: list[Item] = []
     while len(merge):
         ready = merge.take(queues.keys())
@@ -84,7 +84,7 @@ def test_taking_a_few_at_a_time_changes_nothing(
 
 def test_a_dry_partition_that_is_not_at_its_end_holds_everything_back() -> None:
     merge = Merge([(0, 0), (1, 0)])
-    merge.add((0, 0), items((0, 0), [1, 2, 3]))
+    merge.enqueue((0, 0), items((0, 0), [1, 2, 3]))
     assert list(merge.take(set())) == []
     assert merge.buffered((0, 0)) == 3
     assert [item.at for item in merge.take({(1, 0)})] == [1, 2, 3]
@@ -92,8 +92,8 @@ def test_a_dry_partition_that_is_not_at_its_end_holds_everything_back() -> None:
 
 def test_it_stops_where_a_partition_runs_dry_before_its_end() -> None:
     merge = Merge([(0, 0), (1, 0)])
-    merge.add((0, 0), items((0, 0), [1, 5]))
-    merge.add((1, 0), items((1, 0), [2, 3]))
+    merge.enqueue((0, 0), items((0, 0), [1, 5]))
+    merge.enqueue((1, 0), items((1, 0), [2, 3]))
     assert [(item.source, item.at) for item in merge.take(set())] == [(0, 1), (1, 2), (1, 3)]
     assert len(merge) == 1
 
@@ -102,5 +102,5 @@ def test_equal_times_go_by_source_then_partition() -> None:
     heads = [(1, 0), (0, 1), (0, 0)]
     merge = Merge(heads)
     for head in heads:
-        merge.add(head, items(head, [7]))
+        merge.enqueue(head, items(head, [7]))
     assert [(item.source, item.partition) for item in merge.take(set(heads))] == [(0, 0), (0, 1), (1, 0)]

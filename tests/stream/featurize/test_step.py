@@ -10,11 +10,10 @@ import pytest
 from penstock import View, count
 from penstock.stream.definitions import DefinitionError, Label, Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
-from penstock.stream.featurize.position import Place, TopicRecreated, decode_position
+from penstock.stream.featurize.position import HeadPosition, TopicRecreated, decode_position
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.log.protocol import MAX_RECORD_BYTES, Headers, Out, Record, record_bytes
-from penstock.stream.messages import Entry, Origin, Sample, Tick, decode_entry
-from penstock.stream.messages import Label as LabelEntry
+from penstock.stream.messages import Entry, LabelRecord, Origin, Sample, Tick, decode_entry
 from tests.stream.generated import DELIVERED, HOUR, MINUTE, PAID, SENT, START_MS, cards, parcels
 
 NOW_MS = START_MS + 60 * 86_400_000
@@ -31,7 +30,7 @@ class Bench:
         heads = [
             (source, partition) for source in range(len(pipeline.sources)) for partition in range(partitions)
         ]
-        self.featurize.start({head: Place(0) for head in heads}, pipeline.digest)
+        self.featurize.start({head: HeadPosition(0) for head in heads}, pipeline.digest)
         self.states: dict[str, bytes] = {}
 
     def give(
@@ -45,7 +44,7 @@ class Bench:
         """Step one record; what it put out."""
         featurize = self.featurize
         index = [source.name for source in self.pipeline.sources].index(topic)
-        place = featurize.places[(index, partition)]
+        place = featurize.positions[(index, partition)]
         raw = json.dumps(value).encode() if isinstance(value, dict) else value
         record = Record(topic, partition, place.offset, NOW_MS, key, raw, headers)
         (item,) = self.decoders[index].items([record], place.newest_at)
@@ -109,14 +108,14 @@ def test_on_its_own_source_the_time_since_the_last_is_read_before_the_update_and
 
 def test_an_event_of_the_labels_source_is_one_label() -> None:
     (label,) = Bench(parcels()).entries(DELIVERED.name, delivered("p1", 3, late=15.1), partition=1)
-    assert label == LabelEntry(Origin(f"id of {DELIVERED.name}", 1, 0, 1), "p1", START_MS + 3 * MINUTE, True)
+    assert label == LabelRecord(Origin(f"id of {DELIVERED.name}", 1, 0, 1), "p1", START_MS + 3 * MINUTE, True)
 
 
 def test_an_event_that_carries_its_label_is_a_sample_then_its_label_told_apart_by_sub() -> None:
     bench = Bench(cards())
     event = {"payment": 5, "paid_at": START_MS, "card": "c", "amount": 3, "fraud": False}
     sample, label = bench.entries(PAID.name, event)
-    assert isinstance(sample, Sample) and isinstance(label, LabelEntry)
+    assert isinstance(sample, Sample) and isinstance(label, LabelRecord)
     assert (sample.origin.sub, label.origin.sub, label.y, sample.id, label.id) == (0, 1, False, "5", "5")
 
 
@@ -225,12 +224,12 @@ def test_a_unit_names_where_it_starts_and_ends_and_the_next_one_goes_on_there() 
     bench.give(DELIVERED.name, delivered("p1", 5), partition=1)
     second = bench.close()
     assert first.unit.new == second.unit.base and first.unit.base != first.unit.new != second.unit.new
-    assert second.places == {(0, 0): 1, (0, 1): 0, (1, 0): 0, (1, 1): 1}
-    places = bench.featurize.places_in(decode_position(second.unit.new))
+    assert second.positions == {(0, 0): 1, (0, 1): 0, (1, 0): 0, (1, 1): 1}
+    positions = bench.featurize.places_in(decode_position(second.unit.new))
     assert (
-        places[(0, 0)] == Place(1, START_MS)
-        and places[(1, 1)] == Place(1, START_MS + 5 * MINUTE)
-        and places[(0, 1)] == Place(0)
+        positions[(0, 0)] == HeadPosition(1, START_MS)
+        and positions[(1, 1)] == HeadPosition(1, START_MS + 5 * MINUTE)
+        and positions[(0, 1)] == HeadPosition(0)
     )
 
 

@@ -90,7 +90,7 @@ class World:
     def settle(self, *workers: FeaturizeWorker) -> None:
         quiet = 0
         while quiet < 20:
-            quiet = 0 if sum(worker.turn(0.0) for worker in workers) else quiet + 1
+            quiet = 0 if sum(worker.process_batch(0.0) for worker in workers) else quiet + 1
 
     def check(self, naive: NaiveFlow | None = None) -> None:
         """Everything is as the naive flow has it."""
@@ -261,7 +261,7 @@ def test_a_lost_store_is_rebuilt_from_the_log_and_nothing_is_emitted_again(
     total = sum(len(everything(world.log, source.name)) for source in world.pipeline.sources)
     stepped = 0
     while stepped < lost_at * total:
-        stepped += worker.turn(0.0)
+        stepped += worker.process_batch(0.0)
     world.server.flushall()
     world.settle(worker)
     world.check()
@@ -278,7 +278,7 @@ def test_a_store_lost_under_a_worker_that_keeps_nothing_in_memory_is_not_taken_f
     monkeypatch.setattr("penstock.stream.featurize.worker.KEPT_STATES", 0)
     worker = world.worker()
     for _ in range(2 + lost_after):
-        worker.turn(0.0)
+        worker.process_batch(0.0)
     world.server.flushall()
     world.settle(worker)
     world.check()
@@ -292,7 +292,7 @@ def test_a_worker_that_was_overtaken_does_not_take_the_others_states_for_its_own
     monkeypatch.setattr("penstock.stream.featurize.worker.KEPT_STATES", 0)
     stalled = world.worker()
     for _ in range(3):
-        stalled.turn(0.0)
+        stalled.process_batch(0.0)
     load, others = MemoryStateStore.load, []
 
     def sleepy(store: MemoryStateStore, keys: Sequence[str]) -> list[bytes | None]:
@@ -301,13 +301,13 @@ def test_a_worker_that_was_overtaken_does_not_take_the_others_states_for_its_own
             others.append(world.worker())
             monkeypatch.setattr("penstock.stream.featurize.worker.BATCH_RECORDS", 10)
             for _ in range(4):
-                others[0].turn(0.0)
+                others[0].process_batch(0.0)
             monkeypatch.setattr("penstock.stream.featurize.worker.BATCH_RECORDS", 100)
         return load(store, keys)
 
     monkeypatch.setattr(MemoryStateStore, "load", sleepy)
     while not others:
-        stalled.turn(0.0)
+        stalled.process_batch(0.0)
     stalled.close()
     world.settle(others[0])
     world.check()
@@ -327,7 +327,7 @@ def test_a_store_restored_from_a_backup_catches_up_without_emitting_again(
     monkeypatch.setattr("penstock.stream.featurize.worker.BATCH_RECORDS", 100)
     worker = world.worker()
     for _ in range(4):
-        worker.turn(0.0)
+        worker.process_batch(0.0)
     backup = dict(world.server.data)
     world.settle(worker)
     world.server.data.clear()
@@ -361,12 +361,12 @@ def test_two_workers_share_the_partitions_and_hand_over_when_one_goes(
     world.log.append(records[:600])
     for _ in range(6):
         for worker in workers:
-            worker.turn(0.0)
+            worker.process_batch(0.0)
     assert [len(worker.tasks) for worker in workers] == [2, 2]
     world.log.append(records[600:])
     for _ in range(3):
         for worker in workers:
-            worker.turn(0.0)
+            worker.process_batch(0.0)
     workers[0].close()
     world.settle(workers[1])
     assert len(workers[1].tasks) == 4
@@ -383,7 +383,7 @@ def test_one_task_over_all_partitions_has_one_owner_and_a_spare() -> None:
     ]
     for _ in range(6):
         for worker in workers:
-            worker.turn(0.0)
+            worker.process_batch(0.0)
     assert sorted(len(worker.tasks) for worker in workers) == [0, 1]
     owner = next(worker for worker in workers if worker.tasks)
     owner.close()
@@ -395,8 +395,8 @@ def test_a_stalled_worker_that_wakes_changes_nothing(world: World, monkeypatch: 
     """It wakes with a batch in its hands, after another took over and went on."""
     monkeypatch.setattr("penstock.stream.featurize.worker.BATCH_RECORDS", 120)
     stalled, other = world.worker(), None
-    stalled.turn(0.0)
-    stalled.turn(0.0)
+    stalled.process_batch(0.0)
+    stalled.process_batch(0.0)
 
     def fail(at: str) -> None:
         nonlocal other
@@ -410,7 +410,7 @@ def test_a_stalled_worker_that_wakes_changes_nothing(world: World, monkeypatch: 
 
     world.log.fail = fail
     for _ in range(3):
-        stalled.turn(0.0)
+        stalled.process_batch(0.0)
     assert other is not None
     stalled.close()
     world.settle(other)
@@ -478,7 +478,7 @@ def test_one_commit_serves_several_batches_and_the_rest_follows_when_nothing_com
     )
     batches = 0
     for _ in range(100):
-        batches += worker.turn(0.0) > 0
+        batches += worker.process_batch(0.0) > 0
     assert batches > 15 and 0 < len(commits) < batches / 2
     world.settle(worker)
     tps = [(source.name, n) for source in world.pipeline.sources for n in range(2)]
@@ -494,7 +494,7 @@ def test_what_waited_for_its_commit_is_not_emitted_again_when_the_store_is_lost(
     world.log.append(outs(card_events(1_000) if world.pipeline.name == "cards" else parcel_events(1_000)))
     worker = world.worker()
     for _ in range(20):
-        worker.turn(0.0)
+        worker.process_batch(0.0)
     assert worker.to_commit
     world.server.flushall()
     world.settle(worker)
@@ -507,7 +507,7 @@ def test_a_silent_source_is_reported_idle_and_does_not_hold_back_the_other() -> 
     world.log.append([out for out in outs(parcel_events(50)) if out.topic == SENT.name])
     worker = world.worker()
     for _ in range(100):
-        worker.turn(0.0)
+        worker.process_batch(0.0)
     ticks = [
         e
         for r in everything(world.log, world.samples)
@@ -533,7 +533,7 @@ def test_a_source_far_ahead_in_event_time_is_paused_and_nothing_of_it_is_lost(
     flow.feed([Out(topic, b"v", json.dumps({**common, **fields}).encode()) for topic, fields in sent + done])
     most = stepped = 0
     for _ in range(60):
-        stepped += flow.featurize.turn(0.0)
+        stepped += flow.featurize.process_batch(0.0)
         (task,) = flow.featurize.tasks.values()
         most = max(most, len(task.merge))
     assert stepped == 24_000, "every record of both sources"

@@ -11,7 +11,7 @@ import pytest
 from penstock.stream.learn.anchors import (
     LEVEL_RATE,
     Anchor,
-    AnchorBook,
+    Anchors,
     Frozen,
     PairedSum,
     at_level,
@@ -33,26 +33,26 @@ def anchor(version: str, position: int) -> Anchor:
     return Anchor(version, position, position, 0, 0, b"", Frozen(version, Says(0.5)))
 
 
-def accepted(book: AnchorBook, version: str, position: int) -> None:
-    book.enter(anchor(version, position))
-    for _ in range(book.probation_labels):
-        became = book.label(0.0 if book.anchors else None, lambda: 0.0, open_episode=False)
+def accepted(anchors: Anchors, version: str, position: int) -> None:
+    anchors.enter(anchor(version, position))
+    for _ in range(anchors.probation_labels):
+        became = anchors.label(0.0 if anchors.kept else None, lambda: 0.0, open_episode=False)
     assert became == "anchor"
 
 
 def test_a_version_is_an_anchor_after_its_probation_and_not_one_label_sooner() -> None:
-    book = AnchorBook(probation_labels=3)
-    book.enter(anchor("v1", 10))
-    told = [book.label(None, lambda: 0.0, open_episode=False) for _ in range(4)]
+    anchors = Anchors(probation_labels=3)
+    anchors.enter(anchor("v1", 10))
+    told = [anchors.label(None, lambda: 0.0, open_episode=False) for _ in range(4)]
     assert told == [None, None, "anchor", None]
-    assert book.current is not None and book.current.version == "v1" and book.probation is None
+    assert anchors.current is not None and anchors.current.version == "v1" and anchors.probation is None
 
 
 def test_while_something_is_open_it_waits() -> None:
-    book = AnchorBook(probation_labels=2)
-    book.enter(anchor("v1", 10))
-    assert [book.label(None, lambda: 0.0, open_episode=True) for _ in range(5)] == [None] * 5
-    assert book.label(None, lambda: 0.0, open_episode=False) == "anchor"
+    anchors = Anchors(probation_labels=2)
+    anchors.enter(anchor("v1", 10))
+    assert [anchors.label(None, lambda: 0.0, open_episode=True) for _ in range(5)] == [None] * 5
+    assert anchors.label(None, lambda: 0.0, open_episode=False) == "anchor"
 
 
 @pytest.mark.parametrize(
@@ -62,37 +62,37 @@ def test_a_version_worse_than_the_anchor_by_more_than_the_margin_is_refused(
     worse_by: float, became: str
 ) -> None:
     chance = random.Random(1)
-    book = AnchorBook(probation_labels=2_000)
-    accepted(book, "v1", 10)
-    book.enter(anchor("v2", 20))
+    anchors = Anchors(probation_labels=2_000)
+    accepted(anchors, "v1", 10)
+    anchors.enter(anchor("v2", 20))
     told = [
-        book.label(worse_by + chance.gauss(0, 0.1), lambda: 0.01, open_episode=False) for _ in range(2_000)
+        anchors.label(worse_by + chance.gauss(0, 0.1), lambda: 0.01, open_episode=False) for _ in range(2_000)
     ]
     assert told[-1] == became
-    assert [a.version for a in book.anchors] == (["v1"] if became == "refused" else ["v1", "v2"])
+    assert [a.version for a in anchors.kept] == (["v1"] if became == "refused" else ["v1", "v2"])
 
 
 def test_only_the_newest_anchors_are_kept() -> None:
-    book = AnchorBook(probation_labels=1, kept=3)
+    anchors = Anchors(probation_labels=1, most_kept=3)
     for number in range(6):
-        accepted(book, f"v{number}", number)
-    assert [a.version for a in book.anchors] == ["v3", "v4", "v5"]
+        accepted(anchors, f"v{number}", number)
+    assert [a.version for a in anchors.kept] == ["v3", "v4", "v5"]
 
 
-def book_of(*positions: int, trying: int | None = None) -> AnchorBook:
-    book = AnchorBook(probation_labels=1)
+def book_of(*positions: int, trying: int | None = None) -> Anchors:
+    anchors = Anchors(probation_labels=1)
     for position in positions:
-        accepted(book, f"v{position}", position)
+        accepted(anchors, f"v{position}", position)
     if trying is not None:
-        book.enter(anchor(f"v{trying}", trying))
-    return book
+        anchors.enter(anchor(f"v{trying}", trying))
+    return anchors
 
 
 def test_what_was_born_after_an_onset_is_dropped_on_probation_too() -> None:
-    book = book_of(10, 20, 30, trying=40)
-    assert book.discard_since(20) == ["v30", "v40"]
-    assert book.current is not None and book.current.version == "v20" and book.probation is None
-    assert book.discard_since(20) == []
+    anchors = book_of(10, 20, 30, trying=40)
+    assert anchors.discard_since(20) == ["v30", "v40"]
+    assert anchors.current is not None and anchors.current.version == "v20" and anchors.probation is None
+    assert anchors.discard_since(20) == []
 
 
 @pytest.mark.parametrize(("onset", "target"), [(5, None), (10, "v10"), (25, "v20"), (99, "v20")])
@@ -104,15 +104,15 @@ def test_the_target_of_a_rollback_is_the_newest_anchor_born_before_the_onset(
 
 
 def test_without_an_anchor_the_version_on_probation_will_do() -> None:
-    book = book_of(trying=22)
-    assert book.before(21) is None
-    found = book.before(22)
-    assert found is not None and found.version == "v22" and book.current is None
+    anchors = book_of(trying=22)
+    assert anchors.before(21) is None
+    found = anchors.before(22)
+    assert found is not None and found.version == "v22" and anchors.current is None
 
 
 def test_versions_are_found_by_name_on_probation_too() -> None:
-    book = book_of(10, trying=20)
-    assert [book.find(name) is not None for name in ("v10", "v20", "v30")] == [True, True, False]
+    anchors = book_of(10, trying=20)
+    assert [anchors.find(name) is not None for name in ("v10", "v20", "v30")] == [True, True, False]
 
 
 def test_a_frozen_version_follows_the_level_of_the_labels() -> None:

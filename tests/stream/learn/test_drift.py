@@ -11,9 +11,9 @@ import pytest
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn.anchors import Anchor, Frozen
-from penstock.stream.learn.drift import Watch
+from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.fold import Fold
-from penstock.stream.messages import Command, Label, Origin, Sample
+from penstock.stream.messages import Command, LabelRecord, Origin, Sample
 from tests.stream.generated import parcels
 
 
@@ -25,17 +25,17 @@ def found(
     )
 
 
-def watch_with(*versions: int, trying: int | None = None) -> Watch:
-    """A watch whose book holds versions born at these positions."""
-    watch = Watch(parcels(), parcels().vector_names, guard=True)
-    book = watch.book
-    book.anchors = [Anchor(f"v{at}", at, at, 0, 0, b"", Frozen(f"v{at}", None)) for at in versions]
+def watch_with(*versions: int, trying: int | None = None) -> DriftRules:
+    """A watch whose anchors holds versions born at these positions."""
+    watch = DriftRules(parcels(), parcels().vector_names, guard=True)
+    anchors = watch.anchors
+    anchors.kept = [Anchor(f"v{at}", at, at, 0, 0, b"", Frozen(f"v{at}", None)) for at in versions]
     if trying is not None:
-        book.enter(Anchor(f"v{trying}", trying, trying, 0, 0, b"", Frozen(f"v{trying}", None)))
+        anchors.enter(Anchor(f"v{trying}", trying, trying, 0, 0, b"", Frozen(f"v{trying}", None)))
     return watch
 
 
-def said(watch: Watch) -> list[tuple[str, str | None, int | None]]:
+def said(watch: DriftRules) -> list[tuple[str, str | None, int | None]]:
     """(action asked for, target, onset) of everything said, and forget it."""
     told = [
         (r.event.data.suggested_action, r.event.data.target_version, r.event.data.since["position"])
@@ -49,7 +49,7 @@ def test_a_worse_champion_asks_for_a_rollback_to_a_version_born_before_the_onset
     watch = watch_with(100, 400, 550)
     watch._lost([found("rollback", "firing")])
     assert said(watch) == [("rollback", "v400", 500)]
-    assert [anchor.version for anchor in watch.book.anchors] == ["v100", "v400"], (
+    assert [anchor.version for anchor in watch.anchors.kept] == ["v100", "v400"], (
         "what was born since may have learned it"
     )
 
@@ -58,7 +58,7 @@ def test_without_a_version_from_before_it_asks_for_a_retrain() -> None:
     watch = watch_with(550, trying=580)
     watch._lost([found("rollback", "firing")])
     assert said(watch) == [("retrain", None, 500)]
-    assert watch.book.current is None and watch.book.probation is None
+    assert watch.anchors.current is None and watch.anchors.probation is None
 
 
 def test_the_onset_of_an_open_harm_counts_when_it_lies_earlier() -> None:
@@ -82,7 +82,7 @@ def test_a_suspicion_is_a_note_and_touches_nothing() -> None:
     watch = watch_with(100, 550, trying=580)
     watch._lost([found("harm", "suspected"), found("rollback", "suspected")])
     assert [action for action, _, _ in said(watch)] == ["none", "none"]
-    assert watch.harm is None and len(watch.book.anchors) == 2 and watch.book.probation is not None
+    assert watch.harm is None and len(watch.anchors.kept) == 2 and watch.anchors.probation is not None
 
 
 def test_when_the_skill_is_back_the_harm_is_over() -> None:
@@ -98,7 +98,7 @@ def test_an_input_out_of_its_range_holds_at_once_and_discards_what_was_born_sinc
     watch._guarded([found("range", "firing", subject="weight")])
     assert watch.hold is not None and (watch.hold.since_position, watch.hold.by_guard) == (500, True)
     assert said(watch) == [("hold", None, 500)]
-    assert [anchor.version for anchor in watch.book.anchors] == ["v100"]
+    assert [anchor.version for anchor in watch.anchors.kept] == ["v100"]
     assert watch.is_open
 
 
@@ -146,7 +146,7 @@ def test_a_replaced_champion_closes_everything_about_the_old_one() -> None:
     watch._lost([found("harm", "firing")])
     watch.candidate_started("v9")
     watch.replaced("v100", 0, 700, "rolled back to v100", onset=500)
-    assert watch.harm is None and watch.candidate is None and watch.book.probation is None
+    assert watch.harm is None and watch.candidate is None and watch.anchors.probation is None
     assert (watch.models.champion, watch.models.anchor, watch.models.candidate) == ("v100", "v100", None)
 
 
@@ -185,11 +185,11 @@ def test_the_same_findings_have_the_same_ids_and_others_have_others() -> None:
 
 @pytest.mark.parametrize("guard", [True, False])
 def test_a_guard_only_judges_what_producers_send(guard: bool) -> None:
-    watch = Watch(parcels(), parcels().vector_names, guard=guard)
+    watch = DriftRules(parcels(), parcels().vector_names, guard=guard)
     assert (watch.guard is not None) == guard
     if watch.guard is not None:
         assert watch.guard.names == ("weight",)
-    assert Watch(parcels(inputs=[]), parcels(inputs=[]).vector_names, guard=guard).guard is None
+    assert DriftRules(parcels(inputs=[]), parcels(inputs=[]).vector_names, guard=guard).guard is None
 
 
 def test_labels_without_skill_lost_say_nothing() -> None:
@@ -204,11 +204,11 @@ def broken(fold: Fold, count: int, start: int, weight: float | None = None) -> i
     """Give `count` labelled samples, of this weight or of usual ones; the next number."""
     chance = random.Random(start)
     for number in range(start, start + count):
-        x: list[Any] = [0.0] * len(fold.lineage.names or ())
+        x: list[Any] = [0.0] * len(fold.recipes.names or ())
         x[0] = chance.lognormvariate(0, 1) if weight is None else weight
         at = 1_700_000_000_000 + number * 600_000
         fold.step(fold.position, Sample(Origin("a", 0, number, 0), f"e{number}", "k", at, x))
-        fold.step(fold.position, Label(Origin("b", 0, number, 1), f"e{number}", at + 1, bool(x[0] > 1)))
+        fold.step(fold.position, LabelRecord(Origin("b", 0, number, 1), f"e{number}", at + 1, bool(x[0] > 1)))
     return start + count
 
 
@@ -217,7 +217,7 @@ def learned() -> bytes:
     """A fold whose guard has learned its ranges, pickled."""
     fold = Fold(parcels())
     broken(fold, 11_000, 0)
-    fold.watch.requests.clear()
+    fold.drift.requests.clear()
     fold.pipeline = None  # type: ignore[assignment]  # its label is a lambda; the fold keeps all that it needs of it
     return pickle.dumps(fold)
 
@@ -234,12 +234,12 @@ def test_a_rollback_of_an_earlier_episode_does_not_end_a_hold_while_the_data_are
     fold = fold_of(learned)
     number = broken(fold, 100, 11_000, weight=5_000.0)
     before = fold.counts.learned
-    assert fold.watch.hold is not None
+    assert fold.drift.hold is not None
     command = Command("late", "rollback", version="v1", from_position=1, episode="earlier")
     fold.step(fold.position, command, fold.pipeline.model.clone())
     assert "late" in fold.refused
     broken(fold, 200, number, weight=5_000.0)
-    assert fold.watch.hold is not None and fold.counts.learned == before
+    assert fold.drift.hold is not None and fold.counts.learned == before
 
 
 def test_after_a_resume_the_guard_takes_the_new_values_for_normal_and_a_later_hold_still_ends(
@@ -248,28 +248,28 @@ def test_after_a_resume_the_guard_takes_the_new_values_for_normal_and_a_later_ho
     fold = fold_of(learned)
     number = broken(fold, 100, 11_000, weight=5_000.0)
     fold.step(fold.position, Command("c", "resume", "the data are right"))
-    assert fold.watch.hold is None and fold.watch.guard is not None and not fold.watch.guard.firing
+    assert fold.drift.hold is None and fold.drift.guard is not None and not fold.drift.guard.firing
     before = fold.counts.learned
     broken(fold, 200, number, weight=5_000.0)
-    assert fold.watch.hold is None and fold.counts.learned == before + 200
+    assert fold.drift.hold is None and fold.counts.learned == before + 200
 
 
 def test_what_the_old_champion_predicted_is_not_held_against_the_new_one(learned: bytes) -> None:
     fold = fold_of(learned)
     at = 1_700_000_000_000 + 11_000 * 600_000
-    x: list[Any] = [0.0] * len(fold.lineage.names or ())
+    x: list[Any] = [0.0] * len(fold.recipes.names or ())
     fold.step(fold.position, Sample(Origin("a", 0, 11_000, 0), "waits", "k", at, x))
     fold.step(fold.position, Command("c", "rollback", "by hand", version="v1"))
     assert "c" in fold.applied
-    labels = fold.watch.labels
-    fold.step(fold.position, Label(Origin("b", 0, 11_000, 1), "waits", at + 1, True))
-    assert fold.watch.labels == labels and fold.counts.joined == 11_001
+    labels = fold.drift.labels
+    fold.step(fold.position, LabelRecord(Origin("b", 0, 11_000, 1), "waits", at + 1, True))
+    assert fold.drift.labels == labels and fold.counts.joined == 11_001
 
 
 def test_a_rollback_that_waited_for_the_cooldown_is_dated_when_it_is_asked() -> None:
     watch = watch_with(100, 400)
     watch.replaced("v400", 0, 0, "rolled back", onset=0)
-    watch.book.anchors = watch_with(100, 400).book.anchors
+    watch.anchors.kept = watch_with(100, 400).anchors.kept
     watch._lost([found("rollback", "firing", position=600)])
     assert [action for action, _, _ in said(watch)] == ["none"] and watch.deferred is not None
     watch.losses.rollback.detector.phase = "firing"

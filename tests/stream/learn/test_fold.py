@@ -14,8 +14,7 @@ from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import learn
 from penstock.stream.learn.records import Replay
-from penstock.stream.messages import Command, Entry, Origin, Recipe, Sample, Tick
-from penstock.stream.messages import Label as LabelEntry
+from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
 from penstock.stream.models.version import restore
 from penstock.stream.recipes import recipe_of
@@ -29,9 +28,9 @@ def sample(n: int, event_id: str | None = None, minute: int | None = None) -> Sa
     return Sample(Origin("sent", 0, n), event_id or f"p{n}", "van", at, X)
 
 
-def label(n: int, event_id: str | None = None, minute: int | None = None, y: bool = True) -> LabelEntry:
+def label(n: int, event_id: str | None = None, minute: int | None = None, y: bool = True) -> LabelRecord:
     at = START_MS + (n if minute is None else minute) * MINUTE
-    return LabelEntry(Origin("done", 0, n, 1), event_id or f"p{n}", at, y)
+    return LabelRecord(Origin("done", 0, n, 1), event_id or f"p{n}", at, y)
 
 
 def tick(minute: int) -> Tick:
@@ -54,7 +53,7 @@ def ready() -> list[Entry]:
 def folded(number: int) -> Fold:
     """A fold of the first `number` records. Whoever changes it takes a copy."""
     fold = Fold(parcels())
-    fold.watch.book.probation_labels = 300
+    fold.drift.anchors.probation_labels = 300
     for position, entry in enumerate(ready()[:number]):
         fold.step(position, entry)
     return fold
@@ -186,17 +185,17 @@ def test_samples_of_an_older_recipe_teach_what_the_newer_one_defines_alike() -> 
     entries = [recipe_of(before), *(e for n in range(20) for e in (old[n], label(n, y=n % 2 == 0)))]
     for position, entry in enumerate([*entries, Command("c1", "hold")]):
         fold.step(position, entry)
-    assert (fold.counts.samples, fold.counts.learned, fold.lineage.foreign) == (20, 20, True)
-    assert fold.watch.hold is None, "a command of the older lineage is not for this model"
+    assert (fold.counts.samples, fold.counts.learned, fold.recipes.foreign) == (20, 20, True)
+    assert fold.drift.hold is None, "a command of the older lineage is not for this model"
     twin = now.model.clone()
     for n in range(20):
         read = [name for name in names if name in now.vector_names and not name.startswith("street.late")]
         learn(twin, dict.fromkeys(read, float(n % 7)), n % 2 == 0)
     assert digest(fold.champion) == digest(twin)
     fold.step(100, recipe_of(now))
-    assert not fold.lineage.foreign and fold.version == f"v1.{now.digest[:6]}"
+    assert not fold.recipes.foreign and fold.version == f"v1.{now.digest[:6]}"
     fold.step(101, Command("c2", "hold"))
-    assert fold.watch.hold is not None
+    assert fold.drift.hold is not None
 
 
 def test_what_an_older_recipe_labelled_otherwise_teaches_nothing() -> None:
@@ -214,7 +213,7 @@ def test_with_actions_off_commands_change_nothing() -> None:
     for position, entry in enumerate([sample(0), Command("c1", "hold"), label(0)]):
         assert fold.needs(entry) is None
         fold.step(position, entry)
-    assert fold.counts.learned == 1 and fold.watch.hold is None
+    assert fold.counts.learned == 1 and fold.drift.hold is None
 
 
 # -- hold and resume ---------------------------------------------------------------------------------------------------------
@@ -262,14 +261,14 @@ def test_a_second_hold_and_a_resume_of_nothing_are_refused() -> None:
 
 def test_a_version_stands_probation_and_becomes_the_anchor() -> None:
     long = Long(6_000)
-    book = long.fold.watch.book
-    assert book.current is not None and book.current.version in long.made
-    assert digest(book.current.frozen.model) == digest(restore(long.made[book.current.version]))
+    anchors = long.fold.drift.anchors
+    assert anchors.current is not None and anchors.current.version in long.made
+    assert digest(anchors.current.frozen.model) == digest(restore(long.made[anchors.current.version]))
 
 
 def test_a_rollback_puts_the_anchor_back_as_it_was() -> None:
     long = Long(6_000)
-    anchor = long.fold.watch.book.current
+    anchor = long.fold.drift.anchors.current
     assert anchor is not None
     assert digest(long.fold.champion) != digest(restore(anchor.payload))
     assert long.command("rollback", version=anchor.version) is None
@@ -282,13 +281,13 @@ def test_a_rollback_puts_the_anchor_back_as_it_was() -> None:
 
 def test_a_rollback_by_onset_takes_the_newest_version_before_it_and_drops_those_since() -> None:
     long = Long(7_000)
-    book = long.fold.watch.book
-    assert len(book.anchors) >= 3
-    onset = book.anchors[1].position
-    target = book.anchors[1].version
+    anchors = long.fold.drift.anchors
+    assert len(anchors.kept) >= 3
+    onset = anchors.kept[1].position
+    target = anchors.kept[1].version
     assert long.command("rollback", from_position=onset) is None
     assert long.fold.version == target
-    assert [anchor.version for anchor in book.anchors][-1] == target and book.probation is None
+    assert [anchor.version for anchor in anchors.kept][-1] == target and anchors.probation is None
 
 
 def test_a_rollback_to_nothing_known_is_refused() -> None:
@@ -300,7 +299,7 @@ def test_a_rollback_to_nothing_known_is_refused() -> None:
 
 def test_a_rollback_out_of_a_hold_asks_for_the_labels_since_to_be_replayed() -> None:
     long = Long(6_000)
-    anchor = long.fold.watch.book.current
+    anchor = long.fold.drift.anchors.current
     assert anchor is not None
     rollback = Command("r", "rollback", version=anchor.version)
     assert long.fold.needs(rollback) is None
@@ -310,7 +309,7 @@ def test_a_rollback_out_of_a_hold_asks_for_the_labels_since_to_be_replayed() -> 
     )
     replayed = restore(anchor.payload)
     long.give(rollback, replayed)
-    assert long.fold.champion is replayed and long.fold.watch.hold is None
+    assert long.fold.champion is replayed and long.fold.drift.hold is None
 
 
 def test_a_retrain_opens_a_job_its_product_competes_and_wins_by_a_promotion() -> None:
@@ -370,7 +369,7 @@ def test_a_refused_command_stays_refused_when_it_is_sent_again() -> None:
     assert long.command("resume") is not None
     long.command("hold")
     long.give(Command("c100", "resume"))
-    assert long.fold.watch.hold is not None
+    assert long.fold.drift.hold is not None
 
 
 def test_a_command_that_answers_an_episode_that_is_over_is_refused() -> None:

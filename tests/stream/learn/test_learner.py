@@ -12,8 +12,7 @@ from river import linear_model, preprocessing, tree
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Seen, learn, probability, train, vector
-from penstock.stream.messages import Entry, Origin, Sample
-from penstock.stream.messages import Label as LabelEntry
+from penstock.stream.messages import Entry, LabelRecord, Origin, Sample
 from tests.stream.generated import DELIVERED, START_MS, entries, parcels
 
 
@@ -45,7 +44,7 @@ def trained(log: list[Entry], **options: Any) -> tuple[list[float], int]:
 
 def folded(log: list[Entry], default: bool | None = None) -> tuple[list[float], int]:
     fold = Fold(pipeline(default), actions=False)
-    fold.recipe = fold.lineage.recipe = parcels().digest  # the one the log opens with
+    fold.recipe = fold.recipes.recipe = parcels().digest  # the one the log opens with
     for position, entry in enumerate(log):
         fold.step(position, entry)
     return says(fold.champion), fold.counts.learned
@@ -74,8 +73,8 @@ def test_repeats_of_a_crash_change_neither(data: st.DataObject) -> None:
 @given(st.randoms(use_true_random=False))
 def test_any_order_of_the_two_sources_is_paired_alike_in_both(chance: Any) -> None:
     """Each source keeps its order, as its partition does; between them anything goes: labels before samples, and hours late."""
-    sources = [[e for e in LOG if isinstance(e, Sample)], [e for e in LOG if isinstance(e, LabelEntry)]]
-    rest = [e for e in LOG[1:] if not isinstance(e, Sample | LabelEntry)]
+    sources = [[e for e in LOG if isinstance(e, Sample)], [e for e in LOG if isinstance(e, LabelRecord)]]
+    rest = [e for e in LOG[1:] if not isinstance(e, Sample | LabelRecord)]
     queues = [*sources, rest]
     mixed: list[Entry] = [LOG[0]]
     places = [0, 0, 0]
@@ -92,7 +91,7 @@ def test_any_order_of_the_two_sources_is_paired_alike_in_both(chance: Any) -> No
 
 
 def test_nothing_before_learn_from_is_learned_but_its_samples_are_known() -> None:
-    label = next(n for n, entry in enumerate(LOG) if n > 100 and isinstance(entry, LabelEntry))
+    label = next(n for n, entry in enumerate(LOG) if n > 100 and isinstance(entry, LabelRecord))
     _, learned = trained(LOG[: label + 1], learn_from=label)
     assert learned == 1
 
@@ -168,7 +167,7 @@ def test_a_vector_that_cannot_be_learned_leaves_fold_and_training_alike() -> Non
     x: list[Any] = ["heavy", None, 1.0, None, None, None, None]
     odd = [
         Sample(Origin("odd", 0, 0), "odd", "v", START_MS, x),
-        LabelEntry(Origin("odd", 0, 0, 1), "odd", START_MS, True),
+        LabelRecord(Origin("odd", 0, 0, 1), "odd", START_MS, True),
     ]
     log = [*LOG[:300], *odd, *LOG[300:]]
     assert trained(log) == folded(log)

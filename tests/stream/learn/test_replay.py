@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.stream import topology
-from penstock.stream.learn.anchors import AnchorBook
+from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import probability, vector
 from penstock.stream.learn.replay import entries as entries_of
@@ -29,7 +29,7 @@ LOG = entries(500, late=90)
 @pytest.fixture(autouse=True)
 def short_probations(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-    monkeypatch.setattr(AnchorBook.__init__, "__defaults__", (100, 8))
+    monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
     yield
 
 
@@ -174,7 +174,7 @@ def test_a_rollback_out_of_a_hold_learns_again_what_lay_outside_it() -> None:
     """The champion then is what it would be had the quarantined samples never been."""
     log = log_of([*LOG, Command("h1", "hold")])
     fold = replay(PIPELINE, log, TOPIC)
-    current = fold.watch.book.current
+    current = fold.drift.anchors.current
     assert current is not None
     rollback = Command("r1", "rollback", version=current.version)
     model = get(fold, log, MemoryModelStore(), rollback)

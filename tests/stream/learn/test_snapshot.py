@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.stream import topology
-from penstock.stream.learn.anchors import AnchorBook
+from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import prepare
 from penstock.stream.learn.snapshot import restore_fold, take
@@ -52,7 +52,7 @@ LOG = with_commands()
 def short_probations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 60)
-        patch.setattr(AnchorBook.__init__, "__defaults__", (50, 8))
+        patch.setattr(Anchors.__init__, "__defaults__", (50, 8))
         yield
 
 
@@ -80,13 +80,16 @@ def everything(fold: Fold) -> dict[str, str]:
     parts = {
         name: value
         for name, value in vars(fold).items()
-        if name not in ("pipeline", "outputs", "join", "watch")
+        if name not in ("pipeline", "outputs", "join", "drift")
     }
     parts.update({f"join.{name}": value for name, value in vars(fold.join).items()})
-    parts.update({f"watch.{name}": value for name, value in vars(fold.watch).items()})
+    parts.update({f"drift.{name}": value for name, value in vars(fold.drift).items()})
     # The bytes of a pickle follow identity, not state: what they hold is compared.
-    kept = [*fold.watch.book.anchors, *([fold.watch.book.probation] if fold.watch.book.probation else [])]
-    parts["watch.book"] = {**vars(fold.watch.book), "anchors": 0, "probation": 0}
+    kept = [
+        *fold.drift.anchors.kept,
+        *([fold.drift.anchors.probation] if fold.drift.anchors.probation else []),
+    ]
+    parts["drift.anchors"] = {**vars(fold.drift.anchors), "kept": 0, "probation": 0}
     parts["kept"] = [{**vars(anchor), "payload": restore(anchor.payload)} for anchor in kept]
     return {name: digest(value) for name, value in parts.items()} | {"digest": fold.digest()}
 
@@ -94,7 +97,7 @@ def everything(fold: Fold) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def straight(log: MemoryLog) -> dict[str, str]:
     fold = go_on(Fold(PIPELINE), log, len(LOG))
-    assert len(fold.applied) >= 6 and fold.watch.book.anchors and fold.counts.held_back > 10
+    assert len(fold.applied) >= 6 and fold.drift.anchors.kept and fold.counts.held_back > 10
     return everything(fold)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
-from penstock.stream.learn.anchors import AnchorBook
+from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.replay import entry_of, replay
 from penstock.stream.learn.retrain import InlineRetrainer
 from penstock.stream.learn.worker import LearnWorker
@@ -38,7 +38,7 @@ PREDICTIONS = topology.predictions("parcels")
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-    monkeypatch.setattr(AnchorBook.__init__, "__defaults__", (100, 8))
+    monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
     monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 60)
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 200)
     yield
@@ -103,7 +103,7 @@ class World:
     def settle(self, worker: LearnWorker) -> LearnWorker:
         quiet = 0
         while quiet < 10:
-            quiet = 0 if worker.turn(0.0) else quiet + 1
+            quiet = 0 if worker.process_batch(0.0) else quiet + 1
         return worker
 
     def check(self, worker: LearnWorker) -> None:
@@ -226,8 +226,8 @@ def test_a_restart_goes_on_from_the_snapshot_and_says_nothing_twice() -> None:
     worker.close()
     world.give(busy()[500:])
     again = world.worker()
-    again.turn(0.0)
-    again.turn(0.0)
+    again.process_batch(0.0)
+    again.process_batch(0.0)
     assert again.fold is not None and again.fold.position >= 400, "not from the log's start"
     world.settle(again)
     world.check(again)
@@ -308,7 +308,7 @@ def test_two_workers_one_folds_and_the_other_takes_over() -> None:
     )  # fmt: skip
     for _ in range(10):
         for worker in workers:
-            worker.turn(0.0)
+            worker.process_batch(0.0)
     owners = [worker for worker in workers if worker.fold is not None]
     assert len(owners) == 1
     owners[0].close()

@@ -19,7 +19,7 @@ from penstock.stream.learn.learner import train
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import LogError, Out
 from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick, encode_entry
-from penstock.stream.messages import Label as LabelEntry
+from penstock.stream.messages import LabelRecord as LabelEntry
 from penstock.stream.operate.training_files import FIXED, Columns, arrow
 from penstock.stream.operate.training_set import CannotExport, Row, Span, Terms, rows, survey, terms_of
 from penstock.stream.process.settings import Settings

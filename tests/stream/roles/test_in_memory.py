@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.features.redis.store import connect
 from penstock.stream import topology
-from penstock.stream.learn.anchors import AnchorBook
+from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import (
@@ -33,7 +33,7 @@ from tests.stream.naive_flow import NaiveFlow, everything
 def short_probations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-        patch.setattr(AnchorBook.__init__, "__defaults__", (100, 8))
+        patch.setattr(Anchors.__init__, "__defaults__", (100, 8))
         yield
 
 
@@ -159,7 +159,7 @@ def test_another_pipelines_requests_are_not_taken() -> None:
     flow.feed([Out(topology.CONTROL_COMMANDS, b"other", encode_json(request))])
     flow.settle()
     assert everything(flow.log, topology.CONTROL_DECISIONS) == []
-    assert flow.learn.fold is not None and flow.learn.fold.watch.hold is None
+    assert flow.learn.fold is not None and flow.learn.fold.drift.hold is None
 
 
 def test_a_replay_with_actions_off_shows_what_would_have_been() -> None:

@@ -162,14 +162,14 @@ def fold(**fields: Any) -> SimpleNamespace:
     )
     counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
     lineage = SimpleNamespace(foreign=False)
-    watch = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
+    drift = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
     return SimpleNamespace(
         **{
             "counts": counts,
             "pending": {},
             "at": 0,
             "position": 0,
-            "watch": watch,
+            "drift": drift,
             "open_jobs": {},
             "lineage": lineage,
             **fields,
