@@ -161,7 +161,7 @@ def fold(**fields: Any) -> SimpleNamespace:
         ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "repeats"), 0
     )
     counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
-    lineage = SimpleNamespace(foreign=False)
+    recipes = SimpleNamespace(foreign=False)
     drift = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
     return SimpleNamespace(
         **{
@@ -171,7 +171,7 @@ def fold(**fields: Any) -> SimpleNamespace:
             "position": 0,
             "drift": drift,
             "open_jobs": {},
-            "lineage": lineage,
+            "recipes": recipes,
             **fields,
         }
     )
