@@ -17,6 +17,7 @@ from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Outputs, Pending, rules
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.digest import digest
+from penstock.stream.models.retention import Retention
 from penstock.stream.models.version import Version
 from penstock.stream.recipes import RecipeHistory
 
@@ -55,6 +56,7 @@ class FoldState:
         self.candidate: Frozen | None = None
         self.counts = FoldCounts()
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and pipeline.guard)
+        self.retention = Retention()
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
 
@@ -69,7 +71,7 @@ class FoldState:
         return f"v{self.version_count - 1}{'.' + self.recipe[:6] if self.recipes.began else ''}"
 
     def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
-        """Hand a version to the shell for storing."""
+        """Hand a version to the shell for storing, and name those that are kept no longer now that it is there."""
         version = Version(
             id=anchor.version,
             pipeline=self.pipeline.name,
@@ -83,6 +85,15 @@ class FoldState:
             digest=digest(anchor.frozen.model),
         )
         self.outputs.versions.append((version, anchor.payload))
+        self.retention.add(version.id, self.at)
+        self.outputs.dropped += self.retention.drop(self.at, self.in_use())
+
+    def in_use(self) -> set[str]:
+        """The versions that are kept however old they are: what is live, may go live, or may be rolled back to by rule."""
+        anchors = self.drift.anchors
+        used = {self.version, *(anchor.version for anchor in anchors.kept)}
+        used |= {one.version for one in (anchors.probation, self.candidate) if one is not None}
+        return used
 
     def publish(self, why: str) -> None:
         """Say what is live, and why."""

@@ -41,6 +41,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
     monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 60)
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 200)
+    monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_SPACING", 0)  # every look at this clock takes a while
     yield
 
 
@@ -266,7 +267,7 @@ def test_a_snapshot_that_may_not_be_opened_is_folded_over(spoil: str) -> None:
     world.give(busy())
     worker = world.settle(world.worker())
     worker.close()
-    key = worker.snapshot_key
+    key = worker.snapshot.key
     if spoil == "torn":
         world.server.data[key] = world.server.data[key][:-7]
     elif spoil == "rubbish":
@@ -289,10 +290,10 @@ def test_a_stalled_worker_that_wakes_cannot_overwrite_its_successors_snapshot() 
     )  # fmt: skip
     world.give(LOG[200:])
     world.settle(successor)
-    stored = world.server.data[successor.snapshot_key]
+    stored = world.server.data[successor.snapshot.key]
     assert stalled.fold is not None
     stalled.close()
-    assert world.server.data[successor.snapshot_key] == stored
+    assert world.server.data[successor.snapshot.key] == stored
     world.check(successor)
 
 
