@@ -65,7 +65,7 @@ class StoredModel(NamedTuple):
 def models_of(fold: Fold) -> dict[str, StoredModel]:
     """Every model of the fold by name, each once."""
     anchors = fold.drift.anchors
-    named = [("champion", fold.champion, None)]
+    named: list[tuple[str, Any, bytes | None]] = [("champion", fold.champion, None)]
     if fold.candidate is not None:
         named.append(("candidate", fold.candidate.model, None))
     for anchor in [*anchors.kept, *([anchors.probation] if anchors.probation else [])]:
@@ -142,9 +142,7 @@ def take(fold: Fold, topic_id: str) -> Taken:
     return Taken(header, parts)
 
 
-def restore_fold(
-    pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guard: bool = True
-) -> Fold:
+def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guard: bool = True) -> Fold:
     """The fold of a snapshot, its waiting vectors read from the log again. Raises `BadEnvelope`, saying what differs."""
     header = taken.header
     _check(pipeline, header, log, topic, guard=guard)

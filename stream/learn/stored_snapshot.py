@@ -94,9 +94,7 @@ class StoredSnapshot:
         if unnamed:
             units[-1].append(Write(self.index_key, _encoded(sorted(named)), "", b"", 0))
         positions = [base, *(f"{end}-{number}".encode() for number in range(len(units)))]
-        self.store.save(
-            [Unit(positions[n], positions[n + 1], writes) for n, writes in enumerate(units)]
-        )
+        self.store.save([Unit(positions[n], positions[n + 1], writes) for n, writes in enumerate(units)])
         self.listed, self.present = named, named
         self.written_bytes += sum(len(write.state) + len(write.document) for unit in units for write in unit)
         return positions[-1]

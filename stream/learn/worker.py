@@ -26,6 +26,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import entry_of, prepare
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
+from penstock.stream.learn.stored_versions import StoredVersions
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
 from penstock.stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
 from penstock.stream.models.store import ModelStore
@@ -77,7 +78,7 @@ class LearnWorker:
         health: LearnHealth | None = None,
     ) -> None:
         self.pipeline, self.log, self.store = pipeline, log, store
-        self.models, self.retrainer = models, retrainer
+        self.models, self.retrainer, self.versions = models, retrainer, StoredVersions(models)
         self.secret, self.wall_ms, self.prefix = secret, wall_ms, prefix
         self.guard, self.health = guard, health
         self.decision_wait_s = decision_wait_s
@@ -167,6 +168,7 @@ class LearnWorker:
                     self.topic,
                 )
         self.fold, self.snapshot_ms = fold, now
+        self.versions.taken_up(fold)
         self.running.clear()
         self.member.start_at({self.tp: fold.position})
 
@@ -182,6 +184,7 @@ class LearnWorker:
             if type(entry) is Command:
                 need = fold.needs(entry)
                 if need is not None:
+                    self.versions.put(fold)  # it may name one made in this batch
                     prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
             fold.step(record.offset, entry, prepared)
             if type(entry) is Recipe:
@@ -227,8 +230,7 @@ class LearnWorker:
     def _write(self, fold: Fold, position: int) -> None:
         """Versions, then outputs, then the commit."""
         outputs, below = fold.outputs, self.emitted_below
-        for version, payload in outputs.versions:
-            self.models.put(version, payload)
+        self.versions.put(fold)
         outs: list[Out] = []
         for made in outputs.predictions:
             if made.position >= below:
@@ -251,7 +253,6 @@ class LearnWorker:
         if outs:
             self.log.append(outs)
         outputs.predictions.clear()
-        outputs.versions.clear()
         outputs.live.clear()
         fold.drift.requests.clear()
         if position > below:
@@ -277,6 +278,7 @@ class LearnWorker:
         taken = take(fold, self.log.topic_id(self.topic))
         self.stored = self.snapshot.save(self.stored, taken, document)
         self.saved_at = fold.position
+        self.versions.covered(fold, caught_up=fold.position >= self.emitted_below)
         self.snapshot_ms = self.wall_ms()
         self.snapshot_wait_ms = max(SNAPSHOT_EVERY_MS, SNAPSHOT_SPACING * (self.snapshot_ms - now))
 

@@ -115,7 +115,9 @@ def open_version(version: Version, payload: bytes) -> Any:
         model = restore(payload)
         found = digest(model)
     except Exception as error:  # whatever a class that changed since may raise
-        raise BadEnvelope(f"{wrote}; it does not open here ({type(error).__name__}: {error}): {todo}") from error
+        raise BadEnvelope(
+            f"{wrote}; it does not open here ({type(error).__name__}: {error}): {todo}"
+        ) from error
     if found != version.digest:
         raise BadEnvelope(f"{wrote} as {version.digest}; opened here it is {found}, another model: {todo}")
     return model
