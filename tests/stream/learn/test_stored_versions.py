@@ -51,7 +51,7 @@ def test_what_a_killed_worker_had_still_to_delete_the_next_one_deletes() -> None
 def test_before_it_has_caught_up_nothing_is_taken_for_unknown() -> None:
     """A fold made anew meets, in the store, versions that it will only make later."""
     fold, models = Fold(PIPELINE), MemoryModelStore()
-    for number in range(50):
+    for number in range(1, 51):
         born(fold, f"v{number}")
     StoredVersions(models).put(fold)
     anew = Fold(PIPELINE)
