@@ -119,11 +119,13 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
         position,
         position,
         state.at,
-        state.counts.learned,
+        0,
         payload,
         Frozen(version, restore(payload)),
     )
-    state.keep("candidate", command.version, anchor)
+    state.keep(
+        "candidate", command.version, anchor, f"{command.reason or 'retrained'}, and on what came until here"
+    )
     state.drift.candidate_started(version)
     return None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import job_of
@@ -19,7 +19,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import train
 from penstock.stream.learn.records import Replay, Unusable
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, decode_entry
+from penstock.stream.messages import Command, Entry, LabelRecord, Sample, decode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import BadEnvelope, Version, dump, open_version, restore
@@ -113,17 +113,28 @@ def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Comma
         return unusable
     if log.bounds([(topic, 0)])[(topic, 0)][0] > command.from_position:
         return unusable  # what it was trained on is gone
-    model = retrained(fold, log, topic, command.from_position, command.trained_to, job[1])
-    if command.digest is None or digest(model) != command.digest:
+    start, stop = command.from_position, command.trained_to
+    made = retrained(fold, log, topic, start, stop, job[1])
+    if command.digest is None or digest(made.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
-        start, stop = command.from_position, command.trained_to
-        store.put(retrained_version(fold.pipeline, command.version, start, stop, command.digest), dump(model))
-    return model
+        version = retrained_version(fold.pipeline, command.version, start, stop, made, command.digest)
+        store.put(version, dump(made.model))
+    return made.model
 
 
-def retrained_version(pipeline: Pipeline, version: str, start: int, stop: int, made: str) -> Version:
-    """The version of a model trained over [start, stop), whose digest is `made`."""
+class Retrained(NamedTuple):
+    """A model trained over a stretch of the log, the labels it learned, and the newest event time it met."""
+
+    model: Any
+    labels: int
+    at: int
+
+
+def retrained_version(
+    pipeline: Pipeline, version: str, start: int, stop: int, made: Retrained, made_digest: str
+) -> Version:
+    """The version of a model trained over [start, stop)."""
     return Version(
         id=version,
         pipeline=pipeline.name,
@@ -131,26 +142,38 @@ def retrained_version(pipeline: Pipeline, version: str, start: int, stop: int, m
         kind="retrained",
         position=stop,
         join_from=start,
-        at=0,
-        labels=0,
+        at=made.at,
+        labels=made.labels,
         recipe=pipeline.digest,
-        digest=made,
+        digest=made_digest,
+        why=f"retrained on [{start}, {stop})",
     )
 
 
-def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]) -> Any:
+def retrained(
+    fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
+) -> Retrained:
     """A fresh model trained over [start, stop): what a retrain job makes."""
-    model, _ = train(
+    newest = 0
+
+    def noted() -> Iterator[tuple[int, Entry]]:
+        nonlocal newest
+        for position, entry in entries(log, topic, start, stop):
+            if isinstance(entry, Sample | LabelRecord):
+                newest = max(newest, entry.at)
+            yield position, entry
+
+    model, labels = train(
         fold.pipeline.model.clone(),
         fold.recipes.names_at(start),
-        entries(log, topic, start, stop),
+        noted(),
         read=partial(readable, pipeline=fold.pipeline),
         learn_from=start,
         quarantined=skip,
         expire_ms=fold.wait_ms,
         default=fold.pipeline.label.default,
     )
-    return model
+    return Retrained(model, labels, newest)
 
 
 def replay(

@@ -70,7 +70,7 @@ class FoldState:
         self.version_count += 1
         return f"v{self.version_count - 1}{'.' + self.recipe[:6] if self.recipes.began else ''}"
 
-    def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
+    def keep(self, kind: str, parent: str | None, anchor: Anchor, why: str) -> None:
         """Hand a version to the shell for storing, and name those that are kept no longer now that it is there."""
         version = Version(
             id=anchor.version,
@@ -83,17 +83,21 @@ class FoldState:
             labels=anchor.labels,
             recipe=self.recipe,
             digest=digest(anchor.frozen.model),
+            why=why,
         )
         self.outputs.versions.append((version, anchor.payload))
         self.retention.add(version.id, self.at)
         self.outputs.dropped += self.retention.drop(self.at, self.in_use())
 
-    def in_use(self) -> set[str]:
-        """The versions that are kept however old they are: what is live, may go live, or may be rolled back to by rule."""
+    def in_use(self) -> dict[str, str]:
+        """The versions that are kept however old they are, each with its state: live, candidate, on probation or anchor."""
         anchors = self.drift.anchors
-        used = {self.version, *(anchor.version for anchor in anchors.kept)}
-        used |= {one.version for one in (anchors.probation, self.candidate) if one is not None}
-        return used
+        states = {anchor.version: "anchor" for anchor in anchors.kept}
+        for version, state in ((anchors.probation, "on probation"), (self.candidate, "candidate")):
+            if version is not None:
+                states[version.version] = state
+        states[self.version] = "live"
+        return states
 
     def publish(self, why: str) -> None:
         """Say what is live, and why."""

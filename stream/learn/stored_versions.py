@@ -52,7 +52,7 @@ class StoredVersions:
     def _sweep(self, fold: Fold) -> None:
         """Delete the oldest of what the fold does not know, beyond `MOST_VERSIONS`."""
         waited_for = {f"retrain-{job}" for job in fold.open_jobs}
-        unknown = self.models.ids() - fold.retention.born.keys() - fold.in_use() - waited_for
+        unknown = self.models.ids() - fold.retention.born.keys() - fold.in_use().keys() - waited_for
         if len(unknown) <= MOST_VERSIONS:
             return
         born: list[tuple[int, str]] = []

@@ -273,6 +273,8 @@ class LearnWorker:
                 "at": fold.at,
                 "position": fold.position,
                 "digest": fold.digest(),
+                "labels": fold.counts.learned,
+                "states": fold.in_use(),
             }
         )
         taken = take(fold, self.log.topic_id(self.topic))

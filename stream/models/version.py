@@ -28,7 +28,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """What a version is and where it came from.
 
     `position` is the samples-log offset before which it had learned everything; `join_from` the oldest sample it had not seen the
-    label of; `parent` the version it descends from; `labels` how many labels it had learned; `digest` that of the model.
+    label of; `parent` the version it descends from; `labels` how many labels it had learned (0: not counted); `digest` that of
+    the model; `why` what it was made for, for people.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     python: str = platform.python_version()
     river: str = river.__version__
+    why: str = ""
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
