@@ -47,7 +47,12 @@ class StoredVersions:
         self.due = []
         if caught_up and not self.swept:
             self.swept = True
-            self._sweep(fold)
+            try:
+                self._sweep(fold)
+            except OSError as error:  # the folder's, for a time: nothing depends on it
+                logger.warning(
+                    "versions that this fold does not know are left until the next start: %s", error
+                )
 
     def _sweep(self, fold: Fold) -> None:
         """Delete the oldest of what the fold does not know, beyond `MOST_VERSIONS`."""

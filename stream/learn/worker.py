@@ -263,7 +263,7 @@ class LearnWorker:
         now = self.wall_ms()
         if self.saved_at == fold.position:
             self.store.alive()
-            self.snapshot_ms = now
+            self.snapshot_ms, self.snapshot_wait_ms = now, SNAPSHOT_EVERY_MS
             return
         document = encode_json(
             {

@@ -286,6 +286,19 @@ def test_a_snapshot_that_may_not_be_opened_is_folded_over(spoil: str) -> None:
     assert max(Counter(p.id for p in world.predictions()).values()) == 1
 
 
+def test_snapshots_that_take_long_are_taken_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of tens of megabytes takes seconds to write down; predictions wait meanwhile."""
+    saves = list[int]()
+    for spacing in (0, 1_000):
+        monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_SPACING", spacing)
+        world, steps = World(), list[str]()
+        world.fail = steps.append
+        world.give(LOG)
+        world.check(world.settle(world.worker()))
+        saves.append(steps.count("after save"))
+    assert saves[1] == 1 and saves[0] > 5
+
+
 GONE_CLASS = b"cno_such_module\nModel\n."
 
 
