@@ -7,11 +7,13 @@ import json
 
 import msgspec
 
+from penstock.features.redis.keys import model_key
 from penstock.stream.definition_file import load
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.models.version import Version
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.topology import deployed
 
 EXAMPLES = """\
 examples:
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     pipeline = load(args.file)
     client = start.open_redis(settings)
     store = start.model_store(pipeline, settings, client)
-    document = client.get(f"model:{pipeline.name}")
+    document = client.get(model_key(deployed(pipeline.name, settings.prefix)))
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
     versions = [version for version in store.versions() if args.version in (None, version.id)]
     if args.json:

@@ -14,6 +14,7 @@ import msgspec
 import redis
 import river
 
+from penstock.features.redis.keys import model_key, snapshot_key
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     topic = topology.samples(pipeline.name, settings.prefix)
     with closing(start.open_log(settings)) as log:
         try:
-            live, header = snapshot_of(client, pipeline.name)
+            live, header = snapshot_of(client, topology.deployed(pipeline.name, settings.prefix))
             if args.version is None:
                 wanted = of_snapshot(pipeline.name, live, header)
             else:
@@ -116,8 +117,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def snapshot_of(client: redis.Redis, pipeline: str) -> tuple[Any, SnapshotHeader | None]:
-    """What is live and the header of its snapshot, which is read for what it says: nothing is unpickled."""
-    documents: Any = client.mget([f"model:{pipeline}", f"penstock:{pipeline}:learn:snapshot"])
+    """What is live of a pipeline (by its deployed name), and the header of its snapshot: nothing is unpickled."""
+    documents: Any = client.mget([model_key(pipeline), snapshot_key(pipeline)])
     if None in documents:
         return None, None
     try:

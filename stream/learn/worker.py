@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from penstock.features.redis.keys import model_key, snapshot_key
 from penstock.features.redis.store import Fenced as StoreFenced
 from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable, Unit, Write
 from penstock.stream import topology
@@ -83,7 +84,8 @@ class LearnWorker:
         self.unfolded: list[Record] = []
         self.topic = topology.samples(pipeline.name, prefix)
         self.predictions_topic = topology.predictions(pipeline.name, prefix)
-        self.group = f"{prefix}{pipeline.name}.learn"
+        deployed = topology.deployed(pipeline.name, prefix)
+        self.group = f"{deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
         self.stored = b""
@@ -94,7 +96,7 @@ class LearnWorker:
         self.attempts: Counter[str] = Counter()
         self.unreadable = 0
         self.retry_at_ms = 0
-        self.snapshot_key = f"penstock:{pipeline.name}:learn:snapshot"
+        self.snapshot_key, self.model_key = snapshot_key(deployed), model_key(deployed)
         log.partitions(self.topic)
         self.member = log.member(self.group, [self.topic], instance_id=instance_id)
         self.assigned = False
@@ -277,7 +279,7 @@ class LearnWorker:
                 Unit(
                     self.stored,
                     new,
-                    [Write(self.snapshot_key, sealed, f"model:{self.pipeline.name}", document, 0)],
+                    [Write(self.snapshot_key, sealed, self.model_key, document, 0)],
                 )
             ]
         )
