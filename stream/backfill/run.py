@@ -283,8 +283,8 @@ class Backfill:
         """Write the states and documents of one view under its new version, beside those of the old one."""
         if change.new is None:
             return
-        build, given = self._build_name(task), (self.keyspace, self.wall_ms, self.prefix)
-        conversion = ViewConversion(self.pipeline, task, change, build, owner.now_at, *given)
+        name, given = self._build_name(task), (self.keyspace, self.wall_ms, self.prefix)
+        conversion = ViewConversion(self.pipeline, task, change, name, owner.now_at, *given)
         for writes in conversion.writes():
             owner.save(writes)
             self.progress(
