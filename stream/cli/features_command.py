@@ -15,6 +15,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
 from penstock.stream.topology import deployed
 
@@ -108,11 +109,11 @@ def as_json(features: Features) -> dict[str, object]:
 def as_text(features: Features) -> str:
     """One entity's features, a line each."""
     if not features.found:
-        return f"{features.view} {features.entity}: not found"
+        return printable(f"{features.view} {features.entity}: not found")
     head = (
         f"{features.view} {features.entity}  as of {rfc3339(features.at_ms)}"
         if features.at_ms is not None
         else str(features.entity)
     )
     rows = [f"  {name:<16} {value!s:<22} {features.status[name]}" for name, value in features.values.items()]
-    return "\n".join([head, *rows])
+    return "\n".join(printable(line) for line in [head, *rows])

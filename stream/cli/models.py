@@ -12,6 +12,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.models.version import Version
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
 from penstock.stream.topology import deployed
 
@@ -49,9 +50,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps({"live": live, "versions": [msgspec.to_builtins(version) for version in versions]}))
     else:
         for version in versions:
-            print(in_full(version) if args.version else one_line(version, live.get("version")))
+            print(in_full(version) if args.version else printable(one_line(version, live.get("version"))))
         if live and not args.version:
-            print(f"live: {live['version']} at position {live['position']}: {live['why']}")
+            print(printable(f"live: {live['version']} at position {live['position']}: {live['why']}"))
     return 0 if versions or args.version is None else 1
 
 
@@ -65,4 +66,4 @@ def one_line(version: Version, live: str | None) -> str:
 
 def in_full(version: Version) -> str:
     """Everything known about a version."""
-    return "\n".join(f"{name:<10} {value}" for name, value in msgspec.to_builtins(version).items())
+    return "\n".join(printable(f"{name:<10} {value}") for name, value in msgspec.to_builtins(version).items())
