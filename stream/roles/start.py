@@ -77,14 +77,20 @@ def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> 
 
 
 def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.Redis) -> None:
-    """Refuse a Redis whose keys of this pipeline belong to another deployment; raises `OtherDeployment`."""
+    """Refuse a Redis whose keys of this pipeline belong to another deployment; raises `OtherDeployment`.
+
+    A cluster that lacks the pipeline's topics claims nothing, so that a wrong address does no harm; raises `UnknownTopic`.
+    """
     here = Identity(
         pipeline=pipeline.name,
         prefix=settings.prefix,
         cluster=log.cluster_id(),
         kafka=settings.bootstrap,
     )
-    claim(RedisKeyspace(client), here, address(client))
+    keyspace = RedisKeyspace(client)
+    if found_identity(keyspace, here) is None:
+        log.partitions(topology.samples(pipeline.name, settings.prefix))
+    claim(keyspace, here, address(client))
 
 
 def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> str:

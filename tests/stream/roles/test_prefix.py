@@ -20,6 +20,7 @@ from penstock.stream.cli.replay_command import snapshot_of
 from penstock.stream.control.faust_app import app_id, build, changelog_of
 from penstock.stream.learn.replay import replay, retrained_version
 from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import UnknownTopic
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.operate import reset
 from penstock.stream.process.settings import SettingError, Settings
@@ -257,3 +258,13 @@ def test_commands_look_under_their_prefix(
     live, header = snapshot_of(client, "blue.cards")
     assert live["pipeline"] == "cards" and header is not None
     assert snapshot_of(client, "cards") == (None, None)
+
+
+def test_a_start_at_a_cluster_without_the_topics_claims_nothing(client: redis.Redis) -> None:
+    with pytest.raises(UnknownTopic, match="penstock topics FILE"):
+        start.check_owner(cards(), Settings(prefix="blue."), MemoryLog(), client)
+    assert keys_of(client) == set()
+    log = MemoryLog()
+    log.create(topology.samples("cards", "blue."))
+    start.check_owner(cards(), Settings(prefix="blue."), log, client)
+    assert keys_of(client) == {identity_key("blue.cards")}
