@@ -132,7 +132,7 @@ def test_requests_become_decisions_and_commands_and_a_retry_the_same_ones(outsid
     assert {one.id for one in commands} == {"command-before the start", "command-a", "command-b"}
     assert {one.version for one in commands if one.verb == "rollback"} == {"v3"}
     outside.ask("b", "resume")
-    again = outside.decisions(4)[3]
+    again = outside.decisions(5)[4]
     assert again == resume and outside.commands(4)[3].id == "command-b"
 
 
