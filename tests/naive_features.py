@@ -27,6 +27,7 @@ def evaluated(text: str, fields: Mapping[str, Any]) -> Any:
     """Evaluate an expression by Python itself; null if a field that it names is null."""
     code = compile(text, "expression", "eval")
     known = {name: fields.get(name) for name in code.co_names}
+    known |= {word: word == "true" for word in ("true", "false") if word in known}
     if any(value is None for value in known.values()):
         return None
     try:
