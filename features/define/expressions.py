@@ -5,7 +5,7 @@ Laws that hold in this file:
   parser: fields, numbers, ``+ - * / // % **``, comparisons, ``and or not``, ``a if b else c``, ``in`` a tuple, and
   the functions of ``FUNCTIONS``. Everything else is refused, so an expression can neither loop nor reach anything.
 - Text appears only in comparisons; every result is a number. JSON's true and false are the numbers 1 and 0, in the fields and in
-  the text, where ``true`` and ``false`` (or Python's words) may stand as numbers do: ``failed``, ``failed == true``, ``not failed``.
+  the text, where ``true`` and ``false`` (or Python's words) stand as numbers do: ``failed``, ``failed == true``, ``not ok``.
 - Null in, null out: if any field that it reads is null, or the result is not a finite number, it is null. A
   condition that is null does not hold.
 """
@@ -81,7 +81,9 @@ def _check(node: ast.expr, fields: dict[str, FieldType], depth: int) -> None:
     parts: list[ast.expr]
     if isinstance(node, ast.Name):
         if node.id == "null":
-            raise ValueError("null is not a value to compare with; a condition over a null field does not hold")
+            raise ValueError(
+                "null is not a value to compare with; a condition over a null field does not hold"
+            )
         _note(fields, node.id, "number")
         return
     if isinstance(node, ast.Constant) and _finite(node.value):

@@ -83,7 +83,9 @@ class Feature:
         for name in ("window_ms", "hop_ms"):
             length = getattr(self, name)
             if length is not None and not (type(length) is int and 1 <= length <= LONGEST_MS):
-                raise ValueError(f"{name} {length!r} is not a whole number of milliseconds up to ten thousand years")
+                raise ValueError(
+                    f"{name} {length!r} is not a whole number of milliseconds up to ten thousand years"
+                )
         if self.window_ms is None:
             if self.kind == "rate":
                 raise ValueError("rate needs a window")
@@ -122,7 +124,9 @@ class Feature:
         if kind in ("last_n", "top_k") and not (type(constant) is int and 1 <= constant <= MAX_VALUES):
             raise ValueError(f"{constant!r} is not a number of values from 1 to {MAX_VALUES}")
         if kind in DECAYED and not (type(constant) is int and 1 <= constant <= LONGEST_MS):
-            raise ValueError(f"half-life {constant!r} is not a whole number of milliseconds up to ten thousand years")
+            raise ValueError(
+                f"half-life {constant!r} is not a whole number of milliseconds up to ten thousand years"
+            )
         if kind == "histogram":
             if not (
                 isinstance(constant, tuple)

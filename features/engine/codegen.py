@@ -234,7 +234,9 @@ class _Writer:
             return bounded(f, leaf(f))
         i = self.program.features.index(f)
         over, under = (bounded(part, leaf(part)) for part in f.parts)
-        divided = f"(o{i} / u{i} if (o{i} := {over}) is not None and (u{i} := {under}) else {literal(f.default)})"
+        divided = (
+            f"(o{i} / u{i} if (o{i} := {over}) is not None and (u{i} := {under}) else {literal(f.default)})"
+        )
         return bounded(f, divided)
 
     def _own_row(self, f: Feature) -> str:

@@ -8,7 +8,7 @@ import json
 import msgspec
 
 from penstock.stream.definition_file import load
-from penstock.stream.learn.events import rfc3339
+from penstock.stream.messages import rfc3339
 from penstock.stream.models.version import Version
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start

@@ -18,6 +18,7 @@ import msgspec
 
 from penstock.features.define.kinds import MOST_FIELD
 from penstock.stream.definitions import Pipeline, Source
+from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.log.protocol import Record
 
 MAX_EVENT_BYTES = 900_000
@@ -58,9 +59,9 @@ class SourceDecoder:
         self.source = source
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source)
-        self.texts = [name for name, kind in types.items() if kind in (_KEY, _ID)]
+        self.texts = [name for name, kind in types.items() if kind in (_KEY, _NUMBER_KEY, _ID)]
         inputs = pipeline.inputs if source == pipeline.predict else ()
-        self.named_inputs = [name for name in inputs if types[name] in (_KEY, _ID, _TIME)]
+        self.named_inputs = [name for name in inputs if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
         labels_anything = pipeline.label.source == source and not pipeline.label.fields
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
@@ -77,7 +78,9 @@ class SourceDecoder:
                 event, at = self.decode(record, newest_at)
                 event_id = event[self.source.id]
                 text = event_id if type(event_id) is str else str(event_id)
-            except Exception as error:  # whatever a record provokes, it is the record's: the next one is another's
+            except (
+                Exception
+            ) as error:  # whatever a record provokes, it is the record's: the next one is another's
                 why = str(error) if type(error) is Rejected else f"{type(error).__name__}: {error}"
                 found.append(
                     Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)
@@ -133,6 +136,7 @@ class SourceDecoder:
 _ID = str | int
 _TIME = int | float | str
 _KEY = str | int | None
+_NUMBER_KEY = int | None  # of an input in which the model takes no text
 _FINITE = Annotated[float, msgspec.Meta(ge=-MOST_FIELD, le=MOST_FIELD)]
 _NUMBER = _FINITE | bool | None
 _ANY = _FINITE | str | bool | None
@@ -149,40 +153,22 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     types: dict[str, Any] = {}
     if source == pipeline.label.source:
         types.update({name: Any for name in pipeline.label.fields})
+    texts = text_inputs(pipeline) if source == pipeline.predict else set()
+    numbers = set(pipeline.inputs) - texts if source == pipeline.predict else set()
     if source == pipeline.predict:
-        texts = text_inputs(pipeline)
         types.update({name: _ANY if name in texts else _NUMBER for name in pipeline.inputs})
     for view in pipeline.views:
         if view.source.name == source.name:
             for name, kind in view.field_types.items():
-                types[name] = _FIELD_KINDS[kind]
+                types[name] = _NUMBER if kind == "any" and name in numbers else _FIELD_KINDS[kind]
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})
     types[source.key] = _KEY
+    types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})
     types[source.time] = _TIME
     types[source.id] = _ID
     return types
-
-
-def text_inputs(pipeline: Pipeline) -> set[str]:
-    """The inputs in which the model takes text, tried on clones; all of them when it does not take numbers everywhere either."""
-    numbers: dict[str, Any] = dict.fromkeys(pipeline.vector_names, 1.0)
-    if not _takes(pipeline.model, numbers):
-        return set(pipeline.inputs)
-    return {name for name in pipeline.inputs if _takes(pipeline.model, {**numbers, name: "text"})}
-
-
-def _takes(model: Any, x: dict[str, Any]) -> bool:
-    """Whether a fresh copy of the model learns and predicts this vector without an error."""
-    try:
-        model = model.clone()
-        for y in (True, False):
-            model.learn_one(x, y)
-            model.predict_proba_one(x)
-    except Exception:
-        return False
-    return True
 
 
 def event_time(value: int | float | str, name: str) -> int:
