@@ -57,7 +57,7 @@ def test_every_constructor_says_what_it_reads() -> None:
         (lambda: Feature("decayed_sum", "a", constant=float("inf")), "half-life inf"),
         (lambda: Feature("decayed_sum", "a", constant=0), "half-life 0"),
         (lambda: Feature("decayed_mean", "a", constant=True), "half-life True"),
-        (lambda: Feature("decayed_mean", "a", constant="__import__('os')"), "half-life '__import__"),
+        (lambda: Feature("decayed_mean", "a", constant="__import__('os')"), "half-life .__import__"),
         (lambda: Feature("count", None, NAN, "1h"), "window_ms nan is not a whole number"),  # type: ignore[arg-type]
         (lambda: Feature("count", None, True, "1h"), "window_ms True is not a whole number"),
         (lambda: Feature("count", None, HOUR, "1h", "sliding", -5), "hop_ms -5 is not a whole number"),
