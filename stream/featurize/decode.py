@@ -78,9 +78,8 @@ class SourceDecoder:
                 event, at = self.decode(record, newest_at)
                 event_id = event[self.source.id]
                 text = event_id if type(event_id) is str else str(event_id)
-            except (
-                Exception
-            ) as error:  # whatever a record provokes, it is the record's: the next one is another's
+            # Whatever a record provokes is that record's: the worker goes on with the next.
+            except Exception as error:
                 why = str(error) if type(error) is Rejected else f"{type(error).__name__}: {error}"
                 found.append(
                     Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)

@@ -22,4 +22,4 @@ def label_of(outcome: Any) -> bool | None:
         return outcome
     if isinstance(outcome, _NUMBERS) and outcome in (0, 1):
         return bool(outcome)
-    raise Rejected(f"the outcome is {shown(outcome)}, and must be {TAKEN}")
+    raise Rejected(f"the outcome is no label: {shown(outcome)}; it must be {TAKEN}")

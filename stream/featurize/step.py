@@ -205,10 +205,10 @@ class Featurize:
             try:
                 y = label_of(plan.outcome(event))
             except Rejected as error:
-                self._bury(item, f"label: {error}")
+                self._bury(item, str(error))
                 return
             except Exception as error:  # a user's function over a user's data: the record is at fault
-                self._bury(item, f"label: {type(error).__name__}: {error}")
+                self._bury(item, f"the outcome raised {type(error).__name__}: {error}")
                 return
         at = item.at
         if at > self.now_at:
@@ -263,7 +263,7 @@ class Featurize:
         self.out_bytes += len(entry)
 
     def _bury(self, item: Item, reason: str) -> None:
-        if LATE in reason:
+        if item.event is None and LATE in reason:
             self.counts.late[self.sources[item.source].name] += 1
         topic_id = self.topic_ids[item.source]
         self.outs.append(dead_letter(item, reason, self.dead_letters_topic, topic_id))

@@ -146,7 +146,7 @@ class Unsure:
         (lambda e: 1 / 0, "ZeroDivisionError"),
         (lambda e: Unsure(), "must be true, false, 1 or 0"),
         (lambda e: "no", "'no' (str)"),
-        (lambda e: "false", "'false' (str), and must be true, false, 1 or 0"),
+        (lambda e: "false", "the outcome is no label: 'false' (str); it must be true, false, 1 or 0"),
         (lambda e: 2, "2 (int)"),
         (lambda e: 0.5, "0.5 (float)"),
         (lambda e: float("nan"), "nan (float)"),
