@@ -24,7 +24,7 @@ from penstock.features.read.client import FeatureReader
 from penstock.stream import cli, topology
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.messages import LabelRecord, Recipe, Sample, decode_entry
-from tests.integration.test_kill import PARCELS, HeadPosition, Role
+from tests.integration.test_kill import PARCELS, Place, Role
 from tests.stream.generated import outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow, alike, everything
 
@@ -88,7 +88,7 @@ def changed(text: str) -> str:
 class Change:
     """One pipeline under two definitions, each with its own file, on the same topics and the same Redis."""
 
-    def __init__(self, old: HeadPosition, new: HeadPosition) -> None:
+    def __init__(self, old: Place, new: Place) -> None:
         self.old, self.new = old, new
 
     def killed(self, at: str) -> None:
@@ -116,7 +116,7 @@ def change(
     places = []
     for folder, definition in (("old", text + SLOW), ("new", changed(text) + MORTAL)):
         (tmp_path / folder).mkdir()
-        places.append(HeadPosition(log, kafka_bootstrap, valkey, valkey_url, tmp_path / folder, definition))
+        places.append(Place(log, kafka_bootstrap, valkey, valkey_url, tmp_path / folder, definition))
         places[-1].deadline = time.monotonic() + TEST_S
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "PENSTOCK_SECRET"):
         monkeypatch.setenv(name, places[0].env[name])
@@ -137,7 +137,7 @@ def exit_of(role: Role) -> int:
         raise AssertionError(role.said()) from None
 
 
-def up(place: HeadPosition, role: Role) -> Role:
+def up(place: Place, role: Role) -> Role:
     """The role, once it can be told to stop."""
     before = len(role.output.read_text()) if role.output.exists() else 0
     role.start()

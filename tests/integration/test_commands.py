@@ -47,7 +47,7 @@ pipeline = Pipeline(
 """
 
 
-class HeadPosition:
+class Place:
     """A pipeline's definition, topics, folder and Redis, and its roles whenever they are wanted."""
 
     def __init__(self, bootstrap: str, redis_url: str, name: str, folder: Path) -> None:
@@ -135,8 +135,8 @@ def place(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[HeadPosition]:
-    made = HeadPosition(kafka_bootstrap, valkey_url, unique("commands"), tmp_path)
+) -> Iterator[Place]:
+    made = Place(kafka_bootstrap, valkey_url, unique("commands"), tmp_path)
     for name, value in (
         ("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap),
         ("REDIS_URL", valkey_url),
@@ -156,7 +156,7 @@ def place(
 # -- replay ------------------------------------------------------------------------------------------------------------
 
 
-def with_a_retrain(place: HeadPosition) -> None:
+def with_a_retrain(place: Place) -> None:
     """Learned from 250 parcels, a retrain among them."""
     place.publish(250)
     place.run(place.featurize(), place.learn())
@@ -336,7 +336,7 @@ def test_what_was_asked_before_a_reset_is_not_done_after_it(place):
 # -- dead letters ------------------------------------------------------------------------------------------------------
 
 
-def bury(place: HeadPosition) -> list[tuple[int, bytes | None, bytes]]:
+def bury(place: Place) -> list[tuple[int, bytes | None, bytes]]:
     """Three records that cannot be used, between such that can: (partition, key, value)."""
     place.publish(20)
     broken = [(0, b"van1", b"not JSON\x1b[2J"), (1, None, b'{"parcel": 7}'), (1, b"van2", b"x" * 500)]

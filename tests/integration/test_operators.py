@@ -73,7 +73,7 @@ class Roles:
         self.log.close()
 
 
-class HeadPosition:
+class Place:
     """A prefix of its own, set in the environment, and a definition file."""
 
     def __init__(self, bootstrap: str, name: str, file: Path) -> None:
@@ -84,15 +84,15 @@ class HeadPosition:
 @pytest.fixture
 def place(
     kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> HeadPosition:
-    made = HeadPosition(kafka_bootstrap, unique("operators"), tmp_path / "definition.py")
+) -> Place:
+    made = Place(kafka_bootstrap, unique("operators"), tmp_path / "definition.py")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
     monkeypatch.setenv("PENSTOCK_PREFIX", made.settings.prefix)
     return made
 
 
 @pytest.fixture
-def roles(place: HeadPosition) -> Iterator[Roles]:
+def roles(place: Place) -> Iterator[Roles]:
     assert cli.main(["topics", str(place.file), "--create-sources"]) == 0
     made = Roles(place.settings.bootstrap, place.settings.prefix)
     yield made
