@@ -303,6 +303,13 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
         assert {distribution.get(module, module) for module in foreign} <= declared, name(path)
 
 
+def test_no_test_gives_up_on_what_must_come_before_a_busy_machine_is_done() -> None:
+    """Waiting for an end or an answer takes `PATIENCE_S`; short bounds are for what must not come."""
+    short = re.compile(r"(?:\.(?:wait|join|communicate)\(|\b(?:timeout|consumer_timeout_ms)=)[\d.]+[,)]")
+    for path in sources("tests"):
+        assert not short.search(path.read_text()), f"{name(path)}: {short.search(path.read_text())}"
+
+
 def test_nothing_names_a_private_place() -> None:
     private = re.compile(r"(?<![\w.])/(work|tmp/v|root|home/\w+)/")
     for path in sources(*PACKAGES, "tests", "examples", "benchmarks") + [

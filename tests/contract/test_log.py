@@ -27,8 +27,7 @@ from penstock.stream.log.protocol import (
     murmur2,
     partition_for,
 )
-
-PATIENCE_S = 30.0  # only a hang takes this long
+from tests.patience import PATIENCE_S
 
 
 class World(Protocol):
@@ -569,7 +568,10 @@ def test_another_client_reads_what_was_appended(kafka_bootstrap: str, unique: Ca
     ] * 500  # a batch worth compressing, if anything were compressed
     world.log.append(outs)
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=20_000
+        topic,
+        bootstrap_servers=kafka_bootstrap,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=int(PATIENCE_S * 1000),
     )
     seen = [next(consumer) for _ in outs]
     assert [(r.key, r.value, tuple(r.headers)) for r in seen] == [(o.key, o.value, o.headers) for o in outs]

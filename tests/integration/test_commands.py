@@ -27,9 +27,10 @@ from penstock.stream.messages import Command, LabelRecord, OperatorRequest, Samp
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from tests.patience import PATIENCE_S
 from tests.stream.generated import parcel_events
 
-SECRET, WAIT_S, PARTITIONS = "for these tests", 60.0, 2
+SECRET, PARTITIONS = "for these tests", 2
 DEFINITION = """
 from river import linear_model, preprocessing
 from penstock import View, count, mean
@@ -81,7 +82,7 @@ class Place:
     def run(self, *workers: FeaturizeWorker | LearnWorker) -> None:
         """Turn these until everything there is has been worked on, and end them."""
         sources = [(source.name, part) for source in self.pipeline.sources for part in range(PARTITIONS)]
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + PATIENCE_S
         quiet = 0
         while quiet < 3:
             assert time.monotonic() < until, "not done"
@@ -286,7 +287,7 @@ def test_a_reset_of_a_running_pipeline_is_refused_and_takes_nothing(place, capsy
     place.publish(20)
     running = place.learn()
     place.run(place.featurize())
-    until = time.monotonic() + WAIT_S
+    until = time.monotonic() + PATIENCE_S
     while running.fold is None and time.monotonic() < until:
         running.process_batch(0.05)
     before = place.redis.dbsize()
@@ -323,7 +324,7 @@ def test_what_was_asked_before_a_reset_is_not_done_after_it(place):
     asked("before")
     assert cli.main(["reset", place.file, "--yes"]) == 0
     asked("after")
-    until = time.monotonic() + WAIT_S
+    until = time.monotonic() + PATIENCE_S
     decisions = place.settings.prefix + topology.CONTROL_DECISIONS
     role.run(
         place.pipeline,
@@ -346,7 +347,7 @@ def bury(place: Place) -> list[tuple[int, bytes | None, bytes]]:
             sent = producer.send(
                 f"{place.name}.sent", value=value, key=key, partition=partition, headers=trace
             )
-            sent.get(WAIT_S)
+            sent.get(PATIENCE_S)
     place.run(place.featurize())
     return broken
 
