@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import entity_of, public_key, state_key
-from penstock.features.redis.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
+from penstock.features.units import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import LATE, MAX_KEY_CHARACTERS, Event, Item
