@@ -17,7 +17,6 @@ import redis
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import LogUnavailable, Out
 from penstock.stream.stack import Server, StackError, kafka, local_stack
-from penstock.stream.stack.docker import docker_missing
 from penstock.stream.stack.kafka import java_missing
 from penstock.stream.stack.server import free_ports
 from penstock.stream.stack.valkey import valkey_server
@@ -70,21 +69,26 @@ def test_without_docker_and_java_the_log_is_in_memory_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     with local_stack("auto", env={}) as stack:
         assert stack.kafka is None
         assert list(stack.servers) == ["redis"]
         assert redis.Redis.from_url(stack.redis_url).ping()
         text = "\n".join(stack.description)
         assert "nothing outlives the process" in text
-        assert "not docker: no docker on the PATH" in text
+        assert "not docker: " in text
         assert "not java: no java on the PATH" in text
 
 
 def test_asking_for_what_is_not_there_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     with pytest.raises(StackError, match="no Kafka: no java on the PATH"), local_stack("java", env={}):
         pass
-    with pytest.raises(StackError, match="no Kafka: no docker on the PATH"), local_stack("docker", env={}):
+    with (
+        pytest.raises(StackError, match="no Kafka: (docker's daemon does not answer|the Python package)"),
+        local_stack("docker", env={}),
+    ):
         pass
 
 
@@ -113,59 +117,6 @@ def test_a_cache_that_cannot_be_filled_says_what_to_do(
     ):
         kafka.prepare()
     assert [path.name for path in kafka.cache_folder().iterdir()] == ["lock"]
-
-
-# -- docker, as far as it can be seen without one
-
-
-def fake_docker(folder: Path, run: str) -> Path:
-    """A `docker` whose daemon answers and whose `run` does what is given; it notes every call."""
-    calls = folder / "calls"
-    (folder / "docker").write_text(
-        f'#!/bin/sh\necho "$@" >> {calls}\ncase "$1" in info) echo 28 ;; run) {run} ;; esac\n'
-    )
-    (folder / "docker").chmod(0o755)
-    return calls
-
-
-def test_a_docker_daemon_that_does_not_answer_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert docker_missing() == "docker's daemon does not answer"
-
-
-def test_a_container_that_fails_is_reported_with_its_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_docker(tmp_path, "echo 'pull access denied'; exit 125")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    expected = r"kafka ended while starting(.|\n)*pull access denied(.|\n)*docker run --rm apache/kafka"
-    with pytest.raises(StackError, match=expected), local_stack("docker", env={}):
-        pass
-
-
-def test_a_container_is_removed_when_its_stack_closes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from penstock.stream.stack import docker
-
-    calls = fake_docker(tmp_path, "exec sleep 1000")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    # It answers once it runs: a container closed before it began notes no call.
-    monkeypatch.setattr(docker, "pongs", lambda port: calls.exists() and calls.read_text().endswith("\n"))
-    running, url = docker.docker_redis()
-    assert url.startswith("redis://127.0.0.1:")
-    pid = running.pid
-    running.close()
-    assert gone(pid)
-    run, remove = (line.split() for line in calls.read_text().splitlines())
-    name = run[run.index("--name") + 1]
-    assert remove == ["rm", "-f", name]
-    assert f"127.0.0.1:{url.rsplit(':', 1)[1].removesuffix('/0')}:6379" in run
-    assert run[-2:] == ["--maxmemory-policy", "noeviction"]
 
 
 # -- servers
