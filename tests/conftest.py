@@ -39,9 +39,7 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
         root = root.parent
     with _shared(root, _start_kafka) as address:
         if not address:
-            reason = (
-                "no Kafka: neither Docker nor Java 17 with Maven works here (see `python -m stream.stack`)"
-            )
+            reason = "no Kafka: neither Docker nor Java 17 with Maven works here (see `python -m penstock.stream.stack`)"
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)

