@@ -15,12 +15,17 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.stack import StackError, local_stack
 from penstock.stream.stack.local import Stack
 from penstock.stream.stack.valkey import valkey_server
+
+# No test is about how long an example takes, or how long it takes to draw one.
+settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("penstock")
 
 _WAIT_FOR_USERS_S = 3_600.0  # they hold no lock when they are gone, however they went
 
