@@ -18,7 +18,6 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from penstock.stream.log.kafka import KafkaLog
-from penstock.stream.log.memory import MemoryLog
 from penstock.stream.stack import StackError, local_stack
 from penstock.stream.stack.local import Stack
 from penstock.stream.stack.valkey import valkey_server
@@ -84,12 +83,6 @@ def kafka_log(kafka_bootstrap: str) -> Iterator[KafkaLog]:
     log = KafkaLog(kafka_bootstrap)
     yield log
     log.close()
-
-
-@pytest.fixture
-def memory_log() -> MemoryLog:
-    """An empty `MemoryLog`."""
-    return MemoryLog()
 
 
 def _start_kafka() -> tuple[str, Callable[[], None]]:

@@ -278,6 +278,13 @@ def test_files_are_short_enough_to_be_read() -> None:
         assert name(path) not in LARGE_FILES or lines > MAX_FILE_LINES, f"{name(path)} is no longer large"
 
 
+def test_no_comment_stands_behind_a_closing_bracket() -> None:
+    """That is where the formatter leaves one that stood behind a line it wrapped: say it above."""
+    moved = re.compile(r"^\s*[)\]}][^#\"'\n]*  # (?!noqa|fmt|type)", re.MULTILINE)
+    for path in sources(*PACKAGES, "penstock", "tests", "examples", "benchmarks"):
+        assert not (found := moved.search(path.read_text())), f"{name(path)}: {found}"
+
+
 def test_functions_are_short_enough_to_be_read() -> None:
     for path in sources(*PACKAGES, "examples"):
         for node in ast.walk(ast.parse(path.read_text())):

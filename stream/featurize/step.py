@@ -60,14 +60,13 @@ class Counts:
     labels: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)  # by source
-    defaults: Counter[int] = field(
-        default_factory=Counter
-    )  # samples that read an entity without events, by view
+    # samples that read an entity without events, by view
+    defaults: Counter[int] = field(default_factory=Counter)
     entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view
 
 
 class FeaturizeUnit(NamedTuple):
-    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `places`."""
+    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `positions`."""
 
     outs: list[Out]
     unit: Unit
@@ -102,9 +101,8 @@ class Featurize:
         self.dead_letters_topic = topology.dead_letters(pipeline.name, prefix)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
         self.dirty: list[set[str]] = [set() for _ in self.compiled]
-        self.unseen: list[set[str]] = [
-            set() for _ in self.compiled
-        ]  # those in memory that nothing is stored of
+        # those in memory that nothing is stored of
+        self.unseen: list[set[str]] = [set() for _ in self.compiled]
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
@@ -210,9 +208,8 @@ class Featurize:
             try:
                 outcome = plan.outcome(event)
                 y = None if outcome is None else bool(outcome)
-            except (
-                Exception
-            ) as error:  # a user's function over a user's data: the record is at fault, the worker goes on
+            # a user's function over a user's data: the record is at fault, the worker goes on
+            except Exception as error:
                 self._bury(item, f"label: {type(error).__name__}: {error}")
                 return
         at = item.at

@@ -232,9 +232,8 @@ class KafkaLog:
                 try:
                     found[tp.topic, tp.partition] = int(answer.result().offset)
                 except KafkaException as error:
-                    if (
-                        error.args[0].code() == KafkaError._NOENT
-                    ):  # no leader, perhaps since there is no topic
+                    # no leader, perhaps since there is no topic
+                    if error.args[0].code() == KafkaError._NOENT:
                         self._check_partitions(tps)
                     if error.args[0].code() in _ELECTING and time.monotonic() < deadline:
                         time.sleep(_ELECTION_PAUSE_S)

@@ -68,9 +68,8 @@ class KafkaWorld:
         topic = self._unique("t")
         self.admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1}})
         deadline = time.monotonic() + PATIENCE_S
-        while (
-            time.monotonic() < deadline
-        ):  # creation is acknowledged before every part of the broker knows it
+        # creation is acknowledged before every part of the broker knows it
+        while time.monotonic() < deadline:
             try:
                 self.log.bounds([(topic, p) for p in range(partitions)])
                 return topic
@@ -563,9 +562,8 @@ def test_another_client_reads_what_was_appended(kafka_bootstrap: str, unique: Ca
     world = KafkaWorld(kafka_bootstrap, unique)
     topic = world.create()
     outs = [Out(topic, b"k", b"v", (("h", b"1"),)), Out(topic, b"k", None)]
-    outs += [
-        Out(topic, b"k", b"the same again " * 20)
-    ] * 500  # a batch worth compressing, if anything were compressed
+    # a batch worth compressing, if anything were compressed
+    outs += [Out(topic, b"k", b"the same again " * 20)] * 500
     world.log.append(outs)
     consumer = KafkaConsumer(
         topic,

@@ -397,9 +397,8 @@ def test_dead_letters_go_back_as_they_came_each_time_they_are_sent(place, capsys
     again = [record for record in place.records(f"{place.name}.sent") if dict(record.headers).get("trace")]
     found = [(record.partition, record.key, record.value) for record in again]
     assert sorted(found, key=repr) == sorted(broken * 2, key=repr)
-    assert [name for record in again for name, _ in record.headers].count(
-        "penstock-reason"
-    ) == 3  # the producers' own
+    # the producers' own
+    assert [name for record in again for name, _ in record.headers].count("penstock-reason") == 3
     assert cli.main(["dead-letters", "parcels", "--republish", "--yes", "--limit", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result == {

@@ -142,9 +142,8 @@ def test_a_killed_control_process_forgets_nothing_and_decides_nothing_twice(outs
     first = outside.decisions(1)
     process.kill()
     process.wait(PATIENCE_S)
-    outside.send(
-        topology.CONTROL_ROLLBACK, event("b", at=6)
-    )  # within the cooldown of "a", which is remembered
+    # within the cooldown of "a", which is remembered
+    outside.send(topology.CONTROL_ROLLBACK, event("b", at=6))
     outside.send(topology.CONTROL_ROLLBACK, event("a", at=5))
     outside.start()
     everything = outside.decisions(3)
