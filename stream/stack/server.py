@@ -47,7 +47,7 @@ class Server:
         folder: Path,
         answers: Callable[[], bool],
         *,
-        start_s: float = 60.0,
+        start_s: float = 180.0,
         grace_s: float = 0.0,
         after: Sequence[str] = (),
         advice: str = "",

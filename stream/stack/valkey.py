@@ -49,7 +49,7 @@ def valkey_server(port: int | None = None) -> tuple[Server, str]:
         "loglevel": "notice",
     }
     command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
-    server = Server("valkey", command, folder, lambda: pongs(port), start_s=30)
+    server = Server("valkey", command, folder, lambda: pongs(port))
     server.start()
     return server, f"redis://127.0.0.1:{port}/0"
 

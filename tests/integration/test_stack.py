@@ -273,7 +273,7 @@ def test_the_log_outlives_a_killed_broker(own_kafka: tuple[Server, str]) -> None
 
     broker, address = own_kafka
     admin = KafkaAdminClient(bootstrap_servers=address)
-    admin.create_topics({"t": {"num_partitions": 1, "replication_factor": 1}})
+    admin.create_topics({"t": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     admin.close()
     waits: list[int] = []
     log = KafkaLog(address, append_timeout_s=PATIENCE_S, on_wait=lambda unacked, _: waits.append(unacked))
@@ -308,7 +308,7 @@ def test_an_append_that_is_not_acknowledged_in_time_fails_and_is_not_sent_later(
 
     broker, address = own_kafka
     admin = KafkaAdminClient(bootstrap_servers=address)
-    admin.create_topics({"t": {"num_partitions": 1, "replication_factor": 1}})
+    admin.create_topics({"t": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     admin.close()
     log = KafkaLog(address, append_timeout_s=PATIENCE_S)
     log.append([Out("t", b"k", b"before")])
