@@ -43,7 +43,8 @@ def _create(client: Any, wanted: dict[str, Any]) -> Any:
     except docker.errors.ImageNotFound:
         client.images.pull(wanted["image"])  # this takes long, so it may be interrupted
     made = DockerContainer(wanted["image"], env=wanted["environment"], name=wanted["name"])
-    made.ports[f"{wanted['inner']}/tcp"] = ("127.0.0.1", wanted["outer"])  # type: ignore[assignment]  # docker takes it
+    ports: Any = made.ports  # typed as numbers; Docker takes an address with it
+    ports[f"{wanted['inner']}/tcp"] = ("127.0.0.1", wanted["outer"])
     if wanted["command"]:
         made.with_command(wanted["command"])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
