@@ -100,6 +100,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "replay",  # reads a log, and logs
         "retrain",  # starts a process
         "snapshot",  # reads pending samples from the log
+        "stored_snapshot", "stored_versions",  # read and write the store
         "worker",  # reads, writes and logs
     ),
     "stream/control": (

@@ -46,9 +46,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
     monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 60)
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 200)
-    monkeypatch.setattr(
-        "penstock.stream.learn.worker.SNAPSHOT_SPACING", 0
-    )  # every look at this clock takes a while
+    # every look at this clock takes a while
+    monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_SPACING", 0)
     yield
 
 
