@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -26,10 +26,8 @@ from penstock.stream.featurize.decode import LATE, MAX_KEY_CHARACTERS, Event, It
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out, record_bytes
-from penstock.stream.messages import LabelRecord, Origin, Sample, Tick, encode_entry
+from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
 
-TICK_EVENT_MS = 3_600_000
-TICK_WALL_MS = 1_000
 # What a dead letter may keep of a record that is as large as a topic takes: with its own headers it must fit one as well.
 MOST_BURIED_BYTES = 880_000
 MOST_BURIED_FRAME_BYTES = 100_000
@@ -67,9 +65,8 @@ class Counts:
 
 
 class FeaturizeUnit(NamedTuple):
-    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `places`."""
+    """One atomic stretch of work: once what its items gave is appended, save `unit`, then commit `positions`."""
 
-    outs: list[Out]
     unit: Unit
     positions: dict[Head, int]
 
@@ -111,8 +108,6 @@ class Featurize:
         self.recipe = pipeline.digest
         self.base = b""
         self.now_at = 0
-        self.ticked_at = 0
-        self.ticked_wall_ms = 0
         self.dirty_count = 0
         self.out_bytes = 0
 
@@ -288,20 +283,8 @@ class Featurize:
         """Whether the open unit touches as many keys as one Redis script should (each entity has two)."""
         return self.dirty_count * 2 >= UNIT_KEYS or self.out_bytes >= UNIT_BYTES * 8
 
-    def tick(self, wall_ms: int, idle: Iterable[Head]) -> None:
-        """Append a `Tick` when a second of wall time or an hour of event time has passed since the last one."""
-        if wall_ms - self.ticked_wall_ms < TICK_WALL_MS and self.now_at - self.ticked_at < TICK_EVENT_MS:
-            return
-        self.ticked_wall_ms, self.ticked_at = wall_ms, self.now_at
-        times = {
-            f"{self.sources[index].name}/{partition}": place.newest_at
-            for (index, partition), place in self.positions.items()
-        }
-        names = [f"{self.sources[index].name}/{partition}" for index, partition in idle]
-        self._emit(encode_entry(Tick(times, sorted(names), wall_ms)))
-
     def close_unit(self, written_ms: int) -> FeaturizeUnit:
-        """End the open unit: its outputs, its state writes and its base and new positions."""
+        """End the open unit: its state writes and its base and new positions. Whoever steps takes `outs` as they come."""
         writes: list[Write] = []
         for number, dirty in enumerate(self.dirty):
             compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
@@ -315,6 +298,6 @@ class Featurize:
             dirty.clear()
         new = self.position()
         positions = {head: place.offset for head, place in self.positions.items()}
-        closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), positions)
-        self.base, self.outs, self.dirty_count, self.out_bytes = new, [], 0, 0
+        closed = FeaturizeUnit(Unit(self.base, new, writes), positions)
+        self.base, self.dirty_count, self.out_bytes = new, 0, 0
         return closed

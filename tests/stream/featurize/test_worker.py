@@ -225,7 +225,7 @@ def test_a_failed_write_is_loaded_anew_and_goes_on_in_the_same_process(
     times, failures = numbers(), []
 
     def fail(at: str) -> None:
-        if at == steps[type(error)] and next(times) % 3 == 1:
+        if at == steps[type(error)] and next(times) % 7 == 1:
             failures.append(at)
             raise error
 
