@@ -75,6 +75,8 @@ PURE_STEPS = {
     "stream/learn/state.py",
     "stream/recipes.py",
     "stream/featurize/merge.py",
+    "stream/featurize/ticks.py",
+    "stream/learn/join.py",
     "stream/messages.py",
     "stream/featurize/position.py",
     "stream/control/policy.py",

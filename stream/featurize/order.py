@@ -49,8 +49,7 @@ class Together:
         self.ticks.add([task.named(head) for head in task.heads], task.reached)
 
     def step(self, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
-        """Step what is ready, about `most` items; once a second of the wall clock, a tick closes the outputs."""
-        most *= min(len(self.tasks), 2)  # so that a task's share is a batch still
+        """Step what is ready, at most `most` items; once a second of the wall clock, a tick closes the outputs."""
         items = list(islice(self.merge.take(at_end), most))
         done = step_in_order(self.task_of, items, wall_ms, self.ticks)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
