@@ -22,6 +22,9 @@ from penstock.stream.featurize.ticks import NEVER, Ticks
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import encode_entry
 
+#: How many batches one turn may make of what several tasks have ready: a task's loads and saves are paid once for its share.
+MOST_BATCHES = 8
+
 
 class Stepped(NamedTuple):
     """What came of a batch of `items`: append `outs` and wait, then save each task's `units` in their order."""
@@ -49,7 +52,8 @@ class Together:
         self.ticks.add([task.named(head) for head in task.heads], task.reached)
 
     def step(self, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
-        """Step what is ready, at most `most` items; once a second of the wall clock, a tick closes the outputs."""
+        """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs."""
+        most *= min(len(self.tasks), MOST_BATCHES)
         items = list(islice(self.merge.take(at_end), most))
         done = step_in_order(self.task_of, items, wall_ms, self.ticks)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])

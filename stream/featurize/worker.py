@@ -183,9 +183,7 @@ class FeaturizeWorker:
             for partition in sorted({partition for _, partition in self.assigned}):
                 groups[str(partition)] = [(source, partition) for source in sources]
         elif self.assigned:
-            groups["all"] = [
-                (source, partition) for source in sources for partition in range(self.partitions)
-            ]
+            groups["all"] = [(source, n) for source in sources for n in range(self.partitions)]
         for name, heads in groups.items():
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
             positions.update(task.take_up(self.group))
@@ -202,14 +200,12 @@ class FeaturizeWorker:
         if not self.tasks:
             return 0
         if len(self.tasks) == 1:
-            task = next(iter(self.tasks.values()))
-            task.enqueue(records, wall_ms)
+            next(iter(self.tasks.values())).enqueue(records, wall_ms)
         else:
             by_task: dict[str, list[Record]] = {}
             for record in records:
-                by_task.setdefault(self.task_of[(record.topic, record.partition)].featurize.task, []).append(
-                    record
-                )
+                name = self.task_of[(record.topic, record.partition)].featurize.task
+                by_task.setdefault(name, []).append(record)
             for name, of_task in by_task.items():
                 self.tasks[name].enqueue(of_task, wall_ms)
         for task in self.tasks.values():
@@ -265,6 +261,11 @@ class FeaturizeWorker:
     def _write(self, done: Stepped, wall_ms: int) -> None:
         """Outputs, then each task's units; the commit comes later."""
         outs = done.outs
+        if (
+            len(done.units) > 1
+        ):  # what would be appended for a lost state, or another owner's, is that of several tasks
+            for task in done.units:
+                task.store.alive()
         if outs:
             self.log.append(outs)
             if self.backpressure is not None:
