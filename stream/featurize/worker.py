@@ -30,15 +30,7 @@ from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.task import Task, check_stored
-from penstock.stream.log.protocol import (
-    TP,
-    AppendFailed,
-    CommitFailed,
-    Fenced,
-    Log,
-    LogUnavailable,
-    Record,
-)
+from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -261,9 +253,8 @@ class FeaturizeWorker:
     def _write(self, done: Stepped, wall_ms: int) -> None:
         """Outputs, then each task's units; the commit comes later."""
         outs = done.outs
-        if (
-            len(done.units) > 1
-        ):  # what would be appended for a lost state, or another owner's, is that of several tasks
+        # Several tasks' outputs go out at once: look first whether each still owns its state.
+        if len(done.units) > 1:
             for task in done.units:
                 task.store.alive()
         if outs:
