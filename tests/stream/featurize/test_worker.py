@@ -215,7 +215,7 @@ def test_a_crash_at_any_step_leaves_at_worst_repeats(
 def test_a_failed_write_is_loaded_anew_and_goes_on_in_the_same_process(
     world: World, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.stream.featurize.worker.BATCH_RECORDS", 150)
+    monkeypatch.setattr("penstock.stream.featurize.worker.BATCH_RECORDS", 50)
     steps = {
         AppendFailed: "after append",
         LogUnavailable: "before append",
