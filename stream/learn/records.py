@@ -101,7 +101,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 3  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 4  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
