@@ -18,7 +18,7 @@ from kafka import KafkaConsumer
 from penstock.features.define.durations import milliseconds
 from penstock.stream import topology
 from penstock.stream.cli.operate import check_pipeline
-from penstock.stream.cli.replay_command import Progress
+from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time

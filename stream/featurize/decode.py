@@ -154,7 +154,7 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})
-    types[source.key] = _KEY
+    types.update(dict.fromkeys(source.key_fields, _KEY))
     types[source.time] = _TIME
     types[source.id] = _ID
     return types
