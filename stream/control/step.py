@@ -33,13 +33,7 @@ from penstock.stream.messages import (
 
 logger = logging.getLogger("penstock.control")
 
-READ_TOPICS = (
-    topology.CONTROL_MODELS,
-    topology.CONTROL_COMMANDS,
-    topology.CONTROL_RETRAIN,
-    topology.CONTROL_ROLLBACK,
-    topology.CONTROL_ALERTS,
-)
+READ_TOPICS = topology.CONTROL_READS
 RESEND_MS = 10_000
 BATCH_RECORDS = 500
 
