@@ -33,7 +33,13 @@ def shops(source: Source = SOLD, key: Any = ("city", "street")) -> Pipeline:
 def sales(number: int) -> list[Out]:
     made = []
     for n in range(number):
-        event = {"sale": f"s{n}", "at": START_MS + n * 60_000, "city": n % 3, "street": f"s {n % 5}|", "amount": 1.0}
+        event = {
+            "sale": f"s{n}",
+            "at": START_MS + n * 60_000,
+            "city": n % 3,
+            "street": f"s {n % 5}|",
+            "amount": 1.0,
+        }
         key = record_key(event, SOLD.key_fields)
         assert key is not None
         made.append(Out(SOLD.name, key.encode(), json.dumps({**event, "fraud": n % 2 == 0}).encode()))
@@ -72,7 +78,9 @@ def test_a_tuple_of_one_field_is_that_field() -> None:
 
 @pytest.mark.parametrize("key", [(), ("a", ""), ("a", "a"), 7, ("a", 7), ""])
 def test_a_key_that_names_no_entity_is_one_clear_line(key: Any) -> None:
-    with pytest.raises(DefinitionError, match="key must name a field of its events, or be a tuple of different fields"):
+    with pytest.raises(
+        DefinitionError, match="key must name a field of its events, or be a tuple of different fields"
+    ):
         Source("a.b", id="id", time="at", key=key)
 
 
