@@ -119,6 +119,7 @@ def run(pipeline: Pipeline, events: list[Out], seen: Seen) -> MemoryFlow:
     seen.role = "outside"
     flow.feed([*events, Out(events[0].topic, b"k", b"no JSON")])
     settle()
+    flow.feed([Out(topic, b"other", b"of nobody") for topic in topology.CONTROL_READS])
     flow.feed([Out(topology.CONTROL_COMMANDS, pipeline.name.encode(), encode_json(request))])
     settle()
     for role in ("featurize", "learn", "control"):
