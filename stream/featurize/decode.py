@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypedDict
 import msgspec
 
 from penstock.stream.definitions import Pipeline, Source
+from penstock.stream.featurize.units_of_time import hint
 from penstock.stream.log.protocol import Record
 
 MAX_EVENT_BYTES = 900_000
@@ -119,7 +120,7 @@ class SourceDecoder:
                 f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}"
             )
         if at < newest_at - self.grace_ms:
-            raise Rejected(f"event time {at} is more than {self.source.grace} {LATE}, {newest_at}")
+            raise Rejected(f"event time {at} is more than {self.source.grace} {LATE}, {newest_at}{hint(at)}")
         return event, at
 
 
@@ -199,5 +200,7 @@ def event_time(value: int | float | str, name: str) -> int:
     else:
         raise Rejected(f"field {name!r} is not a finite number")
     if not 0 <= at < END_OF_TIME_MS:
-        raise Rejected(f"field {name!r}: {at} ms is not between 1970 and 9999; is it in another unit?")
+        raise Rejected(
+            f"field {name!r}: {at} ms is not between 1970 and 9999{hint(at) or '; is it in another unit?'}"
+        )
     return at
