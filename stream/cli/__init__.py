@@ -28,6 +28,7 @@ COMMANDS = {
     "run": "run",
     "topics": "topics",
     "watch": "watch",
+    "status": "status",
     "retrain": "operate",
     "rollback": "operate",
     "hold": "operate",
@@ -54,6 +55,7 @@ Penstock trains a model on an event stream that never stops, and has a gate: it 
   penstock check examples/flights.py  is this definition file right?
   penstock up FILE                    local servers and every role, until Ctrl-C
   penstock watch flights              what happens, as it happens, for people
+  penstock status flights             is all well? one screen, and the exit code
 
 A definition file is one Python file with a `Pipeline`; the README shows how to write one."""
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from penstock.stream.cli.operate import check_pipeline
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.dead_letters import Letter, letters, send_back
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\

@@ -17,7 +17,6 @@ from kafka import KafkaConsumer
 
 from penstock.features.define.durations import milliseconds
 from penstock.stream import topology
-from penstock.stream.cli.operate import check_pipeline
 from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -28,6 +27,7 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Entry, Recipe
 from penstock.stream.operate import training_files
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.operate.training_set import (
     CannotExport,
     Span,

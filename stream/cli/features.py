@@ -7,13 +7,17 @@ import json
 import sys
 from typing import Any
 
+import redis
+
 from penstock.features.engine.compute import StateMismatch
 from penstock.features.read.client import FeatureReader, Features, MomentPassed
-from penstock.features.redis.keys import position_key
+from penstock.features.redis.keys import live_key, position_key
+from penstock.features.redis.store import address
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.learn.events import rfc3339
+from penstock.stream.operate.pipelines import in_redis, unknown
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -72,9 +76,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except (MomentPassed, KeyError, StateMismatch) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
+    there = any(features.found for features in found)
+    if not there:
+        missing = what_is_missing(start.open_redis(settings), name, args.view)
+        if missing:
+            print(f"penstock: {missing}", file=sys.stderr)
+            return 2
     for features in found:
         print(json.dumps(as_json(features)) if args.json else as_text(features))
-    return 0 if any(features.found for features in found) else 1
+    return 0 if there else 1
+
+
+def what_is_missing(client: redis.Redis, pipeline: str, view: str) -> str:
+    """Why nothing was found, if it is not the entities: no such pipeline or view here; with those there are."""
+    stored: Any = client.get(live_key(pipeline))
+    if stored is None:
+        return unknown(pipeline, in_redis(client), f"serves features from Redis at {address(client)}")
+    views = json.loads(stored)["views"]
+    return (
+        ""
+        if view in views
+        else f"pipeline {pipeline!r} serves no view {view!r}; its views: {', '.join(views)}"
+    )
 
 
 def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from kafka import KafkaConsumer, KafkaProducer
 from penstock.stream import topology
 from penstock.stream.cli.control_lines import tell
 from penstock.stream.log.kafka_python import client, read_positions
-from penstock.stream.log.protocol import LogError
 from penstock.stream.messages import (
     Decision,
     LiveModel,
@@ -28,6 +27,7 @@ from penstock.stream.messages import (
     decode_live_model,
     encode_json,
 )
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 
 VERBS: dict[str, tuple[Verb, str]] = {
@@ -164,17 +164,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             file=sys.stderr,
         )
     return answer.code
-
-
-def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
-    """Refuse a pipeline that has no samples log here, and name those that have one. Raises `LogError`."""
-    logs = [name for name in consumer.topics() if name.startswith(prefix) and name.endswith(".samples")]
-    known = [name.removeprefix(prefix).removesuffix(".samples") for name in logs]
-    if pipeline not in known:
-        there = ", ".join(sorted(known)) or "none"
-        raise LogError(
-            f"no pipeline {pipeline!r} on this cluster under prefix {prefix!r}; there are: {there}"
-        )
 
 
 def wait(consumer: KafkaConsumer, answer: Answer, wait_s: float, prefix: str, *, quiet: bool) -> None:

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer
 
 from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, moment, pipeline_of, tell
 from penstock.stream.log.kafka_python import client, read_positions
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Follow until Ctrl-C, or with --no-follow until the end."""
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaConsumer, settings, **more) as consumer:
+        if args.pipeline is not None:
+            check_pipeline(consumer, args.pipeline, settings.prefix)
         names = [settings.prefix + topic for topic in FOLLOWED]
         read_positions(consumer, names, from_start=args.from_start)
         if not args.json and not args.no_follow:

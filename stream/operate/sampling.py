@@ -107,8 +107,12 @@ def _place(found: Judged, source: Source, event: Mapping[str, object], record: R
             found.by_crc32 += 1
 
 
-def newest(consumer: KafkaConsumer, topic: str, most: int) -> tuple[list[Record], int]:
+def newest(
+    consumer: KafkaConsumer, topic: str, most: int, *, headers: bool = False
+) -> tuple[list[Record], int]:
     """About the newest `most` records of a topic, as many of each partition, and its number of partitions.
+
+    Their headers are left out unless they are asked for.
 
     Raises:
         UnknownTopic: the topic is not there.
@@ -124,11 +128,15 @@ def newest(consumer: KafkaConsumer, topic: str, most: int) -> tuple[list[Record]
     share = -(-most // len(tps))
     for tp in tps:
         consumer.seek(tp, max(low[tp], high[tp] - share))
-    return _read(consumer, tps, high), len(tps)
+    return _read(consumer, tps, high, headers=headers), len(tps)
 
 
 def _read(
-    consumer: KafkaConsumer, tps: Sequence[TopicPartition], ends: Mapping[TopicPartition, int]
+    consumer: KafkaConsumer,
+    tps: Sequence[TopicPartition],
+    ends: Mapping[TopicPartition, int],
+    *,
+    headers: bool,
 ) -> list[Record]:
     """Everything up to these ends."""
     found: list[Record] = []
@@ -143,7 +151,15 @@ def _read(
             )
         for tp, records in polled.items():
             found += [
-                Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, ())
+                Record(
+                    r.topic,
+                    r.partition,
+                    r.offset,
+                    r.timestamp,
+                    r.key,
+                    r.value,
+                    tuple(r.headers) if headers else (),
+                )
                 for r in records
                 if r.offset < ends[tp]
             ]

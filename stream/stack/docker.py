@@ -6,6 +6,7 @@ stopped and removed when this process ends, however it ends.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -41,8 +42,8 @@ def docker_missing() -> str | None:
     return None if answer.returncode == 0 and answer.stdout.strip() else "docker's daemon does not answer"
 
 
-def docker_kafka(heap_mb: int = 768) -> tuple[Server, str]:
-    """Start a broker in a container; gives the server and its bootstrap address."""
+def docker_kafka(heap_mb: int = 768, kept: Path | None = None) -> tuple[Server, str]:
+    """Start a broker in a container; gives the server and its bootstrap address. With `kept`, its data stay in a volume."""
     port = free_ports(1)[0]
     address = f"127.0.0.1:{port}"
     settings = {
@@ -60,22 +61,34 @@ def docker_kafka(heap_mb: int = 768) -> tuple[Server, str]:
         "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
         "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+        "KAFKA_LOG_DIRS": "/var/lib/kafka/data",
         "KAFKA_HEAP_OPTS": f"-Xms{heap_mb // 2}m -Xmx{heap_mb}m",
     }
     options = [part for name, value in settings.items() for part in ("-e", f"{name}={value}")]
+    options += _volume("kafka", kept, "/var/lib/kafka/data")
     return _container("kafka", KAFKA_IMAGE, port, 9092, options, [], lambda: answers(address)), address
 
 
-def docker_redis() -> tuple[Server, str]:
-    """Start Redis in a container; gives the server and its URL."""
+def docker_redis(kept: Path | None = None) -> tuple[Server, str]:
+    """Start Redis in a container; gives the server and its URL. With `kept`, its data stay in a volume."""
     port = free_ports(1)[0]
     command = (
         "redis-server --save  --appendonly yes --appendfsync everysec --maxmemory-policy noeviction".split(
             " "
         )
     )
-    server = _container("redis", REDIS_IMAGE, port, 6379, [], command, lambda: pongs(port))
+    server = _container(
+        "redis", REDIS_IMAGE, port, 6379, _volume("redis", kept, "/data"), command, lambda: pongs(port)
+    )
     return server, f"redis://127.0.0.1:{port}/0"
+
+
+def _volume(kind: str, kept: Path | None, inside: str) -> list[str]:
+    """A named volume for the folder that keeps: the images' own users may write to one, and not to any folder of ours."""
+    if kept is None:
+        return []
+    named = hashlib.sha256(str(kept.absolute()).encode()).hexdigest()[:12]
+    return ["-v", f"penstock-{named}-{kind}:{inside}"]
 
 
 def _container(

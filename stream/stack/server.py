@@ -6,6 +6,7 @@ Laws that hold here:
   process ends, `kill -9` included, the server ends and its folder goes. A child of ours made by a bare `fork` keeps it alive.
 - `start` returns when the server answers, or raises `StackError` with the end of its log.
 - After `kill` or `terminate` the folder and the address stay, and `start` brings the same server back.
+- With `keep` the folder stays whatever happens, for a later process to start a server on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
@@ -35,7 +37,7 @@ class Server:
 
     `command` runs it in the foreground. `answers` gives True once it serves, and must not block much longer than a second.
     `advice` ends the error message when it does not start. `after` runs when it was closed, `grace_s` is how long it may
-    take from SIGTERM to its end then (0: kill at once, the folder is temporary).
+    take from SIGTERM to its end then (0: kill at once, the folder is temporary). With `keep` the folder is not removed.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Server:
         grace_s: float = 0.0,
         after: Sequence[str] = (),
         advice: str = "",
+        keep: bool = False,
     ) -> None:
         self.name = name
+        self.keep = keep
         self.folder = folder
         self.log = folder / f"{name}.log"
         self.pid = 0
@@ -78,7 +82,7 @@ class Server:
             "log": str(self.log),
             "grace_s": self._grace_s,
             "after": self._after,
-            "remove": str(self.folder),
+            "remove": "" if self.keep else str(self.folder),
         }
         with self.log.open("ab") as log:
             self._watchdog = subprocess.Popen(
@@ -105,6 +109,11 @@ class Server:
             time.sleep(0.02)
 
     @property
+    def started_by(self) -> str:
+        """The program that runs it, such as `java` or `docker`."""
+        return Path(self._command[0]).name
+
+    @property
     def running(self) -> bool:
         """Whether the process lives (it may be paused)."""
         return self._watchdog is not None and self._watchdog.poll() is None
@@ -128,13 +137,14 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it for good and remove its folder. Closing twice is harmless."""
+        """End it for good and, unless it is to be kept, remove its folder. Closing twice is harmless."""
         if self._watchdog is not None and self._watchdog.stdin is not None:
             if self.running:
                 self._signal(signal.SIGCONT)  # a paused process would sit out its SIGTERM
             self._watchdog.stdin.close()
             self._gone()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: int) -> None:
         if self.running:
@@ -168,6 +178,17 @@ def free_ports(count: int) -> list[int]:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def same_ports(former: Sequence[int]) -> list[int]:
+    """These ports if nothing listens on any of them now, otherwise as many others."""
+    with ExitStack() as closing:
+        try:
+            for port in former:
+                closing.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        except OSError:
+            return free_ports(len(former))
+    return list(former)
 
 
 def last_lines(text: str, count: int = _LOG_LINES) -> str:
