@@ -41,7 +41,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("pipeline", metavar="PIPELINE")
+    command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
     command.add_argument("--reason", metavar="TEXT", help="only those whose reason holds TEXT (in any case)")
     command.add_argument(
         "--since",

@@ -27,7 +27,11 @@ examples:
   penstock features get airport JFK LGA EWR --pipeline flights        the public documents, as any Redis client reads them
   penstock features get airport JFK --file examples/flights.py        windows evaluated at this moment, from stored state
   penstock features get airport JFK --file examples/flights.py --at 2013-05-20T12:00:00Z
-  penstock features get card 4000000000000000 --pipeline cards --json | jq .values"""
+  penstock features get card 4000000000000000 --pipeline cards --json | jq .values
+
+Each value has a status: present, null, missing (no such entity), or stale: its document has passed the moment until which it
+holds, which replayed history always has; --file evaluates it instead. at and until are milliseconds of event time.
+Exit codes: 0 something was found, 1 no such entity, 2 no such pipeline or view (it names those there are), or no Redis."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,16 +47,23 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    get.add_argument("view", metavar="VIEW")
+    get.add_argument("view", metavar="VIEW", help="the view's name, as in the definition")
     get.add_argument(
-        "entities", metavar="ENTITY", nargs="+", help="entity keys; join the parts of a compound key with |"
+        "entities",
+        metavar="ENTITY",
+        nargs="+",
+        help="values of the view's key; join the parts of a compound key with | and quote it: 'JFK|LAX'",
     )
     where = get.add_mutually_exclusive_group(required=True)
     where.add_argument("--pipeline", help="the pipeline's name: read its public documents")
     where.add_argument(
         "--file", metavar="FILE", help="its definition file: evaluate windows as of now, or --at"
     )
-    get.add_argument("--at", help="as of this moment: RFC 3339, or milliseconds since the epoch")
+    get.add_argument(
+        "--at",
+        metavar="T",
+        help="as of this moment of event time, with --file: RFC 3339, or milliseconds since the epoch (default: now)",
+    )
     get.add_argument("--json", action="store_true", help="one JSON object a line")
     get.set_defaults(run=run)
 

@@ -64,7 +64,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             epilog=EXAMPLES.format(verb=name, more=MORE.get(name, ""), topic=topology.CONTROL_COMMANDS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("pipeline", metavar="PIPELINE")
+        command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
         command.add_argument(
             "--reason", required=True, help="why; it is kept with the decision and the model"
         )
@@ -74,7 +74,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             )
         if name in ("rollback", "retrain"):
             command.add_argument(
-                "--from-position", type=int, metavar="N", help="an offset of the samples log"
+                "--from-position",
+                type=int,
+                metavar="N",
+                help="learn from this offset of the samples log on (default: its start)"
+                if name == "retrain"
+                else "restore the newest version born before this offset of the samples log",
             )
         command.add_argument("--by", default=None, help="who asks (default: you, on this host)")
         command.add_argument(

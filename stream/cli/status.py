@@ -41,7 +41,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("pipeline", metavar="PIPELINE")
+    command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
     command.add_argument("--json", action="store_true", help="print it as one JSON object")
     command.set_defaults(run=run)
 

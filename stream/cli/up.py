@@ -45,7 +45,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
     command.add_argument(
-        "--partitions", type=int, default=2, help="of the source topics it creates (default 2)"
+        "--partitions", type=int, default=2, metavar="N", help="of the source topics it creates (default 2)"
     )
     command.add_argument(
         "--keep",

@@ -21,7 +21,8 @@ examples:
   penstock watch flights --from-start    the whole story so far, and then go on
   penstock watch flights --from-start --no-follow --json | jq 'select(.topic == "control.decisions")'
 
-A line begins with the time the broker got the message, and with !! for what must not wait until morning."""
+A line begins with the time the broker got the message, in UTC, and with !! for what must not wait until morning.
+Exit codes: 0 the end was reached (--no-follow), 2 could not, or no such pipeline (it names those there are)."""
 
 POLL_MS = 500
 
@@ -35,7 +36,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("pipeline", metavar="PIPELINE", nargs="?", help="only this one")
+    command.add_argument(
+        "pipeline", metavar="PIPELINE", nargs="?", help="only this one, by its name in the definition"
+    )
     command.add_argument(
         "--json",
         action="store_true",

@@ -185,7 +185,10 @@ def same_ports(former: Sequence[int]) -> list[int]:
     with ExitStack() as closing:
         try:
             for port in former:
-                closing.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                sock = closing.enter_context(socket.socket())
+                # As servers do: connections that have just ended are no reason to move.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(("127.0.0.1", port))
         except OSError:
             return free_ports(len(former))
     return list(former)

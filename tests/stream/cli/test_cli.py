@@ -23,6 +23,7 @@ COMMANDS = sorted(set(cli.COMMANDS) - INTERNAL)
 #: Every command that takes a definition file, and where it stands.
 WITH_FILE = [
     ["check", "{}"],
+    ["publish", "t", "never.ndjson", "--file", "{}"],
     ["up", "{}"],
     ["run", "{}", "--role", "learn"],
     ["topics", "{}"],
@@ -49,6 +50,9 @@ WITHOUT_KAFKA = [
     ["run", FLIGHTS, "--role", "control"],
     ["topics", FLIGHTS],
     ["watch", "flights"],
+    ["status", "flights"],
+    ["check", FLIGHTS, "--sample"],
+    ["publish", "t", __file__],
     ["retrain", "flights", "--reason", "x"],
     ["export", "flights", "--out", "never.csv"],
     ["export", FLIGHTS, "--out", "never.csv"],
@@ -91,6 +95,28 @@ def test_help_says_what_a_command_does_and_shows_an_example(command, capsys):
     description = text.split("\n\n")[1]
     assert len(description) > 20 and not description.startswith("options"), text
     assert f"penstock {command}" in text.split("examples:")[1], text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_of_a_command_says_what_it_is(command):
+    def of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+        found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        return [inner for one in found for inner in of(one.choices.get(command) or one.choices["get"])] or [
+            parser
+        ]
+
+    [parser] = of(cli.parser(command))
+    for action in parser._actions:
+        what = action.option_strings or [action.dest]
+        assert action.help and len(action.help) > 5, what
+        if action.type in (int, float) and action.default is not None:
+            assert "default" in action.help, what
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("bench", "demo", "up")])
+def test_help_says_what_the_exit_code_means(command, capsys):
+    text = help_of(["features", "get"] if command == "features" else [command], capsys)
+    assert re.search(r"exit codes?", text, re.IGNORECASE) and "could not" in text or "2 " in text, text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
