@@ -48,7 +48,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         type=int,
         default=0,
         metavar="OFFSET",
-        help="only from this offset of the dead-letters topic on",
+        help="only from this offset of the dead-letters topic on (default 0, its start)",
     )
     command.add_argument(
         "--limit",

@@ -14,6 +14,7 @@ from kafka import KafkaConsumer
 
 from penstock.features.redis.keys import record_key
 from penstock.stream.definition_file import load
+from penstock.stream.definitions import Source
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.publish import publish
 from penstock.stream.operate.sampling import newest
@@ -75,12 +76,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.rate is not None and args.rate <= 0:
         print("penstock: --rate must be above 0", file=sys.stderr)
         return 2
+    declared = load(args.definition).sources if args.definition else []
     with ExitStack() as closing:
         try:
             lines = (
                 sys.stdin.buffer if args.file == "-" else closing.enter_context(Path(args.file).open("rb"))
             )
-            found = records(args.topic, lines, key_of(args, settings), args.file)
+            found = records(args.topic, lines, key_of(args, declared, settings), args.file)
             done = publish(
                 found,
                 settings,
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def key_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+def key_of(args: argparse.Namespace, declared: Sequence[Source], settings: Settings) -> tuple[str, ...]:
     """The fields of the records' key, none for records without one.
 
     Raises:
@@ -105,7 +107,7 @@ def key_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
 
     """
     if args.definition:
-        sources = {source.name: source for source in load(args.definition).sources}
+        sources = {source.name: source for source in declared}
         if args.topic not in sources:
             raise BadLine(f"{args.definition} has no source {args.topic!r}; it has: {', '.join(sources)}")
         return sources[args.topic].key_fields

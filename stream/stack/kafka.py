@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -31,6 +32,7 @@ POM = Path(__file__).with_name("pom.xml")
 KAFKA_VERSION = re.findall(r"<kafka.version>(.+?)</kafka.version>", POM.read_text())[0]
 JAVA_MAJOR = 17
 KEPT_GRACE_S = 20.0
+KEPT_START_S = 180.0  # after a hard end it reads its logs again
 
 _SILENT = logging.getLogger(f"{__name__}.probe")  # a broker that is not up yet is no news
 _SILENT.addHandler(logging.NullHandler())
@@ -110,11 +112,8 @@ def kafka_server(
         *("-cp", _classpath(cache), "kafka.Kafka", str(_configure(cache, folder, broker, controller))),
     ]
     address = f"127.0.0.1:{broker}"
-    grace_s = KEPT_GRACE_S if kept else 0.0
-    keep = kept is not None
-    server = Server(
-        "kafka", command, folder, lambda: answers(address), advice=_ADVICE, keep=keep, grace_s=grace_s
-    )
+    lasting: dict[str, Any] = {"keep": True, "grace_s": KEPT_GRACE_S, "start_s": KEPT_START_S} if kept else {}
+    server = Server("kafka", command, folder, lambda: answers(address), advice=_ADVICE, **lasting)
     server.start()
     return server, address
 
