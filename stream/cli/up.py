@@ -25,7 +25,7 @@ examples:
   penstock up examples/cards.py                         when it ends, everything in its servers is gone
   penstock up examples/cards.py --keep                  their data stay in .penstock/ and are there at the next --keep
   penstock up my/fraud.py --keep /var/tmp/fraud         or in a folder of your choice
-  python -m examples.cards_data --bootstrap ADDRESS     then publish, in a second terminal, to the address it printed
+  python -m penstock.examples.cards_data --bootstrap ADDRESS   then publish, in a second terminal, to the address it printed
 
 It prints `export` lines: with them every other command of a second terminal reaches the same servers and the same models.
 Servers are, in this order: those at KAFKA_BOOTSTRAP_SERVERS and REDIS_URL, which keep their own data; Docker's; Apache Kafka on

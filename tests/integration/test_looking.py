@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import redis
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, connect
 from penstock.stream import cli, topology
+from penstock.stream.control.state import PolicyState, encode_state
 from penstock.stream.definition_file import load
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import InlineRetrainer
 from penstock.stream.learn.worker import LearnWorker
+from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Out
@@ -173,6 +175,7 @@ def test_status_says_who_runs_how_good_the_model_is_and_what_is_wrong(place, cap
     assert "!! harm of loss is firing" in told
     assert "psi of amount" not in told.split("open ")[0]
     assert "live       v7: because" in told
+    assert "!! waits for a person: rollback" in told and "(request r9)" in told
     featurize.close()
     learn.close()
     log.close()
@@ -205,7 +208,11 @@ def say_bad_news(place: Place, log: KafkaLog) -> None:
             data=data,
         )
         outs.append(Out(place.settings.prefix + topology.CONTROL_ALERTS, b"cards", encode_json(event)))
-    log.append(outs)
+    changelog = topology.policy_changelog("cards", place.settings.prefix)
+    with client(KafkaAdminClient, place.settings) as admin:
+        ensure(admin, [changelog])
+    state = PolicyState("cards", waiting={"r9": "rollback"})
+    log.append([*outs, Out(changelog.name, b"cards", encode_state(state), (), 0)])
 
 
 def test_features_of_a_pipeline_or_view_that_is_not_served_name_those_that_are(
