@@ -163,9 +163,14 @@ def of(pipeline: Defined, prefix: str = "") -> Topology:
     )
 
 
+def _stored(pipeline: Defined) -> str:
+    """The name under which a pipeline's keys stand in Redis."""
+    return pipeline.name
+
+
 def _features(pipeline: Defined) -> tuple[Keys, ...]:
     """What any service may read."""
-    name = pipeline.name
+    name = _stored(pipeline)
     documents = [
         Keys(keys.public_key(name, view.name, "<entity>"), "features, JSON; public")
         for view in pipeline.views
@@ -175,7 +180,7 @@ def _features(pipeline: Defined) -> tuple[Keys, ...]:
 
 def _private(pipeline: Defined) -> tuple[Keys, ...]:
     """What featurize alone reads and writes."""
-    name, task = pipeline.name, "<partition>" if pipeline.partitioned else "all"
+    name, task = _stored(pipeline), "<partition>" if pipeline.partitioned else "all"
     states = [
         Keys(keys.state_key(name, task, view.name, "<version>", "<entity>"), "state of an entity")
         for view in pipeline.views
@@ -202,7 +207,7 @@ def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
 def _steps(pipeline: Defined, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:
     name = pipeline.name
     log = samples(name, prefix)
-    snapshot, live, versions = _model_keys(name)
+    snapshot, live, versions = _model_keys(_stored(pipeline))
     changelog = policy_changelog(name, prefix).name
     scheduled = (prefix + CONTROL_COMMANDS,) if pipeline.retrain_cron else ()
     return (
@@ -219,7 +224,7 @@ def _steps(pipeline: Defined, sources: tuple[str, ...], prefix: str) -> tuple[St
             "predicts at the sample, learns at the label, carries out commands",
             (log,),
             (predictions(name, prefix), prefix + CONTROL_MODELS, log),
-            (snapshot, live, versions, *_ownership(name, "learn")),
+            (snapshot, live, versions, *_ownership(_stored(pipeline), "learn")),
             group=consumer_group(name, "learn", prefix),
         ),
         Step(
@@ -249,7 +254,7 @@ def _steps(pipeline: Defined, sources: tuple[str, ...], prefix: str) -> tuple[St
 def _tools(pipeline: Defined, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:
     name = pipeline.name
     log, letters = samples(name, prefix), dead_letters(name, prefix)
-    snapshot, live, versions = _model_keys(name)
+    snapshot, live, versions = _model_keys(_stored(pipeline))
     features, states = _features(pipeline), _private(pipeline)
     answers = (prefix + CONTROL_DECISIONS, prefix + CONTROL_MODELS)
     asks = "retrain, rollback, hold, resume, promote, accept"

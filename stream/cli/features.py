@@ -72,6 +72,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Read and print; exit code 1 when nothing was found."""
     pipeline = load(args.file) if args.file else None
     name = pipeline.name if pipeline else args.pipeline
+    if pipeline is not None and args.view not in (views := [view.name for view in pipeline.views]):
+        print(
+            f"penstock: {args.file} has no view {args.view!r}; its views: {', '.join(views)}", file=sys.stderr
+        )
+        return 2
     at = None
     if args.at is not None:
         try:

@@ -78,16 +78,21 @@ def local_stack(
 
 @contextmanager
 def kept_for_us(keep: Path) -> Iterator[None]:
-    """Hold a folder's lock. Raises `StackError` while another process does."""
-    try:
-        keep.mkdir(parents=True, exist_ok=True)
-        with (keep / "lock").open("w") as lock:
+    """Hold a folder's lock. Raises `StackError` while another process does, and when it cannot be written to."""
+    with ExitStack() as closing:
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+            lock = closing.enter_context((keep / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-    except BlockingIOError:
-        raise StackError(
-            f"{keep} is in use: stop the other `penstock up --keep`, or name another folder"
-        ) from None
+        except BlockingIOError:
+            raise StackError(
+                f"{keep} is in use: stop the other `penstock up --keep`, or name another folder"
+            ) from None
+        except OSError as error:
+            raise StackError(
+                f"{keep} cannot be used: {error}. Name a folder that can be written to"
+            ) from None
+        yield
 
 
 def kept_kind(keep: Path | None, kind: Kind, given: str | None) -> Kind:

@@ -58,6 +58,9 @@ def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path: Path) ->
         pass
     with kept_for_us(tmp_path):
         pass
+    (tmp_path / "file").touch()
+    with pytest.raises(StackError, match="cannot be used"), kept_for_us(tmp_path / "file"):
+        pass
 
 
 def test_a_folder_is_served_as_it_was_unless_an_address_is_given(tmp_path: Path) -> None:

@@ -158,6 +158,11 @@ def test_a_wrong_or_missing_definition_is_one_line_with_its_place(arguments, cap
     assert f"{missing}: no such definition file" in told
 
 
+def test_a_view_that_a_definition_lacks_is_one_line_with_those_it_has(capsys):
+    told = one_line(["features", "get", "airprot", "JFK", "--file", FLIGHTS], capsys)
+    assert "has no view 'airprot'; its views: airport, carrier" in told
+
+
 @pytest.mark.parametrize("arguments", WITHOUT_REDIS, ids=short)
 def test_a_redis_that_is_not_there_is_one_line_with_its_address(arguments, capsys, monkeypatch, closed_port):
     monkeypatch.setenv("REDIS_URL", f"redis://:secret@127.0.0.1:{closed_port}/0")
