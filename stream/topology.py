@@ -196,9 +196,17 @@ def _ownership(name: str, task: str) -> tuple[Keys, ...]:
     )
 
 
+def _pieces(name: str) -> tuple[Keys, ...]:
+    """What the learner's snapshot is made of."""
+    prefix = keys.states_prefix(name, "learn")
+    return Keys(f"{prefix}piece:<digest>", "a part of the fold"), Keys(
+        f"{prefix}pieces", "which parts there are"
+    )
+
+
 def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
     return (
-        Keys(f"penstock:{name}:learn:snapshot", "the fold; signed"),
+        Keys(f"penstock:{name}:learn:snapshot", "the fold, a list of pieces; signed"),
         Keys(f"model:{name}", "which model is live, JSON; public"),
         Keys(f"penstock:{name}:versions", "model versions; signed"),
     )
@@ -224,7 +232,7 @@ def _steps(pipeline: Defined, sources: tuple[str, ...], prefix: str) -> tuple[St
             "predicts at the sample, learns at the label, carries out commands",
             (log,),
             (predictions(name, prefix), prefix + CONTROL_MODELS, log),
-            (snapshot, live, versions, *_ownership(_stored(pipeline), "learn")),
+            (snapshot, *_pieces(_stored(pipeline)), live, versions, *_ownership(_stored(pipeline), "learn")),
             group=consumer_group(name, "learn", prefix),
         ),
         Step(
@@ -269,7 +277,18 @@ def _tools(pipeline: Defined, sources: tuple[str, ...], prefix: str) -> tuple[St
         Step("dead-letters", "lists them; --republish sends them back", (letters,), sources),
         Step("features get", "what a service would read", reads_keys=(*features, *states)),
         Step("models", "the versions", reads_keys=(live, versions)),
-        Step("export, replay", "samples as rows; the fold again", (log,), reads_keys=(snapshot, versions)),
+        Step(
+            "export, replay",
+            "samples as rows; the fold again",
+            (log,),
+            reads_keys=(snapshot, *_pieces(_stored(pipeline)), versions),
+        ),
         Step("backfill", "brings a changed definition over", sources, (log,), (*features, *states)),
-        Step("reset", "takes everything away", (), (), (*features, *states, snapshot, live, versions)),
+        Step(
+            "reset",
+            "takes everything away",
+            (),
+            (),
+            (*features, *states, snapshot, *_pieces(name), live, versions),
+        ),
     )
