@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backfill", "operate"),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes",),
+    ("recipes", "steps"),
     ("definitions", "log"),
     ("topology", "messages"),
     ("process",),

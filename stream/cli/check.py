@@ -9,7 +9,7 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from penstock.stream import topology
+from penstock.stream import steps
 from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
@@ -67,7 +67,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
-    flow = topology.of(pipeline, settings.prefix)
+    flow = steps.of(pipeline, settings.prefix)
     if args.picture or args.steps:
         print(picture.picture(flow) if args.picture else picture.describe(flow))
         return 0
@@ -125,14 +125,14 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
 def describe(pipeline: Pipeline) -> str:
     """The pipeline in words, a line per part."""
     label = pipeline.label
-    steps = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
+    parts = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
     one_task = "one task owns all partitions (a view is keyed unlike its source)"
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
         f"label     from {label.source.name!r}, awaited {label.wait}"
         + ("" if label.default is None else f", then taken as {label.default}"),
-        f"model     {' | '.join(type(step).__name__ for step in steps)}",
+        f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]

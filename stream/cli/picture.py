@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from penstock.stream.topology import Keys, Step, Topology
+from penstock.stream.steps import Keys, Step, Topology
 
 ARROW = "──►"
 LEFT = 16  # columns left of the stem

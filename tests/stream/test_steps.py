@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from penstock.features.redis.store import connect
-from penstock.stream import topology
+from penstock.stream import steps, topology
 from penstock.stream.cli.control_lines import FOLLOWED
 from penstock.stream.cli.picture import describe, picture
 from penstock.stream.definition_file import load
@@ -128,13 +128,13 @@ def run(pipeline: Pipeline, events: list[Out], seen: Seen) -> MemoryFlow:
     return flow
 
 
-def compare(found: topology.Topology, seen: Seen, *, all_of_them: bool) -> None:
+def compare(found: steps.Topology, seen: Seen, *, all_of_them: bool) -> None:
     """learn stands for what is chained to it."""
     for role in ("featurize", "learn", "retrain", "control"):
-        steps = [found.step(role)] + ([found.step("watch")] if role == "learn" else [])
+        named = [found.step(role)] + ([found.step("watch")] if role == "learn" else [])
         for did, said in (
-            (seen.read[role], {topic for step in steps for topic in step.reads}),
-            (seen.written[role], {topic for step in steps for topic in step.writes}),
+            (seen.read[role], {topic for step in named for topic in step.reads}),
+            (seen.written[role], {topic for step in named for topic in step.writes}),
         ):
             assert did <= said, role
             if all_of_them:
@@ -143,7 +143,7 @@ def compare(found: topology.Topology, seen: Seen, *, all_of_them: bool) -> None:
                 may = ONLY_ON_KAFKA | (rare if role == "learn" else set())
                 assert said - did <= may, role
         if role in ("featurize", "learn"):
-            spaces = [space for step in steps for space in step.keys]
+            spaces = [space for step in named for space in step.keys]
             for key in seen.keys[role]:
                 assert any(space.covers(key) for space in spaces), (role, key)
             for space in spaces:
@@ -154,18 +154,18 @@ def compare(found: topology.Topology, seen: Seen, *, all_of_them: bool) -> None:
 def test_each_role_touches_the_topics_and_keys_that_the_topology_names_and_all_of_them(seen: Seen) -> None:
     pipeline = cards()
     run(pipeline, outs(card_events(1_500)), seen)
-    compare(topology.of(pipeline), seen, all_of_them=True)
+    compare(steps.of(pipeline), seen, all_of_them=True)
 
 
 def test_what_is_found_goes_where_the_topology_says() -> None:
-    assert set(TOPIC_OF.values()) == set(topology.of(cards()).step("watch").writes)
+    assert set(TOPIC_OF.values()) == set(steps.of(cards()).step("watch").writes)
 
 
 @pytest.mark.parametrize("made", [parcels, cards])
 def test_no_role_touches_what_the_topology_does_not_name(made: Any, seen: Seen) -> None:
     pipeline = made()
     run(pipeline, outs(parcel_events(300) if made is parcels else card_events(300)), seen)
-    compare(topology.of(pipeline), seen, all_of_them=False)
+    compare(steps.of(pipeline), seen, all_of_them=False)
 
 
 def test_every_key_on_a_real_server_is_named_and_every_named_space_has_keys(
@@ -177,15 +177,15 @@ def test_every_key_on_a_real_server_is_named_and_every_named_space_has_keys(
     flow.settle()
     flow.close()
     found = [key.decode() for key in valkey.keys("*")]  # type: ignore[union-attr]
-    spaces = [space for step in topology.of(pipeline).steps for space in step.keys]
+    spaces = [space for step in steps.of(pipeline).steps for space in step.keys]
     assert found and [key for key in found if not any(space.covers(key) for space in spaces)] == []
     assert [space.name for space in spaces if not any(map(space.covers, found))] == []
 
 
 def test_the_topics_of_the_topology_are_those_that_are_created_and_all_are_used() -> None:
-    found = topology.of(load(EXAMPLES / "flights.py"), "a.")
-    steps = (*found.steps, *found.tools)
-    touched = {topic for step in steps for topic in (*step.reads, *step.writes)}
+    found = steps.of(load(EXAMPLES / "flights.py"), "a.")
+    named = (*found.steps, *found.tools)
+    touched = {topic for step in named for topic in (*step.reads, *step.writes)}
     assert touched == {topic.name for topic in found.topics}
     assert {topic.name for topic in topology.owned("flights", "a.")} <= touched
     assert all(topic in found.sources or topic.startswith("a.") for topic in touched)
@@ -196,11 +196,11 @@ def test_watch_follows_every_control_topic() -> None:
 
 
 def test_a_schedule_is_the_control_role_writing_a_request() -> None:
-    assert topology.CONTROL_COMMANDS in topology.of(cards(retrain_cron="0 4 * * *")).step("control").writes
+    assert topology.CONTROL_COMMANDS in steps.of(cards(retrain_cron="0 4 * * *")).step("control").writes
 
 
 @pytest.mark.parametrize("name", ["flights", "cards"])
 def test_the_examples_topologies_are_drawn_and_listed_as_they_were(name: str) -> None:
-    found = topology.of(load(EXAMPLES / f"{name}.py"))
+    found = steps.of(load(EXAMPLES / f"{name}.py"))
     text = f"{picture(found)}\n\n{describe(found)}\n"
     assert text == (GOLDEN / f"topology-{name}.v1.txt").read_text()
