@@ -207,6 +207,6 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "takes everything away",
             (),
             (),
-            (*features, *states, snapshot, *_pieces(name), live, versions),
+            (*features, *states, snapshot, *_pieces(_stored(pipeline)), live, versions),
         ),
     )
