@@ -78,29 +78,29 @@ def of(pipeline: Pipeline, prefix: str = "") -> Topology:
     )
 
 
-def _stored(pipeline: Pipeline) -> str:
-    """The name under which a pipeline's keys stand in Redis."""
-    return pipeline.name
-
-
-def _features(pipeline: Pipeline) -> tuple[Keys, ...]:
+def _features(pipeline: Pipeline, stored: str) -> tuple[Keys, ...]:
     """What any service may read."""
-    name = _stored(pipeline)
     documents = [
-        Keys(keys.public_key(name, view.name, "<entity>"), "features, JSON; public")
+        Keys(keys.public_key(stored, view.name, "<entity>"), "features, JSON; public")
         for view in pipeline.views
     ]
-    return *documents, Keys(keys.live_key(name), "which version of each view is served, JSON; public")
+    return *documents, Keys(keys.live_key(stored), "which version of each view is served, JSON; public")
 
 
-def _private(pipeline: Pipeline) -> tuple[Keys, ...]:
+def _private(pipeline: Pipeline, stored: str) -> tuple[Keys, ...]:
     """What featurize alone reads and writes."""
-    name, task = _stored(pipeline), "<partition>" if pipeline.partitioned else "all"
+    name, task = stored, "<partition>" if pipeline.partitioned else "all"
     states = [
         Keys(keys.state_key(name, task, view.name, "<version>", "<entity>"), "state of an entity")
         for view in pipeline.views
     ]
-    return *states, Keys(keys.definition_key(name, task), "what the states mean"), *_ownership(name, task)
+    identity = Keys(keys.identity_key(name), "whose keys these are; whoever starts first writes it")
+    return (
+        *states,
+        Keys(keys.definition_key(name, task), "what the states mean"),
+        *_ownership(name, task),
+        identity,
+    )
 
 
 def _ownership(name: str, task: str) -> tuple[Keys, ...]:
@@ -121,16 +121,16 @@ def _pieces(name: str) -> tuple[Keys, ...]:
 
 def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
     return (
-        Keys(f"penstock:{name}:learn:snapshot", "the fold, a list of pieces; signed"),
-        Keys(f"model:{name}", "which model is live, JSON; public"),
-        Keys(f"penstock:{name}:versions", "model versions; signed"),
+        Keys(keys.snapshot_key(name), "the fold, a list of pieces; signed"),
+        Keys(keys.model_key(name), "which model is live, JSON; public"),
+        Keys(keys.versions_key(name), "model versions; signed"),
     )
 
 
 def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:
-    name = pipeline.name
+    name, stored = pipeline.name, topology.deployed(pipeline.name, prefix)
     log = topology.samples(name, prefix)
-    snapshot, live, versions = _model_keys(_stored(pipeline))
+    snapshot, live, versions = _model_keys(stored)
     changelog = topology.policy_changelog(name, prefix).name
     scheduled = (prefix + topology.CONTROL_COMMANDS,) if pipeline.retrain_cron else ()
     return (
@@ -139,7 +139,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "windows per entity; a sample per event to predict, a label per outcome",
             sources,
             (log, topology.dead_letters(name, prefix)),
-            (*_features(pipeline), *_private(pipeline)),
+            (*_features(pipeline, stored), *_private(pipeline, stored)),
             group=topology.consumer_group(name, "featurize", prefix),
         ),
         Step(
@@ -147,7 +147,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "predicts at the sample, learns at the label, carries out commands",
             (log,),
             (topology.predictions(name, prefix), prefix + topology.CONTROL_MODELS, log),
-            (snapshot, *_pieces(_stored(pipeline)), live, versions, *_ownership(_stored(pipeline), "learn")),
+            (snapshot, *_pieces(stored), live, versions, *_ownership(stored, "learn")),
             group=topology.consumer_group(name, "learn", prefix),
         ),
         Step(
@@ -178,10 +178,10 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
 
 
 def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:
-    name = pipeline.name
+    name, stored = pipeline.name, topology.deployed(pipeline.name, prefix)
     log, letters = topology.samples(name, prefix), topology.dead_letters(name, prefix)
-    snapshot, live, versions = _model_keys(_stored(pipeline))
-    features, states = _features(pipeline), _private(pipeline)
+    snapshot, live, versions = _model_keys(stored)
+    features, states = _features(pipeline, stored), _private(pipeline, stored)
     answers = (prefix + topology.CONTROL_DECISIONS, prefix + topology.CONTROL_MODELS)
     asks = "retrain, rollback, hold, resume, promote, accept"
     every = tuple(prefix + topic for topic in topology.CONTROL_ALL)
@@ -199,7 +199,7 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "export, replay",
             "samples as rows; the fold again",
             (log,),
-            reads_keys=(snapshot, *_pieces(_stored(pipeline)), versions),
+            reads_keys=(snapshot, *_pieces(stored), versions),
         ),
         Step("backfill", "brings a changed definition over", sources, (log,), (*features, *states)),
         Step(
@@ -207,6 +207,6 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "takes everything away",
             (),
             (),
-            (*features, *states, snapshot, *_pieces(_stored(pipeline)), live, versions),
+            (*features, *states, snapshot, *_pieces(stored), live, versions),
         ),
     )

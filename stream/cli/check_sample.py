@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.operate.sampling import Judged
+from penstock.stream.process.terminal import printable
 
 MOST_REASONS = 8
 
@@ -40,7 +41,7 @@ def _dead(found: Judged) -> list[str]:
     count = found.dead.total()
     lines = [f"  WRONG  {count:,} of {found.records:,} ({count / found.records:.1%}) would be dead letters:"]
     for kind, number in found.dead.most_common(MOST_REASONS):
-        lines.append(f"         {number:,} ×  {_printable(found.examples[kind])}")
+        lines.append(f"         {number:,} ×  {printable(found.examples[kind])}")
     return lines
 
 
@@ -73,8 +74,3 @@ def _times(found: Judged) -> list[str]:
         f"  WRONG  {count:,} event times look like {unit}: write milliseconds since 1970, or RFC 3339"
         for unit, count in found.units.items()
     ]
-
-
-def _printable(text: str) -> str:
-    """Text with nothing in it that a terminal would obey: others wrote it."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

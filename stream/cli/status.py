@@ -15,6 +15,7 @@ from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.operate.status import LEAST_LABELS, LETTERS, STALE_S, Status, look
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 
 EXAMPLES = f"""\
 examples:
@@ -100,7 +101,7 @@ def as_text(found: Status) -> list[str]:
     if not found.open:
         lines.append("open       no episode")
     lines += [f"waits      {what}  (request {request})" for request, what in found.waiting.items()]
-    return [_printable(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def _age(seconds: float | None) -> str:
@@ -145,8 +146,3 @@ def _dead(found: Status) -> list[str]:
     for (topic, reason), count in found.dead.most_common(SHOWN_REASONS):
         lines.append(f"           {count:,} × {topic or 'unknown place'}: {reason}")
     return lines
-
-
-def _printable(text: str) -> str:
-    """Text with nothing in it that a terminal would obey: others wrote it."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -38,6 +38,7 @@ def build(pipeline: str, settings: Settings, folder: str) -> AppT:
     return faust.App(
         app_id(pipeline, settings),
         broker=";".join(f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")),
+        broker_client_id=settings.client_id,
         broker_credentials=credentials(settings),
         datadir=folder,
         store="memory://",

@@ -29,14 +29,14 @@ def in_kafka(consumer: KafkaConsumer, prefix: str) -> list[str]:
     return sorted(name.removeprefix(prefix).removesuffix(end) for name in logs)
 
 
-def in_redis(client: redis.Redis) -> list[str]:
+def in_redis(client: redis.Redis, prefix: str) -> list[str]:
     """Pipelines that serve features: those whose live key stands; all that were found within `SCAN_S`."""
     server: Any = client
     found: set[str] = set()
     began_s, cursor = time.monotonic(), 0
     while True:
-        cursor, names = server.scan(cursor, match=pattern(live_key("")), count=SCAN_KEYS)
-        found |= {name.decode().split(":")[1] for name in names}
+        cursor, names = server.scan(cursor, match=pattern(live_key(prefix)), count=SCAN_KEYS)
+        found |= {name.decode().split(":")[1].removeprefix(prefix) for name in names}
         if cursor == 0 or time.monotonic() - began_s > SCAN_S:
             return sorted(found)
 
