@@ -13,6 +13,8 @@ from penstock.stream import steps
 from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
+from penstock.stream.featurize.labels import TAKEN
+from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
@@ -67,6 +69,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
+    check_model(pipeline)
     flow = steps.of(pipeline, settings.prefix)
     if args.picture or args.steps:
         print(picture.picture(flow) if args.picture else picture.describe(flow))
@@ -132,10 +135,17 @@ def describe(pipeline: Pipeline) -> str:
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
         f"label     from {label.source.name!r}, awaited {label.wait}"
         + ("" if label.default is None else f", then taken as {label.default}"),
+        f"          takes {TAKEN}; anything else is a dead letter",
         f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]
+    if pipeline.inputs:
+        taken = text_inputs(pipeline)
+        texts = [name for name in pipeline.inputs if name in taken]
+        lines.append(
+            f"text      taken in {', '.join(texts) or 'no input'}; in the others it is a dead letter"
+        )
     lines += [
         f"view      {view.name}: {', '.join(view.features)}  from {view.source.name!r} per {', '.join(view.key_fields)}"
         for view in pipeline.views

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.stream.learn.events import rfc3339
+from penstock.stream.messages import rfc3339
 from penstock.stream.operate.sampling import Judged
 from penstock.stream.process.terminal import printable
 

@@ -16,7 +16,7 @@ from penstock.features.redis.store import address
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
-from penstock.stream.learn.events import rfc3339
+from penstock.stream.messages import rfc3339
 from penstock.stream.operate.pipelines import in_redis, unknown
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable

@@ -7,21 +7,26 @@ Laws of this file:
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.decode import field_types
+from penstock.stream.featurize.labels import label_of
 
-_WORDS: list[tuple[Any, str, Any]] = [
-    (str | int, "text or whole number", None),
-    (int | float | str, "milliseconds since 1970, or RFC 3339 with a zone", None),
-    (str | int | None, "text, whole number or null", None),
-    (float | None, "number or null", 1.5),
-    (str | None, "text or null", "text"),
-    (float | bool | None, "number, true, false or null", 1.5),
-    (float | str | bool | None, "number, text, true, false or null", 1.5),
-    (Any, "what the label reads", None),
-]
+_NULL = type(None)
+#: What a field may hold in words, and a value of it, by the types it may have.
+_WORDS: dict[frozenset[Any], tuple[str, Any]] = {
+    frozenset({str, int}): ("text or whole number", None),
+    frozenset({int, float, str}): ("milliseconds since 1970, or RFC 3339 with a zone", None),
+    frozenset({str, int, _NULL}): ("text, whole number or null", None),
+    frozenset({int, _NULL}): ("whole number or null", 1),
+    frozenset({float, _NULL}): ("number or null", 1.5),
+    frozenset({str, _NULL}): ("text or null", "text"),
+    frozenset({float, bool, _NULL}): ("number, true, false or null", 1.5),
+    frozenset({float, str, bool, _NULL}): ("number, text, true, false or null", 1.5),
+    frozenset({Any}): ("what the label reads", None),
+}
 _ANSWERS: tuple[Any, ...] = (False, 1.5, "text", None)
 
 
@@ -42,10 +47,10 @@ def expected_fields(pipeline: Pipeline, source: Source) -> list[ExpectedField]:
 
 
 def _held(kind: Any) -> tuple[str, Any]:
-    """What a type may hold in words, and a value of it."""
-    return next(
-        ((words, value) for one, words, value in _WORDS if one is kind or one == kind), ("anything", None)
-    )
+    """What a type may hold in words, and a value of it. Bounds of numbers are left out."""
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    bases = (get_args(part)[0] if get_origin(part) is Annotated else part for part in parts)
+    return _WORDS.get(frozenset(bases), ("anything", None))
 
 
 def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
     types = field_types(pipeline, source)
     made = {name: _held(kind)[1] for name, kind in types.items()}
     keys = {part for view in pipeline.views for part in view.key_fields if part in types}
-    made |= {name: f"{name}-1" for name in [*keys, *source.key_fields]}
+    made |= {name: f"{name}-1" for name in [*keys, *source.key_fields] if made[name] is None}
     made |= {source.id: "id-1", source.time: at_ms}
     if source == pipeline.label.source:
         for answer in _ANSWERS:
@@ -77,7 +82,7 @@ def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
                 **dict.fromkeys((n for n in pipeline.label.fields if _is_free(made, types, n)), answer),
             }
             try:
-                if pipeline.label.outcome(tried) is not None:
+                if label_of(pipeline.label.outcome(tried)) is not None:
                     return tried
             except Exception:  # a user's function: another kind of answer may please it
                 continue

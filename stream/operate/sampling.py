@@ -18,7 +18,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from penstock.features.redis.keys import record_key
 from penstock.stream.definitions import Pipeline, Source
-from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.featurize.decode import Rejected, SourceDecoder
+from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.units_of_time import other_unit
 from penstock.stream.log.protocol import LogUnavailable, Record, UnknownTopic, partition_for
 
@@ -88,9 +89,11 @@ def _label_fails(pipeline: Pipeline, source: Source, event: Mapping[str, object]
     if source != pipeline.label.source:
         return None
     try:
-        pipeline.label.outcome(event)
+        label_of(pipeline.label.outcome(event))
+    except Rejected as error:
+        return str(error)
     except Exception as error:  # a user's function over a user's data
-        return f"label: {type(error).__name__}: {error}"
+        return f"the outcome raised {type(error).__name__}: {error}"
     return None
 
 

@@ -48,7 +48,10 @@ def test_each_field_says_what_it_may_hold_and_what_it_is_for() -> None:
     assert said["van"] == ("text, whole number or null", ("key",))
     assert said["weight"] == ("number, true, false or null", ("input",))
     assert said["depot"][1] == ("key of view depot", "key of view street", "key of view traffic")
-    assert told(parcels(), DELIVERED)["late"] == ("number or null", ("label", "view depot", "view street"))
+    assert told(parcels(), DELIVERED)["late"] == (
+        "number, true, false or null",
+        ("label", "view depot", "view street"),
+    )
     assert told(cards(), PAID)["fraud"] == ("what the label reads", ("label",))
 
 

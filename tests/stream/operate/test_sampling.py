@@ -96,7 +96,7 @@ def test_a_labels_function_that_fails_is_a_dead_letter_here_too() -> None:
 
     pipeline = cards(label=Label(PAID, lambda e: e["gone"]))
     found = judge(pipeline, PAID, [record(event) for event in events(3)], PARTITIONS)
-    assert list(found.dead) == ["label: KeyError: 'gone'"]
+    assert list(found.dead) == ["the outcome raised KeyError: 'gone'"]
 
 
 def test_a_compound_key_is_compared_like_any_other() -> None:
