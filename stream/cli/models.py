@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.stream.definition_file import load
 from penstock.stream.learn.events import rfc3339
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import Version, named
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -42,7 +42,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     store = start.model_store(pipeline, settings, client)
     document = client.get(f"model:{pipeline.name}")
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
-    versions = [version for version in store.versions() if args.version in (None, version.id)]
+    stored = store.versions()
+    wanted = None if args.version is None else named(args.version, [version.id for version in stored])
+    versions = [version for version in stored if wanted in (None, version.id)]
     if args.json:
         print(json.dumps({"live": live, "versions": [msgspec.to_builtins(version) for version in versions]}))
     else:
@@ -58,7 +60,7 @@ def one_line(version: Version, live: str | None) -> str:
     mark = "*" if version.id == live else " "
     at = rfc3339(version.at)[:16] if version.at else "-"
     where = f"position {version.position:>10,}  {version.labels:>9,} labels"
-    return f"{mark} {version.id:<8} {version.kind:<10} born {at}  {where}  {version.digest}"
+    return f"{mark} {version.id:<12} {version.kind:<10} born {at}  {where}  {version.digest}"
 
 
 def in_full(version: Version) -> str:

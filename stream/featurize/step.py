@@ -222,7 +222,10 @@ class Featurize:
         if plan.predicts:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
             key = event[plan.key_field]
-            self._emit(encode_entry(Sample(origin, item.id, "" if key is None else str(key), at, vector)))
+            sample = Sample(
+                origin, item.id, "" if key is None else str(key), at, vector, self.pipeline.digest
+            )
+            self._emit(encode_entry(sample))
             self.counts.samples += 1
         if y is not None:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import pickle
 import platform
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,6 +40,20 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     python: str = platform.python_version()
     river: str = river.__version__
+
+
+def named(wanted: str, ids: Iterable[str]) -> str:
+    """The id that a person means: `wanted` itself, or the last of `ids`, oldest first, that is it without its ending.
+
+    >>> named("v3", ["v3.1f0c2a", "v3.77aa01", "v31.77aa01"]), named("v4", ["v3.1f0c2a"])
+    ('v3.77aa01', 'v4')
+    """
+    known = list(ids)
+    return (
+        wanted
+        if wanted in known
+        else next((v for v in reversed(known) if v.startswith(f"{wanted}.")), wanted)
+    )
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

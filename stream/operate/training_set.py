@@ -194,6 +194,11 @@ def _checked(position: int, sample: Sample, recipe: Recipe | None) -> Recipe:
             f"the recipe of the sample at position {position:,}, which names its inputs, is gone from the log: "
             "give the definition FILE in place of the name"
         )
+    if sample.recipe not in ("", recipe.digest):
+        raise CannotExport(
+            f"the sample at position {position:,} is of recipe {sample.recipe} and stands under {recipe.digest}: a worker of a "
+            "former definition appended it late; export a range of event time without it"
+        )
     if len(recipe.inputs) != len(sample.x):
         raise CannotExport(
             f"the sample at position {position:,} has {len(sample.x)} values, recipe {recipe.digest} names "
