@@ -72,6 +72,8 @@ class Fold(FoldState):
         if at > self.at:
             self.at = at
         p = said(self.champion, x)
+        if p is not None:
+            self.answered = x
         if p is None or self.drift.failing or self.failed_samples.length:
             p = health.at_sample(self, position, at, x, p)
         if self.level:

@@ -4,8 +4,9 @@ Laws of this file:
 - A model fails at a sample when it raises or answers what is no probability, and at a label when learning raises. It is unhealthy
   after `FAILURES` samples in a row, or as many labels: one odd vector is no run. It is healthy again after `RECOVERED` samples.
 - An unhealthy live model gives way to the newest kept version that is better on this very record: first the one on probation and
-  the anchors, then the candidate, at last `v0`, a fresh model. Where all fail, nothing changes, and it is tried again after twice
-  as many failures.
+  the anchors, then the candidate. Where all fail, nothing changes, and it is tried again after twice as many failures.
+- The last resort is `v0`, a fresh model. It has an answer to anything, so it is taken only when the live model also fails at the
+  newest vector that there was an answer to: then the model is broken, and not what producers send.
 - A function of the log alone: the replacement is no command, so a replay finds it by itself. It also needs no approval.
 """
 
@@ -18,7 +19,7 @@ from penstock.monitors.episodes import Transition
 from penstock.stream.learn.anchors import Anchor, Frozen
 from penstock.stream.learn.learner import learn, said
 from penstock.stream.learn.state import FRESH, FoldState, Run
-from penstock.stream.models.version import restore
+from penstock.stream.models.version import dump, restore
 
 FAILURES = 5
 RECOVERED = 100
@@ -66,15 +67,27 @@ def drop_failing_anchor(state: FoldState, anchor: Anchor) -> None:
     state.publish(state.why, f"version {anchor.version} dropped: it gave no number {FAILURES} times in a row")
 
 
-def _rivals(state: FoldState, x: dict[str, Any], *, learns: bool) -> Iterator[tuple[str, Any, float]]:
+def _rivals(state: FoldState, x: dict[str, Any], y: bool | None) -> Iterator[tuple[str, Any, float]]:
     """(version, model, level) of what may take the live model's place, in order; each model is the taker's own."""
     anchors = state.drift.anchors
     for anchor in [*([anchors.probation] if anchors.probation else []), *reversed(anchors.kept)]:
         if said(anchor.frozen.model, x) is not None:
             yield anchor.version, restore(anchor.payload), anchor.frozen.level
-    if state.candidate is not None and not learns:  # it learned this label beside the live model already
+    if (
+        state.candidate is not None and y is None
+    ):  # otherwise it learned this label beside the live model already
         yield state.candidate.version, state.candidate.model, 0.0
-    yield FRESH, state.pipeline.model.clone(), 0.0
+    if _is_broken(state, y):
+        yield FRESH, state.pipeline.model.clone(), 0.0
+
+
+def _is_broken(state: FoldState, y: bool | None) -> bool:
+    """Whether the live model fails at a vector that was no trouble before; with `y`, at learning from it."""
+    if state.answered is None:
+        return True
+    if y is None:
+        return said(state.champion, state.answered) is None
+    return not learn(restore(dump(state.champion)), state.answered, y)
 
 
 def _replaced(state: FoldState, run: Run, position: int, at: int, x: dict[str, Any], y: bool | None) -> float:
@@ -83,7 +96,7 @@ def _replaced(state: FoldState, run: Run, position: int, at: int, x: dict[str, A
     does = "gave no number" if y is None else "could not learn"
     what = f"{before} {does} {run.length} times in a row"
     answer = 0.5
-    for version, model, level in _rivals(state, x, learns=y is not None):
+    for version, model, level in _rivals(state, x, y):
         p = said(model, x)
         if p is None or (y is not None and not learn(model, x, y)):
             continue
@@ -91,7 +104,7 @@ def _replaced(state: FoldState, run: Run, position: int, at: int, x: dict[str, A
         state.drift.replaced(version, at, position, f"{version} took the place of {before}", since[1])
         state.publish(f"in place of {before}, which {does} {run.length} times in a row")
         answer = p
-        what += f": {version} is live in its place"
+        what += f": {version}, as it was kept, is live in its place"
         run.ends()
         break
     else:

@@ -78,6 +78,7 @@ class FoldState:
         self.seen = Seen()
         self.failed_samples, self.failed_labels = Run(), Run()
         self.sound = 0
+        self.answered: dict[str, Any] | None = None
         self.join: Join[Pending] = Join(self.wait_ms)
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}

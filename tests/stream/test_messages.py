@@ -43,7 +43,9 @@ COMMAND = Command(
 ENTRIES: dict[str, Entry] = {
     "recipe.v1": Recipe("0123456789ab", ["weight", "depot.late_3h"], "{}", AT_MS),
     "sample.v1": Sample(Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True]),
-    "sample.v2": Sample(Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True], "0123456789ab"),
+    "sample.v2": Sample(
+        Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True], "0123456789ab"
+    ),
     "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
     "command.v1": COMMAND,
@@ -52,7 +54,17 @@ ENTRIES: dict[str, Entry] = {
     ),
     "command.v2": COMMAND,
     "command-adopt.v2": Command(
-        "adopt-c1", "adopt", "retrained", "job", "retrain-c1.00ff00", 5, 900, "00ff00ff00ff00ff", None, AT_MS, 850
+        "adopt-c1",
+        "adopt",
+        "retrained",
+        "job",
+        "retrain-c1.00ff00",
+        5,
+        900,
+        "00ff00ff00ff00ff",
+        None,
+        AT_MS,
+        850,
     ),
 }
 

@@ -316,7 +316,7 @@ def test_a_retrain_opens_a_job_its_product_competes_and_wins_by_a_promotion() ->
     long = Long(6_000)
     assert long.command("retrain", from_position=100) is None
     job = f"c{long.fold.position - 1}"
-    assert long.fold.open_jobs == {job: (100, [])}
+    assert long.fold.open_jobs == {job: (100, long.fold.position - 1, [])}
     assert "under way" in (long.command("retrain") or "")
     adopt = Command(
         f"adopt-{job}", "adopt", version="retrain-x", from_position=100, trained_to=5_000, digest="d"
@@ -342,6 +342,46 @@ def test_an_adoption_of_what_cannot_be_had_is_refused() -> None:
     long.give(Command(f"adopt-{job}", "adopt", version="gone"), None)
     assert "could not be fetched" in long.fold.refused[f"adopt-{job}"]
     assert long.fold.open_jobs == {} and long.fold.candidate is None
+
+
+def test_an_adoption_reads_the_log_from_the_oldest_label_still_to_come_not_from_the_start_of_its_range() -> (
+    None
+):
+    long = Long(6_000)
+    long.command("retrain", from_position=100)
+    job = f"c{long.fold.position - 1}"
+    adopt = Command(
+        f"adopt-{job}", "adopt", version="x", from_position=100, trained_to=6_000, join_from=5_800
+    )
+    assert long.fold.needs(adopt) == Replay("x", None, 5_800, 6_000)
+
+
+def test_a_rollback_to_v0_reads_nothing_also_out_of_a_hold() -> None:
+    """A fresh model is fresh: it begins with the labels that come from here on."""
+    long = Long(6_000)
+    long.command("hold")
+    rollback = Command("r", "rollback", version="v0")
+    assert long.fold.needs(rollback) is None
+    long.give(rollback)
+    assert long.fold.version == "v0" and long.fold.drift.hold is None
+    assert digest(long.fold.champion) == digest(long.fold.pipeline.model.clone())
+
+
+def test_what_is_live_says_why_this_version_is_and_what_just_happened() -> None:
+    long = Long(0)
+    long.go(6_000)
+    kept = long.fold.outputs.live[-1]
+    assert kept.version != "v0" and kept.why.startswith("kept after 2,")
+    long.command("retrain")
+    assert long.fold.outputs.live[-1].why == kept.why
+    assert long.fold.outputs.live[-1].change == "retrain started: because (ann)"
+    long.command("resume")
+    assert long.fold.outputs.live[-1].change == "resume refused: nothing is held"
+    anchor = long.fold.drift.anchors.current
+    assert anchor is not None
+    long.command("rollback")
+    assert long.fold.outputs.live[-1].why == "rollback: because (ann)"
+    assert long.fold.outputs.live[-1].change.startswith(f"rolled back to {long.fold.version}")
 
 
 def test_a_rollback_overtakes_a_retrain() -> None:

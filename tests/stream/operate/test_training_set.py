@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from penstock.stream.cli.export import Job, export
 from penstock.stream.cli.export import run as run_export
-from penstock.stream.learn.learner import train
+from penstock.stream.learn.learner import at_once, training
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import LogError, Out
 from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick, encode_entry
@@ -23,7 +24,7 @@ from penstock.stream.messages import LabelRecord as LabelEntry
 from penstock.stream.operate.training_files import FIXED, Columns, arrow
 from penstock.stream.operate.training_set import CannotExport, Row, Span, Terms, rows, survey, terms_of
 from penstock.stream.process.settings import Settings
-from penstock.stream.recipes import recipe_of
+from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.stream.generated import HOUR, START_MS, entries, parcels
 
 TOPIC = "parcels.samples"
@@ -140,8 +141,10 @@ def test_training_on_the_rows_is_training_on_the_log() -> None:
         def learn_one(self, x: dict[str, Any], y: bool) -> None:
             self.seen.append((x, y))
 
-    names = parcels().vector_names
-    model, learned = train(Taught(), names, enumerate(LOG), learn_from=0, expire_ms=WAIT_MS, default=False)
+    of = parcels()
+    names, recipes = of.vector_names, RecipeHistory(of.digest, of.vector_names)
+    of = replace(of, label=replace(of.label, wait=f"{WAIT_MS}ms", default=False))
+    model, learned, _ = at_once(training(Taught(), recipes, of, enumerate(LOG), learn_from=0))
     found = [row for row in made(LOG, default=False) if row.label is not None]
     vectors = [
         ({n: v for n, v in zip(names, row.x, strict=True) if v is not None}, row.label) for row in found
