@@ -88,6 +88,7 @@ def describe(
     transition, episode = change.transition, change.episode
     detail = dict(transition.detail)
     shares = detail.pop("shares", None)
+    over = transition.state == "resolved"
     data = ControlData(
         pipeline=pipeline,
         episode=episode.id,
@@ -106,7 +107,7 @@ def describe(
         losses={name: _finite(loss) for name, loss in losses.items()},
         suggested_action="none" if verb in TOLD_ONLY else verb,
         target_version=target,
-        cooldown_until=episode.cooldown_until_ms,
+        cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
         command=_command_line(pipeline, verb, target, onset, episode.id),
     )
     event = ControlEvent(

@@ -7,17 +7,18 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import learn
+from penstock.stream.learn.learner import at_once, learn, training
 from penstock.stream.learn.records import Replay
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
 from penstock.stream.models.version import restore
-from penstock.stream.recipes import recipe_of
+from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.stream.generated import DELIVERED, MINUTE, START_MS, entries, parcels
 
 X: list[Any] = [1.0, 0.5, 2.0, None, 3.0, 1.0, 60.0]
@@ -206,6 +207,37 @@ def test_what_an_older_recipe_labelled_otherwise_teaches_nothing() -> None:
     ):
         fold.step(position, entry)
     assert (fold.counts.samples, fold.counts.learned, fold.counts.unreadable) == (0, 0, 3)
+
+
+def test_a_sample_of_another_recipe_is_never_read_under_new_names_though_its_vector_is_as_long() -> None:
+    now = parcels()
+    other = replace(now, views=[now.views[0], now.views[2], now.views[1]])
+    assert len(other.vector_names) == len(now.vector_names) and other.digest != now.digest
+    late, right = (msgspec.structs.replace(sample(0), recipe=of.digest) for of in (other, now))
+    fold = fold_of(recipe_of(other), recipe_of(now), late, right, label(0))
+    assert (fold.counts.unreadable, fold.counts.samples, fold.counts.repeats) == (1, 1, 0)
+    assert digest(fold.champion) == digest(fold_of(recipe_of(now), right, label(0)).champion)
+    log = enumerate([recipe_of(other), recipe_of(now), late, right, label(0)])
+    made = at_once(
+        training(now.model.clone(), RecipeHistory(now.digest, now.vector_names), now, log, learn_from=0)
+    )
+    assert made.labels == 1 and digest(made.model) == digest(fold.champion)
+
+
+def test_a_sample_of_a_recipe_that_featurizes_alike_is_read() -> None:
+    """Another wait or model is taken over worker by worker: those still to restart go on writing under the former recipe."""
+    now = parcels()
+    former = parcels(label=replace(now.label, wait="9h"))
+    assert former.digest != now.digest
+    late = msgspec.structs.replace(sample(0), recipe=former.digest)
+    fold = fold_of(recipe_of(former), recipe_of(now), late, label(0))
+    assert (fold.counts.unreadable, fold.counts.learned) == (0, 1)
+    unknown = msgspec.structs.replace(sample(1), recipe="nobody's")
+    assert fold_of(recipe_of(now), unknown).counts.unreadable == 1
+
+
+def test_a_sample_from_before_samples_named_their_recipe_is_read_by_its_length() -> None:
+    assert fold_of(recipe_of(parcels()), sample(0), label(0)).counts.learned == 1
 
 
 def test_with_actions_off_commands_change_nothing() -> None:
