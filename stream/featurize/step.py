@@ -108,7 +108,7 @@ class Featurize:
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
-        self.recipe = pipeline.digest
+        self.recipe = self.digest = pipeline.digest
         self.base = b""
         self.now_at = 0
         self.ticked_at = 0
@@ -222,9 +222,7 @@ class Featurize:
         if plan.predicts:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
             key = event[plan.key_field]
-            sample = Sample(
-                origin, item.id, "" if key is None else str(key), at, vector, self.pipeline.digest
-            )
+            sample = Sample(origin, item.id, "" if key is None else str(key), at, vector, self.digest)
             self._emit(encode_entry(sample))
             self.counts.samples += 1
         if y is not None:

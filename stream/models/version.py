@@ -49,11 +49,8 @@ def named(wanted: str, ids: Iterable[str]) -> str:
     ('v3.77aa01', 'v4')
     """
     known = list(ids)
-    return (
-        wanted
-        if wanted in known
-        else next((v for v in reversed(known) if v.startswith(f"{wanted}.")), wanted)
-    )
+    meant = [one for one in known if one.startswith(f"{wanted}.")]
+    return meant[-1] if meant and wanted not in known else wanted
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -254,6 +255,18 @@ def test_json_lines_hold_every_column_of_every_recipe(tmp_path: Path) -> None:
     assert [list(row.values()) for row in found] == EXPECTED
     assert (done.rows, done.labelled, done.true, done.waiting) == (3, 2, 1, 1)
     assert done.recipes == {"r1": 2, "r2": 1}
+
+
+def test_a_sample_that_names_its_recipe_is_written_under_its_names_wherever_it_stands(tmp_path: Path) -> None:
+    """A worker of a former definition may append late; its vector may be as long as those around it."""
+    late = Sample(Origin("sent", 0, 9), "p9", "k", START_MS + 3, [7.0, 8.0], "r1")
+    other = Recipe("r3", ["b", "c"], "")
+    export(log_of([*TWO_RECIPES, other, late]), TOPIC, job(tmp_path / "x.jsonl"))
+    *_, row = (json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines())
+    assert (row["recipe"], row["a"], row["b"]) == ("r1", "7.0", 8.0)
+    unknown = msgspec.structs.replace(late, recipe="r0")
+    with pytest.raises(CannotExport, match="is gone from the log"):
+        export(log_of([*TWO_RECIPES, other, unknown]), TOPIC, job(tmp_path / "y.jsonl"))
 
 
 def test_csv_is_the_same_as_text(tmp_path: Path) -> None:
