@@ -32,7 +32,9 @@ def at_sample(state: FoldState, position: int, at: int, x: dict[str, Any], p: fl
         run.ends()
         state.sound += state.drift.failing
         if state.drift.failing and state.sound >= RECOVERED and not state.failed_labels.length:
-            _tell(state, "resolved", run, at, position, "the model gives numbers again")
+            episode = state.drift.episodes.get("failures", "model")
+            since = (at, position) if episode is None else (episode.since_ms, episode.since_position)
+            _tell(state, "resolved", Run(0, since), at, position, "the model gives numbers again")
         return p
     state.counts.failed += 1
     state.sound = 0
@@ -104,15 +106,12 @@ def _replaced(state: FoldState, run: Run, position: int, at: int, x: dict[str, A
         state.drift.replaced(version, at, position, f"{version} took the place of {before}", since[1])
         state.publish(f"in place of {before}, which {does} {run.length} times in a row")
         answer = p
-        what += f": {version}, as it was kept, is live in its place"
+        kept = "a fresh model" if version == FRESH else "as it was kept"
+        what += f": {version}, {kept}, is live in its place"
         run.ends()
         break
     else:
-        what += (
-            ", and no other version does better here: predictions are 0.5"
-            if y is None
-            else ", and no other can"
-        )
+        what += ", and no other version does better here"
     if not state.drift.failing:
         state.sound = 0
         _tell(state, "firing", Run(run.length, since), at, position, what)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from penstock.stream import topology
+from penstock.stream.cli.retrain_job import Order
 from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import at_once, probability, vector
 from penstock.stream.learn.records import Job
 from penstock.stream.learn.replay import entries as entries_of
 from penstock.stream.learn.replay import entry_of, prepare, replay, retraining
-from penstock.stream.learn.retrain import run_job
+from penstock.stream.learn.retrain import ProcessRetrainer, run_job
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import OffsetLost, Out
 from penstock.stream.messages import Command, Entry, Sample, decode_entry, encode_entry
@@ -111,6 +115,24 @@ def test_a_job_leaves_out_what_was_quarantined() -> None:
         at_once(retraining(PIPELINE, log, TOPIC, 0, len(LOG), skip)).model for skip in ([], [(100, 300)])
     )
     assert digest(whole) != digest(without)
+
+
+def test_a_job_in_a_process_of_its_own_is_given_where_it_begins_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[list[str]] = []
+
+    def started(line: list[str]) -> SimpleNamespace:
+        lines.append(line)
+        return SimpleNamespace(poll=lambda: None)
+
+    monkeypatch.setattr("penstock.stream.learn.retrain.subprocess.Popen", started)
+    retrainer = ProcessRetrainer(Path("x.py"))
+    for _ in range(2):
+        retrainer.start("c1", Job(5, 90, [(20, 30)]))
+    (line,) = lines
+    order = msgspec.json.decode(line[-1], type=Order)
+    assert (order.id, order.start, order.stop, order.quarantined) == ("c1", 5, 90, [(20, 30)])
 
 
 def waiting(log: MemoryLog) -> Fold:
