@@ -207,7 +207,8 @@ class Fold(FoldState):
         self.drift.models = self.drift.models._replace(champion=self.version)
         anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
         self.drift.anchors.enter(anchor)
-        self.keep("probation", parent, anchor)
+        why = f"a copy of the live model, to compare it with after {anchor.labels:,} labels"
+        self.keep("copy", parent, anchor, why)
         self.publish(f"kept after {self.counts.learned:,} labels, going on from {parent}")
 
     def needs(self, entry: Entry) -> Replay | None:

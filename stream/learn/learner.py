@@ -93,11 +93,15 @@ class Waits(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What training made: the model, how many labels it learned, and the oldest record that still waits for its other half."""
+    """What training made: a model, the labels it learned, and the newest event time it met.
+
+    `join_from` is the oldest record that still waits for its other half, None where nothing waits.
+    """
 
     model: Any
     labels: int
     join_from: int | None
+    at: int
 
 
 def training(
@@ -118,8 +122,11 @@ def training(
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
     early: dict[str, int] = {}
+    newest = 0
     for number, (position, entry) in enumerate(entries, 1):
         taught: list[tuple[Waits, bool]] = []
+        if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
+            newest = entry.at
         if isinstance(entry, Sample):
             names = recipes.names
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
@@ -148,7 +155,7 @@ def training(
             yield SLICE_RECORDS
     waiting = [waits.position for waits in join.pending.values()]
     waiting += [at for event_id, at in early.items() if event_id in join.early]
-    return Trained(model, learned, min(waiting, default=None))
+    return Trained(model, learned, min(waiting, default=None), newest)
 
 
 def at_once(slices: Generator[int, None, T]) -> T:

@@ -77,6 +77,12 @@ class Job(NamedTuple):
     skip: list[tuple[int, int]]
 
 
+class Unusable(NamedTuple):
+    """In the place of a prepared model: why it cannot be had. The command that needs it is refused with that."""
+
+    why: str
+
+
 @dataclass
 class FoldCounts:
     """Everything that became of samples and labels."""
@@ -102,10 +108,11 @@ class Outputs:
 
     predictions: list[Predicted] = field(default_factory=list)
     versions: list[tuple[Version, bytes]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 3  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 4  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -17,12 +17,12 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import job_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
-from penstock.stream.learn.records import Replay, lineage
+from penstock.stream.learn.records import Replay, Unusable, lineage
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Command, Entry, decode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Version, dump, restore
+from penstock.stream.models.version import BadEnvelope, Version, dump, open_version, restore
 from penstock.stream.recipes import RecipeHistory
 
 logger = logging.getLogger("penstock.replay")
@@ -64,7 +64,7 @@ def entry_of(value: bytes | None) -> Entry | None:
 def preparation(
     fold: Fold, log: Log, topic: str, store: ModelStore, position: int, command: Command, need: Replay
 ) -> Generator[int, None, Any]:
-    """The model a command needs from outside, or None when it cannot be had (the fold then refuses the command).
+    """The model a command needs from outside; None or `Unusable` when it cannot be had: the fold then refuses the command.
 
     It comes in slices, so that a worker can turn its loop in between: yields how many records each has read.
     """
@@ -74,7 +74,7 @@ def preparation(
         model = yield from _adopted(fold, log, topic, store, command)
     else:
         model = _stored(fold, store, need.version)
-    if model is None or need.join_from < 0:
+    if model is None or isinstance(model, Unusable) or need.join_from < 0:
         return model
     start = log.bounds([(topic, 0)])[(topic, 0)][0]
     if start > need.join_from:
@@ -101,7 +101,7 @@ def prepare(
 
 
 def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
-    """A stored version's model; None when it is not there, may not be opened, or is of another recipe or another fold's.
+    """A stored version's model; `Unusable` when it may not be opened, None when it is not there or of another recipe or fold.
 
     Another fold's version is no part of this one: whoever replays the log does not have it.
     """
@@ -109,36 +109,41 @@ def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
         return None
     try:
         stored = None if version_id is None else store.get(version_id)
+        if stored is None or stored[0].recipe != fold.recipe:
+            return None
+        return open_version(*stored)
     except BadEnvelope as error:
         logger.warning("version %s is not used: %s", version_id, error)
-        return None
-    return restore(stored[1]) if stored is not None and stored[0].recipe == fold.recipe else None
+        return Unusable(str(error))
 
 
 def _adopted(
     fold: Fold, log: Log, topic: str, store: ModelStore, command: Command
 ) -> Generator[int, None, Any]:
     """A retrain's product: as stored, or trained again over the range its command names when the store lost it."""
-    model = _stored(fold, store, command.version)
-    if model is not None and digest(model) == command.digest:
-        return model
+    found = _stored(fold, store, command.version)
+    unusable = found if isinstance(found, Unusable) else None
+    if found is not None and unusable is None and digest(found) == command.digest:
+        return found
     job = fold.open_jobs.get(job_of(command))
     if job is None or command.from_position is None or command.trained_to is None:
-        return None
+        return unusable
     start, stop = command.from_position, command.trained_to
     if log.bounds([(topic, 0)])[(topic, 0)][0] > start:
-        return None  # what it was trained on is gone
+        return unusable  # what it was trained on is gone
     trained = yield from retraining(fold.pipeline, log, topic, start, stop, job.skip)
     if command.digest is None or digest(trained.model) != command.digest:
-        return None
+        return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
-        made = retrained_version(fold.pipeline, command.version, trained, stop, command.digest)
+        made = retrained_version(fold.pipeline, command.version, start, stop, trained, command.digest)
         store.put(made, dump(trained.model))
     return trained.model
 
 
-def retrained_version(pipeline: Pipeline, version: str, trained: Trained, stop: int, made: str) -> Version:
-    """The version of a model trained up to `stop`, whose digest is `made`."""
+def retrained_version(
+    pipeline: Pipeline, version: str, start: int, stop: int, trained: Trained, made_digest: str
+) -> Version:
+    """The version of a model trained over [start, stop)."""
     return Version(
         id=version,
         pipeline=pipeline.name,
@@ -146,10 +151,11 @@ def retrained_version(pipeline: Pipeline, version: str, trained: Trained, stop: 
         kind="retrained",
         position=stop,
         join_from=stop if trained.join_from is None else trained.join_from,
-        at=0,
+        at=trained.at,
         labels=trained.labels,
         recipe=pipeline.digest,
-        digest=made,
+        digest=made_digest,
+        why=f"retrained on [{start}, {stop})",
     )
 
 
@@ -165,6 +171,15 @@ def retraining(
         learn_from=start,
         quarantined=skip,
     )
+
+
+def fresh(pipeline: Pipeline, log: Log, topic: str, *, actions: bool = True, guard: bool = True) -> Fold:
+    """A fold that stands at the log's start, with the lineage that its versions' ids end in."""
+    start = log.bounds([(topic, 0)])[(topic, 0)][0]
+    tag = lineage(pipeline, guard=guard, topic_id=log.topic_id(topic), start=start)
+    fold = Fold(pipeline, actions=actions, guard=guard, lineage=tag)
+    fold.position = start
+    return fold
 
 
 def replay(
@@ -185,8 +200,7 @@ def replay(
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
-    tag = lineage(pipeline, guard=guard, topic_id=log.topic_id(topic), start=low)
-    fold = Fold(pipeline, actions=actions, guard=guard, lineage=tag)
+    fold = fresh(pipeline, log, topic, actions=actions, guard=guard)
     if trace:
         fold.trace = []
     if store is None:
@@ -199,7 +213,9 @@ def replay(
         fold.step(position, entry, prepared)
         for version, payload in fold.outputs.versions:
             store.put(version, payload)
+        store.delete(fold.outputs.dropped)
         fold.outputs.versions.clear()
+        fold.outputs.dropped.clear()
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()

@@ -4,14 +4,19 @@ Laws of this file:
 - A job is a function of its command, which also says where it ends: run twice it stores the same version and appends the same
   command, which is read once.
 - It never touches the live model: its product enters through an `adopt` in the samples log.
+- A process that was started is ended for certain, with every process it started: it leads a group of its own.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +35,8 @@ from penstock.stream.models.version import Version, dump
 
 logger = logging.getLogger("penstock.retrain")
 
+TERMINATE_S = 5.0  # from being asked to end to being killed
+
 
 def run_job(
     pipeline: Pipeline, log: Log, models: ModelStore, command_id: str, job: Job, prefix: str = ""
@@ -43,12 +50,13 @@ def run_job(
     start = max(log.bounds([(topic, 0)])[(topic, 0)][0], job.start)
     trained = at_once(retraining(pipeline, log, topic, start, job.stop, job.skip))
     made = digest(trained.model)
-    version = retrained_version(pipeline, f"retrain-{command_id}.{made[:6]}", trained, job.stop, made)
+    name = f"retrain-{command_id}.{made[:6]}"
+    version = retrained_version(pipeline, name, start, job.stop, trained, made)
     models.put(version, dump(trained.model))
     adopt = Command(
         id=f"adopt-{command_id}",
         verb="adopt",
-        reason=f"retrained on [{start}, {job.stop})",
+        reason=version.why,
         by="retrain job",
         version=version.id,
         from_position=start,
@@ -107,7 +115,11 @@ class ProcessRetrainer:
             "--job",
             msgspec.json.encode(order).decode(),
         ]
-        self.processes[command_id] = subprocess.Popen(line)
+        self.spawn(command_id, line)
+
+    def spawn(self, command_id: str, line: Sequence[str]) -> None:
+        """Run a command line as the job of this command, in a process group of its own."""
+        self.processes[command_id] = subprocess.Popen(line, start_new_session=True)
 
     def failed(self) -> list[str]:
         """Jobs that ended with an error since the last call: they should be started again."""
@@ -117,9 +129,29 @@ class ProcessRetrainer:
         return [key for key, process in ended.items() if process.returncode != 0]
 
     def stop(self) -> None:
-        """End the jobs under way; their commands stay open, so the next worker starts them again."""
-        for process in self.processes.values():
-            process.terminate()
-        deadline = time.monotonic() + 5.0
-        for process in self.processes.values():
-            process.wait(max(0.1, deadline - time.monotonic()))
+        """End the jobs under way and all they started; their commands stay open, so the next worker starts them again."""
+        running = [process for process in self.processes.values() if process.returncode is None]
+        for process in running:
+            _signal_group(process, signal.SIGTERM)
+        deadline_s = time.monotonic() + TERMINATE_S
+        while time.monotonic() < deadline_s and not all(_ended(process) for process in running):
+            time.sleep(0.02)
+        for process in running:
+            if not _ended(process):
+                logger.warning(
+                    "retrain job %d did not end within %g s: it is killed", process.pid, TERMINATE_S
+                )
+            _signal_group(process, signal.SIGKILL)  # whoever of the group is left
+            process.wait()
+        self.processes.clear()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a process that was not waited for yet, and to all it started: the group's id is still its own."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has ended, without collecting it: until then nobody else gets its id, nor its group's."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -17,6 +17,7 @@ from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, rules
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.digest import digest
+from penstock.stream.models.retention import Retention
 from penstock.stream.models.version import Version
 from penstock.stream.recipes import RecipeHistory
 
@@ -88,6 +89,7 @@ class FoldState:
         self.candidate: Frozen | None = None
         self.counts = FoldCounts()
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and pipeline.guard)
+        self.retention = Retention()
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
 
@@ -102,8 +104,8 @@ class FoldState:
         tag = self.lineage or (self.recipe[:6] if self.recipes.began else "")
         return f"v{self.version_count - 1}{'.' if tag else ''}{tag}"
 
-    def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
-        """Hand a version to the shell for storing."""
+    def keep(self, kind: str, parent: str | None, anchor: Anchor, why: str) -> None:
+        """Hand a version to the shell for storing, and name those that are kept no longer now that it is there."""
         version = Version(
             id=anchor.version,
             pipeline=self.pipeline.name,
@@ -115,8 +117,21 @@ class FoldState:
             labels=anchor.labels,
             recipe=self.recipe,
             digest=digest(anchor.frozen.model),
+            why=why,
         )
         self.outputs.versions.append((version, anchor.payload))
+        self.retention.add(version.id, self.at)
+        self.outputs.dropped += self.retention.drop(self.at, self.in_use())
+
+    def in_use(self) -> dict[str, str]:
+        """The versions that are kept however old they are, each with its state: live, candidate, on probation or anchor."""
+        anchors = self.drift.anchors
+        states = {anchor.version: "anchor" for anchor in anchors.kept}
+        for version, state in ((anchors.probation, "on probation"), (self.candidate, "candidate")):
+            if version is not None:
+                states[version.version] = state
+        states[self.version] = "live"
+        return states
 
     def put_in_place(self, version: str, model: Any, level: float, position: int) -> None:
         """Make `model` the champion from `position` on. There is no candidate any more."""

@@ -145,7 +145,7 @@ def test_training_on_the_rows_is_training_on_the_log() -> None:
     of = parcels()
     names, recipes = of.vector_names, RecipeHistory(of.digest, of.vector_names)
     of = replace(of, label=replace(of.label, wait=f"{WAIT_MS}ms", default=False))
-    model, learned, _ = at_once(training(Taught(), recipes, of, enumerate(LOG), learn_from=0))
+    model, learned, *_ = at_once(training(Taught(), recipes, of, enumerate(LOG), learn_from=0))
     found = [row for row in made(LOG, default=False) if row.label is not None]
     vectors = [
         ({n: v for n, v in zip(names, row.x, strict=True) if v is not None}, row.label) for row in found
