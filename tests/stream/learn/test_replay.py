@@ -122,7 +122,7 @@ def test_a_job_in_a_process_of_its_own_is_given_where_it_begins_and_ends(
 ) -> None:
     lines: list[list[str]] = []
 
-    def started(line: list[str]) -> SimpleNamespace:
+    def started(line: list[str], **options: object) -> SimpleNamespace:
         lines.append(line)
         return SimpleNamespace(poll=lambda: None)
 
