@@ -3,15 +3,25 @@
 Laws of this file:
 - The samples log is MessagePack, a tagged union (`Recipe | Sample | LabelRecord | Tick | Command`); user-facing topics are JSON.
 - A new field always has a default, so that an old record still decodes; a field is never renamed or reused.
+- What others may write to the control topics has limits that hold when it is decoded: it is kept, sent on and shown.
 - Times are milliseconds since the epoch. `at` is event time, `wall_ms` is a worker's clock; the fold decides by the first only.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+MAX_NAME_CHARACTERS = 200
+MAX_REASON_CHARACTERS = 1_000
+Int64 = Annotated[
+    int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)
+]  # what MessagePack and other languages can hold
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARACTERS)]
 Value = float | str | bool | None
 Verb = Literal["hold", "resume", "rollback", "retrain", "promote", "adopt", "accept"]
 
@@ -128,21 +138,22 @@ class Prediction(msgspec.Struct, frozen=True):
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
 
-    `since` and `detected_at` hold event time (ms) and the samples-log position; `effect` is in the unit of the statistic's mean
-    (nats for losses, PSI for inputs, a share for guards). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a
-    suspicion that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its
-    return is the same episode. `window` and `reference` were fields of version 1 that were never filled.
+    `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters`, which are no events, the
+    record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
+    inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
+    that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
+    same episode. `window` and `reference` were fields of version 1 that were never filled.
     """
 
     pipeline: str
-    episode: str
+    episode: Name
     kind: str
     state: str
     severity: Literal["info", "warning", "critical"]
     reason: str
     detector: dict[str, Any]
-    since: dict[str, int | None]
-    detected_at: dict[str, int]
+    since: dict[str, Int64 | None]
+    detected_at: dict[str, Int64]
     suggested_action: str
     statistic: float | None = None
     threshold: float | None = None
@@ -150,7 +161,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     top_features: list[tuple[str, float, float]] = []
     model: dict[str, str | None] = {}
     losses: dict[str, float | None] = {}
-    target_version: str | None = None
+    target_version: Name | None = None
     cooldown_until: int | None = None
     command: str = ""
 
@@ -158,7 +169,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A CloudEvents 1.0 envelope in structured JSON. The same `source` and `id` are the same event."""
 
-    id: str
+    id: Id
     source: str
     type: str
     subject: str
@@ -169,16 +180,19 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`."""
+    """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`.
 
-    id: str
+    `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
+    """
+
+    id: Id
     pipeline: str
     verb: Verb
-    reason: str
-    by: str
-    version: str | None = None
-    from_position: int | None = None
-    wall_ms: int = 0
+    reason: Reason
+    by: Name
+    version: Name | None = None
+    from_position: Int64 | None = None
+    wall_ms: Int64 = 0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,17 +219,22 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     version: str
     why: str
-    at: int
-    position: int
+    at: Int64
+    position: Int64
     recipe: str
     held: bool = False
-    held_since: int | None = None
+    held_since: Int64 | None = None
     anchor: str | None = None
     candidate: str | None = None
     anchors: list[str] = []
     applied: list[str] = []
     refused: dict[str, str] = {}
     change: str = ""
+
+
+def rfc3339(at_ms: int) -> str:
+    """A time in ms since the epoch as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 encode_json = msgspec.json.Encoder().encode

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "definition_file"),
     ("recipes",),
     ("definitions", "log"),
-    ("topology", "messages"),
+    ("topology", "messages", "meaning", "neighbours"),
     ("process",),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
@@ -71,6 +71,11 @@ PURE_STEPS = {
     "stream/featurize/decode.py",
     "stream/operate/training_set.py",
     "stream/featurize/step.py",
+    "stream/featurize/careful.py",
+    "stream/featurize/counts.py",
+    "stream/featurize/dead_letters.py",
+    "stream/featurize/dead_share.py",
+    "stream/featurize/labels.py",
     "stream/learn/fold.py",
     "stream/learn/state.py",
     "stream/learn/health.py",

@@ -42,7 +42,7 @@ class Expiry:
 
     def __init__(self, featurize: Featurize, keyspace: Keyspace) -> None:
         self.featurize, self.keyspace = featurize, keyspace
-        name, task = featurize.pipeline.name, featurize.task
+        name, task = featurize.deployed, featurize.task
         self.silent_ms = {
             number: view.silence_ms
             for number, view in enumerate(featurize.pipeline.views)
@@ -93,6 +93,7 @@ class Expiry:
                 newest = None if stored is None else _head(stored).newest
             if newest is not None and newest < floors[number]:
                 featurize.states[number].pop(entity, None)
+                featurize.large[number].pop(entity, None)
                 found.append(Write(key, b"", "", b"", 0))
                 self.deleted[featurize.pipeline.views[number].name] += 1
                 if len(found) * 2 == UNIT_KEYS:

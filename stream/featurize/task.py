@@ -9,7 +9,8 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -18,13 +19,15 @@ from penstock.features.redis.keys import definition_key, live_key, position_key
 from penstock.features.redis.keyspace import Keyspace
 from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
+from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
+from penstock.stream.topology import deployed
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -39,9 +42,9 @@ class _Live(msgspec.Struct):
 _live = msgspec.json.Decoder(_Live).decode
 
 
-def opening(pipeline: Pipeline, task: str) -> Write:
+def opening(pipeline: Pipeline, task: str, prefix: str = "") -> Write:
     """The write that makes a task's state, and what readers are served, that of this definition."""
-    name = pipeline.name
+    name = deployed(pipeline.name, prefix)
     document = definition_document(pipeline)
     return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
 
@@ -64,10 +67,11 @@ def check_definition(pipeline: Pipeline, position: Position, said: bytes | None)
             raise DefinitionChanged(pipeline.name, found)
 
 
-def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str]) -> None:
+def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], prefix: str = "") -> None:
     """The same for every task, owning none: before a worker with another definition takes a running one's place."""
-    positions = keyspace.read([position_key(pipeline.name, task) for task in tasks])
-    said = keyspace.read([definition_key(pipeline.name, task) for task in tasks])
+    name = deployed(pipeline.name, prefix)
+    positions = keyspace.read([position_key(name, task) for task in tasks])
+    said = keyspace.read([definition_key(name, task) for task in tasks])
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
@@ -87,6 +91,7 @@ class Task:
         building: Collection[int] | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
+        self.prefix = prefix
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
@@ -124,7 +129,7 @@ class Task:
             self.store.start(self.featurize.base)
         else:
             position = decode_position(stored)
-            said = self.store.load([definition_key(self.pipeline.name, self.featurize.task)])[0]
+            said = self.store.load([definition_key(self.featurize.deployed, self.featurize.task)])[0]
             check_definition(self.pipeline, position, said)
             positions = self.featurize.places_in(position)
             if set(positions) != set(self.heads):
@@ -132,7 +137,7 @@ class Task:
                     f"the sources' partitions changed: state was kept for {len(positions)}, there are {len(self.heads)} now; "
                     f"`penstock reset` starts over, or restore the partition counts"
                 )
-            self.featurize.start(positions, position.recipe)
+            self.featurize.start(positions, position.recipe, position.dead)
         self._open_lineage()
         self.newest = {head: place.newest_at for head, place in positions.items()}
         self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
@@ -163,7 +168,7 @@ class Task:
 
     def _check_served(self) -> None:
         """Refuse to begin a task under another definition than the one that the pipeline serves."""
-        name, served = self.pipeline.name, self.store.load([live_key(self.pipeline.name)])[0]
+        name, served = self.pipeline.name, self.store.load([live_key(self.featurize.deployed)])[0]
         if served is not None and _live(served).views != {
             view.name: view.version for view in self.pipeline.views
         }:
@@ -182,7 +187,7 @@ class Task:
         if featurize.recipe != pipeline.digest:
             base, featurize.recipe = featurize.base, pipeline.digest
             featurize.base = featurize.position()
-            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task)])])
+            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task, self.prefix)])])
 
     def enqueue(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""
@@ -201,27 +206,20 @@ class Task:
         items = list(islice(self.merge.take(at_end), most))
         featurize = self.featurize
         entities = [featurize.entities(item) for item in items]
-        missing = featurize.missing(items, entities)
-        if missing:
-            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
-            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
-            # would be appended before `save` finds out.
-            self.store.alive()
-            for (number, entity), state in zip(missing, stored, strict=True):
-                featurize.put(number, entity, state)
-        units: list[FeaturizeUnit] = []
-        step = featurize.step
-        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        self._load(items, entities)
+        was = snapshot(featurize)
+        try:
+            units = self._step(items, entities, wall_ms, featurize.step)
+        except Exception as error:
+            logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
+            start_over(featurize, was)
+            self._load(items, entities)
+            units = self._step(items, entities, wall_ms, partial(step_or_bury, featurize))
+        emitted_below = self.emitted_below
         # How long records took is asked of those that are new, not of what is read again after a loss.
-        self.timestamps_ms = [item.record.timestamp_ms for item in items] if emitted_below is None else []
-        for item, keys in zip(items, entities, strict=True):
-            kept = len(featurize.outs)
-            step(item, keys)
-            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
-                del featurize.outs[kept:]
-            if featurize.unit_is_full:
-                units.append(featurize.close_unit(wall_ms))
-        if items and emitted_below is not None:
+        rebuilding = self.rebuilding_from is not None
+        self.timestamps_ms = [] if rebuilding else [item.record.timestamp_ms for item in items]
+        if items and rebuilding:
             if all(place.offset >= emitted_below[head] for head, place in featurize.positions.items()):
                 self.rebuilding_from = None
                 logger.warning("state is rebuilt; outputs go on")
@@ -230,4 +228,35 @@ class Task:
             featurize.tick(wall_ms, idle)
         if items or featurize.outs:
             units.append(featurize.close_unit(wall_ms))
+        return units
+
+    def _load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
+        """Take the states that these items need into memory."""
+        featurize = self.featurize
+        missing = featurize.missing(items, entities)
+        if missing:
+            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
+            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
+            # would be appended before `save` finds out.
+            self.store.alive()
+            for (number, entity), state in zip(missing, stored, strict=True):
+                featurize.put(number, entity, state)
+
+    def _step(
+        self,
+        items: Sequence[Item],
+        entities: Sequence[list[str | None]],
+        wall_ms: int,
+        step: Callable[[Item, Sequence[str | None]], None],
+    ) -> list[FeaturizeUnit]:
+        """Step items in order; the units that are full by then."""
+        featurize, units = self.featurize, list[FeaturizeUnit]()
+        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        for item, keys in zip(items, entities, strict=True):
+            kept = len(featurize.outs)
+            step(item, keys)
+            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
+                del featurize.outs[kept:]
+            if featurize.unit_is_full:
+                units.append(featurize.close_unit(wall_ms))
         return units

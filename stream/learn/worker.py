@@ -7,8 +7,8 @@ Laws of this file:
   written again.
 - A request goes out at the record that made it, not at the end of its batch; while catching up, the fold then gives its decision
   `decision_wait_s` to come back. This moves no result: what is decided stands in the log at whatever record it stands.
-- A retrain runs beside the fold, in a process of its own; its product enters through the log. What a command needs from the log
-  is read in slices, one a turn: the record of the command waits for it, and the loop goes on turning.
+- A retrain runs beside the fold, in a process of its own; its product enters through the log. What a command needs from the
+  log is read a slice a turn, while its record waits.
 """
 
 from __future__ import annotations
@@ -79,18 +79,18 @@ class LearnWorker:
         self.preparing: Generator[int, None, Any] | None = None
         self.topic = topology.samples(pipeline.name, prefix)
         self.predictions_topic = topology.predictions(pipeline.name, prefix)
-        self.group = f"{prefix}{pipeline.name}.learn"
+        self.deployed = topology.deployed(pipeline.name, prefix)
+        self.group = f"{self.deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
-        self.stored = b""
-        self.emitted_below = 0
+        self.stored, self.emitted_below = b"", 0
         self.unannounced = False
         self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
         self.running: set[str] = set()
         self.attempts: Counter[str] = Counter()
         self.unreadable = 0
         self.retry_at_ms = 0
-        self.snapshot = StoredSnapshot(store, pipeline.name, secret)
+        self.snapshot = StoredSnapshot(store, self.deployed, secret)
         self.saved_at: int | None = None
         log.partitions(self.topic)
         self.member = log.member(self.group, [self.topic], instance_id=instance_id)
@@ -139,7 +139,7 @@ class LearnWorker:
             stored = None
         self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
         fold: Fold | None = None
-        self.snapshot = StoredSnapshot(self.store, self.pipeline.name, self.secret)
+        self.snapshot = StoredSnapshot(self.store, self.deployed, self.secret)
         self.saved_at = None
         if stored is None:
             self.stored = b"start"
@@ -204,8 +204,8 @@ class LearnWorker:
     def _prepare(self, fold: Fold, record: Record, command: Command, need: Replay) -> tuple[int, Any]:
         """Work a slice of what a command needs off: (records read, None) while there is more, then (0, the model)."""
         if self.preparing is None:
-            models = self.models
-            self.preparing = preparation(fold, self.log, self.topic, models, record.offset, command, need)
+            given = (fold, self.log, self.topic, self.models, record.offset, command, need)
+            self.preparing = preparation(*given)
         try:
             return next(self.preparing), None
         except StopIteration as done:

@@ -142,11 +142,16 @@ def fill(world: World, topic: str, count: int, partition: int | None = None, sta
 # -- reading and appending
 
 
+def test_a_cluster_has_one_id_and_no_other_cluster_has_it(world: World) -> None:
+    assert world.log.cluster_id() == world.log.cluster_id() != ""
+    assert world.log.cluster_id() != MemoryLog().cluster_id()
+
+
 def test_what_was_appended_is_read_in_order_with_all_its_parts(world: World) -> None:
     topic = world.create()
     outs = [
         Out(topic, b"a", b"1"),
-        Out(topic, None, b"2", (("h", b"x"), ("h", b""), ("ü", b"\x00\xff"))),
+        Out(topic, None, b"2", (("h", b"x"), ("h", b""), ("h", None), ("ü", b"\x00\xff"))),
         Out(topic, b"c", None),
         Out(topic, b"", b""),
     ]

