@@ -75,9 +75,8 @@ def _rivals(state: FoldState, x: dict[str, Any], y: bool | None) -> Iterator[tup
     for anchor in [*([anchors.probation] if anchors.probation else []), *reversed(anchors.kept)]:
         if said(anchor.frozen.model, x) is not None:
             yield anchor.version, restore(anchor.payload), anchor.frozen.level
-    if (
-        state.candidate is not None and y is None
-    ):  # otherwise it learned this label beside the live model already
+    # With a label, it learned that one beside the live model already.
+    if state.candidate is not None and y is None:
         yield state.candidate.version, state.candidate.model, 0.0
     if _is_broken(state, y):
         yield FRESH, state.pipeline.model.clone(), 0.0
