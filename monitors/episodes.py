@@ -92,13 +92,15 @@ class EpisodeChange:
     """What to publish: the episode as it stands after the transition, and the transition.
 
     `event_id` is deterministic and unique in the pipeline. `reopened` says that the episode came back within
-    its cooldown, so an operator who was paged for it already need not be paged again.
+    its cooldown, so an operator who was paged for it already need not be paged again. `withdrawn` says that
+    it was only suspected since then: nothing was found that could be over now.
     """
 
     episode: Episode
     transition: Transition
     event_id: str
     reopened: bool
+    withdrawn: bool = False
 
 
 class EpisodeLog:
@@ -146,8 +148,9 @@ class EpisodeLog:
             )
         elif closed:
             reopened = True
+        withdrawn = transition.state == "resolved" and episode.state == "suspected"
         _advance(episode, transition, self.cooldown_ms)
-        return EpisodeChange(episode, transition, f"{episode.id}-{episode.sequence}", reopened)
+        return EpisodeChange(episode, transition, f"{episode.id}-{episode.sequence}", reopened, withdrawn)
 
     def apply_all(self, transitions: Iterable[Transition]) -> list[EpisodeChange]:
         """Take transitions in order; return the changes to publish."""

@@ -47,13 +47,18 @@ class Recipe(msgspec.Struct, frozen=True, array_like=True, tag="recipe"):
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=False):
-    """One event to predict: the vector `x` as computed at event time, in the recipe's order. None is missing."""
+    """One event to predict: the vector `x` as computed at event time, in the order of `recipe`. None is missing.
+
+    `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
+    is never read under newer names; it is empty in samples written before there was the field.
+    """
 
     origin: Origin
     id: str
     key: str
     at: int
     x: list[Value]
+    recipe: str = ""
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
@@ -82,7 +87,8 @@ class CommandFields(msgspec.Struct, frozen=True):
     """What a command says, wherever it stands.
 
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
-    adopt; `digest` and `trained_to` belong to `adopt`; `episode` is the one it answers, None when a person asked.
+    adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
+    `adopt`; `episode` is the one it answers, None when a person asked.
     """
 
     id: str
@@ -95,6 +101,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     digest: str | None = None
     episode: str | None = None
     wall_ms: int = 0
+    join_from: int | None = None
 
 
 class Command(CommandFields, frozen=True, array_like=True, tag="command"):
@@ -137,7 +144,9 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters`, which are no events, the
     record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
-    inputs, a share for guards and dead letters).
+    inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
+    that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
+    same episode. `window` and `reference` were fields of version 1 that were never filled.
     """
 
     pipeline: str
@@ -153,8 +162,6 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     statistic: float | None = None
     threshold: float | None = None
     effect: float | None = None
-    window: dict[str, Any] = {}
-    reference: dict[str, Any] = {}
     top_features: list[tuple[str, float, float]] = []
     model: dict[str, str | None] = {}
     losses: dict[str, float | None] = {}
@@ -209,6 +216,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
+    `why` says why this version is live, and stays as long as it is; `change` what happened when this message was written.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
     """
 
@@ -225,6 +233,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     anchors: list[str] = []
     applied: list[str] = []
     refused: dict[str, str] = {}
+    change: str = ""
 
 
 def rfc3339(at_ms: int) -> str:

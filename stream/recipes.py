@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from penstock.features.define.view import View
 from penstock.features.engine.change import ViewChange, change, view_of
 from penstock.stream.definitions import DefinitionError, Pipeline, Source
-from penstock.stream.messages import Recipe
+from penstock.stream.messages import Recipe, Sample
 
 
 class DefinitionChanged(DefinitionError):
@@ -125,6 +125,23 @@ def topics_of(recipe: Recipe) -> frozenset[str] | None:
         return None
 
 
+class Lineage(NamedTuple):
+    """A stretch of the samples log under one recipe: from where, and by what names this definition reads its vectors.
+
+    `alike` are the recipes whose vectors read the same: this one, those that differ in nothing featurize computes (their workers
+    may still write for a while), and "" for samples that name none.
+    """
+
+    start: int
+    digest: str
+    names: Sequence[str | None] | None
+    alike: frozenset[str]
+
+    def reads(self, sample: Sample) -> bool:
+        """Whether these are the names of the sample's vector. One by a former recipe came late: the right one follows."""
+        return sample.recipe in self.alike and (self.names is None or len(self.names) == len(sample.x))
+
+
 class RecipeHistory:
     """Which recipe the samples log stands under, record by record, as a fold of one definition reads it.
 
@@ -134,25 +151,46 @@ class RecipeHistory:
 
     def __init__(self, recipe: str, names: Sequence[str]) -> None:
         self.recipe = recipe
-        self.names: Sequence[str | None] | None = names
         self.foreign = False
         self.began = 0
-        self.spans: list[tuple[int, Sequence[str | None] | None]] = [(0, names)]
+        self.known: dict[str, Sequence[str | None] | None] = {recipe: names}
+        self.lineages: list[Lineage] = []
+        self.now = self._open(0, recipe)
+
+    def _open(self, position: int, digest: str) -> Lineage:
+        names = self.known[digest]
+        alike = {one for one, its in self.known.items() if its is not None and its == names}
+        self.lineages.append(Lineage(position, digest, names, frozenset({"", digest, *alike})))
+        return self.lineages[-1]
+
+    @property
+    def names(self) -> Sequence[str | None] | None:
+        """The names of vectors now."""
+        return self.now.names
 
     def begin(self, position: int, recipe: Recipe, pipeline: Pipeline) -> bool:
         """Go on under the recipe that stands at `position`; whether the fold's own lineage begins here after another's."""
         own = recipe.digest == self.recipe
         returns = own and self.foreign
-        self.names = recipe.inputs if own else readable(recipe, pipeline)
+        self.known[recipe.digest] = recipe.inputs if own else readable(recipe, pipeline)
+        self.now = self._open(position, recipe.digest)
         self.foreign = not own
-        self.spans.append((position, self.names))
         if returns:
             self.began = position
         return returns
 
-    def names_at(self, position: int) -> Sequence[str | None] | None:
-        """The names of the vector of the sample at `position`."""
-        return next(names for start, names in reversed(self.spans) if start <= position)
+    def at(self, position: int) -> Lineage:
+        """The lineage of the record at `position`."""
+        return next(one for one in reversed(self.lineages) if one.start <= position)
+
+    def until(self, position: int) -> RecipeHistory:
+        """A history of its own that stands at `position`, to read on from there."""
+        copy = RecipeHistory(self.recipe, self.lineages[0].names or [])  # type: ignore[arg-type]
+        copy.known = dict(self.known)
+        copy.lineages = [one for one in self.lineages if one.start <= position]
+        copy.now = copy.lineages[-1]
+        copy.foreign, copy.began = copy.now.digest != self.recipe, min(self.began, position)
+        return copy
 
 
 def _inputs(said: Mapping[str, Any]) -> dict[str, Any]:

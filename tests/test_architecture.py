@@ -72,7 +72,7 @@ CHOOSERS = {"features/engine/choose.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "dead_letters", "demo", "export", "features", "models", "operate",
+        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "models", "operate",
         "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
@@ -112,9 +112,9 @@ SHELL: dict[str, tuple[str, ...]] = {
         "step",  # logs what it skips; what it decides is in `policy`
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
-    "stream/operate": (
+    "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "reset", "sampling", "status", "training_files",
-    ),  # clients, files and clocks
+    ),
 }  # fmt: skip
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 70

@@ -34,6 +34,8 @@ FOLLOWED = (
     topology.CONTROL_MODELS,
 )
 Message = ControlEvent | Decision | LiveModel | OperatorRequest
+EVIDENCE = frozenset({"harm", "rollback", "promotion"})
+"""Kinds whose statistic is evidence that grew with every label, not a size anybody knows: the reason tells the losses."""
 _MARKS = {"critical": "!!", "warning": "! ", "info": "  "}
 
 
@@ -93,7 +95,8 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
         "promote": "promotion wanted",
         "hold": "HOLD taken",
     }
-    head = f"{asks.get(data.suggested_action, 'note')}: {data.reason}"
+    calm = "note" if data.severity == "info" else "ALERT"
+    head = f"{asks.get(data.suggested_action, calm)}: {data.reason}"
     found, since = data.detected_at, data.since
     if "offset" in since:  # dead letters: no events, so they have their records' own times and places
         lines = [
@@ -107,7 +110,8 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
         ]
     measured = []
     if data.statistic is not None and data.threshold is not None:
-        measured.append(f"{data.kind} {data.statistic:.4g} against {data.threshold:.4g}")
+        what = "evidence" if data.kind in EVIDENCE else data.kind
+        measured.append(f"{what} {_number(data.statistic)} against {_number(data.threshold)}")
     if data.effect is not None:
         measured.append(f"effect {data.effect:+.4g}")
     if measured:
@@ -123,6 +127,11 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     if data.command:
         lines.append(f"by hand: {data.command}")
     return _MARKS[data.severity], head, lines
+
+
+def _number(value: float) -> str:
+    """Four digits, without an exponent where people would have to count zeros."""
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _decision(decision: Decision) -> tuple[str, str, list[str]]:
@@ -141,6 +150,8 @@ def _request(request: OperatorRequest) -> tuple[str, str, list[str]]:
 
 def _live(live: LiveModel) -> tuple[str, str, list[str]]:
     head = f"live is {live.version}: {live.why}"
+    if live.change:
+        head = f"{live.change}; live is {live.version} ({live.why})"
     lines = [
         f"anchor {live.anchor or 'none'}, candidate {live.candidate or 'none'}; at {moment(live.at)} (event time)"
     ]

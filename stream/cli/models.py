@@ -13,7 +13,7 @@ import msgspec
 from penstock.features.redis.keys import model_key
 from penstock.stream.definition_file import load
 from penstock.stream.messages import rfc3339
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import Version, named
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
     versions = store.versions()
     if args.version is not None:
+        args.version = named(args.version, [version.id for version in versions])
         return one(args, live, versions)
     if args.json:
         print(json.dumps({"live": live, "versions": [told(version, live, versions) for version in versions]}))

@@ -23,7 +23,7 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import SnapshotHeader
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Envelope, Version, open_version
+from penstock.stream.models.version import BadEnvelope, Envelope, Version, named, open_version
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -155,6 +155,8 @@ def of_version(store: ModelStore, version_id: str) -> Wanted:
     """A stored version. One that a retrain made stands in the log only where it was adopted, so all of it is folded."""
     try:
         found = store.get(version_id)
+        if found is None:
+            found = store.get(named(version_id, [version.id for version in store.versions()]))
     except BadEnvelope as error:
         raise CannotSay(f"version {version_id!r} is not used: {error}") from None
     if found is None:
@@ -208,6 +210,11 @@ def fold(pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, *, guard: boo
     same = made.get(wanted.version.id)
     if same is None and wanted.version.kind == "retrained":
         raise CannotSay(f"{wanted.what} was never adopted, so the log does not say how it was trained")
+    if same is None and not wanted.version.id.endswith(ended.lineage):
+        raise CannotSay(
+            f"{wanted.what} was made by another fold, of a log that was made anew or under other rules: this one's versions end "
+            f"in {ended.lineage}"
+        )
     return Replayed(stop, seconds, None if same is None else same[0].digest)
 
 

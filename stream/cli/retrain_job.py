@@ -7,16 +7,18 @@ import argparse
 import msgspec
 
 from penstock.stream.definition_file import load
+from penstock.stream.learn.records import Job
 from penstock.stream.learn.retrain import run_job
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
 
-class Job(msgspec.Struct):
+class Order(msgspec.Struct):
     """One retrain command's job."""
 
     id: str
     start: int = msgspec.field(name="from")
+    stop: int = msgspec.field(name="to")
     quarantined: list[tuple[int, int]] = []
 
 
@@ -33,11 +35,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train, store, append the adopt command."""
     pipeline = load(args.file)
-    job = msgspec.json.decode(args.job, type=Job)
+    order = msgspec.json.decode(args.job, type=Order)
     log = start.open_log(settings)
     try:
         models = start.model_store(pipeline, settings, start.open_redis(settings))
-        run_job(pipeline, log, models, job.id, job.start, job.quarantined, settings.prefix)
+        run_job(
+            pipeline, log, models, order.id, Job(order.start, order.stop, order.quarantined), settings.prefix
+        )
     finally:
         log.close()
     return 0

@@ -25,6 +25,7 @@ from penstock.stream.messages import (
     OperatorRequest,
     encode_json,
 )
+from penstock.stream.models.version import named
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
 OPERATORS: tuple[str, ...] = ("retrain", "rollback", "promote", "hold", "resume", "accept")
@@ -162,7 +163,7 @@ def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decisi
         verb=request.verb,
         reason=request.reason,
         by=request.by,
-        version=request.version,
+        version=None if request.version is None else named(request.version, state.versions),
         from_position=request.from_position,
         wall_ms=wall_ms,
     )
@@ -178,10 +179,10 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
     if request.verb == "promote" and live is not None:
         if live.candidate is None:
             return "there is no candidate to promote; `penstock retrain` makes one"
-        if request.version not in (None, live.candidate):
+        if request.version is not None and named(request.version, state.versions) != live.candidate:
             return f"the candidate is {live.candidate}, not {request.version}"
     elif request.verb == "rollback" and request.version is not None and live is not None:
-        if request.version not in state.versions:
+        if named(request.version, state.versions) not in state.versions:
             return f"version {request.version!r} is not known; known are {', '.join(state.versions[-16:])}"
     return ""
 

@@ -1,7 +1,7 @@
 """Control messages in one line each, for people who follow along.
 
 Laws of this file:
-- A line says when in event time, how bad, what, and what happens; notes about mere suspicion are left to the topics.
+- A line says when in event time, how bad, what, and what happens; what was only suspected is left to the topics.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ def _line(message: ControlEvent | Decision | LiveModel) -> str | None:
     if isinstance(message, Decision):
         return f"{'decided':<19} {message.verb} {message.verdict}: {message.why} ({message.by})"
     held = ", learning is held" if message.held else ""
-    return f"{_moment(message.at)}  live is {message.version}: {message.why}{held}"
+    said = f"live is {message.version}: {message.why}"
+    if message.change:
+        said = f"{message.change}; live is {message.version}"
+    return f"{_moment(message.at)}  {said}{held}"
 
 
 def _event_line(event: ControlEvent) -> str | None:
     data = event.data
-    if data.state == "suspected":
+    if data.state in ("suspected", "withdrawn"):
         return None
     since = data.since.get("at")
     target = f" -> {data.target_version}" if data.target_version else ""

@@ -52,7 +52,7 @@ class ControlTail:
                 continue
             if record.topic == topology.CONTROL_MODELS:
                 live = decode_live_model(record.value)
-                if not self.live or live.why != self.live[-1].why:
+                if live.change or not self.live or live.why != self.live[-1].why:
                     self.tell(live)
                 self.live.append(live)
             elif record.topic == topology.CONTROL_DECISIONS:

@@ -91,7 +91,7 @@ class Featurize:
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
-        self.recipe = pipeline.digest
+        self.recipe = self.digest = pipeline.digest
         self.base = b""
         self.now_at = 0
         self.dirty_count = 0
@@ -215,7 +215,8 @@ class Featurize:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
             parts = plan.key_fields
             key = event[parts[0]] if len(parts) == 1 else entity_of(event, parts)
-            self._emit(encode_entry(Sample(origin, item.id, "" if key is None else str(key), at, vector)))
+            sample = Sample(origin, item.id, "" if key is None else str(key), at, vector, self.digest)
+            self._emit(encode_entry(sample))
             self.counts.samples += 1
         if y is not None:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import exp, log, sqrt
 from typing import Any
 
-from penstock.stream.learn.learner import probability
+from penstock.stream.learn.learner import said
 
 PROBATION_LABELS = 7_000
 KEPT_ANCHORS = 8
@@ -37,18 +37,21 @@ def at_level(p: float, level: float) -> float:
 
 
 class Frozen:
-    """A version whose weights stay as they are; only its level follows the labels."""
+    """A version whose weights stay as they are; only its level follows the labels. `failures` are those in a row."""
 
-    __slots__ = ("level", "model", "version")
+    __slots__ = ("failures", "level", "model", "version")
 
     def __init__(self, version: str, model: Any, level: float = 0.0) -> None:
         self.version = version
         self.model = model
         self.level = level
+        self.failures = 0
 
     def predict(self, x: dict[str, Any]) -> float:
-        """The probability of a true label, on the level of now."""
-        return at_level(probability(self.model, x), self.level)
+        """The probability of a true label, on the level of now; from 0.5 when the model fails."""
+        p = said(self.model, x)
+        self.failures = 0 if p is not None else self.failures + 1
+        return at_level(0.5 if p is None else p, self.level)
 
     def follow(self, p: float, y: bool) -> None:
         """Move the level by one label, as an online learner moves its intercept."""
@@ -148,6 +151,10 @@ class Anchors:
             dropped.append(self.probation.version)
             self.probation = None
         return dropped
+
+    def discard(self, version: str) -> None:
+        """Drop one version."""
+        self.kept = [anchor for anchor in self.kept if anchor.version != version]
 
     def before(self, onset: int) -> Anchor | None:
         """The newest version born at or before `onset`: an anchor, or else the one on probation, or None."""

@@ -11,18 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.stream.learn.anchors import Anchor, Frozen
-from penstock.stream.learn.records import Replay, Unusable
-from penstock.stream.learn.state import FoldState
+from penstock.stream.learn.records import Job, Replay, Unusable
+from penstock.stream.learn.state import FRESH, FoldState
 from penstock.stream.messages import Command
 from penstock.stream.models.version import dump, restore
-
-FRESH = "v0"
 
 
 def needs(state: FoldState, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
     if command.verb == "adopt" and job_of(command) in state.open_jobs:
-        return Replay(command.version, None, command.from_position or 0, command.trained_to or 0)
+        join_from = command.from_position if command.join_from is None else command.join_from
+        return Replay(command.version, None, join_from or 0, command.trained_to or 0)
     if command.verb != "rollback":
         return None
     anchor = target(state, command)
@@ -30,7 +29,7 @@ def needs(state: FoldState, command: Command) -> Replay | None:
         return None
     if anchor is None:
         return Replay(command.version, None, -1, -1)
-    if state.drift.hold is None:
+    if state.drift.hold is None or anchor.version == FRESH:
         return None
     return Replay(anchor.version, anchor.payload, anchor.join_from, anchor.position)
 
@@ -41,7 +40,12 @@ def job_of(command: Command) -> str:
 
 
 def target(state: FoldState, command: Command) -> Anchor | None:
-    """The version a rollback names, or without a name the newest one born before its onset. `v0` is a fresh model."""
+    """The version a rollback names, or without a name the newest one born before its onset.
+
+    `v0` is a fresh model, also out of a hold: it begins with the labels that come from here on, and nothing is read again for it.
+    Every other version then learns again what came after its birth and lies outside the hold. For a fresh model that knows the
+    past there is `retrain --from-position 0`, which runs beside the fold.
+    """
     anchors = state.drift.anchors
     if command.version == FRESH:
         payload = dump(state.pipeline.model.clone())
@@ -73,17 +77,16 @@ def rollback(state: FoldState, position: int, command: Command, prepared: Any) -
         if command.version is None:
             return "no version was born before the onset"
         return state.retention.why_gone(command.version) or f"version {command.version!r} is not known"
-    state.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
-    state.version = anchor.version if anchor is not None else command.version or state.version
+    model = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
+    version = anchor.version if anchor is not None else command.version or state.version
     # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
     # takes it along and lets it fade as it learns the level itself.
     follows = anchor is not None and anchor is state.drift.anchors.current and prepared is None
-    state.level = anchor.frozen.level if follows and anchor is not None else 0.0
-    state.candidate = None
+    level = anchor.frozen.level if follows and anchor is not None else 0.0
+    state.put_in_place(version, model, level, position)
     state.open_jobs.clear()
     state.episode_jobs.clear()
     state.release(position)
-    state.champion_since = position
     onset = command.from_position if command.from_position is not None else position
     state.drift.replaced(state.version, state.at, position, f"rolled back to {state.version}", onset)
     return None
@@ -95,7 +98,7 @@ def retrain(state: FoldState, position: int, command: Command, prepared: Any) ->
         return f"a retrain is under way ({next(iter(state.open_jobs))})"
     # The job knows this definition alone, so it begins where the definition's own samples do.
     start = max(command.from_position or 0, state.recipes.began)
-    state.open_jobs[command.id] = (start, state.quarantine(position))
+    state.open_jobs[command.id] = Job(start, max(start, position), state.quarantine(position))
     if command.episode is not None:
         state.episode_jobs.append(command.id)
     return None
@@ -136,10 +139,7 @@ def promote(state: FoldState, position: int, command: Command, prepared: Any) ->
         return "there is no candidate"
     if command.version not in (None, state.candidate.version):
         return f"the candidate is {state.candidate.version}, not {command.version}"
-    state.champion, state.version = state.candidate.model, state.candidate.version
-    state.level = 0.0
-    state.candidate = None
-    state.champion_since = position
+    state.put_in_place(state.candidate.version, state.candidate.model, 0.0, position)
     state.drift.replaced(state.version, state.at, position, f"promoted {state.version}")
     return None
 
@@ -159,3 +159,18 @@ VERBS: dict[str, Callable[[FoldState, int, Command, Any], str | None]] = {
     "promote": promote,
     "accept": accept,
 }
+REPLACING = frozenset({"rollback", "promote"})
+"""The verbs after which another version is live."""
+
+
+def done(state: FoldState, command: Command) -> str:
+    """What a command just did, in a few words."""
+    return {
+        "hold": "learning held",
+        "resume": "learning goes on",
+        "rollback": f"rolled back to {state.version}",
+        "retrain": "retrain started",
+        "adopt": f"retrain finished, candidate {state.candidate.version if state.candidate else 'none'} competes",
+        "promote": f"promoted {state.version}",
+        "accept": "today's level of the loss accepted",
+    }[command.verb]

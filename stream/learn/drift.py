@@ -21,11 +21,13 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.monitors.losses.promotion import CandidateTest
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.anchors import Anchors
-from penstock.stream.learn.events import ModelNames, Request, describe
+from penstock.stream.learn.events import ModelNames, Request, describe, losses_of
 from penstock.stream.learn.records import Hold
+from penstock.stream.learn.skill import Skill
 from penstock.stream.messages import Command
 
 COOLDOWN_LABELS = 2_000
+SUSPECTED = {"harm": "a loss of skill over the base rate", "rollback": "a model worse than its anchor"}
 
 
 class DriftRules:
@@ -40,6 +42,7 @@ class DriftRules:
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.psi = PsiMonitor([*names, "prediction"], budget)
         self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
+        self.skill = Skill()
         self.episodes = EpisodeLog(pipeline.name)
         self.candidate: CandidateTest | None = None
         self.anchors = Anchors()
@@ -48,6 +51,7 @@ class DriftRules:
         self.cooldown_ms = pipeline.cooldown_ms
         self.quiet_until, self.quiet_until_at = 0, 0
         self.deferred: EpisodeChange | None = None
+        self.failing = False
         self.labels = 0
         self.requests: list[Request] = []
         self.models = ModelNames("v0", None, None)
@@ -55,7 +59,7 @@ class DriftRules:
     @property
     def is_open(self) -> bool:
         """Whether anything is open that a version must not be born into."""
-        return self.hold is not None or self.losses.open
+        return self.hold is not None or self.failing or self.losses.open
 
     @property
     def wants_candidate(self) -> bool:
@@ -130,17 +134,14 @@ class DriftRules:
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
     def label(
-        self,
-        at: int,
-        position: int,
-        champion: float,
-        base: float,
-        anchor: float | None,
-        probation: float | None,
-        candidate: float | None,
-    ) -> None:
+        self, at: int, position: int, champion: float, base: float,
+        anchor: float | None, probation: float | None, candidate: float | None,
+    ) -> None:  # fmt: skip
         """One label's losses (nats), all predicted at the sample; None for a model there was not."""
         self.labels += 1
+        if not self.skill.proven:
+            for change in self.episodes.apply_all(self.skill.update(at, position, champion, base)):
+                self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
         found = self.losses.update(at, position, champion, base, anchor)
         if found:
             self._lost(found)
@@ -163,34 +164,29 @@ class DriftRules:
         for change in self.episodes.apply_all(found):
             transition = change.transition
             if transition.state == "suspected":
-                self._tell(
-                    "note", change, f"{transition.monitor} is suspected; no version is accepted meanwhile"
-                )
+                what = SUSPECTED[transition.monitor]
+                self._tell("note", change, f"{what} is suspected; no version is accepted meanwhile")
+            elif change.withdrawn:
+                self._tell("note", change, f"the suspicion of {SUSPECTED[transition.monitor]} is withdrawn")
             elif transition.monitor == "harm":
                 self._harm_moved(change)
             elif transition.monitor == "rollback":
                 self._anchor_moved(change)
             else:
-                self._tell(
-                    "note",
-                    change,
-                    "the level of the loss rose"
-                    if transition.state == "firing"
-                    else "the level is as before",
-                )
+                rose = transition.state == "firing"
+                self._tell("note", change, "the level of the loss rose" if rose else "the level is as before")
 
     def _harm_moved(self, change: EpisodeChange) -> None:
         transition = change.transition
         if transition.state == "resolved":
             self.harm = None
             self._tell("note", change, "the model's skill over the base rate is back")
-            self._drop_candidate()
+            self.drop_candidate()
             return
         self.harm = transition
-        self._discard(transition.since_position)
-        self._tell(
-            "retrain", change, "the model lost skill over the base rate", None, transition.since_position
-        )
+        onset = transition.since_position
+        self._discard(onset)
+        self._tell("retrain", change, "the model lost skill over the base rate", None, onset)
 
     def _anchor_moved(self, change: EpisodeChange) -> None:
         transition = change.transition
@@ -204,19 +200,11 @@ class DriftRules:
         target = self.anchors.before(onset)
         if self._quiet(transition.at_ms):
             self.deferred = change
-            self._tell(
-                "note",
-                change,
-                "worse than the anchor, soon after a rollback: asked again when the cooldown is over",
-            )
+            why = "worse than the anchor, soon after a rollback: asked again when the cooldown is over"
+            self._tell("note", change, why)
         elif target is None:
-            self._tell(
-                "retrain",
-                change,
-                "worse than the anchor, and no version was born before the onset",
-                None,
-                onset,
-            )
+            why = "worse than the anchor, and no version was born before the onset"
+            self._tell("retrain", change, why, None, onset)
         else:
             self._tell("rollback", change, "the model is worse than its anchor", target.version, onset)
 
@@ -240,17 +228,16 @@ class DriftRules:
     def _candidate_judged(self, at: int, position: int, verdict: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(verdict):
             if change.transition.state == "firing":
-                self._tell(
-                    "promote", change, "the candidate is better than the champion", self.models.candidate
-                )
+                why = "the candidate is better than the champion"
+                self._tell("promote", change, why, self.models.candidate)
                 return
-        self._drop_candidate()
+        self.drop_candidate()
         if self.harm is not None:
             self.harm = None
             for change in self.episodes.apply_all(self.losses.accept_level(at, position)):
                 self._tell("note", change, "the candidate did not win: the new level is accepted")
 
-    def _drop_candidate(self) -> None:
+    def drop_candidate(self) -> None:
         """The candidate did not win, or what it was made for is over."""
         self.candidate = None
         self.models = self.models._replace(candidate=None)
@@ -261,6 +248,17 @@ class DriftRules:
         """A retrained candidate begins to compete."""
         self.candidate = self.losses.candidate_test()
         self.models = self.models._replace(candidate=version)
+
+    def discard(self, version: str) -> None:
+        """A version may no longer be gone back to."""
+        self.anchors.discard(version)
+        self._anchor_changed()
+
+    def failures(self, transition: Transition, reason: str) -> None:
+        """The live model gives no numbers, or gives them again."""
+        self.failing = transition.state == "firing"
+        for change in self.episodes.apply_all([transition]):
+            self._tell("alert" if self.failing else "note", change, reason)
 
     def accept(self, at: int, position: int) -> None:
         """Take today's level of the loss as the new normal."""
@@ -294,6 +292,6 @@ class DriftRules:
     ) -> None:
         champion, base = self.losses.harm.reference_means()
         losses = {"champion": champion, "base_rate": base, "margin": self.losses.margin}
-        self.requests.append(
-            describe(self.pipeline, verb, change, reason, self.models, losses, target, onset)
-        )
+        reason += losses_of(change)
+        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset)
+        self.requests.append(told)

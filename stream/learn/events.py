@@ -20,6 +20,8 @@ TOPIC_OF = {
     "rollback": topology.CONTROL_ROLLBACK,
     "promote": topology.CONTROL_ALERTS,
     "hold": topology.CONTROL_ALERTS,
+    "alert": topology.CONTROL_ALERTS,
+    "warn": topology.CONTROL_ALERTS,
     "note": topology.CONTROL_ALERTS,
 }
 SEVERITY: dict[str, Literal["info", "warning", "critical"]] = {
@@ -27,8 +29,12 @@ SEVERITY: dict[str, Literal["info", "warning", "critical"]] = {
     "rollback": "critical",
     "promote": "info",
     "hold": "critical",
+    "alert": "critical",
+    "warn": "warning",
     "note": "info",
 }
+
+TOLD_ONLY = frozenset({"alert", "warn", "note"})
 
 
 class ModelNames(NamedTuple):
@@ -44,6 +50,19 @@ class Request(NamedTuple):
 
     topic: str
     event: ControlEvent
+
+
+def losses_of(change: EpisodeChange) -> str:
+    """The two losses that a finding compared, in words to append to a reason; empty where it compared none.
+
+    They are means over the newest labels judged, in nats per label.
+    """
+    detail = change.transition.detail
+    loss, against = detail.get("loss"), detail.get("against")
+    if not isinstance(loss, float) or not isinstance(against, float):
+        return ""
+    other = "anchor" if change.transition.monitor == "rollback" else "base rate"
+    return f": loss {loss:.3g}, {other} {against:.3g}"
 
 
 def describe(
@@ -63,11 +82,12 @@ def describe(
     transition, episode = change.transition, change.episode
     detail = dict(transition.detail)
     shares = detail.pop("shares", None)
+    over = transition.state == "resolved"
     data = ControlData(
         pipeline=pipeline,
         episode=episode.id,
         kind=transition.monitor,
-        state=transition.state,
+        state="withdrawn" if change.withdrawn else transition.state,
         severity=SEVERITY[verb],
         reason=reason,
         detector={"name": transition.monitor, "subject": transition.subject, "params": detail},
@@ -79,8 +99,9 @@ def describe(
         top_features=_top(transition, shares),
         model=models._asdict(),
         losses={name: _finite(loss) for name, loss in losses.items()},
-        suggested_action="none" if verb == "note" else verb,
+        suggested_action="none" if verb in TOLD_ONLY else verb,
         target_version=target,
+        cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
         command=_command_line(pipeline, verb, target, onset, episode.id),
     )
     event = ControlEvent(
@@ -107,7 +128,7 @@ def _finite(value: float) -> float | None:
 
 
 def _command_line(pipeline: str, verb: str, target: str | None, onset: int | None, episode: str) -> str:
-    if verb == "note":
+    if verb in TOLD_ONLY:
         return ""
     if verb == "hold":  # taken already: what a person may do is end it
         return f'penstock resume {pipeline} --reason "episode {episode}: the data are right"'

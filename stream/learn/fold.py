@@ -2,7 +2,8 @@
 
 Laws of this file:
 - State is a function of the log alone: no clock, no client, no randomness. Event time comes from the records and ticks.
-- What changes the model stands in the log: a label, or a `Command`. Only a hold is taken at once, by rule, and reported.
+- What changes the model stands in the log: a label, or a `Command`. Only a hold is taken at once, by rule, and reported, and a
+  model that gives no numbers any more gives way at once (`health`).
 - Every sample is predicted by champion, anchor, probationer, candidate and base rate when it arrives, and judged at its label.
 - Repeats (after a crash upstream) are recognised by origin, repeated commands by id.
 """
@@ -14,9 +15,9 @@ import struct
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
-from penstock.stream.learn import commands
+from penstock.stream.learn import commands, health
 from penstock.stream.learn.anchors import Anchor, Frozen, at_level
-from penstock.stream.learn.learner import learn, probability, vector
+from penstock.stream.learn.learner import learn, said, vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
@@ -61,17 +62,22 @@ class Fold(FoldState):
         return passes
 
     def _sample(self, position: int, sample: Sample) -> None:
-        counts, names = self.counts, self.recipes.names
-        if self._passes_over(sample.origin, names is None or len(names) == len(sample.x)) or names is None:
+        counts, now = self.counts, self.recipes.now
+        names = now.names
+        if self._passes_over(sample.origin, now.reads(sample)) or names is None:
             return
         counts.samples += 1
         x = vector(names, sample.x)
-        p = probability(self.champion, x)
-        if self.level:
-            p = at_level(p, self.level)
         at = sample.at
         if at > self.at:
             self.at = at
+        p = said(self.champion, x)
+        if p is not None:
+            self.answered = x
+        if p is None or self.drift.failing or self.failed_samples.length:
+            p = health.at_sample(self, position, at, x, p)
+        if self.level:
+            p = at_level(p, self.level)
         self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
         self.outputs.predictions.append(Predicted(sample.id, sample.key, at, p, self.version, position))
         waits = Pending(x, at, position, p, self.base)
@@ -80,10 +86,14 @@ class Fold(FoldState):
             anchor, probation, candidate = drift.anchors.current, drift.anchors.probation, self.candidate
             if anchor is not None:
                 waits.anchor = (anchor.version, anchor.frozen.predict(x))
+                if anchor.frozen.failures >= health.FAILURES and not self.failed_samples.length:
+                    health.drop_failing_anchor(self, anchor)
             if probation is not None:
                 waits.probation = (probation.version, probation.frozen.predict(x))
             if candidate is not None:
                 waits.candidate = (candidate.version, candidate.predict(x))
+                if candidate.failures >= health.FAILURES and not self.failed_samples.length:
+                    health.drop_failing_candidate(self, candidate)
             drift.sample(at, position, sample.x, p)
         early = self.join.sample(sample.id, waits)
         if early is not None:
@@ -113,21 +123,27 @@ class Fold(FoldState):
         if self.trace is not None:
             self.trace.append((waits.at, y, waits.champion, waits.base, waits.position))
         if not self.acting:
-            self._learn(waits, y)
+            self._learn(position, at, waits, y)
             return
         drift = self.drift
         if drift.hold is not None or self.is_quarantined(waits.position):
             counts.held_back += 1
             return
         self._judge(position, at, waits, y, champion, base)
-        self._learn(waits, y)
+        self._learn(position, at, waits, y)
         anchors = drift.anchors
-        if anchors.probation is None and not drift.is_open and counts.learned >= FIRST_PROBATION_LABELS:
+        if (
+            anchors.probation is None
+            and not drift.is_open
+            and not self.failed_samples.length
+            and counts.learned >= FIRST_PROBATION_LABELS
+        ):
             self._enter_probation(position, at)
 
-    def _learn(self, waits: Pending, y: bool) -> None:
-        if not learn(self.champion, waits.x, y):
-            self.counts.failed += 1
+    def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
+        learned = learn(self.champion, waits.x, y)
+        if not learned or self.failed_labels.length:
+            health.at_label(self, position, at, waits.x, y, learned)
         self.base += BASE_RATE * (y - self.base)
         self.counts.learned += 1
         if self.level:
@@ -153,8 +169,10 @@ class Fold(FoldState):
         if waits.position >= self.champion_since:
             drift.label(at, position, champion, base, anchor, probation, rival)
         if self.candidate is not None and drift.candidate is None:
-            self.candidate = None
-            self.publish(self.why)
+            dropped, self.candidate = self.candidate.version, None
+            self.publish(
+                self.why, f"candidate {dropped} dropped: it did not win, or what it was made for is over"
+            )
         if self.episode_jobs and not drift.wants_candidate:
             for job in self.episode_jobs:
                 self.open_jobs.pop(job, None)
@@ -190,13 +208,9 @@ class Fold(FoldState):
         self.drift.models = self.drift.models._replace(champion=self.version)
         anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
         self.drift.anchors.enter(anchor)
-        self.keep(
-            "copy",
-            parent,
-            anchor,
-            f"a copy of the live model, to compare it with after {anchor.labels:,} labels",
-        )
-        self.publish(self.why)
+        why = f"a copy of the live model, to compare it with after {anchor.labels:,} labels"
+        self.keep("copy", parent, anchor, why)
+        self.publish(f"kept after {self.counts.learned:,} labels, going on from {parent}")
 
     def needs(self, entry: Entry) -> Replay | None:
         """The model this command needs from outside before `step`; None for everything else, and for what will be refused."""
@@ -216,7 +230,12 @@ class Fold(FoldState):
             self.refused[command.id] = refusal
             while len(self.refused) > REMEMBERED_COMMANDS:
                 del self.refused[next(iter(self.refused))]
-            self.publish(self.why)
+            self.publish(self.why, f"{command.verb} refused: {refusal}")
         else:
             self.applied.append(command.id)
-            self.publish(f"{command.verb}: {command.reason or 'no reason given'} ({command.by or 'unknown'})")
+            asked = f"{command.reason or 'no reason given'} ({command.by or 'unknown'})"
+            replaces = command.verb in commands.REPLACING
+            self.publish(
+                f"{command.verb}: {asked}" if replaces else self.why,
+                f"{commands.done(self, command)}: {asked}",
+            )

@@ -6,8 +6,12 @@ Laws of this file:
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import river
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.messages import LiveModel
@@ -65,6 +69,14 @@ class Replay(NamedTuple):
     learn_from: int
 
 
+class Job(NamedTuple):
+    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`."""
+
+    start: int
+    stop: int
+    skip: list[tuple[int, int]]
+
+
 class Unusable(NamedTuple):
     """In the place of a prepared model: why it cannot be had. The command that needs it is refused with that."""
 
@@ -101,7 +113,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 4  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 5  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
@@ -110,3 +122,20 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     return (
         f"fold {LAYOUT}, guard {on}, {pipeline.alarms_per_year:g} alarms a year, cooldown {pipeline.cooldown}"
     )
+
+
+def lineage(pipeline: Pipeline, *, guard: bool, topic_id: str, start: int) -> str:
+    """Six hex digits that name one fold: which log it reads from where, under which recipe and rules, and on what.
+
+    They end the ids of its versions (`v3.1f0c2a`). Whoever folds the same log in the same way gets the same ids and models; after
+    a reset, under other rules or libraries, or where the log's start is gone, the third version is another model with another id.
+    """
+    said = (
+        topic_id,
+        start,
+        pipeline.digest,
+        rules(pipeline, guard=guard),
+        platform.python_version(),
+        river.__version__,
+    )
+    return hashlib.sha256("\x1f".join(map(str, said)).encode()).hexdigest()[:6]

@@ -9,25 +9,27 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import job_of
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import train
-from penstock.stream.learn.records import Replay, Unusable
+from penstock.stream.learn.learner import Trained, at_once, training
+from penstock.stream.learn.records import Replay, Unusable, lineage
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, LabelRecord, Sample, decode_entry
+from penstock.stream.messages import Command, Entry, decode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import BadEnvelope, Version, dump, open_version, restore
-from penstock.stream.recipes import readable
+from penstock.stream.recipes import RecipeHistory
 
 logger = logging.getLogger("penstock.replay")
 
 BATCH_RECORDS = 10_000
+VERSION = r"v\d+(\..*)?"
+"""The ids of versions that a fold makes; those of retrain jobs end in their digest."""
 
 
 def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
@@ -59,14 +61,17 @@ def entry_of(value: bytes | None) -> Entry | None:
     return entry
 
 
-def prepare(
+def preparation(
     fold: Fold, log: Log, topic: str, store: ModelStore, position: int, command: Command, need: Replay
-) -> Any:
-    """The model a command needs from outside; None or `Unusable` when it cannot be had: the fold then refuses the command."""
+) -> Generator[int, None, Any]:
+    """The model a command needs from outside; None or `Unusable` when it cannot be had: the fold then refuses the command.
+
+    It comes in slices, so that a worker can turn its loop in between: yields how many records each has read.
+    """
     if need.payload is not None:
         model = restore(need.payload)
     elif command.verb == "adopt":
-        model = _adopted(fold, log, topic, store, command)
+        model = yield from _adopted(fold, log, topic, store, command)
     else:
         model = _stored(fold, store, need.version)
     if model is None or isinstance(model, Unusable) or need.join_from < 0:
@@ -77,21 +82,31 @@ def prepare(
             "records %d to %d of %s are gone: trained on what follows", need.join_from, start - 1, topic
         )
     start = max(start, need.join_from)
-    trained, _ = train(
+    trained = yield from training(
         model,
-        fold.recipes.names_at(start),
+        fold.recipes.until(start),
+        fold.pipeline,
         entries(log, topic, start, position),
-        read=partial(readable, pipeline=fold.pipeline),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
-        expire_ms=fold.wait_ms,
-        default=fold.pipeline.label.default,
     )
-    return trained
+    return trained.model
+
+
+def prepare(
+    fold: Fold, log: Log, topic: str, store: ModelStore, position: int, command: Command, need: Replay
+) -> Any:
+    """What `preparation` makes, waited for."""
+    return at_once(preparation(fold, log, topic, store, position, command, need))
 
 
 def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
-    """A stored version's model; None when it is not there or belongs to another recipe, `Unusable` when it may not be opened."""
+    """A stored version's model; `Unusable` when it may not be opened, None when it is not there or of another recipe or fold.
+
+    Another fold's version is no part of this one: whoever replays the log does not have it.
+    """
+    if version_id is not None and re.fullmatch(VERSION, version_id) and not version_id.endswith(fold.lineage):
+        return None
     try:
         stored = None if version_id is None else store.get(version_id)
         if stored is None or stored[0].recipe != fold.recipe:
@@ -102,7 +117,9 @@ def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
         return Unusable(str(error))
 
 
-def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Command) -> Any:
+def _adopted(
+    fold: Fold, log: Log, topic: str, store: ModelStore, command: Command
+) -> Generator[int, None, Any]:
     """A retrain's product: as stored, or trained again over the range its command names when the store lost it."""
     found = _stored(fold, store, command.version)
     unusable = found if isinstance(found, Unusable) else None
@@ -111,28 +128,20 @@ def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Comma
     job = fold.open_jobs.get(job_of(command))
     if job is None or command.from_position is None or command.trained_to is None:
         return unusable
-    if log.bounds([(topic, 0)])[(topic, 0)][0] > command.from_position:
-        return unusable  # what it was trained on is gone
     start, stop = command.from_position, command.trained_to
-    made = retrained(fold, log, topic, start, stop, job[1])
-    if command.digest is None or digest(made.model) != command.digest:
+    if log.bounds([(topic, 0)])[(topic, 0)][0] > start:
+        return unusable  # what it was trained on is gone
+    trained = yield from retraining(fold.pipeline, log, topic, start, stop, job.skip)
+    if command.digest is None or digest(trained.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
-        version = retrained_version(fold.pipeline, command.version, start, stop, made, command.digest)
-        store.put(version, dump(made.model))
-    return made.model
-
-
-class Retrained(NamedTuple):
-    """A model trained over a stretch of the log, the labels it learned, and the newest event time it met."""
-
-    model: Any
-    labels: int
-    at: int
+        made = retrained_version(fold.pipeline, command.version, start, stop, trained, command.digest)
+        store.put(made, dump(trained.model))
+    return trained.model
 
 
 def retrained_version(
-    pipeline: Pipeline, version: str, start: int, stop: int, made: Retrained, made_digest: str
+    pipeline: Pipeline, version: str, start: int, stop: int, trained: Trained, made_digest: str
 ) -> Version:
     """The version of a model trained over [start, stop)."""
     return Version(
@@ -141,39 +150,36 @@ def retrained_version(
         parent=None,
         kind="retrained",
         position=stop,
-        join_from=start,
-        at=made.at,
-        labels=made.labels,
+        join_from=stop if trained.join_from is None else trained.join_from,
+        at=trained.at,
+        labels=trained.labels,
         recipe=pipeline.digest,
         digest=made_digest,
         why=f"retrained on [{start}, {stop})",
     )
 
 
-def retrained(
-    fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
-) -> Retrained:
-    """A fresh model trained over [start, stop): what a retrain job makes."""
-    newest = 0
-
-    def noted() -> Iterator[tuple[int, Entry]]:
-        nonlocal newest
-        for position, entry in entries(log, topic, start, stop):
-            if isinstance(entry, Sample | LabelRecord):
-                newest = max(newest, entry.at)
-            yield position, entry
-
-    model, labels = train(
-        fold.pipeline.model.clone(),
-        fold.recipes.names_at(start),
-        noted(),
-        read=partial(readable, pipeline=fold.pipeline),
+def retraining(
+    pipeline: Pipeline, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
+) -> Generator[int, None, Trained]:
+    """A fresh model trained over [start, stop), in slices: what a retrain job makes."""
+    return training(
+        pipeline.model.clone(),
+        RecipeHistory(pipeline.digest, pipeline.vector_names),
+        pipeline,
+        entries(log, topic, start, stop),
         learn_from=start,
         quarantined=skip,
-        expire_ms=fold.wait_ms,
-        default=fold.pipeline.label.default,
     )
-    return Retrained(model, labels, newest)
+
+
+def fresh(pipeline: Pipeline, log: Log, topic: str, *, actions: bool = True, guard: bool = True) -> Fold:
+    """A fold that stands at the log's start, with the lineage that its versions' ids end in."""
+    start = log.bounds([(topic, 0)])[(topic, 0)][0]
+    tag = lineage(pipeline, guard=guard, topic_id=log.topic_id(topic), start=start)
+    fold = Fold(pipeline, actions=actions, guard=guard, lineage=tag)
+    fold.position = start
+    return fold
 
 
 def replay(
@@ -194,7 +200,7 @@ def replay(
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
-    fold = Fold(pipeline, actions=actions, guard=guard)
+    fold = fresh(pipeline, log, topic, actions=actions, guard=guard)
     if trace:
         fold.trace = []
     if store is None:

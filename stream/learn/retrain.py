@@ -1,7 +1,8 @@
 """The retrain job: folds a stretch of the samples log into a fresh model, stores it and asks the fold to adopt it.
 
 Laws of this file:
-- A job is a function of its command: run twice it stores the same version and appends the same command, which is read once.
+- A job is a function of its command, which also says where it ends: run twice it stores the same version and appends the same
+  command, which is read once.
 - It never touches the live model: its product enters through an `adopt` in the samples log.
 - A process that was started is ended for certain, with every process it started: it leads a group of its own.
 """
@@ -17,13 +18,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.replay import retrained, retrained_version
+from penstock.stream.learn.learner import at_once
+from penstock.stream.learn.records import Job
+from penstock.stream.learn.replay import retrained_version, retraining
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.messages import Command, encode_entry
 from penstock.stream.models.digest import digest
@@ -36,22 +39,20 @@ TERMINATE_S = 5.0  # from being asked to end to being killed
 
 
 def run_job(
-    pipeline: Pipeline,
-    log: Log,
-    models: ModelStore,
-    command_id: str,
-    from_position: int,
-    quarantined: list[tuple[int, int]],
-    prefix: str = "",
+    pipeline: Pipeline, log: Log, models: ModelStore, command_id: str, job: Job, prefix: str = ""
 ) -> Version:
-    """Train on [from_position, the log's end now), store the version and append its `adopt`."""
+    """Train on [job.start, job.stop), store the version and append its `adopt`.
+
+    What came since `job.stop`, where the command stands, the fold catches up with when it adopts the model, from the record that
+    the oldest label still to come belongs to. The version's id ends in its digest: another product is another version.
+    """
     topic = topology.samples(pipeline.name, prefix)
-    low, stop = log.bounds([(topic, 0)])[(topic, 0)]
-    start = max(low, from_position)
-    product = retrained(Fold(pipeline, actions=False), log, topic, start, stop, quarantined)
-    made = digest(product.model)
-    version = retrained_version(pipeline, f"retrain-{command_id}", start, stop, product, made)
-    models.put(version, dump(product.model))
+    start = max(log.bounds([(topic, 0)])[(topic, 0)][0], job.start)
+    trained = at_once(retraining(pipeline, log, topic, start, job.stop, job.skip))
+    made = digest(trained.model)
+    name = f"retrain-{command_id}.{made[:6]}"
+    version = retrained_version(pipeline, name, start, job.stop, trained, made)
+    models.put(version, dump(trained.model))
     adopt = Command(
         id=f"adopt-{command_id}",
         verb="adopt",
@@ -59,11 +60,22 @@ def run_job(
         by="retrain job",
         version=version.id,
         from_position=start,
-        trained_to=stop,
+        trained_to=job.stop,
         digest=made,
+        join_from=version.join_from,
     )
     log.append([Out(topic, pipeline.name.encode(), encode_entry(adopt), (), 0)])
     return version
+
+
+class Retrainer(Protocol):
+    """Runs retrain jobs beside the fold. `start` returns at once; the job appends its own `adopt` command."""
+
+    def start(self, command_id: str, job: Job) -> None:
+        """Begin the job of one retrain command; harmless when it runs already."""
+
+    def failed(self) -> list[str]:
+        """Command ids of jobs that ended with an error since the last call: they are started again."""
 
 
 class InlineRetrainer:
@@ -72,9 +84,9 @@ class InlineRetrainer:
     def __init__(self, pipeline: Pipeline, log: Log, models: ModelStore, prefix: str = "") -> None:
         self.pipeline, self.log, self.models, self.prefix = pipeline, log, models, prefix
 
-    def start(self, command_id: str, from_position: int, quarantined: list[tuple[int, int]]) -> None:
+    def start(self, command_id: str, job: Job) -> None:
         """Run the job to its end."""
-        run_job(self.pipeline, self.log, self.models, command_id, from_position, quarantined, self.prefix)
+        run_job(self.pipeline, self.log, self.models, command_id, job, self.prefix)
 
     def failed(self) -> list[str]:
         """None: a job that fails here raises where it is started."""
@@ -88,14 +100,12 @@ class ProcessRetrainer:
         self.definition = definition
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, command_id: str, from_position: int, quarantined: list[tuple[int, int]]) -> None:
+    def start(self, command_id: str, job: Job) -> None:
         """Start the job unless it runs."""
         running = self.processes.get(command_id)
         if running is not None and running.poll() is None:
             return
-        job = msgspec.json.encode(
-            {"id": command_id, "from": from_position, "quarantined": quarantined}
-        ).decode()
+        order = {"id": command_id, "from": job.start, "to": job.stop, "quarantined": job.skip}
         line = [
             sys.executable,
             "-m",
@@ -103,7 +113,7 @@ class ProcessRetrainer:
             "retrain-job",
             str(self.definition),
             "--job",
-            job,
+            msgspec.json.encode(order).decode(),
         ]
         self.spawn(command_id, line)
 

@@ -162,7 +162,7 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     for position, entry in entries(log, topic, header.rescan_from, header.position):
         if isinstance(entry, Sample) and position in waits:
             event_id, at, champion, base, anchor, probation, candidate = waits.pop(position)
-            names = fold.recipes.names_at(position)
+            names = fold.recipes.at(position).names
             assert names is not None, "what could not be read does not wait"
             pending = Pending(vector(names, entry.x), at, position, champion, base)
             pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate

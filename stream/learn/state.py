@@ -14,7 +14,7 @@ from penstock.stream.learn.anchors import Anchor, Frozen
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import Seen
-from penstock.stream.learn.records import FoldCounts, Outputs, Pending, rules
+from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, rules
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.digest import digest
 from penstock.stream.models.retention import Retention
@@ -23,13 +23,43 @@ from penstock.stream.recipes import RecipeHistory
 
 REMEMBERED_COMMANDS = 512
 SHOWN_COMMANDS = 32
+FRESH = "v0"
+"""The id of a fresh model, which has learned nothing: where a fold begins, and what a rollback may always go to."""
+
+
+class Run:
+    """Failures in a row: how many, the event time and position of the first, and at how many something is tried next."""
+
+    __slots__ = ("length", "since", "tried_at")
+
+    def __init__(self, length: int = 0, since: tuple[int, int] = (0, 0)) -> None:
+        self.length = length
+        self.since = since
+        self.tried_at = 0
+
+    def goes_on(self, at: int, position: int, least: int) -> bool:
+        """One more failure; whether to try something now: at `least` failures in a row, and each time they have doubled."""
+        if not self.length:
+            self.since, self.tried_at = (at, position), least
+        self.length += 1
+        if self.length < self.tried_at:
+            return False
+        self.tried_at *= 2
+        return True
+
+    def ends(self) -> None:
+        """A success."""
+        self.length = 0
 
 
 class FoldState:
     """One pipeline's model and everything that watches it. With `actions` off, commands and holds are ignored."""
 
-    def __init__(self, pipeline: Pipeline, *, actions: bool = True, guard: bool = True) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, actions: bool = True, guard: bool = True, lineage: str = ""
+    ) -> None:
         self.pipeline = pipeline
+        self.lineage = lineage
         self.actions = actions
         self.acting = actions
         self.recipe = pipeline.digest
@@ -39,7 +69,7 @@ class FoldState:
         self.champion: Any = pipeline.model.clone()
         self.level = 0.0
         self.champion_since = 0
-        self.version = "v0"
+        self.version = FRESH
         self.version_count = 1
         self.why = "a fresh model"
         self.base = 0.5
@@ -47,10 +77,13 @@ class FoldState:
         self.at = 0
         self.chain = b"\0" * 16
         self.seen = Seen()
+        self.failed_samples, self.failed_labels = Run(), Run()
+        self.sound = 0
+        self.answered: dict[str, Any] | None = None
         self.join: Join[Pending] = Join(self.wait_ms)
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
-        self.open_jobs: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+        self.open_jobs: dict[str, Job] = {}
         self.episode_jobs: list[str] = []
         self.quarantined: list[tuple[int, int]] = []
         self.candidate: Frozen | None = None
@@ -66,9 +99,10 @@ class FoldState:
         return self.join.pending
 
     def new_id(self) -> str:
-        """The next version's id; after other recipes with its own, since their folds counted from v0 as well."""
+        """The next version's id. It ends in the fold's lineage, since other folds of this log count from v0 as well."""
         self.version_count += 1
-        return f"v{self.version_count - 1}{'.' + self.recipe[:6] if self.recipes.began else ''}"
+        tag = self.lineage or (self.recipe[:6] if self.recipes.began else "")
+        return f"v{self.version_count - 1}{'.' if tag else ''}{tag}"
 
     def keep(self, kind: str, parent: str | None, anchor: Anchor, why: str) -> None:
         """Hand a version to the shell for storing, and name those that are kept no longer now that it is there."""
@@ -99,18 +133,25 @@ class FoldState:
         states[self.version] = "live"
         return states
 
-    def publish(self, why: str) -> None:
-        """Say what is live, and why."""
-        self.why = why
-        self.outputs.live.append(self.live_model())
+    def put_in_place(self, version: str, model: Any, level: float, position: int) -> None:
+        """Make `model` the champion from `position` on. There is no candidate any more."""
+        self.champion, self.version, self.level = model, version, level
+        self.candidate = None
+        self.champion_since = position
 
-    def live_model(self) -> LiveModel:
+    def publish(self, why: str, change: str = "") -> None:
+        """Say what is live, why this version is, and what changed just now."""
+        self.why = why
+        self.outputs.live.append(self.live_model(change))
+
+    def live_model(self, change: str = "") -> LiveModel:
         """What is live now, and why."""
         anchors, hold = self.drift.anchors, self.drift.hold
         return LiveModel(
             pipeline=self.pipeline.name,
             version=self.version,
             why=self.why,
+            change=change,
             at=self.at,
             position=self.position,
             recipe=self.recipe,

@@ -7,7 +7,8 @@ Laws of this file:
   written again.
 - A request goes out at the record that made it, not at the end of its batch; while catching up, the fold then gives its decision
   `decision_wait_s` to come back. This moves no result: what is decided stands in the log at whatever record it stands.
-- A retrain runs beside the fold, in a process of its own; its product enters through the log.
+- A retrain runs beside the fold, in a process of its own; its product enters through the log. What a command needs from the
+  log is read a slice a turn, while its record waits.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
 
 from penstock.features.redis.store import Fenced as StoreFenced
 from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.replay import entry_of, prepare
+from penstock.stream.learn.records import Replay
+from penstock.stream.learn.replay import entry_of, fresh, preparation
+from penstock.stream.learn.retrain import Retrainer
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
@@ -46,16 +49,6 @@ class LearnHealth(Protocol):
 
     def batch(self, worker: LearnWorker) -> None:
         """Called after every turn of the loop."""
-
-
-class Retrainer(Protocol):
-    """Runs retrain jobs beside the fold. `start` returns at once; the job appends its own `adopt` command."""
-
-    def start(self, command_id: str, from_position: int, quarantined: list[tuple[int, int]]) -> None:
-        """Begin the job of one retrain command; harmless when it runs already."""
-
-    def failed(self) -> list[str]:
-        """Command ids of jobs that ended with an error since the last call: they are started again."""
 
 
 class LearnWorker:
@@ -83,14 +76,14 @@ class LearnWorker:
         self.guard, self.health = guard, health
         self.decision_wait_s = decision_wait_s
         self.unfolded: list[Record] = []
+        self.preparing: Generator[int, None, Any] | None = None
         self.topic = topology.samples(pipeline.name, prefix)
         self.predictions_topic = topology.predictions(pipeline.name, prefix)
         self.deployed = topology.deployed(pipeline.name, prefix)
         self.group = f"{self.deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
-        self.stored = b""
-        self.emitted_below = 0
+        self.stored, self.emitted_below = b"", 0
         self.unannounced = False
         self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
         self.running: set[str] = set()
@@ -107,13 +100,15 @@ class LearnWorker:
 
     def process_batch(self, timeout_s: float) -> int:
         """Poll once, fold what came and write what follows; how many records were folded."""
+        if self.preparing is not None:  # a member that does not poll would be put out of its group
+            self.unfolded += self.member.poll(1, 0.0)
         records = self.unfolded or self.member.poll(BATCH_RECORDS, timeout_s)
         self.unfolded = []
         change = self.member.take_assignment()
         now = self.wall_ms()
         if change is not None:
             self.assigned = bool(change.assigned)
-            self.fold, self.unfolded = None, []
+            self.fold, self.unfolded, self.preparing = None, [], None
         if self.fold is None:
             records = []
         folded = 0
@@ -126,7 +121,8 @@ class LearnWorker:
                     self._snapshot(self.fold)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
-            self.fold, self.unfolded, self.retry_at_ms = None, [], now + 500
+            self.fold, self.unfolded, self.preparing = None, [], None
+            self.retry_at_ms = now + 500
         except (Fenced, CommitFailed) as error:
             logger.warning("%s", error)
         if self.health is not None:
@@ -159,15 +155,11 @@ class LearnWorker:
                 logger.warning("the snapshot is not used: %s", error)
         self.unannounced = False
         if fold is None:
-            fold = Fold(self.pipeline, guard=self.guard)
-            fold.position = self.log.bounds([self.tp])[self.tp][0]
+            fold = fresh(self.pipeline, self.log, self.topic, guard=self.guard)
             self.unannounced = fold.position < self.emitted_below
             if fold.position > 0:
-                logger.warning(
-                    "records 0 to %d of %s are gone: the model starts after them",
-                    fold.position - 1,
-                    self.topic,
-                )
+                gone = "records 0 to %d of %s are gone: the model starts after them"
+                logger.warning(gone, fold.position - 1, self.topic)
         self.fold, self.snapshot_ms = fold, now
         self.versions.taken_up(fold)
         self.running.clear()
@@ -175,7 +167,7 @@ class LearnWorker:
 
     def _fold(self, fold: Fold, records: list[Record]) -> int:
         """Fold records up to the first that makes a request; the rest is left for the next turn."""
-        asked = False
+        asked, read = False, 0
         for number, record in enumerate(records):
             entry = entry_of(record.value)
             if entry is None:
@@ -186,7 +178,10 @@ class LearnWorker:
                 need = fold.needs(entry)
                 if need is not None:
                     self.versions.put(fold)  # it may name one made in this batch
-                    prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
+                    read, prepared = self._prepare(fold, record, entry, need)
+                    if read:
+                        records, self.unfolded = records[:number], records[number:]
+                        break
             fold.step(record.offset, entry, prepared)
             if type(entry) is Recipe:
                 self._note_recipe(fold, entry)
@@ -200,11 +195,22 @@ class LearnWorker:
         if asked and len(self.unfolded) and self.decision_wait_s:
             time.sleep(self.decision_wait_s)
         self._note_failed_jobs()
-        for command_id, (start, skip) in fold.open_jobs.items():
+        for command_id, job in fold.open_jobs.items():
             if command_id not in self.running and fold.position >= self.emitted_below:
                 self.running.add(command_id)
-                self.retrainer.start(command_id, start, skip)
-        return len(records)
+                self.retrainer.start(command_id, job)
+        return len(records) + read
+
+    def _prepare(self, fold: Fold, record: Record, command: Command, need: Replay) -> tuple[int, Any]:
+        """Work a slice of what a command needs off: (records read, None) while there is more, then (0, the model)."""
+        if self.preparing is None:
+            given = (fold, self.log, self.topic, self.models, record.offset, command, need)
+            self.preparing = preparation(*given)
+        try:
+            return next(self.preparing), None
+        except StopIteration as done:
+            self.preparing = None
+            return 0, done.value
 
     def _note_recipe(self, fold: Fold, recipe: Recipe) -> None:
         """Say under which recipe the log goes on, where it is news."""
@@ -235,9 +241,8 @@ class LearnWorker:
         outs: list[Out] = []
         for made in outputs.predictions:
             if made.position >= below:
-                message = Prediction(
-                    made.id, made.at, made.p, ModelRef(made.version), fold.recipe, made.position
-                )
+                by = ModelRef(made.version)
+                message = Prediction(made.id, made.at, made.p, by, fold.recipe, made.position)
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
         for topic, event in fold.drift.requests:
             if event.data.detected_at["position"] >= below:

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import pickle
 import platform
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,6 +46,17 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     python: str = platform.python_version()
     river: str = river.__version__
     why: str = ""
+
+
+def named(wanted: str, ids: Iterable[str]) -> str:
+    """The id that a person means: `wanted` itself, or the last of `ids`, oldest first, that is it without its ending.
+
+    >>> named("v3", ["v3.1f0c2a", "v3.77aa01", "v31.77aa01"]), named("v4", ["v3.1f0c2a"])
+    ('v3.77aa01', 'v4')
+    """
+    known = list(ids)
+    meant = [one for one in known if one.startswith(f"{wanted}.")]
+    return meant[-1] if meant and wanted not in known else wanted
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

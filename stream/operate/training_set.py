@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -106,16 +106,17 @@ def survey(entries: Iterable[tuple[int, Entry]], span: Span, opening: Recipe | N
     Raises `CannotExport` for samples whose recipe is not known.
     """
     found, seen, recipe = Survey(), Seen(), opening
+    known = {} if opening is None else {opening.digest: opening}
     for position, entry in entries:
         if isinstance(entry, Recipe):
-            recipe = entry
+            recipe = known[entry.digest] = entry
         elif isinstance(entry, LabelRecord):
             seen.is_repeat(entry.origin)
         elif isinstance(entry, Sample) and not seen.is_repeat(entry.origin):
             found.first_at = entry.at if found.first_at is None else found.first_at
             found.newest_at = entry.at if found.newest_at is None else max(entry.at, found.newest_at)
             if span.holds(entry.at):
-                of = _checked(position, entry, recipe)
+                of = _checked(position, entry, recipe, known)
                 if of.digest not in found.recipes:
                     found.recipes[of.digest] = of
                     found.columns.update((name, False) for name in of.inputs if name not in found.columns)
@@ -143,11 +144,12 @@ def rows(
     the range's last sample, from `survey`) no more is read than the labels of these rows need.
     """
     seen, recipe, its = Seen(), opening, terms(opening)
+    known = {} if opening is None else {opening.digest: opening}
     join, waiting = Join[Row](its.wait_ms, on_drop=lambda row: row.settle(None, None)), deque[Row]()
     for position, entry in entries:
         if isinstance(entry, Sample):
             if not seen.is_repeat(entry.origin):
-                row = _row(position, entry, recipe, span.holds(entry.at))
+                row = _row(position, entry, recipe, known, span.holds(entry.at))
                 _sample(join, row)
                 if row.wanted:
                     waiting.append(row)
@@ -160,6 +162,7 @@ def rows(
                 expired.settle(its.default, None)
         elif isinstance(entry, Recipe):
             recipe, its = entry, terms(entry)
+            known[entry.digest] = entry
             join.wait_ms = its.wait_ms
             join.recipe(entry)
         while waiting and waiting[0].settled:
@@ -181,15 +184,22 @@ def _sample(join: Join[Row], row: Row) -> None:
 _OUTSIDE = Recipe("", [], "")
 
 
-def _row(position: int, sample: Sample, recipe: Recipe | None, wanted: bool) -> Row:
+def _row(
+    position: int, sample: Sample, recipe: Recipe | None, known: Mapping[str, Recipe], wanted: bool
+) -> Row:
     if not wanted:  # joined like any other, and nothing more is kept of it
         return Row(sample.id, "", sample.at, position, _OUTSIDE, [], wanted)
-    of = _checked(position, sample, recipe)
+    of = _checked(position, sample, recipe, known)
     return Row(sample.id, sample.key, sample.at, position, of, sample.x, wanted)
 
 
-def _checked(position: int, sample: Sample, recipe: Recipe | None) -> Recipe:
-    """The recipe of a sample; raises `CannotExport` when it is not known or cannot be this sample's."""
+def _checked(position: int, sample: Sample, recipe: Recipe | None, known: Mapping[str, Recipe]) -> Recipe:
+    """The recipe of a sample: of those `known` the one it names, or else the log's here.
+
+    Raises `CannotExport` when it is not known or cannot be this sample's.
+    """
+    if sample.recipe and (recipe is None or sample.recipe != recipe.digest):
+        recipe = known.get(sample.recipe)
     if recipe is None:
         raise CannotExport(
             f"the recipe of the sample at position {position:,}, which names its inputs, is gone from the log: "

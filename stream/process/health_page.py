@@ -113,6 +113,9 @@ METRICS = (
     Metric("penstock_episodes", Counter, ("kind", "state"), "drift episodes that went into this state"),
     Metric("penstock_episodes_open", Gauge, ("kind",), "drift episodes suspected or firing now"),
     Metric("penstock_model_held", Gauge, (), "1 while learning is held"),
+    Metric(
+        "penstock_model_failures", Counter, (), "samples and labels at which the live model gave no number"
+    ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
     # control
@@ -171,6 +174,7 @@ class Health:
     episodes: Counter
     episodes_open: Gauge
     model_held: Gauge
+    model_failures: Counter
     retrains_running: Gauge
     unreadable: Counter
     decisions: Counter

@@ -137,6 +137,7 @@ class LearnReport:
             health.records.labels(worker.topic).inc(grown("position", fold.position))
             for outcome in LEARNED:
                 health.labels.labels(outcome).inc(grown(outcome, getattr(counts, outcome)))
+            health.model_failures.inc(grown("failed", counts.failed))
             health.log_loss_nats.labels("champion").inc(grown("champion_loss", counts.champion_loss))
             health.log_loss_nats.labels("base").inc(grown("base_loss", counts.base_loss))
         now_s = time.monotonic()

@@ -43,12 +43,29 @@ COMMAND = Command(
 ENTRIES: dict[str, Entry] = {
     "recipe.v1": Recipe("0123456789ab", ["weight", "depot.late_3h"], "{}", AT_MS),
     "sample.v1": Sample(Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True]),
+    "sample.v2": Sample(
+        Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True], "0123456789ab"
+    ),
     "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
     "tick.v2": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5, 2),
     "command.v1": COMMAND,
     "command-adopt.v1": Command(
         "adopt-c1", "adopt", "retrained", "job", "retrain-c1", 5, 900, "00ff00ff00ff00ff"
+    ),
+    "command.v2": COMMAND,
+    "command-adopt.v2": Command(
+        "adopt-c1",
+        "adopt",
+        "retrained",
+        "job",
+        "retrain-c1.00ff00",
+        5,
+        900,
+        "00ff00ff00ff00ff",
+        None,
+        AT_MS,
+        850,
     ),
 }
 
@@ -90,6 +107,24 @@ JSON: dict[str, Any] = {
         held_since=AT_MS, anchor="v3", anchors=["v1", "v3"], applied=["c1"], refused={"c2": "too late"},
     ),
 }  # fmt: skip
+JSON |= {
+    "control-event.v2": msgspec.structs.replace(
+        JSON["control-event.v1"],
+        data=msgspec.structs.replace(JSON["control-event.v1"].data, cooldown_until=AT_MS),
+    ),
+    "decision.v2": JSON["decision.v1"],
+    "live-model.v2": msgspec.structs.replace(JSON["live-model.v1"], change="retrain started: storm (ann)"),
+}
+#: Written by former versions, which had fewer fields or others: read for ever, never written again.
+FORMER = {
+    "sample.v1",
+    "tick.v1",
+    "command.v1",
+    "command-adopt.v1",
+    "control-event.v1",
+    "decision.v1",
+    "live-model.v1",
+}
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -116,14 +151,11 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     }
     nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
-    files = {path.name for path in GOLDEN.iterdir()}
+    files = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("topology-")}
     assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}
 
 
-OLDER = {"tick.v1"}
-
-
-@pytest.mark.parametrize("name", [name for name in [*ENTRIES, *JSON] if name not in OLDER])
+@pytest.mark.parametrize("name", [name for name in [*ENTRIES, *JSON] if name not in FORMER])
 def test_what_is_written_today_is_what_the_newest_golden_file_holds(name: str) -> None:
     if name in ENTRIES:
         assert encode_entry(ENTRIES[name]) == (GOLDEN / f"{name}.msgpack").read_bytes()

@@ -20,7 +20,8 @@ from penstock.stream.backfill.run import CannotBackfill
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.position import decode_position
 from penstock.stream.featurize.task import opening
-from penstock.stream.learn.replay import replay, retrained
+from penstock.stream.learn.learner import at_once
+from penstock.stream.learn.replay import replay, retraining
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Origin, Sample, encode_entry
 from penstock.stream.models.digest import digest
@@ -217,9 +218,10 @@ def test_a_view_that_keeps_its_name_and_changes_its_key_is_served_to_the_switch_
     assert values(world) == values(twin), "nothing of the former key is left"
 
 
-def test_what_a_former_worker_appends_after_the_switch_is_passed_over_and_the_right_sample_is_learned() -> (
-    None
-):
+@pytest.mark.parametrize("length", ["another length", "the same length"])
+def test_what_a_former_worker_appends_after_the_switch_is_passed_over_and_the_right_sample_is_learned(
+    length: str,
+) -> None:
     """It stood still between two lines for as long as the whole change took."""
     worlds = [started(parcels()) for _ in range(2)]
     for world, late in zip(worlds, (True, False), strict=True):
@@ -227,10 +229,12 @@ def test_what_a_former_worker_appends_after_the_switch_is_passed_over_and_the_ri
         if late:
             values = [0.0] * len(world.before.vector_names)
             assert len(values) != len(world.after.vector_names)
+            if length == "the same length":
+                values = [0.0] * len(world.after.vector_names)
             ends = world.log.bounds([(SENT.name, partition) for partition in range(2)])
             for (topic, partition), (_, end) in ends.items():
                 origin = Origin(world.log.topic_id(topic), partition, end, 0)
-                entry = encode_entry(Sample(origin, "late", "", START_MS, values))
+                entry = encode_entry(Sample(origin, "late", "", START_MS, values, world.before.digest))
                 world.log.append([Out("parcels.samples", None, entry)])
         world.run(world.after, world.rest)
     with_late, without = (replay(world.after, world.log, "parcels.samples") for world in worlds)
@@ -238,10 +242,11 @@ def test_what_a_former_worker_appends_after_the_switch_is_passed_over_and_the_ri
     assert with_late.counts.learned == without.counts.learned > 0
     assert digest(with_late.champion) == digest(without.champion)
     start, stop = worlds[0].log.bounds([("parcels.samples", 0)])[("parcels.samples", 0)]
-    trained = retrained(with_late, worlds[0].log, "parcels.samples", start, stop, [])
-    assert digest(trained) == digest(
-        retrained(without, worlds[1].log, "parcels.samples", start, stop - 2, [])
+    trained, other = (
+        at_once(retraining(world.after, world.log, "parcels.samples", start, end, [])).model
+        for world, end in zip(worlds, (stop, stop - 2), strict=True)
     )
+    assert digest(trained) == digest(other)
 
 
 class Unheard(MemoryStateStore):

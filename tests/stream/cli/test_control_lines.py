@@ -78,6 +78,24 @@ def test_a_rollback_tells_what_since_when_how_badly_and_what_to_type():
         assert part in told
 
 
+def test_evidence_is_called_so_and_has_no_exponent():
+    told = "\n".join(tell(event("a", statistic=350_123.4, threshold=250_000.0), 0))
+    assert "evidence 350,123 against 250,000" in told
+
+
+def test_what_asks_for_nothing_and_is_no_mere_note_stands_out():
+    assert "flights: ALERT: the model is worse" in tell(event("a", "none"), 0)[0]
+    assert "flights: note: " in tell(event("a", "none", severity="info"), 0)[0]
+
+
+def test_what_is_live_is_told_with_what_just_happened():
+    assert tell(live(why="kept after 2,000 labels"), 0)[0].endswith(
+        "flights: live is v3: kept after 2,000 labels"
+    )
+    head = tell(live(why="kept after 2,000 labels", change="retrain started: storm (ann)"), 0)[0]
+    assert head.endswith("flights: retrain started: storm (ann); live is v3 (kept after 2,000 labels)")
+
+
 def test_top_features_are_named_with_their_share():
     assert "hour: PSI 0.31, 62% of it" in "\n".join(
         tell(event("a", "none", top_features=[("hour", 0.31, 0.62)]), 0)

@@ -35,7 +35,7 @@ def event(name: str, verb: str = "rollback", at: int = 0, state: str = "firing",
             episode="e1",
             kind="rollback",
             state=state,
-            severity="critical",
+            severity=data.pop("severity", "critical"),
             reason="the model is worse than its anchor",
             detector={},
             since={"at": at - DAY, "position": 70},
@@ -268,3 +268,15 @@ def test_laws_hold_for_any_requests(many, approval):
         by_verb = sorted(unattended)
         for (verb, at), (next_verb, next_at) in zip(by_verb, by_verb[1:], strict=False):
             assert verb != next_verb or next_at - at >= DAY
+
+
+def test_a_person_may_leave_out_the_end_of_a_versions_id() -> None:
+    """The newest known version of that number is meant, and the command names it in full."""
+    state = PolicyState("flights")
+    observe(state, live(anchors=["v2.0a0a0a", "v3.0a0a0a", "v3.1b1b1b"], version="v30.1b1b1b"))
+    decided = decide(state, asked("r1", version="v3"), PolicyConfig(), 0)
+    assert decided is not None and decided.command is not None and decided.command.version == "v3.1b1b1b"
+    exact = decide(state, asked("r2", version="v3.0a0a0a"), PolicyConfig(), 0)
+    assert exact is not None and exact.command is not None and exact.command.version == "v3.0a0a0a"
+    unknown = decide(state, asked("r3", version="v4"), PolicyConfig(), 0)
+    assert unknown is not None and unknown.verdict == "refused"

@@ -22,12 +22,13 @@ from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import train
+from penstock.stream.learn.learner import at_once, training
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Entry, LabelRecord, Sample, Tick, decode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.operate.training_set import Span, Terms, rows
+from penstock.stream.recipes import RecipeHistory
 from tests.stream.generated import (
     DELIVERED,
     PAID,
@@ -99,14 +100,8 @@ def learned(world: World) -> dict[str, Any]:
     for position, entry in log:
         fold.step(position, entry)
     label = world.pipeline.label
-    model, taught = train(
-        world.pipeline.model.clone(),
-        world.pipeline.vector_names,
-        log,
-        learn_from=0,
-        expire_ms=label.wait_ms,
-        default=label.default,
-    )
+    history = RecipeHistory(world.pipeline.digest, world.pipeline.vector_names)
+    made = at_once(training(world.pipeline.model.clone(), history, world.pipeline, log, learn_from=0))
     terms = Terms(label.wait_ms, label.default)
     return {
         "model": digest(fold.champion),
@@ -114,7 +109,7 @@ def learned(world: World) -> dict[str, Any]:
         "joined": [(at, y, p) for at, y, p, _, _ in fold.trace],
         "predictions": [(made.id, made.p) for made in fold.outputs.predictions],
         "waiting": list(fold.pending),
-        "retrained": (digest(model), taught),
+        "retrained": (digest(made.model), made.labels),
         "set": [(row.event_id, row.label, row.label_at) for row in rows(log, Span(), lambda recipe: terms)],
     }
 

@@ -98,7 +98,8 @@ def test_an_event_of_the_predicted_source_is_one_sample_with_the_vector_of_its_m
     (sample,) = bench.entries(SENT.name, sent("p1", 30))
     # weight, depot.late_3h, depot.done_1h, street.late, street.idle, traffic.sent_1h, traffic.idle
     x = [2.0, 20.0, 1.0, 20.0, 1800.0, 1.0, None]
-    assert sample == Sample(Origin(f"id of {SENT.name}", 0, 0, 0), "p1", "v1", START_MS + 30 * MINUTE, x)
+    at, recipe = START_MS + 30 * MINUTE, parcels().digest
+    assert sample == Sample(Origin(f"id of {SENT.name}", 0, 0, 0), "p1", "v1", at, x, recipe)
 
 
 def test_on_its_own_source_the_time_since_the_last_is_read_before_the_update_and_counts_after_it() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.drift import log_loss
+from penstock.stream.demo.event_lines import story_line
 from penstock.stream.learn.anchors import Anchor, Frozen
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.skill import WINDOW_LABELS
 from penstock.stream.messages import Command, LabelRecord, Origin, Sample
 from tests.stream.generated import parcels
 
@@ -91,6 +94,84 @@ def test_when_the_skill_is_back_the_harm_is_over() -> None:
     watch._lost([found("harm", "resolved", position=700)])
     assert [action for action, _, _ in said(watch)] == ["retrain", "none"]
     assert watch.harm is None and watch.models.candidate is None
+
+
+def reasons(watch: DriftRules) -> list[tuple[str, str]]:
+    """(state, reason) of everything told."""
+    return [(r.event.data.state, r.event.data.reason) for r in watch.requests]
+
+
+def test_skill_is_back_only_after_it_was_lost() -> None:
+    watch = watch_with(100)
+    watch._lost([found("harm", "suspected"), found("harm", "resolved", position=650)])
+    told = reasons(watch)
+    assert [state for state, _ in told] == ["suspected", "withdrawn"]
+    assert not any("back" in reason for _, reason in told)
+    assert [story_line(r.event) for r in watch.requests] == [None, None], "no news to who follows the story"
+    watch.requests.clear()
+    watch._lost([found("harm", state, since=800, position=900 + n) for n, state in enumerate(
+        ("suspected", "firing", "resolved", "suspected", "resolved")
+    )])  # fmt: skip
+    told = [
+        reason for r, (_, reason) in zip(watch.requests, reasons(watch), strict=True) if story_line(r.event)
+    ]
+    assert told == ["the model lost skill over the base rate", "the model's skill over the base rate is back"]
+
+
+def test_a_model_that_was_worse_than_its_anchor_says_so_before_it_says_that_it_no_longer_is() -> None:
+    watch = watch_with(100)
+    watch._lost([found("rollback", "suspected"), found("rollback", "resolved", position=650)])
+    assert not any("no longer" in reason for _, reason in reasons(watch))
+
+
+def test_a_finding_tells_the_two_losses_it_compared() -> None:
+    watch = watch_with(100)
+    detail: dict[str, Any] = {"loss": 0.6931, "against": 0.0102}
+    watch._lost([replace(found("harm", "firing"), detail=detail)])
+    watch._lost([replace(found("rollback", "firing"), detail=detail)])
+    assert [reason for _, reason in reasons(watch)] == [
+        "the model lost skill over the base rate: loss 0.693, base rate 0.0102",
+        "the model is worse than its anchor: loss 0.693, anchor 0.0102",
+    ]
+
+
+def test_a_model_that_was_never_better_than_the_base_rate_is_told_once_with_both_losses() -> None:
+    watch = watch_with()
+    chance = random.Random(3)
+
+    def labels(number: int, p: float, base: float) -> list[tuple[str, str, str]]:
+        watch.requests.clear()
+        for _ in range(number):
+            y, at = chance.random() < 0.1, watch.labels * 1000
+            watch.label(at, watch.labels, log_loss(p, y), log_loss(base, y), None, None, None)
+        return [
+            (r.event.data.severity, r.event.data.state, r.event.data.reason)
+            for r in watch.requests
+            if r.event.data.kind == "skill"
+        ]
+
+    assert labels(WINDOW_LABELS - 1, 0.5, 0.1) == []
+    ((severity, state, reason),) = labels(1, 0.5, 0.1)
+    assert (severity, state) == ("warning", "firing")
+    assert reason.startswith("the model has never been better than the base rate: loss 0.693, base rate 0.3")
+    assert labels(2 * WINDOW_LABELS, 0.5, 0.1) == [], "once"
+    ((severity, state, reason),) = labels(WINDOW_LABELS, 0.1, 0.5)
+    assert (severity, state) == ("info", "resolved") and "is now better" in reason
+    assert labels(2 * WINDOW_LABELS, 0.5, 0.1) == [], "what it loses from here on is the drift rules' to tell"
+
+
+def test_a_model_that_was_better_in_its_first_window_is_not_told_of() -> None:
+    watch = watch_with()
+    for n in range(3 * WINDOW_LABELS):
+        p = 0.2 if n < WINDOW_LABELS else 0.5
+        watch.label(n, n, log_loss(p, False), log_loss(0.3, False), None, None, None)
+    assert [r for r in watch.requests if r.event.data.kind == "skill"] == []
+
+
+def test_an_episode_that_is_over_says_until_when_its_return_is_the_same_one() -> None:
+    watch = watch_with()
+    watch._lost([found("harm", "firing"), found("harm", "resolved", position=700)])
+    assert [r.event.data.cooldown_until for r in watch.requests] == [None, 700_000 + 6 * 3_600_000]
 
 
 def test_an_input_out_of_its_range_holds_at_once_and_discards_what_was_born_since() -> None:

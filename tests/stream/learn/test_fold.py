@@ -7,18 +7,19 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import learn, train
+from penstock.stream.learn.learner import at_once, learn, training
 from penstock.stream.learn.records import Replay
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
 from penstock.stream.models.version import restore
-from penstock.stream.recipes import recipe_of
+from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.stream.generated import DELIVERED, MINUTE, START_MS, entries, parcels
 
 X: list[Any] = [1.0, 0.5, 2.0, None, 3.0, 1.0, 60.0]
@@ -145,11 +146,10 @@ def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_
     log = [recipe_of(pipeline), left, sample(0), tick(6 * 60 + 1), recipe_of(pipeline), tick(6 * 60 + 1)]
     assert fold_of(*log[:4], pipeline=pipeline).counts.learned == 0
     assert fold_of(*log, pipeline=pipeline).counts.learned == 1
-    names, wait_ms = pipeline.vector_names, of.wait_ms
     for number, taught in ((4, 0), (6, 1)):
-        stretch = enumerate(log[:number])
-        found = train(pipeline.model.clone(), names, stretch, learn_from=0, expire_ms=wait_ms, default=False)
-        assert found[1] == taught
+        stretch, history = enumerate(log[:number]), RecipeHistory(pipeline.digest, pipeline.vector_names)
+        found = at_once(training(pipeline.model.clone(), history, pipeline, stretch, learn_from=0))
+        assert found.labels == taught
 
 
 def test_more_samples_than_may_wait_lets_the_oldest_go_and_counts_them(
@@ -229,6 +229,37 @@ def test_what_an_older_recipe_labelled_otherwise_teaches_nothing() -> None:
     ):
         fold.step(position, entry)
     assert (fold.counts.samples, fold.counts.learned, fold.counts.unreadable) == (0, 0, 3)
+
+
+def test_a_sample_of_another_recipe_is_never_read_under_new_names_though_its_vector_is_as_long() -> None:
+    now = parcels()
+    other = replace(now, views=[now.views[0], now.views[2], now.views[1]])
+    assert len(other.vector_names) == len(now.vector_names) and other.digest != now.digest
+    late, right = (msgspec.structs.replace(sample(0), recipe=of.digest) for of in (other, now))
+    fold = fold_of(recipe_of(other), recipe_of(now), late, right, label(0))
+    assert (fold.counts.unreadable, fold.counts.samples, fold.counts.repeats) == (1, 1, 0)
+    assert digest(fold.champion) == digest(fold_of(recipe_of(now), right, label(0)).champion)
+    log = enumerate([recipe_of(other), recipe_of(now), late, right, label(0)])
+    made = at_once(
+        training(now.model.clone(), RecipeHistory(now.digest, now.vector_names), now, log, learn_from=0)
+    )
+    assert made.labels == 1 and digest(made.model) == digest(fold.champion)
+
+
+def test_a_sample_of_a_recipe_that_featurizes_alike_is_read() -> None:
+    """Another wait or model is taken over worker by worker: those still to restart go on writing under the former recipe."""
+    now = parcels()
+    former = parcels(label=replace(now.label, wait="9h"))
+    assert former.digest != now.digest
+    late = msgspec.structs.replace(sample(0), recipe=former.digest)
+    fold = fold_of(recipe_of(former), recipe_of(now), late, label(0))
+    assert (fold.counts.unreadable, fold.counts.learned) == (0, 1)
+    unknown = msgspec.structs.replace(sample(1), recipe="nobody's")
+    assert fold_of(recipe_of(now), unknown).counts.unreadable == 1
+
+
+def test_a_sample_from_before_samples_named_their_recipe_is_read_by_its_length() -> None:
+    assert fold_of(recipe_of(parcels()), sample(0), label(0)).counts.learned == 1
 
 
 def test_with_actions_off_commands_change_nothing() -> None:
@@ -339,7 +370,7 @@ def test_a_retrain_opens_a_job_its_product_competes_and_wins_by_a_promotion() ->
     long = Long(6_000)
     assert long.command("retrain", from_position=100) is None
     job = f"c{long.fold.position - 1}"
-    assert long.fold.open_jobs == {job: (100, [])}
+    assert long.fold.open_jobs == {job: (100, long.fold.position - 1, [])}
     assert "under way" in (long.command("retrain") or "")
     adopt = Command(
         f"adopt-{job}", "adopt", version="retrain-x", from_position=100, trained_to=5_000, digest="d"
@@ -365,6 +396,46 @@ def test_an_adoption_of_what_cannot_be_had_is_refused() -> None:
     long.give(Command(f"adopt-{job}", "adopt", version="gone"), None)
     assert "could not be fetched" in long.fold.refused[f"adopt-{job}"]
     assert long.fold.open_jobs == {} and long.fold.candidate is None
+
+
+def test_an_adoption_reads_the_log_from_the_oldest_label_still_to_come_not_from_the_start_of_its_range() -> (
+    None
+):
+    long = Long(6_000)
+    long.command("retrain", from_position=100)
+    job = f"c{long.fold.position - 1}"
+    adopt = Command(
+        f"adopt-{job}", "adopt", version="x", from_position=100, trained_to=6_000, join_from=5_800
+    )
+    assert long.fold.needs(adopt) == Replay("x", None, 5_800, 6_000)
+
+
+def test_a_rollback_to_v0_reads_nothing_also_out_of_a_hold() -> None:
+    """A fresh model is fresh: it begins with the labels that come from here on."""
+    long = Long(6_000)
+    long.command("hold")
+    rollback = Command("r", "rollback", version="v0")
+    assert long.fold.needs(rollback) is None
+    long.give(rollback)
+    assert long.fold.version == "v0" and long.fold.drift.hold is None
+    assert digest(long.fold.champion) == digest(long.fold.pipeline.model.clone())
+
+
+def test_what_is_live_says_why_this_version_is_and_what_just_happened() -> None:
+    long = Long(0)
+    long.go(6_000)
+    kept = long.fold.outputs.live[-1]
+    assert kept.version != "v0" and kept.why.startswith("kept after 2,")
+    long.command("retrain")
+    assert long.fold.outputs.live[-1].why == kept.why
+    assert long.fold.outputs.live[-1].change == "retrain started: because (ann)"
+    long.command("resume")
+    assert long.fold.outputs.live[-1].change == "resume refused: nothing is held"
+    anchor = long.fold.drift.anchors.current
+    assert anchor is not None
+    long.command("rollback")
+    assert long.fold.outputs.live[-1].why == "rollback: because (ann)"
+    assert long.fold.outputs.live[-1].change.startswith(f"rolled back to {long.fold.version}")
 
 
 def test_a_rollback_overtakes_a_retrain() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from river import linear_model, preprocessing, tree
 
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import Seen, learn, probability, train, vector
+from penstock.stream.learn.learner import Seen, Trained, at_once, learn, probability, said, training, vector
 from penstock.stream.messages import Entry, LabelRecord, Origin, Sample
+from penstock.stream.recipes import RecipeHistory
 from tests.stream.generated import DELIVERED, START_MS, entries, parcels
 
 
@@ -36,10 +38,18 @@ def says(model: Any) -> list[float]:
     return [probability(model, x) for x in PROBES]
 
 
+def train(
+    log: Iterable[tuple[int, Entry]], model: Any = None, default: bool | None = None, **options: Any
+) -> Trained:
+    of = pipeline(default)
+    recipes = RecipeHistory(parcels().digest, of.vector_names)  # the one the log opens with
+    given = {"learn_from": 0, **options}
+    return at_once(training(of.model.clone() if model is None else model, recipes, of, log, **given))
+
+
 def trained(log: list[Entry], **options: Any) -> tuple[list[float], int]:
-    given = {"learn_from": 0, "expire_ms": PIPELINE.label.wait_ms, **options}
-    model, learned = train(PIPELINE.model.clone(), PIPELINE.vector_names, enumerate(log), **given)
-    return says(model), learned
+    made = train(enumerate(log), **options)
+    return says(made.model), made.labels
 
 
 def folded(log: list[Entry], default: bool | None = None) -> tuple[list[float], int]:
@@ -98,19 +108,11 @@ def test_nothing_before_learn_from_is_learned_but_its_samples_are_known() -> Non
 
 def test_two_halves_learned_one_after_the_other_are_the_whole() -> None:
     half = len(LOG) // 2
-    pending = [n for n, entry in enumerate(LOG[:half]) if isinstance(entry, Sample)][:1]
-    model, first = train(
-        PIPELINE.model.clone(),
-        PIPELINE.vector_names,
-        enumerate(LOG[:half]),
-        learn_from=0,
-        expire_ms=PIPELINE.label.wait_ms,
-    )
-    again = [(n, entry) for n, entry in enumerate(LOG) if n >= pending[0]]
-    model, second = train(
-        model, PIPELINE.vector_names, again, learn_from=half, expire_ms=PIPELINE.label.wait_ms
-    )
-    assert (says(model), first + second) == trained(LOG)
+    first = train(enumerate(LOG[:half]))
+    assert first.join_from is not None and 0 < first.join_from < half, "only what waits is read again"
+    again = [(n, entry) for n, entry in enumerate(LOG) if n >= first.join_from]
+    second = train(again, first.model, learn_from=half)
+    assert (says(second.model), first.labels + second.labels) == trained(LOG)
 
 
 def test_a_quarantined_sample_teaches_nothing_whenever_its_label_comes() -> None:
@@ -149,10 +151,27 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    "gives", [{}, {True: float("nan")}, {True: -0.1}, {True: 1.5}, {False: 1.0}, ZeroDivisionError()]
+    "gives",
+    [{True: float("nan")}, {True: -0.1}, {True: 1.5}, {False: float("nan")}, ZeroDivisionError(), None],
 )
-def test_a_model_that_cannot_say_says_a_half(gives: Any) -> None:
+def test_a_model_that_fails_says_a_half_and_that_it_failed(gives: Any) -> None:
     assert probability(Broken(gives), {}) == 0.5
+    assert said(Broken(gives), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("gives", "p"), [({}, 0.5), ({False: 1.0}, 0.0), ({False: 0.75}, 0.25), ({True: 1.0 + 1e-15}, 1.0)]
+)
+def test_a_model_says_what_it_knows(gives: Any, p: float) -> None:
+    """One that never saw a true label gives no probability of one: it is the rest of what it gives for false."""
+    assert said(Broken(gives), {}) == p
+
+
+def test_a_tree_before_its_first_true_label_says_it_will_not_be() -> None:
+    model = tree.HoeffdingTreeClassifier()
+    for n in range(5):
+        model.learn_one({"a": float(n)}, False)
+    assert probability(model, {"a": 1.0}) == 0.0
 
 
 def test_a_vector_that_a_model_cannot_learn_is_passed_over() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from penstock.stream import topology
+from penstock.stream.cli.retrain_job import Order
 from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import probability, vector
+from penstock.stream.learn.learner import at_once, probability, vector
+from penstock.stream.learn.records import Job
 from penstock.stream.learn.replay import entries as entries_of
-from penstock.stream.learn.replay import entry_of, prepare, replay, retrained
-from penstock.stream.learn.retrain import run_job
+from penstock.stream.learn.replay import entry_of, prepare, replay, retraining
+from penstock.stream.learn.retrain import ProcessRetrainer, run_job
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import OffsetLost, Out
 from penstock.stream.messages import Command, Entry, Sample, decode_entry, encode_entry
@@ -80,7 +85,7 @@ def test_progress_is_told_and_predictions_are_not_kept() -> None:
 
 def adoption(log: MemoryLog, models: MemoryModelStore, job_id: str = "c1") -> tuple[Version, Command]:
     """Run a job over the log so far: its version, and the command it appended."""
-    version = run_job(PIPELINE, log, models, job_id, 0, [])
+    version = run_job(PIPELINE, log, models, job_id, Job(0, len(LOG), []))
     end = log.bounds([(TOPIC, 0)])[(TOPIC, 0)][1]
     (record,) = log.reader({(TOPIC, 0): end - 1}).poll(1, 0.0)
     adopt = decode_entry(record.value or b"")
@@ -94,11 +99,11 @@ def test_a_job_is_a_function_of_its_command() -> None:
     version, adopt = adoption(log, models)
     assert (adopt.verb, adopt.version, adopt.digest, adopt.trained_to) == (
         "adopt",
-        "retrain-c1",
+        f"retrain-c1.{version.digest[:6]}",
         version.digest,
         len(LOG),
     )
-    stored = models.get("retrain-c1")
+    stored = models.get(version.id)
     assert stored is not None and digest(restore(stored[1])) == version.digest
     other = MemoryModelStore()
     assert adoption(log_of([*LOG]), other)[1] == adopt and other.versions() == models.versions()
@@ -106,9 +111,28 @@ def test_a_job_is_a_function_of_its_command() -> None:
 
 def test_a_job_leaves_out_what_was_quarantined() -> None:
     log = log_of([*LOG])
-    fold = Fold(PIPELINE)
-    whole, without = (retrained(fold, log, TOPIC, 0, len(LOG), skip).model for skip in ([], [(100, 300)]))
+    whole, without = (
+        at_once(retraining(PIPELINE, log, TOPIC, 0, len(LOG), skip)).model for skip in ([], [(100, 300)])
+    )
     assert digest(whole) != digest(without)
+
+
+def test_a_job_in_a_process_of_its_own_is_given_where_it_begins_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[list[str]] = []
+
+    def started(line: list[str], **options: object) -> SimpleNamespace:
+        lines.append(line)
+        return SimpleNamespace(poll=lambda: None)
+
+    monkeypatch.setattr("penstock.stream.learn.retrain.subprocess.Popen", started)
+    retrainer = ProcessRetrainer(Path("x.py"))
+    for _ in range(2):
+        retrainer.start("c1", Job(5, 90, [(20, 30)]))
+    (line,) = lines
+    order = msgspec.json.decode(line[-1], type=Order)
+    assert (order.id, order.start, order.stop, order.quarantined) == ("c1", 5, 90, [(20, 30)])
 
 
 def waiting(log: MemoryLog) -> Fold:
@@ -140,7 +164,7 @@ def test_the_product_of_a_job_is_the_stored_one_or_trained_again_when_it_is_lost
     for store in (MemoryModelStore(), Spoilt()):
         assert digest(get(fold, log, store, adopt)) == digest(first)
     wrong = MemoryModelStore()
-    stored = models.get("retrain-c1")
+    stored = models.get(adopt.version or "")
     assert stored is not None
     wrong.put(stored[0], dump(PIPELINE.model.clone()))
     assert digest(get(fold, log, wrong, adopt)) == digest(first), "a model of another digest is not taken"
@@ -161,7 +185,7 @@ def test_a_version_of_another_recipe_is_not_restored() -> None:
     stored = models.get(version.id)
     assert stored is not None
     fold = replay(PIPELINE, log, TOPIC)
-    rollback = Command("r1", "rollback", version="retrain-c1")
+    rollback = Command("r1", "rollback", version=version.id)
     assert get(fold, log, models, rollback) is not None
     old = Version(
         **{**{name: getattr(version, name) for name in version.__struct_fields__}, "recipe": "older"}

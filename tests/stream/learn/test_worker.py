@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import count as numbers
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -15,14 +16,17 @@ import river
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
 from penstock.stream.learn.anchors import Anchors
+from penstock.stream.learn.records import Job, lineage
 from penstock.stream.learn.replay import entry_of, replay
-from penstock.stream.learn.retrain import InlineRetrainer
+from penstock.stream.learn.retrain import InlineRetrainer, run_job
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out
 from penstock.stream.messages import (
     Command,
+    LabelRecord,
+    Origin,
     Prediction,
     Sample,
     decode_control_event,
@@ -32,7 +36,7 @@ from penstock.stream.messages import (
 from penstock.stream.models.retention import Retention
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import Version
-from tests.stream.generated import DAY, entries, parcels
+from tests.stream.generated import DAY, START_MS, entries, parcels
 from tests.stream.naive_flow import everything
 
 PIPELINE = parcels()
@@ -46,6 +50,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
     monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 60)
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 200)
+    monkeypatch.setattr("penstock.stream.learn.learner.SLICE_RECORDS", 40)
     # every look at this clock takes a while
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_SPACING", 0)
     yield
@@ -130,16 +135,66 @@ class World:
         return [entry_of(record.value) for record in everything(self.log, SAMPLES)]
 
 
-LOG = entries(420, late=90)
+LOG = entries(700, late=90)
+ROLLED_BACK = "c5"
 
 
 def busy() -> list[Any]:
-    """A log with commands in it."""
+    """A log with commands in it that are carried out, and a number that ruins the model."""
     log: list[Any] = list(LOG)
-    commands = {300: Command("c1", "hold"), 340: Command("c2", "resume"), 600: Command("c3", "rollback")}
-    for place, command in reversed([*commands.items(), (640, Command("c4", "retrain", from_position=10))]):
+    commands = {
+        300: Command("c1", "hold"),
+        340: Command("c2", "resume"),
+        345: Command("c3", "rollback", version="v99"),
+        1_000: Command("h5", "hold"),
+        1_080: Command(ROLLED_BACK, "rollback", "as told", "ann"),
+        1_150: Command("c4", "retrain", from_position=710),
+    }
+    for place, command in reversed(commands.items()):
         log.insert(place, command)
+    x: list[Any] = [1e200, 0.5, 2.0, None, 3.0, 1.0, 60.0]
+    log[700:700] = [
+        Sample(Origin("odd", 0, 0), "odd", "van", START_MS, x),
+        LabelRecord(Origin("odd", 0, 0, 1), "odd", START_MS, True),
+    ]
     return log
+
+
+class Outcome(NamedTuple):
+    """Where a worker came to, by names that do not depend on the log's id."""
+
+    digest: str
+    version: str
+    applied: list[str]
+    events: dict[str, Any]
+
+
+def outcome(world: World, worker: LearnWorker) -> Outcome:
+    """Control events are those of all topics, by id; told twice they were told alike."""
+    fold = worker.fold
+    assert fold is not None
+    found: dict[str, Any] = {}
+    for topic in (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS):
+        for record in everything(world.log, topic):
+            value = (record.value or b"").replace(f".{fold.lineage}".encode(), b"")
+            event = decode_control_event(value)
+            assert found.setdefault(event.id, event) == event
+    return Outcome(fold.digest(), fold.version.split(".")[0], list(fold.applied), found)
+
+
+@cache
+def undisturbed() -> Outcome:
+    """Where a worker comes to that nothing happens to."""
+    world = World()
+    world.give(busy())
+    return outcome(world, world.settle(world.worker()))
+
+
+def test_what_the_kills_go_through_holds_a_rollback_that_is_carried_out_and_control_events() -> None:
+    calm = undisturbed()
+    assert calm.applied == ["c1", "c2", "h5", ROLLED_BACK, "c4", "adopt-c4"]
+    told = [event.data.state for event in calm.events.values() if event.data.kind == "failures"]
+    assert told == ["firing", "resolved"] * 2, "what the rollback learns again holds the ruinous number too"
 
 
 def test_a_prediction_for_every_sample_and_the_live_model_is_the_fold_of_the_log() -> None:
@@ -147,8 +202,8 @@ def test_a_prediction_for_every_sample_and_the_live_model_is_the_fold_of_the_log
     world.give(busy())
     worker = world.settle(world.worker())
     world.check(worker)
-    assert len(world.predictions()) == 420
-    assert worker.fold is not None and worker.fold.counts.joined > 300 and "adopt-c4" in worker.fold.applied
+    assert len(world.predictions()) == 701
+    assert worker.fold is not None and worker.fold.counts.joined > 600 and ROLLED_BACK in worker.fold.applied
 
 
 def test_what_is_live_is_told_at_every_change_and_agrees_with_the_fold() -> None:
@@ -199,6 +254,7 @@ def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str) -> None:
             assert len(crashes) < 200
     assert len(crashes) > 1
     world.check(worker)
+    assert outcome(world, worker) == undisturbed()
 
 
 @pytest.mark.parametrize(
@@ -224,6 +280,117 @@ def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Except
     worker = world.settle(world.worker())
     assert next(times) > 4
     world.check(worker)
+
+
+class Slow(InlineRetrainer):
+    """Does its job when told to."""
+
+    def start(self, command_id: str, job: Job) -> None:
+        self.told = (command_id, job)
+
+
+def test_a_job_run_twice_ends_at_its_command_and_makes_one_version() -> None:
+    world = World()
+    worker = world.worker()
+    worker.retrainer = Slow(PIPELINE, world.log, world.models)
+    world.give([*LOG[:600], Command("c1", "retrain", from_position=10)])
+    world.settle(worker)
+    command_id, job = worker.retrainer.told
+    assert job == (10, 600, [])
+    made = []
+    for more in (LOG[600:700], LOG[700:800]):
+        world.give(more)
+        made.append(run_job(PIPELINE, world.log, world.models, command_id, job))
+    assert made[0] == made[1] and made[0].id == f"retrain-c1.{made[0].digest[:6]}"
+    adopts = [entry for entry in world.entries() if isinstance(entry, Command) and entry.verb == "adopt"]
+    assert adopts[0] == adopts[1] and adopts[0].trained_to == 600
+    world.check(world.settle(worker))
+    assert worker.fold is not None and list(worker.fold.applied) == ["c1", "adopt-c1"]
+
+
+def test_what_a_command_needs_is_read_in_slices_while_the_loop_goes_on_turning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only from the oldest label still to come, and a few records a turn, however much came while the job ran."""
+    world = World()
+    worker = world.worker()
+    worker.retrainer = Slow(PIPELINE, world.log, world.models)
+    world.give([*LOG[:600], Command("c1", "retrain", from_position=0)])
+    world.settle(worker)
+    run_job(PIPELINE, world.log, world.models, *worker.retrainer.told)
+    adopt = world.entries()[-1]
+    assert isinstance(adopt, Command) and adopt.join_from is not None and 0 < adopt.join_from < 600
+    later = World()
+    later.models = world.models
+    later.give([*LOG[:600], Command("c1", "retrain", from_position=0), *LOG[600:1_200], adopt, *LOG[1_200:]])
+    slow = later.worker()
+    slow.retrainer = Slow(PIPELINE, later.log, later.models)
+    turns: list[tuple[int, int]] = []
+    quiet = 0
+    while quiet < 10:
+        worked = slow.process_batch(0.0)
+        turns.append((slow.fold.position if slow.fold else -1, worked))
+        quiet = 0 if worked else quiet + 1
+    waited = [worked for position, worked in turns if position == 1_201 and worked]
+    assert len(waited) >= (1_201 - adopt.join_from) // 40 - 1 > 10
+    assert max(worked for _, worked in turns) <= 60 + 40
+    assert slow.fold is not None and "adopt-c1" in slow.fold.applied
+    later.check(slow)
+
+
+def test_a_worker_that_loses_its_task_while_a_command_is_prepared_begins_the_preparation_anew() -> None:
+    world = World()
+    world.give(busy())
+    worker = world.worker()
+    while worker.preparing is None:
+        worker.process_batch(0.0)
+    world.log.expel(worker.member)  # type: ignore[arg-type]
+    world.settle(worker)
+    again = world.settle(world.worker()) if worker.fold is None else worker
+    assert outcome(world, again) == undisturbed()
+
+
+def test_a_version_id_names_one_model_for_ever_whatever_the_rules_and_however_often_the_log_is_made_anew() -> (
+    None
+):
+    world = World()
+    world.give(LOG)
+    first = world.settle(world.worker())
+    before = dict(world.models.stored)
+    assert first.fold is not None and any(version.startswith("v1.") for version in before)
+    first.close()
+    # Folded anew under other rules: other models, other ids.
+    other = world.worker()
+    other.guard = False
+    world.server.flushall()
+    world.settle(other)
+    assert other.fold is not None and other.fold.lineage != first.fold.lineage
+    assert {v: world.models.stored[v] for v in before} == before and len(world.models.stored) > len(before)
+    again = replay(PIPELINE, world.log, SAMPLES, store=(made := MemoryModelStore()))
+    assert again.digest() == first.fold.digest() and set(made.stored) == set(before), (
+        "the replay has the same ids"
+    )
+    # And after a reset, when the log is another one.
+    anew = World()
+    anew.give(LOG)
+    last = anew.settle(anew.worker())
+    assert last.fold is not None and last.fold.lineage not in (first.fold.lineage, other.fold.lineage)
+    assert not set(anew.models.stored) & set(world.models.stored)
+
+
+def test_another_folds_version_is_not_restored_by_a_command_that_names_it() -> None:
+    """Whoever replays this log does not have it."""
+    world = World()
+    world.give(LOG)
+    first = world.settle(world.worker())
+    assert first.fold is not None and first.fold.drift.anchors.current is not None
+    name = first.fold.drift.anchors.current.version
+    other = World()
+    other.models = world.models
+    other.give([*LOG, Command("c1", "rollback", version=name)])
+    worker = other.settle(other.worker())
+    assert worker.fold is not None and worker.fold.refused == {"c1": f"version {name!r} is not known"}
+    other.check(worker)
 
 
 def test_a_restart_goes_on_from_the_snapshot_and_says_nothing_twice() -> None:
@@ -349,6 +516,20 @@ def test_a_snapshot_that_does_not_unpickle_is_folded_over_and_said_in_one_line(
     assert last.fold is not None and last.fold.position > 400, "the next snapshot opens again"
 
 
+def in_full(world: World, version: str) -> str:
+    """The id that the worker's fold gives its version of this number."""
+    topic_id = world.log.topic_id(SAMPLES)
+    return f"{version}.{lineage(PIPELINE, guard=True, topic_id=topic_id, start=0)}"
+
+
+def short(world: World, said: Any) -> Any:
+    """Ids and texts without the world's own ending."""
+    end = in_full(world, "")
+    if isinstance(said, dict):
+        return {key: value.replace(end, "") for key, value in said.items()}
+    return {name.replace(end, "") for name in said}
+
+
 def few_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retention.__init__, "__defaults__", (2, 365 * DAY))
     monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 20)
@@ -360,7 +541,8 @@ def test_versions_beyond_the_newest_and_those_in_use_are_deleted_and_a_rollback_
 ) -> None:
     few_versions(monkeypatch)
     world = World()
-    world.give([*busy(), Command("r1", "rollback", version="v2"), Command("r2", "rollback", version="v1")])
+    names = [in_full(world, version) for version in ("v2", "v1")]
+    world.give([*busy(), *(Command(f"r{n}", "rollback", version=name) for n, name in enumerate(names, 1))])
     worker = world.settle(world.worker())
     worker.close()
     fold = worker.fold
@@ -377,14 +559,13 @@ def test_killed_or_folded_anew_the_same_versions_are_kept_and_what_a_command_nam
 ) -> None:
     """A rollback to a version that was dropped soon after it was live: on every later pass it must be found again."""
     few_versions(monkeypatch)
-    log = busy()
-    log.insert(450, Command("r1", "rollback", version="v3"))
-    straight = World()
-    straight.give(log)
+    straight, world, times = World(), World(), numbers(seed)
+    for one in (straight, world):
+        log = busy()
+        log.insert(450, Command("r1", "rollback", version=in_full(one, "v3")))
+        one.give(log)
     first = straight.settle(straight.worker())
     first.close()
-    world, times = World(), numbers(seed)
-    world.give(log)
 
     def fail(at: str) -> None:
         if next(times) % 7 == 6:
@@ -406,8 +587,9 @@ def test_killed_or_folded_anew_the_same_versions_are_kept_and_what_a_command_nam
         worker = world.settle(world.worker())
         worker.close()
         assert worker.fold is not None and first.fold is not None
-        assert worker.fold.refused == first.fold.refused and worker.fold.digest() == first.fold.digest()
-        assert world.models.ids() == straight.models.ids()
+        assert short(world, worker.fold.refused) == short(straight, first.fold.refused)
+        assert worker.fold.digest() == first.fold.digest()
+        assert short(world, world.models.ids()) == short(straight, straight.models.ids())
 
 
 def test_versions_that_the_fold_does_not_know_are_bounded_too() -> None:
@@ -469,7 +651,7 @@ def test_a_trimmed_log_starts_the_model_after_what_is_gone() -> None:
     worker = world.settle(world.worker())
     assert worker.fold is not None
     assert worker.fold.digest() == replay(PIPELINE, world.log, SAMPLES).digest()
-    assert 0 < worker.fold.counts.samples < 420
+    assert 0 < worker.fold.counts.samples < 700
 
 
 def test_control_events_have_ids_that_do_not_repeat_without_a_crash() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from penstock.stream.cli.export import Job, export
 from penstock.stream.cli.export import run as run_export
 from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import train
+from penstock.stream.learn.learner import at_once, training
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import LogError, Out
 from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick, encode_entry
@@ -24,7 +26,7 @@ from penstock.stream.messages import LabelRecord as LabelEntry
 from penstock.stream.operate.training_files import FIXED, Columns, arrow
 from penstock.stream.operate.training_set import CannotExport, Row, Span, Terms, rows, survey, terms_of
 from penstock.stream.process.settings import Settings
-from penstock.stream.recipes import recipe_of
+from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.effort import examples
 from tests.stream.generated import HOUR, START_MS, entries, parcels
 
@@ -142,8 +144,10 @@ def test_training_on_the_rows_is_training_on_the_log() -> None:
         def learn_one(self, x: dict[str, Any], y: bool) -> None:
             self.seen.append((x, y))
 
-    names = parcels().vector_names
-    model, learned = train(Taught(), names, enumerate(LOG), learn_from=0, expire_ms=WAIT_MS, default=False)
+    of = parcels()
+    names, recipes = of.vector_names, RecipeHistory(of.digest, of.vector_names)
+    of = replace(of, label=replace(of.label, wait=f"{WAIT_MS}ms", default=False))
+    model, learned, *_ = at_once(training(Taught(), recipes, of, enumerate(LOG), learn_from=0))
     found = [row for row in made(LOG, default=False) if row.label is not None]
     vectors = [
         ({n: v for n, v in zip(names, row.x, strict=True) if v is not None}, row.label) for row in found
@@ -279,6 +283,18 @@ def test_json_lines_hold_every_column_of_every_recipe(tmp_path: Path) -> None:
     assert [list(row.values()) for row in found] == EXPECTED
     assert (done.rows, done.labelled, done.true, done.waiting) == (3, 2, 1, 1)
     assert done.recipes == {"r1": 2, "r2": 1}
+
+
+def test_a_sample_that_names_its_recipe_is_written_under_its_names_wherever_it_stands(tmp_path: Path) -> None:
+    """A worker of a former definition may append late; its vector may be as long as those around it."""
+    late = Sample(Origin("sent", 0, 9), "p9", "k", START_MS + 3, [7.0, 8.0], "r1")
+    other = Recipe("r3", ["b", "c"], "")
+    export(log_of([*TWO_RECIPES, other, late]), TOPIC, job(tmp_path / "x.jsonl"))
+    *_, row = (json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines())
+    assert (row["recipe"], row["a"], row["b"]) == ("r1", "7.0", 8.0)
+    unknown = msgspec.structs.replace(late, recipe="r0")
+    with pytest.raises(CannotExport, match="is gone from the log"):
+        export(log_of([*TWO_RECIPES, other, unknown]), TOPIC, job(tmp_path / "y.jsonl"))
 
 
 def test_csv_is_the_same_as_text(tmp_path: Path) -> None:

@@ -161,7 +161,18 @@ def test_a_worker_without_partitions_is_not_ready(health):
 
 def fold(**fields: Any) -> SimpleNamespace:
     zeros = dict.fromkeys(
-        ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "dropped", "repeats"),
+        (
+            "samples",
+            "labels",
+            "joined",
+            "learned",
+            "held_back",
+            "expired",
+            "unmatched",
+            "dropped",
+            "repeats",
+            "failed",
+        ),  # fmt: skip
         0,
     )
     counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
@@ -183,7 +194,7 @@ def fold(**fields: Any) -> SimpleNamespace:
 
 def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(health):
     worker: Any = SimpleNamespace(
-        fold=fold(counts={"samples": 900, "learned": 800}, position=2_000, pending={"a": 1}),
+        fold=fold(counts={"samples": 900, "learned": 800, "failed": 5}, position=2_000, pending={"a": 1}),
         topic="flights.samples",
         unreadable=0,
         assigned=True,
@@ -194,9 +205,10 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     report = LearnReport(health)
     report.batch(worker)
     worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
-    worker.fold.counts.dropped = 7
+    worker.fold.counts.dropped = worker.fold.counts.failed = 7
     report.batch(worker)
     assert sample(health, "penstock_predictions_total") == 5
+    assert sample(health, "penstock_model_failures_total") == 2
     assert sample(health, "penstock_labels_total", outcome="learned") == 3
     assert sample(health, "penstock_labels_total", outcome="dropped") == 7
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8

@@ -19,7 +19,8 @@ from penstock.stream import cli, topology
 from penstock.stream.cli.features import tasks
 from penstock.stream.cli.replay import snapshot_of
 from penstock.stream.control.faust_app import app_id, build, changelog_of
-from penstock.stream.learn.replay import Retrained, replay, retrained_version
+from penstock.stream.learn.learner import Trained
+from penstock.stream.learn.replay import replay, retrained_version
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import UnknownTopic
 from penstock.stream.models.store import RedisModelStore
@@ -144,7 +145,7 @@ def test_versions_of_two_deployments_lie_apart(client: redis.Redis, tmp_path: An
         RedisModelStore(client, "cards", SECRET, str(tmp_path), prefix=prefix) for prefix in ("a-", "b-")
     ]
     flow = flow_of(client, MemoryLog(), "")
-    version = retrained_version(flow.pipeline, "v1", 0, 10, Retrained(None, 5, 7), "0a1b2c")
+    version = retrained_version(flow.pipeline, "v1", 0, 10, Trained(None, 5, None, 7), "0a1b2c")
     stores[0].put(version, b"model")
     assert stores[0].versions() == [version] and stores[1].versions() == []
     assert [path.parent.name for path in tmp_path.rglob("*.model")] == ["a-cards"]
