@@ -212,8 +212,8 @@ def settings_page() -> str:
     return "\n\n".join(
         [
             "# Settings",
-            "Addresses, sizes and secrets come from the environment. Everything about the problem itself stands in the definition "
-            "file. A value that cannot be used stops the start with one line that names the variable.",
+            "Addresses, sizes and secrets come from the environment. Everything about the problem itself stands in the "
+            "definition file. A value that cannot be used stops the start with one line that names the variable.",
             table(("Variable", "Default", "Meaning"), rows),
             "## What Redis must be",
             "Penstock needs one primary of Redis 6.2 or later, or of Valkey. It refuses a cluster, a replica, and a server with "
