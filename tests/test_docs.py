@@ -25,9 +25,11 @@ from penstock.examples import cards_data
 from penstock.features.read.client import FeatureReader
 from penstock.stream import cli, messages
 from penstock.stream.definition_file import load
+from penstock.stream.learn.events import SEVERITY
 from penstock.stream.log.protocol import Out
 from penstock.stream.process.health_page import METRICS
 from penstock.stream.roles.in_memory import MemoryFlow
+from penstock.stream.roles.metrics import LEARNED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "pages").rglob("*.md"))]
@@ -36,7 +38,7 @@ README_LINES = 180
 NEEDS_A_BROKER = "needs a broker"
 SHELL = {"sh", "bash", "console"}
 #: Types of control events, which look like modules.
-EVENT_TYPES = {f"penstock.{verb}" for verb in ("hold", "rollback", "retrain", "promote", "note")}
+EVENT_TYPES = {f"penstock.{verb}" for verb in SEVERITY}
 
 
 class Block(NamedTuple):
@@ -298,7 +300,7 @@ def refused(line: str) -> str:
     ):
         try:
             if words[0] == "penstock":
-                cli.parser().parse_args(words[1:])
+                cli.parser(words[1]).parse_args(words[1:])
             else:
                 if importlib.util.find_spec(words[2]) is None:
                     return f"there is no module {words[2]}"
@@ -378,6 +380,15 @@ def test_every_metric_that_is_named_exists() -> None:
     monitor = (ROOT / "docs/pages/how-to/monitor.md").read_text()
     for named in re.findall(r"^\| `([a-z_]+)", monitor, re.MULTILINE):
         assert f"penstock_{named.removesuffix('_total')}" in known, named
+
+
+def test_every_type_of_event_and_every_fate_of_a_label_is_explained() -> None:
+    for page in ("reference/control-events.md", "how-to/answer-an-alert.md"):
+        assert spans(ROOT / "docs/pages" / page) >= EVENT_TYPES, page
+    (row,) = re.findall(
+        r"^\| `labels_total.*$", (ROOT / "docs/pages/how-to/monitor.md").read_text(), re.MULTILINE
+    )
+    assert re.findall(r"`([a-z_]+)`", row) == list(LEARNED)
 
 
 # -- links and generated pages --------------------------------------------------------------------------------------------
