@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -258,6 +258,8 @@ def messages_page() -> str:
         parts += [
             f"## {kind.__name__}",
             f"{words} {in_markdown((inspect.getdoc(kind) or '').split(chr(10) * 2)[0])}",
+            table(("Field", "Holds", "If left out"), fields(kind)),
+            "As JSON Schema:",
             f"```json\n{json.dumps(schema, indent=2)}\n```",
         ]
     parts += [
@@ -276,6 +278,63 @@ def messages_page() -> str:
         + ". [The samples log](control-events.md#the-samples-log) shows records.",
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def fields(kind: type[msgspec.Struct]) -> list[tuple[str, ...]]:
+    """A row for each field of a message; those of the messages inside it follow it."""
+    rows: list[tuple[str, ...]] = []
+    for field in msgspec.structs.fields(kind):
+        required = field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        rows.append(
+            (
+                f"`{field.name}`",
+                in_words(str(inspect.get_annotations(field_owner(kind, field.name))[field.name])),
+                "it must be there" if required else f"`{json.dumps(default)}`",
+            )
+        )
+        inner = [part for part in (field.type, *get_args(field.type)) if is_message(part)]
+        rows += [(f"`{field.name}.{name[1:]}", *more) for part in inner for name, *more in fields(part)]
+    return rows
+
+
+def field_owner(kind: type, name: str) -> type:
+    """The class that a field is written in."""
+    return next(one for one in kind.__mro__ if name in inspect.get_annotations(one))
+
+
+def is_message(kind: Any) -> bool:
+    """Whether a field's type is a message itself."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "None": "null",
+    "Any": "anything",
+    "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),
+    "Value": "number or text or true or false or null",
+}
+
+
+def in_words(annotation: str) -> str:
+    """A type as a reader without Python would say it."""
+    said = annotation.replace('"', "'")
+    literal = re.fullmatch(r"Literal\[(.*)\]", said)
+    if literal:
+        return " or ".join(f"`{one}`" for one in re.findall(r"'([^']*)'", literal[1]))
+    said = re.sub(r"\bdict\[str, (.*?)\](?=$| )", r"object of \1", said)
+    said = re.sub(r"\blist\[tuple\[(.*)\]\]", r"list of lists [\1]", said)
+    said = re.sub(r"\blist\[(\w+)\]", r"list of \1", said)
+    said = re.sub(
+        r"\b[A-Za-z]+\b",
+        lambda word: WORDS.get(word[0], "object" if hasattr(messages, word[0]) else word[0]),
+        said,
+    )
+    return said.replace(" | ", " or ")
 
 
 def topics() -> str:
