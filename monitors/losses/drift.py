@@ -5,11 +5,14 @@ Laws of this file
 - Losses are paired on the same labels, and every prediction was made at its sample; a base rate read at the
   label would leak.
 - No threshold is tuned to a stream. A = blocks per year / false alarms allowed per year, blocks per year come
-  from the stream itself unless configured, and the margin is a share of what the model is worth.
+  from the stream as it is lately (`rate_of_labels`) unless configured, and the margin is a share of what the model is worth.
 - The budget is false alarms per year: harm 0.5, rollback 0.25, promotion 0.25. Harm has two witnesses on the
   same block differences: the e-detector is set to 0.4, and 0.1 is left to ADWIN, whose confidence is nominal
   and whose run length is measured (`adwin.DELTA`). ADWIN names itself `adwin`; only a rise beyond the margin
   counts.
+- A candidate that is no better is promoted with probability 1/evidence at most. One candidate after the other
+  lasts `promotion_labels`, so evidence = (labels per year / promotion_labels) / (0.25 of the budget) keeps
+  wrong promotions within it.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.adwin import DELTA, AdwinRise
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
 from penstock.monitors.losses.promotion import CandidateTest
+from penstock.monitors.losses.rate_of_labels import LabelRate
 
 HARM_SHARE = 0.4
 ROLLBACK_SHARE = 0.25
-YEAR_MS = 365.25 * 86_400_000
+PROMOTION_SHARE = 0.25
+EVIDENCE_LEAST = 10.0
+"""However large the budget or slow the stream, a candidate that is no better wins one time in ten at most."""
 PROBABILITY_LEAST = 0.005
 PROBABILITY_MOST = 0.995
 LOSS_MOST = -math.log(PROBABILITY_LEAST)
@@ -61,12 +67,12 @@ class LossConfig:
 
     Attributes:
         false_alarms_per_year: the whole budget; see the shares above.
-        labels_per_year: None estimates it from the stream: labels so far over event time so far.
+        labels_per_year: None estimates it from the stream as it is lately, see `LabelRate`.
         base_labels: labels per base block; judged blocks are 1, 2, 4, ... of them.
         reference_labels: labels in the reference.
         min_blocks: judged blocks the reference must hold before a test speaks.
         worth_share, base_share: see `margin_of`.
-        promotion_evidence: a candidate needs this much evidence, 1/0.05.
+        promotion_evidence: a candidate needs this much evidence; None derives it from the budget.
         promotion_labels: a candidate that has not won by then is dropped.
     """
 
@@ -77,7 +83,7 @@ class LossConfig:
     min_blocks: int = 24
     worth_share: float = 0.10
     base_share: float = 0.02
-    promotion_evidence: float = 20.0
+    promotion_evidence: float | None = None
     promotion_labels: int = 14_000
 
     def __post_init__(self) -> None:
@@ -85,6 +91,8 @@ class LossConfig:
             raise ValueError(f"false_alarms_per_year must be positive, got {self.false_alarms_per_year}")
         if self.labels_per_year is not None and self.labels_per_year <= 0:
             raise ValueError(f"labels_per_year must be positive, got {self.labels_per_year}")
+        if self.promotion_evidence is not None and not self.promotion_evidence > 1:
+            raise ValueError(f"promotion_evidence must be above 1, got {self.promotion_evidence}")
         if self.base_labels < 1 or self.reference_labels < self.base_labels * self.min_blocks:
             raise ValueError(
                 f"reference_labels must hold {self.min_blocks} blocks of {self.base_labels} labels, "
@@ -108,8 +116,8 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_anchor", "_anchor_labels", "_base", "_champion", "_first_ms", "_in_block", "_labels", "_start",
-        "_witness_since", "config", "harm", "rollback", "witness",
+        "_anchor", "_anchor_labels", "_base", "_champion", "_in_block", "_rate", "_start", "_witness_since",
+        "config", "harm", "rollback", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -122,8 +130,7 @@ class LossMonitor:
         self.rollback = PairedTest(
             "rollback", estimate_ratio=False, base_labels=base, reference_blocks=blocks, min_blocks=least
         )
-        self._labels = 0
-        self._first_ms: int | None = None
+        self._rate = LabelRate()
         self._start = (0, 0)
         self.witness = AdwinRise(floor=0.0)
         self._witness_since = (0, 0)
@@ -185,9 +192,22 @@ class LossMonitor:
         return CandidateTest(
             margin=0.0,
             block_labels=self.config.base_labels * (calibration.multiple if calibration else 2),
-            evidence_needed=self.config.promotion_evidence,
+            evidence_needed=self.evidence_needed,
             drop_after_labels=self.config.promotion_labels,
         )
+
+    @property
+    def labels_per_year(self) -> float:
+        """As configured, or of the stream as it is lately."""
+        return self._rate.per_year if self.config.labels_per_year is None else self.config.labels_per_year
+
+    @property
+    def evidence_needed(self) -> float:
+        """The e-value a candidate that begins now must reach, for wrong promotions to stay within their share of the budget."""
+        if self.config.promotion_evidence is not None:
+            return self.config.promotion_evidence
+        candidates = self.labels_per_year / self.config.promotion_labels
+        return max(EVIDENCE_LEAST, candidates / (PROMOTION_SHARE * self.config.false_alarms_per_year))
 
     @property
     def margin(self) -> float:
@@ -208,15 +228,14 @@ class LossMonitor:
 
     def _close_block(self, at_ms: int, position: int) -> list[Transition]:
         size = self.config.base_labels
-        self._labels += size
-        self._first_ms = self._start[0] if self._first_ms is None else self._first_ms
+        self._rate.count(size, self._start[0], at_ms)
         place = (*self._start, at_ms, position)
         margin = self.margin
         was_firing = self.harm.phase == "firing"
         x, transitions = self.harm.update(
             BaseBlock(self._champion / size, self._base / size, *place),
             margin,
-            self._blocks_allowed(at_ms, HARM_SHARE),
+            self._blocks_allowed(HARM_SHARE),
         )
         if x is not None:
             transitions += self._hear(x, place)
@@ -226,19 +245,13 @@ class LossMonitor:
         if self._anchor_labels == size:
             block = BaseBlock(self._champion / size, self._anchor / size, *place)
             keep = not was_firing and self.harm.phase != "firing"
-            transitions += self.rollback.update(
-                block, margin, self._blocks_allowed(at_ms, ROLLBACK_SHARE), keep
-            )[1]
+            transitions += self.rollback.update(block, margin, self._blocks_allowed(ROLLBACK_SHARE), keep)[1]
         self._clear_block()
         return transitions
 
-    def _blocks_allowed(self, at_ms: int, share: float) -> float:
+    def _blocks_allowed(self, share: float) -> float:
         """Base blocks per false alarm of a test that has this share of the budget."""
-        per_year = self.config.labels_per_year
-        if per_year is None:
-            elapsed_ms = max(at_ms - (self._first_ms or 0), 1)
-            per_year = self._labels * YEAR_MS / elapsed_ms
-        return per_year / self.config.base_labels / (share * self.config.false_alarms_per_year)
+        return self.labels_per_year / self.config.base_labels / (share * self.config.false_alarms_per_year)
 
     def _hear(self, x: float, place: tuple[int, int, int, int]) -> list[Transition]:
         """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin."""

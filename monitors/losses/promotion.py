@@ -1,7 +1,8 @@
 """Promotion: has a candidate beaten the champion?
 
 Laws of this file
-- A product e-value from a fixed start: under "the candidate is no better", P(ever reaching 20) <= 1/20.
+- A product e-value from a fixed start: under "the candidate is no better", P(ever reaching e) <= 1/e. How much is asked
+  follows from the budget (`drift.LossMonitor.evidence_needed`).
 - The scale of a bet is set by blocks before it; the first `BURN_IN_BLOCKS` blocks only set the scale.
 - One verdict, for good: promote or drop. A test that has spoken ignores what follows.
 """

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,6 +16,12 @@ from penstock.stream.models.version import Version
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
+KINDS = {"probation": "copy", "retrained": "retrain"}
+RIGHT = (4, 6)
+NONE_YET = (
+    "there are no versions yet: learn stores a copy of the live model when it has learned some thousand labels with nothing "
+    "open, and the product of each retrain (`penstock retrain {name}`)"
+)
 EXAMPLES = """\
 examples:
   penstock models examples/flights.py            every version, the live one marked
@@ -42,25 +51,75 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     store = start.model_store(pipeline, settings, client)
     document = client.get(f"model:{pipeline.name}")
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
-    versions = [version for version in store.versions() if args.version in (None, version.id)]
+    versions = store.versions()
+    if args.version is not None:
+        return one(args, live, versions)
     if args.json:
-        print(json.dumps({"live": live, "versions": [msgspec.to_builtins(version) for version in versions]}))
+        print(json.dumps({"live": live, "versions": [told(version, live, versions) for version in versions]}))
+        return 0
+    for line in table(versions, live):
+        print(line)
+    if live:
+        print(live_line(live))
+    if not versions:
+        print(NONE_YET.format(name=pipeline.name))
+    return 0
+
+
+def one(args: argparse.Namespace, live: dict[str, Any], versions: Sequence[Version]) -> int:
+    """One version in full."""
+    found = [told(version, live, versions) for version in versions if version.id == args.version]
+    if args.json:
+        print(json.dumps({"live": live, "versions": found}))
+    elif found:
+        print("\n".join(f"{name:<10} {value}" for name, value in found[0].items()))
     else:
-        for version in versions:
-            print(in_full(version) if args.version else one_line(version, live.get("version")))
-        if live and not args.version:
-            print(f"live: {live['version']} at position {live['position']}: {live['why']}")
-    return 0 if versions or args.version is None else 1
+        there = ", ".join(version.id for version in versions) or "none"
+        print(f"penstock: there is no version {args.version!r}; there are: {there}", file=sys.stderr)
+    return 0 if found else 1
 
 
-def one_line(version: Version, live: str | None) -> str:
-    """A version in a line."""
-    mark = "*" if version.id == live else " "
-    at = rfc3339(version.at)[:16] if version.at else "-"
-    where = f"position {version.position:>10,}  {version.labels:>9,} labels"
-    return f"{mark} {version.id:<8} {version.kind:<10} born {at}  {where}  {version.digest}"
+def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) -> dict[str, Any]:
+    """What is known of a version, with its state now and the labels it learned; a candidate's are its retrain's, at least."""
+    labels = version.labels
+    if not labels:
+        labels = next((one.labels for one in versions if one.id == version.parent), 0)
+    state = live.get("states", {}).get(version.id)
+    if state is None:
+        state = "live" if version.id == live.get("version") else "kept"
+    return {**msgspec.to_builtins(version), "labels": labels, "state": state}
 
 
-def in_full(version: Version) -> str:
-    """Everything known about a version."""
-    return "\n".join(f"{name:<10} {value}" for name, value in msgspec.to_builtins(version).items())
+def table(versions: Sequence[Version], live: dict[str, Any]) -> list[str]:
+    """A line for each version under a line of headings, oldest first; none without versions."""
+    rows = [("", "version", "state", "kind", "labels", "born", "position", "parent", "why")]
+    for version in versions:
+        known = told(version, live, versions)
+        rows.append(
+            (
+                "*" if known["state"] == "live" else "",
+                version.id,
+                known["state"],
+                KINDS.get(version.kind, version.kind),
+                f"{known['labels']:,}" if known["labels"] else "-",
+                rfc3339(version.at)[:16] if version.at else "-",
+                f"{version.position:,}",
+                version.parent or "-",
+                version.why or "-",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in RIGHT else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return lines if versions else []
+
+
+def live_line(live: dict[str, Any]) -> str:
+    """What is live, how much it learned and why it is live, as of the last snapshot."""
+    learned = f", {live['labels']:,} labels learned" if "labels" in live else ""
+    return f"live: {live['version']}{learned}, at position {live['position']:,}: {live['why']}"

@@ -20,10 +20,10 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.records import rules
 from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import SnapshotHeader
+from penstock.stream.learn.stored_snapshot import snapshot_key
 from penstock.stream.log.protocol import Log
-from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Envelope, Version, restore
+from penstock.stream.models.version import BadEnvelope, Envelope, Version, open_version
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def snapshot_of(client: redis.Redis, pipeline: str) -> tuple[Any, SnapshotHeader | None]:
     """What is live and the header of its snapshot, which is read for what it says: nothing is unpickled."""
-    documents: Any = client.mget([f"model:{pipeline}", f"penstock:{pipeline}:learn:snapshot"])
+    documents: Any = client.mget([f"model:{pipeline}", snapshot_key(pipeline)])
     if None in documents:
         return None, None
     try:
@@ -162,9 +162,10 @@ def of_version(store: ModelStore, version_id: str) -> Wanted:
         raise CannotSay(f"there is no version {version_id!r}; there are: {there}")
     version, payload = found
     if (version.python, version.river) == (platform.python_version(), river.__version__):
-        of_payload = digest(restore(payload))
-        if of_payload != version.digest:
-            raise CannotSay(f"version {version_id!r} is described as {version.digest} and holds {of_payload}")
+        try:
+            open_version(version, payload)
+        except BadEnvelope as error:
+            raise CannotSay(str(error)) from None
     stop = None if version.kind == "retrained" else version.position + 1
     return Wanted(
         f"{version.kind} {version.id}",

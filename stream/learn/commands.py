@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.stream.learn.anchors import Anchor, Frozen
-from penstock.stream.learn.records import Replay
+from penstock.stream.learn.records import Replay, Unusable
 from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
 from penstock.stream.models.version import dump, restore
@@ -26,6 +26,8 @@ def needs(state: FoldState, command: Command) -> Replay | None:
     if command.verb != "rollback":
         return None
     anchor = target(state, command)
+    if anchor is None and command.version is not None and state.retention.why_gone(command.version):
+        return None
     if anchor is None:
         return Replay(command.version, None, -1, -1)
     if state.drift.hold is None:
@@ -65,12 +67,12 @@ def resume(state: FoldState, position: int, command: Command, prepared: Any) -> 
 def rollback(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Put an older version in place; what was born since the onset goes."""
     anchor = target(state, command)
+    if isinstance(prepared, Unusable):
+        return prepared.why
     if prepared is None and anchor is None:
-        return (
-            f"version {command.version!r} is not known"
-            if command.version
-            else "no version was born before the onset"
-        )
+        if command.version is None:
+            return "no version was born before the onset"
+        return state.retention.why_gone(command.version) or f"version {command.version!r} is not known"
     state.champion = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
     state.version = anchor.version if anchor is not None else command.version or state.version
     # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
@@ -103,8 +105,12 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
     """Let a retrained model compete as candidate."""
     if state.open_jobs.pop(job_of(command), None) is None:
         return "the retrain it comes from is over: another decision overtook it, or its episode ended"
+    if isinstance(prepared, Unusable):
+        return prepared.why
     if prepared is None:
         return f"version {command.version!r} could not be fetched or its digest differs"
+    if command.version is not None:
+        state.retention.add(command.version, state.at)  # as the job stored it
     version = state.new_id()
     state.candidate = Frozen(version, prepared)
     payload = dump(prepared)
@@ -113,11 +119,13 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
         position,
         position,
         state.at,
-        state.counts.learned,
+        0,
         payload,
         Frozen(version, restore(payload)),
     )
-    state.keep("candidate", command.version, anchor)
+    state.keep(
+        "candidate", command.version, anchor, f"{command.reason or 'retrained'}, and on what came until here"
+    )
     state.drift.candidate_started(version)
     return None
 

@@ -189,7 +189,12 @@ class Fold(FoldState):
         self.drift.models = self.drift.models._replace(champion=self.version)
         anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
         self.drift.anchors.enter(anchor)
-        self.keep("probation", parent, anchor)
+        self.keep(
+            "copy",
+            parent,
+            anchor,
+            f"a copy of the live model, to compare it with after {anchor.labels:,} labels",
+        )
         self.publish(self.why)
 
     def needs(self, entry: Entry) -> Replay | None:

@@ -65,6 +65,12 @@ class Replay(NamedTuple):
     learn_from: int
 
 
+class Unusable(NamedTuple):
+    """In the place of a prepared model: why it cannot be had. The command that needs it is refused with that."""
+
+    why: str
+
+
 @dataclass
 class FoldCounts:
     """Everything that became of samples and labels."""
@@ -90,10 +96,11 @@ class Outputs:
 
     predictions: list[Predicted] = field(default_factory=list)
     versions: list[tuple[Version, bytes]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 2  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 3  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -11,18 +11,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import job_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import train
-from penstock.stream.learn.records import Replay
+from penstock.stream.learn.records import Replay, Unusable
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, decode_entry
+from penstock.stream.messages import Command, Entry, LabelRecord, Sample, decode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Version, dump, restore
+from penstock.stream.models.version import BadEnvelope, Version, dump, open_version, restore
 from penstock.stream.recipes import readable
 
 logger = logging.getLogger("penstock.replay")
@@ -62,14 +62,14 @@ def entry_of(value: bytes | None) -> Entry | None:
 def prepare(
     fold: Fold, log: Log, topic: str, store: ModelStore, position: int, command: Command, need: Replay
 ) -> Any:
-    """The model a command needs from outside, or None when it cannot be had (the fold then refuses the command)."""
+    """The model a command needs from outside; None or `Unusable` when it cannot be had: the fold then refuses the command."""
     if need.payload is not None:
         model = restore(need.payload)
     elif command.verb == "adopt":
         model = _adopted(fold, log, topic, store, command)
     else:
         model = _stored(fold, store, need.version)
-    if model is None or need.join_from < 0:
+    if model is None or isinstance(model, Unusable) or need.join_from < 0:
         return model
     start = log.bounds([(topic, 0)])[(topic, 0)][0]
     if start > need.join_from:
@@ -91,36 +91,50 @@ def prepare(
 
 
 def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
-    """A stored version's model; None when it is not there, may not be opened, or belongs to another recipe."""
+    """A stored version's model; None when it is not there or belongs to another recipe, `Unusable` when it may not be opened."""
     try:
         stored = None if version_id is None else store.get(version_id)
+        if stored is None or stored[0].recipe != fold.recipe:
+            return None
+        return open_version(*stored)
     except BadEnvelope as error:
         logger.warning("version %s is not used: %s", version_id, error)
-        return None
-    return restore(stored[1]) if stored is not None and stored[0].recipe == fold.recipe else None
+        return Unusable(str(error))
 
 
 def _adopted(fold: Fold, log: Log, topic: str, store: ModelStore, command: Command) -> Any:
     """A retrain's product: as stored, or trained again over the range its command names when the store lost it."""
-    model = _stored(fold, store, command.version)
-    if model is not None and digest(model) == command.digest:
-        return model
+    found = _stored(fold, store, command.version)
+    unusable = found if isinstance(found, Unusable) else None
+    if found is not None and unusable is None and digest(found) == command.digest:
+        return found
     job = fold.open_jobs.get(job_of(command))
     if job is None or command.from_position is None or command.trained_to is None:
-        return None
+        return unusable
     if log.bounds([(topic, 0)])[(topic, 0)][0] > command.from_position:
-        return None  # what it was trained on is gone
-    model = retrained(fold, log, topic, command.from_position, command.trained_to, job[1])
-    if command.digest is None or digest(model) != command.digest:
-        return None
+        return unusable  # what it was trained on is gone
+    start, stop = command.from_position, command.trained_to
+    made = retrained(fold, log, topic, start, stop, job[1])
+    if command.digest is None or digest(made.model) != command.digest:
+        return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
-        start, stop = command.from_position, command.trained_to
-        store.put(retrained_version(fold.pipeline, command.version, start, stop, command.digest), dump(model))
-    return model
+        version = retrained_version(fold.pipeline, command.version, start, stop, made, command.digest)
+        store.put(version, dump(made.model))
+    return made.model
 
 
-def retrained_version(pipeline: Pipeline, version: str, start: int, stop: int, made: str) -> Version:
-    """The version of a model trained over [start, stop), whose digest is `made`."""
+class Retrained(NamedTuple):
+    """A model trained over a stretch of the log, the labels it learned, and the newest event time it met."""
+
+    model: Any
+    labels: int
+    at: int
+
+
+def retrained_version(
+    pipeline: Pipeline, version: str, start: int, stop: int, made: Retrained, made_digest: str
+) -> Version:
+    """The version of a model trained over [start, stop)."""
     return Version(
         id=version,
         pipeline=pipeline.name,
@@ -128,26 +142,38 @@ def retrained_version(pipeline: Pipeline, version: str, start: int, stop: int, m
         kind="retrained",
         position=stop,
         join_from=start,
-        at=0,
-        labels=0,
+        at=made.at,
+        labels=made.labels,
         recipe=pipeline.digest,
-        digest=made,
+        digest=made_digest,
+        why=f"retrained on [{start}, {stop})",
     )
 
 
-def retrained(fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]) -> Any:
+def retrained(
+    fold: Fold, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
+) -> Retrained:
     """A fresh model trained over [start, stop): what a retrain job makes."""
-    model, _ = train(
+    newest = 0
+
+    def noted() -> Iterator[tuple[int, Entry]]:
+        nonlocal newest
+        for position, entry in entries(log, topic, start, stop):
+            if isinstance(entry, Sample | LabelRecord):
+                newest = max(newest, entry.at)
+            yield position, entry
+
+    model, labels = train(
         fold.pipeline.model.clone(),
         fold.recipes.names_at(start),
-        entries(log, topic, start, stop),
+        noted(),
         read=partial(readable, pipeline=fold.pipeline),
         learn_from=start,
         quarantined=skip,
         expire_ms=fold.wait_ms,
         default=fold.pipeline.label.default,
     )
-    return model
+    return Retrained(model, labels, newest)
 
 
 def replay(
@@ -181,7 +207,9 @@ def replay(
         fold.step(position, entry, prepared)
         for version, payload in fold.outputs.versions:
             store.put(version, payload)
+        store.delete(fold.outputs.dropped)
         fold.outputs.versions.clear()
+        fold.outputs.dropped.clear()
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()

@@ -3,14 +3,19 @@
 Laws of this file:
 - A job is a function of its command: run twice it stores the same version and appends the same command, which is read once.
 - It never touches the live model: its product enters through an `adopt` in the samples log.
+- A process that was started is ended for certain, with every process it started: it leads a group of its own.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -27,6 +32,8 @@ from penstock.stream.models.version import Version, dump
 
 logger = logging.getLogger("penstock.retrain")
 
+TERMINATE_S = 5.0  # from being asked to end to being killed
+
 
 def run_job(
     pipeline: Pipeline,
@@ -41,14 +48,14 @@ def run_job(
     topic = topology.samples(pipeline.name, prefix)
     low, stop = log.bounds([(topic, 0)])[(topic, 0)]
     start = max(low, from_position)
-    model = retrained(Fold(pipeline, actions=False), log, topic, start, stop, quarantined)
-    made = digest(model)
-    version = retrained_version(pipeline, f"retrain-{command_id}", start, stop, made)
-    models.put(version, dump(model))
+    product = retrained(Fold(pipeline, actions=False), log, topic, start, stop, quarantined)
+    made = digest(product.model)
+    version = retrained_version(pipeline, f"retrain-{command_id}", start, stop, product, made)
+    models.put(version, dump(product.model))
     adopt = Command(
         id=f"adopt-{command_id}",
         verb="adopt",
-        reason=f"retrained on [{start}, {stop})",
+        reason=version.why,
         by="retrain job",
         version=version.id,
         from_position=start,
@@ -98,7 +105,11 @@ class ProcessRetrainer:
             "--job",
             job,
         ]
-        self.processes[command_id] = subprocess.Popen(line)
+        self.spawn(command_id, line)
+
+    def spawn(self, command_id: str, line: Sequence[str]) -> None:
+        """Run a command line as the job of this command, in a process group of its own."""
+        self.processes[command_id] = subprocess.Popen(line, start_new_session=True)
 
     def failed(self) -> list[str]:
         """Jobs that ended with an error since the last call: they should be started again."""
@@ -108,9 +119,29 @@ class ProcessRetrainer:
         return [key for key, process in ended.items() if process.returncode != 0]
 
     def stop(self) -> None:
-        """End the jobs under way; their commands stay open, so the next worker starts them again."""
-        for process in self.processes.values():
-            process.terminate()
-        deadline = time.monotonic() + 5.0
-        for process in self.processes.values():
-            process.wait(max(0.1, deadline - time.monotonic()))
+        """End the jobs under way and all they started; their commands stay open, so the next worker starts them again."""
+        running = [process for process in self.processes.values() if process.returncode is None]
+        for process in running:
+            _signal_group(process, signal.SIGTERM)
+        deadline_s = time.monotonic() + TERMINATE_S
+        while time.monotonic() < deadline_s and not all(_ended(process) for process in running):
+            time.sleep(0.02)
+        for process in running:
+            if not _ended(process):
+                logger.warning(
+                    "retrain job %d did not end within %g s: it is killed", process.pid, TERMINATE_S
+                )
+            _signal_group(process, signal.SIGKILL)  # whoever of the group is left
+            process.wait()
+        self.processes.clear()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a process that was not waited for yet, and to all it started: the group's id is still its own."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has ended, without collecting it: until then nobody else gets its id, nor its group's."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

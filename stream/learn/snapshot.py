@@ -2,14 +2,18 @@
 
 Laws of this file:
 - A snapshot restored and rescanned equals the fold it was taken from: every later prediction, decision and digest is the same.
-- Opened only after its signature was verified, and only under the recipe, river and Python that wrote it.
+- A snapshot is named parts: the fold's state, and each model once, whatever refers to it. A frozen model's part is the bytes it
+  was made from, which never change; predicting with a model must not change it.
+- Restored only under the recipe, river and Python that wrote it. Whatever does not open is a `BadEnvelope`, never another error.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import platform
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import river
@@ -21,13 +25,17 @@ from penstock.stream.learn.records import Outputs, Pending, rules
 from penstock.stream.learn.replay import entries
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Sample
-from penstock.stream.models.version import BadEnvelope, seal, unseal
+from penstock.stream.models.version import BadEnvelope, dump, restore
 
+STATE = "state"
 _LEFT_OUT = frozenset({"pipeline", "outputs", "join", "trace"})
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot is: `position` is the next record to fold, `rescan_from` the oldest sample that still waits."""
+    """What a snapshot is: `position` is the next record to fold, `rescan_from` the oldest sample that still waits.
+
+    `parts` names the pieces of every part, in order, once the snapshot is stored.
+    """
 
     pipeline: str
     position: int
@@ -37,10 +45,71 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     rules: str
     python: str = platform.python_version()
     river: str = river.__version__
+    parts: dict[str, list[str]] = {}
 
 
-def take(fold: Fold, secret: str, topic_id: str) -> tuple[SnapshotHeader, bytes]:
-    """The sealed snapshot of a fold between two records of the samples topic with this id."""
+class Taken(NamedTuple):
+    """A snapshot: its header, and its parts by name."""
+
+    header: SnapshotHeader
+    parts: dict[str, bytes]
+
+
+class StoredModel(NamedTuple):
+    """A model of the fold; `payload` is what it was made from when it is frozen, else None."""
+
+    model: Any
+    payload: bytes | None
+
+
+def models_of(fold: Fold) -> dict[str, StoredModel]:
+    """Every model of the fold by name, each once."""
+    anchors = fold.drift.anchors
+    named: list[tuple[str, Any, bytes | None]] = [("champion", fold.champion, None)]
+    if fold.candidate is not None:
+        named.append(("candidate", fold.candidate.model, None))
+    for anchor in [*anchors.kept, *([anchors.probation] if anchors.probation else [])]:
+        named.append((anchor.version, anchor.frozen.model, anchor.payload))
+    found: dict[int, tuple[str, StoredModel]] = {}
+    for name, model, payload in named:
+        found.setdefault(id(model), (f"model {name}", StoredModel(model, payload)))
+    return dict(found.values())
+
+
+class _StatePickler(pickle.Pickler):
+    """Writes a model, and the bytes of a frozen one, as the name of its part."""
+
+    def __init__(self, file: io.BytesIO, models: Mapping[str, StoredModel]) -> None:
+        super().__init__(file, protocol=5)
+        self.names: dict[int, tuple[str, bool]] = {}
+        for name, (model, payload) in models.items():
+            self.names[id(model)] = (name, True)
+            if payload is not None:
+                self.names[id(payload)] = (name, False)
+
+    def persistent_id(self, value: Any) -> Any:
+        return self.names.get(id(value))
+
+
+class _StateUnpickler(pickle.Unpickler):
+    """Puts models, and the bytes of frozen ones, back where their names stand."""
+
+    def __init__(self, parts: Mapping[str, bytes]) -> None:
+        super().__init__(io.BytesIO(parts[STATE]))
+        self.parts = parts
+        self.models: dict[str, Any] = {}
+
+    def persistent_load(self, named: tuple[str, bool]) -> Any:
+        name, is_model = named
+        if not is_model:
+            return self.parts[name]
+        if name not in self.models:
+            self.models[name] = restore(self.parts[name])
+        return self.models[name]
+
+
+def take(fold: Fold, topic_id: str) -> Taken:
+    """The snapshot of a fold between two records of the samples topic with this id."""
     rescan_from = min((waits.position for waits in fold.pending.values()), default=fold.position)
     header = SnapshotHeader(
         pipeline=fold.pipeline.name,
@@ -64,14 +133,50 @@ def take(fold: Fold, secret: str, topic_id: str) -> tuple[SnapshotHeader, bytes]
         )
         for event_id, waits in fold.pending.items()
     }
-    return header, seal(header, pickle.dumps(state, protocol=5), secret)
+    models = models_of(fold)
+    file = io.BytesIO()
+    _StatePickler(file, models).dump(state)
+    parts = {STATE: file.getvalue()}
+    for name, (model, payload) in models.items():
+        parts[name] = dump(model) if payload is None else payload
+    return Taken(header, parts)
 
 
-def restore_fold(
-    pipeline: Pipeline, sealed: bytes, secret: str, log: Log, topic: str, *, guard: bool = True
-) -> Fold:
+def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guard: bool = True) -> Fold:
     """The fold of a snapshot, its waiting vectors read from the log again. Raises `BadEnvelope`, saying what differs."""
-    header, payload = unseal(sealed, secret, SnapshotHeader)
+    header = taken.header
+    _check(pipeline, header, log, topic, guard=guard)
+    try:
+        state = _StateUnpickler(taken.parts).load()
+        waits, of_join = state.pop("waits"), state.pop("of_join")
+    except Exception as error:  # whatever a class that changed since may raise
+        raise BadEnvelope(
+            f"the snapshot was written under Python {header.python} and river {header.river} and does not open here "
+            f"({type(error).__name__}: {error}): it folds the log anew"
+        ) from error
+    fold = Fold(pipeline, guard=guard)
+    vars(fold).update(state)
+    vars(fold.join).update(of_join)
+    fold.outputs = Outputs()
+    found: dict[str, Pending] = {}
+    for position, entry in entries(log, topic, header.rescan_from, header.position):
+        if isinstance(entry, Sample) and position in waits:
+            event_id, at, champion, base, anchor, probation, candidate = waits.pop(position)
+            names = fold.recipes.names_at(position)
+            assert names is not None, "what could not be read does not wait"
+            pending = Pending(vector(names, entry.x), at, position, champion, base)
+            pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate
+            found[event_id] = pending
+    if waits:
+        raise BadEnvelope(
+            f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short"
+        )
+    fold.join.pending = found
+    return fold
+
+
+def _check(pipeline: Pipeline, header: SnapshotHeader, log: Log, topic: str, *, guard: bool) -> None:
+    """Refuse a snapshot that this worker, or this log, does not go on from."""
     for what, written, wanted in (
         ("pipeline", header.pipeline, pipeline.name),
         ("recipe", header.recipe, pipeline.digest),
@@ -93,24 +198,3 @@ def restore_fold(
         raise BadEnvelope(
             f"the snapshot was taken at {header.position} and {topic!r} ends at {end}: it folds the log anew"
         )
-    state = pickle.loads(payload)
-    waits, of_join = state.pop("waits"), state.pop("of_join")
-    fold = Fold(pipeline, guard=guard)
-    vars(fold).update(state)
-    vars(fold.join).update(of_join)
-    fold.outputs = Outputs()
-    found: dict[str, Pending] = {}
-    for position, entry in entries(log, topic, header.rescan_from, header.position):
-        if isinstance(entry, Sample) and position in waits:
-            event_id, at, champion, base, anchor, probation, candidate = waits.pop(position)
-            names = fold.recipes.names_at(position)
-            assert names is not None, "what could not be read does not wait"
-            pending = Pending(vector(names, entry.x), at, position, champion, base)
-            pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate
-            found[event_id] = pending
-    if waits:
-        raise BadEnvelope(
-            f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short"
-        )
-    fold.join.pending = found
-    return fold

@@ -17,6 +17,7 @@ from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Outputs, Pending, rules
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.digest import digest
+from penstock.stream.models.retention import Retention
 from penstock.stream.models.version import Version
 from penstock.stream.recipes import RecipeHistory
 
@@ -55,6 +56,7 @@ class FoldState:
         self.candidate: Frozen | None = None
         self.counts = FoldCounts()
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and pipeline.guard)
+        self.retention = Retention()
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
 
@@ -68,8 +70,8 @@ class FoldState:
         self.version_count += 1
         return f"v{self.version_count - 1}{'.' + self.recipe[:6] if self.recipes.began else ''}"
 
-    def keep(self, kind: str, parent: str | None, anchor: Anchor) -> None:
-        """Hand a version to the shell for storing."""
+    def keep(self, kind: str, parent: str | None, anchor: Anchor, why: str) -> None:
+        """Hand a version to the shell for storing, and name those that are kept no longer now that it is there."""
         version = Version(
             id=anchor.version,
             pipeline=self.pipeline.name,
@@ -81,8 +83,21 @@ class FoldState:
             labels=anchor.labels,
             recipe=self.recipe,
             digest=digest(anchor.frozen.model),
+            why=why,
         )
         self.outputs.versions.append((version, anchor.payload))
+        self.retention.add(version.id, self.at)
+        self.outputs.dropped += self.retention.drop(self.at, self.in_use())
+
+    def in_use(self) -> dict[str, str]:
+        """The versions that are kept however old they are, each with its state: live, candidate, on probation or anchor."""
+        anchors = self.drift.anchors
+        states = {anchor.version: "anchor" for anchor in anchors.kept}
+        for version, state in ((anchors.probation, "on probation"), (self.candidate, "candidate")):
+            if version is not None:
+                states[version.version] = state
+        states[self.version] = "live"
+        return states
 
     def publish(self, why: str) -> None:
         """Say what is live, and why."""

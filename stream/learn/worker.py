@@ -12,7 +12,6 @@ Laws of this file:
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections import Counter
@@ -20,12 +19,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from penstock.features.redis.store import Fenced as StoreFenced
-from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable, Unit, Write
+from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import entry_of, prepare
 from penstock.stream.learn.snapshot import restore_fold, take
+from penstock.stream.learn.stored_snapshot import StoredSnapshot
+from penstock.stream.learn.stored_versions import StoredVersions
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
 from penstock.stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
 from penstock.stream.models.store import ModelStore
@@ -37,6 +38,7 @@ BATCH_RECORDS = 1_500
 MOST_ATTEMPTS = 3
 ASKING = frozenset({"retrain", "rollback", "promote"})
 SNAPSHOT_EVERY_MS = 10_000
+SNAPSHOT_SPACING = 10  # a snapshot of a large model takes seconds: at most a tenth of the time goes into them
 
 
 class LearnHealth(Protocol):
@@ -76,7 +78,7 @@ class LearnWorker:
         health: LearnHealth | None = None,
     ) -> None:
         self.pipeline, self.log, self.store = pipeline, log, store
-        self.models, self.retrainer = models, retrainer
+        self.models, self.retrainer, self.versions = models, retrainer, StoredVersions(models)
         self.secret, self.wall_ms, self.prefix = secret, wall_ms, prefix
         self.guard, self.health = guard, health
         self.decision_wait_s = decision_wait_s
@@ -89,12 +91,13 @@ class LearnWorker:
         self.stored = b""
         self.emitted_below = 0
         self.unannounced = False
-        self.snapshot_ms = 0
+        self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
         self.running: set[str] = set()
         self.attempts: Counter[str] = Counter()
         self.unreadable = 0
         self.retry_at_ms = 0
-        self.snapshot_key = f"penstock:{pipeline.name}:learn:snapshot"
+        self.snapshot = StoredSnapshot(store, pipeline.name, secret)
+        self.saved_at: int | None = None
         log.partitions(self.topic)
         self.member = log.member(self.group, [self.topic], instance_id=instance_id)
         self.assigned = False
@@ -118,8 +121,8 @@ class LearnWorker:
                 self._take_up(now)
             elif self.fold is not None:
                 folded = self._fold(self.fold, records)
-                if now - self.snapshot_ms >= SNAPSHOT_EVERY_MS:
-                    self._snapshot(self.fold, now)
+                if now - self.snapshot_ms >= self.snapshot_wait_ms:
+                    self._snapshot(self.fold)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
             self.fold, self.unfolded, self.retry_at_ms = None, [], now + 500
@@ -139,19 +142,20 @@ class LearnWorker:
             stored = None
         self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
         fold: Fold | None = None
+        self.snapshot = StoredSnapshot(self.store, self.pipeline.name, self.secret)
+        self.saved_at = None
         if stored is None:
             self.stored = b"start"
             self.store.start(self.stored)
         else:
             self.stored = stored
-            sealed = self.store.load([self.snapshot_key])[0]
-            if sealed is not None:
-                try:
-                    fold = restore_fold(
-                        self.pipeline, sealed, self.secret, self.log, self.topic, guard=self.guard
-                    )
-                except BadEnvelope as error:
-                    logger.warning("the snapshot is not used: %s", error)
+            try:
+                taken = self.snapshot.load()
+                if taken is not None:
+                    fold = restore_fold(self.pipeline, taken, self.log, self.topic, guard=self.guard)
+                    self.saved_at = fold.position
+            except BadEnvelope as error:
+                logger.warning("the snapshot is not used: %s", error)
         self.unannounced = False
         if fold is None:
             fold = Fold(self.pipeline, guard=self.guard)
@@ -164,6 +168,7 @@ class LearnWorker:
                     self.topic,
                 )
         self.fold, self.snapshot_ms = fold, now
+        self.versions.taken_up(fold)
         self.running.clear()
         self.member.start_at({self.tp: fold.position})
 
@@ -179,6 +184,7 @@ class LearnWorker:
             if type(entry) is Command:
                 need = fold.needs(entry)
                 if need is not None:
+                    self.versions.put(fold)  # it may name one made in this batch
                     prepared = prepare(fold, self.log, self.topic, self.models, record.offset, entry, need)
             fold.step(record.offset, entry, prepared)
             if type(entry) is Recipe:
@@ -224,8 +230,7 @@ class LearnWorker:
     def _write(self, fold: Fold, position: int) -> None:
         """Versions, then outputs, then the commit."""
         outputs, below = fold.outputs, self.emitted_below
-        for version, payload in outputs.versions:
-            self.models.put(version, payload)
+        self.versions.put(fold)
         outs: list[Out] = []
         for made in outputs.predictions:
             if made.position >= below:
@@ -248,19 +253,17 @@ class LearnWorker:
         if outs:
             self.log.append(outs)
         outputs.predictions.clear()
-        outputs.versions.clear()
         outputs.live.clear()
         fold.drift.requests.clear()
         if position > below:
             self.member.commit({self.tp: position})
 
-    def _snapshot(self, fold: Fold, now: int) -> None:
+    def _snapshot(self, fold: Fold) -> None:
         """Replace the stored snapshot, if it is still the one this worker wrote or found."""
-        self.snapshot_ms = now
-        header, sealed = take(fold, self.secret, self.log.topic_id(self.topic))
-        new = f"{header.position}:{hashlib.sha256(sealed).hexdigest()[:16]}".encode()
-        if new == self.stored:
+        now = self.wall_ms()
+        if self.saved_at == fold.position:
             self.store.alive()
+            self.snapshot_ms, self.snapshot_wait_ms = now, SNAPSHOT_EVERY_MS
             return
         document = encode_json(
             {
@@ -270,24 +273,22 @@ class LearnWorker:
                 "at": fold.at,
                 "position": fold.position,
                 "digest": fold.digest(),
+                "labels": fold.counts.learned,
+                "states": fold.in_use(),
             }
         )
-        self.store.save(
-            [
-                Unit(
-                    self.stored,
-                    new,
-                    [Write(self.snapshot_key, sealed, f"model:{self.pipeline.name}", document, 0)],
-                )
-            ]
-        )
-        self.stored = new
+        taken = take(fold, self.log.topic_id(self.topic))
+        self.stored = self.snapshot.save(self.stored, taken, document)
+        self.saved_at = fold.position
+        self.versions.covered(fold, caught_up=fold.position >= self.emitted_below)
+        self.snapshot_ms = self.wall_ms()
+        self.snapshot_wait_ms = max(SNAPSHOT_EVERY_MS, SNAPSHOT_SPACING * (self.snapshot_ms - now))
 
     def close(self) -> None:
         """Take a last snapshot and leave the group."""
         if self.fold is not None and self.assigned:
             try:
-                self._snapshot(self.fold, self.wall_ms())
+                self._snapshot(self.fold)
             except (StoreFenced, StateLost, StoreUnavailable) as error:
                 logger.warning("no last snapshot: %s", error)
         self.member.close()

@@ -2,19 +2,29 @@
 
 Laws of this file:
 - A version is sealed before it leaves the process and verified before it is opened again.
-- Putting the same version twice is harmless: its bytes are a function of the samples log.
+- Putting the same version twice is harmless: its bytes are a function of the samples log. So is deleting it twice.
+- Any text is an id: it names a field of a hash, or a file by `file_name`, which no two ids share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import logging
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 import fsspec
 import redis
 
 from penstock.features.redis.store import StoreUnavailable, address
 from penstock.stream.models.version import BadEnvelope, Version, seal, unseal
+
+logger = logging.getLogger("penstock.models")
+
+MOST_NAME = 160  # characters; file systems take 255 bytes
+_SUFFIX = ".model"
+_CUT = "%-"  # never in percent-encoded text
 
 
 class ModelStore(Protocol):
@@ -28,6 +38,32 @@ class ModelStore(Protocol):
 
     def versions(self) -> list[Version]:
         """Every stored version, oldest first."""
+
+    def ids(self) -> set[str]:
+        """The ids of every stored version, none of which is opened for it where that can be."""
+
+    def delete(self, ids: Collection[str]) -> None:
+        """Delete these versions; those that are not there are passed over."""
+
+
+def file_name(version_id: str) -> str:
+    """A file's name for an id: percent-encoded, and where that is too long its beginning and a digest of the whole.
+
+    >>> file_name("v3"), file_name("../night/1")
+    ('v3.model', '..%2Fnight%2F1.model')
+    """
+    encoded = quote(version_id, safe="", errors="surrogatepass")
+    if len(encoded) > MOST_NAME:
+        whole = hashlib.blake2b(encoded.encode(), digest_size=16).hexdigest()
+        encoded = f"{encoded[: MOST_NAME - 40]}{_CUT}{whole}"
+    return encoded + _SUFFIX
+
+
+def id_of(name: str) -> str | None:
+    """The id that a file's name stands for; None for a shortened one (the file itself says), and for other files."""
+    if not name.endswith(_SUFFIX) or _CUT in name:
+        return None
+    return unquote(name.removesuffix(_SUFFIX), errors="surrogatepass")
 
 
 class MemoryModelStore:
@@ -48,6 +84,15 @@ class MemoryModelStore:
         """Every stored version, oldest first."""
         return sorted((version for version, _ in self.stored.values()), key=lambda version: version.position)
 
+    def ids(self) -> set[str]:
+        """The ids of every stored version."""
+        return set(self.stored)
+
+    def delete(self, ids: Collection[str]) -> None:
+        """Delete these versions."""
+        for version_id in ids:
+            self.stored.pop(version_id, None)
+
 
 class RedisModelStore:
     """Versions in the Redis hash `penstock:<pipeline>:versions`, and as files under `folder` when one is given."""
@@ -67,7 +112,7 @@ class RedisModelStore:
             raise StoreUnavailable(str(error), where, "check that Redis runs there, and REDIS_URL") from error
 
     def _path(self, version_id: str) -> str:
-        return f"{self.folder}/{self.pipeline}/{version_id}.model"
+        return f"{self.folder}/{self.pipeline}/{file_name(version_id)}"
 
     def put(self, version: Version, payload: bytes) -> None:
         """Store one version, in the folder first."""
@@ -97,15 +142,44 @@ class RedisModelStore:
 
     def versions(self) -> list[Version]:
         """Every stored version, oldest first."""
-        ids = {field.decode() for field in self._asked(lambda: self.client.hkeys(self.key))}
-        if self.files is not None and self.files.exists(f"{self.folder}/{self.pipeline}"):
-            paths = self.files.ls(f"{self.folder}/{self.pipeline}", detail=False)
-            ids |= {
-                str(path).rsplit("/", 1)[-1].removesuffix(".model")
-                for path in paths
-                if str(path).endswith(".model")
-            }
-        found = [self.get(version_id) for version_id in ids]
+        found = [self.get(version_id) for version_id in self.ids()]
         return sorted(
             (entry[0] for entry in found if entry is not None), key=lambda version: version.position
         )
+
+    def ids(self) -> set[str]:
+        """The ids of every stored version."""
+        # Decoded as redis-py encodes: an id that is no text in UTF-8 never came through it.
+        ids = {field.decode() for field in self._asked(lambda: self.client.hkeys(self.key))}
+        place = f"{self.folder}/{self.pipeline}"
+        if self.files is not None and self.files.exists(place):
+            for path in self.files.ls(place, detail=False):
+                name = str(path).rsplit("/", 1)[-1]
+                version_id = id_of(name)
+                if version_id is None and name.endswith(_SUFFIX):
+                    version_id = self._id_in(str(path))
+                if version_id is not None:
+                    ids.add(version_id)
+        return ids
+
+    def _id_in(self, path: str) -> str | None:
+        """The id of the version in a file whose name was shortened; None where it does not open."""
+        with self.files.open(path, "rb") as file:
+            try:
+                return unseal(file.read(), self.secret, Version)[0].id
+            except BadEnvelope as error:
+                logger.warning("%s is not used: %s", path, error)
+                return None
+
+    def delete(self, ids: Collection[str]) -> None:
+        """Delete these versions in Redis, then in the folder. A file that cannot be deleted is said and left."""
+        if not ids:
+            return
+        self._asked(lambda: self.client.hdel(self.key, *ids))
+        for version_id in ids if self.files is not None else ():
+            path = self._path(version_id)
+            try:
+                if self.files.exists(path):
+                    self.files.rm_file(path)
+            except OSError as error:
+                logger.warning("version %s could not be deleted from %s: %s", version_id, path, error)

@@ -4,6 +4,8 @@ Laws of this file:
 - Nothing is unpickled before its signature and its payload digest have been verified: river models only pickle, and the stores
   they lie in are reachable by others.
 - The signature covers the description and the payload, so that neither can be exchanged alone.
+- A payload that another Python or river wrote is not unpickled, and one that does not unpickle is refused like a forged one: a
+  stored version never stops the process that reads it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Any, TypeVar
 import msgspec
 import river
 
+from penstock.stream.models.digest import digest
+
 Header = TypeVar("Header", bound=msgspec.Struct)
 
 
@@ -24,7 +28,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """What a version is and where it came from.
 
     `position` is the samples-log offset before which it had learned everything; `join_from` the oldest sample it had not seen the
-    label of; `parent` the version it descends from; `labels` how many labels it had learned; `digest` that of the model.
+    label of; `parent` the version it descends from; `labels` how many labels it had learned (0: not counted); `digest` that of
+    the model; `why` what it was made for, for people.
     """
 
     id: str
@@ -39,6 +44,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     python: str = platform.python_version()
     river: str = river.__version__
+    why: str = ""
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -95,3 +101,30 @@ def dump(model: Any) -> bytes:
 def restore(payload: bytes) -> Any:
     """The model of a payload that `unseal` verified, or that never left this process."""
     return pickle.loads(payload)
+
+
+def open_version(version: Version, payload: bytes) -> Any:
+    """The model of a version that a store gave. Raises `BadEnvelope`: who wrote it, why it does not open here, what to do.
+
+    The river must be the one that wrote it, the Python of the same 3.x, and the model what its description says.
+    """
+    wrote = f"version {version.id!r} was written under Python {version.python} and river {version.river}"
+    here = f"here are Python {platform.python_version()} and river {river.__version__}"
+    todo = "install those, or name a version made since, or retrain"
+    if version.river != river.__version__ or _series(version.python) != _series(platform.python_version()):
+        raise BadEnvelope(f"{wrote}, {here}: {todo}")
+    try:
+        model = restore(payload)
+        found = digest(model)
+    except Exception as error:  # whatever a class that changed since may raise
+        raise BadEnvelope(
+            f"{wrote}; it does not open here ({type(error).__name__}: {error}): {todo}"
+        ) from error
+    if found != version.digest:
+        raise BadEnvelope(f"{wrote} as {version.digest}; opened here it is {found}, another model: {todo}")
+    return model
+
+
+def _series(python: str) -> list[str]:
+    """A Python's major and minor version: what it pickles does not change within one."""
+    return python.split(".")[:2]

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -93,16 +94,15 @@ def turn_until(
     health: Health,
     *after: Callable[[], None],
 ) -> None:
-    """Turn the worker's loop until told to stop; then close it, and call `after` in order."""
+    """Turn the worker's loop until told to stop; then close it, and call `after` in order, each whatever the others raise."""
     settle_memory()
     logger.info("health page on http://%s:%d", health.host, health.port)
-    try:
+    with ExitStack() as last:
+        for call in reversed(after):
+            last.callback(call)
+        last.callback(worker.close)
         while not stopped():
             worker.process_batch(POLL_S)
-    finally:
-        worker.close()
-        for call in after:
-            call()
 
 
 def run_featurize(pipeline: Pipeline, settings: Settings) -> None:

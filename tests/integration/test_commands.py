@@ -173,7 +173,7 @@ def test_a_replay_gives_the_live_model_and_every_stored_version(place, capsys):
     assert found["records"] == found["position"] == len(place.records(place.samples))
     assert cli.main(["models", place.file, "--json"]) == 0
     versions = json.loads(capsys.readouterr().out)["versions"]
-    assert {version["kind"] for version in versions} == {"probation", "candidate", "retrained"}
+    assert {version["kind"] for version in versions} == {"copy", "candidate", "retrained"}
     for version in versions:
         assert cli.main(["replay", place.file, "--version", version["id"]]) == 0, version
         told = capsys.readouterr()

@@ -171,6 +171,83 @@ def test_the_run_length_to_a_false_alarm_is_at_least_half_the_stated_one(
     assert run_lengths(correlation, margin, seed=6, allowed=100.0) >= 0.5
 
 
+def test_after_growth_of_traffic_the_threshold_follows_the_new_rate() -> None:
+    """A year of little traffic, then a hundred times as much: the budget is for the year to come."""
+    monitor, rows = LossMonitor(LossConfig(base_labels=25, reference_labels=2_500)), losses(26, 4_000)
+    for i, (c, b, _) in enumerate(rows):
+        monitor.update(i * 120 * MINUTE_MS, i, c, b)
+    slow, start = monitor.harm.detector.threshold, len(rows) * 120
+    for i, (c, b, _) in enumerate(losses(27, 1_400)):
+        monitor.update((start + i) * MINUTE_MS, 4_000 + i, c, b)
+    assert slow == pytest.approx(365.25 * 12 / 25 / 0.4, rel=0.1)
+    assert monitor.labels_per_year == pytest.approx(365.25 * 1440, rel=0.2)
+    multiple = monitor.harm.calibration.multiple  # type: ignore[union-attr]
+    assert monitor.harm.detector.threshold == pytest.approx(365.25 * 1440 / 25 / 0.4 / multiple, rel=0.25)
+
+
+@pytest.mark.parametrize("budget", [0.1, 1.0, 5.0])
+def test_wrong_promotions_stay_within_their_share_of_the_budget(budget: float) -> None:
+    """One candidate after the other, all year: each wins wrongly with probability 1/evidence at most."""
+    config = LossConfig(false_alarms_per_year=budget, labels_per_year=10_000_000.0)
+    candidate = LossMonitor(config).candidate_test()
+    a_year = 10_000_000.0 / candidate.drop_after_labels
+    assert a_year / candidate.evidence_needed == pytest.approx(0.25 * budget)
+
+
+def test_evidence_follows_the_rate_of_the_stream_is_never_slight_and_can_be_given() -> None:
+    monitor = LossMonitor()
+    assert monitor.evidence_needed == 10.0, "before the first label"
+    feed(monitor, losses(28, 5_000), anchored=False)
+    assert monitor.candidate_test().evidence_needed == pytest.approx(365.25 * 1440 / 14_000 / 0.25, rel=0.01)
+    assert LossMonitor(LossConfig(false_alarms_per_year=1e6)).evidence_needed == 10.0
+    assert LossMonitor(LossConfig(promotion_evidence=33.0)).evidence_needed == 33.0
+
+
+def noise(seed: int, correlation: float, blocks: int) -> list[float]:
+    """AR(1), unit variance."""
+    rng, value, made = np.random.default_rng(seed), 0.0, []
+    for i, shock in enumerate(rng.standard_normal(blocks).tolist()):
+        value = shock if i == 0 else correlation * value + math.sqrt(1 - correlation**2) * shock
+        made.append(value)
+    return made
+
+
+def years_to_a_harm_alarm(seed: int, correlation: float, margin_in_scales: float) -> float:
+    """Of a model that never changes, with the ratio, the scale and the block size estimated on the way; 10 at most.
+
+    The losses share their difficulty, and the champion has noise of its own; a label is a block, and 40 are a year.
+    """
+    share = margin_in_scales * 0.02 / 0.5
+    config = LossConfig(
+        labels_per_year=40.0,
+        base_labels=1,
+        reference_labels=224,
+        worth_share=0.0,
+        base_share=max(share, 1e-9),
+    )
+    monitor, judged = LossMonitor(config), 0
+    hard, own = noise(2 * seed, correlation, 424), noise(2 * seed + 1, correlation, 424)
+    for i, (shared, skill) in enumerate(zip(hard, own, strict=True)):
+        base = 0.5 * (1 + 0.1 * shared)
+        judged += monitor.harm.calibration is not None
+        said = monitor.update(i, i, 0.7 * base + 0.02 * skill, base)
+        if firing(said, "harm"):
+            break
+    return judged / 40.0
+
+
+@pytest.mark.parametrize(
+    ("correlation", "margin_in_scales", "share_of_stated"),
+    [(0.0, 0.0, 0.8), (0.3, 0.1, 0.7), (0.5, 0.1, 0.5)],
+)
+def test_harm_with_its_estimated_ratio_keeps_the_stated_budget(
+    correlation: float, margin_in_scales: float, share_of_stated: float
+) -> None:
+    """Budget 1 a year, 0.4 of it for this test: an alarm in 2.5 years; with dependence within a factor two, as is promised."""
+    years = [years_to_a_harm_alarm(seed, correlation, margin_in_scales) for seed in range(100)]
+    assert sum(years) / len(years) >= share_of_stated * 2.5
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -178,6 +255,7 @@ def test_the_run_length_to_a_false_alarm_is_at_least_half_the_stated_one(
         {"labels_per_year": -1.0},
         {"reference_labels": 1_000},
         {"base_labels": 0},
+        {"promotion_evidence": 1.0},
     ],
 )
 def test_a_setting_without_meaning_is_refused(config: dict[str, float]) -> None:

@@ -107,7 +107,7 @@ def test_a_job_is_a_function_of_its_command() -> None:
 def test_a_job_leaves_out_what_was_quarantined() -> None:
     log = log_of([*LOG])
     fold = Fold(PIPELINE)
-    whole, without = (retrained(fold, log, TOPIC, 0, len(LOG), skip) for skip in ([], [(100, 300)]))
+    whole, without = (retrained(fold, log, TOPIC, 0, len(LOG), skip).model for skip in ([], [(100, 300)]))
     assert digest(whole) != digest(without)
 
 

@@ -22,7 +22,6 @@ from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import BadEnvelope, restore
 from tests.stream.generated import entries, parcels
 
-SECRET = "secret"
 TOPIC = topology.samples("parcels")
 PIPELINE = parcels()
 
@@ -102,8 +101,7 @@ def straight(log: MemoryLog) -> dict[str, str]:
 
 
 def again(fold: Fold, log: MemoryLog) -> Fold:
-    _, sealed = take(fold, SECRET, log.topic_id(TOPIC))
-    return restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
+    return restore_fold(PIPELINE, take(fold, log.topic_id(TOPIC)), log, TOPIC)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,12 +124,13 @@ def test_right_after_a_command_too(place: int, log: MemoryLog, straight: dict[st
 
 def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:
     fold = go_on(Fold(PIPELINE), log, 400)
-    header, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    taken = take(fold, log.topic_id(TOPIC))
+    header = taken.header
     assert (
         header.rescan_from == min(waits.position for waits in fold.pending.values()) < header.position == 400
     )
     assert len(fold.pending) > 20
-    found = restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
+    found = restore_fold(PIPELINE, taken, log, TOPIC)
     assert {name: waits.x for name, waits in found.pending.items()} == {
         name: waits.x for name, waits in fold.pending.items()
     }
@@ -139,27 +138,26 @@ def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:
 
 def test_the_same_fold_gives_the_same_rescan_even_with_nothing_pending(log: MemoryLog) -> None:
     fold = Fold(PIPELINE)
-    header, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    taken = take(fold, log.topic_id(TOPIC))
+    header = taken.header
     assert (header.position, header.rescan_from) == (0, 0)
-    assert restore_fold(PIPELINE, sealed, SECRET, log, TOPIC).position == 0
+    assert restore_fold(PIPELINE, taken, log, TOPIC).position == 0
 
 
 def refusal(
     log: MemoryLog,
     pipeline: Any = PIPELINE,
-    secret: str = SECRET,
     topic_id: str | None = None,
     sealed_at: int = 400,
 ) -> str:
     fold = go_on(Fold(PIPELINE), log, sealed_at)
-    _, sealed = take(fold, SECRET, log.topic_id(TOPIC) if topic_id is None else topic_id)
+    taken = take(fold, log.topic_id(TOPIC) if topic_id is None else topic_id)
     with pytest.raises(BadEnvelope) as error:
-        restore_fold(pipeline, sealed, secret, log, TOPIC)
+        restore_fold(pipeline, taken, log, TOPIC)
     return str(error.value)
 
 
-def test_another_secret_recipe_or_topic_is_refused(log: MemoryLog) -> None:
-    assert "PENSTOCK_SECRET" in refusal(log, secret="other")
+def test_another_recipe_or_topic_is_refused(log: MemoryLog) -> None:
     assert "recipe" in refusal(log, pipeline=parcels(inputs=[]))
     assert "pipeline" in refusal(log, pipeline=parcels("letters"))
     assert "topic id" in refusal(log, topic_id="recreated")
@@ -170,13 +168,13 @@ def test_another_python_or_river_is_refused(
     log: MemoryLog, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fold = go_on(Fold(PIPELINE), log, 100)
-    _, sealed = take(fold, SECRET, log.topic_id(TOPIC))
+    taken = take(fold, log.topic_id(TOPIC))
     if what == "python":
         monkeypatch.setattr("platform.python_version", lambda: "3.99")
     else:
         monkeypatch.setattr("river.__version__", "9.9")
     with pytest.raises(BadEnvelope, match=what):
-        restore_fold(PIPELINE, sealed, SECRET, log, TOPIC)
+        restore_fold(PIPELINE, taken, log, TOPIC)
 
 
 def test_a_log_that_ends_before_the_snapshot_is_refused() -> None:
@@ -191,10 +189,11 @@ def test_a_log_that_lost_the_samples_that_wait_is_refused() -> None:
     trimmed.create(TOPIC)
     trimmed.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG])
     fold = go_on(Fold(PIPELINE), trimmed, 290)
-    header, sealed = take(fold, SECRET, trimmed.topic_id(TOPIC))
+    taken = take(fold, trimmed.topic_id(TOPIC))
+    header = taken.header
     trimmed.trim(TOPIC, 0, header.rescan_from + 5)
     with pytest.raises(BadEnvelope, match="retention is too short"):
-        restore_fold(PIPELINE, sealed, SECRET, trimmed, TOPIC)
+        restore_fold(PIPELINE, taken, trimmed, TOPIC)
 
 
 def test_the_log_used_here_has_every_kind_of_entry() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count as numbers
@@ -9,12 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+import river
 
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
 from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.replay import entry_of, replay
 from penstock.stream.learn.retrain import InlineRetrainer
+from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out
@@ -26,8 +29,10 @@ from penstock.stream.messages import (
     decode_live_model,
     encode_entry,
 )
+from penstock.stream.models.retention import Retention
 from penstock.stream.models.store import MemoryModelStore
-from tests.stream.generated import entries, parcels
+from penstock.stream.models.version import Version
+from tests.stream.generated import DAY, entries, parcels
 from tests.stream.naive_flow import everything
 
 PIPELINE = parcels()
@@ -41,6 +46,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
     monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 60)
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 200)
+    monkeypatch.setattr(
+        "penstock.stream.learn.worker.SNAPSHOT_SPACING", 0
+    )  # every look at this clock takes a while
     yield
 
 
@@ -266,7 +274,7 @@ def test_a_snapshot_that_may_not_be_opened_is_folded_over(spoil: str) -> None:
     world.give(busy())
     worker = world.settle(world.worker())
     worker.close()
-    key = worker.snapshot_key
+    key = worker.snapshot.key
     if spoil == "torn":
         world.server.data[key] = world.server.data[key][:-7]
     elif spoil == "rubbish":
@@ -276,6 +284,143 @@ def test_a_snapshot_that_may_not_be_opened_is_folded_over(spoil: str) -> None:
     again = world.settle(world.worker("other" if spoil == "another secret" else "secret"))
     world.check(again)
     assert max(Counter(p.id for p in world.predictions()).values()) == 1
+
+
+def test_snapshots_that_take_long_are_taken_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of tens of megabytes takes seconds to write down; predictions wait meanwhile."""
+    saves = list[int]()
+    for spacing in (0, 1_000):
+        monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_SPACING", spacing)
+        world, steps = World(), list[str]()
+        world.fail = steps.append
+        world.give(LOG)
+        world.check(world.settle(world.worker()))
+        saves.append(steps.count("after save"))
+    assert saves[1] == 1 and saves[0] > 5
+
+
+GONE_CLASS = b"cno_such_module\nModel\n."
+
+
+def foreign(version_id: str, position: int = 0, **changes: str) -> Version:
+    """A version of this pipeline and recipe that this fold did not make."""
+    made: dict[str, Any] = {"python": platform.python_version(), "river": river.__version__, **changes}
+    return Version(
+        id=version_id, pipeline="parcels", parent=None, kind="retrained", position=position, join_from=0, at=0, labels=0,
+        recipe=PIPELINE.digest, digest="d", **made,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"river": "0.1"}, "river 0.1"), ({"python": "3.2.1"}, "Python 3.2.1"), ({}, "does not open here")],
+)
+def test_a_version_that_does_not_open_refuses_the_command_with_the_reason_and_stops_nothing(
+    changes: dict[str, str], said: str
+) -> None:
+    world = World()
+    world.models.put(foreign("retrain-old", **changes), GONE_CLASS)
+    world.give([*LOG, Command("r1", "rollback", version="retrain-old")])
+    worker = world.settle(world.worker())
+    assert worker.fold is not None
+    assert said in worker.fold.refused["r1"] and "retrain" in worker.fold.refused["r1"]
+    world.check(worker)
+
+
+def test_a_snapshot_that_does_not_unpickle_is_folded_over_and_said_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    world.give(busy())
+    world.settle(world.worker()).close()
+    store = MemoryStateStore(world.server, "parcels", "learn")
+    base, stored = store.acquire(), StoredSnapshot(store, "parcels", "secret")
+    taken = stored.load()
+    assert base is not None and taken is not None
+    stored.save(base, taken._replace(parts={**taken.parts, "state": GONE_CLASS}), b"{}")
+    caplog.clear()
+    again = world.settle(world.worker())
+    world.check(again)
+    (line,) = [record.getMessage() for record in caplog.records if "snapshot" in record.getMessage()]
+    assert "no_such_module" in line and "folds the log anew" in line and river.__version__ in line
+    again.close()
+    last = world.worker()
+    last.process_batch(0.0)
+    last.process_batch(0.0)
+    assert last.fold is not None and last.fold.position > 400, "the next snapshot opens again"
+
+
+def few_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retention.__init__, "__defaults__", (2, 365 * DAY))
+    monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 20)
+    monkeypatch.setattr(Anchors.__init__, "__defaults__", (20, 3))
+
+
+def test_versions_beyond_the_newest_and_those_in_use_are_deleted_and_a_rollback_to_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few_versions(monkeypatch)
+    world = World()
+    world.give([*busy(), Command("r1", "rollback", version="v2"), Command("r2", "rollback", version="v1")])
+    worker = world.settle(world.worker())
+    worker.close()
+    fold = worker.fold
+    assert fold is not None and fold.version_count > 12
+    assert world.models.ids() == set(fold.retention.born) >= fold.in_use().keys() - {"v0"}
+    assert len(world.models.ids()) <= 2 + len(fold.in_use())
+    assert "no longer kept" in fold.refused["r1"] and "no longer kept" in fold.refused["r2"]
+    world.check(worker)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_or_folded_anew_the_same_versions_are_kept_and_what_a_command_named_was_there(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """A rollback to a version that was dropped soon after it was live: on every later pass it must be found again."""
+    few_versions(monkeypatch)
+    log = busy()
+    log.insert(450, Command("r1", "rollback", version="v3"))
+    straight = World()
+    straight.give(log)
+    first = straight.settle(straight.worker())
+    first.close()
+    world, times = World(), numbers(seed)
+    world.give(log)
+
+    def fail(at: str) -> None:
+        if next(times) % 7 == 6:
+            raise Crash(at)
+
+    world.fail = fail
+    for _ in range(300):
+        worker = world.worker()
+        try:
+            world.settle(worker)
+            worker.close()
+            break
+        except Crash:
+            world.log.expel(worker.member)  # type: ignore[arg-type]
+    world.fail = lambda step: None
+    for lost in (False, True):
+        if lost:
+            world.server.flushall()
+        worker = world.settle(world.worker())
+        worker.close()
+        assert worker.fold is not None and first.fold is not None
+        assert worker.fold.refused == first.fold.refused and worker.fold.digest() == first.fold.digest()
+        assert world.models.ids() == straight.models.ids()
+
+
+def test_versions_that_the_fold_does_not_know_are_bounded_too() -> None:
+    world = World()
+    for number in range(40):
+        world.models.put(foreign(f"v{number}.other", number), b"bytes")
+    world.give(LOG)
+    worker = world.settle(world.worker())
+    worker.close()
+    others = {name for name in world.models.ids() if name.endswith(".other")}
+    assert others == {f"v{number}.other" for number in range(8, 40)}
+    world.check(worker)
 
 
 def test_a_stalled_worker_that_wakes_cannot_overwrite_its_successors_snapshot() -> None:
@@ -289,10 +434,10 @@ def test_a_stalled_worker_that_wakes_cannot_overwrite_its_successors_snapshot() 
     )  # fmt: skip
     world.give(LOG[200:])
     world.settle(successor)
-    stored = world.server.data[successor.snapshot_key]
+    stored = world.server.data[successor.snapshot.key]
     assert stalled.fold is not None
     stalled.close()
-    assert world.server.data[successor.snapshot_key] == stored
+    assert world.server.data[successor.snapshot.key] == stored
     world.check(successor)
 
 

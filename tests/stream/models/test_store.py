@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 
-from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore
+from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore, file_name, id_of
 from penstock.stream.models.version import BadEnvelope, Version
 
 SECRET = "secret"
@@ -22,12 +25,14 @@ def version(version_id: str, position: int = 0, pipeline: str = "shop") -> Versi
     )  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "redis", "redis and folder"])
+@pytest.fixture(params=["memory", "redis", "redis and folder", "redis and fsspec"])
 def store(request: pytest.FixtureRequest) -> Iterator[ModelStore]:
     if request.param == "memory":
         yield MemoryModelStore()
         return
     folder = str(request.getfixturevalue("tmp_path")) if request.param.endswith("folder") else ""
+    if request.param.endswith("fsspec"):
+        folder = f"memory://{uuid.uuid4().hex}"
     yield RedisModelStore(request.getfixturevalue("valkey"), "shop", SECRET, folder)
 
 
@@ -51,6 +56,54 @@ def test_versions_come_oldest_first(store: ModelStore) -> None:
     for name, position in (("v2", 20), ("v10", 100), ("v1", 10)):
         store.put(version(name, position), b"")
     assert [found.id for found in store.versions()] == ["v1", "v2", "v10"]
+
+
+def test_a_deleted_version_is_gone_and_the_others_are_not(store: ModelStore) -> None:
+    for name in ("v1", "v2", "a/b"):
+        store.put(version(name), b"bytes")
+    for _ in range(2):
+        store.delete(["v1", "a/b", "never there"])
+    store.delete([])
+    assert store.ids() == {"v2"} and store.versions() == [version("v2")]
+    assert store.get("v1") is None and store.get("a/b") is None and store.get("v2") is not None
+
+
+ODD = [
+    "a/b", "../../etc/passwd", "..", ".", "/", "", "a b", "a%2Fb", "*", "[x]?", "ä\u2028", "\x00", "a\nb", "x" * 300, "x" * 301,
+    "/" * 200, "/" * 201, "v1.model", "v1.model.part", "%-", "~",
+]  # fmt: skip
+
+
+def test_any_text_is_an_id(store: ModelStore) -> None:
+    for number, name in enumerate(ODD):
+        store.put(version(name, number), name.encode())
+    assert store.ids() == set(ODD)
+    assert [found.id for found in store.versions()] == ODD
+    for number, name in enumerate(ODD):
+        assert store.get(name) == (version(name, number), name.encode())
+    store.delete(ODD[:-1])
+    assert store.ids() == {ODD[-1]}
+
+
+def test_any_text_is_an_id_in_a_folder_that_outlives_redis(valkey: redis.Redis, tmp_path: Path) -> None:
+    store = RedisModelStore(valkey, "shop", SECRET, str(tmp_path / "models"))
+    for number, name in enumerate(ODD):
+        store.put(version(name, number), name.encode())
+    valkey.flushall()
+    assert [found.id for found in store.versions()] == ODD
+    assert all(store.get(name) == (version(name, n), name.encode()) for n, name in enumerate(ODD))
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "shop"]
+    assert outside == [] and len(list((tmp_path / "models" / "shop").iterdir())) == len(ODD)
+
+
+@given(st.sets(st.text(max_size=400), max_size=20))
+def test_no_two_ids_share_a_file_and_a_file_says_its_id(ids: set[str]) -> None:
+    names = {version_id: file_name(version_id) for version_id in ids}
+    assert len(set(names.values())) == len(ids)
+    for version_id, name in names.items():
+        assert len(name.encode()) <= 200 and "/" not in name and name not in (".", "..") and name.isascii()
+        assert id_of(name) in (version_id, None)
+        assert id_of(name) == version_id or len(name) > 120, "only a shortened one must be opened for its id"
 
 
 Stores = Callable[..., RedisModelStore]
