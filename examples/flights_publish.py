@@ -122,7 +122,7 @@ def main() -> int:
     settings = Settings(bootstrap=args.bootstrap)
     try:
         done = publish(every, settings, per_s=args.rate, progress=lambda line: print(line, flush=True))
-    except LogError as error:
+    except (LogError, FileNotFoundError) as error:
         print(f"flights_publish: {error}")
         return 1
     broken = 0 if args.malformed is None else MALFORMED_RECORDS

@@ -2,6 +2,7 @@
 
 Laws of this file:
 - The file is executed under one fixed module name, so that functions it defines pickle and unpickle in every role.
+- Modules beside the file can be imported in it, and by what it defines; see `stream.neighbours`.
 - What cannot survive a snapshot (a lambda inside `model`) is refused here, not at the first crash.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.neighbours import neighbours
 
 MODULE_NAME = "penstock_definition"
 
@@ -28,6 +30,7 @@ def load(path: str | Path) -> Pipeline:
     path = Path(path).absolute()
     if not path.is_file():
         raise DefinitionError(f"{path}: no such definition file")
+    neighbours.move_to(path.parent)
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
         raise DefinitionError(f"{path}: not a Python file (it must end in .py)")
@@ -42,6 +45,7 @@ def load(path: str | Path) -> Pipeline:
         raise DefinitionError(f"{path}: defines {len(found)} pipelines; it must define exactly one")
     pipeline = next(iter(found.values()))
     object.__setattr__(pipeline, "model", seeded(pipeline.model))
+    _ = pipeline.digest  # now: what the outcome refers to may hold something else once it has run
     try:
         pickle.loads(pickle.dumps(pipeline.model))
     except Exception as error:

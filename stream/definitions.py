@@ -8,15 +8,16 @@ Laws of this file:
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
+from penstock.stream.meaning import meaning
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
@@ -95,6 +96,11 @@ class Label:
                 "Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15"
             )
         _duration(self.wait, "Label, wait")
+
+    @cached_property
+    def meaning(self) -> str:
+        """What `outcome` does, as text: its own, and that of the user's functions and constants it refers to, as first asked."""
+        return meaning(self.outcome)
 
     @property
     def wait_ms(self) -> int:
@@ -239,7 +245,7 @@ class Pipeline:
                 "source": self.label.source.name,
                 "wait": self.label.wait,
                 "default": self.label.default,
-                "outcome": _source_text(self.label.outcome),
+                "outcome": self.label.meaning,
             },
             "model": repr(self.model),
         }
@@ -264,11 +270,3 @@ def _is_classifier(model: Any) -> bool:
     while hasattr(final, "steps") and final.steps:
         final = list(final.steps.values())[-1]
     return not isinstance(final, type) and hasattr(final, "learn_one") and hasattr(final, "predict_proba_one")
-
-
-def _source_text(function: Callable[..., Any]) -> str:
-    """A function's own text without its white space; its name when the text is not to be had (built-ins)."""
-    try:
-        return re.sub(r"\s+", " ", inspect.getsource(function)).strip()
-    except (OSError, TypeError):
-        return getattr(function, "__qualname__", repr(function))

@@ -3,15 +3,24 @@
 Laws of this file:
 - The samples log is MessagePack, a tagged union (`Recipe | Sample | LabelRecord | Tick | Command`); user-facing topics are JSON.
 - A new field always has a default, so that an old record still decodes; a field is never renamed or reused.
+- What others may write to the control topics has limits that hold when it is decoded: it is kept, sent on and shown.
 - Times are milliseconds since the epoch. `at` is event time, `wall_ms` is a worker's clock; the fold decides by the first only.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+MAX_NAME_CHARACTERS = 200
+MAX_REASON_CHARACTERS = 1_000
+Int64 = Annotated[
+    int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)
+]  # what MessagePack and other languages can hold
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARACTERS)]
 Value = float | str | bool | None
 Verb = Literal["hold", "resume", "rollback", "retrain", "promote", "adopt", "accept"]
 
@@ -126,14 +135,14 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     pipeline: str
-    episode: str
+    episode: Name
     kind: str
     state: str
     severity: Literal["info", "warning", "critical"]
     reason: str
     detector: dict[str, Any]
-    since: dict[str, int | None]
-    detected_at: dict[str, int]
+    since: dict[str, Int64 | None]
+    detected_at: dict[str, Int64]
     suggested_action: str
     statistic: float | None = None
     threshold: float | None = None
@@ -143,7 +152,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     top_features: list[tuple[str, float, float]] = []
     model: dict[str, str | None] = {}
     losses: dict[str, float | None] = {}
-    target_version: str | None = None
+    target_version: Name | None = None
     cooldown_until: int | None = None
     command: str = ""
 
@@ -151,7 +160,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A CloudEvents 1.0 envelope in structured JSON. The same `source` and `id` are the same event."""
 
-    id: str
+    id: Id
     source: str
     type: str
     subject: str
@@ -162,16 +171,19 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`."""
+    """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`.
 
-    id: str
+    `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
+    """
+
+    id: Id
     pipeline: str
     verb: Verb
-    reason: str
-    by: str
-    version: str | None = None
-    from_position: int | None = None
-    wall_ms: int = 0
+    reason: Reason
+    by: Name
+    version: Name | None = None
+    from_position: Int64 | None = None
+    wall_ms: Int64 = 0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,11 +209,11 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     version: str
     why: str
-    at: int
-    position: int
+    at: Int64
+    position: Int64
     recipe: str
     held: bool = False
-    held_since: int | None = None
+    held_since: Int64 | None = None
     anchor: str | None = None
     candidate: str | None = None
     anchors: list[str] = []

@@ -2,6 +2,8 @@
 
 Laws of this file:
 - A pipeline's topics are `<prefix><pipeline>.<part>`; control topics are shared by all pipelines and keyed by pipeline name.
+- Everything that belongs to one pipeline of one deployment (its topics, groups, members, keys in Redis, version files) is named
+  by `deployed`: two deployments with different prefixes share nothing.
 - The samples log has one partition: its order is the order in which the model changed.
 """
 
@@ -30,19 +32,24 @@ CONTROL_COMMANDS = "control.commands"
 CONTROL_DECISIONS = "control.decisions"
 
 
+def deployed(pipeline: str, prefix: str = "") -> str:
+    """The name of a pipeline where several deployments share servers: the deployment's prefix before its own name."""
+    return f"{prefix}{pipeline}"
+
+
 def samples(pipeline: str, prefix: str = "") -> str:
     """The ordered log of everything that ever changed the model."""
-    return f"{prefix}{pipeline}.samples"
+    return f"{deployed(pipeline, prefix)}.samples"
 
 
 def predictions(pipeline: str, prefix: str = "") -> str:
     """One JSON prediction per sample."""
-    return f"{prefix}{pipeline}.predictions"
+    return f"{deployed(pipeline, prefix)}.predictions"
 
 
 def dead_letters(pipeline: str, prefix: str = "") -> str:
     """Records that could not be used, with their original bytes and the reason in headers."""
-    return f"{prefix}{pipeline}.dead-letters"
+    return f"{deployed(pipeline, prefix)}.dead-letters"
 
 
 def owned(pipeline: str, prefix: str = "") -> list[Topic]:

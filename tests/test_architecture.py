@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "definition_file"),
     ("recipes",),
     ("definitions", "log"),
-    ("topology", "messages"),
+    ("topology", "messages", "meaning", "neighbours"),
     ("process",),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.

@@ -2,7 +2,8 @@
 
 The public document of an entity is JSON in a Redis string, so that any language reads it in a few lines
 (``tests/features/read_features.js``): ``{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
-"written": ms, "recipe": text}`` at the key ``features:<pipeline>:<view>:<entity>``. It is stale from ``until`` on.
+"written": ms, "recipe": text}`` at the key ``features:<prefix><pipeline>:<view>:<entity>`` (the prefix is nearly always
+empty). It is stale from ``until`` on.
 
 Laws:
 - A value is never given for a moment it does not hold for without saying so. Without the definitions, the public
@@ -75,6 +76,7 @@ class FeatureReader:
             same round trip.
         max_age: how old a value may be: a duration for all, or by ``"view.feature"`` or ``"view"``. A value whose
             entity had its last event (without ``views``: whose document was evaluated) longer ago is ``stale``.
+        prefix: the deployment's ``PENSTOCK_PREFIX``; its keys are ``features:<prefix><pipeline>:…``.
         timeout_s: longest wait for the server, if ``source`` is a URL.
         options: for a URL, passed to ``redis.Redis.from_url``: user, password, TLS, pool size.
 
@@ -91,6 +93,7 @@ class FeatureReader:
         *,
         tasks: Sequence[str] = ("all",),
         max_age: str | Mapping[str, str] | None = None,
+        prefix: str = "",
         timeout_s: float = 2.0,
         **options: Any,
     ) -> None:
@@ -99,7 +102,7 @@ class FeatureReader:
         self._max_age = {"": max_age} if isinstance(max_age, str) else dict(max_age or {})
         self._max_age_ms = {name: milliseconds(age) for name, age in self._max_age.items()}
         self.served = Served()
-        self._pipeline = pipeline
+        self._pipeline = prefix + pipeline
         self._tasks = tuple(tasks)
         self._views: Mapping[str, CompiledView] | None = None
         if views is not None:

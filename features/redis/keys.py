@@ -1,7 +1,8 @@
 """The names of everything in Redis.
 
-Laws: public documents live under ``features:`` and everything else under ``penstock:``; a part of an entity's
-key is percent-encoded, so ``:`` and ``|`` only ever separate.
+Laws: public documents live under ``features:`` and ``model:``, everything else under ``penstock:``; a part of an entity's
+key is percent-encoded, so ``:`` and ``|`` only ever separate. ``pipeline`` is everywhere the pipeline's name with its
+deployment's prefix before it (``PENSTOCK_PREFIX``), as in its topics' names: deployments with different prefixes share no key.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,31 @@ def public_key(pipeline: str, view: str, entity: str) -> str:
 def live_key(pipeline: str) -> str:
     """Key of the public document that says which version of each view is served: ``{"views": {view: version}}``."""
     return f"features:{pipeline}"
+
+
+def model_key(pipeline: str) -> str:
+    """Key of the public document that says which model is live, as of its last snapshot."""
+    return f"model:{pipeline}"
+
+
+def snapshot_key(pipeline: str) -> str:
+    """Key of the learner's signed snapshot."""
+    return f"penstock:{pipeline}:learn:snapshot"
+
+
+def versions_key(pipeline: str) -> str:
+    """Key of the hash of signed model versions."""
+    return f"penstock:{pipeline}:versions"
+
+
+def identity_key(pipeline: str) -> str:
+    """Key of the document that says whose keys these are; see ``identity``."""
+    return f"penstock:{pipeline}:identity"
+
+
+def private_prefix(pipeline: str, task: str = "") -> str:
+    """What private keys of a pipeline begin with, those of tasks whose names begin with ``task``."""
+    return f"penstock:{pipeline}:{task}"
 
 
 def state_key(pipeline: str, task: str, view: str, version: str, entity: str) -> str:

@@ -37,6 +37,9 @@ class Keyspace(Protocol):
     def delete(self, names: Sequence[str]) -> int:
         """Delete keys, a few at a time; give how many were there."""
 
+    def claim(self, name: str, document: bytes) -> bytes:
+        """Write a document where none stands; give the one that stands, which whoever came first wrote."""
+
 
 class RedisKeyspace:
     """The keys of a Redis. The client comes from ``store.connect``."""
@@ -81,6 +84,16 @@ class RedisKeyspace:
                 done += self._client.unlink(*names[at : at + UNIT_KEYS])
         return done
 
+    def claim(self, name: str, document: bytes) -> bytes:
+        """See ``Keyspace.claim``."""
+        with self._answering():
+            while True:
+                if self._client.set(name, document, nx=True):
+                    return document
+                stored: bytes | None = self._client.get(name)
+                if stored is not None:
+                    return stored
+
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:
@@ -123,3 +136,7 @@ class MemoryKeyspace:
         for name in found:
             self._server.put(name, b"")
         return len(found)
+
+    def claim(self, name: str, document: bytes) -> bytes:
+        """See ``Keyspace.claim``."""
+        return self._server.data.setdefault(name, document)

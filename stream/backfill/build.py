@@ -30,11 +30,12 @@ class Rebuild:
         name: str,
         heads: Sequence[Head],
         views: Collection[int],
+        prefix: str = "",
     ) -> None:
         self.log, self.store = log, store
         sources = {pipeline.views[number].source.name for number in views}
         fed = [head for head in heads if pipeline.sources[head[0]].name in sources]
-        self.task = Task(pipeline, log, store, name, fed, "", views)
+        self.task = Task(pipeline, log, store, name, fed, prefix, views)
         try:
             self.task.take_up_building()
         except StateLost:  # half a build is worth nothing

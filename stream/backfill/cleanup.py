@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 
-from penstock.features.redis.keys import build_task, public_key, state_key, states_prefix
+from penstock.features.redis.keys import build_task, private_prefix, public_key, state_key, states_prefix
 from penstock.features.redis.keyspace import Keyspace
 from penstock.stream.backfill.ownership import Standing, standing
 
@@ -33,7 +33,10 @@ def settle(
     progress: Callable[[str, int, int], None],
     keep: Collection[str] = (),
 ) -> tuple[int, int]:
-    """(documents made plain, keys deleted), while the pipeline stands as it did; `keep` names builds that are still wanted."""
+    """(documents made plain, keys deleted), while the `pipeline` (its deployed name) stands as it did.
+
+    `keep` names builds that are still wanted.
+    """
     replaced = deleted = 0
     prefix = public_key(pipeline, "", "").removesuffix(":")
     for batch in keyspace.scan(prefix):
@@ -52,7 +55,7 @@ def settle(
         progress("settling documents", replaced, 0)
     for task in tasks:
         live = tuple(state_key(pipeline, task, view, version, "") for view, version in stands.served.items())
-        kept_builds = tuple(f"penstock:{pipeline}:{name}:" for name in keep)
+        kept_builds = tuple(private_prefix(pipeline, f"{name}:") for name in keep)
         for batch in _gone(pipeline, task, keyspace):
             if standing(keyspace, pipeline, tasks) != stands:
                 return replaced, deleted
@@ -64,7 +67,7 @@ def settle(
 def _gone(pipeline: str, task: str, keyspace: Keyspace) -> Iterator[list[str]]:
     """Keys of states and builds. A build's own bookkeeping comes before its states, so that no run goes on with half of them."""
     yield from keyspace.scan(states_prefix(pipeline, task))
-    builds = [key for batch in keyspace.scan(f"penstock:{pipeline}:{build_task(task, '')}") for key in batch]
+    builds = [key for batch in keyspace.scan(private_prefix(pipeline, build_task(task, ""))) for key in batch]
     builds.sort(key=lambda key: ":state:" in key)
     yield builds
 

@@ -19,6 +19,7 @@ from penstock.features.redis.store import KEEP_TTL, UNIT_BYTES, UNIT_KEYS, Write
 from penstock.stream.backfill.ownership import TaskState
 from penstock.stream.definitions import Pipeline
 from penstock.stream.recipes import views_of
+from penstock.stream.topology import deployed
 
 
 class ViewConversion:
@@ -36,10 +37,11 @@ class ViewConversion:
         now_at: int,
         keyspace: Keyspace,
         wall_ms: Callable[[], int],
+        prefix: str = "",
     ) -> None:
         self.keyspace, self.wall_ms = keyspace, wall_ms
         self.kept = self.rebuilt = 0
-        self.name, self.now_at = pipeline.name, now_at
+        self.name, self.now_at = deployed(pipeline.name, prefix), now_at
         self.view = next(view for view in pipeline.views if view.name == change.name)
         self.compiled = CompiledView(self.view)
         old = views_of(task.said).get(change.name) if change.old is not None else None

@@ -82,7 +82,8 @@ class Backfill:
     ) -> None:
         self.pipeline, self.log, self.store_of, self.keyspace = pipeline, log, store_of, keyspace
         self.wall_ms, self.partial, self.progress = wall_ms, partial, progress
-        self.samples_topic = topology.samples(pipeline.name, prefix)
+        self.samples_topic, self.prefix = topology.samples(pipeline.name, prefix), prefix
+        self.deployed = topology.deployed(pipeline.name, prefix)
         self.sources = pipeline.sources
         self.topic_ids = [log.topic_id(source.name) for source in self.sources]
         self.partitions = log.partitions(pipeline.predict.name)
@@ -92,7 +93,7 @@ class Backfill:
 
     def tasks(self) -> list[TaskState]:
         """The tasks that have state. Raises `CannotBackfill` for a pipeline that never ran."""
-        name = self.pipeline.name
+        name = self.deployed
         tasks = [str(n) for n in range(self.partitions)] + ["all"]
         stored = self.keyspace.read([position_key(name, task) for task in tasks])
         said = self.keyspace.read([definition_key(name, task) for task in tasks])
@@ -103,7 +104,7 @@ class Backfill:
         ]
         if not found:
             raise CannotBackfill(
-                f"{name!r} has no state yet: start its featurize role, there is nothing to bring over"
+                f"{self.pipeline.name!r} has no state yet: start its featurize role, there is nothing to bring over"
             )
         return found
 
@@ -182,7 +183,8 @@ class Backfill:
             self.log.append([Out(self.samples_topic, None, encode_entry(recipe_of(self.pipeline)), (), 0)])
         for task in waiting:
             owners[task.name].open(
-                self._final_places(owners[task.name], builds[task.name]), opening(self.pipeline, task.name)
+                self._final_places(owners[task.name], builds[task.name]),
+                opening(self.pipeline, task.name, self.prefix),
             )
         report.stood_still_ms = self.wall_ms() - began_ms if waiting else 0
         for build in builds.values():
@@ -198,15 +200,15 @@ class Backfill:
             for task in waiting
             if task.position.change and task.position.change.recipe == self.pipeline.digest
         ]
-        stands = standing(self.keyspace, self.pipeline.name, names)
+        stands = standing(self.keyspace, self.deployed, names)
         if not waiting or ours or not stands.served:
             return
         self._settle(names, stands, [self._build_name(task) for task in waiting])
-        if standing(self.keyspace, self.pipeline.name, names) != stands:
+        if standing(self.keyspace, self.deployed, names) != stands:
             raise CannotBackfill(OVERTAKEN)
 
     def _settle(self, names: Sequence[str], stands: Standing, keep: Sequence[str] = ()) -> None:
-        settled, deleted = settle(self.pipeline.name, names, self.keyspace, stands, self.progress, keep)
+        settled, deleted = settle(self.deployed, names, self.keyspace, stands, self.progress, keep)
         self.report.settled_documents += settled
         self.report.deleted_keys += deleted
 
@@ -217,7 +219,8 @@ class Backfill:
         if not numbers:
             return None
         name = self._build_name(task)
-        return Rebuild(self.pipeline, self.log, self.store_of(name), name, self._heads(task.name), numbers)
+        heads = self._heads(task.name)
+        return Rebuild(self.pipeline, self.log, self.store_of(name), name, heads, numbers, self.prefix)
 
     def _build_name(self, task: TaskState) -> str:
         return build_task(task.name, f"{task.position.recipe}-{self.pipeline.digest}")
@@ -243,7 +246,7 @@ class Backfill:
             return
         task = build.task.featurize.task.partition("+")[0]
         for _ in range(MOST_PASSES):
-            stored = self.keyspace.read([position_key(self.pipeline.name, task)])[0]
+            stored = self.keyspace.read([position_key(self.deployed, task)])[0]
             if stored is None:
                 return
             positions = decode_position(stored).at(self.sources, self.topic_ids)
@@ -280,9 +283,8 @@ class Backfill:
         """Write the states and documents of one view under its new version, beside those of the old one."""
         if change.new is None:
             return
-        conversion = ViewConversion(
-            self.pipeline, task, change, self._build_name(task), owner.now_at, self.keyspace, self.wall_ms
-        )
+        name, given = self._build_name(task), (self.keyspace, self.wall_ms, self.prefix)
+        conversion = ViewConversion(self.pipeline, task, change, name, owner.now_at, *given)
         for writes in conversion.writes():
             owner.save(writes)
             self.progress(

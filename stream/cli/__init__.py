@@ -3,6 +3,8 @@
 Laws of this file:
 - Expected errors (a bad definition, an unreachable server) end with exit code 2 and one line: what, where, what to do.
 - Penstock runs with a fixed hash seed: models whose features come through sets would otherwise differ from run to run.
+- The working directory is not searched for modules: a project's `redis.py` is never taken for the client. Processes that
+  Penstock starts inherit both from the environment.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import argparse
 import importlib
 import os
 import sys
+from pathlib import Path
 
+import penstock
 from penstock.features.redis.store import StoreUnavailable
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.protocol import LogError
@@ -70,10 +74,20 @@ def parser(asked: str | None = None) -> argparse.ArgumentParser:
     return top
 
 
+def environment() -> dict[str, str]:
+    """What the environment must say for this process's kind of Python: the seed, the path, and where this package lies."""
+    root = str(Path(penstock.__file__).parents[1])
+    given = os.environ.get("PYTHONPATH", "")
+    # In a checkout that is not installed, the package was found through the working directory alone.
+    found = root in sys.path[1:] or root in given.split(os.pathsep)
+    path = given if found else os.pathsep.join(filter(None, [given, root]))
+    return {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", **({"PYTHONPATH": path} if path else {})}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
-    if os.environ.get("PYTHONHASHSEED") != "0" and arguments is None:
-        os.environ["PYTHONHASHSEED"] = "0"
+    if arguments is None and (os.environ.get("PYTHONHASHSEED") != "0" or not sys.flags.safe_path):
+        os.environ.update(environment())
         os.execv(sys.executable, [sys.executable, "-m", "penstock.stream.cli", *sys.argv[1:]])
     given = sys.argv[1:] if arguments is None else arguments
     args = parser(given[0] if given else None).parse_args(given)

@@ -15,6 +15,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.topology import deployed
 
 EXAMPLES = """\
 examples:
@@ -77,11 +78,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     pipeline = load(args.file)
     redis = start.open_redis(settings)
     log = start.open_log(settings)
+    name = deployed(pipeline.name, settings.prefix)
     try:
+        start.check_owner(pipeline, settings, log, redis)
         backfill = Backfill(
             pipeline,
             log,
-            lambda task: RedisStateStore(redis, pipeline.name, task),
+            lambda task: RedisStateStore(redis, name, task),
             RedisKeyspace(redis),
             wall_ms,
             prefix=settings.prefix,

@@ -63,9 +63,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def checkout() -> Path | None:
-    """The folder of benchmarks: beside the package, or in the working directory."""
+    """The folder of benchmarks: beside the package, or in the working directory if that is a checkout of Penstock."""
     for root in (Path(penstock.__file__).parents[1], Path.cwd()):
-        if (root / "benchmarks").is_dir():
+        if (root / "benchmarks").is_dir() and (root / "penstock" / "stream").is_dir():
             return root / "benchmarks"
     return None
 

@@ -2,6 +2,7 @@
 
 Laws of this file:
 - Pure: bytes in, lines out. A message that cannot be read becomes a line that says so.
+- What others wrote stands in a line as text alone: whatever a terminal would obey is escaped.
 - Event time and wall time are never mixed: event times say "event time", the time in front is when the broker got the message.
 """
 
@@ -22,6 +23,7 @@ from penstock.stream.messages import (
     decode_live_model,
     decode_operator_request,
 )
+from penstock.stream.process.terminal import printable
 
 FOLLOWED = (
     topology.CONTROL_RETRAIN,
@@ -49,8 +51,8 @@ def decode(topic: str, value: bytes) -> Message:
         if topic == topology.CONTROL_COMMANDS:
             return decode_operator_request(value)
         return decode_control_event(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreadable(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(printable(str(error))) from None
 
 
 def pipeline_of(message: Message) -> str:
@@ -79,7 +81,8 @@ def tell(message: Message, wall_ms: int) -> list[str]:
     else:
         mark, head, more = _live(message)
     indent = " " * 24
-    return [f"{moment(wall_ms)} {mark} {pipeline_of(message)}: {head}", *(indent + line for line in more)]
+    lines = [f"{moment(wall_ms)} {mark} {pipeline_of(message)}: {head}", *(indent + line for line in more)]
+    return [printable(line) for line in lines]
 
 
 def _event(event: ControlEvent) -> tuple[str, str, list[str]]:

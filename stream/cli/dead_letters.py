@@ -16,6 +16,7 @@ from penstock.stream.learn.events import rfc3339
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.dead_letters import Letter, letters, send_back
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 
 EXAMPLES = """\
 examples:
@@ -154,7 +155,7 @@ def confirmed(tally: Counter[str]) -> bool:
 
 def told(tally: Counter[str]) -> str:
     """How many records per topic, in words."""
-    return ", ".join(f"{topic} ({count:,})" for topic, count in sorted(tally.items()))
+    return ", ".join(f"{printable(topic)} ({count:,})" for topic, count in sorted(tally.items()))
 
 
 def as_json(letter: Letter) -> str:
@@ -178,14 +179,13 @@ def as_json(letter: Letter) -> str:
 
 def as_text(letter: Letter) -> str:
     """A letter in two lines."""
-    place = f"{letter.topic}[{letter.partition}]@{letter.of}" if letter.topic else "from an unknown place"
+    place = (
+        f"{printable(letter.topic)}[{letter.partition}]@{letter.of}"
+        if letter.topic
+        else "from an unknown place"
+    )
     value = letter.value
     first = "null" if value is None else value[:FIRST_BYTES].decode(errors="replace")
     more = "" if value is None or len(value) <= FIRST_BYTES else f"…  ({len(value):,} bytes)"
     head = f"{letter.offset:>8}  {rfc3339(letter.timestamp_ms)[:19]}Z  {place}  {printable(letter.reason)}"
     return f"{head}\n          {printable(first)}{more}"
-
-
-def printable(text: str) -> str:
-    """Text with nothing in it that a terminal would obey: others wrote it."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock.examples
-from penstock.examples.flights_data import INCIDENTS
+from penstock.examples.flights_data import INCIDENTS, data_folder
 from penstock.features.redis.store import connect
 from penstock.stream.definition_file import load
 from penstock.stream.demo.event_lines import story_line
@@ -19,7 +19,7 @@ from penstock.stream.demo.processes import DemoFailed
 from penstock.stream.demo.report import Report, as_json, lines
 from penstock.stream.demo.run import Options, run_in_memory, run_on_kafka
 from penstock.stream.process.settings import Settings
-from penstock.stream.stack import local_stack
+from penstock.stream.stack import StackError, local_stack
 
 EXAMPLES = """\
 examples:
@@ -81,6 +81,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if line:
             say("  " + line)
 
+    try:
+        data_folder()  # before any server is started
+    except FileNotFoundError as error:
+        raise StackError(str(error)) from None
     try:
         with local_stack(args.backend, progress=say) as stack:
             for line in stack.description:

@@ -15,7 +15,9 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
+from penstock.stream.topology import deployed
 
 MOST_TASKS = 1_024
 EXAMPLES = """\
@@ -64,7 +66,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         except Rejected as error:
             raise SystemExit(f"penstock: {error}") from None
     reader = FeatureReader(
-        settings.redis_url, name, pipeline.views if pipeline else None, tasks=tasks(pipeline, settings)
+        settings.redis_url,
+        name,
+        pipeline.views if pipeline else None,
+        prefix=settings.prefix,
+        tasks=tasks(pipeline, settings),
     )
     wanted = [(args.view, tuple(entity.split("|")) if "|" in entity else entity) for entity in args.entities]
     try:
@@ -81,9 +87,8 @@ def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:
     """The tasks that keep the pipeline's state: one, or one a partition, as many as have a position in Redis."""
     if pipeline is None or not pipeline.partitioned:
         return ("all",)
-    found: Any = start.open_redis(settings).mget(
-        [position_key(pipeline.name, str(n)) for n in range(MOST_TASKS)]
-    )
+    name = deployed(pipeline.name, settings.prefix)
+    found: Any = start.open_redis(settings).mget([position_key(name, str(n)) for n in range(MOST_TASKS)])
     return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)
 
 
@@ -104,11 +109,11 @@ def as_json(features: Features) -> dict[str, object]:
 def as_text(features: Features) -> str:
     """One entity's features, a line each."""
     if not features.found:
-        return f"{features.view} {features.entity}: not found"
+        return printable(f"{features.view} {features.entity}: not found")
     head = (
         f"{features.view} {features.entity}  as of {rfc3339(features.at_ms)}"
         if features.at_ms is not None
         else str(features.entity)
     )
     rows = [f"  {name:<16} {value!s:<22} {features.status[name]}" for name, value in features.values.items()]
-    return "\n".join([head, *rows])
+    return "\n".join(printable(line) for line in [head, *rows])

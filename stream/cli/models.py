@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 
+from penstock.features.redis.keys import model_key
 from penstock.stream.definition_file import load
 from penstock.stream.learn.events import rfc3339
 from penstock.stream.models.version import Version
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
+from penstock.stream.topology import deployed
 
 KINDS = {"probation": "copy", "retrained": "retrain"}
 RIGHT = (4, 6)
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     pipeline = load(args.file)
     client = start.open_redis(settings)
     store = start.model_store(pipeline, settings, client)
-    document = client.get(f"model:{pipeline.name}")
+    document = client.get(model_key(deployed(pipeline.name, settings.prefix)))
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
     versions = store.versions()
     if args.version is not None:
@@ -58,9 +61,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps({"live": live, "versions": [told(version, live, versions) for version in versions]}))
         return 0
     for line in table(versions, live):
-        print(line)
+        print(printable(line))
     if live:
-        print(live_line(live))
+        print(printable(live_line(live)))
     if not versions:
         print(NONE_YET.format(name=pipeline.name))
     return 0
@@ -72,7 +75,7 @@ def one(args: argparse.Namespace, live: dict[str, Any], versions: Sequence[Versi
     if args.json:
         print(json.dumps({"live": live, "versions": found}))
     elif found:
-        print("\n".join(f"{name:<10} {value}" for name, value in found[0].items()))
+        print("\n".join(printable(f"{name:<10} {value}") for name, value in found[0].items()))
     else:
         there = ", ".join(version.id for version in versions) or "none"
         print(f"penstock: there is no version {args.version!r}; there are: {there}", file=sys.stderr)

@@ -20,6 +20,8 @@ from penstock.stream.cli.control_lines import tell
 from penstock.stream.log.kafka_python import client, read_positions
 from penstock.stream.log.protocol import LogError
 from penstock.stream.messages import (
+    MAX_NAME_CHARACTERS,
+    MAX_REASON_CHARACTERS,
     Decision,
     LiveModel,
     OperatorRequest,
@@ -28,7 +30,8 @@ from penstock.stream.messages import (
     decode_live_model,
     encode_json,
 )
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.process.terminal import printable
 
 VERBS: dict[str, tuple[Verb, str]] = {
     "retrain": ("retrain", "train a candidate beside the live model; it is promoted if it wins"),
@@ -136,6 +139,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         from_position=args.from_position,
         wall_ms=time.time_ns() // 1_000_000,
     )
+    check_text(request)
     answer = Answer(request)
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaConsumer, settings, **more) as consumer, client(KafkaProducer, settings) as producer:
@@ -149,7 +153,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             settings.connect_timeout_s
         )
         if not args.json:
-            print(f"asked: {request.verb} {request.pipeline}, request {request.id}", flush=True)
+            print(printable(f"asked: {request.verb} {request.pipeline}, request {request.id}"), flush=True)
         if args.wait <= 0:
             if args.json:
                 print(json.dumps({"request": request.id}))
@@ -164,6 +168,22 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             file=sys.stderr,
         )
     return answer.code
+
+
+def check_text(request: OperatorRequest) -> None:
+    """Refuse here what the control role would refuse. Raises `SettingError` with the option's name."""
+    for option, text, most in (
+        ("--id", request.id, MAX_NAME_CHARACTERS),
+        ("--by", request.by, MAX_NAME_CHARACTERS),
+        ("--version", request.version or "", MAX_NAME_CHARACTERS),
+        ("--reason", request.reason, MAX_REASON_CHARACTERS),
+    ):
+        if len(text) > most:
+            raise SettingError(f"{option} has {len(text):,} characters, the most is {most:,}: say it shorter")
+        if not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text):
+            raise SettingError(f"{option} holds bytes that are not UTF-8: {ascii(text[:80])}")
+    if request.from_position is not None and not -(2**63) <= request.from_position < 2**63:
+        raise SettingError(f"--from-position {request.from_position} is no offset of a log")
 
 
 def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
@@ -202,7 +222,7 @@ def take(answer: Answer, topic: str, value: bytes | None) -> None:
             live = decode_live_model(value)
             if live.pipeline == answer.request.pipeline:
                 answer.live = live
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
 
 
@@ -210,7 +230,7 @@ def news(answer: Answer) -> list[str]:
     """Lines not told yet."""
     lines: list[str] = []
     if answer.decision is not None:
-        lines.append(f"decision: {answer.decision.verdict}: {answer.decision.why}")
+        lines.append(printable(f"decision: {answer.decision.verdict}: {answer.decision.why}"))
     if (
         answer.settled
         and answer.decision is not None
@@ -218,7 +238,7 @@ def news(answer: Answer) -> list[str]:
         and answer.live is not None
     ):
         if answer.refusal:
-            lines.append(f"learn refused it: {answer.refusal}")
+            lines.append(printable(f"learn refused it: {answer.refusal}"))
         else:
             lines += ["carried out:", *tell(answer.live, answer.request.wall_ms)]
     fresh = [line for line in lines if line not in answer.told]

@@ -14,13 +14,13 @@ import msgspec
 import redis
 import river
 
+from penstock.features.redis.keys import model_key, snapshot_key
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.records import rules
 from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import SnapshotHeader
-from penstock.stream.learn.stored_snapshot import snapshot_key
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import BadEnvelope, Envelope, Version, open_version
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     topic = topology.samples(pipeline.name, settings.prefix)
     with closing(start.open_log(settings)) as log:
         try:
-            live, header = snapshot_of(client, pipeline.name)
+            live, header = snapshot_of(client, topology.deployed(pipeline.name, settings.prefix))
             if args.version is None:
                 wanted = of_snapshot(pipeline.name, live, header)
             else:
@@ -116,8 +116,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def snapshot_of(client: redis.Redis, pipeline: str) -> tuple[Any, SnapshotHeader | None]:
-    """What is live and the header of its snapshot, which is read for what it says: nothing is unpickled."""
-    documents: Any = client.mget([f"model:{pipeline}", snapshot_key(pipeline)])
+    """What is live of a pipeline (by its deployed name), and the header of its snapshot, which is read for what it says."""
+    documents: Any = client.mget([model_key(pipeline), snapshot_key(pipeline)])
     if None in documents:
         return None, None
     try:

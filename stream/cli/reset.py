@@ -16,6 +16,7 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.operate import reset
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.topology import deployed
 
 EXAMPLES = """\
 examples:
@@ -65,9 +66,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     redis = start.open_redis(settings)
     groups = reset.groups_of(pipeline.name, settings)
     own = reset.own_topics(pipeline.name, settings.prefix)
+    name = deployed(pipeline.name, settings.prefix)
+    cluster = start.check_prefix(pipeline, settings, redis)
     with client(KafkaAdminClient, settings) as admin:
         for line in preview(pipeline, settings, address(redis)):
             say(line)
+        here = str(admin.describe_cluster()["cluster_id"] or "")
+        if cluster and here and cluster != here:
+            say(
+                f"note: that Redis serves this pipeline for Kafka cluster {cluster}, and this is {here}: is it the right one?"
+            )
         if args.dry_run:
             for member in reset.live_members(admin, groups):
                 say(f"still running: {member}")
@@ -79,8 +87,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         done: dict[str, Any] = {"pipeline": pipeline.name}
         done["groups"] = reset.delete_groups(admin, groups)
         done["control"] = reset.forget_decisions(settings, pipeline.name)
-        done["keys"] = reset.delete_keys(redis, pipeline.name)
-        done["version_files"] = reset.delete_versions(settings.models, pipeline.name)
+        done["keys"] = reset.delete_keys(redis, name)
+        done["version_files"] = reset.delete_versions(settings.models, name)
         done["topics"] = reset.recreate(admin, own)
     print(json.dumps(done) if args.json else told(done))
     return 0
@@ -94,7 +102,7 @@ def preview(pipeline: Pipeline, settings: Settings, redis: str) -> list[str]:
     counts = [f"{found[name][1] - found[name][0]:,} records of {name}" for name in own if name in found]
     lines = [
         f"Kafka {settings.bootstrap}: {', '.join(counts) or 'none of its topics'}",
-        f"Redis {redis}: every key of pipeline {pipeline.name!r}",
+        f"Redis {redis}: every key of pipeline {deployed(pipeline.name, settings.prefix)!r}",
     ]
     if settings.models:
         lines.append(f"{settings.models}: its model versions")

@@ -84,6 +84,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}"
             )
             say(f"  export PENSTOCK_SECRET={here.secret}")
+            if here.prefix:
+                say(f"  export PENSTOCK_PREFIX={here.prefix}")
             say(f"  penstock watch {pipeline.name}\nCtrl-C ends everything.")
             while not stopped():
                 for role in running:

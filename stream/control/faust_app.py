@@ -15,13 +15,14 @@ import faust
 from faust.types import AppT
 
 from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.topology import deployed
 
 _IGNORED = frozenset({"client.id"})
 
 
 def app_id(pipeline: str, settings: Settings) -> str:
     """The app's id, which is its consumer group."""
-    return f"{settings.prefix}{pipeline}.control"
+    return f"{deployed(pipeline, settings.prefix)}.control"
 
 
 def changelog_of(pipeline: str, settings: Settings) -> str:
@@ -37,6 +38,7 @@ def build(pipeline: str, settings: Settings, folder: str) -> AppT:
     return faust.App(
         app_id(pipeline, settings),
         broker=";".join(f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")),
+        broker_client_id=settings.client_id,
         broker_credentials=credentials(settings),
         datadir=folder,
         store="memory://",

@@ -33,6 +33,7 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import OperatorRequest, decode_decision, encode_json
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
 
 logger = logging.getLogger("penstock.control")
 
@@ -122,11 +123,12 @@ class Control:
                 return
             state = self.state()
             try:
-                changed = control_step(state, topic.removeprefix(self.prefix), value, self.config, wall_ms())
+                name = topic.removeprefix(self.prefix)
+                changed = control_step(state, name, value, self.config, wall_ms(), offset)
             except Undecodable as error:
-                changed = False
+                changed = error.refused
                 self.health.unreadable.inc()
-                logger.warning("%s at %d is skipped: %s", topic, offset, error)
+                logger.warning("%s at %d is not used: %s", topic, offset, printable(str(error)))
             if changed:
                 state.positions = {**self.positions, topic: offset + 1}
                 await self.store(state)
@@ -167,7 +169,8 @@ class Control:
                 self.health.commands_sent.inc()
                 continue
             decision = decode_decision(out.value or b"")
-            logger.info("%s %s: %s (%s)", decision.verb, decision.verdict, decision.why, decision.by)
+            told = f"{decision.verb} {decision.verdict}: {decision.why} ({decision.by})"
+            logger.info("%s", printable(told))
             self.health.decisions.labels(decision.verb, decision.verdict).inc()
 
     async def send(self, out: Out) -> None:

@@ -14,7 +14,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from penstock.stream.control.state import PolicyConfig, PolicyState, Sending
-from penstock.stream.messages import Command, CommandSent, ControlEvent, Decision, LiveModel, OperatorRequest
+from penstock.stream.messages import (
+    MAX_NAME_CHARACTERS,
+    MAX_REASON_CHARACTERS,
+    Command,
+    CommandSent,
+    ControlEvent,
+    Decision,
+    LiveModel,
+    OperatorRequest,
+    encode_json,
+)
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
 OPERATORS: tuple[str, ...] = ("retrain", "rollback", "promote", "hold", "resume", "accept")
@@ -24,7 +34,7 @@ BREAKER_COOLDOWNS = 10
 REMEMBERED_DECISIONS = 128
 REMEMBERED_VERSIONS = 256
 MOST_SENDS = 6
-MAX_REASON_CHARACTERS = 1_000
+MOST_BYTES = 400_000  # of all remembered decisions: the whole state is one Kafka record
 SCHEDULE = "schedule"
 
 
@@ -38,7 +48,7 @@ def decide(
     """
     known = state.decisions.get(request.id)
     if known is not None:
-        _send_again(state, known, wall_ms)
+        send_again(state, known, wall_ms)
         return known
     if isinstance(request, ControlEvent):
         if request.data.suggested_action not in UNATTENDED:
@@ -46,16 +56,27 @@ def decide(
         decision = _unattended(state, request, config, wall_ms)
     else:
         decision = _asked(state, request, wall_ms)
-    state.decisions[request.id] = decision
-    while len(state.decisions) > REMEMBERED_DECISIONS:
-        del state.decisions[next(iter(state.decisions))]
-    state.unsent.append(request.id)
+    keep(state, decision)
     if decision.command is not None:
         state.sending[decision.command.id] = Sending(request.id, 0, wall_ms)
     return decision
 
 
-def _send_again(state: PolicyState, decision: Decision, wall_ms: int) -> None:
+def keep(state: PolicyState, decision: Decision) -> None:
+    """Remember a decision and have it published; the oldest ones give way."""
+    state.decisions[decision.request] = decision
+    size = sum(map(_bytes, state.decisions.values()))
+    while len(state.decisions) > REMEMBERED_DECISIONS or (size > MOST_BYTES and len(state.decisions) > 1):
+        size -= _bytes(state.decisions.pop(next(iter(state.decisions))))
+    state.unsent.append(decision.request)
+
+
+def _bytes(decision: Decision) -> int:
+    """What it takes in the stored state; its request's id stands there up to four times more."""
+    return len(encode_json(decision)) + 4 * len(encode_json(decision.request))
+
+
+def send_again(state: PolicyState, decision: Decision, wall_ms: int) -> None:
     """Somebody asks again: publish the same decision, and the command once more if it is not known to be carried out."""
     if decision.request not in state.unsent:
         state.unsent.append(decision.request)
@@ -69,14 +90,14 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
     command = CommandSent(
         id=f"command-{event.id}",
         verb=verb,  # type: ignore[arg-type]
-        reason=data.reason,
+        reason=data.reason[:MAX_REASON_CHARACTERS],
         by="policy",
         version=data.target_version,
         from_position=data.since.get("position") if verb in BREAKER_VERBS else None,
         episode=data.episode,
         wall_ms=wall_ms,
     )
-    by_hand = f"; to do it now: {data.command}" if data.command else ""
+    by_hand = f"; to do it now: {data.command[:MAX_REASON_CHARACTERS]}" if data.command else ""
     waits = _why_wait(state, verb, at, config, ends_hold=data.state == "resolved")
     if waits:
         state.waiting[event.id] = verb
@@ -139,7 +160,7 @@ def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decisi
     command = CommandSent(
         id=f"command-{request.id}",
         verb=request.verb,
-        reason=request.reason[:MAX_REASON_CHARACTERS],
+        reason=request.reason,
         by=request.by,
         version=request.version,
         from_position=request.from_position,
@@ -192,7 +213,9 @@ def observe(state: PolicyState, live: LiveModel) -> None:
     """What learn says is live: which commands it took, and which versions there are."""
     state.live = live
     for version in (*live.anchors, live.anchor, live.candidate, live.version):
-        if version is not None and version not in state.versions:
+        if version is None or len(version) > MAX_NAME_CHARACTERS:
+            continue
+        if version not in state.versions:
             state.versions.append(version)
     del state.versions[:-REMEMBERED_VERSIONS]
     for command in (*live.applied, *live.refused):
@@ -218,9 +241,9 @@ def due(state: PolicyState, wall_ms: int, every_ms: int) -> Due:
     commands: list[Command] = []
     given_up: list[str] = []
     for command_id, sending in list(state.sending.items()):
-        if sending.next_ms > wall_ms:
-            continue
         decision = state.decisions.get(sending.request)
+        if decision is not None and sending.next_ms > wall_ms:
+            continue
         if decision is None or decision.command is None or sending.sends >= MOST_SENDS:
             given_up.append(sending.request)
             del state.sending[command_id]

@@ -7,8 +7,8 @@ Laws of this file:
 - `control_step` only changes the state it is given; `take_due` only takes from it what is to be sent. A shell
   that stores the state before it sends, and again after, sends everything at least once and never two
   different decisions on one request.
-- A record that cannot be read is an `Undecodable` with the reason; it is counted and skipped, and stops
-  nothing.
+- A record that cannot be read is an `Undecodable` with the reason; it is counted and stops nothing. Where it could have
+  been a request it is refused in the audit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 
 from penstock.stream import topology
 from penstock.stream.control.policy import decide, due, observe
+from penstock.stream.control.refusal import refuse
 from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.protocol import TP, Log, Out, Record
@@ -30,6 +31,7 @@ from penstock.stream.messages import (
     encode_entry,
     encode_json,
 )
+from penstock.stream.process.terminal import printable
 
 logger = logging.getLogger("penstock.control")
 
@@ -42,22 +44,29 @@ READ_TOPICS = (
 )
 RESEND_MS = 10_000
 BATCH_RECORDS = 500
+MOST_RECORD_BYTES = 65_536  # of a control record: what is kept of them is itself one record
 
 
 class Undecodable(ValueError):
-    """A control record that is not the message its topic holds."""
+    """A control record that is not the message its topic holds. `refused` says that it changed the state: a decision says so."""
+
+    def __init__(self, why: str, *, refused: bool) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 def control_step(
-    state: PolicyState, topic: str, value: bytes | None, config: PolicyConfig, wall_ms: int
+    state: PolicyState, topic: str, value: bytes | None, config: PolicyConfig, wall_ms: int, offset: int = -1
 ) -> bool:
-    """Take one record of a control topic (its name without the prefix); whether it changed `state`.
+    """Take the record at `offset` of a control topic (its name without the prefix); whether it changed `state`.
 
     Records of other pipelines, tombstones, notes and reports change nothing. Raises `Undecodable`.
     """
     if value is None:
         return False
     try:
+        if len(value) > MOST_RECORD_BYTES:
+            raise msgspec.ValidationError(f"it has {len(value):,} bytes, the most is {MOST_RECORD_BYTES:,}")
         if topic == topology.CONTROL_MODELS:
             live = decode_live_model(value)
             if live.pipeline != state.pipeline:
@@ -69,8 +78,10 @@ def control_step(
             return asked.pipeline == state.pipeline and decide(state, asked, config, wall_ms) is not None
         event = decode_control_event(value)
         return event.data.pipeline == state.pipeline and decide(state, event, config, wall_ms) is not None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Undecodable(f"not a message of {topic}: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        asks = topic != topology.CONTROL_MODELS
+        refused = asks and refuse(state, topic, offset, value, str(error), wall_ms)
+        raise Undecodable(f"not a message of {topic}: {error}", refused=refused) from None
 
 
 def take_due(state: PolicyState, prefix: str, wall_ms: int, resend_ms: int = RESEND_MS) -> list[Out]:
@@ -131,12 +142,17 @@ class ControlWorker:
 
     def _take(self, record: Record) -> None:
         try:
-            control_step(
-                self.state, record.topic.removeprefix(self.prefix), record.value, self.config, self.wall_ms()
-            )
+            topic = record.topic.removeprefix(self.prefix)
+            control_step(self.state, topic, record.value, self.config, self.wall_ms(), record.offset)
         except Undecodable as error:
             self.undecodable += 1
-            logger.warning("%s/%d at %d is skipped: %s", record.topic, record.partition, record.offset, error)
+            logger.warning(
+                "%s/%d at %d is not used: %s",
+                record.topic,
+                record.partition,
+                record.offset,
+                printable(str(error)),
+            )
 
     def close(self) -> None:
         """Release the reader."""

@@ -9,10 +9,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from penstock.stream.messages import ControlEvent, Decision, LiveModel
+from penstock.stream.process.terminal import printable
 
 
 def story_line(message: ControlEvent | Decision | LiveModel) -> str | None:
-    """One line, or None for what is no news to a person."""
+    """One line with nothing in it that a terminal would obey, or None for what is no news to a person."""
+    line = _line(message)
+    return None if line is None else printable(line)
+
+
+def _line(message: ControlEvent | Decision | LiveModel) -> str | None:
     if isinstance(message, ControlEvent):
         return _event_line(message)
     if isinstance(message, Decision):

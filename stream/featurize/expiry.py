@@ -42,7 +42,7 @@ class Expiry:
 
     def __init__(self, featurize: Featurize, keyspace: Keyspace) -> None:
         self.featurize, self.keyspace = featurize, keyspace
-        name, task = featurize.pipeline.name, featurize.task
+        name, task = featurize.deployed, featurize.task
         self.silent_ms = {
             number: view.silence_ms
             for number, view in enumerate(featurize.pipeline.views)

@@ -91,6 +91,7 @@ class Featurize:
     ) -> None:
         self.pipeline = pipeline
         self.task = task
+        self.deployed = topology.deployed(pipeline.name, prefix)
         self.sources = pipeline.sources
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
@@ -173,7 +174,7 @@ class Featurize:
     def stored_key(self, number: int, entity: str) -> str:
         """Where the state of one entity of view `number` is stored."""
         view = self.pipeline.views[number]
-        return state_key(self.pipeline.name, self.task, view.name, view.version, entity)
+        return state_key(self.deployed, self.task, view.name, view.version, entity)
 
     def put(self, number: int, entity: str, stored: bytes | None) -> None:
         """Take one loaded state into memory; None is an entity never seen."""
@@ -305,7 +306,7 @@ class Featurize:
         writes: list[Write] = []
         for number, dirty in enumerate(self.dirty):
             compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
-            public = "" if self.building is not None else public_key(self.pipeline.name, view.name, "")
+            public = "" if self.building is not None else public_key(self.deployed, view.name, "")
             stored = self.stored_key(number, "")
             ttl_ms = self.ttls_ms[number]
             writes += compiled.writes(states, dirty, stored, public, self.now_at, written_ms, ttl_ms)

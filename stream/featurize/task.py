@@ -25,6 +25,7 @@ from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
+from penstock.stream.topology import deployed
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -39,9 +40,9 @@ class _Live(msgspec.Struct):
 _live = msgspec.json.Decoder(_Live).decode
 
 
-def opening(pipeline: Pipeline, task: str) -> Write:
+def opening(pipeline: Pipeline, task: str, prefix: str = "") -> Write:
     """The write that makes a task's state, and what readers are served, that of this definition."""
-    name = pipeline.name
+    name = deployed(pipeline.name, prefix)
     document = definition_document(pipeline)
     return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
 
@@ -64,10 +65,11 @@ def check_definition(pipeline: Pipeline, position: Position, said: bytes | None)
             raise DefinitionChanged(pipeline.name, found)
 
 
-def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str]) -> None:
+def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], prefix: str = "") -> None:
     """The same for every task, owning none: before a worker with another definition takes a running one's place."""
-    positions = keyspace.read([position_key(pipeline.name, task) for task in tasks])
-    said = keyspace.read([definition_key(pipeline.name, task) for task in tasks])
+    name = deployed(pipeline.name, prefix)
+    positions = keyspace.read([position_key(name, task) for task in tasks])
+    said = keyspace.read([definition_key(name, task) for task in tasks])
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
@@ -87,6 +89,7 @@ class Task:
         building: Collection[int] | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
+        self.prefix = prefix
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
@@ -124,7 +127,7 @@ class Task:
             self.store.start(self.featurize.base)
         else:
             position = decode_position(stored)
-            said = self.store.load([definition_key(self.pipeline.name, self.featurize.task)])[0]
+            said = self.store.load([definition_key(self.featurize.deployed, self.featurize.task)])[0]
             check_definition(self.pipeline, position, said)
             positions = self.featurize.places_in(position)
             if set(positions) != set(self.heads):
@@ -163,7 +166,7 @@ class Task:
 
     def _check_served(self) -> None:
         """Refuse to begin a task under another definition than the one that the pipeline serves."""
-        name, served = self.pipeline.name, self.store.load([live_key(self.pipeline.name)])[0]
+        name, served = self.pipeline.name, self.store.load([live_key(self.featurize.deployed)])[0]
         if served is not None and _live(served).views != {
             view.name: view.version for view in self.pipeline.views
         }:
@@ -182,7 +185,7 @@ class Task:
         if featurize.recipe != pipeline.digest:
             base, featurize.recipe = featurize.base, pipeline.digest
             featurize.base = featurize.position()
-            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task)])])
+            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task, self.prefix)])])
 
     def enqueue(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""

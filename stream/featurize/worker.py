@@ -74,11 +74,12 @@ class FeaturizeWorker:
         )
         self.health, self.keyspace = health, keyspace
         self.expiries: dict[str, Expiry] = {}
-        self.group = f"{prefix}{pipeline.name}.featurize"
+        deployed = topology.deployed(pipeline.name, prefix)
+        self.group = f"{deployed}.featurize"
         self.samples_topic = topology.samples(pipeline.name, prefix)
         self.backpressure: Backpressure | None = None
         if lead_records is not None:
-            learn = f"{prefix}{pipeline.name}.learn"
+            learn = f"{deployed}.learn"
             self.backpressure = Backpressure(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
         self.partitions = self._checked_partitions()
         self.tasks: dict[str, Task] = {}
@@ -92,7 +93,7 @@ class FeaturizeWorker:
         sources = [source.name for source in pipeline.sources]
         if keyspace is not None:  # before joining: a static member takes the place of one that runs well
             tasks = map(str, range(self.partitions)) if pipeline.partitioned else ["all"]
-            check_stored(pipeline, keyspace, list(tasks))
+            check_stored(pipeline, keyspace, list(tasks), prefix)
         lease = not pipeline.partitioned
         self.member = log.member(
             self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease

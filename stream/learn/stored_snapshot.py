@@ -16,7 +16,7 @@ import secrets
 
 import msgspec
 
-from penstock.features.redis.keys import states_prefix
+from penstock.features.redis.keys import model_key, snapshot_key, states_prefix
 from penstock.features.redis.store import StateStore, Unit, Write
 from penstock.stream.learn.snapshot import SnapshotHeader, Taken
 from penstock.stream.models.pieces import cut, name_of
@@ -24,11 +24,6 @@ from penstock.stream.models.version import BadEnvelope, seal, unseal
 
 MOST_DELETED = 200  # keys in one unit of work
 READS = 3
-
-
-def snapshot_key(pipeline: str) -> str:
-    """The Redis key of the signed list; its header says what the snapshot is."""
-    return f"penstock:{pipeline}:learn:snapshot"
 
 
 class StoredSnapshot:
@@ -39,7 +34,7 @@ class StoredSnapshot:
 
     def __init__(self, store: StateStore, pipeline: str, secret: str) -> None:
         self.store, self.secret = store, secret
-        self.key, self.document_key = snapshot_key(pipeline), f"model:{pipeline}"
+        self.key, self.document_key = snapshot_key(pipeline), model_key(pipeline)
         # Under the task's own states, so that clearing the task clears them.
         self.prefix = f"{states_prefix(pipeline, 'learn')}piece:"
         self.index_key = f"{states_prefix(pipeline, 'learn')}pieces"

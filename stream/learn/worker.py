@@ -85,7 +85,8 @@ class LearnWorker:
         self.unfolded: list[Record] = []
         self.topic = topology.samples(pipeline.name, prefix)
         self.predictions_topic = topology.predictions(pipeline.name, prefix)
-        self.group = f"{prefix}{pipeline.name}.learn"
+        deployed = topology.deployed(pipeline.name, prefix)
+        self.group = f"{deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
         self.stored = b""
@@ -96,7 +97,7 @@ class LearnWorker:
         self.attempts: Counter[str] = Counter()
         self.unreadable = 0
         self.retry_at_ms = 0
-        self.snapshot = StoredSnapshot(store, pipeline.name, secret)
+        self.snapshot = StoredSnapshot(store, deployed, secret)
         self.saved_at: int | None = None
         log.partitions(self.topic)
         self.member = log.member(self.group, [self.topic], instance_id=instance_id)

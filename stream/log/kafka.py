@@ -60,8 +60,9 @@ class KafkaLog:
     """A Kafka cluster as a `Log`.
 
     `settings` go to every client under librdkafka's own names (`security.protocol`, `sasl.mechanism`, …) and win over what
-    is set here. `append` waits at most `append_timeout_s`; while it waits longer than a second, `on_wait(unacked, waited_s)`
-    is called every second, from the thread that appends.
+    is set here; `client_id` also begins the group names of readers that belong to none. `append` waits at most
+    `append_timeout_s`; while it waits longer than a second, `on_wait(unacked, waited_s)` is called every second, from the
+    thread that appends.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class KafkaLog:
         bootstrap: str,
         settings: Mapping[str, str] | None = None,
         *,
+        client_id: str = "penstock",
         session_timeout_ms: int = 6_000,
         append_timeout_s: float = 120.0,
         request_timeout_s: float = 10.0,
@@ -84,7 +86,7 @@ class KafkaLog:
         self._asks: dict[str, Consumer] = {}
         self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
-            "client.id": "penstock",
+            "client.id": client_id,
             "reconnect.backoff.max.ms": 1_000,  # a broker that comes back is found within a second
             "error_cb": self._note_error,
             **(settings or {}),
@@ -98,6 +100,13 @@ class KafkaLog:
             on_wait=on_wait,
             last_error=lambda: self._last_error,
         )
+
+    def cluster_id(self) -> str:
+        try:
+            found = self._admin.describe_cluster(request_timeout=self._timeout_s).result().cluster_id
+        except KafkaException as error:
+            raise self._error(error, "its cluster id") from error
+        return str(found or "")
 
     def partitions(self, topic: str) -> int:
         return len(self._describe([topic])[topic].partitions)
@@ -139,7 +148,9 @@ class KafkaLog:
 
     def reader(self, positions: Mapping[TP, int]) -> KafkaReader:
         self._check_partitions(positions)
-        return KafkaReader(self._consumer({"group.id": f"penstock-reader-{uuid4().hex}"}), positions)
+        return KafkaReader(
+            self._consumer({"group.id": f"{self._settings['client.id']}-reader-{uuid4().hex}"}), positions
+        )
 
     def member(
         self, group: str, topics: Sequence[str], *, instance_id: str | None = None, lease: bool = False

@@ -43,7 +43,10 @@ Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
 
 def options(settings: Settings) -> dict[str, Any]:
     """The settings as kafka-python's keyword arguments; raises `SettingError` for one it has no word for."""
-    found: dict[str, Any] = {"bootstrap_servers": settings.bootstrap.split(",")}
+    found: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap.split(","),
+        "client_id": settings.client_id,
+    }
     for name, value in settings.kafka.items():
         if name == "ssl.endpoint.identification.algorithm":
             found["ssl_check_hostname"] = value.lower() == "https"

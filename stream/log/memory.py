@@ -49,6 +49,7 @@ class MemoryLog:
     ) -> None:
         self._clock = clock
         self._max_record_bytes = max_record_bytes
+        self._cluster_id = str(uuid.uuid4())
         self._topics: dict[str, tuple[str, list[Partition]]] = {}
         self._groups: dict[str, Group] = {}
         self._keyless = count()
@@ -84,6 +85,9 @@ class MemoryLog:
         """Every topic and its number of partitions."""
         with self.changed:
             return {topic: len(parts) for topic, (_, parts) in self._topics.items()}
+
+    def cluster_id(self) -> str:
+        return self._cluster_id
 
     def partitions(self, topic: str) -> int:
         with self.changed:

@@ -212,6 +212,9 @@ class Member(Reader, Protocol):
 class Log(Protocol):
     """Topics of ordered partitions. Thread-safe."""
 
+    def cluster_id(self) -> str:
+        """Identifies the cluster, whatever its addresses; empty where a broker does not say."""
+
     def partitions(self, topic: str) -> int:
         """How many partitions the topic has; raises `UnknownTopic`."""
 

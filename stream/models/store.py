@@ -17,8 +17,10 @@ from urllib.parse import quote, unquote
 import fsspec
 import redis
 
+from penstock.features.redis.keys import versions_key
 from penstock.features.redis.store import StoreUnavailable, address
 from penstock.stream.models.version import BadEnvelope, Version, seal, unseal
+from penstock.stream.topology import deployed
 
 logger = logging.getLogger("penstock.models")
 
@@ -95,12 +97,15 @@ class MemoryModelStore:
 
 
 class RedisModelStore:
-    """Versions in the Redis hash `penstock:<pipeline>:versions`, and as files under `folder` when one is given."""
+    """Versions in the Redis hash `penstock:<prefix><pipeline>:versions`, and as files under `folder` when one is given."""
 
-    def __init__(self, client: redis.Redis, pipeline: str, secret: str, folder: str = "") -> None:
+    def __init__(
+        self, client: redis.Redis, pipeline: str, secret: str, folder: str = "", prefix: str = ""
+    ) -> None:
         self.client: Any = client
         self.pipeline, self.secret, self.folder = pipeline, secret, folder.rstrip("/")
-        self.key = f"penstock:{pipeline}:versions"
+        self.deployed = deployed(pipeline, prefix)
+        self.key = versions_key(self.deployed)
         self.files: Any = fsspec.url_to_fs(self.folder)[0] if folder else None
 
     def _asked(self, call: Callable[[], Any]) -> Any:
@@ -112,13 +117,13 @@ class RedisModelStore:
             raise StoreUnavailable(str(error), where, "check that Redis runs there, and REDIS_URL") from error
 
     def _path(self, version_id: str) -> str:
-        return f"{self.folder}/{self.pipeline}/{file_name(version_id)}"
+        return f"{self.folder}/{self.deployed}/{file_name(version_id)}"
 
     def put(self, version: Version, payload: bytes) -> None:
         """Store one version, in the folder first."""
         sealed = seal(version, payload, self.secret)
         if self.files is not None:
-            self.files.makedirs(f"{self.folder}/{self.pipeline}", exist_ok=True)
+            self.files.makedirs(f"{self.folder}/{self.deployed}", exist_ok=True)
             path = self._path(version.id)
             with self.files.open(path + ".part", "wb") as file:
                 file.write(sealed)
@@ -151,7 +156,7 @@ class RedisModelStore:
         """The ids of every stored version."""
         # Decoded as redis-py encodes: an id that is no text in UTF-8 never came through it.
         ids = {field.decode() for field in self._asked(lambda: self.client.hkeys(self.key))}
-        place = f"{self.folder}/{self.pipeline}"
+        place = f"{self.folder}/{self.deployed}"
         if self.files is not None and self.files.exists(place):
             for path in self.files.ls(place, detail=False):
                 name = str(path).rsplit("/", 1)[-1]

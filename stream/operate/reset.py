@@ -20,7 +20,7 @@ import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from penstock.features.redis.keys import live_key
+from penstock.features.redis.keys import live_key, model_key, private_prefix, public_key
 from penstock.features.redis.store import StoreUnavailable, address
 from penstock.stream.control.state import PolicyState, encode_state
 from penstock.stream.control.step import READ_TOPICS
@@ -28,7 +28,7 @@ from penstock.stream.log.admin import ensure, existing
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import LogError
 from penstock.stream.process.settings import Settings
-from penstock.stream.topology import Topic, owned
+from penstock.stream.topology import Topic, deployed, owned
 
 SCAN_KEYS = 1_000
 UNLINK_KEYS = 500
@@ -40,9 +40,8 @@ def groups_of(pipeline: str, settings: Settings) -> list[str]:
     """The consumer groups of the pipeline's roles."""
     from penstock.stream.control.faust_app import app_id  # Faust takes a second to import
 
-    return [f"{settings.prefix}{pipeline}.{role}" for role in ("featurize", "learn")] + [
-        app_id(pipeline, settings)
-    ]
+    deployed_name = deployed(pipeline, settings.prefix)
+    return [f"{deployed_name}.{role}" for role in ("featurize", "learn")] + [app_id(pipeline, settings)]
 
 
 def live_members(admin: KafkaAdminClient, groups: Sequence[str]) -> list[str]:
@@ -68,9 +67,9 @@ def delete_groups(admin: KafkaAdminClient, groups: Sequence[str]) -> list[str]:
 
 
 def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
-    """Delete the pipeline's keys without blocking Redis; how many there were per pattern.
+    """Delete the keys of a pipeline (by its deployed name) without blocking Redis; how many there were per pattern.
 
-    A pipeline's name holds no character that a pattern would read as more than itself.
+    Neither a pipeline's name nor a prefix holds a character that a pattern would read as more than itself.
 
     Raises:
         StoreUnavailable: Redis does not answer.
@@ -79,7 +78,7 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
     server: Any = client_
     deleted: dict[str, int] = {}
     try:
-        for pattern in (f"features:{pipeline}:*", f"penstock:{pipeline}:*"):
+        for pattern in (public_key(pipeline, "*", "").removesuffix(":"), private_prefix(pipeline, "*")):
             deleted[pattern] = 0
             batch: list[bytes] = []
             for key in server.scan_iter(match=pattern, count=SCAN_KEYS):
@@ -89,7 +88,7 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
                     batch = []
             if batch:
                 deleted[pattern] += server.unlink(*batch)
-        for key in (f"model:{pipeline}", live_key(pipeline)):
+        for key in (model_key(pipeline), live_key(pipeline)):
             deleted[key] = server.unlink(key)
     except redis.RedisError as error:
         raise StoreUnavailable(str(error), address(client_), "run this again once Redis answers") from error
@@ -97,7 +96,7 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
 
 
 def delete_versions(folder: str, pipeline: str) -> int:
-    """Delete the pipeline's versions beside Redis, under a folder or fsspec URL; how many files there were."""
+    """Delete the versions of a pipeline (by its deployed name) in a folder or fsspec URL; how many files there were."""
     if not folder:
         return 0
     files: Any = fsspec.url_to_fs(folder)[0]
@@ -112,7 +111,9 @@ def delete_versions(folder: str, pipeline: str) -> int:
 
 def own_topics(pipeline: str, prefix: str) -> list[Topic]:
     """The topics that belong to this pipeline alone."""
-    return [topic for topic in owned(pipeline, prefix) if topic.name.startswith(f"{prefix}{pipeline}.")]
+    return [
+        topic for topic in owned(pipeline, prefix) if topic.name.startswith(f"{deployed(pipeline, prefix)}.")
+    ]
 
 
 def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:

@@ -8,8 +8,11 @@ Laws of this file:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,100}\Z")
 
 
 class SettingError(ValueError):
@@ -21,7 +24,8 @@ class Settings:
     """Where Kafka and Redis are and how to reach them.
 
     `kafka` holds client settings in librdkafka's names (`security.protocol`, `sasl.mechanism`, …): every environment variable
-    `PENSTOCK_KAFKA_SASL_MECHANISM` becomes `sasl.mechanism`. `prefix` stands before every topic Penstock owns.
+    `PENSTOCK_KAFKA_SASL_MECHANISM` becomes `sasl.mechanism`. `prefix` stands before the name of everything this deployment owns:
+    topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them.
     """
 
@@ -35,6 +39,18 @@ class Settings:
     port: int = 0
     connect_timeout_s: float = 10.0
     kafka: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.match(self.prefix):
+            raise SettingError(
+                f"PENSTOCK_PREFIX={self.prefix!r} must be at most 100 letters, digits, '.', '_' and '-': "
+                "it stands before the names of topics, groups and Redis keys"
+            )
+
+    @property
+    def client_id(self) -> str:
+        """What Kafka's quotas and logs know this deployment's clients by."""
+        return self.kafka.get("client.id") or f"{self.prefix}penstock"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import redis
 
 from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
-from penstock.features.redis.store import MemoryServer, MemoryStateStore, RedisStateStore, StateStore
+from penstock.features.redis.store import MemoryServer, MemoryStateStore, RedisStateStore, StateStore, address
 from penstock.stream import topology
 from penstock.stream.control.step import ControlWorker
 from penstock.stream.definitions import Pipeline
@@ -23,6 +23,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.roles.identity import Identity, claim
 
 SECRET = "within this process only"
 
@@ -30,7 +31,8 @@ SECRET = "within this process only"
 class MemoryFlow:
     """featurize, learn and control of one pipeline over one `MemoryLog`.
 
-    `partitions` is that of every source topic; `client` a Redis to keep state and features in (without it they are in memory).
+    `partitions` is that of every source topic that `log` does not have yet; `client` a Redis to keep state and features in
+    (without it they are in memory).
     """
 
     def __init__(
@@ -42,31 +44,42 @@ class MemoryFlow:
         guard: bool = True,
         log: MemoryLog | None = None,
         clock: Callable[[], int] = wall_ms,
+        prefix: str = "",
     ) -> None:
         self.pipeline, self.client, self.guard, self.clock = pipeline, client, guard, clock
         self.log = log or MemoryLog()
+        self.prefix, self.deployed = prefix, topology.deployed(pipeline.name, prefix)
         self.server = MemoryServer()
         self.models: ModelStore = (
-            MemoryModelStore() if client is None else RedisModelStore(client, pipeline.name, SECRET)
+            MemoryModelStore()
+            if client is None
+            else RedisModelStore(client, pipeline.name, SECRET, prefix=prefix)
         )
-        if log is None:
-            for source in pipeline.sources:
-                self.log.create(source.name, partitions)
-            for topic in topology.owned(pipeline.name):
+        there = self.log.topics()
+        sources = [topology.Topic(source.name, partitions, {}, "events") for source in pipeline.sources]
+        for topic in (*sources, *topology.owned(pipeline.name, prefix)):
+            if topic.name not in there:
                 self.log.create(topic.name, topic.partitions)
         keyspace = MemoryKeyspace(self.server) if client is None else RedisKeyspace(client)
-        self.featurize = FeaturizeWorker(pipeline, self.log, self.store, clock, keyspace=keyspace)
+        where = "this process" if client is None else address(client)
+        cluster = self.log.cluster_id()
+        claim(
+            keyspace, Identity(pipeline=pipeline.name, prefix=prefix, cluster=cluster, kafka="memory"), where
+        )
+        self.featurize = FeaturizeWorker(
+            pipeline, self.log, self.store, clock, prefix=prefix, keyspace=keyspace
+        )
         self.learn = self._new_learn()
-        self.control = ControlWorker(pipeline, self.log, clock)
+        self.control = ControlWorker(pipeline, self.log, clock, prefix=prefix)
 
     def store(self, task: str) -> StateStore:
         """The state store of one task."""
         if self.client is not None:
-            return RedisStateStore(self.client, self.pipeline.name, task)
-        return MemoryStateStore(self.server, self.pipeline.name, task)
+            return RedisStateStore(self.client, self.deployed, task)
+        return MemoryStateStore(self.server, self.deployed, task)
 
     def _new_learn(self) -> LearnWorker:
-        retrainer = InlineRetrainer(self.pipeline, self.log, self.models)
+        retrainer = InlineRetrainer(self.pipeline, self.log, self.models, self.prefix)
         return LearnWorker(
             self.pipeline,
             self.log,
@@ -75,6 +88,7 @@ class MemoryFlow:
             retrainer,
             SECRET,
             self.clock,
+            prefix=self.prefix,
             guard=self.guard,
         )
 

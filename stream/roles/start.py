@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,8 @@ from types import FrameType
 import redis
 
 from penstock.features.redis.keyspace import RedisKeyspace
-from penstock.features.redis.store import RedisStateStore, check_redis, connect
+from penstock.features.redis.store import RedisStateStore, address, check_redis, connect
+from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import ProcessRetrainer
@@ -32,6 +33,7 @@ from penstock.stream.models.store import ModelStore, RedisModelStore
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
 from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
 
 logger = logging.getLogger("penstock")
@@ -49,7 +51,12 @@ def with_arguments(settings: Settings, *, port: int | None, slot: str | None) ->
 
 def open_log(settings: Settings) -> Log:
     """The Kafka log at the settings' address."""
-    return KafkaLog(settings.bootstrap, settings.kafka, request_timeout_s=settings.connect_timeout_s)
+    return KafkaLog(
+        settings.bootstrap,
+        settings.kafka,
+        client_id=settings.client_id,
+        request_timeout_s=settings.connect_timeout_s,
+    )
 
 
 def open_redis(settings: Settings) -> redis.Redis:
@@ -66,7 +73,33 @@ def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> 
             "PENSTOCK_SECRET is not set: model versions are signed with it, in Redis as elsewhere. "
             "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
         )
-    return RedisModelStore(client, pipeline.name, settings.secret, settings.models)
+    return RedisModelStore(client, pipeline.name, settings.secret, settings.models, settings.prefix)
+
+
+def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.Redis) -> None:
+    """Refuse a Redis whose keys of this pipeline belong to another deployment; raises `OtherDeployment`.
+
+    A cluster that lacks the pipeline's topics claims nothing, so that a wrong address does no harm; raises `UnknownTopic`.
+    """
+    here = Identity(
+        pipeline=pipeline.name,
+        prefix=settings.prefix,
+        cluster=log.cluster_id(),
+        kafka=settings.bootstrap,
+    )
+    keyspace = RedisKeyspace(client)
+    if found_identity(keyspace, here) is None:
+        log.partitions(topology.samples(pipeline.name, settings.prefix))
+    claim(keyspace, here, address(client))
+
+
+def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> str:
+    """The Kafka cluster whose positions this Redis keeps, empty if none; raises `OtherDeployment` for another prefix's keys."""
+    here = Identity(pipeline=pipeline.name, prefix=settings.prefix)
+    found = found_identity(RedisKeyspace(client), here)
+    if found is not None:
+        check_names(found, here, address(client))
+    return "" if found is None else found.cluster
 
 
 def settle_memory() -> None:
@@ -110,14 +143,16 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     stopped = until_told()
     client = open_redis(settings)
     log = open_log(settings)
+    check_owner(pipeline, settings, log, client)
+    deployed = topology.deployed(pipeline.name, settings.prefix)
     with Health("featurize", settings.host, settings.port) as health:
         worker = FeaturizeWorker(
             pipeline,
             log,
-            lambda task: RedisStateStore(client, pipeline.name, task),
+            lambda task: RedisStateStore(client, deployed, task),
             wall_ms,
             prefix=settings.prefix,
-            instance_id=f"{pipeline.name}-featurize-{settings.slot}",
+            instance_id=f"{deployed}-featurize-{settings.slot}",
             lead_records=LEAD_RECORDS,
             health=FeaturizeReport(health),
             keyspace=RedisKeyspace(client),
@@ -131,18 +166,20 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     client = open_redis(settings)
     models = model_store(pipeline, settings, client)
     log = open_log(settings)
+    check_owner(pipeline, settings, log, client)
+    deployed = topology.deployed(pipeline.name, settings.prefix)
     retrainer = ProcessRetrainer(Path(definition))
     with Health("learn", settings.host, settings.port) as health:
         worker = LearnWorker(
             pipeline,
             log,
-            RedisStateStore(client, pipeline.name, "learn"),
+            RedisStateStore(client, deployed, "learn"),
             models,
             retrainer,
             settings.secret,
             wall_ms,
             prefix=settings.prefix,
-            instance_id=f"{pipeline.name}-learn-{settings.slot}",
+            instance_id=f"{deployed}-learn-{settings.slot}",
             guard=guard,
             decision_wait_s=DECISION_WAIT_S,
             health=LearnReport(health),
@@ -154,6 +191,8 @@ def run_control(pipeline: Pipeline, settings: Settings) -> None:
     """The control role (the Faust app), until told to stop."""
     from penstock.stream.control import role  # Faust takes a second to import, and no other role needs it
 
+    with closing(open_log(settings)) as log, closing(open_redis(settings)) as client:
+        check_owner(pipeline, settings, log, client)
     role.run(pipeline, settings)
 
 

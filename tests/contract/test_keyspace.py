@@ -146,3 +146,10 @@ def test_a_server_that_does_not_answer_is_an_error_that_says_where() -> None:
     ):
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1.*check that Redis runs there"):
             ask()
+
+
+def test_the_first_to_claim_a_name_is_whom_everybody_sees(world: World) -> None:
+    name = world.own + "whose"
+    assert world.keyspace.claim(name, b"first") == b"first"
+    assert world.keyspace.claim(name, b"second") == b"first"
+    assert world.keyspace.read([name]) == [b"first"]

@@ -142,6 +142,11 @@ def fill(world: World, topic: str, count: int, partition: int | None = None, sta
 # -- reading and appending
 
 
+def test_a_cluster_has_one_id_and_no_other_cluster_has_it(world: World) -> None:
+    assert world.log.cluster_id() == world.log.cluster_id() != ""
+    assert world.log.cluster_id() != MemoryLog().cluster_id()
+
+
 def test_what_was_appended_is_read_in_order_with_all_its_parts(world: World) -> None:
     topic = world.create()
     outs = [

@@ -57,6 +57,7 @@ class HeadPosition:
         self.log, self.redis = KafkaLog(bootstrap), connect(redis_url)
         self.pipeline = load(self.file)
         self.samples = topology.samples("parcels", self.settings.prefix)
+        self.deployed = topology.deployed("parcels", self.settings.prefix)
 
     def publish(self, number: int) -> None:
         self.log.append(
@@ -67,14 +68,14 @@ class HeadPosition:
         )
 
     def featurize(self) -> FeaturizeWorker:
-        store_of = lambda task: RedisStateStore(self.redis, "parcels", task)  # noqa: E731
+        store_of = lambda task: RedisStateStore(self.redis, self.deployed, task)  # noqa: E731
         return FeaturizeWorker(self.pipeline, self.log, store_of, wall_ms, prefix=self.settings.prefix)
 
     def learn(self, *, guard: bool = True) -> LearnWorker:
-        models = RedisModelStore(self.redis, "parcels", SECRET, str(self.folder))
+        models = RedisModelStore(self.redis, "parcels", SECRET, str(self.folder), self.settings.prefix)
         prefix = self.settings.prefix
         retrainer = InlineRetrainer(self.pipeline, self.log, models, prefix)
-        store = RedisStateStore(self.redis, "parcels", "learn")
+        store = RedisStateStore(self.redis, self.deployed, "learn")
         given = (self.pipeline, self.log, store, models, retrainer, SECRET, wall_ms)
         return LearnWorker(*given, prefix=prefix, guard=guard)
 
@@ -107,7 +108,7 @@ class HeadPosition:
 
     def documents(self) -> dict[bytes, Any]:
         """The values of the public features."""
-        found: Any = self.redis.keys("features:parcels:*")
+        found: Any = self.redis.keys(f"features:{self.deployed}:*")
         values: Any = self.redis.mget(found)
         return {key: json.loads(value)["values"] for key, value in zip(found, values, strict=True)}
 
@@ -186,16 +187,18 @@ def test_a_replay_says_what_differs_and_when_it_cannot_be_said(place, capsys):
     assert "no snapshot of 'parcels'" in capsys.readouterr().err
     place.publish(120)
     place.run(place.featurize(), place.learn())
-    document = json.loads(place.redis.get("model:parcels") or b"")
-    place.redis.set("model:parcels", json.dumps({**document, "digest": "another"}))
+    document = json.loads(place.redis.get(f"model:{place.deployed}") or b"")
+    place.redis.set(f"model:{place.deployed}", json.dumps({**document, "digest": "another"}))
     assert cli.main(["replay", place.file]) == 1
     assert "NOT EQUAL" in (told := capsys.readouterr().out) and "another" in told
-    place.redis.set("model:parcels", json.dumps({**document, "position": document["position"] - 40}))
+    place.redis.set(
+        f"model:{place.deployed}", json.dumps({**document, "position": document["position"] - 40})
+    )
     assert cli.main(["replay", place.file, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["equal"] is False
     assert cli.main(["replay", place.file, "--version", "v99"]) == 2
     assert "no version 'v99'; there are: v1" in capsys.readouterr().err
-    place.redis.set("model:parcels", json.dumps(document))
+    place.redis.set(f"model:{place.deployed}", json.dumps(document))
     with client(KafkaAdminClient, place.settings) as admin:
         admin.delete_records({TopicPartition(place.samples, 0): 3})
     for more in ([], ["--version", "v1"]):
@@ -243,14 +246,16 @@ def test_a_snapshot_of_a_log_that_was_made_anew_is_not_compared(place, capsys):
 def test_after_a_reset_the_pipeline_makes_the_same_again(place, capsys):
     with_a_retrain(place)
     samples, documents = place.entries(), place.documents()
-    assert len(samples) > 400 and documents and list((place.folder / "parcels").iterdir())
-    strangers = ["features:parcels2:depot:d1", "penstock:parcels2:all:token", "model:parcels2", "other"]
+    assert len(samples) > 400 and documents and list((place.folder / place.deployed).iterdir())
+    near = place.deployed + "2"
+    strangers = [f"features:{near}:depot:d1", f"penstock:{near}:all:token", f"model:{near}", "other"]
     place.redis.mset(dict.fromkeys(strangers, b"1"))
     topic_id = place.log.topic_id(place.samples)
     assert cli.main(["reset", place.file, "--yes", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
-    assert done["keys"]["features:parcels:*"] == len(documents) and done["keys"]["model:parcels"] == 1
-    assert done["version_files"] == 3 and list((place.folder / "parcels").iterdir()) == []
+    assert done["keys"][f"features:{place.deployed}:*"] == len(documents)
+    assert done["keys"][f"model:{place.deployed}"] == 1
+    assert done["version_files"] == 3 and list((place.folder / place.deployed).iterdir()) == []
     assert sorted(done["groups"]) == [
         place.settings.prefix + f"parcels.{role}" for role in ("featurize", "learn")
     ]

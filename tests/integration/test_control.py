@@ -124,15 +124,15 @@ def test_requests_become_decisions_and_commands_and_a_retry_the_same_ones(outsid
     outside.send(topology.CONTROL_ROLLBACK, event("a"))
     outside.send(topology.CONTROL_RETRAIN, b"\xff not a message")
     outside.ask("b", "resume")
-    rollback, resume = outside.decisions(3)[1:]
-    if rollback.request != "a":  # two topics have no order between them
-        rollback, resume = resume, rollback
-    assert [one.verdict for one in (rollback, resume)] == ["accepted", "accepted"]
+    found = {one.request: one for one in outside.decisions(4)[1:]}  # topics have no order between them
+    rollback, resume, unreadable = (found[name] for name in ("a", "b", "control.retrain@0"))
+    assert [one.verdict for one in (rollback, resume, unreadable)] == ["accepted", "accepted", "refused"]
+    assert "control.retrain is not used" in unreadable.why
     commands = outside.commands(3)
     assert {one.id for one in commands} == {"command-before the start", "command-a", "command-b"}
     assert {one.version for one in commands if one.verb == "rollback"} == {"v3"}
     outside.ask("b", "resume")
-    again = outside.decisions(4)[3]
+    again = outside.decisions(5)[4]
     assert again == resume and outside.commands(4)[3].id == "command-b"
 
 

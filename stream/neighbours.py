@@ -1,0 +1,56 @@
+"""Modules beside a definition file: found for its imports, in every role and for as long as the process lives.
+
+Laws of this file:
+- What is installed, and Penstock itself, always comes first: a project's `kafka.py` is never taken for the client.
+- What lies beside the definition comes before everything else on the path: a project's own `features` is what it imports.
+- One definition's neighbours are gone when another is loaded, and are read again when the same is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+OWN = "penstock"
+_INSTALLED = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+
+
+class Neighbours:
+    """Finds the top-level modules of one folder, which the last loaded definition lies in. One stands in `sys.meta_path`.
+
+    It stays there: models refer to functions of these modules by name, and some are imported when a function first runs.
+    """
+
+    def __init__(self) -> None:
+        self.folder = ""
+        self.found: set[str] = set()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Python's protocol of finders: the module's spec if it lies in the folder, else None."""
+        if path is not None or not self.folder or name == OWN or name in sys.stdlib_module_names:
+            return None
+        spec = PathFinder.find_spec(name, [self.folder])
+        if spec is None or PathFinder.find_spec(name, _INSTALLED) is not None:
+            return None
+        self.found.add(name)
+        return spec
+
+    def move_to(self, folder: Path) -> None:
+        """Forget what was imported from where the last definition lay, and look in this folder from now on."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in self.found]:
+            del sys.modules[name]
+        self.found.clear()
+        self.folder = str(folder)
+        importlib.invalidate_caches()
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+
+neighbours = Neighbours()
