@@ -37,8 +37,8 @@ INTERNAL = {"retrain-job"}  # the learn role starts it
 SETTING_WORDS = {
     "bootstrap": "The address of Kafka: one or more `host:port`, separated by commas.",
     "redis_url": "The address of Redis, in redis-py's form. `rediss://` speaks TLS.",
-    "prefix": "Text that is put before the name of every topic that Penstock owns. Your own source topics keep their names. "
-    "See [Share one cluster](../how-to/run-on-kafka.md#share-one-cluster).",
+    "prefix": "Text that is put before the name of every topic, consumer group, Redis key and folder of versions that Penstock "
+    "owns. Your own source topics keep their names. See [Share one cluster](../how-to/run-on-kafka.md#share-one-cluster).",
     "models": "A folder, or an fsspec URL such as `s3://bucket/models`, where model versions are kept beside Redis. With "
     "it, a lost Redis loses no version.",
     "secret": "The key that signs model versions and snapshots. The learn role refuses to start without one. All roles and "
@@ -315,6 +315,10 @@ WORDS = {
     "bool": "true or false",
     "None": "null",
     "Any": "anything",
+    "Int64": "whole number",
+    "Id": f"text of 1 to {messages.MAX_NAME_CHARACTERS} characters",
+    "Name": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
+    "Reason": f"text of at most {messages.MAX_REASON_CHARACTERS:,} characters",
     "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),
     "Value": "number or text or true or false or null",
 }
@@ -331,7 +335,9 @@ def in_words(annotation: str) -> str:
     said = re.sub(r"\blist\[(\w+)\]", r"list of \1", said)
     said = re.sub(
         r"\b[A-Za-z]+\b",
-        lambda word: WORDS.get(word[0], "object" if hasattr(messages, word[0]) else word[0]),
+        lambda word: WORDS.get(
+            word[0], "object" if is_message(getattr(messages, word[0], None)) else word[0]
+        ),
         said,
     )
     return said.replace(" | ", " or ")
