@@ -77,6 +77,7 @@ class Label:
     """How an outcome becomes true or false: `outcome(event)` over the events of `source`, joined to the sample by event id.
 
     A sample without a label `wait` after its event time expires: it is counted, or takes `default` when one is declared.
+    An outcome is True, False, 1, 0 or None (no label); anything else is a dead letter.
     `fields` are the event fields `outcome` reads; without them any field may be read and a missing one is a dead letter.
     """
 
@@ -95,6 +96,8 @@ class Label:
             raise DefinitionError(
                 "Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15"
             )
+        if not (self.default is None or isinstance(self.default, bool)):
+            raise DefinitionError(f"Label: default must be True, False or None, not {self.default!r}")
         _duration(self.wait, "Label, wait")
 
     @cached_property

@@ -9,6 +9,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -130,8 +131,9 @@ class Prediction(msgspec.Struct, frozen=True):
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
 
-    `since` and `detected_at` hold event time (ms) and the samples-log position; `effect` is in the unit of the statistic's mean
-    (nats for losses, PSI for inputs, a share for guards).
+    `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters`, which are no events, the
+    record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
+    inputs, a share for guards and dead letters).
     """
 
     pipeline: str
@@ -219,6 +221,11 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     anchors: list[str] = []
     applied: list[str] = []
     refused: dict[str, str] = {}
+
+
+def rfc3339(at_ms: int) -> str:
+    """A time in ms since the epoch as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 encode_json = msgspec.json.Encoder().encode

@@ -27,12 +27,18 @@ def evaluated(text: str, fields: Mapping[str, Any]) -> Any:
     """Evaluate an expression by Python itself; null if a field that it names is null."""
     code = compile(text, "expression", "eval")
     known = {name: fields.get(name) for name in code.co_names}
+    known |= {word: word == "true" for word in ("true", "false") if word in known}
     if any(value is None for value in known.values()):
         return None
     try:
         return float(eval(code, {"__builtins__": {}}, known))
     except ArithmeticError:
         return None
+
+
+def usable(value: Any) -> Any:
+    """The value; null if it is a number that no model can use."""
+    return None if isinstance(value, float) and not abs(value) <= 1e150 else value
 
 
 class NaiveView:
@@ -112,10 +118,10 @@ class NaiveView:
     def _row(self, f: Feature, event: Event) -> Any:
         met = f.where is None or evaluated(f.where, event.fields)
         value = evaluated(f.constant, event.fields) if met else None
-        return f.default if value is None else value
+        return f.default if value is None else usable(value)
 
     def _ratio(self, f: Feature, over: Any, under: Any) -> Any:
-        return over / under if over is not None and under else f.default
+        return usable(over / under) if over is not None and under else f.default
 
     def _value(self, f: Feature, moment: int) -> Any:
         if f.parts:
@@ -126,8 +132,11 @@ class NaiveView:
         if not events:
             zero = f.kind in ("count", "sum", "rate", "distinct", "decayed_count", "decayed_sum")
             return 0.0 if zero and f.default is None else f.default
-        value = self._of_events(f, events, moment)
-        return f.default if value is None else value
+        try:
+            value = self._of_events(f, events, moment)
+        except OverflowError:  # `fsum` and `statistics` say so of what other arithmetic makes infinite
+            return None
+        return f.default if value is None else usable(value)
 
     def _of_events(self, f: Feature, events: list[Event], moment: int) -> Any:  # noqa: PLR0911
         ordered = sorted(events, key=lambda e: (e.at_ms, e.tie))

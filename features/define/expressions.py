@@ -4,7 +4,8 @@ Laws that hold in this file:
 - An expression is text, so it has a digest, and it is a small part of Python's own grammar, read by Python's own
   parser: fields, numbers, ``+ - * / // % **``, comparisons, ``and or not``, ``a if b else c``, ``in`` a tuple, and
   the functions of ``FUNCTIONS``. Everything else is refused, so an expression can neither loop nor reach anything.
-- Text appears only in comparisons; every result is a number.
+- Text appears only in comparisons; every result is a number. JSON's true and false are the numbers 1 and 0, in the fields and in
+  the text, where ``true`` and ``false`` (or Python's words) stand as numbers do: ``failed``, ``failed == true``, ``not ok``.
 - Null in, null out: if any field that it reads is null, or the result is not a finite number, it is null. A
   condition that is null does not hold.
 """
@@ -58,6 +59,7 @@ def expression(text: str) -> Expression:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, AttributeError, MemoryError, RecursionError) as problem:
         raise ValueError(f"expression {text!r} cannot be read: {getattr(problem, 'msg', problem)}") from None
+    tree = _Words().visit(tree)
     fields: dict[str, FieldType] = {}
     try:
         _check(tree, fields, 0)
@@ -78,6 +80,10 @@ def _check(node: ast.expr, fields: dict[str, FieldType], depth: int) -> None:
         return
     parts: list[ast.expr]
     if isinstance(node, ast.Name):
+        if node.id == "null":
+            raise ValueError(
+                "null is not a value to compare with; a condition over a null field does not hold"
+            )
         _note(fields, node.id, "number")
         return
     if isinstance(node, ast.Constant) and _finite(node.value):
@@ -108,7 +114,7 @@ def _check(node: ast.expr, fields: dict[str, FieldType], depth: int) -> None:
 
 
 def _finite(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= 1e300  # True is no number here
+    return type(value) in (bool, int, float) and abs(value) <= 1e300
 
 
 def _check_operators(*operators: ast.AST) -> None:
@@ -150,6 +156,15 @@ def _texts(side: ast.expr) -> bool:
 def _note(fields: dict[str, FieldType], name: str, kind: FieldType) -> None:
     if fields.setdefault(name, kind) != kind:
         raise ValueError(f"field {name!r} is used as a number and as text")
+
+
+class _Words(ast.NodeTransformer):
+    """JSON's ``true`` and ``false`` become Python's, so that there is one normal form."""
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in ("true", "false"):
+            return ast.copy_location(ast.Constant(node.id == "true"), node)
+        return node
 
 
 class _Positions(ast.NodeTransformer):

@@ -5,10 +5,9 @@ and says what to write instead.
 """
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Literal
 
-from penstock.features.define.durations import milliseconds
+from penstock.features.define.durations import LONGEST_MS, milliseconds
 from penstock.features.define.expressions import FieldType, expression
 from penstock.features.windows.tiles import MAX_TILES, tile_hop_ms
 
@@ -25,7 +24,17 @@ UNWINDOWED = frozenset({"decayed_count", "decayed_sum", "decayed_mean", "since_l
 BEFORE = frozenset({"first", "last", "last_n", "since_last"})  # read before an event of the view's own source
 TEXTUAL = frozenset({"first", "last", "last_n"})  # may hold text
 LISTS = frozenset({"last_n", "top_k", "histogram"})
+DECAYED = frozenset({"decayed_count", "decayed_sum", "decayed_mean"})
 MAX_VALUES = 1000  # of last_n, top_k and histogram
+# The values that are worked out, and so may leave the numbers a model can use; the others are fields, counts or times.
+COMPUTED = frozenset({
+    "sum", "mean", "variance", "std", "decayed_sum", "decayed_mean", "row", "ratio",
+})  # fmt: skip
+# What a number may be at most, in an event and as the value of a feature: beyond, the one is a dead letter, the other null.
+# A StandardScaler keeps sums of squares, and one that is infinite spoils the model for good: the square of a value must stay a
+# number through 1e8 events. A variance is a square already, so fields end at half the digits that values do.
+MOST_FIELD = 1e75
+MOST_VALUE = 1e150
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,16 @@ class Feature:
             raise ValueError(f"feature kind {self.kind!r} is unknown: use one of {' '.join(sorted(KINDS))}")
         if (self.field is None) != (self.kind in FIELDLESS):
             raise ValueError(f"{self.kind} {'takes no field' if self.kind in FIELDLESS else 'needs a field'}")
+        if self.field is not None:
+            if not isinstance(self.field, str) or not self.field:
+                raise ValueError(f"field {self.field!r} is not the name of a field")
+            object.__setattr__(self, "field", str.__str__(self.field))  # of a subclass of text, the plain one
+        for name in ("window_ms", "hop_ms"):
+            length = getattr(self, name)
+            if length is not None and not (type(length) is int and 1 <= length <= LONGEST_MS):
+                raise ValueError(
+                    f"{name} {length!r} is not a whole number of milliseconds up to ten thousand years"
+                )
         if self.window_ms is None:
             if self.kind == "rate":
                 raise ValueError("rate needs a window")
@@ -86,25 +105,38 @@ class Feature:
             return
         if self.kind in LISTS:
             raise ValueError(f"{self.kind} gives a list, or null: it takes no default")
-        text = self.holds == "text"
-        if isinstance(self.default, str) != text or not (text or isfinite(self.default)):  # type: ignore[arg-type]
-            raise ValueError(f"default {self.default!r} is not {'text' if text else 'a finite number'}")
-        if not text:
-            object.__setattr__(self, "default", float(self.default))
+        default: Any = self.default
+        if self.holds == "text":
+            if not isinstance(default, str):
+                raise ValueError(f"default {default!r} is not text")
+            object.__setattr__(self, "default", str.__str__(default))
+        elif not (_is_number(default) and abs(default) <= MOST_FIELD):
+            raise ValueError(f"default {default!r} is not a finite number up to {MOST_FIELD:g}")
+        else:
+            object.__setattr__(self, "default", float(default))
 
     def _check_constant(self) -> None:
         kind, constant = self.kind, self.constant
-        if kind == "quantile" and not (isinstance(constant, int | float) and 0 <= constant <= 1):
-            raise ValueError(f"quantile {constant!r} is not between 0 and 1")
-        if kind in ("last_n", "top_k") and not (isinstance(constant, int) and 1 <= constant <= MAX_VALUES):
+        if kind == "quantile":
+            if not (_is_number(constant) and 0 <= constant <= 1):
+                raise ValueError(f"quantile {constant!r} is not between 0 and 1")
+            object.__setattr__(self, "constant", constant if type(constant) is int else float(constant))
+        if kind in ("last_n", "top_k") and not (type(constant) is int and 1 <= constant <= MAX_VALUES):
             raise ValueError(f"{constant!r} is not a number of values from 1 to {MAX_VALUES}")
-        if kind == "histogram" and not (
-            isinstance(constant, tuple)
-            and 1 <= len(constant) <= MAX_VALUES
-            and all(isinstance(e, int | float) and isfinite(e) for e in constant)
-            and all(a < b for a, b in zip(constant, constant[1:], strict=False))
-        ):
-            raise ValueError(f"edges {constant!r} are not 1 to {MAX_VALUES} finite numbers, ascending")
+        if kind in DECAYED and not (type(constant) is int and 1 <= constant <= LONGEST_MS):
+            raise ValueError(
+                f"half-life {constant!r} is not a whole number of milliseconds up to ten thousand years"
+            )
+        if kind == "histogram":
+            if not (
+                isinstance(constant, tuple)
+                and 1 <= len(constant) <= MAX_VALUES
+                and all(_is_number(e) and abs(e) <= MOST_FIELD for e in constant)
+                and all(a < b for a, b in zip(constant, constant[1:], strict=False))
+            ):
+                raise ValueError(f"edges {constant!r} are not 1 to {MAX_VALUES} finite numbers, ascending")
+            edges = tuple(e if type(e) is int else float(e) for e in constant)
+            object.__setattr__(self, "constant", edges)
         if kind == "row":
             object.__setattr__(self, "constant", expression(constant).text)
         if kind == "ratio" and (
@@ -157,6 +189,11 @@ class Feature:
         if self.parts:
             said["parts"] = [part.describe() for part in self.parts]
         return said
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a whole or a floating number; True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def joined(name: str, a: FieldType, b: FieldType) -> FieldType:

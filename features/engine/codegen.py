@@ -1,6 +1,6 @@
 """The text of a view's functions: fold an event in, and read the values.
 
-Laws: text is made of numbers, of the project's own templates, and of fields and defaults as ``repr`` literals; what a
+Laws: text is made of the project's own templates, and of what ``literal`` takes: finite numbers, fields and defaults; what a
 definition says in words (expressions) is compiled by ``expressions`` and called by name. So nothing that a definition
 says can become code. Print ``source(program)`` to read it.
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock.features.define.expressions import expression
 from penstock.features.define.kinds import BEFORE, Feature
-from penstock.features.engine.program import Program, columns_of, combine
+from penstock.features.engine.program import Program, bounded, columns_of, combine, literal
 from penstock.features.windows.aggregates import NEVER, OPS, Column
 
 Lines = list[str]
@@ -90,7 +90,7 @@ class _Writer:
         program = self.program
         code = ["get = event.get"] if self.fields else []
         for i, name in enumerate(self.fields):
-            code.append(f"f{i} = get({name!r})")
+            code.append(f"f{i} = get({literal(name)})")
             if name in program.number_fields:
                 code.append(f"if f{i} is not None: f{i} = float(f{i}) + 0.0")
         for i, text in enumerate(self.expressions):
@@ -107,7 +107,7 @@ class _Writer:
         for g, group in enumerate(program.groups):
             code += [
                 f"r{g} = rings[{g}]",
-                f"p{g} = at // {group.hop_ms}",
+                f"p{g} = at // {literal(group.hop_ms)}",
                 f"h{g} = r{g}.head if p{g} == r{g}.top else r{g}.place(p{g})",
             ]
             self._add(guarded, f"h{g}", program.tiles[g])
@@ -147,12 +147,12 @@ class _Writer:
             return []
         newer, late = [], []
         for i, half_life in enumerate(half_lives):
-            newer.append(f"d{i} = 2.0 ** ((newest - at) / {half_life})")
+            newer.append(f"d{i} = 2.0 ** ((newest - at) / {literal(half_life)})")
             for column, at in self.program.totals.items():
                 if column.op in ("weight", "weighted") and column.constant == half_life:
                     newer.append(f"totals[{at}] *= d{i}")
             newer.append(f"e{i} = 1.0")
-            late.append(f"e{i} = 2.0 ** ((at - newest) / {half_life})")
+            late.append(f"e{i} = 2.0 ** ((at - newest) / {literal(half_life)})")
         indented = [*("    " + line for line in newer), "else:", *("    " + line for line in late)]
         return ["if at > newest:", *indented]
 
@@ -165,7 +165,7 @@ class _Writer:
         decays = [f.constant for f in leaves if f.kind in ("decayed_count", "decayed_sum")]
         for half_life in dict.fromkeys(decays):
             i = self._half_lives().index(half_life)
-            code.append(f"d{i} = 2.0 ** ((newest - t) / {half_life})")
+            code.append(f"d{i} = 2.0 ** ((newest - t) / {literal(half_life)})")
         if program.groups:
             code.append("rings = state.rings")
         merged: dict[str, None] = {}
@@ -184,7 +184,7 @@ class _Writer:
                 seen.add(f"r{g}")
                 code += [
                     f"r{g} = rings[{g}]",
-                    f"q{g} = t // {program.groups[g].hop_ms}",
+                    f"q{g} = t // {literal(program.groups[g].hop_ms)}",
                     f"if not r{g}.since <= q{g} < r{g}.limit: r{g}.seek(q{g})",
                 ]
             if f"c{g}_{k}" not in seen:
@@ -231,24 +231,27 @@ class _Writer:
             return self.value(part)
 
         if not f.parts:
-            return leaf(f)
+            return bounded(f, leaf(f))
         i = self.program.features.index(f)
-        over, under = (leaf(part) for part in f.parts)
-        return f"(o{i} / u{i} if (o{i} := {over}) is not None and (u{i} := {under}) else {f.default!r})"
+        over, under = (bounded(part, leaf(part)) for part in f.parts)
+        divided = (
+            f"(o{i} / u{i} if (o{i} := {over}) is not None and (u{i} := {under}) else {literal(f.default)})"
+        )
+        return bounded(f, divided)
 
     def _own_row(self, f: Feature) -> str:
         value = f"x{self.expressions.index(f.constant)}"
         conditions = [f"{value} is not None"] if f.default is not None else []
         if f.where is not None:
             conditions.append(f"x{self.expressions.index(f.where)}")
-        return f"({value} if {' and '.join(conditions)} else {f.default!r})" if conditions else value
+        return f"({value} if {' and '.join(conditions)} else {literal(f.default)})" if conditions else value
 
     def value(self, f: Feature) -> str:
         """Give the value of one leaf from its columns."""
         if f.kind == "since_last" and f.where is None:
-            return f"((t - newest) / 1000.0 if newest != {NEVER} else {f.default!r})"
+            return f"((t - newest) / 1000.0 if newest != {NEVER} else {literal(f.default)})"
         names = self._names(f)
-        m, default = names[0], repr(f.default)
+        m, default = names[0], literal(f.default)
         or_zero = (lambda text, seen: f"({text} if {seen} else {default})") if f.default is not None else (
             lambda text, seen: text
         )  # fmt: skip
@@ -256,7 +259,7 @@ class _Writer:
             case "count":
                 return or_zero(f"float({m})", m)
             case "rate":
-                return or_zero(f"{m} / {(f.window_ms or 0) / 1000!r}", m)
+                return or_zero(f"{m} / {literal((f.window_ms or 0) / 1000)}", m)
             case "sum":
                 return or_zero(m, names[-1])
             case "mean":
@@ -277,9 +280,9 @@ class _Writer:
                     f"(distinct_size({m}) or {default})" if f.default is not None else f"distinct_size({m})"
                 )
             case "quantile":
-                return f"(s if (s := quantile_of({m}, {f.constant!r})) is not None else {default})"
+                return f"(s if (s := quantile_of({m}, {literal(f.constant)})) is not None else {default})"
             case "top_k":
-                return f"most_frequent({m}, {f.constant})"
+                return f"most_frequent({m}, {literal(f.constant)})"
             case "histogram":
                 return f"([float(n) for n in {m}] if {m} else None)"
             case "decayed_count" | "decayed_sum":

@@ -25,7 +25,7 @@ import msgspec
 
 from penstock.features.windows.aggregates import FUNCTIONS, NEVER, OPS
 from penstock.features.define.expressions import expression
-from penstock.features.define.kinds import BEFORE
+from penstock.features.define.kinds import BEFORE, COMPUTED, MOST_VALUE
 from penstock.features.engine.packing import StateMismatch
 from penstock.features.engine.program import columns_of
 from penstock.features.engine.python_engine import PythonEngine
@@ -40,6 +40,7 @@ cdef extern from *:
     double TWO, HALF
 
 cdef int64_t NEVER_MS = NEVER
+cdef double MOST_NUMBER = MOST_VALUE
 
 include "c/distinct.pxi"
 include "c/columns.pxi"

@@ -6,9 +6,11 @@ looking up what is known beforehand.
 """
 
 from collections.abc import Collection
+from math import isfinite
+from types import NoneType
 from typing import Any, NamedTuple
 
-from penstock.features.define.kinds import Feature
+from penstock.features.define.kinds import COMPUTED, MOST_VALUE, Feature
 from penstock.features.windows.aggregates import FUNCTIONS, OPS, Column
 from penstock.features.windows.sessions import SessionGroup
 from penstock.features.windows.tiles import Fold, Merge, TileGroup
@@ -128,6 +130,20 @@ def zero(columns: Columns) -> list[Any]:
 def combine(column: Column, a: str, b: str, constant: str = "") -> str:
     """Give the text that merges two columns."""
     return OPS[column.op].merge.format(a=a, b=b, c=constant)
+
+
+def bounded(f: Feature, text: str) -> str:
+    """Give the text that makes null of what no model can use: what is not finite, or too great to be squared."""
+    if f.kind not in COMPUTED:
+        return text
+    return f"(w if (w := {text}) is not None and {-MOST_VALUE!r} <= w <= {MOST_VALUE!r} else None)"
+
+
+def literal(value: Any) -> str:
+    """Give a value as it stands in the text; ValueError for what its ``repr`` would not give back."""
+    if type(value) not in (str, int, float, NoneType) or (type(value) is float and not isfinite(value)):
+        raise ValueError(f"{value!r} cannot stand in generated code: give a finite number or text")
+    return repr(value)
 
 
 def _named(columns: Columns) -> tuple[dict[str, Any], list[tuple[Column, int, str]]]:

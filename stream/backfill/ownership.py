@@ -84,7 +84,9 @@ class Owner:
 
     def open(self, positions: dict[str, list[Any]], write: Write) -> None:
         """End the change: the task goes on from here under the new recipe."""
-        self._move(Position(self.recipe, positions), [write])
+        sources = {name.rpartition("/")[0] for name in positions}
+        dead = {source: said for source, said in self.position.dead.items() if source in sources}
+        self._move(Position(self.recipe, positions, None, dead), [write])
 
     def _acquire(self) -> None:
         stored = self.store.acquire()

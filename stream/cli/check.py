@@ -7,6 +7,8 @@ import json
 
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.labels import TAKEN
+from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
@@ -32,6 +34,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
+    check_model(pipeline)
     if args.json:
         print(json.dumps({"recipe": pipeline.digest, "vector": pipeline.vector_names, **pipeline.describe()}))
     else:
@@ -49,10 +52,17 @@ def describe(pipeline: Pipeline) -> str:
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
         f"label     from {label.source.name!r}, awaited {label.wait}"
         + ("" if label.default is None else f", then taken as {label.default}"),
+        f"          takes {TAKEN}; anything else is a dead letter",
         f"model     {' | '.join(type(step).__name__ for step in steps)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]
+    if pipeline.inputs:
+        taken = text_inputs(pipeline)
+        texts = [name for name in pipeline.inputs if name in taken]
+        lines.append(
+            f"text      taken in {', '.join(texts) or 'no input'}; in the others it is a dead letter"
+        )
     lines += [
         f"view      {view.name}: {', '.join(view.features)}  from {view.source.name!r} per {', '.join(view.key_fields)}"
         for view in pipeline.views

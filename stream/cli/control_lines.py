@@ -95,10 +95,16 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     }
     head = f"{asks.get(data.suggested_action, 'note')}: {data.reason}"
     found, since = data.detected_at, data.since
-    lines = [
-        f"since {moment(since.get('at'))}, found {moment(found.get('at'))} (event time); "
-        f"positions {since.get('position')} and {found.get('position')}"
-    ]
+    if "offset" in since:  # dead letters: no events, so they have their records' own times and places
+        lines = [
+            f"since {moment(since.get('at'))}, found {moment(found.get('at'))} (the records' own time); "
+            f"partition {since.get('partition')} from offset {since.get('offset')}; `penstock dead-letters` shows them"
+        ]
+    else:
+        lines = [
+            f"since {moment(since.get('at'))}, found {moment(found.get('at'))} (event time); "
+            f"positions {since.get('position')} and {found.get('position')}"
+        ]
     measured = []
     if data.statistic is not None and data.threshold is not None:
         measured.append(f"{data.kind} {data.statistic:.4g} against {data.threshold:.4g}")

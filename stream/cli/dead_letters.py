@@ -12,8 +12,8 @@ from typing import Any
 from kafka import KafkaConsumer
 
 from penstock.stream.cli.operate import check_pipeline
-from penstock.stream.learn.events import rfc3339
 from penstock.stream.log.kafka_python import client
+from penstock.stream.messages import rfc3339
 from penstock.stream.operate.dead_letters import Letter, letters, send_back
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable

@@ -22,11 +22,10 @@ from penstock.stream.cli.replay_command import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
-from penstock.stream.learn.events import rfc3339
 from penstock.stream.learn.replay import entries
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Entry, Recipe
+from penstock.stream.messages import Entry, Recipe, rfc3339
 from penstock.stream.operate import training_files
 from penstock.stream.operate.training_set import (
     CannotExport,

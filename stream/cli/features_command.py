@@ -13,7 +13,7 @@ from penstock.features.redis.keys import position_key
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
-from penstock.stream.learn.events import rfc3339
+from penstock.stream.messages import rfc3339
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start

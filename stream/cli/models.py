@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.features.redis.keys import model_key
 from penstock.stream.definition_file import load
-from penstock.stream.learn.events import rfc3339
+from penstock.stream.messages import rfc3339
 from penstock.stream.models.version import Version
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable

@@ -2,6 +2,8 @@
 
 Laws of this file:
 - Every record becomes exactly one item; nothing raises. What is wrong is said in words a producer understands.
+- A number, of an input or of a field that features compute with, is finite and at most 1e75 (`kinds.MOST_FIELD` says why). There
+  JSON's true and false are the numbers 1 and 0; both engines take them as such, and an input keeps its own in the sample.
 - Lateness is judged against the record's own partition's newest event time, so it is a function of that partition's log alone.
 """
 
@@ -10,17 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import isfinite
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
 
+from penstock.features.define.kinds import MOST_FIELD
 from penstock.stream.definitions import Pipeline, Source
+from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.log.protocol import Record
 
 MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
+_KEY_NUMBERS_END = 10**MAX_KEY_CHARACTERS
 LATE = "(grace) behind the partition's newest"  # in the reason of a late record, which is counted by it
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, past which RFC 3339 has no dates
+MOST_WHOLE_INPUT = 2**63 - 1
 Event = dict[str, Any]
 
 
@@ -53,9 +59,9 @@ class SourceDecoder:
         self.source = source
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source)
-        counted = {name for view in pipeline.views if view.source.name == source.name for name in view.fields}
-        self.booleans = [name for name in counted if types[name] is _NUMERIC_INPUT]
-        self.texts = [name for name, kind in types.items() if kind in (_KEY, _ID)]
+        self.texts = [name for name, kind in types.items() if kind in (_KEY, _NUMBER_KEY, _ID)]
+        inputs = pipeline.inputs if source == pipeline.predict else ()
+        self.named_inputs = [name for name in inputs if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
         labels_anything = pipeline.label.source == source and not pipeline.label.fields
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
@@ -70,8 +76,11 @@ class SourceDecoder:
         for record in records:
             try:
                 event, at = self.decode(record, newest_at)
-            except Rejected as error:
-                why = str(error)
+                event_id = event[self.source.id]
+                text = event_id if type(event_id) is str else str(event_id)
+            # Whatever a record provokes is that record's: the worker goes on with the next.
+            except Exception as error:
+                why = str(error) if type(error) is Rejected else f"{type(error).__name__}: {error}"
                 found.append(
                     Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)
                 )
@@ -80,8 +89,6 @@ class SourceDecoder:
                 newest_at = at
             elif at < newest_at:
                 self.out_of_order += 1
-            event_id = event[self.source.id]
-            text = event_id if type(event_id) is str else str(event_id)
             found.append(
                 Item(at, index, record.partition, record.offset, newest_at, text, event, None, record)
             )
@@ -102,15 +109,17 @@ class SourceDecoder:
             raise Rejected(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Rejected(f"not a JSON object: {error}") from None
-        for name in self.booleans:
-            if type(event[name]) is bool:
-                event[name] = float(event[name])
         for name in self.texts:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:
                 raise Rejected(
                     f"field {name!r} has {len(text)} characters, above the limit of {MAX_KEY_CHARACTERS}"
                 )
+            if type(text) is int and not -_KEY_NUMBERS_END < text < _KEY_NUMBERS_END:
+                raise Rejected(f"field {name!r} has more than {MAX_KEY_CHARACTERS} digits")
+        for name in self.named_inputs:
+            if type(event[name]) is int and abs(event[name]) > MOST_WHOLE_INPUT:
+                raise Rejected(f"field {name!r} is an input and has more digits than a model's numbers")
         at = event[self.time]
         if type(at) is not int or not 0 <= at < END_OF_TIME_MS:
             at = event_time(at, self.time)
@@ -126,10 +135,11 @@ class SourceDecoder:
 _ID = str | int
 _TIME = int | float | str
 _KEY = str | int | None
-_NUMBER = float | None
-_INPUT = float | str | bool | None
-_FIELD_KINDS: dict[str, Any] = {"number": float | None, "text": str | None, "any": _INPUT}
-_NUMERIC_INPUT = float | bool | None
+_NUMBER_KEY = int | None  # of an input in which the model takes no text
+_FINITE = Annotated[float, msgspec.Meta(ge=-MOST_FIELD, le=MOST_FIELD)]
+_NUMBER = _FINITE | bool | None
+_ANY = _FINITE | str | bool | None
+_FIELD_KINDS: dict[str, Any] = {"number": _NUMBER, "text": str | None, "any": _ANY}
 
 
 def _event_type(types: dict[str, Any]) -> Any:
@@ -142,42 +152,22 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     types: dict[str, Any] = {}
     if source == pipeline.label.source:
         types.update({name: Any for name in pipeline.label.fields})
-    inputs = set(pipeline.inputs) if source == pipeline.predict else set()
+    texts = text_inputs(pipeline) if source == pipeline.predict else set()
+    numbers = set(pipeline.inputs) - texts if source == pipeline.predict else set()
     if source == pipeline.predict:
-        texts = text_inputs(pipeline)
-        types.update({name: _INPUT if name in texts else _NUMERIC_INPUT for name in pipeline.inputs})
+        types.update({name: _ANY if name in texts else _NUMBER for name in pipeline.inputs})
     for view in pipeline.views:
         if view.source.name == source.name:
             for name, kind in view.field_types.items():
-                # What is also an input may be true or false; an aggregate counts it as 1 or 0.
-                types[name] = _NUMERIC_INPUT if kind == "number" and name in inputs else _FIELD_KINDS[kind]
+                types[name] = _NUMBER if kind == "any" and name in numbers else _FIELD_KINDS[kind]
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})
     types[source.key] = _KEY
+    types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})
     types[source.time] = _TIME
     types[source.id] = _ID
     return types
-
-
-def text_inputs(pipeline: Pipeline) -> set[str]:
-    """The inputs in which the model takes text, tried on clones; all of them when it does not take numbers everywhere either."""
-    numbers: dict[str, Any] = dict.fromkeys(pipeline.vector_names, 1.0)
-    if not _takes(pipeline.model, numbers):
-        return set(pipeline.inputs)
-    return {name for name in pipeline.inputs if _takes(pipeline.model, {**numbers, name: "text"})}
-
-
-def _takes(model: Any, x: dict[str, Any]) -> bool:
-    """Whether a fresh copy of the model learns and predicts this vector without an error."""
-    try:
-        model = model.clone()
-        for y in (True, False):
-            model.learn_one(x, y)
-            model.predict_proba_one(x)
-    except Exception:
-        return False
-    return True
 
 
 def event_time(value: int | float | str, name: str) -> int:

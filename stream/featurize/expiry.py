@@ -93,6 +93,7 @@ class Expiry:
                 newest = None if stored is None else _head(stored).newest
             if newest is not None and newest < floors[number]:
                 featurize.states[number].pop(entity, None)
+                featurize.large[number].pop(entity, None)
                 found.append(Write(key, b"", "", b"", 0))
                 self.deleted[featurize.pipeline.views[number].name] += 1
                 if len(found) * 2 == UNIT_KEYS:

@@ -38,16 +38,24 @@ class Change(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A position document: `places` by `topic/partition`, as [offset, newest event time, topic id]."""
+    """A position document: `places` by `topic/partition`, as [offset, newest event time, topic id].
+
+    `dead` is what `DeadShare` has counted of sources with dead letters.
+    """
 
     recipe: str
     positions: dict[str, list[Any]]
     change: Change | None = None
+    dead: dict[str, list[Any]] = {}
 
     def encode(self) -> bytes:
         """The canonical document."""
         document: list[Any] = [STATE_LAYOUT, self.recipe, dict(sorted(self.positions.items()))]
-        return msgspec.msgpack.encode(document if self.change is None else [*document, self.change])
+        if self.dead:
+            document += [self.change, self.dead]
+        elif self.change is not None:
+            document.append(self.change)
+        return msgspec.msgpack.encode(document)
 
     def at(self, sources: Sequence[Source], topic_ids: Sequence[str]) -> dict[Head, HeadPosition]:
         """The positions in these sources. Raises `TopicRecreated` when a topic is another one by now."""
@@ -82,7 +90,8 @@ def decode_position(stored: bytes) -> Position:
             "this state was written by another release of Penstock, with another layout; "
             "`penstock reset` starts over, or run the release that wrote it"
         )
-    return Position(found[1], found[2], Change(*found[3]) if len(found) > 3 else None)
+    change = Change(*found[3]) if len(found) > 3 and found[3] is not None else None
+    return Position(found[1], found[2], change, found[4] if len(found) > 4 else {})
 
 
 class TopicRecreated(DefinitionError):

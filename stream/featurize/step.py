@@ -10,10 +10,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -22,20 +19,21 @@ from penstock.features.redis.keys import entity_of, public_key, state_key
 from penstock.features.redis.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import LATE, MAX_KEY_CHARACTERS, Event, Item
+from penstock.stream.featurize.counts import Counts
+from penstock.stream.featurize.dead_letters import dead_letter, kind_of
+from penstock.stream.featurize.dead_share import DeadShare
+from penstock.stream.featurize.decode import LATE, Event, Item, Rejected
+from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
-from penstock.stream.log.protocol import Out, record_bytes
+from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Origin, Sample, Tick, encode_entry
 
 TICK_EVENT_MS = 3_600_000
 TICK_WALL_MS = 1_000
-# What a dead letter may keep of a record that is as large as a topic takes: with its own headers it must fit one as well.
-MOST_BURIED_BYTES = 880_000
-MOST_BURIED_FRAME_BYTES = 100_000
-MAX_REASON_CHARACTERS = 1_000
+# Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
+SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
 _TIE_BITS = 48
-_DIGITS = re.compile(r"[0-9]+")
 
 
 class SourcePlan(NamedTuple):
@@ -48,22 +46,7 @@ class SourcePlan(NamedTuple):
     keys: list[tuple[str, ...]]
     views: list[tuple[int, CompiledView, int, bool]]
     predicts: bool
-    outcome: Callable[[Mapping[str, Any]], bool | None] | None
-
-
-@dataclass
-class Counts:
-    """What became of the items stepped so far."""
-
-    items: int = 0
-    samples: int = 0
-    labels: int = 0
-    dead_letters: dict[str, int] = field(default_factory=dict)
-    late: Counter[str] = field(default_factory=Counter)  # by source
-    defaults: Counter[int] = field(
-        default_factory=Counter
-    )  # samples that read an entity without events, by view
-    entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view
+    outcome: Callable[[Mapping[str, Any]], Any] | None
 
 
 class FeaturizeUnit(NamedTuple):
@@ -101,11 +84,14 @@ class Featurize:
         self.plans = [self._plan(index) for index in range(len(self.sources))]
         self.samples_topic = topology.samples(pipeline.name, prefix)
         self.dead_letters_topic = topology.dead_letters(pipeline.name, prefix)
+        self.dead_share = DeadShare(pipeline.name, self.topic_ids, prefix)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
         self.dirty: list[set[str]] = [set() for _ in self.compiled]
         self.unseen: list[set[str]] = [
             set() for _ in self.compiled
         ]  # those in memory that nothing is stored of
+        # What was written of an entity at last, state and document in bytes, where it is not small.
+        self.large: list[dict[str, int]] = [{} for _ in self.compiled]
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
@@ -115,6 +101,7 @@ class Featurize:
         self.ticked_at = 0
         self.ticked_wall_ms = 0
         self.dirty_count = 0
+        self.dirty_bytes = 0
         self.out_bytes = 0
 
     def _plan(self, index: int) -> SourcePlan:
@@ -136,9 +123,15 @@ class Featurize:
 
     # -- positions ---------------------------------------------------------------------------------------------------------
 
-    def start(self, positions: Mapping[Head, HeadPosition], recipe: str) -> None:
-        """Begin at these positions under this recipe with no state in memory; states come through `missing` and `put`."""
+    def start(
+        self, positions: Mapping[Head, HeadPosition], recipe: str, dead: Mapping[str, list[Any]] | None = None
+    ) -> None:
+        """Begin at these positions under this recipe with no state in memory; states come through `missing` and `put`.
+
+        `dead` is what the position document says of sources with dead letters.
+        """
         self.recipe = recipe
+        self.dead_share.start(dead or {})
         self.positions = {
             head: HeadPosition(place.offset, place.newest_at) for head, place in positions.items()
         }
@@ -147,7 +140,8 @@ class Featurize:
 
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
-        return Position(self.recipe, named(self.positions, self.sources, self.topic_ids)).encode()
+        positions = named(self.positions, self.sources, self.topic_ids)
+        return Position(self.recipe, positions, None, self.dead_share.stored()).encode()
 
     def places_in(self, position: Position) -> dict[Head, HeadPosition]:
         """The positions a stored position names; raises `TopicRecreated` when a topic is another one by now."""
@@ -181,15 +175,18 @@ class Featurize:
         compiled = self.compiled[number]
         if stored is None:
             self.unseen[number].add(entity)
+        elif len(stored) > SMALL_BYTES:
+            self.large[number][entity] = len(stored)
         self.states[number][entity] = compiled.new() if stored is None else compiled.decode(stored)
 
     def forget(self, most: int) -> None:
         """Keep at most about `most` states in memory. Only between units, when all of them are stored."""
-        for states, unseen in zip(self.states, self.unseen, strict=True):
+        for states, unseen, large in zip(self.states, self.unseen, self.large, strict=True):
             if len(states) > most:
                 for entity in list(islice(states, len(states) - most)):
                     del states[entity]
                     unseen.discard(entity)
+                    large.pop(entity, None)
 
     # -- the step ----------------------------------------------------------------------------------------------------------
 
@@ -201,20 +198,18 @@ class Featurize:
         self.counts.items += 1
         event = item.event
         if event is None:
-            if item.reject and LATE in item.reject:
-                self.counts.late[self.sources[item.source].name] += 1
             self._bury(item, item.reject or "")
             return
         plan = self.plans[item.source]
         y: bool | None = None
         if plan.outcome is not None:
             try:
-                outcome = plan.outcome(event)
-                y = None if outcome is None else bool(outcome)
-            except (
-                Exception
-            ) as error:  # a user's function over a user's data: the record is at fault, the worker goes on
-                self._bury(item, f"label: {type(error).__name__}: {error}")
+                y = label_of(plan.outcome(event))
+            except Rejected as error:
+                self._bury(item, str(error))
+                return
+            except Exception as error:  # a user's function over a user's data: the record is at fault
+                self._bury(item, f"the outcome raised {type(error).__name__}: {error}")
                 return
         at = item.at
         if at > self.now_at:
@@ -229,6 +224,8 @@ class Featurize:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
             self._emit(encode_entry(LabelRecord(origin, item.id, at, y)))
             self.counts.labels += 1
+        if self.dead_share.windows:
+            self._tell(self.dead_share.take(item, None))
 
     def _update(
         self, plan: SourcePlan, item: Item, event: Event, at: int, entities: Sequence[str | None]
@@ -254,6 +251,7 @@ class Featurize:
                 if entity not in dirty:
                     dirty.add(entity)
                     self.dirty_count += 1
+                    self.dirty_bytes += self.large[number].get(entity, 0)
             else:
                 state = states[entity]
                 if state.newest < 0:
@@ -266,28 +264,29 @@ class Featurize:
         self.out_bytes += len(entry)
 
     def _bury(self, item: Item, reason: str) -> None:
-        record, key, kept = item.record, item.record.key, item.record.headers
-        if record_bytes(Out("", key, None, kept)) > MOST_BURIED_FRAME_BYTES:
-            key, kept = (None if key is None else key[:MAX_KEY_CHARACTERS]), ()
-        headers = (
-            ("penstock-reason", reason[:MAX_REASON_CHARACTERS].encode(errors="replace")),
-            ("penstock-topic", record.topic.encode()),
-            ("penstock-partition", str(record.partition).encode()),
-            ("penstock-offset", str(record.offset).encode()),
-            ("penstock-id", f"{self.topic_ids[item.source]}-{record.partition}-{record.offset}".encode()),
-        )
-        value = record.value if record.value is None else record.value[:MOST_BURIED_BYTES]
-        self.outs.append(Out(self.dead_letters_topic, key, value, (*kept, *headers), 0))
-        # Few kinds, however many records.
-        kind = _DIGITS.sub("n", reason.split(":", maxsplit=1)[0].split(" - ", maxsplit=1)[0])[:60]
+        if item.event is None and LATE in reason:
+            self.counts.late[self.sources[item.source].name] += 1
+        topic_id = self.topic_ids[item.source]
+        self.outs.append(dead_letter(item, reason, self.dead_letters_topic, topic_id))
+        kind = kind_of(reason)
         self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
+        if self.building is None:
+            self._tell(self.dead_share.take(item, reason))
+
+    def _tell(self, event: Out | None) -> None:
+        if event is not None:
+            self.outs.append(event)
 
     # -- units -------------------------------------------------------------------------------------------------------------
 
     @property
     def unit_is_full(self) -> bool:
-        """Whether the open unit touches as many keys as one Redis script should (each entity has two)."""
-        return self.dirty_count * 2 >= UNIT_KEYS or self.out_bytes >= UNIT_BYTES * 8
+        """Whether the open unit touches as many keys (each entity has two), or bytes, as one Redis script should."""
+        return (
+            self.dirty_count * 2 >= UNIT_KEYS
+            or self.dirty_bytes >= UNIT_BYTES
+            or self.out_bytes >= UNIT_BYTES * 8
+        )
 
     def tick(self, wall_ms: int, idle: Iterable[Head]) -> None:
         """Append a `Tick` when a second of wall time or an hour of event time has passed since the last one."""
@@ -309,7 +308,15 @@ class Featurize:
             public = "" if self.building is not None else public_key(self.deployed, view.name, "")
             stored = self.stored_key(number, "")
             ttl_ms = self.ttls_ms[number]
-            writes += compiled.writes(states, dirty, stored, public, self.now_at, written_ms, ttl_ms)
+            written = compiled.writes(states, dirty, stored, public, self.now_at, written_ms, ttl_ms)
+            large = self.large[number]
+            for entity, write in zip(dirty, written, strict=True):
+                size = len(write.state) + len(write.document)
+                if size > SMALL_BYTES:
+                    large[entity] = size
+                elif entity in large:
+                    del large[entity]
+            writes += written
             first = dirty & self.unseen[number]
             self.unseen[number] -= first
             self.counts.entities[number] += len(first)
@@ -317,5 +324,5 @@ class Featurize:
         new = self.position()
         positions = {head: place.offset for head, place in self.positions.items()}
         closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), positions)
-        self.base, self.outs, self.dirty_count, self.out_bytes = new, [], 0, 0
+        self.base, self.outs, self.dirty_count, self.dirty_bytes, self.out_bytes = new, [], 0, 0, 0
         return closed

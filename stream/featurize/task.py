@@ -9,7 +9,8 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -18,7 +19,8 @@ from penstock.features.redis.keys import definition_key, live_key, position_key
 from penstock.features.redis.keyspace import Keyspace
 from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
+from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize, FeaturizeUnit
@@ -135,7 +137,7 @@ class Task:
                     f"the sources' partitions changed: state was kept for {len(positions)}, there are {len(self.heads)} now; "
                     f"`penstock reset` starts over, or restore the partition counts"
                 )
-            self.featurize.start(positions, position.recipe)
+            self.featurize.start(positions, position.recipe, position.dead)
         self._open_lineage()
         self.newest = {head: place.newest_at for head, place in positions.items()}
         self.emitted_below = {head: committed.get(self.tp(head), 0) for head in self.heads}
@@ -204,27 +206,20 @@ class Task:
         items = list(islice(self.merge.take(at_end), most))
         featurize = self.featurize
         entities = [featurize.entities(item) for item in items]
-        missing = featurize.missing(items, entities)
-        if missing:
-            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
-            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
-            # would be appended before `save` finds out.
-            self.store.alive()
-            for (number, entity), state in zip(missing, stored, strict=True):
-                featurize.put(number, entity, state)
-        units: list[FeaturizeUnit] = []
-        step = featurize.step
-        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        self._load(items, entities)
+        was = snapshot(featurize)
+        try:
+            units = self._step(items, entities, wall_ms, featurize.step)
+        except Exception as error:
+            logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
+            start_over(featurize, was)
+            self._load(items, entities)
+            units = self._step(items, entities, wall_ms, partial(step_or_bury, featurize))
+        emitted_below = self.emitted_below
         # How long records took is asked of those that are new, not of what is read again after a loss.
-        self.timestamps_ms = [item.record.timestamp_ms for item in items] if emitted_below is None else []
-        for item, keys in zip(items, entities, strict=True):
-            kept = len(featurize.outs)
-            step(item, keys)
-            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
-                del featurize.outs[kept:]
-            if featurize.unit_is_full:
-                units.append(featurize.close_unit(wall_ms))
-        if items and emitted_below is not None:
+        rebuilding = self.rebuilding_from is not None
+        self.timestamps_ms = [] if rebuilding else [item.record.timestamp_ms for item in items]
+        if items and rebuilding:
             if all(place.offset >= emitted_below[head] for head, place in featurize.positions.items()):
                 self.rebuilding_from = None
                 logger.warning("state is rebuilt; outputs go on")
@@ -233,4 +228,35 @@ class Task:
             featurize.tick(wall_ms, idle)
         if items or featurize.outs:
             units.append(featurize.close_unit(wall_ms))
+        return units
+
+    def _load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
+        """Take the states that these items need into memory."""
+        featurize = self.featurize
+        missing = featurize.missing(items, entities)
+        if missing:
+            stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
+            # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
+            # would be appended before `save` finds out.
+            self.store.alive()
+            for (number, entity), state in zip(missing, stored, strict=True):
+                featurize.put(number, entity, state)
+
+    def _step(
+        self,
+        items: Sequence[Item],
+        entities: Sequence[list[str | None]],
+        wall_ms: int,
+        step: Callable[[Item, Sequence[str | None]], None],
+    ) -> list[FeaturizeUnit]:
+        """Step items in order; the units that are full by then."""
+        featurize, units = self.featurize, list[FeaturizeUnit]()
+        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
+        for item, keys in zip(items, entities, strict=True):
+            kept = len(featurize.outs)
+            step(item, keys)
+            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
+                del featurize.outs[kept:]
+            if featurize.unit_is_full:
+                units.append(featurize.close_unit(wall_ms))
         return units

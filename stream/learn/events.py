@@ -8,13 +8,12 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal, NamedTuple
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
-from penstock.stream.messages import ControlData, ControlEvent
+from penstock.stream.messages import ControlData, ControlEvent, rfc3339
 
 TOPIC_OF = {
     "retrain": topology.CONTROL_RETRAIN,
@@ -45,11 +44,6 @@ class Request(NamedTuple):
 
     topic: str
     event: ControlEvent
-
-
-def rfc3339(at_ms: int) -> str:
-    """Event time as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def describe(

@@ -19,7 +19,8 @@ from typing import NamedTuple, Protocol
 #: A topic and one of its partitions.
 TP = tuple[str, int]
 
-Headers = tuple[tuple[str, bytes], ...]
+#: A header may be null, as Kafka has it.
+Headers = tuple[tuple[str, bytes | None], ...]
 
 #: Kafka's own default for one record batch is 1,048,588 bytes; this leaves room for the batch's framing.
 MAX_RECORD_BYTES = 1_000_000
@@ -259,7 +260,7 @@ def record_bytes(out: Out) -> int:
     if out.value is not None:
         size += len(out.value)
     for name, value in out.headers:
-        size += _HEADER_OVERHEAD_BYTES + 4 * len(name) + len(value)
+        size += _HEADER_OVERHEAD_BYTES + 4 * len(name) + (0 if value is None else len(value))
     return size
 
 

@@ -17,8 +17,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from penstock.stream import topology
+from penstock.stream.featurize.dead_letters import MOST_BURIED_BYTES
 from penstock.stream.featurize.decode import MAX_KEY_CHARACTERS
-from penstock.stream.featurize.step import MOST_BURIED_BYTES
 from penstock.stream.log.admin import existing
 from penstock.stream.log.kafka_python import client, read_positions
 from penstock.stream.log.protocol import AppendFailed, LogUnavailable, UnknownTopic

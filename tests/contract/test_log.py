@@ -151,7 +151,7 @@ def test_what_was_appended_is_read_in_order_with_all_its_parts(world: World) -> 
     topic = world.create()
     outs = [
         Out(topic, b"a", b"1"),
-        Out(topic, None, b"2", (("h", b"x"), ("h", b""), ("ü", b"\x00\xff"))),
+        Out(topic, None, b"2", (("h", b"x"), ("h", b""), ("h", None), ("ü", b"\x00\xff"))),
         Out(topic, b"c", None),
         Out(topic, b"", b""),
     ]

@@ -106,7 +106,7 @@ class NaiveFlow:
         if source == label.source:
             outcome = label.outcome(event)
             if outcome is not None:
-                self.labels[place] = (event_id, at, bool(outcome))
+                self.labels[place] = (event_id, at, outcome == 1)
 
     def documents(self) -> dict[tuple[str, str], NaiveView]:
         """The views that have events: those that have a public document."""
@@ -231,14 +231,15 @@ def valid(pipeline: Pipeline, source: Source, record: Record, newest: int) -> di
         assert 0 <= at < 253_402_300_800_000
         assert newest - source.grace_ms <= at <= record.timestamp_ms + source.ahead_ms
         if source == pipeline.label.source:
-            pipeline.label.outcome(event)
+            outcome = pipeline.label.outcome(event)
+            assert outcome is None or (type(outcome) in (bool, int, float) and outcome in (0, 1))
     except Exception:
         return None
     return event
 
 
 def _is_number(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and isfinite(value))
+    return value is None or (type(value) in (bool, int, float) and isfinite(value) and abs(value) <= 1e75)
 
 
 def _keys(pipeline: Pipeline, source: Source) -> Mapping[str, None]:

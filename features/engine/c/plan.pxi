@@ -201,6 +201,7 @@ cdef class Plan:
         leaf.row = texts.index(f.constant) if f.kind == "row" else -1
         leaf.condition = texts.index(f.where) if f.kind == "row" and f.where is not None else -1
         leaf.before = f.kind in BEFORE
+        leaf.computed = f.kind in COMPUTED
         leaf.has_default = f.default is not None
         if isinstance(f.default, str):
             leaf.text = self.keep(f.default)

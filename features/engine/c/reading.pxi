@@ -36,8 +36,12 @@ cdef int read_part(
                 set_thing(value, <object>scratch.event.rows[leaf.row])
             elif leaf.has_default:
                 set_default(leaf, value)
+            bound(value)
             return 0
-    return read_leaf(plan, state, leaf, t, value)
+    read_leaf(plan, state, leaf, t, value)
+    if leaf.computed:
+        bound(value)
+    return 0
 
 
 cdef int seek(Plan plan, NativeState state, Reading *reading, int64_t t) except -1:

@@ -34,6 +34,7 @@ cdef struct Leaf:
     int row           # of ``row``: place of its expression, -1: no row
     int condition     # of ``row``: place of its condition, -1: none
     bint before       # read before an event of its own source
+    bint computed     # may leave the numbers a model can use
 
 cdef struct Result:
     int leaf
@@ -65,6 +66,19 @@ cdef inline void value_release(Value *value) noexcept:
     if value.held == THING:
         Py_XDECREF(value.thing)
     value.held = NOTHING
+
+
+cdef inline void bound(Value *value) noexcept:
+    """Make null of what no model can use: what is not finite, or too great to be squared."""
+    cdef double number
+    if value.held == NUMBER:
+        number = value.number
+    elif value.held == THING and PyFloat_CheckExact(<object>value.thing):
+        number = PyFloat_AS_DOUBLE(<object>value.thing)
+    else:
+        return
+    if not (-MOST_NUMBER <= number <= MOST_NUMBER):
+        value_release(value)
 
 
 cdef object value_object(Value *value):
@@ -223,6 +237,7 @@ cdef int ratio(Value *over, Value *under, Result *result) except -1:
         value_release(under)
         if b != 0:
             set_number(over, a / b)
+            bound(over)
             return 0
     value_release(over)
     value_release(under)

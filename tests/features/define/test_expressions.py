@@ -55,14 +55,34 @@ def test_what_is_no_finite_number_is_null() -> None:
         ("[a for a in b]", "not allowed"), ("a @ b", "operator MatMult"), ("a << 2", "operator LShift"), ("", "read"),
         ("a +", "cannot be read"), ("1 + 2", "reads no field"), ("a + 'x'", "not allowed"), ("a == 'x' + 'y'", "not allowed"),
         ("a == 'x' and a > 1", "as a number and as text"), ("c in 'xy'", "list of literals"), ("c in ()", "list"),
-        ("c in ('x', 1)", "text with numbers"), ("abs(a, key=b)", "no named"), ("a if True else 1", "not allowed"),
+        ("c in ('x', 1)", "text with numbers"), ("abs(a, key=b)", "no named"), ("a == 1e999", "not allowed"),
         ("-" * 50 + "a", "nested"), ("a := 1", "cannot be read"), ("f'{a}'", "not allowed"), ("~a", "operator Invert"),
+        ("a if None else 1", "not allowed"), ("a == null", "null is not a value"), ("true", "reads no field"),
+        ("a == 'x' or a == true", "as a number and as text"),
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_and_quoted(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as raised:
         expression(text)
     assert repr(text) in str(raised.value)
+
+
+@pytest.mark.parametrize("failed", [True, False, 1.0, 0.0])
+def test_true_and_false_are_one_and_zero(failed: bool | float) -> None:
+    for text in (
+        "failed",
+        "failed == true",
+        "failed == True",
+        "failed == 1",
+        "failed != false",
+        "failed in (True, 1)",
+    ):
+        assert value(text, failed=failed) == float(failed), text
+    for text in ("not failed", "failed == false", "failed < true"):
+        assert value(text, failed=failed) == 1 - failed, text
+    assert expression("failed == true").text == expression("failed == True").text
+    assert expression("failed == true").fields == {"failed": "number"}
+    assert expression(expression("failed == true").text).text == "failed == True"
 
 
 def test_a_definition_says_what_its_fields_must_hold() -> None:

@@ -76,6 +76,21 @@ script_of = st.lists(
     st.tuples(st.sampled_from(["update", "own", "read", "restore"]), steps, st.integers(0, 3), events),
     max_size=40,
 )
+greatest = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-20, 20),
+    st.sampled_from([1.7e308, -1.7e308, 1e200, -1e160, 1e149, 1e-300, 5e-324]),
+)
+greatest_events = st.fixed_dictionaries({"a": greatest, "b": greatest, "c": texts})
+overflowing = st.sampled_from(
+    [
+        f.sum("a"), f.sum("a", "1h"), f.mean("a", "1h"), f.mean("a", f.session("1h"), default=7),
+        f.decayed_sum("a", "1h"), f.decayed_mean("a", "1h"), f.row("a * b"), f.row("a / b", default=3), f.row("a"),
+        f.ratio(f.sum("a"), f.sum("b")), f.ratio(f.sum("a"), f.count(), default=5), f.ratio(f.max("a"), f.min("b")),
+        f.variance("a"), f.std("a", "1h"),
+    ]
+)  # fmt: skip
 SAME = {"variance": 1e-6, "std": 1e-4, "decayed_count": 1e-6, "decayed_sum": 1e-6, "decayed_mean": 1e-6}
 
 
@@ -346,3 +361,60 @@ def test_lists_and_texts_are_in_documents_and_not_in_vectors() -> None:
     assert engine.values(state, 1) == ["y", 2.0, [2.0, 1.0], [["x", 1]]]
     assert engine.vector(state, 1) == [2.0]
     assert b'"where":"y"' in engine.document(state, 1, 1)
+
+
+def finite(values: list[Any]) -> bool:
+    return all(value is None or abs(value) <= 1e150 for value in values)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(overflowing, min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 40 * MINUTE), greatest_events), max_size=12),
+)
+def test_what_no_model_can_use_is_null_in_the_vector_and_in_the_document_alike(
+    chosen: list[Feature], script: list[Any]
+) -> None:
+    """Two of the greatest floats sum to infinity; both engines, and the oracle where it computes alike."""
+    definition = View("card", SOURCE, "card", {f"f{i}": g for i, g in enumerate(chosen)})
+    engine = CompiledView(definition)
+    state, at = engine.new(), 0
+    for tie, (step, event) in enumerate(script):
+        at += step
+        own = engine.update_own(state, at, tie, event)
+        shown = msgspec.json.decode(engine.document(state, at, 0))["values"]
+        values = engine.values(state, at)
+        assert finite(own) and finite(values) and finite(engine.vector(state, at))
+        assert list(shown.values()) == values == engine.vector(state, at)
+
+
+def test_a_sum_that_leaves_the_numbers_is_null_and_comes_back_with_its_window() -> None:
+    definition = View("card", SOURCE, "card", dict(
+        s=f.sum("a", "1h"), m=f.mean("a", "1h"), r=f.ratio(f.sum("a", "1h"), f.count("1h"), default=-1.0), p=f.row("a * a"),
+        d=f.sum("a", "1h", default=9.0),
+    ))  # fmt: skip
+    engine, oracle = CompiledView(definition), NaiveView(definition)
+    state = engine.new()
+    for tie, (at, a) in enumerate([(0, 1.7e308), (1, 1.7e308), (2 * HOUR, 2.0)]):
+        found = engine.update_own(state, at, tie, {"a": a})
+        assert found == oracle.update_own(at, tie, {"a": a})
+        assert found == ([None, None, -1.0, None, None] if tie < 2 else [2.0, 2.0, 2.0, 4.0, 2.0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, HOUR), st.sampled_from([True, False, None, 1, 0])), max_size=15))
+def test_true_and_false_are_one_and_zero_in_conditions_and_values(script: list[Any]) -> None:
+    definition = View("host", SOURCE, "host", dict(
+        failed=f.count("3h", where="failed"), passed=f.count("3h", where="not failed"), said=f.count(where="failed == true"),
+        never=f.count(where="failed != false"), share=f.mean("failed", "3h"), sum=f.sum("failed"), last=f.last("failed"),
+        kinds=f.distinct("failed"), often=f.top_k("failed", 2), row=f.row("failed * 2 + 1", where="failed"),
+        high=f.max("failed", "3h"), all=f.last_n("failed", 3), bins=f.histogram("failed", [0.5]), q=f.quantile("failed", 0.5),
+    ))  # fmt: skip
+    engine, oracle = CompiledView(definition), NaiveView(definition)
+    state, at = engine.new(), 0
+    for tie, (step, failed) in enumerate(script):
+        at += step
+        own = engine.update_own(state, at, tie, {"failed": failed})
+        check(engine, own, oracle.update_own(at, tie, {"failed": failed}), engine.numeric)
+        check(engine, engine.values(state, at), oracle.values(at), engine.names)
+        state = engine.decode(engine.encode(state))

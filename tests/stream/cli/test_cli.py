@@ -278,3 +278,24 @@ def test_versions_beside_redis_go_and_nothing_else(tmp_path):
 def test_a_pipelines_own_topics_are_not_the_shared_ones():
     names = [topic.name for topic in reset.own_topics("flights", "eu.")]
     assert names == ["eu.flights.samples", "eu.flights.predictions", "eu.flights.dead-letters"]
+
+
+def test_check_says_which_labels_it_takes_and_where_text_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", FLIGHTS]) == 0
+    said = capsys.readouterr().out
+    assert "takes true, false, 1 or 0; null is no label; anything else is a dead letter" in said
+    assert "text      taken in " in said
+
+
+def test_check_finds_a_model_that_raises_on_what_the_definition_says_and_names_the_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(CARDS).read_text()
+    wrong = text.replace('inputs=["amount",', 'inputs=["category", "amount",').replace(
+        'paid_10m=count("10m")', """paid_10m=count("10m", where="category == 'gifts'")"""
+    )
+    assert wrong != text
+    file = tmp_path / "wrong.py"
+    file.write_text(wrong)
+    found = one_line(["check", str(file)], capsys)
+    assert "'category'" in found and "TypeError" in found and "OneHotEncoder" in found

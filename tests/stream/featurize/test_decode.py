@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from river import compose, linear_model, preprocessing, tree
 
-from penstock import View, count
+from penstock import View, count, mean
 from penstock.stream.definitions import Label, Pipeline, Source
 from penstock.stream.featurize.decode import MAX_EVENT_BYTES, SourceDecoder, text_inputs
 from penstock.stream.log.protocol import Record
@@ -65,7 +65,12 @@ def test_fields_nobody_declared_are_ignored() -> None:
         (changed(late=float("inf")), "not a JSON object"),
         (changed(late=1).replace(b'"late": 1', b'"late": 1e999'), "out of range"),
         (changed(late="three"), "`$.late`"),
-        (changed(late=True), "`$.late`"),
+        (changed(late="true"), "`$.late`"),
+        (changed(late=1.1e75), "<= 1e+75 - at `$.late`"),
+        (changed(late=-1e300), ">= -1e+75 - at `$.late`"),
+        (changed(late=10**80), "<= 1e+75 - at `$.late`"),
+        (changed(parcel=10**600), "'parcel' has more than 512 digits"),
+        (changed(depot=-(10**4000)), "'depot' has more than 512 digits"),
         (changed(late=[1]), "`$.late`"),
         (changed(parcel=None), "`$.parcel`"),
         (changed(parcel=1.5), "`$.parcel`"),
@@ -256,3 +261,37 @@ def test_an_input_that_is_true_counts_as_one_in_an_expression_over_it() -> None:
     value = b'{"id":"a","at":1,"card":"c","online":true,"fraud":false}'
     (item,) = SourceDecoder(pipeline, paid).items([Record("paid", 0, 0, 10, None, value, ())], -1)
     assert item.reject is None and item.event is not None and item.event["online"] == 1.0
+
+
+def test_true_and_false_are_taken_where_features_compute_and_stay_themselves_in_an_input() -> None:
+    paid = Source("paid", id="id", time="at", key="card")
+    views = [
+        View(
+            "card",
+            paid,
+            key="card",
+            features={"failed": count("1h", where="failed"), "share": mean("failed")},
+        )
+    ]
+    pipeline = Pipeline(
+        "fails",
+        views=views,
+        predict=paid,
+        inputs=["online"],
+        label=Label(paid, lambda event: event["y"], fields=("y",)),
+        model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    )
+    value = b'{"id":"a","at":1,"card":"c","online":true,"failed":true,"y":false}'
+    (item,) = SourceDecoder(pipeline, paid).items([Record("paid", 0, 0, 10, None, value, ())], -1)
+    assert item.reject is None and item.event is not None
+    assert (item.event["failed"], item.event["online"]) == (True, True)
+
+
+def test_the_greatest_number_that_is_taken_is_1e75() -> None:
+    for late in (1e75, -1e75, 10**75):
+        assert reason(changed(late=late)) is None
+    found = reason(changed(late=1.7e308))
+    assert found is not None and "<= 1e+75" in found
+    decoder = SourceDecoder(parcels(), SENT)
+    assert decoder.items([sent(weight=-1e75)], -1)[0].reject is None
+    assert "`$.weight`" in str(decoder.items([sent(weight=-1.7e308)], -1)[0].reject)

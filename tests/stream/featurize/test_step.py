@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from penstock import View, count
+from penstock import View, count, last_n
+from penstock.features.redis.store import UNIT_BYTES
 from penstock.stream.definitions import DefinitionError, Label, Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
 from penstock.stream.featurize.position import HeadPosition, TopicRecreated, decode_position
@@ -142,7 +144,16 @@ class Unsure:
     [
         (lambda e: e["nowhere"], "KeyError"),
         (lambda e: 1 / 0, "ZeroDivisionError"),
-        (lambda e: Unsure(), "ValueError: unsure"),
+        (lambda e: Unsure(), "must be true, false, 1 or 0"),
+        (lambda e: "no", "'no' (str)"),
+        (lambda e: "false", "the outcome is no label: 'false' (str); it must be true, false, 1 or 0"),
+        (lambda e: 2, "2 (int)"),
+        (lambda e: 0.5, "0.5 (float)"),
+        (lambda e: float("nan"), "nan (float)"),
+        (lambda e: [], "[] (list)"),
+        (lambda e: np.int64(2), "2"),
+        (lambda e: np.array([1, 0]), "ndarray"),
+        (lambda e: "x" * 5000, "…' (str)".replace("'", "")),
     ],
 )
 def test_an_outcome_that_fails_is_a_dead_letter_and_feeds_nothing(outcome: Any, says: str) -> None:
@@ -151,6 +162,25 @@ def test_an_outcome_that_fails_is_a_dead_letter_and_feeds_nothing(outcome: Any, 
     assert says in dict(out.headers)["penstock-reason"].decode()
     (sample,) = bench.entries(SENT.name, sent("p2", 1))
     assert isinstance(sample, Sample) and sample.x[1:5] == [None, 0.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "y"),
+    [
+        (True, True),
+        (0, False),
+        (1, True),
+        (0.0, False),
+        (np.True_, True),
+        (np.False_, False),
+        (np.int64(1), True),
+        (np.float32(0), False),
+    ],
+)
+def test_what_is_true_or_false_in_any_of_pythons_words_is_a_label(outcome: Any, y: bool) -> None:
+    bench = Bench(parcels(label=Label(DELIVERED, lambda e: outcome, fields=("late",))))
+    (label,) = bench.entries(DELIVERED.name, delivered("p1", 0))
+    assert isinstance(label, LabelRecord) and label.y is y
 
 
 def test_an_entity_that_is_null_has_the_values_of_nothing_and_changes_nothing() -> None:
@@ -182,6 +212,12 @@ def test_a_bad_record_is_a_dead_letter_with_its_bytes_key_headers_reason_and_pla
     assert bench.featurize.counts.dead_letters == {"not a JSON object": 1}
 
 
+def test_a_null_header_of_a_bad_record_is_kept() -> None:
+    """Kafka's headers may be null: `len(None)` would stop the worker, and again at every restart."""
+    (out,) = Bench(parcels()).give(SENT.name, b"{", headers=(("trace", None), ("trace", b"1")))
+    assert out.headers[:2] == (("trace", None), ("trace", b"1")) and record_bytes(out) > 0
+
+
 def test_a_tombstone_is_a_dead_letter_without_a_value() -> None:
     (out,) = Bench(parcels()).give(SENT.name, None)
     assert out.value is None and b"tombstone" in dict(out.headers)["penstock-reason"]
@@ -195,6 +231,7 @@ def test_a_tombstone_is_a_dead_letter_without_a_value() -> None:
         (b"k", (("h", b"h" * 500_000),), b"x" * 500_000),
         (b"k" * 90_000, (("h", b"h" * 9_000),), b"x" * 900_000),
         (None, tuple((f"h{n}", b"") for n in range(60_000)), None),
+        (None, tuple((f"h{n}", None) for n in range(60_000)), None),
     ],
 )
 def test_a_dead_letter_of_the_largest_record_still_fits_a_record(
@@ -271,6 +308,31 @@ def test_a_unit_is_full_when_it_touches_as_many_keys_as_one_script_should() -> N
             break
     assert len(bench.close().unit.writes) == 125
     assert not bench.featurize.unit_is_full
+
+
+def test_a_unit_is_full_when_it_holds_as_many_bytes_as_one_script_should() -> None:
+    """State of 16 KB an entity: 125 of them would be 2 MB in one script."""
+    depot = View("depot", SENT, key="depot", features={"weights": last_n("weight", 500)})
+    bench, sizes = Bench(parcels(views=[depot])), []
+    for turn in range(3):
+        for n in range(20):
+            for m in range(500 if turn == 0 else 1):
+                bench.give(SENT.name, sent(f"p{n}", 0, depot=f"d{n}", weight=m / 7))
+            if bench.featurize.unit_is_full:
+                sizes.append(sum(len(w.state) + len(w.document) for w in bench.close().unit.writes))
+        bench.close()
+        if turn == 1:
+            bench.featurize.forget(0)
+    assert sizes and max(sizes) < 2 * UNIT_BYTES
+
+
+def test_small_states_fill_a_unit_by_their_number_alone() -> None:
+    bench = Bench(parcels())
+    for n in range(200):
+        bench.give(SENT.name, sent(f"p{n}", n // 100, depot=f"d{n % 100}"))
+        if n % 100 == 99:
+            bench.close()
+    assert not any(bench.featurize.large)
 
 
 def test_a_document_after_a_restart_is_of_the_moment_the_task_has_reached() -> None:
