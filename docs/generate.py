@@ -254,7 +254,7 @@ def messages_page() -> str:
         "`at` is event time; `wall_ms` is the clock of the machine that wrote the message.",
     ]
     for kind, words in MESSAGE_WORDS.items():
-        schema = msgspec.json.schema(kind)
+        schema = cleaned(msgspec.json.schema(kind))
         parts += [
             f"## {kind.__name__}",
             f"{words} {in_markdown((inspect.getdoc(kind) or '').split(chr(10) * 2)[0])}",
@@ -278,6 +278,18 @@ def messages_page() -> str:
         + ". [The samples log](control-events.md#the-samples-log) shows records.",
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def cleaned(schema: Any) -> Any:
+    """The schema with its descriptions on one line; how docstrings are indented depends on the version of Python."""
+    if isinstance(schema, list):
+        return [cleaned(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: in_markdown(value) if name == "description" and isinstance(value, str) else cleaned(value)
+        for name, value in schema.items()
+    }
 
 
 def fields(kind: type[msgspec.Struct]) -> list[tuple[str, ...]]:
