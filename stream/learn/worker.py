@@ -85,8 +85,8 @@ class LearnWorker:
         self.unfolded: list[Record] = []
         self.topic = topology.samples(pipeline.name, prefix)
         self.predictions_topic = topology.predictions(pipeline.name, prefix)
-        deployed = topology.deployed(pipeline.name, prefix)
-        self.group = f"{deployed}.learn"
+        self.deployed = topology.deployed(pipeline.name, prefix)
+        self.group = f"{self.deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
         self.stored = b""
@@ -97,7 +97,7 @@ class LearnWorker:
         self.attempts: Counter[str] = Counter()
         self.unreadable = 0
         self.retry_at_ms = 0
-        self.snapshot = StoredSnapshot(store, deployed, secret)
+        self.snapshot = StoredSnapshot(store, self.deployed, secret)
         self.saved_at: int | None = None
         log.partitions(self.topic)
         self.member = log.member(self.group, [self.topic], instance_id=instance_id)
@@ -143,7 +143,7 @@ class LearnWorker:
             stored = None
         self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
         fold: Fold | None = None
-        self.snapshot = StoredSnapshot(self.store, self.pipeline.name, self.secret)
+        self.snapshot = StoredSnapshot(self.store, self.deployed, self.secret)
         self.saved_at = None
         if stored is None:
             self.stored = b"start"
