@@ -16,9 +16,8 @@ import msgspec
 
 MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
-Int64 = Annotated[
-    int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)
-]  # what MessagePack and other languages can hold
+# What MessagePack and other languages can hold.
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
 Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARACTERS)]

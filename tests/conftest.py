@@ -15,14 +15,18 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from penstock.stream.log.kafka import KafkaLog
-from penstock.stream.log.memory import MemoryLog
 from penstock.stream.stack import StackError, local_stack
 from penstock.stream.stack.local import Stack
 from penstock.stream.stack.valkey import valkey_server
 
-_WAIT_FOR_USERS_S = 300.0
+# No test is about how long an example takes, or how long it takes to draw one.
+settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("penstock")
+
+_WAIT_FOR_USERS_S = 3_600.0  # they hold no lock when they are gone, however they went
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,9 +43,7 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
         root = root.parent
     with _shared(root, _start_kafka) as address:
         if not address:
-            reason = (
-                "no Kafka: neither Docker nor Java 17 with Maven works here (see `python -m stream.stack`)"
-            )
+            reason = "no Kafka: neither Docker nor Java 17 with Maven works here (see `python -m penstock.stream.stack`)"
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)
@@ -81,12 +83,6 @@ def kafka_log(kafka_bootstrap: str) -> Iterator[KafkaLog]:
     log = KafkaLog(kafka_bootstrap)
     yield log
     log.close()
-
-
-@pytest.fixture
-def memory_log() -> MemoryLog:
-    """An empty `MemoryLog`."""
-    return MemoryLog()
 
 
 def _start_kafka() -> tuple[str, Callable[[], None]]:

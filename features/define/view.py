@@ -46,7 +46,7 @@ class View:
         ttl: how long the public document of an entity outlives its last write. At least the longest window.
 
     >>> from types import SimpleNamespace
-    >>> from features import count
+    >>> from penstock import count
     >>> arrivals = SimpleNamespace(name="arrivals")
     >>> view = View("airport", arrivals, key="origin", features=dict(landed_1h=count("1h")))
     >>> view.key_fields, view.fields

@@ -32,7 +32,7 @@ Parts = tuple[int, list[Any], dict[int, dict[int, list[Any]]], dict[int, list[tu
 def feature_of(said: Mapping[str, Any]) -> Feature:
     """Give the feature of a description (``Feature.describe``).
 
-    >>> from features import mean
+    >>> from penstock import mean
     >>> feature_of(mean("delay", "3h").describe()).describe() == mean("delay", "3h").describe()
     True
     """

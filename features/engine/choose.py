@@ -70,7 +70,7 @@ def engine_name(environment: Mapping[str, str] = os.environ) -> EngineName:
     except ImportError as problem:
         if wanted == "native":
             raise ValueError(
-                "PENSTOCK_ENGINE=native, but the extension features.native was not built: "
+                "PENSTOCK_ENGINE=native, but the extension penstock.features.engine.native was not built: "
                 "install Penstock where there is a C compiler"
             ) from problem
         return "python"

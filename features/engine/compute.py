@@ -36,7 +36,7 @@ class CompiledView:
     """The functions of one view, specialised to its features.
 
     >>> from types import SimpleNamespace
-    >>> from features import View, count, last
+    >>> from penstock import View, count, last
     >>> source = SimpleNamespace(name="arrivals")
     >>> view = CompiledView(View("airport", source, "origin", dict(landed=count("1h"), delay=last("delay"))))
     >>> state = view.new()

@@ -1,6 +1,6 @@
 """The engine of a view in Python: functions generated for its features, over lists.
 
-Laws: ``engine/*.pxi`` are its twin in C, equal in every bit; whatever is changed here is changed there. It is what
+Laws: ``engine/c/*.pxi`` are its twin in C, equal in every bit; whatever is changed here is changed there. It is what
 runs where no extension was built, and the second oracle of the tests.
 """
 

@@ -1,7 +1,7 @@
 """Reading features from Redis: many entities of many views in one round trip, each value with a status.
 
 The public document of an entity is JSON in a Redis string, so that any language reads it in a few lines
-(``tests/features/read_features.js``): ``{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
+(``tests/features/read/read_features.js``): ``{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
 "written": ms, "recipe": text}`` at the key ``features:<prefix><pipeline>:<view>:<entity>`` (the prefix is nearly always
 empty). It is stale from ``until`` on.
 

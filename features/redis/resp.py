@@ -13,7 +13,7 @@ def save_command(opening: list[Argument], values: list[Argument], writes: Sequen
     r"""Give a command: ``opening``, the keys of all writes, ``values``, and what is written.
 
     >>> save_command(["EVAL", "return 1", 0], [b"x"], [])
-    b'*4\\r\\n$4\\r\\nEVAL\\r\\n$8\\r\\nreturn 1\\r\\n$1\\r\\n0\\r\\n$1\\r\\nx\\r\\n'
+    b'*4\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n$1\r\nx\r\n'
     """
     arguments = list(opening)
     for write in writes:

@@ -31,14 +31,11 @@ _Q = 64 - _P
 QUANTILE_ERROR = 0.01  # a quantile's relative error
 _GAMMA = (1 + QUANTILE_ERROR) / (1 - QUANTILE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
-QUANTILE_LEAST, QUANTILE_MOST = (
-    1e-9,
-    1e12,
-)  # smaller magnitudes count as 0, greater ones as this: 2,418 buckets a sign
+# smaller magnitudes count as 0, greater ones as this: 2,418 buckets a sign
+QUANTILE_LEAST, QUANTILE_MOST = (1e-9, 1e12)
 _MOST_BUCKETS = math.ceil(math.log(QUANTILE_MOST) / _LOG_GAMMA)
-_SIGN = (
-    1 << 20
-)  # bucket 0 is zero; a positive value's bucket lies around +_SIGN, a negative one's around -_SIGN
+# bucket 0 is zero; a positive value's bucket lies around +_SIGN, a negative one's around -_SIGN
+_SIGN = 1 << 20
 
 
 @lru_cache(maxsize=1 << 16)

@@ -216,12 +216,6 @@ class LossMonitor:
         return margin_of(champion, base, self.config.worth_share, self.config.base_share)
 
     @property
-    def worth(self) -> float:
-        """Base loss less champion loss over the harm test's reference, in nats per label."""
-        champion, base = self.harm.reference_means()
-        return base - champion
-
-    @property
     def open(self) -> bool:
         """Whether anything is suspected or firing."""
         return self.witness.firing or self.harm.phase != "ok" or self.rollback.phase != "ok"

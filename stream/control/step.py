@@ -1,6 +1,6 @@
 """Control records → decisions → commands: the one step both shells share, and the shell on a plain log.
 
-On Kafka the shell is the Faust app of `stream.control`. `ControlWorker` is the shell for the log in memory,
+On Kafka the shell is the Faust app (`faust_shell.py`). `ControlWorker` is the shell for the log in memory,
 where the process and its state end together.
 
 Laws of this file:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import entity_of, public_key, state_key
-from penstock.features.redis.store import UNIT_BYTES, UNIT_KEYS, Unit, Write
+from penstock.features.units import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.counts import Counts
@@ -50,7 +50,7 @@ class SourcePlan(NamedTuple):
 
 
 class FeaturizeUnit(NamedTuple):
-    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `places`."""
+    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `positions`."""
 
     outs: list[Out]
     unit: Unit
@@ -87,9 +87,8 @@ class Featurize:
         self.dead_share = DeadShare(pipeline.name, self.topic_ids, prefix)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
         self.dirty: list[set[str]] = [set() for _ in self.compiled]
-        self.unseen: list[set[str]] = [
-            set() for _ in self.compiled
-        ]  # those in memory that nothing is stored of
+        # those in memory that nothing is stored of
+        self.unseen: list[set[str]] = [set() for _ in self.compiled]
         # What was written of an entity at last, state and document in bytes, where it is not small.
         self.large: list[dict[str, int]] = [{} for _ in self.compiled]
         self.positions: dict[Head, HeadPosition] = {}
@@ -208,7 +207,8 @@ class Featurize:
             except Rejected as error:
                 self._bury(item, str(error))
                 return
-            except Exception as error:  # a user's function over a user's data: the record is at fault
+            # a user's function over a user's data: the record is at fault, the worker goes on
+            except Exception as error:
                 self._bury(item, f"the outcome raised {type(error).__name__}: {error}")
                 return
         at = item.at

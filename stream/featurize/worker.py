@@ -131,10 +131,8 @@ class FeaturizeWorker:
                 self.backpressure.wait()
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             self._drop(error, wall_ms)
-        except (
-            Fenced,
-            CommitFailed,
-        ) as error:  # state and outputs are safe; only the group's note of it is not
+        # state and outputs are safe; only the group's note of it is not
+        except (Fenced, CommitFailed) as error:
             logger.warning("%s", error)
         if self.health is not None:
             self.health.batch(self)
@@ -147,9 +145,8 @@ class FeaturizeWorker:
         self.expiries.clear()
         self.task_of.clear()
         self.retry_at_ms = wall_ms + 500
-        with suppress(
-            Fenced, CommitFailed, LogUnavailable
-        ):  # what was saved before: a rebuild need not emit it again
+        # what was saved before: a rebuild need not emit it again
+        with suppress(Fenced, CommitFailed, LogUnavailable):
             self._commit(wall_ms)
         if self.assigned:
             self.member.start_at({})

@@ -148,9 +148,8 @@ class Fold(FoldState):
             if waits.candidate is not None and waits.candidate[0] == self.candidate.version:
                 rival = log_loss(waits.candidate[1], y)
             learn(self.candidate.model, waits.x, y)
-        if (
-            waits.position >= self.champion_since
-        ):  # what another champion predicted says nothing about this one
+        # what another champion predicted says nothing about this one
+        if waits.position >= self.champion_since:
             drift.label(at, position, champion, base, anchor, probation, rival)
         if self.candidate is not None and drift.candidate is None:
             self.candidate = None

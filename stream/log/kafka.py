@@ -1,6 +1,6 @@
 """The log on Kafka, through librdkafka (`confluent-kafka`).
 
-Laws that hold here, beside those of `stream.log`:
+Laws that hold here, beside those of `stream/log/protocol.py`:
 
 - Everything is asked of the broker, nothing is cached except a topic's size limit.
 - No topic is created here, nor by asking for one.
@@ -243,9 +243,8 @@ class KafkaLog:
                 try:
                     found[tp.topic, tp.partition] = int(answer.result().offset)
                 except KafkaException as error:
-                    if (
-                        error.args[0].code() == KafkaError._NOENT
-                    ):  # no leader, perhaps since there is no topic
+                    # no leader, perhaps since there is no topic
+                    if error.args[0].code() == KafkaError._NOENT:
                         self._check_partitions(tps)
                     if error.args[0].code() in _ELECTING and time.monotonic() < deadline:
                         time.sleep(_ELECTION_PAUSE_S)

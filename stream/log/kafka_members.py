@@ -116,9 +116,8 @@ class KafkaReader:
     def _assign(self, positions: Mapping[TP, int]) -> None:
         # Fetching waits up to a second for the leaders of topics that this client has never heard of.
         for topic in {topic for topic, _ in positions}:
-            with contextlib.suppress(
-                KafkaException
-            ):  # a broker that is away: reading says so, and waits for it
+            # a broker that is away: reading says so, and waits for it
+            with contextlib.suppress(KafkaException):
                 self._consumer.list_topics(topic, timeout=_BOUNDS_TIMEOUT_S)
         self._consumer.assign([TopicPartition(*tp, at) for tp, at in positions.items()])
         if self._paused and positions:

@@ -1,8 +1,8 @@
 """The samples log → training rows: every vector as it was logged and served, with the label it got.
 
 Laws of this file:
-- Pure: (position, entry) pairs in, rows out. The join is the fold's own (`stream.join`), so a row has the label that the live
-  model learned from, under the same `wait` and `default`.
+- Pure: (position, entry) pairs in, rows out. The join is the fold's own (`stream/learn/join.py`), so a row has the
+  label that the live model learned from, under the same `wait` and `default`.
 - A row is a sample of the range, once: repeats of a crash are dropped. Rows come in the order of their positions.
 - Samples outside the range are joined and left out, so that a range gives the rows that a wider one gives for it.
 - What is in memory is what still waits for its label and what came after it: as much as `wait` of event time holds.

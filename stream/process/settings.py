@@ -1,7 +1,8 @@
 """Addresses, sizes and secrets, read once from the environment. Everything about the problem itself is in the definition file.
 
 Laws of this file:
-- `Settings.from_env` is the only reader of the environment; the rest of the code is given a `Settings`.
+- `Settings.from_env` is the only reader of settings; the rest of the code is given a `Settings`. (Two things are no settings of a
+  run: `PENSTOCK_ENGINE`, which is asked where the engine is chosen, and the addresses that a local stack is found by.)
 - A wrong value stops the start with one line that names the variable.
 """
 

@@ -129,9 +129,8 @@ class LearnReport:
         health.unreadable.inc(grown("unreadable", worker.unreadable))
         if fold is not None:
             counts = fold.counts
-            if (
-                fold is not self.counted_fold
-            ):  # a fold restored from a snapshot brings counts that were counted before
+            # a fold restored from a snapshot brings counts that were counted before
+            if fold is not self.counted_fold:
                 self.counted_fold = fold
                 self.growth.start({**vars(counts), "position": fold.position})
             health.predictions.inc(grown("samples", counts.samples))

@@ -1,4 +1,4 @@
-"""Puts the roles together: settings → clients → worker → loop. The one place where clients are built.
+"""Puts the roles together: settings → clients → worker → loop. The one place where the roles' clients are built.
 
 Laws of this file:
 - A server that is not there at the start is an error within seconds, with its address; later it is waited for.

@@ -1,4 +1,4 @@
-"""`python -m stream.stack [KIND]`: start a local stack, print its addresses, keep it until Ctrl-C."""
+"""`python -m penstock.stream.stack [KIND]`: start a local stack, print its addresses, keep it until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from penstock.stream.stack import Kind, StackError, local_stack
 
 def main() -> int:
     """Print `export` lines on stdout and what was found on stderr, then wait for SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m stream.stack", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m penstock.stream.stack", description=main.__doc__)
     parser.add_argument("kind", nargs="?", default="auto", choices=get_args(Kind))
     kind: Kind = parser.parse_args().kind
     signal.signal(signal.SIGTERM, signal.default_int_handler)

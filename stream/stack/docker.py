@@ -1,17 +1,25 @@
-"""Kafka and Redis as containers, when a Docker daemon answers: the projects' own images, by the plain `docker` command.
+"""Kafka and Redis as containers, when a Docker daemon answers: the projects' own images, started by testcontainers.
 
-Laws that hold here: ports are published on loopback only; a container is run in the foreground behind a watchdog, so it is
-stopped and removed when this process ends, however it ends.
+Laws that hold here:
+
+- Ports are published on loopback only. So testcontainers' own reaper (Ryuk) is off: its port is published on every interface, and
+  it wants the daemon's socket inside a container. What it is for, a watchdog of ours does.
+- A container is held by a process of its own (`container.py`) behind that watchdog, so it is removed when this process ends,
+  however it ends. Only who kills the watchdog itself leaves one behind.
+- `kill`, `terminate`, `pause` and `resume` are done to the container, and `start` brings the same one back at its address.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import json
+import signal
+import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
 
 from penstock.stream.stack.kafka import KAFKA_VERSION, answers
 from penstock.stream.stack.server import Server, free_ports
@@ -20,25 +28,28 @@ from penstock.stream.stack.valkey import pongs
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 REDIS_IMAGE = "redis:8"
 
+_HOLDER = Path(__file__).with_name("container.py")
 _START_S = 300.0  # the first start pulls the image
 _GRACE_S = 10.0
+_ANSWER_S = 10
+_LOOPBACK = (None, "", "localhost", "127.0.0.1", "::1")
 
 
 def docker_missing() -> str | None:
-    """Why Docker cannot be used, or None if its daemon answers."""
-    if shutil.which("docker") is None:
-        return "no docker on the PATH"
+    """Why Docker cannot be used, or None if a daemon of this machine answers."""
     try:
-        answer = subprocess.run(
-            ["docker", "info", "--format", "{{.ServerVersion}}"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "docker's daemon did not answer within 10 s"
-    return None if answer.returncode == 0 and answer.stdout.strip() else "docker's daemon does not answer"
+        from docker.errors import DockerException
+        from testcontainers.core.docker_client import DockerClient, get_docker_host
+    except ImportError as error:
+        return f"the Python package {error.name} is not installed"
+    where = get_docker_host() or ""
+    if not where.startswith("unix:") and urlparse(where).hostname not in _LOOPBACK:
+        return f"docker's daemon is on another machine ({where}), and ports are published on loopback only"
+    try:
+        DockerClient(timeout=_ANSWER_S).client.close()  # making one asks the daemon for its version
+    except DockerException:
+        return "docker's daemon does not answer"
+    return None
 
 
 def docker_kafka(heap_mb: int = 768) -> tuple[Server, str]:
@@ -62,53 +73,73 @@ def docker_kafka(heap_mb: int = 768) -> tuple[Server, str]:
         "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
         "KAFKA_HEAP_OPTS": f"-Xms{heap_mb // 2}m -Xmx{heap_mb}m",
     }
-    options = [part for name, value in settings.items() for part in ("-e", f"{name}={value}")]
-    return _container("kafka", KAFKA_IMAGE, port, 9092, options, [], lambda: answers(address)), address
+    return _container("kafka", KAFKA_IMAGE, (9092, port), settings, [], lambda: answers(address)), address
 
 
 def docker_redis() -> tuple[Server, str]:
     """Start Redis in a container; gives the server and its URL."""
     port = free_ports(1)[0]
-    command = (
-        "redis-server --save  --appendonly yes --appendfsync everysec --maxmemory-policy noeviction".split(
-            " "
-        )
-    )
-    server = _container("redis", REDIS_IMAGE, port, 6379, [], command, lambda: pongs(port))
+    options = {"save": "", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+    command = ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))]
+    server = _container("redis", REDIS_IMAGE, (6379, port), {}, command, lambda: pongs(port))
     return server, f"redis://127.0.0.1:{port}/0"
+
+
+class ContainerServer(Server):
+    """A server in a container. `pid` is that of the process that holds it."""
+
+    container = ""
+
+    def kill(self) -> None:
+        self._of_container("kill", signal="SIGKILL")
+        self._gone()
+
+    def terminate(self) -> None:
+        self._of_container("kill", signal="SIGTERM")
+        self._gone()
+
+    def pause(self) -> None:
+        self._of_container("pause")
+
+    def resume(self) -> None:
+        self._of_container("unpause")
+
+    def _signal(self, number: int) -> None:
+        if number != signal.SIGCONT:  # closing: who removes a container does not mind that it is paused
+            super()._signal(number)
+
+    def _of_container(self, verb: str, **options: Any) -> None:
+        if self.running:
+            from testcontainers.core.docker_client import DockerClient
+
+            client = DockerClient().client
+            getattr(client.containers.get(self.container), verb)(**options)
+            client.close()
 
 
 def _container(
     kind: str,
     image: str,
-    port: int,
-    inner_port: int,
-    options: list[str],
-    command: list[str],
+    ports: tuple[int, int],
+    environment: Mapping[str, str],
+    command: Sequence[str],
     is_up: Callable[[], bool],
 ) -> Server:
     name = f"penstock-{kind}-{uuid.uuid4().hex[:12]}"
-    run = [
-        "docker",
-        "run",
-        "--rm",
-        "--name",
-        name,
-        "-p",
-        f"127.0.0.1:{port}:{inner_port}",
-        *options,
-        image,
-        *command,
-    ]
-    server = Server(
+    inner, outer = ports
+    wanted = {"name": name, "image": image, "environment": environment, "command": command}
+    # -P: the folder of that file, with a `docker.py` and a `kafka.py`, is no place to import from
+    holder = [sys.executable, "-P", str(_HOLDER)]
+    server = ContainerServer(
         kind,
-        run,
+        [*holder, "hold", json.dumps({**wanted, "inner": inner, "outer": outer})],
         Path(tempfile.mkdtemp(prefix=f"penstock-{kind}-")),
         is_up,
         start_s=_START_S,
         grace_s=_GRACE_S,
-        after=["docker", "rm", "-f", name],
+        after=[*holder, "remove", name],
         advice=f"Try `docker run --rm {image}` by hand.",
     )
+    server.container = name
     server.start()
     return server

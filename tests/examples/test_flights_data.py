@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -17,6 +18,7 @@ from penstock.examples.flights_data import (
     INCIDENT_CARRIER,
     INCIDENT_DAYS,
     LATE_MIN,
+    Flight,
     data_folder,
     events,
     new_york_ms,
@@ -34,8 +36,17 @@ MAY = (date(2013, 5, 11), date(2013, 5, 21))
 Event = tuple[str, str | None, dict[str, Any], int]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def year() -> Iterator[list[Flight]]:
+    """The year, read once for all tests."""
+    found = read_flights()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.examples.flights_data.read_flights", lambda: found)
+        yield found
+
+
 @pytest.fixture(scope="module")
-def plain() -> list[Event]:
+def plain(year: list[Flight]) -> list[Event]:
     return list(events("none", *MAY))
 
 
@@ -47,26 +58,23 @@ def changed(plain: list[Event], other: list[Event]) -> list[tuple[dict[str, Any]
     return [(one[2], two[2], one[3]) for one, two in zip(plain, other, strict=True) if one[2] != two[2]]
 
 
-def test_the_year_has_every_flight_that_left_and_every_arrival_that_was_recorded():
-    year = read_flights()
+def test_the_year_has_every_flight_that_left_and_every_arrival_that_was_recorded(year):
     assert len(year) == 328_521
     assert sum(flight.landed_at is not None for flight in year) == 327_346
     assert len({flight.flight_id for flight in year}) == len(year)
     assert all((flight.landed_at is None) == (flight.delay is None) for flight in year)
 
 
-def test_every_flight_lands_after_it_left_and_within_a_day():
+def test_every_flight_lands_after_it_left_and_within_a_day(year):
     minutes = [
-        (flight.landed_at - flight.departs_at) // 60_000
-        for flight in read_flights()
-        if flight.landed_at is not None
+        (flight.landed_at - flight.departs_at) // 60_000 for flight in year if flight.landed_at is not None
     ]
     assert 20 < min(minutes) and max(minutes) < 1_000
 
 
-def test_times_are_those_of_the_clocks_on_the_wall():
+def test_times_are_those_of_the_clocks_on_the_wall(year):
     """UA 1545 to Houston: out at 5:17 in New York (10:17 UTC), in at 8:30 in Houston (14:30 UTC), 1 January."""
-    first = read_flights()[0]
+    first = year[0]
     assert first.flight_id == "2013-01-01-UA1545-EWR"
     assert first.departs_at == 1_357_035_420_000
     assert first.landed_at == 1_357_035_420_000 + (4 * 60 + 13) * 60_000

@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,10 @@ from penstock.features.read.client import FeatureReader
 from penstock.stream import cli, topology
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.messages import LabelRecord, Recipe, Sample, decode_entry
-from tests.integration.test_kill import PARCELS, HeadPosition, Role
+from tests.integration.test_kill import PARCELS, Place, Role
+from tests.patience import PATIENCE_S
 from tests.stream.generated import outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow, alike, everything
-
-TEST_S = 100.0
 
 # `KILL_AT=convert:7` ends the process at the seventh moment of converting; every write has one before it and one after it.
 MORTAL = """
@@ -88,14 +86,14 @@ def changed(text: str) -> str:
 class Change:
     """One pipeline under two definitions, each with its own file, on the same topics and the same Redis."""
 
-    def __init__(self, old: HeadPosition, new: HeadPosition) -> None:
+    def __init__(self, old: Place, new: Place) -> None:
         self.old, self.new = old, new
 
     def killed(self, at: str) -> None:
         """A run of `penstock backfill` that is killed at this point."""
         line = [sys.executable, "-m", "penstock.stream.cli", "backfill", str(self.new.file)]
         env = {**self.new.env, "KILL_AT": at}
-        run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert run.returncode == -signal.SIGKILL, (at, run.stdout, run.stderr)
 
     def keys(self, pattern: str) -> list[str]:
@@ -116,8 +114,7 @@ def change(
     places = []
     for folder, definition in (("old", text + SLOW), ("new", changed(text) + MORTAL)):
         (tmp_path / folder).mkdir()
-        places.append(HeadPosition(log, kafka_bootstrap, valkey, valkey_url, tmp_path / folder, definition))
-        places[-1].deadline = time.monotonic() + TEST_S
+        places.append(Place(log, kafka_bootstrap, valkey, valkey_url, tmp_path / folder, definition))
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "PENSTOCK_SECRET"):
         monkeypatch.setenv(name, places[0].env[name])
     assert cli.main(["topics", str(places[0].file), "--create-sources", "--partitions", "2"]) == 0
@@ -132,12 +129,12 @@ def exit_of(role: Role) -> int:
     """The exit code of a role that ends by itself."""
     assert role.process is not None
     try:
-        return role.process.wait(30)
+        return role.process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         raise AssertionError(role.said()) from None
 
 
-def up(place: HeadPosition, role: Role) -> Role:
+def up(place: Place, role: Role) -> Role:
     """The role, once it can be told to stop."""
     before = len(role.output.read_text()) if role.output.exists() else 0
     role.start()

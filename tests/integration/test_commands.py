@@ -27,9 +27,10 @@ from penstock.stream.messages import Command, LabelRecord, OperatorRequest, Samp
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from tests.patience import PATIENCE_S
 from tests.stream.generated import parcel_events
 
-SECRET, WAIT_S, PARTITIONS = "for these tests", 60.0, 2
+SECRET, PARTITIONS = "for these tests", 2
 DEFINITION = """
 from river import linear_model, preprocessing
 from penstock import View, count, mean
@@ -47,7 +48,7 @@ pipeline = Pipeline(
 """
 
 
-class HeadPosition:
+class Place:
     """A pipeline's definition, topics, folder and Redis, and its roles whenever they are wanted."""
 
     def __init__(self, bootstrap: str, redis_url: str, name: str, folder: Path) -> None:
@@ -82,7 +83,7 @@ class HeadPosition:
     def run(self, *workers: FeaturizeWorker | LearnWorker) -> None:
         """Turn these until everything there is has been worked on, and end them."""
         sources = [(source.name, part) for source in self.pipeline.sources for part in range(PARTITIONS)]
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + PATIENCE_S
         quiet = 0
         while quiet < 3:
             assert time.monotonic() < until, "not done"
@@ -136,8 +137,8 @@ def place(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[HeadPosition]:
-    made = HeadPosition(kafka_bootstrap, valkey_url, unique("commands"), tmp_path)
+) -> Iterator[Place]:
+    made = Place(kafka_bootstrap, valkey_url, unique("commands"), tmp_path)
     for name, value in (
         ("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap),
         ("REDIS_URL", valkey_url),
@@ -157,7 +158,7 @@ def place(
 # -- replay ------------------------------------------------------------------------------------------------------------
 
 
-def with_a_retrain(place: HeadPosition) -> None:
+def with_a_retrain(place: Place) -> None:
     """Learned from 250 parcels, a retrain among them."""
     place.publish(250)
     place.run(place.featurize(), place.learn())
@@ -291,7 +292,7 @@ def test_a_reset_of_a_running_pipeline_is_refused_and_takes_nothing(place, capsy
     place.publish(20)
     running = place.learn()
     place.run(place.featurize())
-    until = time.monotonic() + WAIT_S
+    until = time.monotonic() + PATIENCE_S
     while running.fold is None and time.monotonic() < until:
         running.process_batch(0.05)
     before = place.redis.dbsize()
@@ -328,7 +329,7 @@ def test_what_was_asked_before_a_reset_is_not_done_after_it(place):
     asked("before")
     assert cli.main(["reset", place.file, "--yes"]) == 0
     asked("after")
-    until = time.monotonic() + WAIT_S
+    until = time.monotonic() + PATIENCE_S
     decisions = place.settings.prefix + topology.CONTROL_DECISIONS
     role.run(
         place.pipeline,
@@ -341,7 +342,7 @@ def test_what_was_asked_before_a_reset_is_not_done_after_it(place):
 # -- dead letters ------------------------------------------------------------------------------------------------------
 
 
-def bury(place: HeadPosition) -> list[tuple[int, bytes | None, bytes]]:
+def bury(place: Place) -> list[tuple[int, bytes | None, bytes]]:
     """Three records that cannot be used, between such that can: (partition, key, value)."""
     place.publish(20)
     broken = [(0, b"van1", b"not JSON\x1b[2J"), (1, None, b'{"parcel": 7}'), (1, b"van2", b"x" * 500)]
@@ -351,7 +352,7 @@ def bury(place: HeadPosition) -> list[tuple[int, bytes | None, bytes]]:
             sent = producer.send(
                 f"{place.name}.sent", value=value, key=key, partition=partition, headers=trace
             )
-            sent.get(WAIT_S)
+            sent.get(PATIENCE_S)
     place.run(place.featurize())
     return broken
 
@@ -401,9 +402,8 @@ def test_dead_letters_go_back_as_they_came_each_time_they_are_sent(place, capsys
     again = [record for record in place.records(f"{place.name}.sent") if dict(record.headers).get("trace")]
     found = [(record.partition, record.key, record.value) for record in again]
     assert sorted(found, key=repr) == sorted(broken * 2, key=repr)
-    assert [name for record in again for name, _ in record.headers].count(
-        "penstock-reason"
-    ) == 3  # the producers' own
+    # the producers' own
+    assert [name for record in again for name, _ in record.headers].count("penstock-reason") == 3
     assert cli.main(["dead-letters", "parcels", "--republish", "--yes", "--limit", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result == {

@@ -19,9 +19,9 @@ from penstock.stream.messages import decode_prediction
 from penstock.stream.operate.training_files import arrow
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.integration.test_kill import PARCELS
+from tests.patience import PATIENCE_S
 from tests.stream.generated import outs, parcel_events
 
-DEADLINE_S = 50.0
 EVENTS = 600
 
 
@@ -53,7 +53,7 @@ def lived(
     log: Any = kafka_log
     flow = MemoryFlow(load(file), guard=False, log=log)
     topic = topology.predictions(name)
-    until_s = time.monotonic() + DEADLINE_S
+    until_s = time.monotonic() + PATIENCE_S
     while flow.learn.fold is None or flow.learn.fold.counts.labels + EVENTS < len(stream):
         assert time.monotonic() < until_s, "the flow did not read all"
         flow.featurize.process_batch(0.05)

@@ -12,7 +12,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,11 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import TP, Out
+from tests.patience import PATIENCE_S, eventually
 from tests.stream.generated import card_events, outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow
 
 ROOT = Path(__file__).parent.parent.parent
-DEADLINE_S = 50.0
 
 # Small batches and quick snapshots: a definition file is Python that runs in every role, so a test can ask for them here.
 SMALL = """
@@ -109,18 +108,18 @@ class Role:
         """`kill -9`, whatever it is doing."""
         assert self.process is not None and self.process.poll() is None, self.said()
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         assert self.process is not None and self.process.poll() is None, self.said()
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
 
     def said(self) -> str:
         return f"{self.role}-{self.slot}: " + self.output.read_text()[-3000:]
@@ -145,7 +144,6 @@ class Place:
         }
         self.samples = topology.samples(self.pipeline.name)
         self.roles: list[Role] = []
-        self.deadline = time.monotonic() + DEADLINE_S
 
     def role(self, role: str, slot: int = 0) -> Role:
         self.roles.append(Role(self, role, slot).start())
@@ -168,11 +166,12 @@ class Place:
         return self.log.bounds([(topic, 0)])[(topic, 0)][1]
 
     def until(self, done: Callable[[], bool], what: str) -> None:
-        while not done():
-            assert time.monotonic() < self.deadline, (
-                what + "\n" + "\n".join(role.said() for role in self.roles)
-            )
-            time.sleep(0.01)
+        ended = self.ended()  # a role that ends meanwhile will not do it
+        found = eventually(lambda: done() or self.ended() != ended)
+        assert found and done(), what + "\n" + "\n".join(role.said() for role in self.roles)
+
+    def ended(self) -> list[Role]:
+        return [role for role in self.roles if role.process is not None and role.process.poll() is not None]
 
     def until_progress(self, topic: str, offset: int) -> None:
         self.until(lambda: self.end_of(topic) >= offset, f"{topic} did not reach {offset}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Out, partition_for
 from penstock.stream.messages import Command, LiveModel, decode_entry, encode_json
 from penstock.stream.process.settings import Settings
+from tests.patience import PATIENCE_S
 from tests.stream.control.test_step import pipeline
 
 DEFINITION = """
@@ -69,11 +71,11 @@ class Roles:
 
     def close(self) -> None:
         self.stop.set()
-        self.thread.join(30)
+        self.thread.join(PATIENCE_S)
         self.log.close()
 
 
-class HeadPosition:
+class Place:
     """A prefix of its own, set in the environment, and a definition file."""
 
     def __init__(self, bootstrap: str, name: str, file: Path) -> None:
@@ -84,15 +86,15 @@ class HeadPosition:
 @pytest.fixture
 def place(
     kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> HeadPosition:
-    made = HeadPosition(kafka_bootstrap, unique("operators"), tmp_path / "definition.py")
+) -> Place:
+    made = Place(kafka_bootstrap, unique("operators"), tmp_path / "definition.py")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
     monkeypatch.setenv("PENSTOCK_PREFIX", made.settings.prefix)
     return made
 
 
 @pytest.fixture
-def roles(place: HeadPosition) -> Iterator[Roles]:
+def roles(place: Place) -> Iterator[Roles]:
     assert cli.main(["topics", str(place.file), "--create-sources"]) == 0
     made = Roles(place.settings.bootstrap, place.settings.prefix)
     yield made
@@ -203,8 +205,9 @@ def test_a_file_is_published_to_the_partitions_of_its_keys(place, tmp_path, caps
     tps = [TopicPartition(f"{place.name}.left", partition) for partition in range(3)]
     consumer.assign(tps)
     seen: list[int] = []
-    while len(seen) < 2_000:
-        for records in consumer.poll(timeout_ms=5_000).values():
+    deadline = time.monotonic() + PATIENCE_S
+    while len(seen) < 2_000 and time.monotonic() < deadline:
+        for records in consumer.poll(timeout_ms=200).values():
             assert all(record.partition == partition_for(record.key, 3) for record in records)
             assert [json.loads(one.value)["n"] for one in records] == sorted(
                 json.loads(one.value)["n"] for one in records

@@ -11,6 +11,7 @@ import penstock.features as f
 from penstock import View
 from penstock.features.engine.change import Conversion, change, feature_of, view_of
 from penstock.features.engine.compute import CompiledView, StateMismatch
+from tests.effort import examples
 from tests.features.engine.test_engine import SOURCE, events, steps, views
 
 HOUR = 3_600_000
@@ -49,7 +50,7 @@ def folded(view: View, happened: list[tuple[int, dict[str, Any]]], skip: int = 0
     return engine.encode(state)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(pairs(), log)
 def test_a_converted_state_is_that_of_a_view_that_was_always_defined_so(
     definitions: tuple[View, View], happened: list[tuple[int, dict[str, Any]]]
@@ -63,7 +64,7 @@ def test_a_converted_state_is_that_of_a_view_that_was_always_defined_so(
         assert conversion.state(before, None) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(pairs(), log, st.integers(0, 30))
 def test_what_is_kept_does_not_need_the_part_of_the_topic_that_is_gone(
     definitions: tuple[View, View], happened: list[tuple[int, dict[str, Any]]], gone: int

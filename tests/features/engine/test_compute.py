@@ -13,6 +13,7 @@ from penstock import View, count, last, max, mean, min, since_last, sum
 from penstock.features.define.view import Feature
 from penstock.features.engine.compute import CompiledView, StateMismatch
 from penstock.features.windows.tiles import tile_hop_ms
+from tests.effort import examples
 from tests.naive_features import NaiveView
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -50,7 +51,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(views, st.integers(-(10**9), 10**12), actions)
 def test_the_engine_equals_the_oracle_at_every_moment(definition: View, at: int, script: list[Any]) -> None:
     """In any order, with any reads between, restored at any point."""
@@ -74,7 +75,7 @@ def test_the_engine_equals_the_oracle_at_every_moment(definition: View, at: int,
     assert engine.values(state, at) == oracle.values(at)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(views, st.lists(st.tuples(st.integers(0, 40), numbers, numbers), max_size=25), scales, st.randoms())
 def test_the_order_of_events_changes_nothing(
     definition: View, script: list[Any], scale: int, random: Any
@@ -117,7 +118,7 @@ def test_an_event_behind_a_reader_is_seen_by_the_next_one() -> None:
 finite = st.floats(-1e9, 1e9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.lists(st.tuples(st.integers(0, 5 * MINUTE), finite), max_size=40), st.lists(st.booleans(), min_size=40)
 )

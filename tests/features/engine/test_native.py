@@ -17,6 +17,7 @@ from penstock.features.engine.choose import engine_name
 from penstock.features.engine.compute import CompiledView, StateMismatch
 from penstock.features.redis.resp import save_command
 from penstock.features.units import Write
+from tests.effort import examples
 from tests.features.engine.test_engine import DAY, HOUR, MINUTE, SOURCE, scales, steps, texts, views
 
 native = pytest.importorskip("penstock.features.engine.native", reason="the extension was not built")
@@ -45,7 +46,7 @@ script = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(views, st.integers(-(10**9), 10**12), script)
 def test_both_engines_agree_in_every_bit(view: View, at: int, script: list[Any]) -> None:
     """In any order, with reads between; each goes on from what the other stored."""
@@ -74,7 +75,7 @@ def test_both_engines_agree_in_every_bit(view: View, at: int, script: list[Any])
     assert mine.newest == theirs.newest
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.sampled_from([11, 16, 17, 40, 200]),
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 250)), min_size=40, max_size=250),
@@ -100,7 +101,7 @@ def test_both_engines_agree_in_long_windows(span: int, script: list[tuple[int, i
     assert python.encode(mine) == fast.encode(theirs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(views, st.lists(st.tuples(st.integers(0, 40), events, st.booleans()), max_size=30), scales)
 def test_both_engines_merge_alike(view: View, script: list[Any], scale: int) -> None:
     merged = []
@@ -198,7 +199,7 @@ def folded(engine: CompiledView, n: int) -> Any:
     return state
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(st.data())
 def test_bytes_that_are_no_state_are_refused_and_never_followed(data: Any) -> None:
     """Cut, changed or made up: StateMismatch, or a state that can be used and written."""

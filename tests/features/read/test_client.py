@@ -18,6 +18,7 @@ from penstock.features.read.client import FeatureReader, MomentPassed, OtherDefi
 from penstock.features.redis.keys import entity_key, live_key, public_key, state_key
 from penstock.features.redis.memory import MemoryServer
 from penstock.features.units import StoreUnavailable
+from tests.patience import PATIENCE_S
 
 SOURCE = SimpleNamespace(name="arrivals")
 MINUTE, HOUR = 60_000, 3_600_000
@@ -219,6 +220,6 @@ def test_another_language_reads_a_document_in_five_lines(
     key = public_key("flights", "leg", entity_key(("JFK", "L|X")))
     valkey.set(key, server.data[key])
     done = subprocess.run(
-        ["node", NODE, valkey_url, key], capture_output=True, text=True, timeout=60, check=True
+        ["node", NODE, valkey_url, key], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert done.stdout == "delay=7 idle=0 stale=false\n"

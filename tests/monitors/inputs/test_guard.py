@@ -169,7 +169,7 @@ def test_a_row_of_the_wrong_length_is_refused() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5_600), st.integers(400, 2_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_quantiles_from_extremes_are_those_of_all_samples(seed: int, samples: int, epoch: int) -> None:
     values = np.random.default_rng(seed).standard_t(2, samples).tolist()
     column = ColumnRange(1.0)
@@ -208,7 +208,7 @@ def test_violations_at_their_usual_rate_fire_no_oftener_than_stated() -> None:
     assert samples / max(alarms, 1) >= threshold
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 14_000))
 def test_a_pickled_guard_says_the_same_as_one_that_never_stopped(split: int) -> None:
     rows = ordinary(16, 12_000) + polluted(17, 1_000, 60) + ordinary(18, 1_000)

@@ -197,7 +197,7 @@ def test_a_late_sample_joins_the_open_window() -> None:
     assert monitor.advance(5 * DAY_MS + 1, 3) == []
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 24 * 400))
 def test_a_pickled_monitor_says_the_same_as_one_that_never_stopped(split: int) -> None:
     rows = [v for day in normal_days(19, 20) + normal_days(20, 4, shift=1.0) for v in day]

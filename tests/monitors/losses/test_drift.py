@@ -267,7 +267,7 @@ SMALL = LossConfig(base_labels=5, reference_labels=300, labels_per_year=5_000)
 STREAM = losses(23, 1_500) + losses(24, 500, harm=0.5) + losses(25, 1_000)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, len(STREAM)))
 def test_a_pickled_monitor_says_the_same_as_one_that_never_stopped(split: int) -> None:
     straight = LossMonitor(SMALL)

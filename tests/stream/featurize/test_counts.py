@@ -28,7 +28,7 @@ from tests.stream.generated import DAY, DELIVERED, PAID, SENT, START_MS, cards, 
 class CountingStore(MemoryStateStore):
     """Notes the states of every unit it is given."""
 
-    def __init__(self, place: HeadPosition, name: str, task: str) -> None:
+    def __init__(self, place: Place, name: str, task: str) -> None:
         super().__init__(place.server, name, task)
         self.place = place
 
@@ -38,7 +38,7 @@ class CountingStore(MemoryStateStore):
         super().save(units)
 
 
-class HeadPosition:
+class Place:
     """A log whose records are stamped 1 s apart, a store that counts, and a health page."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -87,7 +87,7 @@ def test_entities_and_defaults_are_those_of_a_naive_count(monkeypatch: pytest.Mo
     """With a memory that forgets after every batch, and a second worker that takes over in the middle."""
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 16)
     monkeypatch.setattr(featurize_worker, "KEPT_STATES", 3)
-    events, place = some_without_depot(400), HeadPosition(parcels())
+    events, place = some_without_depot(400), Place(parcels())
     known: dict[str, set[Any]] = {"depot": set(), "street": set(), "traffic": set()}
     reads: Counter[str] = Counter()
     for topic, _, event in events:
@@ -116,7 +116,7 @@ def test_entities_and_defaults_are_those_of_a_naive_count(monkeypatch: pytest.Mo
 
 
 def test_late_records_are_counted_by_source_and_other_dead_letters_are_not() -> None:
-    place = HeadPosition(parcels())
+    place = Place(parcels())
     base = {"van": "v", "depot": "d", "street": "s"}
     times = [START_MS, START_MS - DAY - 1, START_MS - DAY, START_MS - 2 * DAY, START_MS]
     sent = [{**base, "parcel": f"p{n}", "sent_at": at, "weight": 1.0} for n, at in enumerate(times)]
@@ -133,7 +133,7 @@ def test_late_records_are_counted_by_source_and_other_dead_letters_are_not() -> 
 
 
 def test_every_record_is_timed_once_and_none_that_is_read_again_after_a_loss() -> None:
-    place = HeadPosition(parcels())
+    place = Place(parcels())
     records = outs(parcel_events(60))
     for record in records:
         place.log.append([record])
@@ -194,7 +194,7 @@ def paid(number: int, start: int = 0) -> list[Out]:
 
 def test_a_hot_key_is_written_once_a_batch_however_many_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 1_000)
-    place = HeadPosition(cards())
+    place = Place(cards())
     place.log.append(paid(20_000))
     worker = place.worker()
     place.settle(worker)
@@ -210,7 +210,7 @@ def test_a_hot_key_that_trickles_in_is_written_once_a_poll_and_catches_up_in_one
 ) -> None:
     """Small polls are small batches: a write each. What came in the meantime is one again."""
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 1_000)
-    place = HeadPosition(cards())
+    place = Place(cards())
     worker = place.worker()
     place.settle(worker)
     place.writes.clear()

@@ -60,7 +60,7 @@ def test_a_default_label_teaches_what_never_got_one() -> None:
     assert trained(LOG, default=False)[1] > trained(LOG)[1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_repeats_of_a_crash_change_neither(data: st.DataObject) -> None:
     start = data.draw(st.integers(1, len(LOG) - 1))
@@ -69,7 +69,7 @@ def test_repeats_of_a_crash_change_neither(data: st.DataObject) -> None:
     assert trained(repeated) == folded(repeated) == trained(LOG)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_any_order_of_the_two_sources_is_paired_alike_in_both(chance: Any) -> None:
     """Each source keeps its order, as its partition does; between them anything goes: labels before samples, and hours late."""

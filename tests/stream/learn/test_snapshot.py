@@ -104,7 +104,7 @@ def again(fold: Fold, log: MemoryLog) -> Fold:
     return restore_fold(PIPELINE, take(fold, log.topic_id(TOPIC)), log, TOPIC)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(places=st.lists(st.integers(0, len(LOG)), min_size=1, max_size=4))
 def test_restored_anywhere_any_number_of_times_it_ends_as_the_uninterrupted_fold(
     places: list[int], log: MemoryLog, straight: dict[str, str]

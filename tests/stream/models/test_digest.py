@@ -33,6 +33,7 @@ from river import (
 
 from penstock.stream.definition_file import seeded
 from penstock.stream.models.digest import digest
+from tests.patience import PATIENCE_S
 
 MODELS: dict[str, Callable[[], Any]] = {
     "logistic": lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),
@@ -88,7 +89,7 @@ def elsewhere() -> dict[str, tuple[str, bytes]]:
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1234", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=60
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=PATIENCE_S
     )
     found: dict[str, tuple[str, bytes]] = pickle.loads(done.stdout)
     return found

@@ -24,6 +24,7 @@ from penstock.stream.operate.training_files import FIXED, Columns, arrow
 from penstock.stream.operate.training_set import CannotExport, Row, Span, Terms, rows, survey, terms_of
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
+from tests.effort import examples
 from tests.stream.generated import HOUR, START_MS, entries, parcels
 
 TOPIC = "parcels.samples"
@@ -104,7 +105,7 @@ def logs(draw: st.DrawFn) -> list[Entry]:
     return log
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(logs(), st.sampled_from([None, False, True]))
 def test_rows_are_those_of_a_naive_join(log: list[Entry], default: bool | None) -> None:
     found = made(log, default=default)
@@ -112,7 +113,7 @@ def test_rows_are_those_of_a_naive_join(log: list[Entry], default: bool | None) 
     assert [row.x for row in found] == [log[row.position].x for row in found]  # type: ignore[union-attr]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(logs(), st.integers(-HOUR, 6 * HOUR), st.integers(0, 6 * HOUR))
 def test_a_range_gives_what_the_whole_gives_for_it_and_reads_no_further_than_it_needs(
     log: list[Entry], start: int, width: int

@@ -85,7 +85,7 @@ def test_on_a_real_server_it_is_the_same(valkey: redis.Redis, valkey_url: str) -
     assert valkey.get("model:cards") is not None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=6))
 def test_features_do_not_depend_on_how_the_events_came_in(chunks: list[int]) -> None:
     """Vectors may: a live stream shows what had come by then. The state behind them must not."""

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.stream.process.health_page import METRICS, MOST_REASONS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -23,7 +24,9 @@ def health():
 
 def get(health: Health, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://{health.host}:{health.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://{health.host}:{health.port}{path}", timeout=PATIENCE_S
+        ) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
