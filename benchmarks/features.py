@@ -29,7 +29,9 @@ from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
 from penstock.features.redis.store import RedisStateStore, StateStore, connect
 from penstock.features.units import Unit
-from penstock.stream.featurize.worker import BATCH_RECORDS, Task
+from penstock.stream.featurize.order import step_alone
+from penstock.stream.featurize.task import Task
+from penstock.stream.featurize.worker import BATCH_RECORDS
 from penstock.stream.log.protocol import TP, Out, Record
 from penstock.stream.roles.start import settle_memory
 from penstock.stream.stack.valkey import valkey_server
@@ -116,7 +118,7 @@ def featurize(listed: list[Record], store: StateStore) -> dict[str, float]:
         for at in range(0, len(part), BATCH_RECORDS):
             wall_ms = part[at].timestamp_ms
             task.enqueue(part[at : at + BATCH_RECORDS], wall_ms)
-            units = task.run({(0, 0)}, wall_ms, BATCH_RECORDS * 2)
+            units = step_alone(task, {(0, 0)}, wall_ms, BATCH_RECORDS * 2).units[task]
             store.save([unit.unit for unit in units])
             rows += sum(len(unit.unit.writes) for unit in units)
         return len(part)

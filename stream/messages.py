@@ -66,11 +66,16 @@ class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
-    """Silence made visible: the newest event time of each source partition ("topic/0"), and which of them are idle."""
+    """Time and silence made visible: the event time that source partitions ("topic/0") have reached in this log.
+
+    -1 is one of which nothing was read yet; `idle` names those that bring nothing at present. `of` is how many source partitions
+    the pipeline has in all (0: not said).
+    """
 
     times: dict[str, int]
     idle: list[str]
     wall_ms: int
+    of: int = 0
 
 
 class CommandFields(msgspec.Struct, frozen=True):

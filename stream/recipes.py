@@ -113,6 +113,18 @@ def readable(recipe: Recipe, pipeline: Pipeline) -> list[str | None] | None:
     return [name if name in after and before.get(name) == after[name] else None for name in recipe.inputs]
 
 
+def topics_of(recipe: Recipe) -> frozenset[str] | None:
+    """The topics that a recipe reads; None when its text does not say.
+
+    >>> sorted(topics_of(Recipe("5188d1dfaa7f", ["hour"], '{"sources": [{"name": "sent"}, {"name": "done"}]}')))
+    ['done', 'sent']
+    """
+    try:
+        return frozenset(one["name"] for one in json.loads(recipe.source)["sources"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 class RecipeHistory:
     """Which recipe the samples log stands under, record by record, as a fold of one definition reads it.
 

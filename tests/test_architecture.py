@@ -82,7 +82,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("in_memory", "metrics", "start"),  # builds clients, runs loops, times them
+    "stream/roles": ("identity", "in_memory", "metrics", "start"),  # builds clients, runs loops, times them
     "stream/process": ("clock", "health_page", "latency", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
@@ -99,6 +99,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/featurize": (
         "backpressure",  # waits
         "expiry",  # deletes in the store
+        "order",  # steps tasks, and logs what it buries
         "task", "worker",  # read, write and log
     ),
     "stream/learn": (
@@ -246,10 +247,8 @@ def shell() -> set[str]:
 
 def impure_imports(path: Path) -> set[str]:
     """What a file imports when it runs that no pure file may: clients, clocks, chance, and the shell."""
-    recognising = {
-        "stream/models/digest.py",
-        "stream/meaning.py",
-    }  # look at objects, and do nothing with the world
+    # look at objects, and do nothing with the world
+    recognising = {"stream/models/digest.py", "stream/meaning.py"}
     shells = {one[:-3].replace("/", ".") for one in CLIENTS | shell() - recognising}
     ours = {module.removeprefix("penstock.") for module in imported_modules(path, at_run_time=True)}
     found = (imports(path, at_run_time=True) | ours | {module.rpartition(".")[0] for module in ours}) & IMPURE

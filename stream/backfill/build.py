@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from penstock.features.redis.store import StateLost, StateStore
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.merge import Head
+from penstock.stream.featurize.order import step_alone
 from penstock.stream.featurize.task import Task
 from penstock.stream.log.protocol import TP, Log
 
@@ -91,7 +92,8 @@ class Rebuild:
     def _step(self, at_end: set[Head], wall_ms: int) -> None:
         task = self.task
         while True:
-            units = [unit.unit for unit in task.run(at_end, wall_ms, POLL_RECORDS)]
+            done = step_alone(task, at_end, wall_ms, POLL_RECORDS)
+            units = [unit.unit for of_task in done.units.values() for unit in of_task]
             if not units:
                 return
             self.store.save(units)

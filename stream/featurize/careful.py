@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
     numbers: dict[str, Any]
 
 
-_NUMBERS = ("base", "now_at", "ticked_at", "ticked_wall_ms", "dirty_count", "dirty_bytes", "out_bytes")
+_NUMBERS = ("base", "now_at", "dirty_count", "dirty_bytes", "out_bytes")
 
 
 def snapshot(featurize: Featurize) -> Snapshot:

@@ -31,6 +31,10 @@ class Merge:
         """Append items of one partition, in offset order."""
         self.buffers[head].extend(items)
 
+    def absorb(self, other: Merge) -> None:
+        """Take over another merge's partitions, with what waits in them."""
+        self.buffers.update(other.buffers)
+
     def __len__(self) -> int:
         return sum(len(buffer) for buffer in self.buffers.values())
 

@@ -10,7 +10,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -27,10 +27,8 @@ from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import LabelRecord, Origin, Sample, Tick, encode_entry
+from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
 
-TICK_EVENT_MS = 3_600_000
-TICK_WALL_MS = 1_000
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
 _TIE_BITS = 48
@@ -50,9 +48,8 @@ class SourcePlan(NamedTuple):
 
 
 class FeaturizeUnit(NamedTuple):
-    """One atomic stretch of work: append `outs` and wait, then save `unit`, then commit `positions`."""
+    """One atomic stretch of work: once what its items gave is appended, save `unit`, then commit `positions`."""
 
-    outs: list[Out]
     unit: Unit
     positions: dict[Head, int]
 
@@ -97,8 +94,6 @@ class Featurize:
         self.recipe = pipeline.digest
         self.base = b""
         self.now_at = 0
-        self.ticked_at = 0
-        self.ticked_wall_ms = 0
         self.dirty_count = 0
         self.dirty_bytes = 0
         self.out_bytes = 0
@@ -288,20 +283,8 @@ class Featurize:
             or self.out_bytes >= UNIT_BYTES * 8
         )
 
-    def tick(self, wall_ms: int, idle: Iterable[Head]) -> None:
-        """Append a `Tick` when a second of wall time or an hour of event time has passed since the last one."""
-        if wall_ms - self.ticked_wall_ms < TICK_WALL_MS and self.now_at - self.ticked_at < TICK_EVENT_MS:
-            return
-        self.ticked_wall_ms, self.ticked_at = wall_ms, self.now_at
-        times = {
-            f"{self.sources[index].name}/{partition}": place.newest_at
-            for (index, partition), place in self.positions.items()
-        }
-        names = [f"{self.sources[index].name}/{partition}" for index, partition in idle]
-        self._emit(encode_entry(Tick(times, sorted(names), wall_ms)))
-
     def close_unit(self, written_ms: int) -> FeaturizeUnit:
-        """End the open unit: its outputs, its state writes and its base and new positions."""
+        """End the open unit: its state writes and its base and new positions. Whoever steps takes `outs` as they come."""
         writes: list[Write] = []
         for number, dirty in enumerate(self.dirty):
             compiled, view, states = self.compiled[number], self.pipeline.views[number], self.states[number]
@@ -323,6 +306,6 @@ class Featurize:
             dirty.clear()
         new = self.position()
         positions = {head: place.offset for head, place in self.positions.items()}
-        closed = FeaturizeUnit(self.outs, Unit(self.base, new, writes), positions)
-        self.base, self.outs, self.dirty_count, self.dirty_bytes, self.out_bytes = new, [], 0, 0, 0
+        closed = FeaturizeUnit(Unit(self.base, new, writes), positions)
+        self.base, self.dirty_count, self.dirty_bytes, self.out_bytes = new, 0, 0, 0
         return closed

@@ -1,17 +1,15 @@
-"""One featurize task: its state, its merge and its store, from taking it up to the units of a batch.
+"""One featurize task: its state, its merge and its store.
 
 Laws of this file:
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
-- Nothing is appended or saved here: `run` gives units, and the worker writes them in the one safe order.
+- Only the opening of a lineage is appended or saved here: `order` steps tasks, and the worker writes what comes of it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
-from itertools import islice
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -19,11 +17,10 @@ from penstock.features.redis.keys import definition_key, live_key, position_key
 from penstock.features.redis.keyspace import Keyspace
 from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
 from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
-from penstock.stream.featurize.step import Featurize, FeaturizeUnit
+from penstock.stream.featurize.step import Featurize
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
@@ -102,11 +99,14 @@ class Task:
         self.rebuilding_from: dict[Head, int] | None = None
         self.seen_wall_ms: dict[Head, int] = {}
         self.checked_ms = 0
-        self.timestamps_ms: list[int] = []
 
     def tp(self, head: Head) -> TP:
         """The topic and partition of a head."""
         return self.sources[head[0]].name, head[1]
+
+    def named(self, head: Head) -> str:
+        """A head as ticks name it: "topic/0"."""
+        return f"{self.sources[head[0]].name}/{head[1]}"
 
     def take_up(self, group: str) -> dict[TP, int]:
         """Become the owner: the positions to read from, with state and counters set to match.
@@ -201,37 +201,21 @@ class Task:
             self.merge.enqueue(head, items)
             self.seen_wall_ms[head] = wall_ms
 
-    def run(self, at_end: set[Head], wall_ms: int, most: int) -> list[FeaturizeUnit]:
-        """Step what is ready, at most `most` items; the units to write."""
-        items = list(islice(self.merge.take(at_end), most))
-        featurize = self.featurize
-        entities = [featurize.entities(item) for item in items]
-        self._load(items, entities)
-        was = snapshot(featurize)
-        try:
-            units = self._step(items, entities, wall_ms, featurize.step)
-        except Exception as error:
-            logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
-            start_over(featurize, was)
-            self._load(items, entities)
-            units = self._step(items, entities, wall_ms, partial(step_or_bury, featurize))
-        emitted_below = self.emitted_below
-        # How long records took is asked of those that are new, not of what is read again after a loss.
-        rebuilding = self.rebuilding_from is not None
-        self.timestamps_ms = [] if rebuilding else [item.record.timestamp_ms for item in items]
-        if items and rebuilding:
-            if all(place.offset >= emitted_below[head] for head, place in featurize.positions.items()):
-                self.rebuilding_from = None
-                logger.warning("state is rebuilt; outputs go on")
-        idle = [head for head in at_end if wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS]
-        if self.rebuilding_from is None and (items or featurize.counts.items):
-            featurize.tick(wall_ms, idle)
-        if items or featurize.outs:
-            units.append(featurize.close_unit(wall_ms))
-        return units
+    @property
+    def reached(self) -> int:
+        """The newest event time stepped so far, in ms; -1 before the first event."""
+        return max((place.newest_at for place in self.featurize.positions.values()), default=-1)
 
-    def _load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
-        """Take the states that these items need into memory."""
+    def idle(self, at_end: Collection[Head], wall_ms: int) -> list[str]:
+        """Names ("topic/0") of its source partitions that are at their end and have brought nothing for some seconds."""
+        return [
+            self.named(head)
+            for head in self.heads
+            if head in at_end and wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS
+        ]
+
+    def load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
+        """Bring the states that these items need into memory."""
         featurize = self.featurize
         missing = featurize.missing(items, entities)
         if missing:
@@ -242,21 +226,15 @@ class Task:
             for (number, entity), state in zip(missing, stored, strict=True):
                 featurize.put(number, entity, state)
 
-    def _step(
-        self,
-        items: Sequence[Item],
-        entities: Sequence[list[str | None]],
-        wall_ms: int,
-        step: Callable[[Item, Sequence[str | None]], None],
-    ) -> list[FeaturizeUnit]:
-        """Step items in order; the units that are full by then."""
-        featurize, units = self.featurize, list[FeaturizeUnit]()
-        emitted_below = self.emitted_below if self.rebuilding_from is not None else None
-        for item, keys in zip(items, entities, strict=True):
-            kept = len(featurize.outs)
-            step(item, keys)
-            if emitted_below is not None and item.offset < emitted_below[(item.source, item.partition)]:
-                del featurize.outs[kept:]
-            if featurize.unit_is_full:
-                units.append(featurize.close_unit(wall_ms))
-        return units
+    def is_known(self, item: Item) -> bool:
+        """Whether what an item gives was emitted before the state that is being rebuilt was lost."""
+        return item.offset < self.emitted_below[(item.source, item.partition)]
+
+    def end_rebuild(self) -> None:
+        """Let outputs go on, once all of them are new."""
+        positions = self.featurize.positions
+        if self.rebuilding_from is not None and all(
+            place.offset >= self.emitted_below[head] for head, place in positions.items()
+        ):
+            self.rebuilding_from = None
+            logger.warning("state is rebuilt; outputs go on")

@@ -1,12 +1,15 @@
 """The shell around `featurize`: owns tasks, polls, steps, writes in the one safe order.
 
 Laws of this file:
-- Order of every batch: produce and wait for the acknowledgements → the state script of each unit → commit. A crash between any
-  two leaves at worst a repeat that every reader recognises. Nobody waits for a commit, so one is made for several batches, and
-  whenever nothing comes.
+- Order of every batch: produce and wait for the acknowledgements → the state script of each unit, task by task → commit. A crash
+  between any two leaves at worst a repeat that every reader recognises. Nobody waits for a commit, so one is made for several
+  batches, and whenever nothing comes.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
 - While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).
+- All tasks are stepped in one order, that of event time (`order`); a task at the end of its partitions is not waited for, and
+  what another task's earlier events must go before waits in memory, at most about `MOST_BUFFERED` records a partition. Only a
+  task whose state is being rebuilt runs apart, until it emits again.
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
@@ -25,7 +28,7 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
-from penstock.stream.featurize.step import FeaturizeUnit
+from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.task import Task, check_stored
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
 
@@ -74,6 +77,8 @@ class FeaturizeWorker:
         )
         self.health, self.keyspace = health, keyspace
         self.expiries: dict[str, Expiry] = {}
+        self.tasks: dict[str, Task] = {}
+        self.task_of: dict[TP, Task] = {}
         deployed = topology.deployed(pipeline.name, prefix)
         self.group = f"{deployed}.featurize"
         self.samples_topic = topology.samples(pipeline.name, prefix)
@@ -82,8 +87,7 @@ class FeaturizeWorker:
             learn = f"{deployed}.learn"
             self.backpressure = Backpressure(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
         self.partitions = self._checked_partitions()
-        self.tasks: dict[str, Task] = {}
-        self.task_of: dict[TP, Task] = {}
+        self._forget()
         self.assigned: tuple[TP, ...] = ()
         self.committed: dict[TP, int] = {}
         self.to_commit: dict[TP, int] = {}
@@ -141,9 +145,7 @@ class FeaturizeWorker:
     def _drop(self, error: Exception, wall_ms: int) -> None:
         """The outcome of a write is open, or another owner took over: forget everything and load anew."""
         logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
-        self.tasks.clear()
-        self.expiries.clear()
-        self.task_of.clear()
+        self._forget()
         self.retry_at_ms = wall_ms + 500
         # what was saved before: a rebuild need not emit it again
         with suppress(Fenced, CommitFailed, LogUnavailable):
@@ -151,11 +153,16 @@ class FeaturizeWorker:
         if self.assigned:
             self.member.start_at({})
 
-    def _take_up(self) -> None:
-        """Make the tasks of what this member holds now, each at the position its own state names."""
+    def _forget(self) -> None:
+        """Drop every task and all that was read for it."""
         self.tasks.clear()
         self.expiries.clear()
         self.task_of.clear()
+        self.together = Together(self.pipeline, len(self.pipeline.sources) * self.partitions)
+
+    def _take_up(self) -> None:
+        """Make the tasks of what this member holds now, each at the position its own state names."""
+        self._forget()
         self.retry_at_ms = 0
         self.paused = set()
         self.member.pause(())
@@ -166,9 +173,7 @@ class FeaturizeWorker:
             for partition in sorted({partition for _, partition in self.assigned}):
                 groups[str(partition)] = [(source, partition) for source in sources]
         elif self.assigned:
-            groups["all"] = [
-                (source, partition) for source in sources for partition in range(self.partitions)
-            ]
+            groups["all"] = [(source, n) for source in sources for n in range(self.partitions)]
         for name, heads in groups.items():
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
             positions.update(task.take_up(self.group))
@@ -185,35 +190,44 @@ class FeaturizeWorker:
         if not self.tasks:
             return 0
         if len(self.tasks) == 1:
-            task = next(iter(self.tasks.values()))
-            task.enqueue(records, wall_ms)
+            next(iter(self.tasks.values())).enqueue(records, wall_ms)
         else:
             by_task: dict[str, list[Record]] = {}
             for record in records:
-                by_task.setdefault(self.task_of[(record.topic, record.partition)].featurize.task, []).append(
-                    record
-                )
+                name = self.task_of[(record.topic, record.partition)].featurize.task
+                by_task.setdefault(name, []).append(record)
             for name, of_task in by_task.items():
                 self.tasks[name].enqueue(of_task, wall_ms)
+        for task in self.tasks.values():
+            if task.rebuilding_from is None and task not in self.together.tasks:
+                self.together.add(task)
         self._bound_buffers()
         ends = self._ends(idle=not records)
         stepped = 0
-        for name, task in self.tasks.items():
-            before = task.featurize.counts.items
-            units = task.run(ends & set(task.heads), wall_ms, BATCH_RECORDS)
-            if units and name in self.expiries:
-                units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
-            self._write(task, units, wall_ms)
-            stepped += task.featurize.counts.items - before
+        for task in self.tasks.values():
+            if task.rebuilding_from is not None:
+                done = step_alone(task, ends, wall_ms, BATCH_RECORDS)
+                self._write(done, wall_ms)
+                stepped += len(done.items)
+        if self.together.tasks:
+            done = self.together.step(ends, wall_ms, BATCH_RECORDS)
+            self._write(done, wall_ms)
+            stepped += len(done.items)
+            # How long records took is asked of those that are new, not of what is read again after a loss.
+            if self.health is not None and done.items:
+                self.health.readable([item.record.timestamp_ms for item in done.items], self.wall_ms())
+        for task in self.tasks.values():  # one without work notices a loss, or another owner, by itself
+            if wall_ms - task.checked_ms >= 1_000:
+                task.checked_ms = wall_ms
+                task.store.alive()
         return stepped
 
     def _bound_buffers(self) -> None:
         """Read no further where much waits for another partition's event time to come."""
-        paused = {
-            task.tp(head)
-            for task in self.tasks.values()
-            for head in task.merge.full([head for head in task.heads if task.tp(head) in self.paused])
-        }
+        heads = {head: task.tp(head) for task in self.tasks.values() for head in task.heads}
+        before = [head for head, tp in heads.items() if tp in self.paused]
+        merges = {id(task.merge): task.merge for task in self.tasks.values()}.values()
+        paused = {heads[head] for merge in merges for head in merge.full(before)}
         if paused != self.paused:
             self.member.pause(paused)
             self.paused = paused
@@ -234,26 +248,32 @@ class FeaturizeWorker:
             head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
         }
 
-    def _write(self, task: Task, units: list[FeaturizeUnit], wall_ms: int) -> None:
-        if not units:
-            if wall_ms - task.checked_ms >= 1_000:
-                task.checked_ms = wall_ms
+    def _write(self, done: Stepped, wall_ms: int) -> None:
+        """Outputs, then each task's units; the commit comes later."""
+        outs = done.outs
+        # Several tasks' outputs go out at once: look first whether each still owns its state.
+        if len(done.units) > 1:
+            for task in done.units:
                 task.store.alive()
-            return
-        outs = [out for unit in units for out in unit.outs]
         if outs:
             self.log.append(outs)
             if self.backpressure is not None:
                 self.backpressure.end += sum(out.topic == self.samples_topic for out in outs)
-        task.store.save([unit.unit for unit in units])
-        if self.health is not None:
-            self.health.readable(task.timestamps_ms, self.wall_ms())
-        positions = {task.tp(head): offset for head, offset in units[-1].positions.items()}
-        behind = task.emitted_below
-        self.to_commit.update(
-            {tp: offset for tp, offset in positions.items() if offset >= behind[self._head(task, tp)]}
-        )
-        task.featurize.forget(KEPT_STATES)
+        for task, units in done.units.items():
+            name = task.featurize.task
+            if name in self.expiries:
+                units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
+            task.store.save([unit.unit for unit in units])
+            task.checked_ms = wall_ms
+            behind = task.emitted_below
+            self.to_commit.update(
+                {
+                    task.tp(head): offset
+                    for head, offset in units[-1].positions.items()
+                    if offset >= behind[head]
+                }
+            )
+            task.featurize.forget(KEPT_STATES)
 
     def _commit(self, wall_ms: int) -> None:
         """Note with the group which outputs exist."""
@@ -262,10 +282,6 @@ class FeaturizeWorker:
             commit, self.to_commit = self.to_commit, {}
             self.member.commit(commit)
             self.committed.update(commit)
-
-    @staticmethod
-    def _head(task: Task, tp: TP) -> Head:
-        return next(head for head in task.heads if task.tp(head) == tp)
 
     def close(self) -> None:
         """Leave the group."""

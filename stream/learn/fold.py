@@ -89,6 +89,7 @@ class Fold(FoldState):
         if early is not None:
             self._join(position, max(at, early.at), waits, early.y)
         counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
+        counts.dropped = self.join.dropped
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
@@ -100,7 +101,7 @@ class Fold(FoldState):
         waits = self.join.label(label.id, label.at, label.y)
         if waits is not None:
             self._join(position, label.at, waits, label.y)
-        counts.unmatched = self.join.unmatched
+        counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
 
     def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
         """Judge every prediction of this sample, then learn from it."""
@@ -172,6 +173,7 @@ class Fold(FoldState):
     def _recipe(self, position: int, recipe: Recipe) -> None:
         """Another lineage may begin. Under another definition's, this fold only predicts and learns what it can read."""
         returns = self.recipes.begin(position, recipe, self.pipeline)
+        self.join.recipe(recipe)
         self.acting = self.actions and not self.recipes.foreign
         if returns:
             self.champion_since, self.version = position, self.new_id()

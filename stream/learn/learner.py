@@ -108,6 +108,7 @@ def train(
             taught = [] if default is None else [(waits, default) for waits in expired]
         elif isinstance(entry, Recipe):
             names = read(entry)
+            join.recipe(entry)
         for waits, y in taught:
             if position >= learn_from and not waits.skip:
                 learn(model, waits.x, y)

@@ -82,6 +82,7 @@ class FoldCounts:
     held_back: int = 0
     expired: int = 0
     unmatched: int = 0
+    dropped: int = 0
     repeats: int = 0
     duplicate_ids: int = 0
     failed: int = 0
@@ -100,7 +101,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 3  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 4  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -143,7 +143,7 @@ def rows(
     the range's last sample, from `survey`) no more is read than the labels of these rows need.
     """
     seen, recipe, its = Seen(), opening, terms(opening)
-    join, waiting = Join[Row](its.wait_ms), deque[Row]()
+    join, waiting = Join[Row](its.wait_ms, on_drop=lambda row: row.settle(None, None)), deque[Row]()
     for position, entry in entries:
         if isinstance(entry, Sample):
             if not seen.is_repeat(entry.origin):
@@ -161,6 +161,7 @@ def rows(
         elif isinstance(entry, Recipe):
             recipe, its = entry, terms(entry)
             join.wait_ms = its.wait_ms
+            join.recipe(entry)
         while waiting and waiting[0].settled:
             yield waiting.popleft()
         if last_position is not None and position >= last_position and not waiting:

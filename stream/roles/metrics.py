@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FeaturizeReport", "Health", "LearnReport"]
 
 LOOK_EVERY_S = 1.0
-LEARNED = ("joined", "learned", "held_back", "expired", "unmatched", "repeats")
+LEARNED = ("joined", "learned", "held_back", "expired", "unmatched", "dropped", "repeats")
 
 
 class Growth:

@@ -45,6 +45,7 @@ ENTRIES: dict[str, Entry] = {
     "sample.v1": Sample(Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True]),
     "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
+    "tick.v2": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5, 2),
     "command.v1": COMMAND,
     "command-adopt.v1": Command(
         "adopt-c1", "adopt", "retrained", "job", "retrain-c1", 5, 900, "00ff00ff00ff00ff"
@@ -119,7 +120,10 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}
 
 
-@pytest.mark.parametrize("name", [*ENTRIES, *JSON])
+OLDER = {"tick.v1"}
+
+
+@pytest.mark.parametrize("name", [name for name in [*ENTRIES, *JSON] if name not in OLDER])
 def test_what_is_written_today_is_what_the_newest_golden_file_holds(name: str) -> None:
     if name in ENTRIES:
         assert encode_entry(ENTRIES[name]) == (GOLDEN / f"{name}.msgpack").read_bytes()

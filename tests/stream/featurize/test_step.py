@@ -15,7 +15,7 @@ from penstock.stream.featurize.decode import SourceDecoder
 from penstock.stream.featurize.position import HeadPosition, TopicRecreated, decode_position
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.log.protocol import MAX_RECORD_BYTES, Headers, Out, Record, record_bytes
-from penstock.stream.messages import Entry, LabelRecord, Origin, Sample, Tick, decode_entry
+from penstock.stream.messages import Entry, LabelRecord, Origin, Sample, decode_entry
 from tests.stream.generated import DELIVERED, HOUR, MINUTE, PAID, SENT, START_MS, cards, parcels
 
 NOW_MS = START_MS + 60 * 86_400_000
@@ -356,43 +356,6 @@ def test_a_position_of_a_recreated_topic_is_refused() -> None:
     with pytest.raises(TopicRecreated, match=r"parcels\.sent.*deleted and created again") as error:
         other.places_in(decode_position(position))
     assert isinstance(error.value, DefinitionError), "the command line says it in one line"
-
-
-def ticks(bench: Bench) -> list[Tick]:
-    entries = [decode_entry(out.value or b"") for out in bench.featurize.outs]
-    return [entry for entry in entries if isinstance(entry, Tick)]
-
-
-def test_a_tick_says_every_partitions_newest_time_and_which_are_idle() -> None:
-    bench = Bench(parcels(), partitions=1)
-    bench.give(SENT.name, sent("p1", 0))
-    bench.featurize.tick(5_000, [(1, 0)])
-    (tick,) = ticks(bench)
-    assert tick == Tick(
-        {f"{SENT.name}/0": START_MS, f"{DELIVERED.name}/0": -1}, [f"{DELIVERED.name}/0"], 5_000
-    )
-
-
-def test_ticks_come_once_a_second_or_once_an_hour_of_event_time() -> None:
-    bench = Bench(parcels(), partitions=1)
-    for minute, wall_ms, expected in (
-        (0, 10_000, 1),
-        (1, 10_999, 1),
-        (2, 11_000, 2),
-        (61, 11_001, 2),
-        (62, 11_002, 3),
-    ):
-        bench.give(SENT.name, sent("p", minute))
-        bench.featurize.tick(wall_ms, [])
-        assert len(ticks(bench)) == expected, minute
-
-
-def test_a_late_event_does_not_move_the_partitions_time_back() -> None:
-    bench = Bench(parcels(), partitions=1)
-    for minute in (30, 10):
-        bench.give(SENT.name, sent("p", minute))
-    bench.featurize.tick(1_000, [])
-    assert ticks(bench)[0].times[f"{SENT.name}/0"] == START_MS + 30 * MINUTE
 
 
 def test_a_view_of_another_source_than_label_and_prediction_is_fed_and_gives_nothing() -> None:

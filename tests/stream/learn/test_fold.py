@@ -12,7 +12,8 @@ import pytest
 from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import learn
+from penstock.stream.learn.join import Join
+from penstock.stream.learn.learner import learn, train
 from penstock.stream.learn.records import Replay
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
@@ -135,6 +136,28 @@ def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None
     fold = fold_of(sample(0), tick(6 * 60 + 1), pipeline=pipeline)
     assert (fold.counts.expired, fold.counts.learned) == (0, 1)
     assert digest(fold.champion) == digest(fold_of(sample(0), label(0, y=False), pipeline=pipeline).champion)
+
+
+def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_training() -> None:
+    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)
+    pipeline = parcels(label=of)
+    left = Tick({"left/0": START_MS - MINUTE}, [], 0)
+    log = [recipe_of(pipeline), left, sample(0), tick(6 * 60 + 1), recipe_of(pipeline), tick(6 * 60 + 1)]
+    assert fold_of(*log[:4], pipeline=pipeline).counts.learned == 0
+    assert fold_of(*log, pipeline=pipeline).counts.learned == 1
+    names, wait_ms = pipeline.vector_names, of.wait_ms
+    for number, taught in ((4, 0), (6, 1)):
+        stretch = enumerate(log[:number])
+        found = train(pipeline.model.clone(), names, stretch, learn_from=0, expire_ms=wait_ms, default=False)
+        assert found[1] == taught
+
+
+def test_more_samples_than_may_wait_lets_the_oldest_go_and_counts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Join.__init__, "__defaults__", (3, None))
+    fold = fold_of(*map(sample, range(5)), label(0, "p0"), label(1, "p4"))
+    assert (fold.counts.dropped, fold.counts.joined, list(fold.pending)) == (2, 1, ["p2", "p3"])
 
 
 def test_duplicate_ids_are_counted_and_the_first_sample_gets_the_label() -> None:

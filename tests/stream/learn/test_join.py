@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.stream.learn.join import Early, Join
-from penstock.stream.messages import Tick
+from penstock.stream.messages import Recipe, Tick
 
 
 class Waits(NamedTuple):
@@ -122,6 +122,78 @@ def test_a_task_that_runs_ahead_does_not_expire_what_another_has_still_to_bring(
     join.tick(tick(p0=10_000))
     assert join.clock == 10
     assert join.label("slow", 20, True) == Waits(10)
+
+
+def test_a_source_that_left_the_definition_does_not_hold_the_clock() -> None:
+    join = Join[Waits](10)
+    join.tick(Tick({"sent/0": 100, "left/0": 50, "left/1": 60}, ["left/1"], 0))
+    join.recipe(Recipe("r2", [], '{"sources": [{"name": "sent"}]}'))
+    join.tick(tick(**{"sent/0": 900}))
+    assert join.clock == 900 and join.idle == set()
+
+
+def test_a_recipe_that_does_not_name_its_sources_forgets_none() -> None:
+    for text in ("", "?", "[]", "{}", '{"sources": 3}', '{"sources": [{"topic": "sent"}]}'):
+        join = Join[Waits](10)
+        join.tick(tick(a=500, b=100))
+        join.recipe(Recipe("r", [], text))
+        join.tick(tick(a=900))
+        assert join.clock == 100
+
+
+def test_the_clock_waits_until_every_partition_of_the_pipeline_has_been_heard_of() -> None:
+    """Of two workers that begin on history one is first: the other's samples are older, and not late."""
+    join = Join[Waits](10)
+    join.tick(Tick({"s/0": 500}, [], 0, 2))
+    join.sample("a", Waits(5))
+    assert join.tick(Tick({"s/0": 600}, [], 0, 2)) == []
+    assert join.clock == 0
+    assert join.tick(Tick({"s/1": 7}, [], 0, 2)) == []
+    assert join.clock == 7
+    assert join.tick(Tick({"s/1": 16}, [], 0, 2)) == [Waits(5)]
+
+
+def test_beyond_the_most_that_may_wait_the_oldest_go_and_are_counted() -> None:
+    gone: list[Waits] = []
+    join = Join[Waits](100, most=3, on_drop=gone.append)
+    for n in range(5):
+        join.sample(f"s{n}", Waits(n))
+        join.label("s0", 0, True)  # finds the first; the others' s0 waits for a sample
+    assert list(join.pending) == ["s2", "s3", "s4"] and gone == [Waits(1)]
+    for n in range(4):
+        join.label(f"e{n}", n, True)
+    assert list(join.early) == ["e1", "e2", "e3"]
+    assert join.dropped == 3
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=200), st.integers(1, 8))
+def test_however_long_the_clock_stands_what_waits_is_bounded_and_the_newest_stay(
+    arrivals: list[tuple[bool, int]], most: int
+) -> None:
+    join = Join[Waits](1_000, most=most)
+    pending: dict[str, int] = {}
+    early: dict[str, int] = {}
+    for at, (is_sample, number) in enumerate(arrivals):
+        event_id = str(number)
+        mine, other = (pending, early) if is_sample else (early, pending)
+        if other.pop(event_id, None) is None and event_id not in mine:
+            mine[event_id] = at
+            if len(mine) > most:
+                del mine[next(iter(mine))]
+        if is_sample:
+            join.sample(event_id, Waits(at))
+        else:
+            join.label(event_id, at, True)
+        assert {key: waits.at for key, waits in join.pending.items()} == pending
+        assert {key: one.at for key, one in join.early.items()} == early
+
+
+def test_what_was_joined_does_not_stay_in_the_queues() -> None:
+    join = Join[Waits](10**9)
+    for n in range(20_000):
+        (join.sample(f"a{n}", Waits(n)), join.label(f"a{n}", n, True))
+        (join.label(f"b{n}", n, True), join.sample(f"b{n}", Waits(n)))
+    assert len(join.waiting) < 2_000 and len(join.early_waiting) < 2_000
 
 
 moves = st.lists(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from penstock.stream import topology
 from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.replay import prepare
+from penstock.stream.learn.join import Join
+from penstock.stream.learn.replay import prepare, replay
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
@@ -120,6 +121,20 @@ def test_restored_anywhere_any_number_of_times_it_ends_as_the_uninterrupted_fold
 def test_right_after_a_command_too(place: int, log: MemoryLog, straight: dict[str, str]) -> None:
     fold = again(go_on(Fold(PIPELINE), log, place), log)
     assert everything(go_on(fold, log, len(LOG))) == straight
+
+
+def test_what_goes_beyond_the_cap_is_the_same_after_a_snapshot_and_in_a_replay(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Join.__init__, "__defaults__", (12, None))
+    straight = go_on(Fold(PIPELINE), log, len(LOG))
+    fold = Fold(PIPELINE)
+    for place in (150, 301, 640):
+        fold = again(go_on(fold, log, place), log)
+        assert len(fold.pending) == 12
+    assert everything(go_on(fold, log, len(LOG))) == everything(straight)
+    assert fold.counts.dropped == straight.counts.dropped > 100
+    assert replay(PIPELINE, log, TOPIC).digest() == straight.digest()
 
 
 def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from penstock.stream.cli.export import Job, export
 from penstock.stream.cli.export import run as run_export
+from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import train
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import LogError, Out
@@ -165,6 +166,32 @@ def test_a_label_that_is_repeated_is_not_taken_by_a_later_sample_of_the_same_id(
     label = LabelEntry(Origin("done", 0, 0, 1), "p", START_MS + 1, True)
     first, second = (Sample(Origin("sent", 0, n), "p", "k", START_MS + n, [1.0, 1.0]) for n in (0, 2))
     assert [row.label for row in made([RECIPE, first, label, label, second])] == [True, None]
+
+
+def test_a_row_that_no_longer_waits_because_too_many_did_comes_without_a_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Join.__init__, "__defaults__", (2, None))
+    samples = [Sample(Origin("sent", 0, n), f"p{n}", "k", START_MS + n, [1.0, 1.0]) for n in range(3)]
+    label = LabelEntry(Origin("done", 0, 0, 1), "p0", START_MS + 9, True)
+    found = made([RECIPE, *samples, label])
+    assert [(row.event_id, row.label, row.settled) for row in found] == [
+        ("p0", None, True),
+        ("p1", None, False),
+        ("p2", None, False),
+    ]
+
+
+def test_a_source_that_left_the_definition_does_not_keep_rows_waiting() -> None:
+    of = '{"label": {"wait": "6h", "default": false}, "sources": [{"name": "sent"}]}'
+    log = [
+        RECIPE,
+        Tick({"left/0": START_MS}, [], 0),
+        Sample(Origin("sent", 0, 0), "p", "k", START_MS, [1.0, 1.0]),
+        Recipe(RECIPE.digest, RECIPE.inputs, of),
+        Tick({"sent/0": START_MS + 7 * HOUR}, [], 0),
+    ]
+    assert [(row.label, row.settled) for row in made(log, default=False)] == [(False, True)]
 
 
 def test_each_recipe_waits_as_long_as_it_says() -> None:

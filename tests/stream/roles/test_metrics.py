@@ -161,7 +161,8 @@ def test_a_worker_without_partitions_is_not_ready(health):
 
 def fold(**fields: Any) -> SimpleNamespace:
     zeros = dict.fromkeys(
-        ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "repeats"), 0
+        ("samples", "labels", "joined", "learned", "held_back", "expired", "unmatched", "dropped", "repeats"),
+        0,
     )
     counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
     recipes = SimpleNamespace(foreign=False)
@@ -193,9 +194,11 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     report = LearnReport(health)
     report.batch(worker)
     worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
+    worker.fold.counts.dropped = 7
     report.batch(worker)
     assert sample(health, "penstock_predictions_total") == 5
     assert sample(health, "penstock_labels_total", outcome="learned") == 3
+    assert sample(health, "penstock_labels_total", outcome="dropped") == 7
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10

@@ -1,0 +1,147 @@
+"""One order for the tasks that a worker steps together: that of event time, whatever partition an event came from.
+
+Laws of this file:
+- Items are stepped in the order of the merge over every partition of all these tasks, and so stand their outputs: the samples
+  log is in event-time order, but for what a source itself brings out of order.
+- A task's own items keep their order, so its states and units are what they would be if it ran alone.
+- A record that raises is buried: its batch is stepped once more, with care.
+- Nothing is appended or saved here: the worker writes what comes of it in the one safe order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
+from penstock.stream.featurize.decode import Item
+from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.step import Featurize, FeaturizeUnit
+from penstock.stream.featurize.task import Task
+from penstock.stream.featurize.ticks import NEVER, Ticks
+from penstock.stream.log.protocol import Out
+from penstock.stream.messages import encode_entry
+
+logger = logging.getLogger("penstock.featurize")
+
+#: How many batches one turn may make of what several tasks have ready: a task's loads and saves are paid once for its share.
+MOST_BATCHES = 8
+
+
+class Stepped(NamedTuple):
+    """What came of a batch of `items`: append `outs` and wait, then save each task's `units` in their order."""
+
+    items: Sequence[Item]
+    outs: list[Out]
+    units: dict[Task, list[FeaturizeUnit]]
+
+
+class Together:
+    """The tasks of a worker that are stepped in one order. `partitions` is how many the pipeline's sources have in all."""
+
+    def __init__(self, pipeline: Pipeline, partitions: int) -> None:
+        self.merge = Merge(())
+        self.tasks: list[Task] = []
+        self.task_of: dict[int, Task] = {}
+        self.ticks = Ticks(pipeline, partitions)
+
+    def add(self, task: Task) -> None:
+        """Step this task with the others from now on."""
+        self.merge.absorb(task.merge)
+        task.merge = self.merge
+        self.tasks.append(task)
+        self.task_of.update({head[1]: task for head in task.heads})
+        self.ticks.add([task.named(head) for head in task.heads], task.reached)
+
+    def step(self, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
+        """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs."""
+        most *= min(len(self.tasks), MOST_BATCHES)
+        items = list(islice(self.merge.take(at_end), most))
+        done = step_in_order(self.task_of, items, wall_ms, self.ticks)
+        tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
+        if tick is not None:
+            done.outs.append(Out(self.tasks[0].featurize.samples_topic, None, encode_entry(tick), (), 0))
+        return done
+
+
+def step_in_order(
+    task_of: Mapping[int, Task], items: Sequence[Item], wall_ms: int, ticks: Ticks | None = None
+) -> Stepped:
+    """Step items of several tasks in the order given; their outputs come in that order, whichever task made them.
+
+    `task_of` is by partition. With `ticks`, a tick stands before every item whose event time passes a line.
+    """
+    entities = [task_of[item.partition].featurize.entities(item) for item in items]
+    _load(task_of, items, entities)
+    before = {task: snapshot(task.featurize) for task in {task_of[item.partition] for item in items}}
+    line = None if ticks is None else ticks.line
+    try:
+        return _step(task_of, items, entities, wall_ms, ticks, Featurize.step)
+    except Exception as error:
+        logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
+    for task, was in before.items():
+        start_over(task.featurize, was)
+    if ticks is not None and line is not None:
+        ticks.line = line
+    _load(task_of, items, entities)
+    return _step(task_of, items, entities, wall_ms, ticks, step_or_bury)
+
+
+def _step(
+    task_of: Mapping[int, Task],
+    items: Sequence[Item],
+    entities: Sequence[list[str | None]],
+    wall_ms: int,
+    ticks: Ticks | None,
+    step: Callable[[Featurize, Item, Sequence[str | None]], None],
+) -> Stepped:
+    outs: list[Out] = []
+    units: dict[Task, list[FeaturizeUnit]] = {}
+    next_at = NEVER if ticks is None else ticks.line.next_at
+    last: Task | None = None
+    for item, keys in zip(items, entities, strict=True):
+        task = task_of[item.partition]
+        featurize = task.featurize
+        if task is not last:
+            units.setdefault(task, [])
+            last = task
+        if item.at >= next_at and ticks is not None:
+            outs.append(
+                Out(featurize.samples_topic, None, encode_entry(ticks.reach(item.at, wall_ms)), (), 0)
+            )
+            next_at = ticks.line.next_at
+        step(featurize, item, keys)
+        made = featurize.outs
+        if made:
+            if task.rebuilding_from is None or not task.is_known(item):
+                outs += made
+            made.clear()
+        if featurize.unit_is_full:
+            units[task].append(featurize.close_unit(wall_ms))
+    for task, of_task in units.items():
+        of_task.append(task.featurize.close_unit(wall_ms))
+        task.end_rebuild()
+    return Stepped(items, outs, units)
+
+
+def _load(task_of: Mapping[int, Task], items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
+    """Bring every state that these items need into memory, task by task."""
+    if len(set(map(id, task_of.values()))) == 1:
+        next(iter(task_of.values())).load(items, entities)
+        return
+    by_task: dict[Task, tuple[list[Item], list[list[str | None]]]] = {}
+    for item, keys in zip(items, entities, strict=True):
+        its, theirs = by_task.setdefault(task_of[item.partition], ([], []))
+        its.append(item)
+        theirs.append(keys)
+    for task, (its, theirs) in by_task.items():
+        task.load(its, theirs)
+
+
+def step_alone(task: Task, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
+    """Step what is ready of one task, at most `most` items, without ticks."""
+    items = list(islice(task.merge.take(at_end), most))
+    return step_in_order({head[1]: task for head in task.heads}, items, wall_ms)
