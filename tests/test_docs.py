@@ -173,7 +173,7 @@ def test_the_tutorial_gives_what_it_shows(
     for lines, topic in ((placed, "orders.placed"), (closed, "orders.closed")):
         flow.feed([Out(topic, json.loads(line)["customer"].encode(), line.encode()) for line in lines])
     quiet = 0
-    while quiet < 4:  # what learn would do with the samples changes no feature
+    while quiet < 10:  # what learn would do with the samples changes no feature
         quiet = 0 if flow.featurize.process_batch(0.0) else quiet + 1
     command = "penstock features get buyer c1 --file orders.py"
     (line,) = [line for line in command_lines(TUTORIAL) if line.startswith(command)]
