@@ -39,14 +39,15 @@ class Source:
     """A Kafka topic of JSON objects, owned by its producers.
 
     `id` names the field that identifies an event (a sample and its label share it), `time` the event time (milliseconds since
-    the epoch or RFC 3339), `key` the entity. A record more than `grace` behind its own partition's newest event time is a dead
-    letter, and so is one more than `ahead` after its own Kafka timestamp.
+    the epoch or RFC 3339), `key` the entity: a field, or a tuple of fields for a compound key. The key of a topic's records is
+    that field's text, or a compound key's parts, percent-encoded and joined by `|`. A record more than `grace` behind its own
+    partition's newest event time is a dead letter, and so is one more than `ahead` after its own Kafka timestamp.
     """
 
     name: str
     id: str
     time: str
-    key: str
+    key: str | tuple[str, ...]
     grace: str = "1d"
     ahead: str = "1h"
 
@@ -55,11 +56,27 @@ class Source:
             raise DefinitionError(
                 f"Source {self.name!r}: not a Kafka topic name (letters, digits, '.', '_' and '-')"
             )
-        for part in ("id", "time", "key"):
+        for part in ("id", "time"):
             if not isinstance(getattr(self, part), str) or not getattr(self, part):
                 raise DefinitionError(f"Source {self.name!r}: {part} must name a field of its events")
+        self._check_key()
         _duration(self.grace, f"Source {self.name!r}, grace")
         _duration(self.ahead, f"Source {self.name!r}, ahead")
+
+    def _check_key(self) -> None:
+        """Refuse a key that names no entity; a list, as JSON has it, becomes a tuple, and a tuple of one its field."""
+        parts = (self.key,) if isinstance(self.key, str) else self.key
+        named = isinstance(parts, tuple | list) and parts and all(isinstance(p, str) and p for p in parts)
+        if not named or len(set(parts)) != len(parts):
+            raise DefinitionError(
+                f"Source {self.name!r}: key must name a field of its events, or be a tuple of different fields, not {self.key!r}"
+            )
+        object.__setattr__(self, "key", parts[0] if len(parts) == 1 else tuple(parts))
+
+    @property
+    def key_fields(self) -> tuple[str, ...]:
+        """The fields that name the entity, in order."""
+        return (self.key,) if isinstance(self.key, str) else self.key
 
     @property
     def grace_ms(self) -> int:
@@ -216,9 +233,9 @@ class Pipeline:
     @property
     def partitioned(self) -> bool:
         """True when every view has its own source's key, so that partition i of all sources is a task of its own."""
-        keys = {source.name: source.key for source in self.sources}
+        keys = {source.name: source.key_fields for source in self.sources}
         same_key = len(set(keys.values())) == 1
-        return same_key and all(view.key_fields == (keys[view.source.name],) for view in self.views)
+        return same_key and all(view.key_fields == keys[view.source.name] for view in self.views)
 
     @property
     def cooldown_ms(self) -> int:
@@ -228,12 +245,12 @@ class Pipeline:
     def describe(self) -> dict[str, Any]:
         """The definition as plain data: what the recipe digest covers."""
 
-        def source(s: Source) -> dict[str, str]:
+        def source(s: Source) -> dict[str, Any]:
             return {
                 "name": s.name,
                 "id": s.id,
                 "time": s.time,
-                "key": s.key,
+                "key": s.key if isinstance(s.key, str) else list(s.key),
                 "grace": s.grace,
                 "ahead": s.ahead,
             }

@@ -85,7 +85,7 @@ def changes(said: Mapping[str, Any], pipeline: Pipeline) -> Changes:
             others.append(f"{what}: {said[what]} → {now[what]}")
     if _meaning(said) != _meaning(now):
         others.append("what a label means")
-    read = [{(s["name"], s["id"], s["time"], s["key"]) for s in one["sources"]} for one in (said, now)]
+    read = [{s["name"]: (s["id"], s["time"], s["key"]) for s in one["sources"]} for one in (said, now)]
     if read[0] != read[1]:
         others.append("the sources, or their id, time or key")
     return Changes([one for one in found if one is not None], others)

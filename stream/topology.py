@@ -30,6 +30,8 @@ CONTROL_ALERTS = "control.alerts"
 CONTROL_MODELS = "control.models"
 CONTROL_COMMANDS = "control.commands"
 CONTROL_DECISIONS = "control.decisions"
+CONTROL_READS = (CONTROL_MODELS, CONTROL_COMMANDS, CONTROL_RETRAIN, CONTROL_ROLLBACK, CONTROL_ALERTS)
+CONTROL_ALL = (*CONTROL_READS, CONTROL_DECISIONS)
 
 
 def deployed(pipeline: str, prefix: str = "") -> str:
@@ -50,6 +52,17 @@ def predictions(pipeline: str, prefix: str = "") -> str:
 def dead_letters(pipeline: str, prefix: str = "") -> str:
     """Records that could not be used, with their original bytes and the reason in headers."""
     return f"{deployed(pipeline, prefix)}.dead-letters"
+
+
+def policy_changelog(pipeline: str, prefix: str = "") -> Topic:
+    """What the control role remembers; it makes the topic itself, by Faust's naming."""
+    name = f"{consumer_group(pipeline, 'control', prefix)}-policy-changelog"
+    return Topic(name, 1, {"cleanup.policy": "compact"}, "PolicyState, JSON")
+
+
+def consumer_group(pipeline: str, role: str, prefix: str = "") -> str:
+    """The consumer group of a role: `featurize`, `learn` or `control`."""
+    return f"{prefix}{pipeline}.{role}"
 
 
 def owned(pipeline: str, prefix: str = "") -> list[Topic]:

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backfill", "operate"),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes",),
+    ("recipes", "steps"),
     ("definitions", "log"),
     ("topology", "messages", "meaning", "neighbours"),
     ("process",),
@@ -74,8 +74,8 @@ CHOOSERS = {"features/engine/choose.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "dead_letters", "demo", "export", "features_command", "models", "operate",
-        "publish", "replay_command", "reset", "retrain_job", "run", "topics_command", "up", "watch",
+        "__init__", "backfill", "bench", "check", "dead_letters", "demo", "export", "features", "models", "operate",
+        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
@@ -114,7 +114,9 @@ SHELL: dict[str, tuple[str, ...]] = {
         "step",  # logs what it skips; what it decides is in `policy`
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
-    "stream/operate": ("dead_letters", "publish", "reset", "training_files"),  # clients, files and clocks
+    "stream/operate": (
+        "dead_letters", "pipelines", "publish", "reset", "sampling", "status", "training_files",
+    ),  # clients, files and clocks
 }  # fmt: skip
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 70

@@ -37,6 +37,24 @@ def entity_of(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | None
     return "|".join(parts)
 
 
+def record_key(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | None:
+    """Key of an event's Kafka record: the text of its key field; of a compound key the entity's name.
+
+    None if any part is null or absent: such a record has no key.
+
+    >>> record_key({"street": "Elm St"}, ("street",)), record_key({"city": 7, "street": "Elm St"}, ("city", "street"))
+    ('Elm St', '7|Elm%20St')
+
+    Raises:
+        TypeError: if a part of a compound key is neither text nor an integer.
+
+    """
+    if len(key_fields) == 1:
+        part = event.get(key_fields[0])
+        return None if part is None else str(part)
+    return entity_of(event, key_fields)
+
+
 def entity_key(parts: Sequence[str | int]) -> str:
     """Name an entity by the values of its key fields, in order, as ``entity_of`` does.
 

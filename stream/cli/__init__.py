@@ -30,20 +30,21 @@ COMMANDS = {
     "check": "check",
     "up": "up",
     "run": "run",
-    "topics": "topics_command",
+    "topics": "topics",
     "watch": "watch",
+    "status": "status",
     "retrain": "operate",
     "rollback": "operate",
     "hold": "operate",
     "resume": "operate",
     "promote": "operate",
     "accept": "operate",
-    "features": "features_command",
+    "features": "features",
     "models": "models",
     "publish": "publish",
     "dead-letters": "dead_letters",
     "export": "export",
-    "replay": "replay_command",
+    "replay": "replay",
     "reset": "reset",
     "backfill": "backfill",
     "bench": "bench",
@@ -58,6 +59,7 @@ Penstock trains a model on an event stream that never stops, and has a gate: it 
   penstock check examples/flights.py  is this definition file right?
   penstock up FILE                    local servers and every role, until Ctrl-C
   penstock watch flights              what happens, as it happens, for people
+  penstock status flights             is all well? one screen, and the exit code
 
 A definition file is one Python file with a `Pipeline`; the README shows how to write one."""
 

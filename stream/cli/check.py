@@ -1,33 +1,68 @@
-"""`penstock check FILE`: is the definition right, and what will it do?"""
+"""`penstock check FILE`: is the definition right, what will it do, and are its producers' records right?"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from typing import Any
 
+from kafka import KafkaConsumer
+
+from penstock.stream import steps
+from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
-from penstock.stream.definitions import Pipeline
+from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.labels import TAKEN
 from penstock.stream.featurize.model_trial import check_model, text_inputs
+from penstock.stream.log.kafka_python import client
+from penstock.stream.operate.expected import example, example_line, expected_fields
+from penstock.stream.operate.sampling import Judged, judge, newest
+from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
 examples:
-  penstock check examples/flights.py
-  penstock check examples/flights.py --json | jq .recipe"""
+  penstock check examples/flights.py                          the pipeline, its flow, and what its topics must hold
+  penstock check examples/flights.py --sample                 and are the newest records of its topics like that?
+  penstock check examples/flights.py --sample flights.arrivals --records 5000
+  penstock check examples/flights.py --picture                only the picture of the flow
+  penstock check examples/flights.py --steps                  each step's topics and Redis keys
+  penstock check examples/flights.py --json | jq .recipe
+
+For each source it prints the declared fields and an example: a line of JSON for `penstock publish TOPIC - --file FILE`.
+--sample reads Kafka (KAFKA_BOOTSTRAP_SERVERS) and changes nothing. It says whether types and times are right, whether a
+record's key is the declared field and its partition that key's murmur2, and which share would be dead letters and why.
+Exit codes: 0 right, 1 a sample is wrong, 2 the definition is wrong (one line) or Kafka does not answer."""
+RECORDS = 1_000
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     command = subparsers.add_parser(
         "check",
-        help="check a definition file and say what it will do",
-        description="Check a definition file and print the pipeline it defines. Exit code 2 and one line if it is wrong.",
+        help="check a definition file, say what it will do, and look at its topics",
+        description="Check a definition file and print the pipeline it defines; with --sample, judge its topics' records too.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("file", metavar="FILE", help="the Python file with the Pipeline")
-    command.add_argument("--json", action="store_true", help="print the definition as one JSON object")
+    command.add_argument(
+        "--sample",
+        metavar="TOPIC",
+        nargs="?",
+        const="",
+        help="read the newest records of this source, or of all sources without TOPIC, and judge them",
+    )
+    command.add_argument(
+        "--records", type=int, default=RECORDS, metavar="N", help=f"how many of a topic (default {RECORDS:,})"
+    )
+    only = command.add_mutually_exclusive_group()
+    only.add_argument("--picture", action="store_true", help="print only the picture of the flow")
+    only.add_argument(
+        "--steps", action="store_true", help="print only what each step reads, writes and keeps"
+    )
+    only.add_argument("--json", action="store_true", help="print the definition as one JSON object")
     command.set_defaults(run=run)
 
 
@@ -35,17 +70,65 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
     check_model(pipeline)
+    flow = steps.of(pipeline, settings.prefix)
+    if args.picture or args.steps:
+        print(picture.picture(flow) if args.picture else picture.describe(flow))
+        return 0
+    names = [source.name for source in pipeline.sources]
+    if args.records < 1 or (args.sample and args.sample not in names):
+        wrong = (
+            "--records must be at least 1"
+            if args.records < 1
+            else f"no source {args.sample!r}; there are: {', '.join(names)}"
+        )
+        print(f"penstock: {wrong}", file=sys.stderr)
+        return 2
+    wanted = [one for one in pipeline.sources if args.sample in ("", one.name)]
+    judged = sampled(pipeline, wanted, settings, args.records) if wanted else []
     if args.json:
-        print(json.dumps({"recipe": pipeline.digest, "vector": pipeline.vector_names, **pipeline.describe()}))
+        print(json.dumps(as_json(pipeline, judged)))
     else:
-        print(describe(pipeline))
-    return 0
+        print("\n".join([describe(pipeline), "", picture.picture(flow), "", *expectations(pipeline)]))
+        for one, source in zip(judged, wanted, strict=True):
+            told = check_sample.as_text(one, "|".join(source.key_fields), partitioned=pipeline.partitioned)
+            print("\n".join(["", *told]))
+    return 1 if any(one.wrong for one in judged) else 0
+
+
+def sampled(pipeline: Pipeline, sources: list[Source], settings: Settings, most: int) -> list[Judged]:
+    """The newest records of these sources, judged."""
+    more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
+    found = []
+    with client(KafkaConsumer, settings, **more) as consumer:
+        for source in sources:
+            records, partitions = newest(consumer, source.name, most)
+            found.append(judge(pipeline, source, records, partitions))
+    return found
+
+
+def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
+    """The definition for programs."""
+    now = wall_ms()
+    expected = {
+        source.name: {
+            "fields": {field.name: field.holds for field in expected_fields(pipeline, source)},
+            "example": example(pipeline, source, now),
+        }
+        for source in pipeline.sources
+    }
+    found = {
+        "recipe": pipeline.digest,
+        "vector": pipeline.vector_names,
+        **pipeline.describe(),
+        "expected": expected,
+    }
+    return {**found, "sampled": [check_sample.as_json(one) for one in judged]} if judged else found
 
 
 def describe(pipeline: Pipeline) -> str:
     """The pipeline in words, a line per part."""
     label = pipeline.label
-    steps = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
+    parts = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
     one_task = "one task owns all partitions (a view is keyed unlike its source)"
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
@@ -53,7 +136,7 @@ def describe(pipeline: Pipeline) -> str:
         f"label     from {label.source.name!r}, awaited {label.wait}"
         + ("" if label.default is None else f", then taken as {label.default}"),
         f"          takes {TAKEN}; anything else is a dead letter",
-        f"model     {' | '.join(type(step).__name__ for step in steps)}",
+        f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]
@@ -68,3 +151,23 @@ def describe(pipeline: Pipeline) -> str:
         for view in pipeline.views
     ]
     return "\n".join(lines)
+
+
+def expectations(pipeline: Pipeline) -> list[str]:
+    """What the producers of each topic must write, with an example."""
+    lines: list[str] = []
+    for source in pipeline.sources:
+        key = " | ".join(source.key_fields)
+        lines.append(
+            f"expects   {source.name}: JSON objects, the record's key is {key}, partitioned by murmur2"
+        )
+        fields = expected_fields(pipeline, source)
+        name_width, width = (max(len(row[place]) for row in fields) for place in (0, 1))
+        lines += [
+            f"  {row.name:<{name_width}}  {row.holds:<{width}}  {', '.join(row.uses)}".rstrip()
+            for row in fields
+        ]
+        if source == pipeline.label.source and not pipeline.label.fields:
+            lines.append("  and whatever else the label reads")
+        lines.append(f"  example  {example_line(pipeline, source, wall_ms())}")
+    return lines

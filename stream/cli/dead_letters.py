@@ -11,10 +11,10 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from penstock.stream.cli.operate import check_pipeline
 from penstock.stream.log.kafka_python import client
 from penstock.stream.messages import rfc3339
 from penstock.stream.operate.dead_letters import Letter, letters, send_back
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 
@@ -42,14 +42,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("pipeline", metavar="PIPELINE")
+    command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
     command.add_argument("--reason", metavar="TEXT", help="only those whose reason holds TEXT (in any case)")
     command.add_argument(
         "--since",
         type=int,
         default=0,
         metavar="OFFSET",
-        help="only from this offset of the dead-letters topic on",
+        help="only from this offset of the dead-letters topic on (default 0, its start)",
     )
     command.add_argument(
         "--limit",

@@ -17,8 +17,7 @@ from kafka import KafkaConsumer
 
 from penstock.features.define.durations import milliseconds
 from penstock.stream import topology
-from penstock.stream.cli.operate import check_pipeline
-from penstock.stream.cli.replay_command import Progress
+from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
@@ -27,6 +26,7 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Entry, Recipe, rfc3339
 from penstock.stream.operate import training_files
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.operate.training_set import (
     CannotExport,
     Span,

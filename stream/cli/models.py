@@ -29,7 +29,10 @@ EXAMPLES = """\
 examples:
   penstock models examples/flights.py            every version, the live one marked
   penstock models examples/flights.py v12        one version: lineage, digest, range of the log
-  penstock models examples/flights.py --json"""
+  penstock models examples/flights.py --json | jq .live
+
+A version's position is its offset in the samples log, and "born" the event time there. Reads Redis (REDIS_URL) and, where it
+is set, the folder PENSTOCK_MODELS. Exit codes: 0 done, 1 no such version, 2 could not, such as with another secret."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,7 +18,6 @@ from kafka import KafkaConsumer, KafkaProducer
 from penstock.stream import topology
 from penstock.stream.cli.control_lines import tell
 from penstock.stream.log.kafka_python import client, read_positions
-from penstock.stream.log.protocol import LogError
 from penstock.stream.messages import (
     MAX_NAME_CHARACTERS,
     MAX_REASON_CHARACTERS,
@@ -30,6 +29,7 @@ from penstock.stream.messages import (
     decode_live_model,
     encode_json,
 )
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.terminal import printable
 
@@ -67,7 +67,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             epilog=EXAMPLES.format(verb=name, more=MORE.get(name, ""), topic=topology.CONTROL_COMMANDS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("pipeline", metavar="PIPELINE")
+        command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
         command.add_argument(
             "--reason", required=True, help="why; it is kept with the decision and the model"
         )
@@ -77,7 +77,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             )
         if name in ("rollback", "retrain"):
             command.add_argument(
-                "--from-position", type=int, metavar="N", help="an offset of the samples log"
+                "--from-position",
+                type=int,
+                metavar="N",
+                help="learn from this offset of the samples log on (default: its start)"
+                if name == "retrain"
+                else "restore the newest version born before this offset of the samples log",
             )
         command.add_argument("--by", default=None, help="who asks (default: you, on this host)")
         command.add_argument(
@@ -184,17 +189,6 @@ def check_text(request: OperatorRequest) -> None:
             raise SettingError(f"{option} holds bytes that are not UTF-8: {ascii(text[:80])}")
     if request.from_position is not None and not -(2**63) <= request.from_position < 2**63:
         raise SettingError(f"--from-position {request.from_position} is no offset of a log")
-
-
-def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
-    """Refuse a pipeline that has no samples log here, and name those that have one. Raises `LogError`."""
-    logs = [name for name in consumer.topics() if name.startswith(prefix) and name.endswith(".samples")]
-    known = [name.removeprefix(prefix).removesuffix(".samples") for name in logs]
-    if pipeline not in known:
-        there = ", ".join(sorted(known)) or "none"
-        raise LogError(
-            f"no pipeline {pipeline!r} on this cluster under prefix {prefix!r}; there are: {there}"
-        )
 
 
 def wait(consumer: KafkaConsumer, answer: Answer, wait_s: float, prefix: str, *, quiet: bool) -> None:

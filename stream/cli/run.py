@@ -19,7 +19,9 @@ examples:
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
 sources' key share the partitions; give each its own --slot. Otherwise, and for learn, a second worker is a spare that takes
-over in seconds. Run one control: a second would say everything twice, with the same ids."""
+over in seconds. Run one control: a second would say everything twice, with the same ids. Addresses are settings:
+KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0), PENSTOCK_SECRET (learn needs it).
+Exit codes: 0 stopped by a signal, its state written; 2 it cannot run, and one line says why."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +35,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
     command.add_argument(
-        "--role", required=True, choices=("featurize", "learn", "control"), help="what to run"
+        "--role", required=True, choices=("featurize", "learn", "control"), help="what to run (see below)"
     )
     command.add_argument(
         "--port", type=int, help="port of the health page (default: PENSTOCK_PORT, or any free one)"

@@ -22,10 +22,16 @@ from penstock.stream.stack import StackError, local_stack
 
 EXAMPLES = """\
 examples:
-  penstock up examples/cards.py
-  python -m examples.cards_data --bootstrap ADDRESS     then publish, in a second terminal, to the address it printed
+  penstock up examples/cards.py                         when it ends, everything in its servers is gone
+  penstock up examples/cards.py --keep                  their data stay in .penstock/ and are there at the next --keep
+  penstock up my/fraud.py --keep /var/tmp/fraud         or in a folder of your choice
+  python -m penstock.examples.cards_data --bootstrap ADDRESS   then publish, in a second terminal, to the address it printed
 
-It prints `export` lines: with them every other command of a second terminal reaches the same servers and the same models."""
+It prints `export` lines: with them every other command of a second terminal reaches the same servers and the same models.
+Servers are, in this order: those at KAFKA_BOOTSTRAP_SERVERS and REDIS_URL, which keep their own data; Docker's; Apache Kafka on
+Java 17 with a Valkey of its own. --keep keeps topics, offsets, features, model versions and the secret that signs them, at the
+same addresses if they are free; delete the folder to forget it all (with Docker the data are in volumes: docker volume ls)."""
+KEPT = ".penstock"
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,7 +45,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
     command.add_argument(
-        "--partitions", type=int, default=2, help="of the source topics it creates (default 2)"
+        "--partitions", type=int, default=2, metavar="N", help="of the source topics it creates (default 2)"
+    )
+    command.add_argument(
+        "--keep",
+        metavar="DIR",
+        nargs="?",
+        const=KEPT,
+        help=f"keep the servers' data in this folder, and find them there again (without DIR: {KEPT})",
     )
     command.set_defaults(run=run)
 
@@ -53,7 +66,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Start everything, wait, stop everything."""
     pipeline = load(args.file)
     stopped = start.until_told()
-    with local_stack(progress=say) as stack, ExitStack() as closing:
+    keep = None if args.keep is None else Path(args.keep).absolute()
+    with local_stack(progress=say, keep=keep) as stack, ExitStack() as closing:
         for line in stack.description:
             say(line)
         if stack.kafka is None:
@@ -63,7 +77,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         here = Settings(
             bootstrap=stack.kafka,
             redis_url=stack.redis_url,
-            secret=settings.secret or secrets.token_hex(32),
+            secret=settings.secret or kept_secret(keep),
             models=settings.models,
             prefix=settings.prefix,
             kafka=settings.kafka,
@@ -86,7 +100,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             say(f"  export PENSTOCK_SECRET={here.secret}")
             if here.prefix:
                 say(f"  export PENSTOCK_PREFIX={here.prefix}")
-            say(f"  penstock watch {pipeline.name}\nCtrl-C ends everything.")
+            ends = (
+                "Ctrl-C ends everything."
+                if keep is None
+                else f"Ctrl-C ends everything; the data stay in {keep}."
+            )
+            say(f"  penstock watch {pipeline.name}\n{ends}")
             while not stopped():
                 for role in running:
                     role.check()
@@ -94,3 +113,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         except DemoFailed as error:
             raise StackError(str(error)) from None
     return 0
+
+
+def kept_secret(keep: Path | None) -> str:
+    """A new secret, or the one that was kept: what it signed must open again. Only its owner can read the file."""
+    if keep is None:
+        return secrets.token_hex(32)
+    path = keep / "secret"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+    return path.read_text().strip()

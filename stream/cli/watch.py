@@ -12,6 +12,7 @@ from kafka import KafkaConsumer
 
 from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, moment, pipeline_of, tell
 from penstock.stream.log.kafka_python import client, read_positions
+from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 
 EXAMPLES = """\
@@ -20,7 +21,8 @@ examples:
   penstock watch flights --from-start    the whole story so far, and then go on
   penstock watch flights --from-start --no-follow --json | jq 'select(.topic == "control.decisions")'
 
-A line begins with the time the broker got the message, and with !! for what must not wait until morning."""
+A line begins with the time the broker got the message, in UTC, and with !! for what must not wait until morning.
+Exit codes: 0 the end was reached (--no-follow), 2 could not, or no such pipeline (it names those there are)."""
 
 POLL_MS = 500
 
@@ -34,7 +36,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("pipeline", metavar="PIPELINE", nargs="?", help="only this one")
+    command.add_argument(
+        "pipeline", metavar="PIPELINE", nargs="?", help="only this one, by its name in the definition"
+    )
     command.add_argument(
         "--json",
         action="store_true",
@@ -51,6 +55,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Follow until Ctrl-C, or with --no-follow until the end."""
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaConsumer, settings, **more) as consumer:
+        if args.pipeline is not None:
+            check_pipeline(consumer, args.pipeline, settings.prefix)
         names = [settings.prefix + topic for topic in FOLLOWED]
         read_positions(consumer, names, from_start=args.from_start)
         if not args.json and not args.no_follow:

@@ -14,20 +14,20 @@ from typing import Any
 import faust
 from faust.types import AppT
 
+from penstock.stream import topology
 from penstock.stream.process.settings import SettingError, Settings
-from penstock.stream.topology import deployed
 
 _IGNORED = frozenset({"client.id"})
 
 
 def app_id(pipeline: str, settings: Settings) -> str:
     """The app's id, which is its consumer group."""
-    return f"{deployed(pipeline, settings.prefix)}.control"
+    return topology.consumer_group(pipeline, "control", settings.prefix)
 
 
 def changelog_of(pipeline: str, settings: Settings) -> str:
     """The topic behind the policy table, by Faust's naming."""
-    return f"{app_id(pipeline, settings)}-policy-changelog"
+    return topology.policy_changelog(pipeline, settings.prefix).name
 
 
 def build(pipeline: str, settings: Settings, folder: str) -> AppT:

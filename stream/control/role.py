@@ -18,7 +18,6 @@ from typing import Any
 from kafka import KafkaAdminClient
 
 from penstock.stream import topology
-from penstock.stream.control.faust_app import changelog_of
 from penstock.stream.control.faust_shell import Control
 from penstock.stream.control.step import RESEND_MS
 from penstock.stream.definitions import Pipeline
@@ -41,10 +40,7 @@ def prepare_topics(pipeline: Pipeline, settings: Settings) -> None:
 
     """
     with client(KafkaAdminClient, settings) as admin:
-        log = topology.Topic(
-            changelog_of(pipeline.name, settings), 1, {"cleanup.policy": "compact"}, "PolicyState, JSON"
-        )
-        ensure(admin, [log])
+        ensure(admin, [topology.policy_changelog(pipeline.name, settings.prefix)])
         owned = [
             topic._replace(config={})
             for topic in topology.owned(pipeline.name, settings.prefix)

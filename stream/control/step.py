@@ -35,13 +35,7 @@ from penstock.stream.process.terminal import printable
 
 logger = logging.getLogger("penstock.control")
 
-READ_TOPICS = (
-    topology.CONTROL_MODELS,
-    topology.CONTROL_COMMANDS,
-    topology.CONTROL_RETRAIN,
-    topology.CONTROL_ROLLBACK,
-    topology.CONTROL_ALERTS,
-)
+READ_TOPICS = topology.CONTROL_READS
 RESEND_MS = 10_000
 BATCH_RECORDS = 500
 MOST_RECORD_BYTES = 65_536  # of a control record: what is kept of them is itself one record

@@ -19,6 +19,7 @@ import msgspec
 from penstock.features.define.kinds import MOST_FIELD
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import text_inputs
+from penstock.stream.featurize.units_of_time import hint
 from penstock.stream.log.protocol import Record
 
 MAX_EVENT_BYTES = 900_000
@@ -128,7 +129,7 @@ class SourceDecoder:
                 f"event time {at} lies more than {self.source.ahead} after the record's own timestamp {record.timestamp_ms}"
             )
         if at < newest_at - self.grace_ms:
-            raise Rejected(f"event time {at} is more than {self.source.grace} {LATE}, {newest_at}")
+            raise Rejected(f"event time {at} is more than {self.source.grace} {LATE}, {newest_at}{hint(at)}")
         return event, at
 
 
@@ -163,7 +164,7 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})
-    types[source.key] = _KEY
+    types.update(dict.fromkeys(source.key_fields, _KEY))
     types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})
     types[source.time] = _TIME
     types[source.id] = _ID
@@ -189,5 +190,7 @@ def event_time(value: int | float | str, name: str) -> int:
     else:
         raise Rejected(f"field {name!r} is not a finite number")
     if not 0 <= at < END_OF_TIME_MS:
-        raise Rejected(f"field {name!r}: {at} ms is not between 1970 and 9999; is it in another unit?")
+        raise Rejected(
+            f"field {name!r}: {at} ms is not between 1970 and 9999{hint(at) or '; is it in another unit?'}"
+        )
     return at

@@ -40,7 +40,7 @@ class SourcePlan(NamedTuple):
     `keys` are the distinct entity keys of those views; each view names its key by place in `keys`.
     """
 
-    key_field: str
+    key_fields: tuple[str, ...]
     keys: list[tuple[str, ...]]
     views: list[tuple[int, CompiledView, int, bool]]
     predicts: bool
@@ -113,7 +113,8 @@ class Featurize:
             for number, view in used
         ]
         labels = self.pipeline.label.source == source and building is None
-        return SourcePlan(source.key, keys, views, predicts, self.pipeline.label.outcome if labels else None)
+        outcome = self.pipeline.label.outcome if labels else None
+        return SourcePlan(source.key_fields, keys, views, predicts, outcome)
 
     # -- positions ---------------------------------------------------------------------------------------------------------
 
@@ -212,7 +213,8 @@ class Featurize:
         vector = self._update(plan, item, event, at, entities)
         if plan.predicts:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
-            key = event[plan.key_field]
+            parts = plan.key_fields
+            key = event[parts[0]] if len(parts) == 1 else entity_of(event, parts)
             self._emit(encode_entry(Sample(origin, item.id, "" if key is None else str(key), at, vector)))
             self.counts.samples += 1
         if y is not None:

@@ -28,7 +28,7 @@ from penstock.stream.log.admin import ensure, existing
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import LogError
 from penstock.stream.process.settings import Settings
-from penstock.stream.topology import Topic, deployed, owned
+from penstock.stream.topology import Topic, consumer_group, deployed, owned, policy_changelog
 
 SCAN_KEYS = 1_000
 UNLINK_KEYS = 500
@@ -38,10 +38,7 @@ _UNKNOWN_TOPIC = 3
 
 def groups_of(pipeline: str, settings: Settings) -> list[str]:
     """The consumer groups of the pipeline's roles."""
-    from penstock.stream.control.faust_app import app_id  # Faust takes a second to import
-
-    deployed_name = deployed(pipeline, settings.prefix)
-    return [f"{deployed_name}.{role}" for role in ("featurize", "learn")] + [app_id(pipeline, settings)]
+    return [consumer_group(pipeline, role, settings.prefix) for role in ("featurize", "learn", "control")]
 
 
 def live_members(admin: KafkaAdminClient, groups: Sequence[str]) -> list[str]:
@@ -163,10 +160,8 @@ def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
 
 def forget_decisions(settings: Settings, pipeline: str) -> bool:
     """Give the control role an empty memory that begins where the control topics end; False without such topics."""
-    from penstock.stream.control.faust_app import changelog_of
-
     read = [settings.prefix + topic for topic in READ_TOPICS]
-    changelog = Topic(changelog_of(pipeline, settings), 1, {"cleanup.policy": "compact"}, "PolicyState, JSON")
+    changelog = policy_changelog(pipeline, settings.prefix)
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaAdminClient, settings) as admin, client(KafkaConsumer, settings, **more) as consumer:
         there = list(existing(admin, read))

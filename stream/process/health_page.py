@@ -124,6 +124,11 @@ METRICS = (
 )
 
 
+def kind_of(reason: str) -> str:
+    """A dead letter's reason without its numbers, short: few kinds, however many records."""
+    return re.sub(r"-?\d+", "N", reason)[:80]
+
+
 class Health:
     """The health page of one role; its server runs inside a `with` block.
 
@@ -207,7 +212,7 @@ class Health:
         """Count dead letters. Numbers in a reason are left out, and reasons past the fortieth are one: labels are bounded."""
         if not count:
             return
-        kind = re.sub(r"-?\d+", "N", reason)[:80]
+        kind = kind_of(reason)
         if kind not in self._reasons:
             if len(self._reasons) >= MOST_REASONS:
                 kind = "other"

@@ -45,6 +45,8 @@ def _create(client: Any, wanted: dict[str, Any]) -> Any:
     made = DockerContainer(wanted["image"], env=wanted["environment"], name=wanted["name"])
     ports: Any = made.ports  # typed as numbers; Docker takes an address with it
     ports[f"{wanted['inner']}/tcp"] = ("127.0.0.1", wanted["outer"])
+    for volume, inside in wanted["volumes"].items():
+        made.with_volume_mapping(volume, inside, "rw")
     if wanted["command"]:
         made.with_command(wanted["command"])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

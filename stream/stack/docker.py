@@ -11,6 +11,7 @@ Laws that hold here:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import sys
@@ -52,8 +53,8 @@ def docker_missing() -> str | None:
     return None
 
 
-def docker_kafka(heap_mb: int = 768) -> tuple[Server, str]:
-    """Start a broker in a container; gives the server and its bootstrap address."""
+def docker_kafka(heap_mb: int = 768, kept: Path | None = None) -> tuple[Server, str]:
+    """Start a broker in a container; gives the server and its bootstrap address. With `kept`, its data stay in a volume."""
     port = free_ports(1)[0]
     address = f"127.0.0.1:{port}"
     settings = {
@@ -71,18 +72,32 @@ def docker_kafka(heap_mb: int = 768) -> tuple[Server, str]:
         "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
         "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+        "KAFKA_LOG_DIRS": "/var/lib/kafka/data",
         "KAFKA_HEAP_OPTS": f"-Xms{heap_mb // 2}m -Xmx{heap_mb}m",
     }
-    return _container("kafka", KAFKA_IMAGE, (9092, port), settings, [], lambda: answers(address)), address
+    volumes = _volume("kafka", kept, "/var/lib/kafka/data")
+    server = _container(
+        "kafka", KAFKA_IMAGE, (9092, port), settings, [], lambda: answers(address), volumes=volumes
+    )
+    return server, address
 
 
-def docker_redis() -> tuple[Server, str]:
-    """Start Redis in a container; gives the server and its URL."""
+def docker_redis(kept: Path | None = None) -> tuple[Server, str]:
+    """Start Redis in a container; gives the server and its URL. With `kept`, its data stay in a volume."""
     port = free_ports(1)[0]
     options = {"save": "", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
     command = ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))]
-    server = _container("redis", REDIS_IMAGE, (6379, port), {}, command, lambda: pongs(port))
+    volumes = _volume("redis", kept, "/data")
+    server = _container("redis", REDIS_IMAGE, (6379, port), {}, command, lambda: pongs(port), volumes=volumes)
     return server, f"redis://127.0.0.1:{port}/0"
+
+
+def _volume(kind: str, kept: Path | None, inside: str) -> dict[str, str]:
+    """A named volume for the folder that keeps: the images' own users may write to one, and not to any folder of ours."""
+    if kept is None:
+        return {}
+    named = hashlib.sha256(str(kept.absolute()).encode()).hexdigest()[:12]
+    return {f"penstock-{named}-{kind}": inside}
 
 
 class ContainerServer(Server):
@@ -124,10 +139,18 @@ def _container(
     environment: Mapping[str, str],
     command: Sequence[str],
     is_up: Callable[[], bool],
+    *,
+    volumes: Mapping[str, str],
 ) -> Server:
     name = f"penstock-{kind}-{uuid.uuid4().hex[:12]}"
     inner, outer = ports
-    wanted = {"name": name, "image": image, "environment": environment, "command": command}
+    wanted = {
+        "name": name,
+        "image": image,
+        "environment": environment,
+        "command": command,
+        "volumes": volumes,
+    }
     # -P: the folder of that file, with a `docker.py` and a `kafka.py`, is no place to import from
     holder = [sys.executable, "-P", str(_HOLDER)]
     server = ContainerServer(

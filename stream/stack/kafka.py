@@ -22,14 +22,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from penstock.stream.stack.server import Server, StackError, free_ports, last_lines
+from penstock.stream.stack.server import Server, StackError, free_ports, last_lines, same_ports
 
 POM = Path(__file__).with_name("pom.xml")
 KAFKA_VERSION = re.findall(r"<kafka.version>(.+?)</kafka.version>", POM.read_text())[0]
 JAVA_MAJOR = 17
+KEPT_GRACE_S = 20.0
+KEPT_START_S = 180.0  # after a hard end it reads its logs again
 
 _SILENT = logging.getLogger(f"{__name__}.probe")  # a broker that is not up yet is no news
 _SILENT.addHandler(logging.NullHandler())
@@ -88,11 +91,18 @@ def cache_folder() -> Path:
     return Path(root) / "penstock" / f"kafka-{KAFKA_VERSION}"
 
 
-def kafka_server(progress: Callable[[str], None], *, heap_mb: int = 768) -> tuple[Server, str]:
-    """Start a broker; gives the server and its bootstrap address."""
+def kafka_server(
+    progress: Callable[[str], None], *, heap_mb: int = 768, kept: Path | None = None
+) -> tuple[Server, str]:
+    """Start a broker; gives the server and its bootstrap address.
+
+    Its data go with it, or stay in the folder `kept` and are found there again, at the same address if it is free.
+    """
     cache = prepare(progress)
-    folder = Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
-    broker, controller = free_ports(2)
+    folder = kept or Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    former = _former_ports(folder / "server.properties")
+    broker, controller = same_ports(former) if former else free_ports(2)
     command = [
         "java",
         f"-Xms{heap_mb // 2}m",
@@ -102,9 +112,20 @@ def kafka_server(progress: Callable[[str], None], *, heap_mb: int = 768) -> tupl
         *("-cp", _classpath(cache), "kafka.Kafka", str(_configure(cache, folder, broker, controller))),
     ]
     address = f"127.0.0.1:{broker}"
-    server = Server("kafka", command, folder, lambda: answers(address), advice=_ADVICE)
+    lasting: dict[str, Any] = {"keep": True, "grace_s": KEPT_GRACE_S, "start_s": KEPT_START_S} if kept else {}
+    server = Server("kafka", command, folder, lambda: answers(address), advice=_ADVICE, **lasting)
     server.start()
     return server, address
+
+
+def _former_ports(config: Path) -> list[int]:
+    """The ports of broker and controller that a kept folder was last served at."""
+    if not config.exists():
+        return []
+    return [
+        int(port)
+        for port in re.findall(r"^listeners=\S+?:(\d+),\S+:(\d+)$", config.read_text(), re.MULTILINE)[0]
+    ]
 
 
 _ADVICE = (
@@ -216,7 +237,10 @@ def _dump_classes(cache: Path, file: Path) -> None:
 
 
 def _configure(cache: Path, folder: Path, broker: int, controller: int) -> Path:
-    shutil.copytree(cache / "formatted", folder / "data")
+    if not (folder / "data").is_dir():
+        shutil.rmtree(folder / "data.part", ignore_errors=True)  # a copy that was interrupted
+        shutil.copytree(cache / "formatted", folder / "data.part")
+        (folder / "data.part").rename(folder / "data")
     config = folder / "server.properties"
     config.write_text(_PROPERTIES.format(broker=broker, controller=controller, data=folder / "data"))
     return config

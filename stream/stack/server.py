@@ -7,6 +7,7 @@ Laws that hold here:
 - `start` returns when the server answers, or raises `StackError` with the end of its log.
 - `after` has run when `close` returns, also if the server ended by itself.
 - After `kill` or `terminate` the folder and the address stay, and `start` brings the same server back.
+- With `keep` the folder stays whatever happens, for a later process to start a server on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
@@ -37,7 +39,7 @@ class Server:
 
     `command` runs it in the foreground. `answers` gives True once it serves, and must not block much longer than a second.
     `advice` ends the error message when it does not start. `after` runs when it was closed, `grace_s` is how long it may
-    take from SIGTERM to its end then (0: kill at once, the folder is temporary).
+    take from SIGTERM to its end then (0: kill at once, the folder is temporary). With `keep` the folder is not removed.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Server:
         grace_s: float = 0.0,
         after: Sequence[str] = (),
         advice: str = "",
+        keep: bool = False,
     ) -> None:
         self.name = name
+        self.keep = keep
         self.folder = folder
         self.log = folder / f"{name}.log"
         self.pid = 0
@@ -81,7 +85,7 @@ class Server:
             "log": str(self.log),
             "grace_s": self._grace_s,
             "after": self._after,
-            "remove": str(self.folder),
+            "remove": "" if self.keep else str(self.folder),
         }
         self._launched = True
         with self.log.open("ab") as log:
@@ -109,6 +113,11 @@ class Server:
             time.sleep(0.02)
 
     @property
+    def started_by(self) -> str:
+        """The program that runs it, such as `java` or `docker`."""
+        return Path(self._command[0]).name
+
+    @property
     def running(self) -> bool:
         """Whether the process lives (it may be paused)."""
         return self._watchdog is not None and self._watchdog.poll() is None
@@ -132,7 +141,7 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it for good and remove its folder. Closing twice is harmless."""
+        """End it for good and, unless it is to be kept, remove its folder. Closing twice is harmless."""
         cleaned = not self._launched
         if self._watchdog is not None and self._watchdog.stdin is not None:
             if cleaned := self.running:
@@ -144,7 +153,8 @@ class Server:
             subprocess.run(
                 self._after, stdin=subprocess.DEVNULL, capture_output=True, timeout=_AFTER_S, check=False
             )
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: int) -> None:
         if self.running:
@@ -178,6 +188,20 @@ def free_ports(count: int) -> list[int]:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def same_ports(former: Sequence[int]) -> list[int]:
+    """These ports if nothing listens on any of them now, otherwise as many others."""
+    with ExitStack() as closing:
+        try:
+            for port in former:
+                sock = closing.enter_context(socket.socket())
+                # As servers do: connections that have just ended are no reason to move.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(("127.0.0.1", port))
+        except OSError:
+            return free_ports(len(former))
+    return list(former)
 
 
 def last_lines(text: str, count: int = _LOG_LINES) -> str:

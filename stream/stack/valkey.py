@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from penstock.stream.stack.server import Server, StackError, free_ports
+from penstock.stream.stack.server import Server, StackError, free_ports, same_ports
+
+KEPT_GRACE_S = 20.0
 
 
 def valkey_binary() -> str:
@@ -32,11 +34,14 @@ def valkey_binary() -> str:
         ) from error
 
 
-def valkey_server(port: int | None = None) -> tuple[Server, str]:
-    """Start one; gives the server and its URL."""
-    port = port or free_ports(1)[0]
+def valkey_server(port: int | None = None, kept: Path | None = None) -> tuple[Server, str]:
+    """Start one; gives the server and its URL. Its data go with it, or stay in the folder `kept` and are found there again."""
     binary = valkey_binary()
-    folder = Path(tempfile.mkdtemp(prefix="penstock-valkey-"))
+    folder = kept or Path(tempfile.mkdtemp(prefix="penstock-valkey-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "port"
+    port = port or (same_ports([int(note.read_text())]) if note.exists() else free_ports(1))[0]
+    note.write_text(str(port))
     options = {
         "bind": "127.0.0.1",
         "port": str(port),
@@ -49,7 +54,14 @@ def valkey_server(port: int | None = None) -> tuple[Server, str]:
         "loglevel": "notice",
     }
     command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
-    server = Server("valkey", command, folder, lambda: pongs(port))
+    server = Server(
+        "valkey",
+        command,
+        folder,
+        lambda: pongs(port),
+        keep=kept is not None,
+        grace_s=KEPT_GRACE_S if kept else 0,
+    )
     server.start()
     return server, f"redis://127.0.0.1:{port}/0"
 

@@ -243,7 +243,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _keys(pipeline: Pipeline, source: Source) -> Mapping[str, None]:
-    names = [source.key]
+    names = [*source.key_fields]
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             names += view.key_fields

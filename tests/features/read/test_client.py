@@ -223,3 +223,14 @@ def test_another_language_reads_a_document_in_five_lines(
         ["node", NODE, valkey_url, key], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert done.stdout == "delay=7 idle=0 stale=false\n"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not on the PATH")
+def test_another_language_ends_and_says_so_when_there_is_no_such_entity(
+    valkey: redis.Redis, valkey_url: str
+) -> None:
+    key = public_key("flights", "leg", "nobody")
+    done = subprocess.run(
+        ["node", NODE, valkey_url, key], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    assert done.stdout == "no such entity\n"

@@ -25,6 +25,7 @@ COMMANDS = sorted(set(cli.COMMANDS) - INTERNAL)
 #: Every command that takes a definition file, and where it stands.
 WITH_FILE = [
     ["check", "{}"],
+    ["publish", "t", "never.ndjson", "--file", "{}"],
     ["up", "{}"],
     ["run", "{}", "--role", "learn"],
     ["topics", "{}"],
@@ -51,6 +52,9 @@ WITHOUT_KAFKA = [
     ["run", FLIGHTS, "--role", "control"],
     ["topics", FLIGHTS],
     ["watch", "flights"],
+    ["status", "flights"],
+    ["check", FLIGHTS, "--sample"],
+    ["publish", "t", __file__],
     ["retrain", "flights", "--reason", "x"],
     ["export", "flights", "--out", "never.csv"],
     ["export", FLIGHTS, "--out", "never.csv"],
@@ -96,6 +100,28 @@ def test_help_says_what_a_command_does_and_shows_an_example(command, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_of_a_command_says_what_it_is(command):
+    def of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+        found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        return [inner for one in found for inner in of(one.choices.get(command) or one.choices["get"])] or [
+            parser
+        ]
+
+    [parser] = of(cli.parser(command))
+    for action in parser._actions:
+        what = action.option_strings or [action.dest]
+        assert action.help and len(action.help) > 5, what
+        if action.type in (int, float) and action.default is not None:
+            assert "default" in action.help, what
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("bench", "demo", "up")])
+def test_help_says_what_the_exit_code_means(command, capsys):
+    text = help_of(["features", "get"] if command == "features" else [command], capsys)
+    assert re.search(r"exit codes?", text, re.IGNORECASE) and "could not" in text or "2 " in text, text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_registers_the_commands_that_are_said_to_be_in_it(command):
     [found] = [
         action for action in cli.parser(command)._actions if isinstance(action, argparse._SubParsersAction)
@@ -132,6 +158,11 @@ def test_a_wrong_or_missing_definition_is_one_line_with_its_place(arguments, cap
     missing = str(tmp_path / "missing.py")
     told = one_line([argument.replace("{}", missing) for argument in arguments], capsys)
     assert f"{missing}: no such definition file" in told
+
+
+def test_a_view_that_a_definition_lacks_is_one_line_with_those_it_has(capsys):
+    told = one_line(["features", "get", "airprot", "JFK", "--file", FLIGHTS], capsys)
+    assert "has no view 'airprot'; its views: airport, carrier" in told
 
 
 @pytest.mark.parametrize("arguments", WITHOUT_REDIS, ids=short)

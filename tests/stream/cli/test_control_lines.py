@@ -12,7 +12,7 @@ import pytest
 from penstock.features.read.client import Features
 from penstock.stream import topology
 from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, tell
-from penstock.stream.cli.features_command import as_text
+from penstock.stream.cli.features import as_text
 from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, check_text, news, take
 from penstock.stream.cli.publish import BadLine, records
 from penstock.stream.cli.watch import show
@@ -152,14 +152,14 @@ def test_a_refusal_of_the_policy_and_one_of_the_fold_end_with_the_same_code():
 
 def test_lines_become_records_keyed_by_a_field():
     lines = [b'{"tail": "N1", "x": 1}\n', b"\n", b'{"tail": null}\n', b'{"x": 2}\n', b'{"tail": 7}']
-    assert [key for _, key, _ in records("t", lines, "tail", "f")] == [b"N1", None, None, b"7"]
-    assert [value for _, _, value in records("t", [b" not json \n"], None, "f")] == [b"not json"]
+    assert [key for _, key, _ in records("t", lines, ("tail",), "f")] == [b"N1", None, None, b"7"]
+    assert [value for _, _, value in records("t", [b" not json \n"], (), "f")] == [b"not json"]
 
 
 @pytest.mark.parametrize("line", [b"[1]", b"{", b"\xff", b"7"])
 def test_a_line_that_is_no_object_is_named_by_its_number(line):
     with pytest.raises(BadLine, match="f, line 2"):
-        list(records("t", [b"{}\n", line], "tail", "f"))
+        list(records("t", [b"{}\n", line], ("tail",), "f"))
 
 
 DARK = "all is well\x1b[2J\x1b]0;owned\x07\r\n\u202eevil\x9b31m\x00"

@@ -223,9 +223,8 @@ def test_a_failed_write_is_loaded_anew_and_goes_on_in_the_same_process(
         CommitFailed: "before commit",
     }
     times, failures = numbers(), []
-    every = (
-        7 if isinstance(error, StoreUnavailable) else 3
-    )  # a batch has a unit of each task, and goes on from what was saved
+    # A batch has a unit of each task, and goes on from what was saved.
+    every = 7 if isinstance(error, StoreUnavailable) else 3
 
     def fail(at: str) -> None:
         if at == steps[type(error)] and next(times) % every == 1:

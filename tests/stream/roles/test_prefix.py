@@ -16,8 +16,8 @@ from penstock.features.redis.keys import identity_key, public_key
 from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
 from penstock.features.redis.store import MemoryServer, connect
 from penstock.stream import cli, topology
-from penstock.stream.cli.features_command import tasks
-from penstock.stream.cli.replay_command import snapshot_of
+from penstock.stream.cli.features import tasks
+from penstock.stream.cli.replay import snapshot_of
 from penstock.stream.control.faust_app import app_id, build, changelog_of
 from penstock.stream.learn.replay import Retrained, replay, retrained_version
 from penstock.stream.log.memory import MemoryLog
@@ -260,7 +260,7 @@ def test_commands_look_under_their_prefix(
         ":"
     )[3]
     monkeypatch.setenv("REDIS_URL", valkey_url)
-    for prefix, code in (("blue.", 0), ("", 1), ("green.", 1)):
+    for prefix, code in (("blue.", 0), ("", 2), ("green.", 2)):
         monkeypatch.setenv("PENSTOCK_PREFIX", prefix)
         assert cli.main(["features", "get", view, entity, "--pipeline", "cards"]) == code
     live, header = snapshot_of(client, "blue.cards")

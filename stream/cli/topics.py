@@ -21,7 +21,8 @@ examples:
   penstock topics FILE --dry-run                            only say what is missing or differs
 
 What exists is never changed: a difference is printed, and the exit code is 1. Sources belong to their producers, so they
-are created only when asked for. All sources of a pipeline must have the same number of partitions."""
+are created only when asked for. All sources of a pipeline must have the same number of partitions.
+Exit codes: 0 all is as it should be, 1 something is missing or differs, 2 could not."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +41,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument(
         "--partitions", type=int, default=4, metavar="N", help="of the source topics created (default 4)"
     )
-    command.add_argument("--dry-run", action="store_true", help="create nothing")
+    command.add_argument(
+        "--dry-run", action="store_true", help="create nothing, only say what is missing or differs"
+    )
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
     command.set_defaults(run=run)
 

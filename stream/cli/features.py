@@ -7,13 +7,17 @@ import json
 import sys
 from typing import Any
 
+import redis
+
 from penstock.features.engine.compute import StateMismatch
 from penstock.features.read.client import FeatureReader, Features, MomentPassed
-from penstock.features.redis.keys import position_key
+from penstock.features.redis.keys import live_key, position_key
+from penstock.features.redis.store import address
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.messages import rfc3339
+from penstock.stream.operate.pipelines import in_redis, unknown
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
@@ -25,7 +29,11 @@ examples:
   penstock features get airport JFK LGA EWR --pipeline flights        the public documents, as any Redis client reads them
   penstock features get airport JFK --file examples/flights.py        windows evaluated at this moment, from stored state
   penstock features get airport JFK --file examples/flights.py --at 2013-05-20T12:00:00Z
-  penstock features get card 4000000000000000 --pipeline cards --json | jq .values"""
+  penstock features get card 4000000000000000 --pipeline cards --json | jq .values
+
+Each value has a status: present, null, missing (no such entity), or stale: its document has passed the moment until which it
+holds, which replayed history always has; --file evaluates it instead. at and until are milliseconds of event time.
+Exit codes: 0 something was found, 1 no such entity, 2 no such pipeline or view (it names those there are), or no Redis."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,16 +49,23 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    get.add_argument("view", metavar="VIEW")
+    get.add_argument("view", metavar="VIEW", help="the view's name, as in the definition")
     get.add_argument(
-        "entities", metavar="ENTITY", nargs="+", help="entity keys; join the parts of a compound key with |"
+        "entities",
+        metavar="ENTITY",
+        nargs="+",
+        help="values of the view's key; join the parts of a compound key with | and quote it: 'JFK|LAX'",
     )
     where = get.add_mutually_exclusive_group(required=True)
     where.add_argument("--pipeline", help="the pipeline's name: read its public documents")
     where.add_argument(
         "--file", metavar="FILE", help="its definition file: evaluate windows as of now, or --at"
     )
-    get.add_argument("--at", help="as of this moment: RFC 3339, or milliseconds since the epoch")
+    get.add_argument(
+        "--at",
+        metavar="T",
+        help="as of this moment of event time, with --file: RFC 3339, or milliseconds since the epoch (default: now)",
+    )
     get.add_argument("--json", action="store_true", help="one JSON object a line")
     get.set_defaults(run=run)
 
@@ -59,6 +74,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Read and print; exit code 1 when nothing was found."""
     pipeline = load(args.file) if args.file else None
     name = pipeline.name if pipeline else args.pipeline
+    if pipeline is not None and args.view not in (views := [view.name for view in pipeline.views]):
+        print(
+            f"penstock: {args.file} has no view {args.view!r}; its views: {', '.join(views)}", file=sys.stderr
+        )
+        return 2
     at = None
     if args.at is not None:
         try:
@@ -78,9 +98,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except (MomentPassed, KeyError, StateMismatch) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
+    there = any(features.found for features in found)
+    if not there:
+        missing = what_is_missing(start.open_redis(settings), name, settings.prefix, args.view)
+        if missing:
+            print(f"penstock: {missing}", file=sys.stderr)
+            return 2
     for features in found:
         print(json.dumps(as_json(features)) if args.json else as_text(features))
-    return 0 if any(features.found for features in found) else 1
+    return 0 if there else 1
+
+
+def what_is_missing(client: redis.Redis, pipeline: str, prefix: str, view: str) -> str:
+    """Why nothing was found, if it is not the entities: no such pipeline or view here; with those there are."""
+    stored: Any = client.get(live_key(deployed(pipeline, prefix)))
+    if stored is None:
+        return unknown(pipeline, in_redis(client, prefix), f"serves features from Redis at {address(client)}")
+    views = json.loads(stored)["views"]
+    return (
+        ""
+        if view in views
+        else f"pipeline {pipeline!r} serves no view {view!r}; its views: {', '.join(views)}"
+    )
 
 
 def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:

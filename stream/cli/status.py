@@ -1,0 +1,148 @@
+"""`penstock status PIPELINE`: one screen that says whether all is well, and what is not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaConsumer
+
+from penstock.stream.cli.control_lines import moment
+from penstock.stream.log.kafka_python import client
+from penstock.stream.operate.pipelines import check_pipeline
+from penstock.stream.operate.status import LEAST_LABELS, LETTERS, STALE_S, Status, look
+from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.settings import Settings
+from penstock.stream.process.terminal import printable
+
+EXAMPLES = f"""\
+examples:
+  penstock status flights
+  penstock status flights --json | jq .wrong
+  watch -n 10 penstock status flights
+
+It asks Kafka alone (KAFKA_BOOTSTRAP_SERVERS, PENSTOCK_PREFIX) and changes nothing. A role runs if its consumer group has
+members; its lag is what lies after the group's offset. Loss, base rate and AUC are of the newest labels whose predictions
+are still among the newest 20,000 records; the base rate is the best that a constant could have done on them.
+
+Exit code 1, with a line of !! for each: a role that nobody runs; records to read and nothing written for {STALE_S:g} s; learning
+held; a loss above the base rate's (from {LEAST_LABELS} labels on); an episode that fires; a request that waits for a person.
+Exit codes: 0 all is well, 1 something is wrong, 2 could not ask, or no such pipeline (it names those there are)."""
+SHOWN_REASONS = 6
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    command = subparsers.add_parser(
+        "status",
+        help="is all well? one screen, and the exit code",
+        description="Say on one screen who runs, how far behind, how good the model is, what is open, what waits for a person.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
+    command.add_argument("--json", action="store_true", help="print it as one JSON object")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Look and print; 1 when something is wrong."""
+    more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
+    with client(KafkaConsumer, settings, **more) as consumer, client(KafkaAdminClient, settings) as admin:
+        check_pipeline(consumer, args.pipeline, settings.prefix)
+        found = look(consumer, admin, args.pipeline, settings.prefix, wall_ms())
+    print(json.dumps(as_json(found)) if args.json else "\n".join(as_text(found)))
+    return 1 if found.wrong else 0
+
+
+def as_json(found: Status) -> dict[str, Any]:
+    """The status for programs."""
+    return {
+        "pipeline": found.pipeline,
+        "healthy": not found.wrong,
+        "wrong": found.wrong,
+        "roles": {name: {"members": role.members, "lag": role.lag} for name, role in found.roles.items()},
+        "event_age_s": found.event_age_s,
+        "tick_age_s": found.tick_age_s,
+        "of_newest_records": found.tail,
+        "samples": found.samples,
+        "labels": found.labels,
+        "pending": found.pending,
+        "scores": None if found.scores is None else found.scores._asdict(),
+        "dead_letters": found.dead_total,
+        "newest_dead_letters": [
+            {"topic": topic, "reason": reason, "count": count}
+            for (topic, reason), count in found.dead.most_common()
+        ],
+        "open_episodes": [msgspec.to_builtins(event) for event in found.open],
+        "live": None if found.live is None else msgspec.to_builtins(found.live),
+        "waiting": found.waiting,
+    }
+
+
+def as_text(found: Status) -> list[str]:
+    """The status for people: what is wrong first."""
+    lines = [f"{found.pipeline}: {'something is wrong' if found.wrong else 'all is well'}"]
+    lines += [f"!! {line}" for line in found.wrong]
+    for name, role in found.roles.items():
+        lag = "unknown" if role.lag is None else f"{role.lag:,} records"
+        lines.append(f"{name:<10} {', '.join(role.members) or 'nobody'}; lag {lag}")
+    lines.append(
+        f"time       newest event {_age(found.event_age_s)} old; featurize's newest tick {_age(found.tick_age_s)} old"
+    )
+    lines += [_live(found), *_quality(found), *_dead(found)]
+    for event in found.open:
+        since = moment(event.data.since.get("at"))
+        lines.append(
+            f"open       {event.data.kind} of {event.subject}, {event.data.state} since {since}: {event.data.reason}"
+        )
+    if not found.open:
+        lines.append("open       no episode")
+    lines += [f"waits      {what}  (request {request})" for request, what in found.waiting.items()]
+    return [printable(line) for line in lines]
+
+
+def _age(seconds: float | None) -> str:
+    """A duration in the largest unit that is not 0."""
+    if seconds is None:
+        return "? s"
+    for unit, size in (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
+
+
+def _live(found: Status) -> str:
+    live = found.live
+    if live is None:
+        return "live       nothing was said yet: the fresh model"
+    rivals = f"anchor {live.anchor or 'none'}, candidate {live.candidate or 'none'}"
+    return f"live       {live.version}: {live.why}; {rivals}; since {moment(live.at)} (event time)"
+
+
+def _quality(found: Status) -> list[str]:
+    lines = [
+        f"labels     of the newest {found.tail:,} records of the samples log: {found.samples:,} samples, "
+        f"{found.labels:,} labels, {found.pending:,} samples without one yet"
+    ]
+    measured = found.scores
+    if measured is None:
+        return [*lines, "loss       no prediction has its label among them yet"]
+    auc = "unknown, one kind of label only" if measured.auc is None else f"{measured.auc:.3f}"
+    return [
+        *lines,
+        f"loss       {measured.loss:.4f} nats against {measured.base_loss:.4f} of the base rate; AUC {auc}; "
+        f"over {measured.labels:,} labels",
+    ]
+
+
+def _dead(found: Status) -> list[str]:
+    if not found.dead_total:
+        return ["dead       no dead letter"]
+    shown = min(found.dead_total, LETTERS)
+    lines = [f"dead       {found.dead_total:,} dead letters; of the newest {shown:,}:"]
+    for (topic, reason), count in found.dead.most_common(SHOWN_REASONS):
+        lines.append(f"           {count:,} × {topic or 'unknown place'}: {reason}")
+    return lines

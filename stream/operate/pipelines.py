@@ -1,0 +1,60 @@
+"""Which pipelines there are, asked of Kafka and of Redis, for whoever misspelled one.
+
+Laws of this file:
+- Asked only when a name was not found: walking Redis takes a moment, and is given up after `SCAN_S`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+from kafka import KafkaConsumer
+
+from penstock.features.redis.keys import live_key, pattern
+from penstock.stream import topology
+from penstock.stream.log.protocol import LogError
+
+SCAN_S = 2.0
+SCAN_KEYS = 5_000
+
+
+def in_kafka(consumer: KafkaConsumer, prefix: str) -> list[str]:
+    """Pipelines with a samples log under this prefix."""
+    end = topology.samples("", "")
+    logs = [name for name in consumer.topics() if name.startswith(prefix) and name.endswith(end)]
+    return sorted(name.removeprefix(prefix).removesuffix(end) for name in logs)
+
+
+def in_redis(client: redis.Redis, prefix: str) -> list[str]:
+    """Pipelines that serve features: those whose live key stands; all that were found within `SCAN_S`."""
+    server: Any = client
+    found: set[str] = set()
+    began_s, cursor = time.monotonic(), 0
+    while True:
+        cursor, names = server.scan(cursor, match=pattern(live_key(prefix)), count=SCAN_KEYS)
+        found |= {name.decode().split(":")[1].removeprefix(prefix) for name in names}
+        if cursor == 0 or time.monotonic() - began_s > SCAN_S:
+            return sorted(found)
+
+
+def unknown(pipeline: str, known: Iterable[str], where: str) -> str:
+    """One line for a pipeline that is not there: which ones are, and which one was probably meant.
+
+    >>> unknown("fligths", ["cards", "flights"], "on this cluster")
+    "no pipeline 'fligths' on this cluster; there are: cards, flights (did you mean 'flights'?)"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(pipeline, names, 1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"no pipeline {pipeline!r} {where}; there are: {', '.join(names) or 'none'}{meant}"
+
+
+def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
+    """Refuse a pipeline that has no samples log here, and name those that have one. Raises `LogError`."""
+    known = in_kafka(consumer, prefix)
+    if pipeline not in known:
+        raise LogError(unknown(pipeline, known, f"on this cluster under prefix {prefix!r}"))

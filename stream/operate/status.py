@@ -1,0 +1,220 @@
+"""How a pipeline is, asked of Kafka alone: who runs, how far, how good, what is open, what waits for a person.
+
+Laws of this file:
+- It reads the ends of topics and the groups' offsets, joins nothing and changes nothing; two looks at one moment say the same.
+- Every number says over what it was taken; `wrong` holds a line for each thing a person should look at, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from penstock.stream import topology
+from penstock.stream.control.state import PolicyState, decode_state
+from penstock.stream.log.protocol import Record, UnknownTopic
+from penstock.stream.messages import (
+    ControlEvent,
+    LabelRecord,
+    LiveModel,
+    Sample,
+    Tick,
+    decode_control_event,
+    decode_entry,
+    decode_live_model,
+    decode_prediction,
+)
+from penstock.stream.operate.sampling import newest
+from penstock.stream.operate.scores import Scores, scores
+from penstock.stream.process.health_page import kind_of
+
+ROLES = ("featurize", "learn", "control")
+TAIL = 20_000  # records of the samples log looked at
+LETTERS = 1_000
+STALE_S = 60.0
+LEAST_LABELS = 500
+EVENTS = (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS)
+
+
+@dataclass
+class RoleStatus:
+    """One role: who is in its group, and how many records of what it reads lie after the group's offset (None: unknown)."""
+
+    members: list[str] = field(default_factory=list)
+    lag: int | None = None
+
+
+@dataclass
+class Status:
+    """One pipeline at one moment. Ages are seconds; `samples`, `labels` and `pending` are counts of the newest `tail` records.
+
+    `scores` are of the predictions with labels among them. `dead` counts the newest dead letters by (topic, reason), of
+    `dead_total` in all. `open` are episodes that are not over, `waiting` the requests that wait for a person, by id.
+    """
+
+    pipeline: str
+    roles: dict[str, RoleStatus]
+    tail: int = 0
+    samples: int = 0
+    labels: int = 0
+    pending: int = 0
+    event_age_s: float | None = None
+    tick_age_s: float | None = None
+    scores: Scores | None = None
+    dead_total: int = 0
+    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
+    open: list[ControlEvent] = field(default_factory=list)
+    live: LiveModel | None = None
+    waiting: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+
+def look(
+    consumer: KafkaConsumer, admin: KafkaAdminClient, pipeline: str, prefix: str, wall_ms: int
+) -> Status:
+    """Ask Kafka how the pipeline is."""
+    entries = [
+        decoded for r in _tail(consumer, topology.samples(pipeline, prefix), TAIL) if (decoded := _entry(r))
+    ]
+    ticks = [entry for entry in entries if isinstance(entry, Tick)]
+    times = ticks[-1].times if ticks else {}
+    found = Status(pipeline, _roles(consumer, admin, pipeline, prefix, times), tail=len(entries))
+    if ticks:
+        found.tick_age_s = (wall_ms - ticks[-1].wall_ms) / 1000
+        found.event_age_s = (wall_ms - max(times.values(), default=0)) / 1000
+    _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL))
+    _dead_letters(found, consumer, topology.dead_letters(pipeline, prefix))
+    _control(found, consumer, prefix)
+    found.wrong = wrong(found)
+    return found
+
+
+def _tail(consumer: KafkaConsumer, topic: str, most: int) -> list[Record]:
+    """The newest records of a topic; none of one that is not there."""
+    try:
+        return newest(consumer, topic, most)[0]
+    except UnknownTopic:
+        return []
+
+
+def _entry(record: Record) -> Any:
+    try:
+        return decode_entry(record.value or b"")
+    except msgspec.DecodeError:
+        return None
+
+
+def _roles(
+    consumer: KafkaConsumer, admin: KafkaAdminClient, pipeline: str, prefix: str, times: Iterable[str]
+) -> dict[str, RoleStatus]:
+    """Members and lag of each role. What featurize reads is what its newest tick names."""
+    groups = {role: topology.consumer_group(pipeline, role, prefix) for role in ROLES}
+    described = admin.describe_groups(list(groups.values()))
+    reads = {
+        "featurize": [
+            TopicPartition(name, int(part)) for name, _, part in (t.rpartition("/") for t in times)
+        ],
+        "learn": [TopicPartition(topology.samples(pipeline, prefix), 0)],
+        "control": [TopicPartition(prefix + topic, 0) for topic in topology.CONTROL_READS],
+    }
+    found: dict[str, RoleStatus] = {}
+    for role, group in groups.items():
+        status = found[role] = RoleStatus()
+        for member in described.get(group, {}).get("members", []):
+            name = member["group_instance_id"] or member["client_id"]
+            status.members.append(f"{name} at {member['client_host'].lstrip('/')}")
+        there = [tp for tp in reads[role] if consumer.partitions_for_topic(tp.topic)]
+        if there and described.get(group, {}).get("group_state") not in (None, "Dead"):
+            offsets = admin.list_group_offsets({group: there}).get(group, {})
+            low, high = consumer.beginning_offsets(there), consumer.end_offsets(there)
+            at = {tp: offsets[tp].offset if tp in offsets else -1 for tp in there}
+            status.lag = sum(high[tp] - max(at[tp], low[tp]) for tp in there)
+    return found
+
+
+def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None:
+    """Labels, waiting samples and scores of the tails."""
+    labels = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
+    samples = {entry.id for entry in entries if isinstance(entry, Sample)}
+    probabilities: dict[str, float] = {}
+    for record in predicted:
+        try:
+            prediction = decode_prediction(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        probabilities.setdefault(prediction.id, prediction.prediction)
+    found.samples, found.labels = len(samples), len(labels)
+    found.pending = len(samples - labels.keys())
+    found.scores = scores((p, labels[name]) for name, p in probabilities.items() if name in labels)
+
+
+def _dead_letters(found: Status, consumer: KafkaConsumer, topic: str) -> None:
+    tp = TopicPartition(topic, 0)
+    if not consumer.partitions_for_topic(topic):
+        return
+    low, high = consumer.beginning_offsets([tp]), consumer.end_offsets([tp])
+    found.dead_total = high[tp] - low[tp]
+    for record in newest(consumer, topic, LETTERS, headers=True)[0]:
+        notes = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
+        found.dead[notes.get("penstock-topic", ""), kind_of(notes.get("penstock-reason", ""))] += 1
+
+
+def _control(found: Status, consumer: KafkaConsumer, prefix: str) -> None:
+    """What is live, what is open, and what waits for a person."""
+    for record in _tail(consumer, prefix + topology.CONTROL_MODELS, 1_000_000):
+        live = _decoded(decode_live_model, record)
+        if live is not None and live.pipeline == found.pipeline:
+            found.live = live
+    events: dict[str, ControlEvent] = {}
+    told = [r for topic in EVENTS for r in _tail(consumer, prefix + topic, 5_000)]
+    for record in sorted(told, key=lambda record: record.timestamp_ms):
+        event = _decoded(decode_control_event, record)
+        if event is not None and event.data.pipeline == found.pipeline:
+            events[event.data.episode] = event
+    found.open = [event for event in events.values() if event.data.state in ("suspected", "firing")]
+    state: PolicyState | None = None
+    for record in _tail(consumer, topology.policy_changelog(found.pipeline, prefix).name, 1_000):
+        state = _decoded(decode_state, record) or state
+    for request, verb in (state.waiting if state else {}).items():
+        decision = state.decisions.get(request) if state else None
+        found.waiting[request] = f"{verb}: {decision.why}" if decision else verb
+
+
+def _decoded(decode: Any, record: Record) -> Any:
+    try:
+        return decode(record.value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def wrong(found: Status) -> list[str]:
+    """A line for each thing a person should look at."""
+    lines = [
+        f"nobody runs {role}: penstock run FILE --role {role}"
+        for role, status in found.roles.items()
+        if not status.members
+    ]
+    behind = found.roles["featurize"].lag or 0
+    if behind and found.tick_age_s is not None and found.tick_age_s > STALE_S:
+        lines.append(
+            f"featurize has {behind:,} records to read and wrote nothing for {found.tick_age_s:,.0f} s: look at its log"
+        )
+    if found.live is not None and found.live.held:
+        lines.append(f"learning is held: penstock resume {found.pipeline} --reason …, or a rollback, ends it")
+    measured = found.scores
+    if measured is not None and measured.labels >= LEAST_LABELS and measured.loss > measured.base_loss:
+        lines.append(
+            f"the model is worse than the base rate: {measured.loss:.4f} against {measured.base_loss:.4f} nats"
+        )
+    lines += [
+        f"{event.data.kind} of {event.subject} is firing"
+        for event in found.open
+        if event.data.state == "firing"
+    ]
+    lines += [f"waits for a person: {what}" for what in found.waiting.values()]
+    return lines
