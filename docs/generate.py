@@ -23,7 +23,8 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, topology
+from penstock.stream import cli, messages, steps, topology
+from penstock.stream.definition_file import load
 from penstock.stream.process import settings
 from penstock.stream.process.health_page import METRICS
 from penstock.stream.process.settings import Settings
@@ -357,6 +358,7 @@ def in_words(annotation: str) -> str:
 
 def topics() -> str:
     """The topics of a pipeline."""
+    flow = steps.of(load(Path(__file__).parents[1] / "examples" / "flights.py"))
     kept = {"-1": "for ever", topology.DAYS_30: "30 days"}
     rows = []
     for topic in topology.owned("<pipeline>"):
@@ -375,6 +377,19 @@ def topics() -> str:
             "The control role adds one more, `<pipeline>.control-policy-changelog`, for its own memory. `PENSTOCK_PREFIX` goes "
             "before every name above.",
             "[Messages](messages.md) has the schema of what each topic holds.",
+            "## Who reads and writes what",
+            "These are the steps of `examples/flights.py`, and the tools for operators. "
+            "`penstock check FILE --steps` says the same of your pipeline, with its keys in Redis.",
+            table(
+                ("Step", "Reads", "Writes"),
+                [
+                    (
+                        f"`{step.name}`",
+                        *(", ".join(f"`{name}`" for name in names) for names in (step.reads, step.writes)),
+                    )
+                    for step in (*flow.steps, *flow.tools)
+                ],
+            ),
         ]
     )
 
