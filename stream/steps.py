@@ -138,7 +138,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "featurize",
             "windows per entity; a sample per event to predict, a label per outcome",
             sources,
-            (log, topology.dead_letters(name, prefix)),
+            (log, topology.dead_letters(name, prefix), prefix + topology.CONTROL_ALERTS),
             (*_features(pipeline, stored), *_private(pipeline, stored)),
             group=topology.consumer_group(name, "featurize", prefix),
         ),

@@ -82,7 +82,12 @@ def owned(pipeline: str, prefix: str = "") -> list[Topic]:
         ),
         Topic(prefix + CONTROL_RETRAIN, 1, audit, "CloudEvents: a retrain is requested"),
         Topic(prefix + CONTROL_ROLLBACK, 1, audit, "CloudEvents: a rollback is requested"),
-        Topic(prefix + CONTROL_ALERTS, 1, audit, "CloudEvents: hold, promotion, notes"),
+        Topic(
+            prefix + CONTROL_ALERTS,
+            1,
+            audit,
+            "CloudEvents: hold, promotion, notes, sources that are mostly dead letters",
+        ),
         Topic(prefix + CONTROL_MODELS, 1, compacted, "LiveModel: what is live, and why"),
         Topic(prefix + CONTROL_COMMANDS, 1, audit, "OperatorRequest: what people ask for"),
         Topic(prefix + CONTROL_DECISIONS, 1, audit, "Decision: what was decided on each request, and why"),

@@ -53,7 +53,7 @@ def _outputs(found: Topology, step: Step, onward: Sequence[str]) -> Iterator[str
     for topic in step.writes:
         if topic in _memory(found, step):
             yield f"{topic}   its memory: {found.holds(topic)}"
-        elif topic in first.writes and step is not first:
+        elif topic in _read_by_next_role(found, first) and step is not first:
             yield f"{topic}   the way back: a Command"
         elif topic not in onward:
             yield f"{topic}   {found.holds(topic)}"

@@ -87,7 +87,7 @@ def test_the_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> 
 
 
 def test_containers_keep_their_data_in_volumes_named_after_the_folder(tmp_path: Path) -> None:
-    assert _volume("kafka", None, "/data") == []
-    [flag, volume] = _volume("kafka", tmp_path, "/data")
-    assert flag == "-v" and volume.startswith("penstock-") and volume.endswith("-kafka:/data")
-    assert _volume("kafka", tmp_path / "other", "/data")[1] != volume
+    assert _volume("kafka", None, "/data") == {}
+    [(volume, inside)] = _volume("kafka", tmp_path, "/data").items()
+    assert inside == "/data" and volume.startswith("penstock-") and volume.endswith("-kafka")
+    assert volume not in _volume("kafka", tmp_path / "other", "/data")

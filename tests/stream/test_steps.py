@@ -95,7 +95,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
 
 
 def run(pipeline: Pipeline, events: list[Out], seen: Seen) -> MemoryFlow:
-    """Everything that can happen, in memory: events, a bad one, drift, and a person's request."""
+    """Everything that can happen, in memory: events, many bad ones, drift, and a person's request."""
     log = RecordingLog(seen)
     for source in pipeline.sources:
         log.create(source.name, 2)
@@ -117,7 +117,8 @@ def run(pipeline: Pipeline, events: list[Out], seen: Seen) -> MemoryFlow:
         seen.role = "outside"
 
     seen.role = "outside"
-    flow.feed([*events, Out(events[0].topic, b"k", b"no JSON")])
+    broken = Out(events[0].topic, b"k", b"no JSON")
+    flow.feed([*events, *[broken] * 200])  # enough of them to be told on `control.alerts`
     settle()
     flow.feed([Out(topic, b"other", b"of nobody") for topic in topology.CONTROL_READS])
     flow.feed([Out(topology.CONTROL_COMMANDS, pipeline.name.encode(), encode_json(request))])
