@@ -145,9 +145,7 @@ def test_the_definition_of_the_readme_is_the_example_it_says_it_is(tmp_path: Pat
     shown, example = load(tmp_path / "cards.py"), load(ROOT / "examples" / "cards.py")
     assert shown.describe().keys() == example.describe().keys()
     for part, value in example.describe().items():
-        if (
-            part != "label"
-        ):  # which holds the text of its function, with whatever stands beside it in the line
+        if part != "label":  # that is the text of its function, with whatever stands beside it in the line
             assert shown.describe()[part] == value
     assert shown.label.wait == example.label.wait
 

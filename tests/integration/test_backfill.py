@@ -23,7 +23,7 @@ from penstock.features.read.client import FeatureReader
 from penstock.stream import cli, topology
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.messages import LabelRecord, Recipe, Sample, decode_entry
-from tests.integration.test_kill import PARCELS, Place, Role
+from tests.integration.test_kill import PARCELS, Place, Role, slowed_no_longer
 from tests.patience import PATIENCE_S
 from tests.stream.generated import outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow, alike, everything
@@ -109,6 +109,7 @@ def change(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Change]:
+    slowed_no_longer(monkeypatch)
     log = KafkaLog(kafka_bootstrap)
     text = PARCELS.replace("NAME", unique("change"))
     places = []

@@ -22,6 +22,8 @@ import redis
 from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize import worker as featurize_worker
+from penstock.stream.learn import worker as learn_worker
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import TP, Out
@@ -207,6 +209,17 @@ class Place:
 Making = Callable[[str, int], Place]
 
 
+def slowed_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a definition file asks for is meant for the roles, and ends with the test in the process that reads it, too."""
+    for module, name in (
+        (featurize_worker, "BATCH_RECORDS"),
+        (learn_worker, "BATCH_RECORDS"),
+        (learn_worker, "SNAPSHOT_EVERY_MS"),
+        (featurize_worker.FeaturizeWorker, "process_batch"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+
+
 @pytest.fixture
 def place(
     kafka_bootstrap: str,
@@ -216,6 +229,7 @@ def place(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Making]:
+    slowed_no_longer(monkeypatch)
     log = KafkaLog(kafka_bootstrap)
     made: list[Place] = []
 

@@ -12,6 +12,7 @@ import pytest
 
 import penstock
 from penstock.stream.definition_file import load
+from penstock.stream.learn.records import Job
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import encode_json
 from penstock.stream.models.version import dump, restore
@@ -112,7 +113,7 @@ def test_the_whole_flow_runs_on_it_and_retrains(tmp_path: Path) -> None:
     flow.settle()
     assert flow.learn.fold is not None
     assert flow.learn.fold.at > 0 and flow.models.versions() == []
-    flow.learn.retrainer.start("asked", 0, [])
+    flow.learn.retrainer.start("asked", Job(0, flow.learn.fold.position, []))
     (version,) = [version for version in flow.models.versions() if version.kind == "retrained"]
     found = flow.models.get(version.id)
     assert found is not None
