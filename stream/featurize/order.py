@@ -101,30 +101,39 @@ def _step(
     outs: list[Out] = []
     units: dict[Task, list[FeaturizeUnit]] = {}
     next_at = NEVER if ticks is None else ticks.line.next_at
-    last: Task | None = None
+    task: Task | None = None
     for item, keys in zip(items, entities, strict=True):
-        task = task_of[item.partition]
-        featurize = task.featurize
-        if task is not last:
-            units.setdefault(task, [])
-            last = task
+        if task is not (of_item := task_of[item.partition]):
+            if task is not None:
+                _move(task, outs)
+            task = of_item
+            featurize, of_task = task.featurize, units.setdefault(task, [])
+            rebuilding = task.rebuilding_from is not None
         if item.at >= next_at and ticks is not None:
-            outs.append(
-                Out(featurize.samples_topic, None, encode_entry(ticks.reach(item.at, wall_ms)), (), 0)
-            )
+            _move(task, outs)
+            tick = encode_entry(ticks.reach(item.at, wall_ms))
+            outs.append(Out(featurize.samples_topic, None, tick, (), 0))
             next_at = ticks.line.next_at
-        step(featurize, item, keys)
-        made = featurize.outs
-        if made:
-            if task.rebuilding_from is None or not task.is_known(item):
-                outs += made
-            made.clear()
+        if rebuilding and task.is_known(item):
+            before = len(featurize.outs)
+            step(featurize, item, keys)
+            del featurize.outs[before:]
+        else:
+            step(featurize, item, keys)
         if featurize.unit_is_full:
-            units[task].append(featurize.close_unit(wall_ms))
+            of_task.append(featurize.close_unit(wall_ms))
+    if task is not None:
+        _move(task, outs)
     for task, of_task in units.items():
         of_task.append(task.featurize.close_unit(wall_ms))
         task.end_rebuild()
     return Stepped(items, outs, units)
+
+
+def _move(task: Task, outs: list[Out]) -> None:
+    """Take what a task's items gave so far behind what stands there."""
+    outs += task.featurize.outs
+    task.featurize.outs.clear()
 
 
 def _load(task_of: Mapping[int, Task], items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
