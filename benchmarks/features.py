@@ -1,4 +1,4 @@
-"""``python -m benchmarks.features``: events per second and CPU microseconds per event of the feature engine.
+"""`python -m benchmarks.features`: events per second and CPU microseconds per event of the feature engine.
 
 Three ways: the compiled view alone (fold in and give the vector); the featurize step with decoding, samples, encoded states and
 documents, without a server; and the same into a Valkey that this program starts. Then the laws: cost against the length of the
@@ -222,7 +222,7 @@ def profile(listed: list[Record]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run and print; one JSON object with ``--json``."""
+    """Run and print; one JSON object with `--json`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -25,7 +25,7 @@ WINDOWS = ("10m", "1h", "1d")
 
 
 def reference_view(windows: tuple[str, ...] = WINDOWS) -> View:
-    """Give the view; the last of ``windows`` is that of the greatest amount and the distinct merchants."""
+    """Give the view; the last of `windows` is that of the greatest amount and the distinct merchants."""
     features: dict[str, Any] = {}
     for w in windows:
         features |= {f"n_{w}": f.count(w), f"sum_{w}": f.sum("amount", w), f"mean_{w}": f.mean("amount", w)}
@@ -58,7 +58,7 @@ def customers(n: int, seed: int = 1) -> Callable[[int], list[int]]:
 
 
 def events(n: int, entities: int, step_ms: int, seed: int = 1) -> Iterator[dict[str, Any]]:
-    """Give ``n`` payments, ``step_ms`` apart."""
+    """Give `n` payments, `step_ms` apart."""
     rng = random.Random(seed + 1)
     for i, customer in enumerate(customers(entities, seed)(n)):
         yield {

@@ -1,7 +1,7 @@
 """How long from an event's Kafka timestamp until its features can be read in Redis, at steady loads.
 
-The reference job (``features_job.py``) on a broker and a Valkey of its own: the featurize role as a process, a producer beside
-it that keeps its rate whatever comes back. What is told is the role's own metric, ``penstock_event_to_readable_seconds``: every
+The reference job (`features_job.py`) on a broker and a Valkey of its own: the featurize role as a process, a producer beside
+it that keeps its rate whatever comes back. What is told is the role's own metric, `penstock_event_to_readable_seconds`: every
 record counts, with the moment at which its whole batch could be read.
 """
 
@@ -126,7 +126,7 @@ def say(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run and print; one JSON object with ``--json``."""
+    """Run and print; one JSON object with `--json`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -3,8 +3,8 @@
 Bytewax's own sliding windows are not used: they give a value when a window closes, and cut it into one window for every
 step, 24 updates an event for the day. A feature is wanted at every event, and that is a stateful map.
 
-Guarantees: without recovery none after a crash (state is gone, the topic is read from its start); with it (``--durable``)
-snapshots of the states that changed go to SQLite every ``SNAPSHOT_S``, and a restart goes back to one: at least once into Redis.
+Guarantees: without recovery none after a crash (state is gone, the topic is read from its start); with it (`--durable`)
+snapshots of the states that changed go to SQLite every `SNAPSHOT_S`, and a restart goes back to one: at least once into Redis.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Clock:
         self.began = time.perf_counter(), time.process_time()
 
     def figures(self) -> dict[str, float]:
-        """Give ``wall_s`` and ``cpu_s`` until now, and the most memory that the process had."""
+        """Give `wall_s` and `cpu_s` until now, and the most memory that the process had."""
         if self.began is None:
             raise RuntimeError("no record was read")
         wall_s, cpu_s = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
@@ -40,14 +40,14 @@ class Clock:
 def most_memory_mb() -> float:
     """Give the most resident memory that this process had (Linux), in MB.
 
-    Not ``getrusage``: what it gives begins with the memory of the process that started this one.
+    Not `getrusage`: what it gives begins with the memory of the process that started this one.
     """
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return round(int(status["VmHWM"].split()[0]) / 1024)
 
 
 def contend(run: Callable[[argparse.Namespace, Clock], dict[str, float]], *packages: str) -> None:
-    """Read the command line that ``peers.py`` wrote, run, and write the figures where it says."""
+    """Read the command line that `peers.py` wrote, run, and write the figures where it says."""
     parser = argparse.ArgumentParser()
     for name in ("--bootstrap", "--topic", "--redis", "--scratch", "--out", "--prefix"):
         parser.add_argument(name, required=True)

@@ -36,7 +36,7 @@ def fold(
 ) -> tuple[dict[str, float | None], int]:
     """Fold in an event and give its 14 values, and the tile to remember as its merchant's last visit.
 
-    ``last_visit`` is the tile remembered for this customer and merchant, None if there is none.
+    `last_visit` is the tile remembered for this customer and merchant, None if there is none.
     """
     at: int = event["at"]
     amount: float = event["amount"]

@@ -1,4 +1,4 @@
-"""The reference job on Penstock's own featurize worker, put together as ``penstock run --role featurize`` does it.
+"""The reference job on Penstock's own featurize worker, put together as `penstock run --role featurize` does it.
 
 Guarantees: exactly-once effect in Redis: state, document and position in one atomic script. It also does what the others
 are not asked for: a sample with every event's vector goes to Kafka, acknowledged before the state is saved.

@@ -4,7 +4,7 @@ Quix's own windows are not used: each is a stream of its own, and three of them 
 State lies in RocksDB as JSON. A customer's windows are one entry; each merchant's last visit is an entry of its own, so that
 an event reads and writes little; those entries are never removed here.
 
-Guarantees: at least once (the default). With a changelog topic (``--durable``, also the default) state survives the machine;
+Guarantees: at least once (the default). With a changelog topic (`--durable`, also the default) state survives the machine;
 without it, it survives a restart of the process on the same disk.
 """
 

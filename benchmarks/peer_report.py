@@ -56,7 +56,7 @@ def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def ratios(figures: Mapping[str, Mapping[str, float]], own: str) -> dict[str, dict[str, float]]:
-    """Give the rates of each other over those of ``own``, by wall and by CPU."""
+    """Give the rates of each other over those of `own`, by wall and by CPU."""
     return {
         name: {key: round(found[key] / figures[own][key], 2) for key in ("events_per_s", "events_per_cpu_s")}
         for name, found in figures.items()
@@ -65,7 +65,7 @@ def ratios(figures: Mapping[str, Mapping[str, float]], own: str) -> dict[str, di
 
 
 def table(figures: Mapping[str, Mapping[str, float]], own: str, promises: Mapping[str, str]) -> str:
-    """Give one line per contender; the last two figures are its rates over those of ``own``."""
+    """Give one line per contender; the last two figures are its rates over those of `own`."""
     rates = ratios(figures, own) | {own: {"events_per_s": 1.0, "events_per_cpu_s": 1.0}}
     width = max(map(len, figures))
     lines = [" " * width + "".join(f"{head:>16}" for head, _, _ in COLUMNS) + "  after a crash"]

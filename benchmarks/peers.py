@@ -3,7 +3,7 @@
 The same records stand once on a topic of a real Kafka. Each contender is a process of its own, reads the topic from its start
 with its own connector and writes every customer's newest values into a Valkey of its own. Rounds are interleaved. Then the
 values are compared: for every customer, what a contender wrote must be what Penstock computed at that customer's last event.
-``python -m benchmarks.features --peers`` runs it.
+`python -m benchmarks.features --peers` runs it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def contenders(quix: str | None) -> dict[str, Contender]:
 def quix_python() -> str:
     """Give an interpreter that has Quix Streams, which wants an older confluent-kafka than ours: a venv of its own, made once.
 
-    Raises ``subprocess.CalledProcessError`` if pip cannot install it.
+    Raises `subprocess.CalledProcessError` if pip cannot install it.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
     version = f"{QUIX.rpartition('=')[2]}-py{sys.version_info[0]}.{sys.version_info[1]}"

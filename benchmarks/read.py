@@ -1,7 +1,7 @@
-"""``python -m benchmarks.read``: p50 and p99 of reading 1, 10 and 100 entities of 50 features each, in milliseconds.
+"""`python -m benchmarks.read`: p50 and p99 of reading 1, 10 and 100 entities of 50 features each, in milliseconds.
 
 Against a Valkey that this program starts; first idle, then while another process writes features into it as fast as it can
-(``benchmarks.features`` in a loop). Documents, and states evaluated at the reader's moment.
+(`benchmarks.features` in a loop). Documents, and states evaluated at the reader's moment.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def write_for_ever(url: str, unit_keys: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run and print; one JSON object with ``--json``."""
+    """Run and print; one JSON object with `--json`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -5,7 +5,7 @@ Laws that every store keeps (one contract suite checks them all):
 - A unit is applied only by the task's owner, only onto its base position, and at most once: saying it again
   is success. So a caller that lost a reply repeats itself, and a stalled former owner can change nothing.
 - Losing data is an error, never an empty answer: a store that forgot the owner, its generation or its
-  position, or that went back to an older position, raises ``StateLost``.
+  position, or that went back to an older position, raises `StateLost`.
 - Writes are values, not increments.
 """
 
@@ -22,11 +22,11 @@ class Write(NamedTuple):
     """One entity's new state and public document.
 
     Attributes:
-        state_key: private key, from ``keys.state_key``.
-        state: encoded state; ``b""`` deletes it.
-        public_key: public key, from ``keys.public_key``; ``""`` leaves the public side alone.
-        document: public JSON; ``b""`` deletes it.
-        ttl_ms: how long the public document lives; 0 is for ever. ``KEEP_TTL`` replaces one that is there, for as
+        state_key: private key, from `keys.state_key`.
+        state: encoded state; `b""` deletes it.
+        public_key: public key, from `keys.public_key`; `""` leaves the public side alone.
+        document: public JSON; `b""` deletes it.
+        ttl_ms: how long the public document lives; 0 is for ever. `KEEP_TTL` replaces one that is there, for as
             long as it would have lived, and leaves one alone that expired meanwhile. The state has no TTL.
 
     """
@@ -43,8 +43,8 @@ class Unit(NamedTuple):
 
     Attributes:
         base: the position that the writes were computed from, exactly as stored.
-        new: the position after them; canonical. Equal to ``base`` only without writes: a check of ownership.
-        writes: at most about ``UNIT_KEYS`` keys and ``UNIT_BYTES`` bytes; the caller splits.
+        new: the position after them; canonical. Equal to `base` only without writes: a check of ownership.
+        writes: at most about `UNIT_KEYS` keys and `UNIT_BYTES` bytes; the caller splits.
 
     """
 
@@ -85,14 +85,14 @@ class StateStore(Protocol):
     def acquire(self) -> bytes | None:
         """Take ownership and give the stored position; None if nothing was ever stored.
 
-        Whoever owned the task is fenced from here on. ``StateLost`` means that only half of the bookkeeping
-        is there; ownership is taken even then, so that ``clear`` and ``start`` can follow.
+        Whoever owned the task is fenced from here on. `StateLost` means that only half of the bookkeeping
+        is there; ownership is taken even then, so that `clear` and `start` can follow.
         """
 
     def start(self, position: bytes) -> None:
         """Store the first position of a task that has none, after clearing what an earlier life left.
 
-        Starting twice at the same position is success. Raises ``Fenced``, or ``StateLost`` if there is
+        Starting twice at the same position is success. Raises `Fenced`, or `StateLost` if there is
         another position already.
         """
 
@@ -102,7 +102,7 @@ class StateStore(Protocol):
     def save(self, units: Sequence[Unit]) -> None:
         """Apply units in order; each starts at the position where the one before it ends.
 
-        Raises ``Fenced``, ``StateLost`` or ``StoreUnavailable``. After ``StoreUnavailable`` any first part of
+        Raises `Fenced`, `StateLost` or `StoreUnavailable`. After `StoreUnavailable` any first part of
         the units may be applied, and saying the same units again finishes the rest.
         """
 
@@ -112,7 +112,7 @@ class StateStore(Protocol):
     def clear(self) -> int:
         """Delete the task's state, position and generation; give the number of states deleted.
 
-        Public documents stay until their TTL or the next write. Raises ``Fenced``.
+        Public documents stay until their TTL or the next write. Raises `Fenced`.
         """
 
 
@@ -121,7 +121,7 @@ def check_units(units: Iterable[Unit]) -> None:
 
     Raises:
         ValueError: if a unit writes without moving the position, does not start where the one before it ends,
-            or has a negative TTL other than ``KEEP_TTL``.
+            or has a negative TTL other than `KEEP_TTL`.
 
     """
     end: bytes | None = None

@@ -73,17 +73,8 @@ class Episode:
     state: State
     since_ms: int
     since_position: int
-    opened_ms: int
-    opened_position: int
-    changed_ms: int
-    changed_position: int
     fired: bool = False
-    fired_ms: int | None = None
-    fired_position: int | None = None
-    resolved_ms: int | None = None
-    resolved_position: int | None = None
     cooldown_until_ms: int | None = None
-    peak: float = 0.0
     sequence: int = 0
 
 
@@ -141,10 +132,6 @@ class EpisodeLog:
                 state=transition.state,
                 since_ms=transition.since_ms,
                 since_position=transition.since_position,
-                opened_ms=transition.at_ms,
-                opened_position=transition.position,
-                changed_ms=transition.at_ms,
-                changed_position=transition.position,
             )
         elif closed:
             reopened = True
@@ -182,20 +169,13 @@ def _advance(episode: Episode, transition: Transition, cooldown_ms: int) -> None
     """Move an episode to the transition's state."""
     episode.state = transition.state
     episode.sequence += 1
-    episode.changed_ms = transition.at_ms
-    episode.changed_position = transition.position
-    episode.peak = max(episode.peak, transition.statistic)
     if transition.state == "resolved":
-        episode.resolved_ms = transition.at_ms
-        episode.resolved_position = transition.position
         episode.cooldown_until_ms = transition.at_ms + cooldown_ms
         return
-    episode.resolved_ms = episode.resolved_position = episode.cooldown_until_ms = None
+    episode.cooldown_until_ms = None
     # Reopened or fired, the incident began where its earliest onset was seen.
     if transition.since_position < episode.since_position or not episode.fired:
         episode.since_ms = transition.since_ms
         episode.since_position = transition.since_position
-    if transition.state == "firing" and not episode.fired:
+    if transition.state == "firing":
         episode.fired = True
-        episode.fired_ms = transition.at_ms
-        episode.fired_position = transition.position

@@ -1,6 +1,6 @@
 """The oracle: keeps every event and computes each feature by its definition, every time, from scratch.
 
-Slow and obviously right. It shares nothing with ``features`` but the definitions.
+Slow and obviously right. It shares nothing with `features` but the definitions.
 """
 
 import statistics
@@ -15,7 +15,7 @@ BEFORE = ("first", "last", "last_n", "since_last")
 
 
 class Event(NamedTuple):
-    """One event of one entity; ``in_time`` if it came within the grace."""
+    """One event of one entity; `in_time` if it came within the grace."""
 
     at_ms: int
     tie: int
@@ -55,11 +55,11 @@ class NaiveView:
         self.events.append(Event(at_ms, tie, fields, at_ms >= newest - self.view.grace_ms))
 
     def values(self, at_ms: int) -> list[Any]:
-        """Compute every feature as of ``max(at_ms, newest event)``."""
+        """Compute every feature as of `max(at_ms, newest event)`."""
         return [self._value(f, self._moment(at_ms)) for f in self.view.features.values()]
 
     def update_own(self, at_ms: int, tie: int, fields: Mapping[str, Any]) -> list[Any]:
-        """Give the vector of the event itself: some kinds before it, ``row`` of itself, the rest with it."""
+        """Give the vector of the event itself: some kinds before it, `row` of itself, the rest with it."""
         features = [f for f in self.view.features.values() if f.numeric]
         moment = self._moment(at_ms)
         before = {

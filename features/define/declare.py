@@ -1,7 +1,7 @@
 """The words of a definition file: one function per kind of feature.
 
-Common arguments: ``window`` is a duration such as ``"3h"`` (sliding), one of ``tumbling hopping sliding session``, or
-None for all time; ``where`` is an expression that an event must meet to count (see ``expressions``); ``default`` is
+Common arguments: `window` is a duration such as `"3h"` (sliding), one of `tumbling hopping sliding session`, or
+None for all time; `where` is an expression that an event must meet to count (see `expressions`); `default` is
 the value when nothing counts. Null values of a field are skipped.
 """
 
@@ -66,7 +66,7 @@ def variance(
 def std(
     field: str, window: WindowLike = None, *, where: str | None = None, default: float | None = None
 ) -> Feature:
-    """Sample standard deviation, the root of ``variance``. Fewer than two values: null."""
+    """Sample standard deviation, the root of `variance`. Fewer than two values: null."""
     return _feature("std", field, window, where=where, default=default)
 
 
@@ -92,9 +92,9 @@ def first(
     default: float | str | None = None,
     holds: FieldKind = "number",
 ) -> Feature:
-    """Value of the oldest event (by time, then ``tie``) whose field is not null. None: null.
+    """Value of the oldest event (by time, then `tie`) whose field is not null. None: null.
 
-    ``holds="text"`` for a field of text; such a feature is in documents, but cannot be a model's input.
+    `holds="text"` for a field of text; such a feature is in documents, but cannot be a model's input.
     """
     return _feature("first", field, window, where=where, default=default, holds=holds)
 
@@ -107,9 +107,9 @@ def last(
     default: float | str | None = None,
     holds: FieldKind = "number",
 ) -> Feature:
-    """Value of the newest event (by time, then ``tie``) whose field is not null. None yet: null.
+    """Value of the newest event (by time, then `tie`) whose field is not null. None yet: null.
 
-    ``holds="text"`` as for ``first``.
+    `holds="text"` as for `first`.
     """
     return _feature("last", field, window, where=where, default=default, holds=holds)
 
@@ -117,7 +117,7 @@ def last(
 def last_n(
     field: str, n: int, window: WindowLike = None, *, where: str | None = None, holds: FieldKind = "number"
 ) -> Feature:
-    """List the values of the ``n`` newest events, newest first. Empty: null. For documents, not for models."""
+    """List the values of the `n` newest events, newest first. Empty: null. For documents, not for models."""
     return _feature("last_n", field, window, where=where, holds=holds, constant=n)
 
 
@@ -131,14 +131,14 @@ def distinct(
 def quantile(
     field: str, q: float, window: WindowLike = None, *, where: str | None = None, default: float | None = None
 ) -> Feature:
-    """Value of rank ``floor(q * (n - 1))``, within 1 % of it, for magnitudes from 1e-9 to 1e12. Empty: null."""
+    """Value of rank `floor(q * (n - 1))`, within 1 % of it, for magnitudes from 1e-9 to 1e12. Empty: null."""
     return _feature("quantile", field, window, where=where, default=default, constant=q)
 
 
 def top_k(field: str, k: int, window: WindowLike = None, *, where: str | None = None) -> Feature:
-    """List the ``k`` most frequent values as ``[value, count]``. Empty: null. For documents, not for models.
+    """List the `k` most frequent values as `[value, count]`. Empty: null. For documents, not for models.
 
-    Exact up to ``max(100, 10 * k)`` different values in the window; beyond, a count may be too low by the number of
+    Exact up to `max(100, 10 * k)` different values in the window; beyond, a count may be too low by the number of
     events over that. Equal counts are ordered by value.
     """
     return _feature("top_k", field, window, where=where, constant=k)
@@ -155,21 +155,21 @@ def histogram(
 
 
 def decayed_count(half_life: str, *, where: str | None = None, default: float | None = None) -> Feature:
-    """Count the events, each with a weight that halves every ``half_life``. Empty: 0."""
+    """Count the events, each with a weight that halves every `half_life`. Empty: 0."""
     return _decayed("decayed_count", None, half_life, where, default)
 
 
 def decayed_sum(
     field: str, half_life: str, *, where: str | None = None, default: float | None = None
 ) -> Feature:
-    """Sum the field's values, each with a weight that halves every ``half_life``. Empty: 0."""
+    """Sum the field's values, each with a weight that halves every `half_life`. Empty: 0."""
     return _decayed("decayed_sum", field, half_life, where, default)
 
 
 def decayed_mean(
     field: str, half_life: str, *, where: str | None = None, default: float | None = None
 ) -> Feature:
-    """Mean of the field's values by weights that halve every ``half_life``; it does not change with time alone.
+    """Mean of the field's values by weights that halve every `half_life`; it does not change with time alone.
 
     Empty: null, and so it is some 1,000 half-lives after the last event, when no weight is left.
     """
@@ -190,7 +190,7 @@ def since_last(*, where: str | None = None, default: float | None = None) -> Fea
 
 
 def ratio(over: Feature, under: Feature, *, default: float | None = None) -> Feature:
-    """Divide one feature by another. Null if either is null or ``under`` is 0.
+    """Divide one feature by another. Null if either is null or `under` is 0.
 
     >>> declined = ratio(count("1h", where="declined > 0"), count("1h"))
     """

@@ -1,4 +1,4 @@
-"""Durations as people write them: ``"500ms" "30s" "5m" "3h" "7d"``.
+"""Durations as people write them: `"500ms" "30s" "5m" "3h" "7d"`.
 
 Laws: a duration is a positive whole number and a unit, at most ten thousand years, nothing else; every error quotes the text it
 refused.

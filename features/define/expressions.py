@@ -1,11 +1,11 @@
-"""Expressions over the fields of one event: ``"amount / items"``, ``"amount > 100 and country == 'US'"``.
+"""Expressions over the fields of one event: `"amount / items"`, `"amount > 100 and country == 'US'"`.
 
 Laws that hold in this file:
 - An expression is text, so it has a digest, and it is a small part of Python's own grammar, read by Python's own
-  parser: fields, numbers, ``+ - * / // % **``, comparisons, ``and or not``, ``a if b else c``, ``in`` a tuple, and
-  the functions of ``FUNCTIONS``. Everything else is refused, so an expression can neither loop nor reach anything.
+  parser: fields, numbers, `+ - * / // % **`, comparisons, `and or not`, `a if b else c`, `in` a tuple, and
+  the functions of `FUNCTIONS`. Everything else is refused, so an expression can neither loop nor reach anything.
 - Text appears only in comparisons; every result is a number. JSON's true and false are the numbers 1 and 0, in the fields and in
-  the text, where ``true`` and ``false`` (or Python's words) stand as numbers do: ``failed``, ``failed == true``, ``not ok``.
+  the text, where `true` and `false` (or Python's words) stand as numbers do: `failed`, `failed == true`, `not ok`.
 - Null in, null out: if any field that it reads is null, or the result is not a finite number, it is null. A
   condition that is null does not hold.
 """
@@ -159,7 +159,7 @@ def _note(fields: dict[str, FieldType], name: str, kind: FieldType) -> None:
 
 
 class _Words(ast.NodeTransformer):
-    """JSON's ``true`` and ``false`` become Python's, so that there is one normal form."""
+    """JSON's `true` and `false` become Python's, so that there is one normal form."""
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in ("true", "false"):

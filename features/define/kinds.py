@@ -1,6 +1,6 @@
-"""The kinds of features and how a definition file writes them: ``count("1h", where="amount > 100")``.
+"""The kinds of features and how a definition file writes them: `count("1h", where="amount > 100")`.
 
-Laws: a ``Feature`` is frozen, holds no state and is checked when it is made; an error is one line that shows the call
+Laws: a `Feature` is frozen, holds no state and is checked when it is made; an error is one line that shows the call
 and says what to write instead.
 """
 
@@ -45,13 +45,13 @@ class Feature:
         kind: the aggregate.
         field: the event field it reads; None for kinds that read none.
         window_ms: length of the window in milliseconds, or the gap of a session; None is all time.
-        window: the window as it was written, such as ``"3h"``; None is all time.
-        shape: what the window does as time goes on; see ``windows`` and ``sessions``.
+        window: the window as it was written, such as `"3h"`; None is all time.
+        shape: what the window does as time goes on; see `windows` and `sessions`.
         hop_ms: by how much a hopping window moves, or the tile of a sliding one.
         where: only events that meet this expression count; None is all.
         default: the value if nothing counts; None is the kind's own: 0 for what counts or adds up, else null.
         constant: the parameter of the kind: quantile, n, k, edges, half-life in ms, or an expression's text.
-        holds: what the field holds, ``number`` or ``text``.
+        holds: what the field holds, `number` or `text`.
         parts: the two features of a ratio.
 
     Make one with the functions of this file.
@@ -207,7 +207,7 @@ def joined(name: str, a: FieldType, b: FieldType) -> FieldType:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window that does not slide. Make one with ``tumbling``, ``hopping``, ``sliding`` or ``session``."""
+    """A window that does not slide. Make one with `tumbling`, `hopping`, `sliding` or `session`."""
 
     length_ms: int
     text: str
@@ -226,14 +226,14 @@ def _hops(length: str, every: str, shape: Shape) -> Window:
 
 
 def sliding(length: str, tile: str) -> Window:
-    """Give a sliding window with tiles of this length instead of the usual (see ``windows.tile_hop_ms``)."""
+    """Give a sliding window with tiles of this length instead of the usual (see `windows.tile_hop_ms`)."""
     return _hops(length, tile, "sliding")
 
 
 def hopping(length: str, every: str) -> Window:
-    """Give the newest window that holds the moment of reading, of those that open ``every`` so often.
+    """Give the newest window that holds the moment of reading, of those that open `every` so often.
 
-    Borders are multiples of ``every`` since 1970 in UTC; one belongs to the window that it opens.
+    Borders are multiples of `every` since 1970 in UTC; one belongs to the window that it opens.
     """
     return _hops(length, every, "hopping")
 
@@ -244,5 +244,5 @@ def tumbling(length: str) -> Window:
 
 
 def session(gap: str) -> Window:
-    """Give the entity's current session: its newest events as long as they are at most ``gap`` apart."""
+    """Give the entity's current session: its newest events as long as they are at most `gap` apart."""
     return Window(milliseconds(gap), f"session({gap})", "session", None)

@@ -1,7 +1,7 @@
-"""What a definition file says about features: a ``View`` of an entity and its ``Feature`` s.
+"""What a definition file says about features: a `View` of an entity and its `Feature` s.
 
 Laws: definitions are frozen, hold no state and are validated when constructed; an error is one line that
-names the view, the feature and what to write instead. ``describe()`` holds everything that changes a value,
+names the view, the feature and what to write instead. `describe()` holds everything that changes a value,
 and nothing else, so that equal descriptions mean equal features.
 """
 
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 class NamedSource(Protocol):
-    """Anything with the name of a source topic; ``stream.Source`` is the real one."""
+    """Anything with the name of a source topic; `stream.Source` is the real one."""
 
     @property
     def name(self) -> str:
@@ -39,7 +39,7 @@ class View:
     """The features of one kind of entity, computed from one source.
 
     Attributes:
-        name: name of the view, unique in its pipeline: letters, digits, ``_`` and ``-``.
+        name: name of the view, unique in its pipeline: letters, digits, `_` and `-`.
         source: where the events come from.
         key: the field that names the entity, or a tuple of fields for a compound key.
         features: the features by name, in the order in which their values are reported.
@@ -118,7 +118,7 @@ class View:
 
     @property
     def field_types(self) -> dict[str, FieldType]:
-        """The fields that the features read and what each must hold if it is not null: ``number text any``."""
+        """The fields that the features read and what each must hold if it is not null: `number text any`."""
         found: dict[str, FieldType] = {}
         for feature in self.features.values():
             for name, kind in feature.reads.items():
@@ -137,12 +137,12 @@ class View:
 
     @cached_property
     def ttl_ms(self) -> int:
-        """``ttl`` in milliseconds."""
+        """`ttl` in milliseconds."""
         return milliseconds(self.ttl)
 
     @cached_property
     def version(self) -> str:
-        """Eight hex digits for everything that determines the values and how states are stored; ``ttl`` does not."""
+        """Eight hex digits for everything that determines the values and how states are stored; `ttl` does not."""
         meaning = {name: said for name, said in self.describe().items() if name != "ttl_ms"}
         canonical = json.dumps([STATE_LAYOUT, meaning], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]

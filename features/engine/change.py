@@ -30,7 +30,7 @@ Parts = tuple[int, list[Any], dict[int, dict[int, list[Any]]], dict[int, list[tu
 
 
 def feature_of(said: Mapping[str, Any]) -> Feature:
-    """Give the feature of a description (``Feature.describe``).
+    """Give the feature of a description (`Feature.describe`).
 
     >>> from penstock import mean
     >>> feature_of(mean("delay", "3h").describe()).describe() == mean("delay", "3h").describe()
@@ -50,7 +50,7 @@ def feature_of(said: Mapping[str, Any]) -> Feature:
 
 
 def view_of(said: Mapping[str, Any], source: NamedSource) -> View:
-    """Give the view of a description (``View.describe``), over its source."""
+    """Give the view of a description (`View.describe`), over its source."""
     named = {
         one["name"]: feature_of({k: v for k, v in one.items() if k != "name"}) for one in said["features"]
     }
@@ -59,7 +59,7 @@ def view_of(said: Mapping[str, Any], source: NamedSource) -> View:
 
 @dataclass(frozen=True)
 class ViewChange:
-    """What becomes of one view: a view without ``old`` is new, one without ``new`` goes.
+    """What becomes of one view: a view without `old` is new, one without `new` goes.
 
     Attributes:
         name: name of the view.
@@ -105,7 +105,7 @@ def change(old: View | None, new: View | None) -> ViewChange | None:
 
 
 class Conversion:
-    """Makes states of ``new`` of states of ``old`` and of states of ``new`` that were built from the topic.
+    """Makes states of `new` of states of `old` and of states of `new` that were built from the topic.
 
     Both views have the same name, source and key.
     """
@@ -159,7 +159,7 @@ class Conversion:
         return all(column in there for column in columns_of(f))
 
     def state(self, old: bytes | None, built: bytes | None) -> bytes:
-        """Give the new state: kept columns of ``old``, all others of ``built``; either may be missing.
+        """Give the new state: kept columns of `old`, all others of `built`; either may be missing.
 
         Raises:
             StateMismatch: if one of them is no state of its view.

@@ -1,4 +1,4 @@
-"""Which engine runs: C where the extension was built, Python elsewhere; ``PENSTOCK_ENGINE`` names one.
+"""Which engine runs: C where the extension was built, Python elsewhere; `PENSTOCK_ENGINE` names one.
 
 Laws: the two agree in every value and every byte, so nothing but speed depends on the choice, and it may change from
 one start to the next.
@@ -16,15 +16,15 @@ EngineName = Literal["native", "python"]
 
 
 class State(Protocol):
-    """What one entity remembers. Opaque outside ``features``; mutable, owned by one task."""
+    """What one entity remembers. Opaque outside `features`; mutable, owned by one task."""
 
     @property
     def newest(self) -> int:
-        """Time of the newest event, in ms; ``aggregates.NEVER`` before the first."""
+        """Time of the newest event, in ms; `aggregates.NEVER` before the first."""
 
 
 class Engine(Protocol):
-    """What ``compute.CompiledView`` asks of an engine, and describes. A state belongs to the engine that made it."""
+    """What `compute.CompiledView` asks of an engine, and describes. A state belongs to the engine that made it."""
 
     def new(self) -> Any: ...
     def until(self, state: Any, at: int, /) -> int | None: ...
@@ -57,7 +57,7 @@ def engine_name(environment: Mapping[str, str] = os.environ) -> EngineName:
     """Say which engine runs.
 
     Raises:
-        ValueError: if ``PENSTOCK_ENGINE`` names none, or names the native one and it was not built.
+        ValueError: if `PENSTOCK_ENGINE` names none, or names the native one and it was not built.
 
     """
     wanted = environment.get("PENSTOCK_ENGINE", "")

@@ -1,11 +1,11 @@
 """The text of a view's functions: fold an event in, and read the values.
 
-Laws: text is made of the project's own templates, and of what ``literal`` takes: finite numbers, fields and defaults; what a
-definition says in words (expressions) is compiled by ``expressions`` and called by name. So nothing that a definition
-says can become code. Print ``source(program)`` to read it.
+Laws: text is made of the project's own templates, and of what `literal` takes: finite numbers, fields and defaults; what a
+definition says in words (expressions) is compiled by `expressions` and called by name. So nothing that a definition
+says can become code. Print `source(program)` to read it.
 
-Names in the text: ``f0`` a field, ``x0`` an expression's value, ``r0 p0 h0`` a ring, the event's tile in it and its
-columns, ``v0`` a session's columns, ``m…`` a merged column, ``d…`` a decay, ``b…`` a value read before the event.
+Names in the text: `f0` a field, `x0` an expression's value, `r0 p0 h0` a ring, the event's tile in it and its
+columns, `v0` a session's columns, `m…` a merged column, `d…` a decay, `b…` a value read before the event.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ Lines = list[str]
 
 
 def functions(program: Program) -> dict[str, Any]:
-    """Compile ``update``, ``values``, ``vector`` and ``update_own``."""
+    """Compile `update`, `values`, `vector` and `update_own`."""
     text = source(program)
     namespace: dict[str, Any] = {
         **program.constants,
@@ -86,7 +86,7 @@ class _Writer:
     # -- folding an event in -----------------------------------------------------------------------------------
 
     def fold(self) -> Lines:
-        """Add one event to every column. ``+ 0.0`` makes -0.0, which min and max cannot tell apart, 0.0."""
+        """Add one event to every column. `+ 0.0` makes -0.0, which min and max cannot tell apart, 0.0."""
         program = self.program
         code = ["get = event.get"] if self.fields else []
         for i, name in enumerate(self.fields):
@@ -141,7 +141,7 @@ class _Writer:
         return list(dict.fromkeys(found))
 
     def _decay(self) -> Lines:
-        """Bring what decays to the newest event; ``e`` is the weight of this one."""
+        """Bring what decays to the newest event; `e` is the weight of this one."""
         half_lives = self._half_lives()
         if not half_lives:
             return []
@@ -159,7 +159,7 @@ class _Writer:
     # -- reading values ----------------------------------------------------------------------------------------
 
     def read(self, leaves: Iterable[Feature]) -> Lines:
-        """Bring everything to the moment ``t``, and merge what each windowed feature needs, once."""
+        """Bring everything to the moment `t`, and merge what each windowed feature needs, once."""
         program, leaves = self.program, list(leaves)
         code = ["totals = state.totals"] if program.totals else []
         decays = [f.constant for f in leaves if f.kind in ("decayed_count", "decayed_sum")]
@@ -221,7 +221,7 @@ class _Writer:
         return [f"m{g}_{k}_{program.tiles[g][column]}" for column in columns]
 
     def result(self, f: Feature, own: bool = False) -> str:
-        """Give the value of one feature; of an ``own`` event, what is read before it is in ``b…`` already."""
+        """Give the value of one feature; of an `own` event, what is read before it is in `b…` already."""
 
         def leaf(part: Feature) -> str:
             if own and part.kind in BEFORE:

@@ -1,4 +1,4 @@
-"""The engine of a view in C; see ``native.pyx``."""
+"""The engine of a view in C; see `native.pyx`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,12 +1,12 @@
 # cython: language_level=3, cdivision=True
-"""The engine of a view in C: the same ``Program`` as the Python engine, walked as a plan over C arrays.
+"""The engine of a view in C: the same `Program` as the Python engine, walked as a plan over C arrays.
 
-Laws that hold in this file and in ``engine/*.pxi``:
-- Equal, bit by bit, to ``python_engine`` in every value and every encoded byte: the same operations on floats in the same
+Laws that hold in this file and in `engine/*.pxi`:
+- Equal, bit by bit, to `python_engine` in every value and every encoded byte: the same operations on floats in the same
   order, and nothing that a compiler may reorder. A state that one writes the other reads.
 - A state is one C structure without reference cycles; the cycle collector does not see it.
 - While a call works on a state, no other may begin: it says so instead (Python code can run in between).
-- Stored bytes are not believed: what is no state raises ``StateMismatch``, and nothing is read past its end.
+- Stored bytes are not believed: what is no state raises `StateMismatch`, and nothing is read past its end.
 """
 
 cimport cython
@@ -61,7 +61,7 @@ include "c/resp.pxi"
 
 
 cdef class NativeEngine(Plan):
-    """The functions of one view; see ``compute.CompiledView``, which chooses between this and ``PythonEngine``."""
+    """The functions of one view; see `compute.CompiledView`, which chooses between this and `PythonEngine`."""
 
     def new(self):
         """Make the state of an entity without events."""
@@ -92,7 +92,7 @@ cdef class NativeEngine(Plan):
             state_end(self, state, scratch)
 
     def values(self, NativeState state not None, int64_t at):
-        """Give every value as of ``max(at, newest event)``."""
+        """Give every value as of `max(at, newest event)`."""
         cdef Scratch *scratch = state_begin(self, state)
         try:
             return read(self, state, &self.every, max(at, state.newest_ms), NULL)
@@ -130,7 +130,7 @@ cdef class NativeEngine(Plan):
             state_end(self, state, scratch)
 
     def document(self, NativeState state not None, int64_t at, int64_t written):
-        """Give the public JSON document as of ``max(at, newest event)``."""
+        """Give the public JSON document as of `max(at, newest event)`."""
         cdef Scratch *scratch = state_begin(self, state)
         cdef Writer w
         w.p, w.n, w.room, w.failed = NULL, 0, 0, False
@@ -142,7 +142,7 @@ cdef class NativeEngine(Plan):
             state_end(self, state, scratch)
 
     def writes(self, dict states, entities, str stored, str public, int64_t at, int64_t written, int64_t ttl):
-        """Give what is to be written of these entities, as ``units.Write``; nothing public without a prefix for it."""
+        """Give what is to be written of these entities, as `units.Write`; nothing public without a prefix for it."""
         cdef Scratch *scratch
         cdef NativeState state
         cdef Writer w
@@ -167,7 +167,7 @@ cdef class NativeEngine(Plan):
             free(w.p)
 
     def decode(self, bytes data not None):
-        """Restore a state; raises ``StateMismatch``."""
+        """Restore a state; raises `StateMismatch`."""
         try:
             return get_state(self, data)
         except StateMismatch:

@@ -16,7 +16,7 @@ class StateMismatch(ValueError):
 class Packed:
     """Makes the columns of one list canonical for MessagePack, and back.
 
-    ``plain``: they are so already; ``scalar``: and they hold nothing but numbers.
+    `plain`: they are so already; `scalar`: and they hold nothing but numbers.
     """
 
     def __init__(self, columns: Columns) -> None:

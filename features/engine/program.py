@@ -1,7 +1,7 @@
 """From features to specialised functions: the columns a view keeps, and where.
 
 Laws: features of one hop share tiles, those of one gap sessions, and equal columns are kept once. The functions are
-generated as text by ``codegen``, because this is the innermost loop of the worker and most of a generic one would be
+generated as text by `codegen`, because this is the innermost loop of the worker and most of a generic one would be
 looking up what is known beforehand.
 """
 
@@ -20,7 +20,7 @@ TOP_K_CAPACITY = 100
 
 
 class Program(NamedTuple):
-    """Where everything is kept. ``totals``, ``tiles[g]`` and ``visits[g]`` map a column to its place in a list."""
+    """Where everything is kept. `totals`, `tiles[g]` and `visits[g]` map a column to its place in a list."""
 
     features: tuple[Feature, ...]
     leaves: tuple[Feature, ...]  # the features, with the parts of a ratio instead of it
@@ -43,7 +43,7 @@ class Program(NamedTuple):
 
 
 def columns_of(f: Feature) -> list[Column]:
-    """List what a feature needs in the order that ``codegen`` reads it; none for ``since_last`` and ``ratio``."""
+    """List what a feature needs in the order that `codegen` reads it; none for `since_last` and `ratio`."""
     has_default = f.default is not None
 
     def column(op: str, constant: Any = None, of: str | None = f.field) -> Column:
@@ -140,7 +140,7 @@ def bounded(f: Feature, text: str) -> str:
 
 
 def literal(value: Any) -> str:
-    """Give a value as it stands in the text; ValueError for what its ``repr`` would not give back."""
+    """Give a value as it stands in the text; ValueError for what its `repr` would not give back."""
     if type(value) not in (str, int, float, NoneType) or (type(value) is float and not isfinite(value)):
         raise ValueError(f"{value!r} cannot stand in generated code: give a finite number or text")
     return repr(value)

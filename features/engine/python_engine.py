@@ -1,6 +1,6 @@
 """The engine of a view in Python: functions generated for its features, over lists.
 
-Laws: ``engine/c/*.pxi`` are its twin in C, equal in every bit; whatever is changed here is changed there. It is what
+Laws: `engine/c/*.pxi` are its twin in C, equal in every bit; whatever is changed here is changed there. It is what
 runs where no extension was built, and the second oracle of the tests.
 """
 
@@ -21,7 +21,7 @@ Event = Mapping[str, Any]
 
 
 class PythonState:
-    """What one entity remembers. Opaque outside ``features``; mutable, owned by one task."""
+    """What one entity remembers. Opaque outside `features`; mutable, owned by one task."""
 
     __slots__ = ("newest", "rings", "sessions", "totals")
 
@@ -34,7 +34,7 @@ class PythonState:
 
 
 class PythonEngine:
-    """The functions of one view; ``compute.CompiledView`` says what each does."""
+    """The functions of one view; `compute.CompiledView` says what each does."""
 
     __slots__ = (
         "_decoder", "_encoder", "_json", "_mark", "_merge_totals", "_names", "_packed", "_program", "_version", "update",
@@ -77,7 +77,7 @@ class PythonEngine:
         )
 
     def until(self, state: PythonState, at_ms: int) -> int | None:
-        """See ``CompiledView.until``."""
+        """See `CompiledView.until`."""
         if at_ms < state.newest:
             at_ms = state.newest
         until: int | None = None
@@ -92,7 +92,7 @@ class PythonEngine:
         return until
 
     def merge(self, a: PythonState, b: PythonState) -> PythonState:
-        """See ``CompiledView.merge``."""
+        """See `CompiledView.merge`."""
         newest = max(a.newest, b.newest)
         for state in (a, b):
             for column, at in self._program.totals.items():
@@ -142,7 +142,7 @@ class PythonEngine:
         return listed
 
     def decode(self, data: bytes) -> PythonState:
-        """Restore a state; raises ``StateMismatch``."""
+        """Restore a state; raises `StateMismatch`."""
         try:
             mark, newest, totals, tiles, sessions = self._decoder.decode(data)
         except msgspec.DecodeError as problem:
@@ -173,7 +173,7 @@ class PythonEngine:
         return PythonState(newest, totals, rings, visits)
 
     def document(self, state: PythonState, at: int, written: int) -> bytes:
-        """See ``CompiledView.document``."""
+        """See `CompiledView.document`."""
         at = max(at, state.newest)
         return self._json.encode(
             {
@@ -195,7 +195,7 @@ class PythonEngine:
         written: int,
         ttl: int,
     ) -> list[Write]:
-        """See ``CompiledView.writes``."""
+        """See `CompiledView.writes`."""
         if not public:
             return [Write(stored + one, self.encode(states[one]), "", b"", 0) for one in entities]
         return [

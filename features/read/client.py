@@ -1,17 +1,17 @@
 """Reading features from Redis: many entities of many views in one round trip, each value with a status.
 
 The public document of an entity is JSON in a Redis string, so that any language reads it in a few lines
-(``tests/features/read/read_features.js``): ``{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
-"written": ms, "recipe": text}`` at the key ``features:<prefix><pipeline>:<view>:<entity>`` (the prefix is nearly always
-empty). It is stale from ``until`` on.
+(`tests/features/read/read_features.js`): `{"values": {name: number, text, list or null}, "at": ms, "until": ms or null,
+"written": ms, "recipe": text}` at the key `features:<prefix><pipeline>:<view>:<entity>` (the prefix is nearly always
+empty). It is stale from `until` on.
 
 Laws:
 - A value is never given for a moment it does not hold for without saying so. Without the definitions, the public
-  documents are read, and a value whose document has passed its ``until`` is ``stale``. With the definitions, windows are
+  documents are read, and a value whose document has passed its `until` is `stale`. With the definitions, windows are
   evaluated as of the reader's moment from private state, and nothing is stale.
-- What one ``read`` gives of a view is of one version of it: the live one, which ``features:<pipeline>`` names and which is
+- What one `read` gives of a view is of one version of it: the live one, which `features:<pipeline>` names and which is
   read in the same moment. While a definition changes, a document holds both versions' values, the next ones under
-  ``"next"``, and the live key switches all of them at once.
+  `"next"`, and the live key switches all of them at once.
 """
 
 import time
@@ -68,17 +68,17 @@ class FeatureReader:
     """Reads features of one pipeline.
 
     Args:
-        source: a Redis URL, or a client with ``mget`` that gives bytes.
+        source: a Redis URL, or a client with `mget` that gives bytes.
         pipeline: name of the pipeline.
         views: its definitions, to evaluate windows at the moment of reading; None reads public documents.
-        tasks: the tasks that may own an entity's private state; only used with ``views``. All are asked, in
+        tasks: the tasks that may own an entity's private state; only used with `views`. All are asked, in
         the
             same round trip.
-        max_age: how old a value may be: a duration for all, or by ``"view.feature"`` or ``"view"``. A value whose
-            entity had its last event (without ``views``: whose document was evaluated) longer ago is ``stale``.
-        prefix: the deployment's ``PENSTOCK_PREFIX``; its keys are ``features:<prefix><pipeline>:…``.
-        timeout_s: longest wait for the server, if ``source`` is a URL.
-        options: for a URL, passed to ``redis.Redis.from_url``: user, password, TLS, pool size.
+        max_age: how old a value may be: a duration for all, or by `"view.feature"` or `"view"`. A value whose
+            entity had its last event (without `views`: whose document was evaluated) longer ago is `stale`.
+        prefix: the deployment's `PENSTOCK_PREFIX`; its keys are `features:<prefix><pipeline>:…`.
+        timeout_s: longest wait for the server, if `source` is a URL.
+        options: for a URL, passed to `redis.Redis.from_url`: user, password, TLS, pool size.
 
     Attributes:
         served: what it has given so far.
@@ -112,16 +112,16 @@ class FeatureReader:
         self._live: dict[str, str] = {}
 
     def read(self, wanted: Sequence[tuple[str, Entity]], at_ms: int | None = None) -> list[Features]:
-        """Read ``(view, entity)`` pairs, in their order, in one round trip.
+        """Read `(view, entity)` pairs, in their order, in one round trip.
 
         An entity is the value of the view's key field, or a tuple of values for a compound key, unencoded.
         With definitions, a missing entity has the values of one without events, which are what a sample of it carries:
         0.0 for what counts or adds up, a declared default, otherwise None.
-        ``at_ms`` is the reader's moment, in milliseconds of event time; None is now by the wall clock, or the
+        `at_ms` is the reader's moment, in milliseconds of event time; None is now by the wall clock, or the
         stored moment if that is later.
 
         Raises:
-            MomentPassed: if ``at_ms`` is before the moment that is stored.
+            MomentPassed: if `at_ms` is before the moment that is stored.
             KeyError: if the reader has definitions and a view is not among them.
             OtherDefinition: if the reader has definitions and the pipeline serves another version of a view.
             StoreUnavailable: if the server does not answer.

@@ -18,12 +18,12 @@ class Features:
         values: by feature name; null (None) where there is none. If the entity is missing: those of an entity
             without events (0.0 for what counts or adds up, a declared default, otherwise None), or empty if the reader
             does not have the definitions.
-        status: by feature name: ``present``; ``missing`` (nothing is stored for the entity); ``null``
+        status: by feature name: `present`; `missing` (nothing is stored for the entity); `null`
         (stored, and
-            there is no value); ``stale`` (present, but a window may have changed since, because the reader's
-            moment is not before ``until_ms``; a feature without a window is marked too, the document does not
-            tell them apart; or its ``max_age`` has passed). ``since_last`` in a document holds for ``at_ms``: add
-            ``age_ms``; a decayed count or sum likewise: halve it once per half-life of ``age_ms``.
+            there is no value); `stale` (present, but a window may have changed since, because the reader's
+            moment is not before `until_ms`; a feature without a window is marked too, the document does not
+            tell them apart; or its `max_age` has passed). `since_last` in a document holds for `at_ms`: add
+            `age_ms`; a decayed count or sum likewise: halve it once per half-life of `age_ms`.
         at_ms: the moment that the values hold for; None if missing.
         age_ms: from the entity's last change (at the latest) to the reader's moment; None if missing.
         until_ms: when a windowed value next changes if no event arrives; None if none will, or if missing.
@@ -55,7 +55,7 @@ class Served:
         missing: those of them with nothing stored.
         defaults: values given for those, which are the values of an entity without events; 0 without definitions.
         stale: those with a value that was stale.
-        age_ms: sum of the ages of those found, so that the mean age is ``age_ms / (entities - missing)``.
+        age_ms: sum of the ages of those found, so that the mean age is `age_ms / (entities - missing)`.
 
     """
 

@@ -1,8 +1,8 @@
 """The names of everything in Redis.
 
-Laws: public documents live under ``features:`` and ``model:``, everything else under ``penstock:``; a part of an entity's
-key is percent-encoded, so ``:`` and ``|`` only ever separate. ``pipeline`` is everywhere the pipeline's name with its
-deployment's prefix before it (``PENSTOCK_PREFIX``), as in its topics' names: deployments with different prefixes share no key.
+Laws: public documents live under `features:` and `model:`, everything else under `penstock:`; a part of an entity's
+key is percent-encoded, so `:` and `|` only ever separate. `pipeline` is everywhere the pipeline's name with its
+deployment's prefix before it (`PENSTOCK_PREFIX`), as in its topics' names: deployments with different prefixes share no key.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 
 def entity_of(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | None:
-    """Name the entity of an event: its key fields, percent-encoded, joined by ``|``.
+    """Name the entity of an event: its key fields, percent-encoded, joined by `|`.
 
     None if any part is null or absent: the event has no entity in this view. An integer is written in
-    decimal, so ``7`` and ``"7"`` name the same entity.
+    decimal, so `7` and `"7"` name the same entity.
 
     >>> entity_of({"carrier": "B6", "route": "JFK|LAX"}, ("carrier", "route"))
     'B6|JFK%7CLAX'
@@ -56,7 +56,7 @@ def record_key(event: Mapping[str, Any], key_fields: Sequence[str]) -> str | Non
 
 
 def entity_key(parts: Sequence[str | int]) -> str:
-    """Name an entity by the values of its key fields, in order, as ``entity_of`` does.
+    """Name an entity by the values of its key fields, in order, as `entity_of` does.
 
     >>> entity_key(["JFK"])
     'JFK'
@@ -65,12 +65,12 @@ def entity_key(parts: Sequence[str | int]) -> str:
 
 
 def public_key(pipeline: str, view: str, entity: str) -> str:
-    """Key of the public JSON document of an entity, as named by ``entity_of``."""
+    """Key of the public JSON document of an entity, as named by `entity_of`."""
     return f"features:{pipeline}:{view}:{entity}"
 
 
 def live_key(pipeline: str) -> str:
-    """Key of the public document that says which version of each view is served: ``{"views": {view: version}}``."""
+    """Key of the public document that says which version of each view is served: `{"views": {view: version}}`."""
     return f"features:{pipeline}"
 
 
@@ -90,12 +90,12 @@ def versions_key(pipeline: str) -> str:
 
 
 def identity_key(pipeline: str) -> str:
-    """Key of the document that says whose keys these are; see ``identity``."""
+    """Key of the document that says whose keys these are; see `identity`."""
     return f"penstock:{pipeline}:identity"
 
 
 def private_prefix(pipeline: str, task: str = "") -> str:
-    """What private keys of a pipeline begin with, those of tasks whose names begin with ``task``."""
+    """What private keys of a pipeline begin with, those of tasks whose names begin with `task`."""
     return f"penstock:{pipeline}:{task}"
 
 
@@ -120,7 +120,7 @@ def build_task(task: str, recipe: str) -> str:
 
 
 def pattern(prefix: str) -> str:
-    """Glob that matches the keys that begin with ``prefix``, and nothing else."""
+    """Glob that matches the keys that begin with `prefix`, and nothing else."""
     return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in prefix) + "*"
 
 

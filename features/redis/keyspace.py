@@ -1,8 +1,8 @@
 """Keys outside of units: walking them, and rewriting or deleting what no owner writes any more.
 
 Laws:
-- ``scan`` gives every key that is there from its start to its end, possibly twice; it never blocks the server for long.
-- ``replace`` changes a document only if it still is what the caller read, so it never undoes an owner's write.
+- `scan` gives every key that is there from its start to its end, possibly twice; it never blocks the server for long.
+- `replace` changes a document only if it still is what the caller read, so it never undoes an owner's write.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ class Keyspace(Protocol):
     """What a change of definitions needs of the server beside the units of its tasks."""
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
-        """Give the keys that begin with ``prefix``, in batches."""
+        """Give the keys that begin with `prefix`, in batches."""
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
         """Read many keys, in one moment."""
@@ -42,7 +42,7 @@ class Keyspace(Protocol):
 
 
 class RedisKeyspace:
-    """The keys of a Redis. The client comes from ``store.connect``."""
+    """The keys of a Redis. The client comes from `store.connect`."""
 
     def __init__(self, client: redis.Redis) -> None:
         """Keep the client."""
@@ -50,7 +50,7 @@ class RedisKeyspace:
         self._replace = client.register_script(scripts.REPLACE)
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
-        """See ``Keyspace.scan``."""
+        """See `Keyspace.scan`."""
         cursor = 0
         while True:
             with self._answering():
@@ -61,12 +61,12 @@ class RedisKeyspace:
                 return
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
-        """See ``Keyspace.read``."""
+        """See `Keyspace.read`."""
         with self._answering():
             return list(self._client.mget(names)) if names else []
 
     def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
-        """See ``Keyspace.replace``."""
+        """See `Keyspace.replace`."""
         done = 0
         for at in range(0, len(documents), UNIT_KEYS // 2):
             part = documents[at : at + UNIT_KEYS // 2]
@@ -77,7 +77,7 @@ class RedisKeyspace:
         return done
 
     def delete(self, names: Sequence[str]) -> int:
-        """See ``Keyspace.delete``."""
+        """See `Keyspace.delete`."""
         done = 0
         for at in range(0, len(names), UNIT_KEYS):
             with self._answering():
@@ -85,7 +85,7 @@ class RedisKeyspace:
         return done
 
     def claim(self, name: str, document: bytes) -> bytes:
-        """See ``Keyspace.claim``."""
+        """See `Keyspace.claim`."""
         with self._answering():
             while True:
                 if self._client.set(name, document, nx=True):
@@ -105,24 +105,24 @@ class RedisKeyspace:
 
 
 class MemoryKeyspace:
-    """The keys of a ``MemoryServer``."""
+    """The keys of a `MemoryServer`."""
 
     def __init__(self, server: MemoryServer) -> None:
         """Keep the server."""
         self._server = server
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
-        """See ``Keyspace.scan``."""
+        """See `Keyspace.scan`."""
         found = [key for key in self._server.data if key.startswith(prefix)]
         for at in range(0, len(found), BATCH_KEYS):
             yield found[at : at + BATCH_KEYS]
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
-        """See ``Keyspace.read``."""
+        """See `Keyspace.read`."""
         return self._server.mget(names)
 
     def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
-        """See ``Keyspace.replace``."""
+        """See `Keyspace.replace`."""
         done = 0
         for name, expected, new in documents:
             if self._server.data.get(name) == expected:
@@ -131,12 +131,12 @@ class MemoryKeyspace:
         return done
 
     def delete(self, names: Sequence[str]) -> int:
-        """See ``Keyspace.delete``."""
+        """See `Keyspace.delete`."""
         found = [name for name in names if name in self._server.data]
         for name in found:
             self._server.put(name, b"")
         return len(found)
 
     def claim(self, name: str, document: bytes) -> bytes:
-        """See ``Keyspace.claim``."""
+        """See `Keyspace.claim`."""
         return self._server.data.setdefault(name, document)

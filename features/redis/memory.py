@@ -1,6 +1,6 @@
 """The store's twin in memory, for tests: the same contract without a server.
 
-Laws: those of ``units``. There is no clock, so public documents do not expire; ``ttl_ms`` remembers what they
+Laws: those of `units`. There is no clock, so public documents do not expire; `ttl_ms` remembers what they
 were given.
 """
 
@@ -11,7 +11,7 @@ from penstock.features.units import KEEP_TTL, Fenced, StateLost, Unit, check_uni
 
 
 class MemoryServer:
-    """What a Redis would hold, shared by the stores and readers of one test. ``flushall`` loses it all."""
+    """What a Redis would hold, shared by the stores and readers of one test. `flushall` loses it all."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -48,7 +48,7 @@ class MemoryServer:
 
 
 class MemoryStateStore:
-    """The state of one task in a ``MemoryServer``; see ``units.StateStore``."""
+    """The state of one task in a `MemoryServer`; see `units.StateStore`."""
 
     def __init__(self, server: MemoryServer, pipeline: str, task: str) -> None:
         """Name the task; nothing is read yet."""
@@ -63,7 +63,7 @@ class MemoryStateStore:
         self._position: bytes | None = None
 
     def acquire(self) -> bytes | None:
-        """See ``StateStore.acquire``."""
+        """See `StateStore.acquire`."""
         data = self._server.data
         self._token = data[self._token_key] = self._server.fresh()
         self._generation = data.get(self._generation_key)
@@ -73,7 +73,7 @@ class MemoryStateStore:
         return self._position
 
     def start(self, position: bytes) -> None:
-        """See ``StateStore.start``."""
+        """See `StateStore.start`."""
         self._check_owner()
         data = self._server.data
         stored = data.get(self._position_key)
@@ -86,11 +86,11 @@ class MemoryStateStore:
         self._position = data[self._position_key] = position
 
     def load(self, state_keys: Sequence[str]) -> list[bytes | None]:
-        """See ``StateStore.load``."""
+        """See `StateStore.load`."""
         return self._server.mget(state_keys)
 
     def save(self, units: Sequence[Unit]) -> None:
-        """See ``StateStore.save``."""
+        """See `StateStore.save`."""
         check_units(units)
         if not units:
             return
@@ -107,14 +107,14 @@ class MemoryStateStore:
         self._position = units[-1].new
 
     def alive(self) -> None:
-        """See ``StateStore.alive``."""
+        """See `StateStore.alive`."""
         if self._position is None:
             self._check_owner()
         elif self._check_bookkeeping() != self._position:
             raise StateLost(f"{self._where}: the position went back")
 
     def clear(self) -> int:
-        """See ``StateStore.clear``."""
+        """See `StateStore.clear`."""
         self._check_owner()
         states = [key for key in self._server.data if key.startswith(self._state_prefix)]
         for key in (*states, self._generation_key, self._position_key):

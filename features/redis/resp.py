@@ -10,7 +10,7 @@ SaveCommand = Callable[[list[Argument], list[Argument], Sequence[Write]], bytes]
 
 
 def save_command(opening: list[Argument], values: list[Argument], writes: Sequence[Write]) -> bytes:
-    r"""Give a command: ``opening``, the keys of all writes, ``values``, and what is written.
+    r"""Give a command: `opening`, the keys of all writes, `values`, and what is written.
 
     >>> save_command(["EVAL", "return 1", 0], [b"x"], [])
     b'*4\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n$1\r\nx\r\n'
@@ -29,7 +29,7 @@ def save_command(opening: list[Argument], values: list[Argument], writes: Sequen
 
 
 def fastest_save_command() -> SaveCommand:
-    """Give ``save_command``, in C if that engine runs."""
+    """Give `save_command`, in C if that engine runs."""
     if engine_name() == "python":
         return save_command
     from penstock.features.engine import native

@@ -1,4 +1,4 @@
-"""The Lua scripts of ``store``, and what their answers mean.
+"""The Lua scripts of `store`, and what their answers mean.
 
 Laws: every script that writes checks the owner's token first. Values are written before the position, and
 nothing fails halfway: a server judges memory, rights and persistence before a script's first write.

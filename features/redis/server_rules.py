@@ -1,4 +1,4 @@
-"""Which Redis can keep state: a judgement of what ``INFO`` says.
+"""Which Redis can keep state: a judgement of what `INFO` says.
 
 Law: what is refused would otherwise lose state silently or fail in the middle of the work.
 """
@@ -13,7 +13,7 @@ def refusal(info: Mapping[str, Any]) -> tuple[str, str] | None:
     """Say what is wrong with a server and what to do about it; None if nothing is.
 
     Args:
-        info: the answer to ``INFO``, as redis-py parses it. Valkey gives the Redis version it follows.
+        info: the answer to `INFO`, as redis-py parses it. Valkey gives the Redis version it follows.
 
     """
     version = str(info.get("redis_version", "0"))

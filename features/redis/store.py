@@ -1,12 +1,12 @@
 """The exactly-once unit of work on Redis: one Lua script checks owner, generation and position, then writes.
 
-Laws, beyond those of ``units``:
-- No client retries silently. Connections are retried here, for ``retry_for_s`` seconds, each time with a
-  warning in the log and in ``reconnects``; that is safe because the script recognises what it already did.
+Laws, beyond those of `units`:
+- No client retries silently. Connections are retried here, for `retry_for_s` seconds, each time with a
+  warning in the log and in `reconnects`; that is safe because the script recognises what it already did.
 - The owner's token is random, not a counter: a stalled worker that wakes must not be able to count itself
   ahead.
 - A primary that lost its newest writes (failover, restored backup, AOF every second) has an older position
-  but a consistent one, since a unit is atomic there too: ``StateLost`` now, and ``acquire`` gives where to go
+  but a consistent one, since a unit is atomic there too: `StateLost` now, and `acquire` gives where to go
   on.
 """
 
@@ -52,10 +52,10 @@ _T = TypeVar("_T")
 
 
 def connect(url: str, timeout_s: float = 5.0, **options: Any) -> redis.Redis:
-    """Open a client that never retries by itself and never waits longer than ``timeout_s`` for an answer.
+    """Open a client that never retries by itself and never waits longer than `timeout_s` for an answer.
 
-    Options go to ``redis.Redis.from_url`` as they are: ``username``, ``password``, ``max_connections``,
-    ``ssl_ca_certs`` (with a ``rediss://`` URL) and so on.
+    Options go to `redis.Redis.from_url` as they are: `username`, `password`, `max_connections`,
+    `ssl_ca_certs` (with a `rediss://` URL) and so on.
     """
     given = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
     return redis.Redis.from_url(url, **{**given, **options})
@@ -71,7 +71,7 @@ def check_redis(client: redis.Redis) -> None:
     """Refuse a server that cannot keep state.
 
     Raises:
-        StoreUnavailable: if it does not answer, or ``server_rules.refusal`` says why not.
+        StoreUnavailable: if it does not answer, or `server_rules.refusal` says why not.
 
     """
     where = address(client)
@@ -85,7 +85,7 @@ def check_redis(client: redis.Redis) -> None:
 
 
 class RedisStateStore:
-    """The state of one task on a Redis; see ``units.StateStore``. Not thread-safe.
+    """The state of one task on a Redis; see `units.StateStore`. Not thread-safe.
 
     Attributes:
         reconnects: how often a command had to be repeated because the server did not answer.
@@ -93,7 +93,7 @@ class RedisStateStore:
     """
 
     def __init__(self, client: redis.Redis, pipeline: str, task: str, *, retry_for_s: float = 10.0) -> None:
-        """Name the task; nothing is read yet. The client comes from ``connect``, or is configured like it."""
+        """Name the task; nothing is read yet. The client comes from `connect`, or is configured like it."""
         retry = client.get_retry()
         if retry is not None and retry.get_retries() != 0:
             raise ValueError(
@@ -117,7 +117,7 @@ class RedisStateStore:
         self._position: bytes | None = None
 
     def acquire(self) -> bytes | None:
-        """See ``StateStore.acquire``."""
+        """See `StateStore.acquire`."""
         self._token = secrets.token_hex(16)
         self._generation, self._position = self._run(scripts.ACQUIRE, self._names, (self._token,))
         if (self._generation is None) != (self._position is None):
@@ -126,7 +126,7 @@ class RedisStateStore:
         return self._position
 
     def start(self, position: bytes) -> None:
-        """See ``StateStore.start``."""
+        """See `StateStore.start`."""
         generation = self._generation
         if self._position is None:
             self.clear()
@@ -135,7 +135,7 @@ class RedisStateStore:
         self._generation, self._position = generation, position
 
     def load(self, state_keys: Sequence[str]) -> list[bytes | None]:
-        """See ``StateStore.load``."""
+        """See `StateStore.load`."""
         states: list[bytes | None] = []
         for at in range(0, len(state_keys), LOAD_KEYS):
             chunk = state_keys[at : at + LOAD_KEYS]
@@ -143,7 +143,7 @@ class RedisStateStore:
         return states
 
     def save(self, units: Sequence[Unit]) -> None:
-        """See ``StateStore.save``."""
+        """See `StateStore.save`."""
         check_units(units)
         rest = list(units)
         by_text = False
@@ -158,7 +158,7 @@ class RedisStateStore:
             by_text = True
 
     def alive(self) -> None:
-        """See ``StateStore.alive``."""
+        """See `StateStore.alive`."""
         token, generation, position = self._retrying(lambda: self._client.mget(self._names))
         if token != self._token.encode():
             self._check(scripts.NO_TOKEN if token is None else scripts.FENCED)
@@ -168,7 +168,7 @@ class RedisStateStore:
             self._check(scripts.NO_POSITION if position is None else scripts.OTHER_POSITION)
 
     def clear(self) -> int:
-        """See ``StateStore.clear``. Walks the whole database (SCAN), without blocking it."""
+        """See `StateStore.clear`. Walks the whole database (SCAN), without blocking it."""
         deleted, batch = 0, list[str | bytes](self._names[1:])
         for key in self._scan():
             batch.append(key)
@@ -194,7 +194,7 @@ class RedisStateStore:
     def _send(self, units: Sequence[Unit], by_text: bool) -> int:
         """Send units in one pipeline and give how many of them are stored.
 
-        Fewer than all are stored if the server does not know the script: send the rest ``by_text``.
+        Fewer than all are stored if the server does not know the script: send the rest `by_text`.
         """
         opening = ["EVAL", scripts.SAVE] if by_text else ["EVALSHA", self._scripts[scripts.SAVE].sha]
         commands = []

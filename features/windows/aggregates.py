@@ -1,11 +1,11 @@
 """The columns of a tile: how each kind starts, takes a value, and merges with another.
 
 Laws that hold in this file:
-- ``merge`` is associative (floats: within rounding) and has ``zero`` as its neutral element; it never changes its
-  arguments. ``add`` changes nothing but the column itself.
-- Templates are text for ``program``: ``{p}`` is the column, ``{v}`` the value, ``{c}`` the name of the column's
-  constant; ``{a}`` and ``{b}`` are columns, ``a`` the older.
-- ``pack`` makes a column's value fit for MessagePack with sorted sets and maps, ``unpack`` makes it what it was; none:
+- `merge` is associative (floats: within rounding) and has `zero` as its neutral element; it never changes its
+  arguments. `add` changes nothing but the column itself.
+- Templates are text for `program`: `{p}` is the column, `{v}` the value, `{c}` the name of the column's
+  constant; `{a}` and `{b}` are columns, `a` the older.
+- `pack` makes a column's value fit for MessagePack with sorted sets and maps, `unpack` makes it what it was; none:
   nothing to do.
 """
 
@@ -24,7 +24,7 @@ Dated = tuple[int, int, Any]  # event time, tie, value
 class Column(NamedTuple):
     """What one column of a tile holds: an operation over a field's values, of the events that meet a condition.
 
-    ``field`` is None for what reads no field; ``where`` is an expression's text; ``constant`` a parameter.
+    `field` is None for what reads no field; `where` is an expression's text; `constant` a parameter.
     """
 
     op: str
@@ -77,7 +77,7 @@ def merge_last(a: Dated | None, b: Dated | None) -> Dated | None:
 
 
 def add_last_n(kept: list[Dated] | None, dated: Dated, n: int) -> list[Dated]:
-    """Keep the ``n`` newest, newest first."""
+    """Keep the `n` newest, newest first."""
     if kept is None:
         return [dated]
     place = 0
@@ -89,7 +89,7 @@ def add_last_n(kept: list[Dated] | None, dated: Dated, n: int) -> list[Dated]:
 
 
 def merge_last_n(a: list[Dated] | None, b: list[Dated] | None, n: int) -> list[Dated] | None:
-    """Keep the ``n`` newest of both."""
+    """Keep the `n` newest of both."""
     if a is None or b is None:
         return b if a is None else a
     return sorted(a + b, key=lambda dated: dated[:2], reverse=True)[:n]
@@ -166,7 +166,7 @@ OPS: dict[str, Op] = {
     "buckets": Op(None, "{p} = add_bucket({p}, {v})", "merge_buckets({a}, {b})", _sorted_pairs, _pairs),
     "counts": Op(None, "{p} = add_count({p}, {v}, {c})", "merge_counts({a}, {b}, {c})", _sorted_pairs, _pairs),
     "histogram": Op(None, "{p} = add_histogram({p}, {v}, {c})", "merge_histograms({a}, {b})"),
-    # Of all time only; brought to the newest event by ``program`` before anything is added.
+    # Of all time only; brought to the newest event by `program` before anything is added.
     "weight": Op(0.0, "{p} += {e}", "{a} + {b}"),
     "weighted": Op(0.0, "{p} += {e} * {v}", "{a} + {b}"),
 }  # fmt: skip

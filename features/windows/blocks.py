@@ -12,16 +12,16 @@ Merge = Callable[[Tile, Tile], Tile]
 
 
 class Block:
-    """The closed tiles of one window: suffixes of the block before ``start``, prefix of the one from there.
+    """The closed tiles of one window: suffixes of the block before `start`, prefix of the one from there.
 
-    ``suffix`` is a stack of (tile index, merge of the tiles from there to ``start``), oldest on top. ``top`` is the
-    newest tile, which is in neither; ``floor`` the oldest that was wanted last.
+    `suffix` is a stack of (tile index, merge of the tiles from there to `start`), oldest on top. `top` is the
+    newest tile, which is in neither; `floor` the oldest that was wanted last.
     """
 
     __slots__ = ("first", "floor", "prefix", "start", "suffix", "top")
 
     def __init__(self, start: int, top: int, floor: int) -> None:
-        """Start empty; ``fill`` or ``close`` follow."""
+        """Start empty; `fill` or `close` follow."""
         self.start = start
         self.top = top
         self.floor = floor

@@ -1,13 +1,13 @@
 """Session windows: runs of an entity's events that follow one another within a gap.
 
-Two events belong to one session iff they are at most ``gap`` milliseconds apart, or joined by events that are. As
-of ``t`` the window is the newest session, if its last event is at most ``gap`` before ``t``; otherwise it is empty.
+Two events belong to one session iff they are at most `gap` milliseconds apart, or joined by events that are. As
+of `t` the window is the newest session, if its last event is at most `gap` before `t`; otherwise it is empty.
 
 Laws that hold in this file:
 - Sessions are a function of the set of events: one that comes late extends, joins or opens the session where it
-  belongs, if it is at most ``grace`` behind the entity's newest event (its source refuses later ones anyway).
+  belongs, if it is at most `grace` behind the entity's newest event (its source refuses later ones anyway).
 - A session that no event within the grace could still touch is dropped, so there are at most
-  ``grace / gap + 2`` of them.
+  `grace / gap + 2` of them.
 """
 
 from typing import Any
@@ -30,12 +30,12 @@ class SessionGroup:
 
 
 class Sessions:
-    """The sessions of one entity: ``[first event, last event, columns]``, ascending."""
+    """The sessions of one entity: `[first event, last event, columns]`, ascending."""
 
     __slots__ = ("group", "items")
 
     def __init__(self, group: SessionGroup, items: list[list[Any]]) -> None:
-        """Own ``items``."""
+        """Own `items`."""
         self.group = group
         self.items = items
 
@@ -77,7 +77,7 @@ class Sessions:
         self.items = [item for item in self.items if item[1] >= floor]
 
     def current(self, at: int) -> Tile:
-        """Give the columns of the session as of ``at``, which is not before the newest event."""
+        """Give the columns of the session as of `at`, which is not before the newest event."""
         if self.items:
             newest = self.items[-1]
             if at <= newest[1] + self.group.gap_ms:
@@ -86,7 +86,7 @@ class Sessions:
         return self.group.zero
 
     def until_ms(self, at: int) -> int | None:
-        """When the session ends if nothing comes; None if there is none as of ``at``."""
+        """When the session ends if nothing comes; None if there is none as of `at`."""
         if not self.items or at > self.items[-1][1] + self.group.gap_ms:
             return None
         end: int = self.items[-1][1] + self.group.gap_ms + 1

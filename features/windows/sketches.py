@@ -1,12 +1,12 @@
 """What a tile remembers of values that one number cannot hold: distinct values, quantiles, frequent values.
 
 Laws that hold in this file:
-- Everything is deterministic: no random numbers, no hash seed, no history. ``add_distinct`` and ``add_bucket`` give
+- Everything is deterministic: no random numbers, no hash seed, no history. `add_distinct` and `add_bucket` give
   a state that is a function of the *set* (multiset) of values alone, whatever their order and however they were
   merged; that is why HyperLogLog's registers and the logarithmic buckets stand here, in a few lines each, and not
   behind a library: DataSketches' HLL keeps a history (HIP), t-digests depend on the order, KLL and REQ draw random
-  numbers. ``add_count`` is so up to its capacity.
-- None is empty. ``add_…`` may change its first argument and gives it back; ``merge_…`` never changes either.
+  numbers. `add_count` is so up to its capacity.
+- None is empty. `add_…` may change its first argument and gives it back; `merge_…` never changes either.
 - Sizes are bounded by constants, whatever the number of values.
 """
 
@@ -80,7 +80,7 @@ def merge_distinct(a: Distinct, b: Distinct) -> Distinct:
 
 
 def distinct_size(a: Distinct, b: Distinct = None) -> float:
-    """Give the number of distinct values of the union, exact up to ``DISTINCT_EXACT``."""
+    """Give the number of distinct values of the union, exact up to `DISTINCT_EXACT`."""
     if isinstance(a, set) and isinstance(b, set):
         n = len(a) + len(b) - len(a & b)
         if n <= DISTINCT_EXACT:
@@ -155,7 +155,7 @@ def add_bucket(buckets: Buckets, value: float) -> Buckets:
 
 
 def is_bucket(number: object) -> bool:
-    """Say whether ``add_bucket`` could have made this bucket; stored bytes may say anything."""
+    """Say whether `add_bucket` could have made this bucket; stored bytes may say anything."""
     return type(number) is int and (number == 0 or abs(abs(number) - _SIGN) <= _MOST_BUCKETS)
 
 
@@ -172,7 +172,7 @@ def merge_buckets(a: Buckets, b: Buckets) -> Buckets:
 
 
 def quantile_of(buckets: Buckets, q: float) -> float | None:
-    """Give the value of rank ``floor(q * (n - 1))``, within ``QUANTILE_ERROR`` of it; None if empty."""
+    """Give the value of rank `floor(q * (n - 1))`, within `QUANTILE_ERROR` of it; None if empty."""
     if buckets is None:
         return None
     rank = q * (sum(buckets.values()) - 1)
@@ -188,7 +188,7 @@ def quantile_of(buckets: Buckets, q: float) -> float | None:
 
 
 def add_count(counts: Counts, value: Scalar, capacity: int) -> Counts:
-    """Count one value among at most ``capacity`` candidates (Misra and Gries 1982)."""
+    """Count one value among at most `capacity` candidates (Misra and Gries 1982)."""
     if not isinstance(value, str):
         value = float(value) + 0.0
     if counts is None:
@@ -214,7 +214,7 @@ def _reduced(counts: dict[Scalar, int], capacity: int) -> dict[Scalar, int]:
 
 
 def most_frequent(counts: Counts, k: int) -> list[list[Scalar | int]] | None:
-    """Give the ``k`` most frequent values as ``[value, count]``; equal counts by value, numbers before text."""
+    """Give the `k` most frequent values as `[value, count]`; equal counts by value, numbers before text."""
     if counts is None:
         return None
     ranked = sorted(counts.items(), key=lambda item: (-item[1], isinstance(item[0], str), item[0]))

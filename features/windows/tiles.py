@@ -1,18 +1,18 @@
 """Windows over tiles: an exact head, a tail that moves tile by tile, and constant work per event.
 
-Time is cut into tiles of ``hop`` milliseconds; an event at ``s`` lies in tile ``s // hop``. A window of span ``n``
-as of ``t`` holds the tiles from ``t // hop - n`` to ``t // hop``; its event leaves at ``(s // hop + n + 1) * hop``.
-- Sliding, of length ``w = n * hop``: every event of the last ``w`` milliseconds, and whatever else lies in the
-  oldest tile that they touch: more than ``w`` and at most ``w + hop``. (Chronon's sawtooth window:
-  docs/source/Tiled_Architecture.md, ``Resolution.scala``.)
-- Hopping, of length ``w = (n + 1) * hop``: the newest of the windows ``[k * hop, k * hop + w)`` that hold ``t``. A
+Time is cut into tiles of `hop` milliseconds; an event at `s` lies in tile `s // hop`. A window of span `n`
+as of `t` holds the tiles from `t // hop - n` to `t // hop`; its event leaves at `(s // hop + n + 1) * hop`.
+- Sliding, of length `w = n * hop`: every event of the last `w` milliseconds, and whatever else lies in the
+  oldest tile that they touch: more than `w` and at most `w + hop`. (Chronon's sawtooth window:
+  docs/source/Tiled_Architecture.md, `Resolution.scala`.)
+- Hopping, of length `w = (n + 1) * hop`: the newest of the windows `[k * hop, k * hop + w)` that hold `t`. A
   border belongs to the window that it opens.
-- Tumbling is hopping by its own length: ``n = 0``.
+- Tumbling is hopping by its own length: `n = 0`.
 
 Laws that hold in this file:
 - A window's value is a function of the tiles and of the moment of reading alone: caches, restarts and batch borders
   never change a bit of it. Nothing is ever subtracted.
-- Work per event is O(1) amortised while time grows, whatever the window's length. Up to ``FEW_TILES`` tiles are
+- Work per event is O(1) amortised while time grows, whatever the window's length. Up to `FEW_TILES` tiles are
   merged in order, one more at a time until one leaves. More are cut into blocks as long as the window, so that it
   is a suffix of one block and a prefix of the next (van Herk 1992; Gil and Werman 1993). A step back in time costs
   one pass over the tiles.
@@ -51,7 +51,7 @@ def tile_hop_ms(window_ms: int) -> int:
     (300000, 5000)
 
     Raises:
-        ValueError: if the window cannot be cut into at most ``MAX_TILES`` such tiles.
+        ValueError: if the window cannot be cut into at most `MAX_TILES` such tiles.
 
     """
     for hop in reversed(_HOPS_MS):
@@ -80,11 +80,11 @@ class TileGroup:
 
     Attributes:
         hop_ms: length of a tile.
-        spans: the windows' spans, in tiles beside the newest; ``horizon`` is the longest, ``nearest`` the shortest.
+        spans: the windows' spans, in tiles beside the newest; `horizon` is the longest, `nearest` the shortest.
         zero: the columns of an empty tile.
         merge: adds two tiles, column by column, into a new one.
         merges: for every window the same, but only of the columns that it needs; the others may be anything.
-        folds: for every window, adds up any number of tiles, from the oldest: ``merge(merge(zero, a), b)`` etc.
+        folds: for every window, adds up any number of tiles, from the oldest: `merge(merge(zero, a), b)` etc.
 
     """
 
@@ -114,16 +114,16 @@ class TileGroup:
 class Ring:
     """The tiles of one entity at one hop, and for every window its merged closed tiles.
 
-    ``tiles`` is the whole state: tile index -> columns, ascending. Everything else is a cache of it: ``top`` is the
-    newest tile's index and ``head`` its columns; window k is ``closed[k]`` merged with ``heads[k]`` (``head``, or
-    zero if it has left) at every moment whose tile is from ``since`` up to, and not including, ``limit``, when the
-    next tile leaves a window. ``packed`` holds encoded tiles for the owner; one that changes is taken out.
+    `tiles` is the whole state: tile index -> columns, ascending. Everything else is a cache of it: `top` is the
+    newest tile's index and `head` its columns; window k is `closed[k]` merged with `heads[k]` (`head`, or
+    zero if it has left) at every moment whose tile is from `since` up to, and not including, `limit`, when the
+    next tile leaves a window. `packed` holds encoded tiles for the owner; one that changes is taken out.
     """
 
     __slots__ = ("_blocks", "closed", "group", "head", "heads", "limit", "packed", "since", "tiles", "top")
 
     def __init__(self, group: TileGroup, tiles: dict[int, Tile]) -> None:
-        """Own ``tiles``, which must be ascending by index."""
+        """Own `tiles`, which must be ascending by index."""
         self.group = group
         self.tiles = tiles
         self._blocks: list[Block] | None = None
@@ -138,7 +138,7 @@ class Ring:
             self.top, self.since, self.limit = NOWHERE, NOWHERE, ALWAYS
 
     def place(self, pos: int) -> Tile:
-        """Give the tile that an event at ``pos`` is added to; a throwaway one if no window can see it."""
+        """Give the tile that an event at `pos` is added to; a throwaway one if no window can see it."""
         if pos <= self.top:
             return self.head if pos == self.top else self._late(pos)
         tiles, group = self.tiles, self.group
@@ -182,12 +182,12 @@ class Ring:
         return tile
 
     def seek(self, pos: int) -> None:
-        """Make the caches those of a moment in tile ``pos``, which is not before the newest tile."""
+        """Make the caches those of a moment in tile `pos`, which is not before the newest tile."""
         if not self.since <= pos < self.limit:
             self._renew(pos, self.top)
 
     def _renew(self, pos: int, before: int) -> None:
-        """Fill the caches as of ``pos``; ``before`` is the newest tile that a block of theirs may end with."""
+        """Fill the caches as of `pos`; `before` is the newest tile that a block of theirs may end with."""
         group, tiles, top, head = self.group, self.tiles, self.top, self.head
         few = len(tiles) <= FEW_TILES
         if few:
@@ -245,6 +245,6 @@ class Ring:
         return suffix[-1][0], group.merges[k](suffix[-1][1], block.prefix)
 
     def until_ms(self, pos: int) -> int | None:
-        """When the next tile leaves a window as of ``pos``, in ms; None if all windows are empty."""
+        """When the next tile leaves a window as of `pos`, in ms; None if all windows are empty."""
         self.seek(pos)
         return None if self.limit == ALWAYS else self.limit * self.group.hop_ms

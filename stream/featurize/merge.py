@@ -38,10 +38,6 @@ class Merge:
     def __len__(self) -> int:
         return sum(len(buffer) for buffer in self.buffers.values())
 
-    def buffered(self, head: Head) -> int:
-        """How many items of one partition wait."""
-        return len(self.buffers[head])
-
     def full(self, before: Collection[Head]) -> set[Head]:
         """The partitions to read no further for now: much of them waits for another's event time.
 

@@ -1,4 +1,4 @@
-# Suffixes and prefixes of blocks of tiles, in C: ``blocks`` step by step.
+# Suffixes and prefixes of blocks of tiles, in C: `blocks` step by step.
 #
 # Laws: a block is a cache of its ring's tiles: dropped and filled anew it gives the same bits.
 

@@ -1,4 +1,4 @@
-# A state to bytes and back: ``[mark, newest, totals, [[indexes], [tiles]] per ring, [[start, end, columns]] per session]``.
+# A state to bytes and back: `[mark, newest, totals, [[indexes], [tiles]] per ring, [[start, end, columns]] per session]`.
 
 cdef int put_plain(Layout *layout, Slot *slots, Writer *w) except -1:
     """Write columns that own nothing."""
@@ -178,7 +178,7 @@ cdef int get_seen(Reader *r, Slot *slot) except -1:
 
 
 def checked(str op, data, constant):
-    """Give what ``aggregates`` works on for a decoded column; raises if it is none."""
+    """Give what `aggregates` works on for a decoded column; raises if it is none."""
     if op == "histogram":
         good = type(data) is list and len(data) == len(constant) + 1 and all(type(n) is int for n in data)
     elif op == "last_n":

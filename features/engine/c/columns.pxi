@@ -1,8 +1,8 @@
 # The columns of a tile as C values: how each kind starts, takes a value, merges and goes.
 #
-# Laws: every operation on floats is the one that ``aggregates`` writes, in the same order, so that the bits are equal.
-# A slot that owns something (an object, a set) owns one reference; NULL is None. What C has no form for (``last_n``,
-# ``buckets``, ``counts``, ``histogram``) is kept as the Python object and worked on by the functions of ``aggregates``.
+# Laws: every operation on floats is the one that `aggregates` writes, in the same order, so that the bits are equal.
+# A slot that owns something (an object, a set) owns one reference; NULL is None. What C has no form for (`last_n`,
+# `buckets`, `counts`, `histogram`) is kept as the Python object and worked on by the functions of `aggregates`.
 
 cdef enum Op:
     COUNT, SUM, LEAST, MOST, NEWEST, MOMENTS, FIRST, LAST, ROW, DISTINCT, OBJECT, DATED_OBJECT, WEIGHT, WEIGHTED
@@ -15,7 +15,7 @@ cdef union Slot:
 
 cdef struct Col:
     Op op
-    int at            # its first slot; MOMENTS: count, mean, squares; FIRST, LAST, ROW: time, tie, value; DISTINCT: see ``sets``
+    int at            # its first slot; MOMENTS: count, mean, squares; FIRST, LAST, ROW: time, tie, value; DISTINCT: see `sets`
     int field         # place among the fields, -1: none
     int where         # place among the expressions of its condition, -1: none
     int row           # place of the expression whose value it keeps, -1: none
@@ -39,7 +39,7 @@ cdef struct Field:
     bint hashed
     double number
     uint64_t hash
-    PyObject *value   # borrowed from the event, or from ``kept``
+    PyObject *value   # borrowed from the event, or from `kept`
     PyObject *kept    # owned: a number as a float
 
 cdef struct Happening:
@@ -102,7 +102,7 @@ cdef object or_none(PyObject *value):
 
 
 cdef object merged_object(Col *col, Slot *a, Slot *b):
-    """Merge two object columns with the function of ``aggregates``."""
+    """Merge two object columns with the function of `aggregates`."""
     if not col.merge_constant:
         return (<object>col.merge)(or_none(a[col.at].o), or_none(b[col.at].o))
     return (<object>col.merge)(or_none(a[col.at].o), or_none(b[col.at].o), <object>col.constant)
@@ -142,7 +142,7 @@ cdef int merge_moments(Slot *to, Slot *a, Slot *b) except -1:
 
 
 cdef int merge_col(Col *col, Slot *to, Slot *a, Slot *b) except -1:
-    """Write the merge of two columns, ``a`` the older, over a third, which may be one of them."""
+    """Write the merge of two columns, `a` the older, over a third, which may be one of them."""
     cdef int at = col.at
     cdef Op op = col.op
     cdef Slot *kept

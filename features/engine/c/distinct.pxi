@@ -1,6 +1,6 @@
-# Distinct values: sorted hashes up to DISTINCT_EXACT, HyperLogLog registers beyond; the C form of ``sketches``.
+# Distinct values: sorted hashes up to DISTINCT_EXACT, HyperLogLog registers beyond; the C form of `sketches`.
 #
-# Laws: a function of the set of hashes alone, and equal bit by bit to what ``sketches`` gives. A set is counted by its
+# Laws: a function of the set of hashes alone, and equal bit by bit to what `sketches` gives. A set is counted by its
 # references and never changed while it has more than one.
 
 cdef enum:
@@ -8,7 +8,7 @@ cdef enum:
     P = 11
     M = 2048
     Q = 53
-    REGISTERS = -1  # in the place of ``n``: the memory holds M registers of a byte
+    REGISTERS = -1  # in the place of `n`: the memory holds M registers of a byte
 
 cdef struct Seen:
     int32_t refs
@@ -188,7 +188,7 @@ cdef double seen_size(Seen *a, Seen *b) except -1.0:
 
 
 cdef double estimate(Seen *seen) noexcept:
-    """Ertl's improved raw estimator, operation by operation as in ``sketches``."""
+    """Ertl's improved raw estimator, operation by operation as in `sketches`."""
     cdef int64_t counts[256]
     cdef uint8_t *registers = <uint8_t *>seen.hashes
     cdef int i

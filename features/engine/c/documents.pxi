@@ -1,6 +1,6 @@
 # The public document as JSON, and everything that one unit of work writes of a view.
 #
-# Laws: the bytes are those of ``msgspec``, which writes every float that is no whole number itself.
+# Laws: the bytes are those of `msgspec`, which writes every float that is no whole number itself.
 
 cdef double WHOLE = 1e15      # below, a whole number is its digits and ".0"
 
@@ -34,7 +34,7 @@ cdef inline bint is_whole(double value) noexcept:
 
 
 cdef int put_document(Plan plan, NativeState state, Scratch *scratch, int64_t t, int64_t written, Writer *w) except -1:
-    """Write the document as of ``t``, which is not before the newest event."""
+    """Write the document as of `t`, which is not before the newest event."""
     cdef Value *value
     cdef list others = []
     cdef int i

@@ -98,7 +98,7 @@ cdef int fold(Plan plan, NativeState state, Scratch *scratch) except -1:
 
 
 cdef int decay(Plan plan, NativeState state, Happening *event) except -1:
-    """Bring what decays to the newest event; ``weights`` is what this one counts."""
+    """Bring what decays to the newest event; `weights` is what this one counts."""
     cdef int i, k
     cdef double factor
     cdef Col *col

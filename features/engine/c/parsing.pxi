@@ -159,7 +159,7 @@ cdef int skip(Reader *r) except -1:
 
 
 cdef object get_object(Reader *r):
-    """Read one value of any kind as ``msgspec`` gives it."""
+    """Read one value of any kind as `msgspec` gives it."""
     cdef const uint8_t *start = r.p
     skip(r)
     return unpack_any(PyBytes_FromStringAndSize(<const char *>start, r.p - start))

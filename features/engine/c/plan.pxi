@@ -1,4 +1,4 @@
-# A ``Program`` as C structures: columns, groups and results by place. Made once per view.
+# A `Program` as C structures: columns, groups and results by place. Made once per view.
 
 KINDS = {
     "count": V_COUNT, "rate": V_RATE, "sum": V_SUM, "mean": V_MEAN, "variance": V_VARIANCE, "std": V_STD, "min": V_LEAST,

@@ -20,7 +20,7 @@ cdef int read_leaf(Plan plan, NativeState state, Leaf *leaf, int64_t t, Value *v
 cdef int read_part(
     Plan plan, NativeState state, int place, int64_t t, Scratch *scratch, Value *value
 ) except -1:
-    """Read a leaf; with ``scratch`` for the event itself: what it was before it, or of its own row."""
+    """Read a leaf; with `scratch` for the event itself: what it was before it, or of its own row."""
     cdef Leaf *leaf = &plan.leaves[place]
     if scratch is not NULL:
         if leaf.before:
@@ -83,7 +83,7 @@ cdef int read_result(
 
 
 cdef list read(Plan plan, NativeState state, Reading *reading, int64_t t, Scratch *scratch):
-    """Give the values of a reading as of ``t``, which is not before the newest event."""
+    """Give the values of a reading as of `t`, which is not before the newest event."""
     cdef list found = []
     cdef Value value
     cdef int i
@@ -96,7 +96,7 @@ cdef list read(Plan plan, NativeState state, Reading *reading, int64_t t, Scratc
 
 
 cdef int64_t until_ms(Plan plan, NativeState state, int64_t at) except? -1:
-    """When a windowed value next changes as of ``at``; ALWAYS if it never does."""
+    """When a windowed value next changes as of `at`; ALWAYS if it never does."""
     cdef int64_t until = ALWAYS, end
     cdef int i
     for i in range(plan.n_groups):

@@ -25,7 +25,7 @@ cdef int put_bulk(Writer *w, value) except -1:
 
 
 def save_command(list opening, list values, writes):
-    """See ``resp.save_command``."""
+    """See `resp.save_command`."""
     cdef Writer w
     w.p, w.n, w.room, w.failed = NULL, 0, 0, False
     try:

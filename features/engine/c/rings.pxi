@@ -1,7 +1,7 @@
-# Windows over tiles, in C: ``windows`` and ``blocks`` step by step, so that every float is added in the same order.
+# Windows over tiles, in C: `windows` and `blocks` step by step, so that every float is added in the same order.
 #
-# Laws: ``tiles`` is the whole state of a ring, in one array, ascending by index; a tile is its index and then its columns.
-# All else is a cache of it. A pointer to a tile holds until the next ``ring_place``.
+# Laws: `tiles` is the whole state of a ring, in one array, ascending by index; a tile is its index and then its columns.
+# All else is a cache of it. A pointer to a tile holds until the next `ring_place`.
 
 cdef enum:
     FEW = 16
@@ -28,7 +28,7 @@ cdef struct Block:
     int64_t top
     int64_t floor
     int64_t first
-    bint closed       # ``first`` is set
+    bint closed       # `first` is set
     int n             # suffixes, the oldest last; each as a tile is
     int room
     Slot *suffixes
@@ -38,7 +38,7 @@ cdef struct Ring:
     int64_t top
     int64_t since
     int64_t limit
-    int first         # of the tiles, in ``tiles``
+    int first         # of the tiles, in `tiles`
     int n
     int room
     Slot *tiles
@@ -115,7 +115,7 @@ cdef Slot *ring_insert(Group *group, Ring *ring, int place, int64_t index) excep
 
 
 cdef Slot *ring_place(Group *group, Ring *ring, int64_t pos) except? NULL:
-    """Give the columns that an event at ``pos`` is added to; NULL if no window can see it."""
+    """Give the columns that an event at `pos` is added to; NULL if no window can see it."""
     cdef Slot *tile
     cdef Slot *closed
     cdef int64_t floor, before
@@ -180,14 +180,14 @@ cdef Slot *ring_late(Group *group, Ring *ring, int64_t pos) except? NULL:
 
 
 cdef inline int ring_seek(Group *group, Ring *ring, int64_t pos) except -1:
-    """Make the caches those of a moment in tile ``pos``, which is not before the newest tile."""
+    """Make the caches those of a moment in tile `pos`, which is not before the newest tile."""
     if not ring.since <= pos < ring.limit:
         ring_renew(group, ring, pos, ring.top)
     return 0
 
 
 cdef int ring_renew(Group *group, Ring *ring, int64_t pos, int64_t before) except -1:
-    """Fill the caches as of ``pos``; ``before`` is the newest tile that a block of theirs may end with."""
+    """Fill the caches as of `pos`; `before` is the newest tile that a block of theirs may end with."""
     cdef int k, i
     cdef int64_t floor, oldest, leaves = ALWAYS
     cdef Slot *closed
@@ -224,6 +224,6 @@ cdef int ring_renew(Group *group, Ring *ring, int64_t pos, int64_t before) excep
 
 
 cdef int64_t ring_until_ms(Group *group, Ring *ring, int64_t pos) except? -1:
-    """When the next tile leaves a window as of ``pos``, in ms; ALWAYS if all windows are empty."""
+    """When the next tile leaves a window as of `pos`, in ms; ALWAYS if all windows are empty."""
     ring_seek(group, ring, pos)
     return ALWAYS if ring.limit == ALWAYS else ring.limit * group.hop_ms

@@ -1,6 +1,6 @@
-# Sessions in C: ``sessions`` step by step. A session is its first event, its last event, and then its columns.
+# Sessions in C: `sessions` step by step. A session is its first event, its last event, and then its columns.
 #
-# Laws: sessions lie in one array, ascending. A pointer to one holds until the next ``sessions_place``.
+# Laws: sessions lie in one array, ascending. A pointer to one holds until the next `sessions_place`.
 
 cdef struct Gap:
     int64_t gap_ms
@@ -118,7 +118,7 @@ cdef Slot *visits_insert(Gap *gap, Visits *visits, int64_t at) except? NULL:
 
 
 cdef inline Slot *visits_current(Gap *gap, Visits *visits, int64_t at) noexcept:
-    """Give the columns of the session as of ``at``, which is not before the newest event."""
+    """Give the columns of the session as of `at`, which is not before the newest event."""
     cdef Slot *newest
     if visits.n:
         newest = visit(gap, visits, visits.n - 1)
@@ -128,7 +128,7 @@ cdef inline Slot *visits_current(Gap *gap, Visits *visits, int64_t at) noexcept:
 
 
 cdef int64_t visits_until_ms(Gap *gap, Visits *visits, int64_t at) noexcept:
-    """When the session ends if nothing comes; ALWAYS if there is none as of ``at``."""
+    """When the session ends if nothing comes; ALWAYS if there is none as of `at`."""
     cdef Slot *newest
     if visits.n == 0:
         return ALWAYS

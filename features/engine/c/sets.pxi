@@ -1,4 +1,4 @@
-# A set of hashes in its two slots: nothing, one hash where the second slot is, or a ``Seen``.
+# A set of hashes in its two slots: nothing, one hash where the second slot is, or a `Seen`.
 #
 # Laws: most tiles have seen one value or two, so the first costs no memory and no cache miss of its own. ALONE is never
 # counted and never changed.
@@ -8,7 +8,7 @@ cdef Seen *ALONE = &alone
 
 
 cdef inline Seen *set_of(Slot *slot, Seen *one) noexcept:
-    """Give the set, made of the hash alone in ``one`` if need be; NULL if it is empty."""
+    """Give the set, made of the hash alone in `one` if need be; NULL if it is empty."""
     if slot[0].seen is not ALONE:
         return slot[0].seen
     one.refs, one.n, one.room = 2, 1, 1
@@ -70,6 +70,6 @@ cdef int set_merge(Slot *to, Slot *a, Slot *b) except -1:
 
 
 cdef double set_size(Slot *a, Slot *b) except -1.0:
-    """Give the number of distinct values of the union; ``b`` may be NULL."""
+    """Give the number of distinct values of the union; `b` may be NULL."""
     cdef Seen one, other
     return seen_size(set_of(a, &one), NULL if b is NULL else set_of(b, &other))

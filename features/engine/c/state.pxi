@@ -67,7 +67,7 @@ cdef void scratch_give(Plan plan, Scratch *scratch) noexcept:
 @cython.final
 @cython.no_gc
 cdef class NativeState:
-    """What one entity remembers. Opaque outside ``features``; mutable, owned by one task."""
+    """What one entity remembers. Opaque outside `features`; mutable, owned by one task."""
 
     cdef Plan plan
     cdef int64_t newest_ms
@@ -81,7 +81,7 @@ cdef class NativeState:
 
     @property
     def newest(self):
-        """Time of the newest event in ms; ``NEVER`` before the first."""
+        """Time of the newest event in ms; `NEVER` before the first."""
         return self.newest_ms
 
     def __sizeof__(self):

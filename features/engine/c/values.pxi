@@ -1,4 +1,4 @@
-# From columns to values: what ``codegen`` writes as text, as a plan that is walked.
+# From columns to values: what `codegen` writes as text, as a plan that is walked.
 #
 # Laws: the operations on floats and their order are those of the text; what is empty gives the feature's default.
 
@@ -31,8 +31,8 @@ cdef struct Leaf:
     PyObject *text    # the default, if it is text
     PyObject *function  # of what Python works out
     PyObject *constant
-    int row           # of ``row``: place of its expression, -1: no row
-    int condition     # of ``row``: place of its condition, -1: none
+    int row           # of `row`: place of its expression, -1: no row
+    int condition     # of `row`: place of its condition, -1: none
     bint before       # read before an event of its own source
     bint computed     # may leave the numbers a model can use
 
@@ -118,7 +118,7 @@ cdef int object_value(Leaf *leaf, Slot *a, Slot *b, Value *value) except -1:
 cdef int leaf_value(
     Leaf *leaf, Slot *a, Slot *b, int64_t newest, int64_t t, double *half_lives, Value *value
 ) except -1:
-    """Work out one value; ``b`` is the newest tile's columns of a ring, otherwise NULL."""
+    """Work out one value; `b` is the newest tile's columns of a ring, otherwise NULL."""
     cdef Kind kind = leaf.kind
     cdef int at = leaf.column.at if leaf.column is not NULL else 0
     cdef double number

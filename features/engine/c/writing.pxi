@@ -1,4 +1,4 @@
-# Writing MessagePack, as far as states need it: the shortest form of everything, as ``msgspec`` writes it.
+# Writing MessagePack, as far as states need it: the shortest form of everything, as `msgspec` writes it.
 
 cdef extern from *:
     """
@@ -127,7 +127,7 @@ cdef void put_bytes(Writer *w, const char *p, size_t n) noexcept:
 
 
 cdef int put_object(Writer *w, object value) except -1:
-    """Write what a dated column holds: None, a float or text; anything else as ``msgspec`` does."""
+    """Write what a dated column holds: None, a float or text; anything else as `msgspec` does."""
     cdef Py_ssize_t n
     cdef const char *text
     if type(value) is float:

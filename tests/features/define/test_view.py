@@ -155,21 +155,21 @@ def test_tiles_are_fine_enough_and_few_enough() -> None:
 
 
 class Odd(str):
-    """Text whose ``repr`` is code."""
+    """Text whose `repr` is code."""
 
     def __repr__(self) -> str:
         return "__import__('os')._exit(3)"
 
 
 class OddNumber(float):
-    """A number whose ``repr`` is code."""
+    """A number whose `repr` is code."""
 
     def __repr__(self) -> str:
         return "__import__('os')._exit(3)"
 
 
 def test_only_plain_numbers_and_text_reach_generated_code() -> None:
-    """``np.float64`` and ``np.str_`` write themselves as calls of a module that the generated code has not."""
+    """`np.float64` and `np.str_` write themselves as calls of a module that the generated code has not."""
     for number, text in ((np.float64, np.str_), (OddNumber, Odd)):
         features = {
             "q": quantile(text("a"), number(0.5), default=number(1.5)),

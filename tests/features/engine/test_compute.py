@@ -142,7 +142,7 @@ def test_sums_of_any_floats_are_bit_equal_however_batches_are_cut(
 
 @given(st.sampled_from([w for w in WINDOWS if w]), st.integers(-(10**6), 10**12))
 def test_an_event_stays_at_least_its_window_and_leaves_before_one_more_tile(window: str, at: int) -> None:
-    """The border is exact: inside one millisecond before ``until``, outside at it."""
+    """The border is exact: inside one millisecond before `until`, outside at it."""
     engine = compiled(n=count(window))
     state = engine.new()
     engine.update(state, at, 0, {})
@@ -191,7 +191,7 @@ def test_tiled_windows_give_true_extremes() -> None:
 
 
 def test_an_event_of_its_own_source_sees_last_before_and_counts_after() -> None:
-    """Decision 11: what the event itself says about ``last`` would leak."""
+    """Decision 11: what the event itself says about `last` would leak."""
     engine = compiled(previous=last("a"), idle=since_last(), n=count("1h"), total=sum("a", "1h"))
     state = engine.new()
     assert engine.update_own(state, 1000, 0, {"a": 3}) == [None, None, 1.0, 3.0]

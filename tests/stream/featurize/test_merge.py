@@ -86,7 +86,7 @@ def test_a_dry_partition_that_is_not_at_its_end_holds_everything_back() -> None:
     merge = Merge([(0, 0), (1, 0)])
     merge.enqueue((0, 0), items((0, 0), [1, 2, 3]))
     assert list(merge.take(set())) == []
-    assert merge.buffered((0, 0)) == 3
+    assert len(merge) == 3
     assert [item.at for item in merge.take({(1, 0)})] == [1, 2, 3]
 
 
