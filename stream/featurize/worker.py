@@ -109,7 +109,10 @@ class FeaturizeWorker:
             raise DefinitionError(
                 f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
             )
-        self.log.partitions(self.samples_topic)
+        # A topic that is missing is told now, and not when the first record of it comes.
+        alerts = self.prefix + topology.CONTROL_ALERTS
+        for topic in (self.samples_topic, topology.dead_letters(self.pipeline.name, self.prefix), alerts):
+            self.log.partitions(topic)
         return next(iter(counts.values()))
 
     # -- the loop ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from penstock.features.read.client import FeatureReader, OtherDefinition
 from penstock.features.redis.keys import live_key, public_key
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.store import RedisStateStore, connect
+from penstock.stream import topology
 from penstock.stream.backfill.run import Backfill
 from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
 from penstock.stream.featurize.worker import FeaturizeWorker
@@ -215,8 +216,8 @@ class Writers:
         self.clock = count_up(0, 300)
         self.log, self.made = MemoryLog(), 0
         self.log.create(PAID.name, 2)
-        for topic in ("samples", "predictions", "dead-letters"):
-            self.log.create(f"till.{topic}", 1)
+        for topic in topology.owned("till"):
+            self.log.create(topic.name, 1)
         self.worker: FeaturizeWorker | None = None
 
     def wall_ms(self) -> int:

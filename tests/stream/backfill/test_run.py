@@ -18,6 +18,7 @@ from penstock.features.redis.keys import live_key, public_key, state_key
 from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
 from penstock.features.units import Unit
+from penstock.stream import topology
 from penstock.stream.backfill import build
 from penstock.stream.backfill.build import Rebuild
 from penstock.stream.backfill.run import Backfill, CannotBackfill
@@ -68,8 +69,8 @@ class World:
         self.log = MemoryLog()
         for source in self.after.sources:
             self.log.create(source.name, 2)
-        for topic in ("samples", "predictions", "dead-letters"):
-            self.log.create(f"{before.name}.{topic}", 1)
+        for topic in topology.owned(before.name):
+            self.log.create(topic.name, 1)
         events = card_events(number) if before.name == "cards" else parcel_events(number)
         made = outs(events)
         self.first, self.rest = made[: number // 2], made[number // 2 :]
@@ -131,8 +132,8 @@ def always(world: World) -> World:
     other.log = MemoryLog()
     for source in world.after.sources:
         other.log.create(source.name, 2)
-    for topic in ("samples", "predictions", "dead-letters"):
-        other.log.create(f"{world.before.name}.{topic}", 1)
+    for topic in topology.owned(world.before.name):
+        other.log.create(topic.name, 1)
     other.run(world.after, world.first)
     other.run(world.after, world.rest)
     return other

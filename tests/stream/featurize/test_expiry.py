@@ -14,6 +14,7 @@ from penstock import View, count, mean, session, since_last, sum
 from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
 from penstock.features.redis.store import RedisStateStore
+from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize import expiry
 from penstock.stream.featurize import worker as featurize_worker
@@ -59,7 +60,11 @@ class World:
 
     def __init__(self, seed: int, keyspace: Any, store: Any, name: str = "parcels") -> None:
         self.pipeline, self.log = pipeline(name), MemoryLog()
-        for topic, partitions in ((SENT.name, 2), (DELIVERED.name, 2), *((f"{name}.{t}", 1) for t in TOPICS)):
+        for topic, partitions in (
+            (SENT.name, 2),
+            (DELIVERED.name, 2),
+            *((topic.name, 1) for topic in topology.owned(name)),
+        ):
             self.log.create(topic, partitions)
         self.wall = 0
         self.worker = FeaturizeWorker(self.pipeline, self.log, store, self.tick, keyspace=keyspace)
@@ -83,9 +88,6 @@ class World:
 
     def deleted(self) -> int:
         return next(iter(self.worker.expiries.values())).deleted.total()
-
-
-TOPICS = ("samples", "predictions", "dead-letters")
 
 
 @pytest.mark.parametrize("seed", range(4))

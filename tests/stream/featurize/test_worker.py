@@ -19,7 +19,7 @@ from penstock.stream.featurize import merge
 from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out
+from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out, UnknownTopic
 from penstock.stream.messages import Recipe, Tick, decode_entry
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import DELIVERED, SENT, START_MS, card_events, cards, outs, parcel_events, parcels
@@ -541,3 +541,22 @@ def test_a_source_far_ahead_in_event_time_is_paused_and_nothing_of_it_is_lost(
         most = max(most, len(task.merge))
     assert stepped == 24_000, "every record of both sources"
     assert most <= 2_000 + 2 * featurize_worker.BATCH_RECORDS
+
+
+@pytest.mark.parametrize(
+    "missing", [lambda name: f"{name}.dead-letters", lambda name: topology.CONTROL_ALERTS]
+)
+def test_a_topic_that_is_missing_is_told_at_the_start_and_not_by_its_first_record(
+    missing: Callable[[str], str],
+) -> None:
+    pipeline, log = cards(), MemoryLog()
+    gone = missing(pipeline.name)
+    for source in pipeline.sources:
+        log.create(source.name, 1)
+    for topic in topology.owned(pipeline.name):
+        if topic.name != gone:
+            log.create(topic.name, topic.partitions)
+    with pytest.raises(UnknownTopic, match=gone):
+        FeaturizeWorker(
+            pipeline, log, lambda task: MemoryStateStore(MemoryServer(), "cards", task), lambda: 0
+        )
