@@ -129,7 +129,7 @@ def run(python: list[Block], redis_url: str) -> None:
     """Run blocks one after the other, as one program; of those that need a broker, the imports."""
     names: dict[str, Any] = {"__name__": "page"}
     for number, block in enumerate(python):
-        text = block.text.replace("redis://127.0.0.1:6379/0", redis_url)
+        text = block.text.replace('os.environ["REDIS_URL"]', repr(redis_url))
         path = Path(block.title or f"block_{number}.py")
         path.write_text(text)  # a definition's digest covers the text of its functions
         if block.mark == NEEDS_A_BROKER:

@@ -12,6 +12,16 @@ LONGEST_MS = 3_652_500 * UNITS_MS["d"]  # ten thousand years: as far as event ti
 _DURATION = re.compile(r"([0-9]+)\s*([A-Za-z]*)")
 
 
+def is_duration(text: str) -> bool:
+    """Whether a text reads as a duration: a whole number and one of our units.
+
+    >>> is_duration("3d"), is_duration("price")
+    (True, False)
+    """
+    found = _DURATION.fullmatch(text)
+    return found is not None and found[2] in UNITS_MS
+
+
 def milliseconds(text: str) -> int:
     """Read a duration as a positive number of milliseconds.
 

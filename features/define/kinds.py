@@ -7,7 +7,7 @@ and says what to write instead.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from penstock.features.define.durations import LONGEST_MS, milliseconds
+from penstock.features.define.durations import LONGEST_MS, is_duration, milliseconds
 from penstock.features.define.expressions import FieldType, expression
 from penstock.features.windows.tiles import MAX_TILES, tile_hop_ms
 
@@ -79,6 +79,11 @@ class Feature:
         if self.field is not None:
             if not isinstance(self.field, str) or not self.field:
                 raise ValueError(f"field {self.field!r} is not the name of a field")
+            if is_duration(self.field):
+                raise ValueError(
+                    f"{self.kind}({self.field!r}): {self.field!r} is a duration, and the field comes first: "
+                    f"{self.kind}('price', {self.field!r})"
+                )
             object.__setattr__(self, "field", str.__str__(self.field))  # of a subclass of text, the plain one
         for name in ("window_ms", "hop_ms"):
             length = getattr(self, name)

@@ -144,7 +144,9 @@ def describe(pipeline: Pipeline) -> str:
         taken = text_inputs(pipeline)
         texts = [name for name in pipeline.inputs if name in taken]
         lines.append(
-            f"text      taken in {', '.join(texts) or 'no input'}; in the others it is a dead letter"
+            f"text      taken in {', '.join(texts)}; in another input it makes the record a dead letter"
+            if texts
+            else "text      in an input makes the record a dead letter: this model takes numbers"
         )
     lines += [
         f"view      {view.name}: {', '.join(view.features)}  from {view.source.name!r} per {', '.join(view.key_fields)}"

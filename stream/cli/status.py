@@ -90,7 +90,7 @@ def as_text(found: Status) -> list[str]:
         lag = "unknown" if role.lag is None else f"{role.lag:,} records"
         lines.append(f"{name:<10} {', '.join(role.members) or 'nobody'}; lag {lag}")
     lines.append(
-        f"time       newest event {_age(found.event_age_s)} old; featurize's newest tick {_age(found.tick_age_s)} old"
+        f"time       {_newest(found.event_age_s)}; featurize's newest tick {_age(found.tick_age_s)} old"
     )
     lines += [_live(found), *_quality(found), *_dead(found)]
     for event in found.open:
@@ -102,6 +102,10 @@ def as_text(found: Status) -> list[str]:
         lines.append("open       no episode")
     lines += [f"waits      {what}  (request {request})" for request, what in found.waiting.items()]
     return [printable(line) for line in lines]
+
+
+def _newest(event_age_s: float | None) -> str:
+    return "no event yet" if event_age_s is None else f"newest event {_age(event_age_s)} old"
 
 
 def _age(seconds: float | None) -> str:

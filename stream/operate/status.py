@@ -86,7 +86,10 @@ def look(
     found = Status(pipeline, _roles(consumer, admin, pipeline, prefix, times), tail=len(entries))
     if ticks:
         found.tick_age_s = (wall_ms - ticks[-1].wall_ms) / 1000
-        found.event_age_s = (wall_ms - max(times.values(), default=0)) / 1000
+    # A tick tells event time a line late: the newest event itself stands beside it.
+    moments = [entry.at for entry in entries if isinstance(entry, Sample | LabelRecord)]
+    if moments:
+        found.event_age_s = (wall_ms - max(moments)) / 1000
     _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL))
     _dead_letters(found, consumer, topology.dead_letters(pipeline, prefix))
     _control(found, consumer, prefix)

@@ -72,6 +72,7 @@ def test_every_constructor_says_what_it_reads() -> None:
         (lambda: count(default=1e200), "default 1e.200 is not a finite number up to 1e.75"),
         (lambda: count(default=10**400), "is not a finite number up to 1e.75"),
         (lambda: count(default=True), "default True is not a finite number"),
+        (lambda: mean("3d"), "'3d' is a duration, and the field comes first"),
         (lambda: Feature("count", "a"), "count takes no field"),
         (lambda: Feature("since_last", None, HOUR, "1h"), "since_last takes no window"),
         (lambda: view(name="air port"), "view name 'air port'"),
