@@ -156,7 +156,9 @@ def test_status_says_who_runs_how_good_the_model_is_and_what_is_wrong(place, cap
     log = KafkaLog(place.settings.bootstrap)
     featurize, learn = run_roles(place, log)
     capsys.readouterr()
+    asked_s = time.time()
     assert cli.main(["status", "cards", "--json"]) == 1
+    answered_s = time.time()
     found = json.loads(capsys.readouterr().out)
     assert found["wrong"] == ["nobody runs control: penstock run FILE --role control"]
     assert found["roles"]["featurize"] == {"members": [f"f0 at {_host(found, 'featurize')}"], "lag": 0}
@@ -165,7 +167,8 @@ def test_status_says_who_runs_how_good_the_model_is_and_what_is_wrong(place, cap
     assert found["scores"]["labels"] == 900 and found["scores"]["loss"] < found["scores"]["base_loss"]
     assert 0.6 < found["scores"]["auc"] <= 1.0
     assert found["dead_letters"] == 1 and found["newest_dead_letters"][0]["topic"] == place.topic
-    assert found["event_age_s"] > 0 and found["tick_age_s"] < 600
+    assert learn.fold is not None and found["tick_age_s"] < 600
+    assert asked_s - 1 <= learn.fold.at / 1000 + found["event_age_s"] <= answered_s + 1
 
     say_bad_news(place, log)
     assert cli.main(["status", "cards"]) == 1
