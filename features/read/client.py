@@ -16,6 +16,7 @@ Laws:
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -242,11 +243,16 @@ def _status(values: dict[str, Value], fresh: Status) -> dict[str, Status]:
     return dict.fromkeys(values, fresh)
 
 
+def _utc(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
 def _moment(now_ms: int, stored_ms: int, strict: bool, view: str, entity: Entity) -> int:
     """Give the reader's moment; one that was asked for may not be before what is stored."""
     if strict and now_ms < stored_ms:
         raise MomentPassed(
-            f"{view} {entity!r} is stored as of {stored_ms}, which is after the moment {now_ms}"
+            f"{view} {entity!r} is stored as of {_utc(stored_ms)}, which is after the moment {_utc(now_ms)}: "
+            f"the state of the past is not kept"
         )
     return max(now_ms, stored_ms)
 
