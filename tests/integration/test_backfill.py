@@ -57,14 +57,20 @@ if moment:
         mortal(keyspace.RedisKeyspace, name, lambda _: "settle")
 """
 
-# So slow that the change finds the former worker in the middle of its backlog.
+# So slow that the change finds the former worker in the middle of its backlog, however slow the machine makes the change: from
+# the middle on, a record at a time.
 SLOW = """
 import time
-from penstock.stream.featurize.worker import FeaturizeWorker
-def process_batch(self, timeout_s, inner=FeaturizeWorker.process_batch):
+from penstock.stream.featurize import worker
+done = []
+def process_batch(self, timeout_s, inner=worker.FeaturizeWorker.process_batch):
     time.sleep(0.05)
-    return inner(self, timeout_s)
-FeaturizeWorker.process_batch = process_batch
+    found = inner(self, timeout_s)
+    done.append(found)
+    if sum(done) > 9_000:
+        worker.BATCH_RECORDS = 1
+    return found
+worker.FeaturizeWorker.process_batch = process_batch
 """
 
 CHANGES = {
