@@ -180,6 +180,10 @@ class FeaturizeWorker:
         for name, heads in groups.items():
             task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
             positions.update(task.take_up(self.group))
+            # What is saved was appended: a commit that a former owner, or this one, could not make is made now.
+            for head, place in task.featurize.positions.items():
+                if place.newest_at >= 0 and place.offset > task.emitted_below[head]:
+                    self.to_commit[task.tp(head)] = place.offset
             self.tasks[name] = task
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)

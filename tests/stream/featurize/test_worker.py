@@ -560,3 +560,19 @@ def test_a_topic_that_is_missing_is_told_at_the_start_and_not_by_its_first_recor
         FeaturizeWorker(
             pipeline, log, lambda task: MemoryStateStore(MemoryServer(), "cards", task), lambda: 0
         )
+
+
+def test_a_commit_that_failed_is_made_at_the_next_start_though_nothing_new_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.log.append(outs(card_events(300) if world.pipeline.name == "cards" else parcel_events(300)))
+    first = world.worker()
+    with monkeypatch.context() as patch:
+        patch.setattr(FeaturizeWorker, "_commit", lambda self, wall_ms: self.to_commit.clear())
+        world.settle(first)
+    tps = [(source.name, n) for source in world.pipeline.sources for n in range(2)]
+    assert not any(world.log.committed(first.group, tps).values()), "saved, and not committed"
+    world.settle(world.worker())
+    assert world.log.committed(first.group, tps) == {
+        tp: end for tp, (_, end) in world.log.bounds(tps).items()
+    }
