@@ -315,7 +315,7 @@ def test_check_says_which_labels_it_takes_and_where_text_is_taken(capsys: pytest
     assert cli.main(["check", FLIGHTS]) == 0
     said = capsys.readouterr().out
     assert "takes true, false, 1 or 0; null is no label; anything else is a dead letter" in said
-    assert "text      taken in " in said
+    assert "text      in an input makes the record a dead letter: this model takes numbers" in said
 
 
 def test_check_finds_a_model_that_raises_on_what_the_definition_says_and_names_the_input(
