@@ -24,7 +24,7 @@ class Transition:
     """One change of a monitor's mind about one subject.
 
     Attributes:
-        monitor: which statistic speaks: `harm`, `adwin`, `rollback`, `promotion`, `psi`, `range`, `nulls`,
+        monitor: which statistic speaks: `harm`, `adwin`, `lead`, `skill`, `failures`, `psi`, `range`, `nulls`,
             `labels`.
         subject: what it speaks about: `loss`, or the name of an input.
         state: `suspected` (worth waiting for), `firing` (act) or `resolved` (over, or suspicion withdrawn).

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
@@ -134,8 +134,10 @@ class Pipeline:
 
     `inputs` are fields of the predicted event; every view's features join them, read for the event's own entity keys. A field
     that `Label.fields` names may not be an input. `alarms_per_year` is the false-alarm budget all thresholds follow from;
-    `guard` turns the learned range guard off where inputs have no stable range; `cooldown` is the least event time between two
-    requests of one kind carried out without a person.
+    `guard` watches for values far outside what was learned: True alerts and lets a model take part that leaves them out, "hold"
+    stops all learning until they are over, False does nothing. `experts` bounds how many models predict at once (2 to 16).
+    `cooldown` is the least event time between two retrain jobs started without a person. With `approval` the committed model
+    alone predicts, and a person says when another one does.
     """
 
     name: str
@@ -145,7 +147,8 @@ class Pipeline:
     model: Any
     inputs: Sequence[str] = ()
     alarms_per_year: float = 1.0
-    guard: bool = True
+    guard: bool | Literal["hold"] = True
+    experts: int = 6
     cooldown: str = "1d"
     approval: bool = False
     retrain_cron: str | None = None
@@ -172,6 +175,12 @@ class Pipeline:
             )
         self._check_leaks(where)
         _duration(self.cooldown, f"{where}, cooldown")
+        if not (isinstance(self.guard, bool) or self.guard == "hold"):
+            raise DefinitionError(f'{where}: guard must be True, "hold" or False, not {self.guard!r}')
+        if isinstance(self.experts, bool) or not isinstance(self.experts, int) or not 2 <= self.experts <= 16:
+            raise DefinitionError(
+                f"{where}: experts must be a whole number from 2 to 16, not {self.experts!r}"
+            )
         if not 0 < self.alarms_per_year <= 366:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
@@ -239,7 +248,7 @@ class Pipeline:
 
     @property
     def cooldown_ms(self) -> int:
-        """The least event time between two unattended requests of one kind, in ms."""
+        """The least event time between two unattended retrains, in ms."""
         return milliseconds(self.cooldown)
 
     def describe(self) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class CommandFields(msgspec.Struct, frozen=True):
 
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
     adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
-    `adopt`; `episode` is the one it answers, None when a person asked.
+    `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
+    names, whatever labels say.
     """
 
     id: str
@@ -102,6 +103,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     episode: str | None = None
     wall_ms: int = 0
     join_from: int | None = None
+    pin: bool = False
 
 
 class Command(CommandFields, frozen=True, array_like=True, tag="command"):
@@ -123,9 +125,10 @@ decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 class ModelRef(msgspec.Struct, frozen=True):
-    """Which model made a prediction."""
+    """Which model leads the prediction, and how much of it is its own: `weight` is 1 where it predicts alone."""
 
     version: str
+    weight: float = 1.0
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -197,6 +200,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     version: Name | None = None
     from_position: Int64 | None = None
     wall_ms: Int64 = 0
+    pin: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,10 +217,33 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     wall_ms: int
 
 
+class ExpertShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the models that make the live prediction: what it is, its part of the weight, when it was born, how it does.
+
+    `kind` is base, first, new, frozen, resumed, retrained or careful; `born_at` is event time (ms), `born_position` a samples-log
+    offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels that it said something of: its own
+    log loss and that of the live prediction.
+    """
+
+    version: str
+    kind: str
+    weight: float
+    born_at: Int64 = 0
+    born_position: Int64 = 0
+    parent: str | None = None
+    learned: Int64 = 0
+    judged: Int64 = 0
+    loss: float | None = None
+    live_loss: float | None = None
+
+
 class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
-    `why` says why this version is live, and stays as long as it is; `change` what happened when this message was written.
+    `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
+    put in place, which predicts alone while `pinned`, and always where the definition asks for approval. `experts` are all
+    there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this message was written.
+    `anchor`, `anchors` and `candidate` are no longer filled.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
     """
 
@@ -234,6 +261,10 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     applied: list[str] = []
     refused: dict[str, str] = {}
     change: str = ""
+    committed: str = ""
+    weight: float = 1.0
+    pinned: bool = False
+    experts: list[ExpertShown] = []
 
 
 def rfc3339(at_ms: int) -> str:

@@ -31,12 +31,13 @@ class RangeGuard:
 
     Transitions carry monitor `range` or `nulls`, the input's name as subject, and as effect the share of
     violating samples since the onset. `since_*` is the first violating sample of the run; a `resolved` names
-    in its detail the last violating sample (`last_ms`, `last_position`).
+    in its detail the last violating sample (`last_ms`, `last_position`). `outside` names the inputs of the newest sample
+    that lay outside their range, fired or not.
 
     Args:
         names: the inputs, in the order of `values`. Guard what producers send; a windowed feature repeats one
             odd event for as long as its window holds it, which looks like a run of violations.
-        false_alarms_per_year: for all inputs together; low, since a hold costs learning.
+        false_alarms_per_year: for all inputs together.
         samples_per_year: None estimates it from the stream.
         learn_samples: samples before anything is judged.
         widen: see `ranges.ColumnRange`.
@@ -44,7 +45,7 @@ class RangeGuard:
 
     __slots__ = (
         "_budget", "_first_ms", "_high", "_indexes", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
-        "_threshold", "learn_samples", "learned_samples", "names", "samples", "samples_per_year",
+        "_threshold", "learn_samples", "learned_samples", "names", "outside", "samples", "samples_per_year",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,7 @@ class RangeGuard:
         self.learn_samples = learn_samples
         self.samples = 0
         self.learned_samples = 0
+        self.outside: tuple[str, ...] = ()
         self._budget = false_alarms_per_year
         self._threshold = THRESHOLD_LEAST
         self._first_ms: int | None = None
@@ -79,8 +81,15 @@ class RangeGuard:
         """(monitor, subject) of every test that fires now."""
         return [(kind, self.names[index]) for kind, index in self._live]
 
-    def accept(self) -> None:
-        """Take what fires now for the new normal: its columns are learned anew, and not judged until they are."""
+    def accept(self, at_ms: int, position: int) -> list[Transition]:
+        """Take what fires now for the new normal: its columns are learned anew, and not judged until they are.
+
+        Returns:
+            The transitions that end what fired.
+        """
+        ended = [
+            self._transition(key, self._tests[key], "resolved", at_ms, position, None) for key in self._live
+        ]
         for kind, index in self._live:
             del self._tests[(kind, index)]
             self._ranges[index] = ColumnRange(self._ranges[index].widen)
@@ -88,6 +97,7 @@ class RangeGuard:
                 self._low[index], self._high[index] = float("-inf"), float("inf")
         self._live.clear()
         self._rows.clear()
+        return ended
 
     def bounds(self) -> dict[str, tuple[float | str, float | str]]:
         """The widened range each input is held against now."""
@@ -114,6 +124,7 @@ class RangeGuard:
         if self._first_ms is None:
             self._first_ms = at_ms
         transitions: list[Transition] = []
+        self.outside = ()
         try:
             for index in self._indexes:
                 # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
@@ -145,6 +156,8 @@ class RangeGuard:
                 kind = "range"
             test = self._tests.get((kind, index))
             if test is not None:
+                if kind == "range":
+                    self.outside += (self.names[index],)
                 transitions += self._hit((kind, index), test, at_ms, position, value)
         return transitions
 

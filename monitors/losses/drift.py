@@ -1,4 +1,4 @@
-"""Drift of the loss: has the model lost its skill (harm), is it worse than its own past (rollback)?
+"""Drift of the loss: has the live prediction lost its skill (harm), is the committed model worse than it (lead)?
 
 Laws of this file
 - Per label only sums are kept; all statistics are done once per base block of labels.
@@ -6,13 +6,9 @@ Laws of this file
   label would leak.
 - No threshold is tuned to a stream. A = blocks per year / false alarms allowed per year, blocks per year come
   from the stream as it is lately (`rate_of_labels`) unless configured, and the margin is a share of what the model is worth.
-- The budget is false alarms per year: harm 0.5, rollback 0.25, promotion 0.25. Harm has two witnesses on the
-  same block differences: the e-detector is set to 0.4, and 0.1 is left to ADWIN, whose confidence is nominal
-  and whose run length is measured (`adwin.DELTA`). ADWIN names itself `adwin`; only a rise beyond the margin
-  counts.
-- A candidate that is no better is promoted with probability 1/evidence at most. One candidate after the other
-  lasts `promotion_labels`, so evidence = (labels per year / promotion_labels) / (0.25 of the budget) keeps
-  wrong promotions within it.
+- The budget is false alarms per year: harm 0.5, lead 0.5. Harm has two witnesses on the same block differences: the e-detector
+  is set to 0.4, and 0.1 is left to ADWIN, whose confidence is nominal and whose run length is measured (`adwin.DELTA`). ADWIN
+  names itself `adwin`; only a rise beyond the margin counts.
 """
 
 from __future__ import annotations
@@ -24,14 +20,10 @@ from typing import Literal
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.adwin import DELTA, AdwinRise
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
-from penstock.monitors.losses.promotion import CandidateTest
 from penstock.monitors.losses.rate_of_labels import LabelRate
 
 HARM_SHARE = 0.4
-ROLLBACK_SHARE = 0.25
-PROMOTION_SHARE = 0.25
-EVIDENCE_LEAST = 10.0
-"""However large the budget or slow the stream, a candidate that is no better wins one time in ten at most."""
+LEAD_SHARE = 0.5
 PROBABILITY_LEAST = 0.005
 PROBABILITY_MOST = 0.995
 LOSS_MOST = -math.log(PROBABILITY_LEAST)
@@ -52,13 +44,13 @@ def log_loss(probability: float, outcome: float) -> float:
 
 
 def margin_of(
-    champion_loss: float, base_loss: float, worth_share: float = 0.10, base_share: float = 0.02
+    live_loss: float, base_loss: float, worth_share: float = 0.10, base_share: float = 0.02
 ) -> float:
     """Least loss difference worth acting on: max(10 % of the model's worth, 2 % of the base loss), in nats.
 
-    The worth is base loss less champion loss; a model worse than the base rate is worth 0.
+    The worth is base loss less live loss; a model worse than the base rate is worth 0.
     """
-    return max(worth_share * max(base_loss - champion_loss, 0.0), base_share * base_loss)
+    return max(worth_share * max(base_loss - live_loss, 0.0), base_share * base_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +64,6 @@ class LossConfig:
         reference_labels: labels in the reference.
         min_blocks: judged blocks the reference must hold before a test speaks.
         worth_share, base_share: see `margin_of`.
-        promotion_evidence: a candidate needs this much evidence; None derives it from the budget.
-        promotion_labels: a candidate that has not won by then is dropped.
     """
 
     false_alarms_per_year: float = 1.0
@@ -83,16 +73,12 @@ class LossConfig:
     min_blocks: int = 24
     worth_share: float = 0.10
     base_share: float = 0.02
-    promotion_evidence: float | None = None
-    promotion_labels: int = 14_000
 
     def __post_init__(self) -> None:
         if self.false_alarms_per_year <= 0:
             raise ValueError(f"false_alarms_per_year must be positive, got {self.false_alarms_per_year}")
         if self.labels_per_year is not None and self.labels_per_year <= 0:
             raise ValueError(f"labels_per_year must be positive, got {self.labels_per_year}")
-        if self.promotion_evidence is not None and not self.promotion_evidence > 1:
-            raise ValueError(f"promotion_evidence must be above 1, got {self.promotion_evidence}")
         if self.base_labels < 1 or self.reference_labels < self.base_labels * self.min_blocks:
             raise ValueError(
                 f"reference_labels must hold {self.min_blocks} blocks of {self.base_labels} labels, "
@@ -101,9 +87,9 @@ class LossConfig:
 
 
 class LossMonitor:
-    """Watch the champion's loss against the base rate's (harm) and against its anchor's (rollback).
+    """Watch the live loss against the base rate's (harm), and the committed model's against the live one (lead).
 
-    Losses come per label, in the order of the log. Transitions carry monitor `harm`, `rollback` or `adwin`,
+    Losses come per label, in the order of the log. Transitions carry monitor `harm`, `lead` or `adwin`,
     subject `loss`, and effects in nats per label.
 
     Args:
@@ -111,13 +97,13 @@ class LossMonitor:
 
     Example:
         >>> monitor = LossMonitor()
-        >>> monitor.update(at_ms=0, position=0, champion=log_loss(0.7, 1), base=log_loss(0.2, 1))
+        >>> monitor.update(at_ms=0, position=0, live=log_loss(0.7, 1), base=log_loss(0.2, 1))
         []
     """
 
     __slots__ = (
-        "_anchor", "_anchor_labels", "_base", "_champion", "_in_block", "_rate", "_start", "_witness_since",
-        "config", "harm", "rollback", "witness",
+        "_base", "_committed", "_committed_labels", "_in_block", "_live", "_rate", "_start", "_witness_since",
+        "config", "harm", "lead", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -127,8 +113,8 @@ class LossMonitor:
         self.harm = PairedTest(
             "harm", estimate_ratio=True, base_labels=base, reference_blocks=blocks, min_blocks=least
         )
-        self.rollback = PairedTest(
-            "rollback", estimate_ratio=False, base_labels=base, reference_blocks=blocks, min_blocks=least
+        self.lead = PairedTest(
+            "lead", estimate_ratio=False, base_labels=base, reference_blocks=blocks, min_blocks=least
         )
         self._rate = LabelRate()
         self._start = (0, 0)
@@ -137,44 +123,45 @@ class LossMonitor:
         self._clear_block()
 
     def update(
-        self, at_ms: int, position: int, champion: float, base: float, anchor: float | None = None
+        self, at_ms: int, position: int, live: float, base: float, committed: float | None = None
     ) -> list[Transition]:
         """Take one label's losses; return the transitions it caused (almost always none).
 
         Args:
             at_ms: event time of the label.
             position: its position in the log.
-            champion: loss of the live model, predicted at the sample, as the next two.
+            live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
-            anchor: loss of the re-levelled anchor; None while there is none.
+            committed: loss of the committed model; None where it said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
         self._in_block += 1
-        self._champion += champion
+        self._live += live
         self._base += base
-        if anchor is not None:
-            self._anchor += anchor
-            self._anchor_labels += 1
+        if committed is not None:
+            self._committed += committed - live
+            self._committed_labels += 1
         if self._in_block < self.config.base_labels:
             return []
         return self._close_block(at_ms, position)
 
-    def anchor_changed(self) -> None:
-        """Another anchor answers from here: the rollback test starts again, its noise level is kept."""
-        self.rollback.restart()
-        # A block shared by two anchors is not counted for either.
-        self._anchor_labels = -self.config.base_labels
+    def committed_changed(self, at_ms: int, position: int, reason: str) -> list[Transition]:
+        """Another model is the committed one: close what is open about the former, and start again; the noise level is kept."""
+        closed = self.lead.closing(at_ms, position, reason)
+        self.lead.restart()
+        # A block shared by two models is not counted for either.
+        self._committed_labels = -self.config.base_labels
+        return closed
 
-    def champion_changed(
-        self, at_ms: int, position: int, reason: str = "champion changed"
-    ) -> list[Transition]:
-        """Another model was put in place: close what is open about the old one and start again."""
-        closed = self.harm.closing(at_ms, position, reason) + self.rollback.closing(at_ms, position, reason)
-        closed += self._close_witness(at_ms, position, reason)
+    def live_changed(self, at_ms: int, position: int, reason: str) -> list[Transition]:
+        """A person put another model in place: close what is open about the live prediction and start again."""
+        closed = self.harm.closing(at_ms, position, reason)
+        closed += self._close_witness(at_ms, position, reason) + self.committed_changed(
+            at_ms, position, reason
+        )
         self.harm.restart()
         self.witness.restart()
-        self.anchor_changed()
         self._clear_block()
         return closed
 
@@ -186,39 +173,21 @@ class LossMonitor:
         self.witness.restart()
         return closed
 
-    def candidate_test(self) -> CandidateTest:
-        """A promotion test with today's margin, block size and noise level."""
-        calibration = self.rollback.calibration or self.harm.calibration
-        return CandidateTest(
-            margin=0.0,
-            block_labels=self.config.base_labels * (calibration.multiple if calibration else 2),
-            evidence_needed=self.evidence_needed,
-            drop_after_labels=self.config.promotion_labels,
-        )
-
     @property
     def labels_per_year(self) -> float:
         """As configured, or of the stream as it is lately."""
         return self._rate.per_year if self.config.labels_per_year is None else self.config.labels_per_year
 
     @property
-    def evidence_needed(self) -> float:
-        """The e-value a candidate that begins now must reach, for wrong promotions to stay within their share of the budget."""
-        if self.config.promotion_evidence is not None:
-            return self.config.promotion_evidence
-        candidates = self.labels_per_year / self.config.promotion_labels
-        return max(EVIDENCE_LEAST, candidates / (PROMOTION_SHARE * self.config.false_alarms_per_year))
-
-    @property
     def margin(self) -> float:
         """The least loss difference worth acting on, over the harm test's reference."""
-        champion, base = self.harm.reference_means()
-        return margin_of(champion, base, self.config.worth_share, self.config.base_share)
+        live, base = self.harm.reference_means()
+        return margin_of(live, base, self.config.worth_share, self.config.base_share)
 
     @property
     def open(self) -> bool:
         """Whether anything is suspected or firing."""
-        return self.witness.firing or self.harm.phase != "ok" or self.rollback.phase != "ok"
+        return self.witness.firing or self.harm.phase != "ok" or self.lead.phase != "ok"
 
     def _close_block(self, at_ms: int, position: int) -> list[Transition]:
         size = self.config.base_labels
@@ -227,19 +196,18 @@ class LossMonitor:
         margin = self.margin
         was_firing = self.harm.phase == "firing"
         x, transitions = self.harm.update(
-            BaseBlock(self._champion / size, self._base / size, *place),
+            BaseBlock(self._live / size, self._base / size, *place),
             margin,
             self._blocks_allowed(HARM_SHARE),
         )
         if x is not None:
             transitions += self._hear(x, place)
-        for transition in transitions:
-            if transition.monitor == "harm" and transition.state == "firing":
-                self.rollback.exclude_since(transition.since_position, margin)
-        if self._anchor_labels == size:
-            block = BaseBlock(self._champion / size, self._anchor / size, *place)
+        if self._committed_labels > 0:
+            gap = self._committed / self._committed_labels
+            live = self._live / size
+            block = BaseBlock(live + gap, live, *place)
             keep = not was_firing and self.harm.phase != "firing"
-            transitions += self.rollback.update(block, margin, self._blocks_allowed(ROLLBACK_SHARE), keep)[1]
+            transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
         self._clear_block()
         return transitions
 
@@ -269,5 +237,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._champion = self._base = self._anchor = 0.0
-        self._anchor_labels = 0
+        self._live = self._base = self._committed = 0.0
+        self._committed_labels = 0

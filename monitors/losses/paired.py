@@ -157,6 +157,11 @@ class PairedTest:
             )
         ]  # fmt: skip
 
+    def gained(self) -> tuple[float, int]:
+        """What `first` lost more than `second` since the onset of what fires: (nats, labels); (0, 0) while nothing does."""
+        lost = sum(block.first - block.second for block in self._episode) * self.base_labels
+        return (lost, len(self._episode) * self.base_labels) if self.phase == "firing" else (0.0, 0)
+
     def _pairs(self) -> tuple[Floats, Floats]:
         first = np.array([block.first for block in self._reference], dtype=np.float64)
         return first, np.array([block.second for block in self._reference], dtype=np.float64)

@@ -6,7 +6,8 @@ Laws of this file:
 - One decision per request id. The same request again gets the same decision, and its command has the same id,
   so that the fold carries it out once however often it is sent.
 - Cooldowns and the loop breaker count in event time, so a catch-up of a year is judged as that year was.
-- A person's request is never delayed: cooldown and breaker hold back only what asks for itself.
+- A person's request is never delayed, and neither is the commitment of a model that already leads by the weight labels gave it:
+  cooldown and breaker hold back only retrain jobs that ask for themselves, which cost a process and a stretch of the log.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from penstock.stream.models.version import named
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
 OPERATORS: tuple[str, ...] = ("retrain", "rollback", "promote", "hold", "resume", "accept")
-BREAKER_VERBS = frozenset({"retrain", "rollback"})
+SPARED = "retrain"
+"""The verb that cooldown and breaker hold back."""
+FROM_POSITION = frozenset({"retrain", "rollback"})
 BREAKER_REQUESTS = 3
 BREAKER_COOLDOWNS = 10
 REMEMBERED_DECISIONS = 128
@@ -94,12 +97,12 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
         reason=data.reason[:MAX_REASON_CHARACTERS],
         by="policy",
         version=data.target_version,
-        from_position=data.since.get("position") if verb in BREAKER_VERBS else None,
+        from_position=data.since.get("position") if verb in FROM_POSITION else None,
         episode=data.episode,
         wall_ms=wall_ms,
     )
     by_hand = f"; to do it now: {data.command[:MAX_REASON_CHARACTERS]}" if data.command else ""
-    waits = _why_wait(state, verb, at, config, ends_hold=data.state == "resolved")
+    waits = _why_wait(state, verb, at, config)
     if waits:
         state.waiting[event.id] = verb
         while len(state.waiting) > REMEMBERED_DECISIONS:
@@ -108,37 +111,30 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
             state, event.id, verb, "waits for approval", waits + by_hand, "policy", None, wall_ms
         )
     since = _cooling_since(state, verb, at, config)
-    if since is not None and data.state != "resolved":
+    if since is not None:
         ago, least = _hours(at - since), _hours(config.cooldown_ms)
         why = f"{verb} is cooling down: the last one was {ago} before in event time, the least is {least}"
         return _decision(state, event.id, verb, "refused", why + by_hand, "policy", None, wall_ms)
     state.unattended.append((verb, at))
     del state.unattended[:-16]
-    why = (
-        "the data are whole again: the hold ends with it"
-        if data.state == "resolved" and verb == "rollback"
-        else "within the policy"
-    )
-    return _decision(state, event.id, verb, "accepted", why, "policy", command, wall_ms)
+    return _decision(state, event.id, verb, "accepted", "within the policy", "policy", command, wall_ms)
 
 
-def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig, *, ends_hold: bool) -> str:
+def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> str:
     """Why a person must look first; empty if none must."""
     if config.approval:
         return "the definition asks for a person's approval"
     window_ms = BREAKER_COOLDOWNS * config.cooldown_ms
-    recent = sum(
-        1 for done, when in state.unattended if done in BREAKER_VERBS and abs(at - when) <= window_ms
-    )
-    if verb in BREAKER_VERBS and recent >= BREAKER_REQUESTS and not ends_hold:
-        return (
-            f"{recent} retrains and rollbacks within {_hours(window_ms)} did not help: a person should look"
-        )
+    recent = sum(1 for done, when in state.unattended if done == SPARED and abs(at - when) <= window_ms)
+    if verb == SPARED and recent >= BREAKER_REQUESTS:
+        return f"{recent} retrains within {_hours(window_ms)} did not help: a person should look"
     return ""
 
 
 def _cooling_since(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> int | None:
-    """The event time of the newest unattended command of this verb, if it is less than a cooldown away."""
+    """The event time of the newest unattended retrain, if this is one and it is less than a cooldown away."""
+    if verb != SPARED:
+        return None
     for done, when in reversed(state.unattended):
         if done == verb and abs(at - when) < config.cooldown_ms:
             return when
@@ -166,6 +162,7 @@ def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decisi
         version=None if request.version is None else named(request.version, state.versions),
         from_position=request.from_position,
         wall_ms=wall_ms,
+        pin=request.pin,
     )
     return _decision(state, request.id, request.verb, "accepted", why, request.by, command, wall_ms)
 
@@ -176,12 +173,10 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
     live = state.live
     if request.from_position is not None and request.from_position < 0:
         return f"from_position {request.from_position} is negative"
-    if request.verb == "promote" and live is not None:
-        if live.candidate is None:
-            return "there is no candidate to promote; `penstock retrain` makes one"
-        if request.version is not None and named(request.version, state.versions) != live.candidate:
-            return f"the candidate is {live.candidate}, not {request.version}"
-    elif request.verb == "rollback" and request.version is not None and live is not None:
+    if request.verb == "promote" and request.version is None and live is not None:
+        if all(one.kind != "retrained" for one in live.experts):
+            return "there is no candidate to promote; `penstock retrain` makes one, or name a --version"
+    elif request.verb in ("rollback", "promote") and request.version is not None and live is not None:
         if named(request.version, state.versions) not in state.versions:
             return f"version {request.version!r} is not known; known are {', '.join(state.versions[-16:])}"
     return ""
@@ -213,10 +208,12 @@ def _decision(
 def observe(state: PolicyState, live: LiveModel) -> None:
     """What learn says is live: which commands it took, and which versions there are."""
     state.live = live
-    for version in (*live.anchors, live.anchor, live.candidate, live.version):
-        if version is None or len(version) > MAX_NAME_CHARACTERS:
-            continue
-        if version not in state.versions:
+    for version in (
+        *(one.version for one in live.experts if one.kind != "base"),
+        live.committed,
+        live.version,
+    ):
+        if version and len(version) <= MAX_NAME_CHARACTERS and version not in state.versions:
             state.versions.append(version)
     del state.versions[:-REMEMBERED_VERSIONS]
     for command in (*live.applied, *live.refused):

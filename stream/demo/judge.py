@@ -180,10 +180,10 @@ def _incident(run: Run, live: Trace, passive: Trace, clean: Trace) -> dict[str, 
     rollbacks = []
     from_ms, to_ms = (flights_data.new_york_ms(day) for day in flights_data.INCIDENT_DAYS)
     for before, model in zip([None, *run.live], run.live, strict=False):
-        if model.why.startswith("rollback") and (before is None or before.why != model.why):
+        if model.committed != (before.committed if before is not None else "v0"):
             rollbacks.append(
                 {
-                    "version": model.version,
+                    "version": model.committed,
                     "position": model.position,
                     "labels_after_end": int(((live.at >= to_ms) & (live.position < model.position)).sum()),
                     **after(live, clean, passive, model.position),

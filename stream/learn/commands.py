@@ -3,6 +3,8 @@
 Laws of this file:
 - Each verb gives None when it was carried out, or the reason why not; a refusal changes nothing.
 - What a verb needs from outside (an old version, a stretch of the log trained again) `needs` names first, and the shell brings.
+- A command that answers an episode commits what leads anyhow: weights stay as labels made them. A person's gives the version all
+  the weight: it may lose it again, by labels after that alone, or not at all while it is pinned.
 """
 
 from __future__ import annotations
@@ -10,28 +12,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from penstock.stream.learn.anchors import Anchor, Frozen
+from penstock.stream.learn import births
+from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.records import Job, Replay, Unusable
-from penstock.stream.learn.state import FRESH, FoldState
+from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
-from penstock.stream.models.version import dump, restore
 
 
 def needs(state: FoldState, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
     if command.verb == "adopt" and job_of(command) in state.open_jobs:
         join_from = command.from_position if command.join_from is None else command.join_from
-        return Replay(command.version, None, join_from or 0, command.trained_to or 0)
-    if command.verb != "rollback":
+        return Replay(command.version, join_from or 0, command.trained_to or 0)
+    if command.verb not in REPLACING or target(state, command) is not None:
         return None
-    anchor = target(state, command)
-    if anchor is None and command.version is not None and state.retention.why_gone(command.version):
+    if command.version is None or state.retention.why_gone(command.version):
         return None
-    if anchor is None:
-        return Replay(command.version, None, -1, -1)
-    if state.drift.hold is None or anchor.version == FRESH:
-        return None
-    return Replay(anchor.version, anchor.payload, anchor.join_from, anchor.position)
+    return Replay(command.version, -1, -1)
 
 
 def job_of(command: Command) -> str:
@@ -39,20 +36,21 @@ def job_of(command: Command) -> str:
     return command.id.removeprefix("adopt-")
 
 
-def target(state: FoldState, command: Command) -> Anchor | None:
-    """The version a rollback names, or without a name the newest one born before its onset.
+def target(state: FoldState, command: Command) -> Expert | None:
+    """The expert a command names, or None if it is none of them.
 
-    `v0` is a fresh model, also out of a hold: it begins with the labels that come from here on, and nothing is read again for it.
-    Every other version then learns again what came after its birth and lies outside the hold. For a fresh model that knows the
-    past there is `retrain --from-position 0`, which runs beside the fold.
+    Without a name a rollback means the newest frozen copy born before its onset, or else the first model; a promotion means the
+    newest product of a retrain.
     """
-    anchors = state.drift.anchors
-    if command.version == FRESH:
-        payload = dump(state.pipeline.model.clone())
-        return Anchor(FRESH, 0, 0, 0, 0, payload, Frozen(FRESH, restore(payload)))
+    models = state.experts.models
     if command.version is not None:
-        return anchors.find(command.version)
-    return anchors.before(state.position if command.from_position is None else command.from_position)
+        return state.experts.find(command.version)
+    if command.verb == "promote":
+        made = [one for one in models if one.kind == "retrained"]
+        return made[-1] if made else None
+    onset = state.position if command.from_position is None else command.from_position
+    before = [one for one in models if one.kind == "frozen" and one.born_position <= onset]
+    return before[-1] if before else state.experts.first
 
 
 def hold(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
@@ -61,34 +59,41 @@ def hold(state: FoldState, position: int, command: Command, prepared: Any) -> st
 
 
 def resume(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Go on learning; what was held back stays out."""
-    if state.drift.hold is None:
-        return "nothing is held"
-    state.release(position, accept=True)
+    """Go on learning, what was held back stays out; or let a pinned version go."""
+    if state.drift.hold is None and not state.pinned:
+        return "nothing is held, and no version is pinned"
+    state.pinned = False
+    if state.drift.hold is not None:
+        state.release(position, accept=True)
     return None
 
 
-def rollback(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Put an older version in place; what was born since the onset goes."""
-    anchor = target(state, command)
+def replace(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
+    """Put a version in place: a rollback or a promotion."""
     if isinstance(prepared, Unusable):
         return prepared.why
-    if prepared is None and anchor is None:
+    expert = target(state, command)
+    if expert is None and prepared is None:
         if command.version is None:
-            return "no version was born before the onset"
+            return "there is no candidate: no retrain made one"
         return state.retention.why_gone(command.version) or f"version {command.version!r} is not known"
-    model = prepared if prepared is not None else restore(anchor.payload)  # type: ignore[union-attr]
-    version = anchor.version if anchor is not None else command.version or state.version
-    # A version restored as it was knows yesterday's level of the labels; the anchor's level followed them meanwhile. The champion
-    # takes it along and lets it fade as it learns the level itself.
-    follows = anchor is not None and anchor is state.drift.anchors.current and prepared is None
-    level = anchor.frozen.level if follows and anchor is not None else 0.0
-    state.put_in_place(version, model, level, position)
-    state.open_jobs.clear()
-    state.episode_jobs.clear()
-    state.release(position)
-    onset = command.from_position if command.from_position is not None else position
-    state.drift.replaced(state.version, state.at, position, f"rolled back to {state.version}", onset)
+    experts = state.experts
+    if expert is None:
+        born = (state.counts.learned, state.at, position)
+        expert = experts.add("resumed", prepared, state.new_id(), born)
+        expert.parent = command.version
+    if command.episode is not None or state.alone:
+        experts.committed = expert
+        state.drift.committed(state.at, position, f"committed {expert.version}")
+    else:
+        experts.give(expert)
+        if not expert.learns:
+            births.resumed(state, position, state.at, expert)
+        state.release(position)
+        state.drift.replaced(state.at, position, f"{expert.version} was put in place")
+    state.pinned = command.pin
+    births.leave(state)
+    state.name_models()
     return None
 
 
@@ -99,78 +104,59 @@ def retrain(state: FoldState, position: int, command: Command, prepared: Any) ->
     # The job knows this definition alone, so it begins where the definition's own samples do.
     start = max(command.from_position or 0, state.recipes.began)
     state.open_jobs[command.id] = Job(start, max(start, position), state.quarantine(position))
-    if command.episode is not None:
-        state.episode_jobs.append(command.id)
     return None
 
 
 def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Let a retrained model compete as candidate."""
+    """Let a retrained model take part."""
     if state.open_jobs.pop(job_of(command), None) is None:
-        return "the retrain it comes from is over: another decision overtook it, or its episode ended"
+        return "the retrain it comes from is over"
     if isinstance(prepared, Unusable):
         return prepared.why
     if prepared is None:
         return f"version {command.version!r} could not be fetched or its digest differs"
     if command.version is not None:
         state.retention.add(command.version, state.at)  # as the job stored it
-    version = state.new_id()
-    state.candidate = Frozen(version, prepared)
-    payload = dump(prepared)
-    anchor = Anchor(
-        version,
-        position,
-        position,
-        state.at,
-        0,
-        payload,
-        Frozen(version, restore(payload)),
-    )
-    state.keep(
-        "candidate", command.version, anchor, f"{command.reason or 'retrained'}, and on what came until here"
-    )
-    state.drift.candidate_started(version)
-    return None
-
-
-def promote(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Make the candidate the champion."""
-    if state.candidate is None:
-        return "there is no candidate"
-    if command.version not in (None, state.candidate.version):
-        return f"the candidate is {state.candidate.version}, not {command.version}"
-    state.put_in_place(state.candidate.version, state.candidate.model, 0.0, position)
-    state.drift.replaced(state.version, state.at, position, f"promoted {state.version}")
+    born = (state.counts.learned, state.at, position)
+    made = state.experts.add("retrained", prepared, state.new_id(), born)
+    made.parent = command.version
+    state.keep(made, "candidate", f"{command.reason or 'retrained'}, and on what came until here")
+    births.leave(state)
     return None
 
 
 def accept(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Take today's level of the loss as normal."""
+    """Take today's level of the loss, and values that a guard fires on, as normal."""
     state.drift.accept(state.at, position)
+    state.drift.accept_ranges(state.at, position)
     return None
 
 
 VERBS: dict[str, Callable[[FoldState, int, Command, Any], str | None]] = {
     "hold": hold,
     "resume": resume,
-    "rollback": rollback,
+    "rollback": replace,
     "retrain": retrain,
     "adopt": adopt,
-    "promote": promote,
+    "promote": replace,
     "accept": accept,
 }
 REPLACING = frozenset({"rollback", "promote"})
-"""The verbs after which another version is live."""
+"""The verbs after which another version is live, or committed."""
 
 
 def done(state: FoldState, command: Command) -> str:
     """What a command just did, in a few words."""
+    committed = state.experts.committed.version
+    placed = f"committed {committed}" if command.episode is not None else f"{committed} has all the weight"
+    if command.pin:
+        placed += ", and keeps it"
     return {
         "hold": "learning held",
         "resume": "learning goes on",
-        "rollback": f"rolled back to {state.version}",
+        "rollback": f"rolled back: {placed}",
         "retrain": "retrain started",
-        "adopt": f"retrain finished, candidate {state.candidate.version if state.candidate else 'none'} competes",
-        "promote": f"promoted {state.version}",
-        "accept": "today's level of the loss accepted",
+        "adopt": f"retrain finished, {state.experts.all[-1].version} takes part",
+        "promote": f"promoted: {placed}",
+        "accept": "what is seen today is accepted as normal",
     }[command.verb]

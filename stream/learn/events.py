@@ -37,12 +37,16 @@ SEVERITY: dict[str, Literal["info", "warning", "critical"]] = {
 TOLD_ONLY = frozenset({"alert", "warn", "note"})
 
 
-class ModelNames(NamedTuple):
-    """The version ids of the live models."""
-
-    champion: str
-    anchor: str | None
-    candidate: str | None
+KINDS = {
+    "base": "the base rate",
+    "first": "the first model, never touched",
+    "new": "a fresh model",
+    "frozen": "a frozen copy",
+    "resumed": "a copy of an earlier model, learning on",
+    "retrained": "the product of a retrain",
+    "careful": "a copy that leaves out values outside their range",
+}
+"""What each kind of expert is, for people."""
 
 
 class Request(NamedTuple):
@@ -61,7 +65,7 @@ def losses_of(change: EpisodeChange) -> str:
     loss, against = detail.get("loss"), detail.get("against")
     if not isinstance(loss, float) or not isinstance(against, float):
         return ""
-    other = "anchor" if change.transition.monitor == "rollback" else "base rate"
+    other = "live" if change.transition.monitor == "lead" else "base rate"
     return f": loss {loss:.3g}, {other} {against:.3g}"
 
 
@@ -70,16 +74,19 @@ def describe(
     verb: str,
     change: EpisodeChange,
     reason: str,
-    models: ModelNames,
+    models: Mapping[str, str | None],
     losses: Mapping[str, float],
     target: str | None,
     onset: int | None,
+    story: EpisodeChange | None = None,
 ) -> Request:
     """The control event that says what `change` found and what `verb` would do about it.
 
-    `losses` are means over the harm test's reference, in nats per label.
+    `losses` are means over the harm test's reference, in nats per label. With `story` the event belongs to that episode. A
+    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it.
     """
-    transition, episode = change.transition, change.episode
+    transition, episode = change.transition, (story or change).episode
+    asks = "promote" if verb == "retrain" and target is not None else verb
     detail = dict(transition.detail)
     shares = detail.pop("shares", None)
     over = transition.state == "resolved"
@@ -97,12 +104,12 @@ def describe(
         since={"at": transition.since_ms, "position": transition.since_position if onset is None else onset},
         detected_at={"at": transition.at_ms, "position": transition.position},
         top_features=_top(transition, shares),
-        model=models._asdict(),
+        model=dict(models),
         losses={name: _finite(loss) for name, loss in losses.items()},
-        suggested_action="none" if verb in TOLD_ONLY else verb,
+        suggested_action="none" if verb in TOLD_ONLY else asks,
         target_version=target,
         cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
-        command=_command_line(pipeline, verb, target, onset, episode.id),
+        command=_command_line(pipeline, asks, target, onset, episode.id),
     )
     event = ControlEvent(
         id=f"{change.event_id}-{verb}",
@@ -133,5 +140,5 @@ def _command_line(pipeline: str, verb: str, target: str | None, onset: int | Non
     if verb == "hold":  # taken already: what a person may do is end it
         return f'penstock resume {pipeline} --reason "episode {episode}: the data are right"'
     version = f" --version {target}" if target else ""
-    position = f" --from-position {onset}" if onset is not None else ""
+    position = f" --from-position {onset}" if onset is not None and verb in ("retrain", "rollback") else ""
     return f'penstock {verb} {pipeline}{version}{position} --reason "episode {episode}"'

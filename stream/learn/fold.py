@@ -2,9 +2,9 @@
 
 Laws of this file:
 - State is a function of the log alone: no clock, no client, no randomness. Event time comes from the records and ticks.
-- What changes the model stands in the log: a label, or a `Command`. Only a hold is taken at once, by rule, and reported, and a
-  model that gives no numbers any more gives way at once (`health`).
-- Every sample is predicted by champion, anchor, probationer, candidate and base rate when it arrives, and judged at its label.
+- Every expert answers a sample when it arrives; the live prediction is their weighted mean, and labels move the weights (`gate`).
+- What else changes a model stands in the log: a label, or a `Command`. Only births and departures of experts are decided here, by
+  rule (`births`, `health`), and a hold by a guard where the definition asks for it.
 - Repeats (after a crash upstream) are recognised by origin, repeated commands by id.
 """
 
@@ -15,25 +15,21 @@ import struct
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
-from penstock.stream.learn import commands, health
-from penstock.stream.learn.anchors import Anchor, Frozen, at_level
-from penstock.stream.learn.learner import learn, said, vector
+from penstock.stream.learn import births, commands, health
+from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
-from penstock.stream.models.version import dump, restore
 
 BASE_RATE = 0.002
-FIRST_PROBATION_LABELS = 2_000
-LEAST_LEVEL = 1e-3
-LEVEL_FADES = 0.002
+LEADS = 0.5
 
 
 class Fold(FoldState):
-    """One pipeline's model and everything that watches it.
+    """One pipeline's experts and everything that watches them.
 
     `step(position, entry, prepared)` folds one log record. A command that needs a model made outside says so through
-    `needs(command)`; its result is then `prepared`. With `actions` off, commands and holds are ignored: what would have happened.
+    `needs(command)`; its result is then `prepared`. With `actions` off there is the first model alone, as if nobody watched it.
     """
 
     # -- records -----------------------------------------------------------------------------------------------------------
@@ -71,35 +67,46 @@ class Fold(FoldState):
         at = sample.at
         if at > self.at:
             self.at = at
-        p = said(self.champion, x)
-        if p is not None:
-            self.answered = x
-        if p is None or self.drift.failing or self.failed_samples.length:
-            p = health.at_sample(self, position, at, x, p)
-        if self.level:
-            p = at_level(p, self.level)
-        self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
-        self.outputs.predictions.append(Predicted(sample.id, sample.key, at, p, self.version, position))
-        waits = Pending(x, at, position, p, self.base)
-        drift = self.drift
+        drift, experts = self.drift, self.experts
+        outside: tuple[str, ...] = ()
         if self.acting:
-            anchor, probation, candidate = drift.anchors.current, drift.anchors.probation, self.candidate
-            if anchor is not None:
-                waits.anchor = (anchor.version, anchor.frozen.predict(x))
-                if anchor.frozen.failures >= health.FAILURES and not self.failed_samples.length:
-                    health.drop_failing_anchor(self, anchor)
-            if probation is not None:
-                waits.probation = (probation.version, probation.frozen.predict(x))
-            if candidate is not None:
-                waits.candidate = (candidate.version, candidate.predict(x))
-                if candidate.failures >= health.FAILURES and not self.failed_samples.length:
-                    health.drop_failing_candidate(self, candidate)
+            outside = drift.guards(at, position, sample.x)
+            if drift.fired or drift.hold_over:
+                self._guarded(position, at)
+            if outside and experts.careful is None and self.pipeline.guard is True:
+                births.fork(self, position, at, outside)
+        answer = experts.ask(x, self.base, outside)
+        counts.asked += len(answer.said) - 1
+        if experts.silent or drift.failing:
+            health.at_sample(self, position, at, x, answer)
+        else:
+            self.answered = x
+        p, live = answer.mixture.p, self.live
+        weight = experts.leader_weight
+        if self.alone or self.pinned:
+            own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
+            p, weight = (p, 0.0) if own is None else (own, 1.0)
+        self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
+        self.outputs.predictions.append(
+            Predicted(sample.id, sample.key, at, p, live.version, weight, position)
+        )
+        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
+        if self.acting:
             drift.sample(at, position, sample.x, p)
         early = self.join.sample(sample.id, waits)
         if early is not None:
             self._join(position, max(at, early.at), waits, early.y)
         counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
         counts.dropped = self.join.dropped
+
+    def _guarded(self, position: int, at: int) -> None:
+        """A guard fired at this record, or what it held learning for is over."""
+        if self.drift.fired:
+            self.drift.fired = False
+            births.freeze(self, position, at)
+            births.leave(self)
+        if self.drift.hold_over:
+            self.release(position)
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
@@ -114,69 +121,54 @@ class Fold(FoldState):
         counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
 
     def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
-        """Judge every prediction of this sample, then learn from it."""
-        counts = self.counts
+        """Charge every expert with what it said of this sample, then let those learn that do."""
+        counts, drift, experts = self.counts, self.drift, self.experts
         counts.joined += 1
-        champion, base = log_loss(waits.champion, y), log_loss(waits.base, y)
-        counts.champion_loss += champion
+        live, base = log_loss(waits.p, y), log_loss(waits.base, y)
+        counts.live_loss += live
         counts.base_loss += base
         if self.trace is not None:
-            self.trace.append((waits.at, y, waits.champion, waits.base, waits.position))
+            self.trace.append((waits.at, y, waits.p, waits.base, waits.position))
         if not self.acting:
             self._learn(position, at, waits, y)
             return
-        drift = self.drift
         if drift.hold is not None or self.is_quarantined(waits.position):
             counts.held_back += 1
             return
-        self._judge(position, at, waits, y, champion, base)
+        experts.charge(waits.answer, y, counts.samples - waits.number, unusual=bool(waits.outside))
+        own = experts.judge(waits.answer, y, live)
+        # what the experts predicted while another model was put in place by hand says nothing about this one
+        if waits.position >= self.replaced_at:
+            committed = own.get(experts.committed.number)
+            drift.label(at, position, live, base, committed)
+            if drift.lead is not None:
+                self._commits(position, at)
+        if waits.outside and drift.guard is not None and drift.guard.firing:
+            drift.moved(at, position, experts.heard_unusual, experts.careful_weight())
+        rose = self.suspicion.rose(own.get(experts.leader.number, live))
         self._learn(position, at, waits, y)
-        anchors = drift.anchors
-        if (
-            anchors.probation is None
-            and not drift.is_open
-            and not self.failed_samples.length
-            and counts.learned >= FIRST_PROBATION_LABELS
-        ):
-            self._enter_probation(position, at)
+        births.at_label(self, position, at, rose)
+
+    def _commits(self, position: int, at: int) -> None:
+        """The committed model is worse than the live prediction: once another one leads, ask that it be committed."""
+        leader = self.experts.leader
+        experts = self.experts
+        if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.wants(leader):
+            return
+        self.keep(
+            leader,
+            "copy",
+            f"as it was when it was asked to be committed in place of {self.experts.committed.version}",
+        )
+        self.drift.ask(leader, self.experts.leader_weight, at, position)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
-        learned = learn(self.champion, waits.x, y)
-        if not learned or self.failed_labels.length:
-            health.at_label(self, position, at, waits.x, y, learned)
+        taught = self.experts.teach(waits.x, y, waits.outside)
+        self.counts.taught += taught
+        if self.experts.dull:
+            health.at_label(self, position, at, waits.x, y, taught)
         self.base += BASE_RATE * (y - self.base)
         self.counts.learned += 1
-        if self.level:
-            self.level = 0.0 if abs(self.level) < LEAST_LEVEL else self.level * (1.0 - LEVEL_FADES)
-
-    def _judge(self, position: int, at: int, waits: Pending, y: bool, champion: float, base: float) -> None:
-        """Hand the paired losses to the drift rules, and let levels and the candidate follow the label."""
-        drift, anchors = self.drift, self.drift.anchors
-        anchor = probation = None
-        current, trying = anchors.current, anchors.probation
-        if current is not None and waits.anchor is not None and waits.anchor[0] == current.version:
-            anchor = log_loss(waits.anchor[1], y)
-            current.frozen.follow(waits.anchor[1], y)
-        if trying is not None and waits.probation is not None and waits.probation[0] == trying.version:
-            probation = log_loss(waits.probation[1], y)
-            trying.frozen.follow(waits.probation[1], y)
-        rival = None
-        if self.candidate is not None:
-            if waits.candidate is not None and waits.candidate[0] == self.candidate.version:
-                rival = log_loss(waits.candidate[1], y)
-            learn(self.candidate.model, waits.x, y)
-        # what another champion predicted says nothing about this one
-        if waits.position >= self.champion_since:
-            drift.label(at, position, champion, base, anchor, probation, rival)
-        if self.candidate is not None and drift.candidate is None:
-            dropped, self.candidate = self.candidate.version, None
-            self.publish(
-                self.why, f"candidate {dropped} dropped: it did not win, or what it was made for is over"
-            )
-        if self.episode_jobs and not drift.wants_candidate:
-            for job in self.episode_jobs:
-                self.open_jobs.pop(job, None)
-            self.episode_jobs.clear()
 
     def _tick(self, position: int, tick: Tick) -> None:
         """Move the clock to the least of the non-idle sources and let expire what waited too long."""
@@ -194,23 +186,13 @@ class Fold(FoldState):
         self.join.recipe(recipe)
         self.acting = self.actions and not self.recipes.foreign
         if returns:
-            self.champion_since, self.version = position, self.new_id()
-            self.drift.models = self.drift.models._replace(champion=self.version)
+            self.replaced_at = position
+            for one in self.experts.models:
+                one.version = self.new_id()
+            self.name_models()
             self.publish(f"goes on under recipe {self.recipe}, taught by the samples before it")
 
-    # -- versions and commands ---------------------------------------------------------------------------------------------
-
-    def _enter_probation(self, position: int, at: int) -> None:
-        parent, self.version = self.version, self.new_id()
-        payload = dump(self.champion)
-        join_from = min((waits.position for waits in self.pending.values()), default=position)
-        frozen = Frozen(self.version, restore(payload))
-        self.drift.models = self.drift.models._replace(champion=self.version)
-        anchor = Anchor(self.version, position + 1, join_from, at, self.counts.learned, payload, frozen)
-        self.drift.anchors.enter(anchor)
-        why = f"a copy of the live model, to compare it with after {anchor.labels:,} labels"
-        self.keep("copy", parent, anchor, why)
-        self.publish(f"kept after {self.counts.learned:,} labels, going on from {parent}")
+    # -- commands ---------------------------------------------------------------------------------------------------------
 
     def needs(self, entry: Entry) -> Replay | None:
         """The model this command needs from outside before `step`; None for everything else, and for what will be refused."""

@@ -14,35 +14,52 @@ from typing import Any, NamedTuple
 import river
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.experts import Answer
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import Version
 
 
 @dataclass
 class Hold:
-    """Learning is paused: since which sample, why, and whether the guard has seen clean data again."""
+    """Learning is paused: since which sample, why, and whether a guard did it."""
 
     since_position: int
     since_at: int
     why: str
     by_guard: bool
-    over: bool = False
 
 
 class Pending:
-    """A sample that waits for its label: its vector and every prediction made when it arrived."""
+    """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
-    __slots__ = ("anchor", "at", "base", "candidate", "champion", "position", "probation", "x")
+    `p` is the live prediction, `base` the base rate, `answer` what every expert said. `outside` names the inputs whose values lay
+    far outside what was learned. `number` counts samples.
+    """
 
-    def __init__(self, x: dict[str, Any], at: int, position: int, champion: float, base: float) -> None:
+    __slots__ = ("answer", "at", "base", "number", "outside", "p", "position", "x")
+
+    def __init__(
+        self, x: dict[str, Any], at: int, position: int, number: int, p: float, base: float, answer: Answer,
+        outside: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         self.x = x
         self.at = at
         self.position = position
-        self.champion = champion
+        self.number = number
+        self.p = p
         self.base = base
-        self.anchor: tuple[str, float] | None = None
-        self.probation: tuple[str, float] | None = None
-        self.candidate: tuple[str, float] | None = None
+        self.answer = answer
+        self.outside = outside
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The numbers of the experts that were asked."""
+        return self.answer.asked
+
+    @property
+    def said(self) -> tuple[float | None, ...]:
+        """Their probabilities, in the same order."""
+        return self.answer.said
 
 
 class Predicted(NamedTuple):
@@ -53,18 +70,18 @@ class Predicted(NamedTuple):
     at: int
     p: float
     version: str
+    weight: float
     position: int
 
 
 class Replay(NamedTuple):
     """What a command needs from outside before it can be stepped.
 
-    `version`'s model, from `payload` or the store, trained on [learn_from, the command) with the join read from `join_from` and
-    quarantined intervals left out; with `join_from` negative, as it was stored.
+    `version`'s model from the store, trained on [learn_from, the command) with the join read from `join_from` and quarantined
+    intervals left out; with `join_from` negative, as it was stored.
     """
 
     version: str | None
-    payload: bytes | None
     join_from: int
     learn_from: int
 
@@ -99,7 +116,10 @@ class FoldCounts:
     duplicate_ids: int = 0
     failed: int = 0
     unreadable: int = 0
-    champion_loss: float = 0.0
+    asked: int = 0
+    taught: int = 0
+    leads: int = 0
+    live_loss: float = 0.0
     base_loss: float = 0.0
 
 
@@ -113,14 +133,15 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 5  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
     """What decides beside the recipe: a fold goes on only under the rules it began with."""
-    on = "on" if guard and pipeline.guard else "off"
+    how = {True: "on", False: "off", "hold": "hold"}[pipeline.guard if guard else False]
     return (
-        f"fold {LAYOUT}, guard {on}, {pipeline.alarms_per_year:g} alarms a year, cooldown {pipeline.cooldown}"
+        f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
+        f"{', approval' if pipeline.approval else ''}"
     )
 
 

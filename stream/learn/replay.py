@@ -22,7 +22,7 @@ from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Command, Entry, decode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Version, dump, open_version, restore
+from penstock.stream.models.version import BadEnvelope, Version, dump, open_version
 from penstock.stream.recipes import RecipeHistory
 
 logger = logging.getLogger("penstock.replay")
@@ -68,9 +68,7 @@ def preparation(
 
     It comes in slices, so that a worker can turn its loop in between: yields how many records each has read.
     """
-    if need.payload is not None:
-        model = restore(need.payload)
-    elif command.verb == "adopt":
+    if command.verb == "adopt":
         model = yield from _adopted(fold, log, topic, store, command)
     else:
         model = _stored(fold, store, need.version)

@@ -63,17 +63,8 @@ class StoredModel(NamedTuple):
 
 
 def models_of(fold: Fold) -> dict[str, StoredModel]:
-    """Every model of the fold by name, each once."""
-    anchors = fold.drift.anchors
-    named: list[tuple[str, Any, bytes | None]] = [("champion", fold.champion, None)]
-    if fold.candidate is not None:
-        named.append(("candidate", fold.candidate.model, None))
-    for anchor in [*anchors.kept, *([anchors.probation] if anchors.probation else [])]:
-        named.append((anchor.version, anchor.frozen.model, anchor.payload))
-    found: dict[int, tuple[str, StoredModel]] = {}
-    for name, model, payload in named:
-        found.setdefault(id(model), (f"model {name}", StoredModel(model, payload)))
-    return dict(found.values())
+    """Every model of the fold by name."""
+    return {f"model {one.number}": StoredModel(one.model, one.payload) for one in fold.experts.models}
 
 
 class _StatePickler(pickle.Pickler):
@@ -122,15 +113,7 @@ def take(fold: Fold, topic_id: str) -> Taken:
     state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
     state["of_join"] = {name: value for name, value in vars(fold.join).items() if name != "pending"}
     state["waits"] = {
-        waits.position: (
-            event_id,
-            waits.at,
-            waits.champion,
-            waits.base,
-            waits.anchor,
-            waits.probation,
-            waits.candidate,
-        )
+        waits.position: (event_id, waits.at, waits.number, waits.p, waits.base, waits.answer, waits.outside)
         for event_id, waits in fold.pending.items()
     }
     models = models_of(fold)
@@ -161,12 +144,11 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     found: dict[str, Pending] = {}
     for position, entry in entries(log, topic, header.rescan_from, header.position):
         if isinstance(entry, Sample) and position in waits:
-            event_id, at, champion, base, anchor, probation, candidate = waits.pop(position)
+            event_id, at, number, p, base, answer, outside = waits.pop(position)
             names = fold.recipes.at(position).names
             assert names is not None, "what could not be read does not wait"
-            pending = Pending(vector(names, entry.x), at, position, champion, base)
-            pending.anchor, pending.probation, pending.candidate = anchor, probation, candidate
-            found[event_id] = pending
+            x = vector(names, entry.x)
+            found[event_id] = Pending(x, at, position, number, p, base, answer, outside)
     if waits:
         raise BadEnvelope(
             f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short"

@@ -1,4 +1,4 @@
-"""What the fold knows: the champion and its rivals, the samples that wait, the commands carried out, what is to be published.
+"""What the fold knows: the experts and their weights, the samples that wait, the commands carried out, what is to be published.
 
 Laws of this file:
 - A function of the log alone, like the fold that owns it. Records change it through `fold`, commands through `commands`.
@@ -10,50 +10,26 @@ from collections import deque
 from typing import Any
 
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.anchors import Anchor, Frozen
 from penstock.stream.learn.drift import DriftRules
+from penstock.stream.learn.experts import Expert, Experts
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, rules
-from penstock.stream.messages import LiveModel
+from penstock.stream.learn.suspicion import Suspicion
+from penstock.stream.messages import ExpertShown, LiveModel
 from penstock.stream.models.digest import digest
 from penstock.stream.models.retention import Retention
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import Version, dump
 from penstock.stream.recipes import RecipeHistory
 
 REMEMBERED_COMMANDS = 512
 SHOWN_COMMANDS = 32
 FRESH = "v0"
-"""The id of a fresh model, which has learned nothing: where a fold begins, and what a rollback may always go to."""
-
-
-class Run:
-    """Failures in a row: how many, the event time and position of the first, and at how many something is tried next."""
-
-    __slots__ = ("length", "since", "tried_at")
-
-    def __init__(self, length: int = 0, since: tuple[int, int] = (0, 0)) -> None:
-        self.length = length
-        self.since = since
-        self.tried_at = 0
-
-    def goes_on(self, at: int, position: int, least: int) -> bool:
-        """One more failure; whether to try something now: at `least` failures in a row, and each time they have doubled."""
-        if not self.length:
-            self.since, self.tried_at = (at, position), least
-        self.length += 1
-        if self.length < self.tried_at:
-            return False
-        self.tried_at *= 2
-        return True
-
-    def ends(self) -> None:
-        """A success."""
-        self.length = 0
+"""The id of the first model, which learns from every label and is never touched."""
 
 
 class FoldState:
-    """One pipeline's model and everything that watches it. With `actions` off, commands and holds are ignored."""
+    """One pipeline's experts and everything that watches them. With `actions` off there is the first model alone."""
 
     def __init__(
         self, pipeline: Pipeline, *, actions: bool = True, guard: bool = True, lineage: str = ""
@@ -66,32 +42,47 @@ class FoldState:
         self.recipes = RecipeHistory(self.recipe, pipeline.vector_names)
         self.rules = rules(pipeline, guard=guard)
         self.wait_ms = pipeline.label.wait_ms
-        self.champion: Any = pipeline.model.clone()
-        self.level = 0.0
-        self.champion_since = 0
-        self.version = FRESH
         self.version_count = 1
-        self.why = "a fresh model"
+        self.experts = Experts(pipeline.model.clone(), FRESH, pipeline.experts)
+        self.alone = pipeline.approval or not actions
+        self.pinned = False
+        self.replaced_at = 0
+        self.suspicion = Suspicion()
+        self.why = "the first model"
         self.base = 0.5
         self.position = 0
         self.at = 0
         self.chain = b"\0" * 16
         self.seen = Seen()
-        self.failed_samples, self.failed_labels = Run(), Run()
         self.sound = 0
         self.answered: dict[str, Any] | None = None
         self.join: Join[Pending] = Join(self.wait_ms)
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
         self.open_jobs: dict[str, Job] = {}
-        self.episode_jobs: list[str] = []
         self.quarantined: list[tuple[int, int]] = []
-        self.candidate: Frozen | None = None
         self.counts = FoldCounts()
-        self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and pipeline.guard)
+        self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and bool(pipeline.guard))
         self.retention = Retention()
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
+
+    def name_models(self) -> None:
+        """Let what is told from here on name who leads and who is committed."""
+        self.drift.models = {
+            "leader": self.experts.leader.version,
+            "committed": self.experts.committed.version,
+        }
+
+    @property
+    def live(self) -> Expert:
+        """Whose version predictions carry: who leads, or with approval or a pin the committed one, which predicts alone."""
+        return self.experts.committed if self.alone or self.pinned else self.experts.leader
+
+    @property
+    def version(self) -> str:
+        """The version of the live expert."""
+        return self.live.version
 
     @property
     def pending(self) -> dict[str, Pending]:
@@ -104,40 +95,34 @@ class FoldState:
         tag = self.lineage or (self.recipe[:6] if self.recipes.began else "")
         return f"v{self.version_count - 1}{'.' if tag else ''}{tag}"
 
-    def keep(self, kind: str, parent: str | None, anchor: Anchor, why: str) -> None:
-        """Hand a version to the shell for storing, and name those that are kept no longer now that it is there."""
+    def keep(self, expert: Expert, kind: str, why: str) -> None:
+        """Hand an expert as it is now to the shell for storing."""
         version = Version(
-            id=anchor.version,
+            id=expert.version,
             pipeline=self.pipeline.name,
-            parent=parent,
+            parent=expert.parent,
             kind=kind,
-            position=anchor.position,
-            join_from=anchor.join_from,
-            at=anchor.at,
-            labels=anchor.labels,
+            position=self.position,
+            join_from=min((waits.position for waits in self.pending.values()), default=self.position),
+            at=self.at,
+            labels=expert.taught,
             recipe=self.recipe,
-            digest=digest(anchor.frozen.model),
+            digest=digest(expert.model),
             why=why,
         )
-        self.outputs.versions.append((version, anchor.payload))
+        self.outputs.versions.append((version, expert.payload or dump(expert.model)))
         self.retention.add(version.id, self.at)
+
+    def drop_versions(self) -> None:
+        """Name the versions that are kept no longer."""
         self.outputs.dropped += self.retention.drop(self.at, self.in_use())
 
     def in_use(self) -> dict[str, str]:
-        """The versions that are kept however old they are, each with its state: live, candidate, on probation or anchor."""
-        anchors = self.drift.anchors
-        states = {anchor.version: "anchor" for anchor in anchors.kept}
-        for version, state in ((anchors.probation, "on probation"), (self.candidate, "candidate")):
-            if version is not None:
-                states[version.version] = state
+        """The versions that are kept however old they are, each with what it is now: live, committed, or its kind."""
+        states: dict[str, str] = {one.version: one.kind for one in self.experts.models}
+        states[self.experts.committed.version] = "committed"
         states[self.version] = "live"
         return states
-
-    def put_in_place(self, version: str, model: Any, level: float, position: int) -> None:
-        """Make `model` the champion from `position` on. There is no candidate any more."""
-        self.champion, self.version, self.level = model, version, level
-        self.candidate = None
-        self.champion_since = position
 
     def publish(self, why: str, change: str = "") -> None:
         """Say what is live, why this version is, and what changed just now."""
@@ -146,7 +131,8 @@ class FoldState:
 
     def live_model(self, change: str = "") -> LiveModel:
         """What is live now, and why."""
-        anchors, hold = self.drift.anchors, self.drift.hold
+        experts, hold = self.experts, self.drift.hold
+        weights = experts.weights()
         return LiveModel(
             pipeline=self.pipeline.name,
             version=self.version,
@@ -157,9 +143,24 @@ class FoldState:
             recipe=self.recipe,
             held=hold is not None,
             held_since=hold.since_at if hold is not None else None,
-            anchor=anchors.current.version if anchors.current else None,
-            candidate=self.candidate.version if self.candidate else None,
-            anchors=[anchor.version for anchor in anchors.kept],
+            committed=experts.committed.version,
+            weight=weights[self.version],
+            pinned=self.pinned,
+            experts=[
+                ExpertShown(
+                    version=one.version,
+                    kind=one.kind,
+                    weight=round(weights[one.version], 6),
+                    born_at=one.born_at,
+                    born_position=one.born_position,
+                    parent=one.parent,
+                    learned=one.taught,
+                    judged=one.judged,
+                    loss=one.loss / one.judged if one.judged else None,
+                    live_loss=one.live_loss / one.judged if one.judged else None,
+                )
+                for one in experts.all
+            ],
             applied=list(self.applied)[-SHOWN_COMMANDS:],
             refused=dict(list(self.refused.items())[-SHOWN_COMMANDS:]),
         )
@@ -183,4 +184,4 @@ class FoldState:
 
     def digest(self) -> str:
         """The live model's digest joined with the chain over every prediction and command since the log's start."""
-        return f"{digest([self.champion, self.level])}-{self.chain.hex()[:16]}"
+        return f"{digest([self.live.model, *self.experts.usual.weights])}-{self.chain.hex()[:16]}"

@@ -241,7 +241,7 @@ class LearnWorker:
         outs: list[Out] = []
         for made in outputs.predictions:
             if made.position >= below:
-                by = ModelRef(made.version)
+                by = ModelRef(made.version, made.weight)
                 message = Prediction(made.id, made.at, made.p, by, fold.recipe, made.position)
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
         for topic, event in fold.drift.requests:

@@ -138,7 +138,7 @@ class LearnReport:
             for outcome in LEARNED:
                 health.labels.labels(outcome).inc(grown(outcome, getattr(counts, outcome)))
             health.model_failures.inc(grown("failed", counts.failed))
-            health.log_loss_nats.labels("champion").inc(grown("champion_loss", counts.champion_loss))
+            health.log_loss_nats.labels("live").inc(grown("live_loss", counts.live_loss))
             health.log_loss_nats.labels("base").inc(grown("base_loss", counts.base_loss))
         now_s = time.monotonic()
         if now_s - self.look_s >= LOOK_EVERY_S:

@@ -1,0 +1,95 @@
+"""When experts are born, and when they go.
+
+Laws of this file:
+- A fresh model is born whenever the leader's loss is suspected to rise (often wrongly: it then gets no weight, and goes), and at
+  ages that double, since what drifts slowly raises no suspicion (Daniely, Gonen and Shalev-Shwartz, "Strongly adaptive online
+  learning", 2015: one learner for each scale of time).
+- The leader is copied and frozen every `FREEZE_EVERY` labels, and where a guard fires: whatever comes, one stays that never saw
+  it, and what comes back finds the model of before. A frozen one that takes the lead goes on as a learning copy, and stays.
+- The copy that leaves out values far outside what was learned is made at the first record that has one.
+- A frozen copy is kept as a version, under the id it will always have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.stream.learn.events import KINDS
+from penstock.stream.learn.experts import YOUNG_LABELS, Expert
+from penstock.stream.learn.state import FoldState
+from penstock.stream.models.version import dump, restore
+
+FREEZE_EVERY = 2_000
+
+
+def is_due(labels: int) -> bool:
+    """Whether a fresh model is due at this many labels, whatever happens: at every fourth `YOUNG_LABELS`, and the first, second.
+
+    >>> [labels // 500 for labels in range(1, 8_001) if is_due(labels)]
+    [1, 2, 4, 8, 12, 16]
+    """
+    age, rest = divmod(labels, YOUNG_LABELS)
+    return rest == 0 and (age & (age - 1) == 0 or age % 4 == 0)
+
+
+def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
+    """After a label was learned: who leads now, who is born, who goes."""
+    experts, labels = state.experts, state.counts.learned
+    top = experts.lead()
+    if top is not None:
+        _leads(state, position, at, top)
+    if rose or is_due(labels):
+        experts.add("new", state.pipeline.model.clone(), state.new_id(), (labels, at, position))
+    if labels % FREEZE_EVERY == 0:
+        freeze(state, position, at)
+    elif not rose and not is_due(labels):
+        return
+    leave(state)
+
+
+def leave(state: FoldState) -> None:
+    """Let those go for whom there is no room."""
+    for one in state.experts.surplus(state.counts.learned):
+        state.experts.remove(one)
+    state.drop_versions()
+
+
+def _leads(state: FoldState, position: int, at: int, top: Expert) -> None:
+    state.counts.leads += 1
+    if top.kind == "frozen":  # it stays as it is; a copy of it goes on learning
+        resumed(state, position, at, top)
+        leave(state)
+    state.name_models()
+    weight = state.experts.leader_weight
+    state.publish(
+        state.why, f"{top.version} ({KINDS[top.kind]}) takes the lead with {weight:.0%} of the weight"
+    )
+
+
+def resumed(state: FoldState, position: int, at: int, frozen: Expert) -> Expert:
+    """A learning copy of a frozen expert, with half of its weight."""
+    assert frozen.payload is not None, "a frozen expert was made from bytes"
+    return state.experts.add(
+        "resumed", restore(frozen.payload), state.new_id(), (state.counts.learned, at, position), of=frozen, halved=True
+    )  # fmt: skip
+
+
+def freeze(state: FoldState, position: int, at: int) -> Expert:
+    """Freeze a copy of the leader, and keep it as a version."""
+    leader = state.experts.leader
+    payload = dump(leader.model)
+    born = (state.counts.learned, at, position)
+    frozen = state.experts.add("frozen", restore(payload), state.new_id(), born, of=leader)
+    frozen.payload = payload
+    frozen.taught = leader.taught
+    state.keep(frozen, "copy", f"a copy of {leader.version}, which led after {state.counts.learned:,} labels")
+    return frozen
+
+
+def fork(state: FoldState, position: int, at: int, outside: Sequence[str]) -> None:
+    """Copy the best learner as the one that leaves out values far outside what was learned."""
+    source = state.experts.best_learner()
+    born = (state.counts.learned, at, position)
+    copy = state.experts.add("careful", restore(dump(source.model)), state.new_id(), born, of=source)
+    copy.taught = source.taught
+    leave(state)

@@ -1,0 +1,282 @@
+"""The experts of a fold: everything that could be live, what each says of a sample, and who leads.
+
+Laws of this file:
+- The base rate and the first model are never left out: the promise "never worse than doing nothing" is made against the first.
+- A sample is answered by every expert when it arrives; its label charges each with that answer and no other.
+- Samples with a value far outside what was learned have weights of their own (`unusual`): how far to trust such a value is
+  learned from such records alone, and until it is, the expert that leaves such values out has most of their weight.
+- How many models there are is bounded. Frozen ones stay at ages that grow geometrically; of those that learn the weakest goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, NamedTuple
+
+from penstock.monitors.losses.drift import log_loss
+from penstock.stream.learn.gate import SHARE, Gate, Mixture, slowed
+from penstock.stream.learn.learner import learn, said
+
+Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
+"""What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
+one; the product of a retrain; and a copy that leaves out values far outside what was learned."""
+
+LEADS_AT = 0.95
+MOST_FROZEN = 2
+YOUNG_LABELS = 500
+"""An expert is not judged by its weight before it has learned so many labels."""
+CAREFUL_WEIGHT = 0.9
+"""The part of an unusual record's prediction that the careful expert has before any label was heard."""
+DELAY_RATE = 0.01
+
+
+class Expert:
+    """One of them. `number` is unique for ever; `born` counts labels, `born_at` is event time (ms), `born_position` in the log.
+
+    `payload` are the bytes a frozen one was made from. `loss` and `live_loss` are sums, over the `judged` labels that it said
+    something of, of its own and of the live prediction's log loss.
+    """
+
+    __slots__ = (
+        "born", "born_at", "born_position", "failures", "judged", "kind", "live_loss", "loss", "model", "number", "parent",
+        "payload", "taught", "unlearned", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        version: str,
+        kind: Kind,
+        model: Any,
+        born: tuple[int, int, int],
+        parent: str | None = None,
+    ) -> None:
+        self.number, self.version, self.kind, self.model, self.parent = number, version, kind, model, parent
+        self.born, self.born_at, self.born_position = born
+        self.payload: bytes | None = None
+        self.taught = self.judged = self.failures = self.unlearned = 0
+        self.loss = self.live_loss = 0.0
+
+    @property
+    def learns(self) -> bool:
+        """Whether labels change it."""
+        return self.kind not in ("base", "frozen")
+
+
+class Answer(NamedTuple):
+    """What the experts said of one sample: who was asked, their probabilities, and the mixture."""
+
+    asked: tuple[int, ...]
+    said: tuple[float | None, ...]
+    mixture: Mixture
+
+
+class Experts:
+    """All experts of one fold, the base rate first. `most` bounds the models among them."""
+
+    def __init__(self, model: Any, version: str, most: int) -> None:
+        self.most = most
+        self.all: list[Expert] = []
+        self.usual, self.unusual = Gate(), Gate()
+        self.numbers: tuple[int, ...] = ()
+        self.born = 0
+        self.delay: float | None = None
+        self.heard_unusual = 0
+        self.silent = self.dull = False
+        self.leader_weight = 1.0
+        self.add("base", None, "base", (0, 0, 0))
+        self.first = self.add("first", model, version, (0, 0, 0))
+        self.leader = self.committed = self.first
+        self.usual.give(1, 1.0 - SHARE)
+        self.unusual.give(1, 1.0 - SHARE)
+
+    # -- who there is ------------------------------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> list[Expert]:
+        """All but the base rate."""
+        return self.all[1:]
+
+    @property
+    def careful(self) -> Expert | None:
+        """The one that leaves out values far outside what was learned, if there is one now."""
+        return next((one for one in self.all if one.kind == "careful"), None)
+
+    def find(self, version: str) -> Expert | None:
+        """A model by its version."""
+        return next((one for one in self.models if one.version == version), None)
+
+    def best_learner(self) -> Expert:
+        """The learning model with most of the weight."""
+        weights = self.usual.totals()
+        place = max((i for i, one in enumerate(self.all) if one.learns), key=weights.__getitem__)
+        return self.all[place]
+
+    def weights(self) -> dict[str, float]:
+        """The weight of every expert, by version."""
+        return {one.version: weight for one, weight in zip(self.all, self.usual.totals(), strict=True)}
+
+    def add(
+        self,
+        kind: Kind,
+        model: Any,
+        version: str,
+        born: tuple[int, int, int],
+        *,
+        of: Expert | None = None,
+        halved: bool = False,
+    ) -> Expert:
+        """One more expert, with the share's weight, or with half of the weight of the one it is a copy `of`."""
+        expert = Expert(self.born, version, kind, model, born, of.version if of is not None else None)
+        self.born += 1
+        for gate in (self.usual, self.unusual):
+            if halved and of is not None:
+                gate.split(self.all.index(of))
+            else:
+                gate.add()
+        self.all.append(expert)
+        if kind == "careful":
+            self.unusual.give(len(self.all) - 1, CAREFUL_WEIGHT)
+        self._renumber()
+        return expert
+
+    def remove(self, expert: Expert) -> None:
+        """It is gone; who leads is chosen again if it did."""
+        place = self.all.index(expert)
+        del self.all[place]
+        self.usual.remove(place)
+        self.unusual.remove(place)
+        self._renumber()
+        if self.leader is expert:
+            self.leader = self._heaviest()
+        if self.committed is expert:
+            self.committed = self.leader
+
+    def give(self, expert: Expert) -> None:
+        """A person says so: all weight is this one's, until labels take it away."""
+        place = self.all.index(expert)
+        for gate in (self.usual, self.unusual):
+            gate.give(place, 1.0 - SHARE)
+        self.leader = self.committed = expert
+        self.leader_weight = 1.0
+
+    def _renumber(self) -> None:
+        self.numbers = tuple(one.number for one in self.all)
+
+    def _heaviest(self) -> Expert:
+        weights = self.usual.totals()
+        return self.all[max(range(1, len(self.all)), key=weights.__getitem__)]
+
+    # -- samples and labels ------------------------------------------------------------------------------------------------
+
+    def ask(self, x: dict[str, Any], base: float, outside: Sequence[str] = ()) -> Answer:
+        """What each says of the vector `x`, of which the values named `outside` lie far outside what was learned."""
+        inside = {name: value for name, value in x.items() if name not in outside} if outside else x
+        answers: list[float | None] = [base]
+        self.silent = False
+        for one in self.models:
+            p = said(one.model, inside if one.kind == "careful" else x)
+            if p is None:
+                one.failures += 1
+                self.silent = True
+            else:
+                one.failures = 0
+            answers.append(p)
+        gate = self.unusual if outside else self.usual
+        return Answer(self.numbers, tuple(answers), gate.mix(answers, base))
+
+    def charge(self, answer: Answer, y: bool, delay: int, *, unusual: bool) -> None:
+        """Move the weights by one label, which came `delay` samples after its own."""
+        if self.delay is None:
+            self.delay = float(delay)
+        self.delay += DELAY_RATE * (delay - self.delay)
+        answers: Sequence[float | None] = answer.said
+        if answer.asked != self.numbers:
+            own = dict(zip(answer.asked, answer.said, strict=True))
+            answers = [own.get(number) for number in self.numbers]
+        gate = self.unusual if unusual else self.usual
+        gate.charge(answers, answer.mixture, y, slowed(self.delay))
+        self.heard_unusual += unusual
+
+    def teach(self, x: dict[str, Any], y: bool, outside: Collection[str] = ()) -> int:
+        """One label for every model that learns; how many learned it."""
+        inside = {name: value for name, value in x.items() if name not in outside} if outside else x
+        taught = 0
+        self.dull = False
+        for one in self.all:
+            if one.learns:
+                if learn(one.model, inside if one.kind == "careful" else x, y):
+                    one.unlearned = 0
+                    taught += 1
+                else:
+                    one.unlearned += 1
+                    self.dull = True
+                one.taught += 1
+        return taught
+
+    def judge(self, answer: Answer, y: bool, live: float) -> dict[int, float]:
+        """The log loss of everybody who said something of a sample, by number; it is added to what they lost before."""
+        own: dict[int, float] = {}
+        for number, p in zip(answer.asked, answer.said, strict=True):
+            if p is not None:
+                own[number] = log_loss(p, y)
+        for one in self.all:
+            loss = own.get(one.number)
+            if loss is not None:
+                one.judged += 1
+                one.loss += loss
+                one.live_loss += live
+        return own
+
+    def careful_weight(self) -> float:
+        """The careful expert's part of the weight for records with values far outside; 1 while there is none."""
+        careful = self.careful
+        return 1.0 if careful is None else self.unusual.weight(self.all.index(careful))
+
+    def lead(self) -> Expert | None:
+        """The expert that takes the lead with this label, if one does."""
+        weights = self.usual.totals()
+        place = max(range(1, len(weights)), key=weights.__getitem__)
+        top = self.all[place]
+        if top is self.leader:
+            self.leader_weight = weights[place]
+            return None
+        if weights[place] <= LEADS_AT:
+            self.leader_weight = weights[self.all.index(self.leader)]
+            return None
+        self.leader, self.leader_weight = top, weights[place]
+        return top
+
+    # -- who stays ---------------------------------------------------------------------------------------------------------
+
+    def surplus(self, labels: int) -> list[Expert]:
+        """Who has to go now that `labels` labels were learned, so that no more than `most` models stay."""
+        kept = {id(one) for one in (self.first, self.leader, self.committed)}
+        gone: list[Expert] = []
+        frozen = [one for one in self.models if one.kind == "frozen"]
+        while len(frozen) > MOST_FROZEN:
+            one = self._crowded(frozen, kept, labels)
+            frozen.remove(one)
+            gone.append(one)
+        weights = dict(zip(self.numbers, self.usual.totals(), strict=True))
+        unusual = dict(zip(self.numbers, self.unusual.totals(), strict=True))
+        learners = [one for one in self.models if one.learns and id(one) not in kept]
+        room = max(self.most - MOST_FROZEN - sum(one.learns for one in self.models if id(one) in kept), 1)
+        while len(learners) > room:
+
+            def worth(one: Expert) -> float:
+                weight = weights[one.number] + (unusual[one.number] if one.kind == "careful" else 0.0)
+                return weight if labels - one.born > YOUNG_LABELS else 1e9 * weight
+
+            weakest = min(learners, key=worth)
+            learners.remove(weakest)
+            gone.append(weakest)
+        return gone
+
+    def _crowded(self, frozen: list[Expert], kept: Collection[int], labels: int) -> Expert:
+        """The frozen one that is closest to its neighbours for its age: without it the others' ages stay geometric."""
+        inner = [i for i in range(1, len(frozen) - 1) if id(frozen[i]) not in kept]
+        if not inner:
+            return next((one for one in frozen if id(one) not in kept), frozen[0])
+        gap = {i: (frozen[i + 1].born - frozen[i - 1].born) / (labels - frozen[i].born + 1) for i in inner}
+        return frozen[min(gap, key=gap.__getitem__)]
