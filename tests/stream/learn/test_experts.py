@@ -1,0 +1,288 @@
+"""Experts: charged by what they said, whoever was born or gone since; who stays; and what the careful one sees."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.stream.learn import experts as of_experts
+from penstock.stream.learn.experts import Answer, Expert, Experts, Kind
+from penstock.stream.learn.gate import Gate
+from tests.effort import examples
+
+KINDS: list[Kind] = [kind for kind in get_args(Kind) if kind not in ("base", "first")]
+
+
+class Says:
+    """A model that says what it is told to, and remembers what it saw."""
+
+    def __init__(self, p: float | None = 0.7) -> None:
+        self.p = p
+        self.asked: list[dict[str, Any]] = []
+        self.taught: list[dict[str, Any]] = []
+
+    def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
+        self.asked.append(x)
+        if self.p is None:
+            raise ZeroDivisionError
+        return {True: self.p}
+
+    def learn_one(self, x: dict[str, Any], y: bool) -> None:
+        if self.p is None:
+            raise ZeroDivisionError
+        self.taught.append(x)
+
+
+def pool(p: float | None = 0.7, most: int = 6) -> Experts:
+    return Experts(Says(p), "v0", most)
+
+
+def born(experts: Experts, kind: Kind = "new", p: float | None = 0.4, at: int = 0) -> Expert:
+    return experts.add(kind, Says(p), f"v{experts.born}", (at, at * 1_000, at))
+
+
+# -- samples and labels -------------------------------------------------------------------------------------------------------
+
+
+def test_every_expert_answers_the_base_rate_first_and_who_cannot_sleeps() -> None:
+    experts = pool(0.9)
+    born(experts, p=None)
+    born(experts, "frozen", p=0.2)
+    answer = experts.ask({"a": 1.0}, 0.3)
+    assert answer.said == (0.3, 0.9, None, 0.2) and answer.asked == (0, 1, 2, 3)
+    assert experts.silent and [one.failures for one in experts.all] == [0, 0, 1, 0]
+    assert answer.mixture.p == experts.usual.mix([0.3, 0.9, None, 0.2]).p
+    experts.all[2].model.p = 0.5
+    experts.ask({"a": 1.0}, 0.3)
+    assert not experts.silent and experts.all[2].failures == 0
+
+
+def test_when_all_models_fail_the_base_rate_is_said() -> None:
+    experts = pool(None)
+    born(experts, p=None)
+    assert experts.ask({}, 0.3).mixture.p == pytest.approx(0.3)
+
+
+def test_a_label_charges_what_was_said_at_the_sample_not_what_would_be_said_now() -> None:
+    experts = pool(0.9)
+    other = born(experts, p=0.1)
+    experts.usual.equal()
+    answer = experts.ask({}, 0.5)
+    experts.first.model.p, other.model.p = 0.1, 0.9
+    experts.charge(answer, True, 0, unusual=False)
+    weights = experts.weights()
+    assert weights["v0"] > weights["v2"]
+
+
+@settings(max_examples=examples(150))
+@given(st.data())
+def test_late_labels_charge_who_was_asked_and_whoever_was_not_sleeps(data: st.DataObject) -> None:
+    """Against a gate of its own that is told, by name, what each said; None for who was born since."""
+    experts, naive = pool(), Gate()
+    naive.add()
+    naive.add()
+    naive.give(1, experts.usual.weights[0][1])
+    names = [0, 1]
+    waiting: list[tuple[Answer, dict[int, float | None]]] = []
+    for _ in range(data.draw(st.integers(1, 25))):
+        verb = data.draw(st.sampled_from(["ask", "ask", "born", "copied", "gone", "label", "label"]))
+        if verb == "ask":
+            for one in experts.models:
+                one.model.p = data.draw(st.one_of(st.none(), st.floats(0.0, 1.0)))
+            answer = experts.ask({}, 0.4)
+            waiting.append((answer, {0: 0.4, **{one.number: one.model.p for one in experts.models}}))
+        elif verb == "born" and len(names) < 6:
+            names.append(born(experts, p=0.5).number)
+            naive.add()
+        elif verb == "copied" and len(names) < 6:
+            of = data.draw(st.sampled_from(experts.models))
+            copy = experts.add("resumed", Says(), f"v{experts.born}", (0, 0, 0), of=of, halved=True)
+            naive.split(names.index(of.number))
+            names.append(copy.number)
+        elif verb == "gone" and len(experts.models) > 1:
+            one = data.draw(st.sampled_from(experts.models))
+            naive.remove(names.index(one.number))
+            names.remove(one.number)
+            experts.remove(one)
+        elif verb == "label" and waiting:
+            answer, said = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
+            y = data.draw(st.booleans())
+            experts.charge(answer, y, 0, unusual=False)
+            naive.charge([said.get(name) for name in names], answer.mixture, y)
+        assert [one.number for one in experts.all] == names
+        for own, weights in zip(experts.usual.weights, naive.weights, strict=True):
+            assert own == pytest.approx(weights, rel=1e-9)
+
+
+def test_labels_that_come_after_many_samples_move_the_weights_less() -> None:
+    moved = []
+    for delay in (0, 50, 5_000):
+        experts = pool(0.9)
+        born(experts, p=0.1)
+        experts.usual.equal()
+        before = experts.weights()["v0"]
+        experts.charge(experts.ask({}, 0.5), True, delay, unusual=False)
+        moved.append(experts.weights()["v0"] - before)
+    assert moved[0] > moved[1] > moved[2] > 0.0
+
+
+def test_what_each_lost_is_counted_only_where_it_said_something() -> None:
+    experts = pool(0.9)
+    answer = experts.ask({}, 0.5)
+    late = born(experts, p=0.2)
+    own = experts.judge(answer, True, 0.25)
+    assert own.keys() == {0, 1}
+    assert (experts.first.judged, experts.first.live_loss, late.judged) == (1, 0.25, 0)
+    assert experts.first.loss == own[1] < own[0] == experts.all[0].loss
+
+
+def test_only_who_learns_is_taught_and_who_cannot_is_known() -> None:
+    experts = pool()
+    frozen, broken = born(experts, "frozen"), born(experts, p=None)
+    assert experts.teach({"a": 1.0}, True) == 1
+    assert experts.dull and broken.unlearned == 1 and frozen.model.taught == []
+    assert (experts.first.taught, frozen.taught) == (1, 0)
+
+
+# -- records with values far outside what was learned ----------------------------------------------------------------------------
+
+
+def test_the_careful_expert_never_sees_values_named_outside_and_the_others_do() -> None:
+    experts = pool()
+    careful = born(experts, "careful")
+    x = {"weight": 5e6, "hour": 3.0}
+    experts.ask(x, 0.5, ("weight",))
+    experts.teach(x, True, ("weight",))
+    assert careful.model.asked == careful.model.taught == [{"hour": 3.0}]
+    assert experts.first.model.asked == experts.first.model.taught == [x]
+    experts.ask(x, 0.5)
+    experts.teach(x, True)
+    assert careful.model.asked[-1] == careful.model.taught[-1] == x
+
+
+def test_unusual_records_have_weights_of_their_own() -> None:
+    experts = pool(0.9)
+    careful = born(experts, "careful", p=0.1)
+    place = experts.all.index(careful)
+    assert experts.unusual.weight(place) > 0.5 > experts.usual.weight(place)
+    assert experts.ask({}, 0.5, ("a",)).mixture.p < 0.5 < experts.ask({}, 0.5).mixture.p
+    usual, unusual = experts.usual.totals(), experts.unusual.totals()
+    experts.charge(experts.ask({}, 0.5, ("a",)), True, 0, unusual=True)
+    assert experts.usual.totals() == usual and experts.unusual.totals() != unusual
+    unusual = experts.unusual.totals()
+    experts.charge(experts.ask({}, 0.5), True, 0, unusual=False)
+    assert experts.unusual.totals() == unusual and experts.usual.totals() != usual
+
+
+def test_labels_of_unusual_records_tell_whether_the_careful_expert_is_right() -> None:
+    for y, careful_is_right in ((False, True), (True, False)):
+        experts = pool(0.95)
+        born(experts, "careful", p=0.05)
+        for _ in range(40):
+            experts.charge(experts.ask({}, 0.5, ("a",)), y, 0, unusual=True)
+        assert (experts.careful_weight() > 0.9) == careful_is_right
+        assert (experts.careful_weight() < 0.05) != careful_is_right
+    assert pool().careful_weight() == 1.0, "nobody leaves anything out"
+
+
+# -- who leads ------------------------------------------------------------------------------------------------------------------
+
+
+def test_another_leads_only_with_nearly_all_of_the_weight_and_the_base_rate_never() -> None:
+    experts = pool(0.9)
+    other = born(experts)
+    experts.usual.give(2, 0.9 * of_experts.LEADS_AT)
+    assert experts.lead() is None and experts.leader is experts.first
+    assert experts.leader_weight == pytest.approx(experts.weights()["v0"])
+    experts.usual.give(2, (1.0 + of_experts.LEADS_AT) / 2)
+    assert experts.lead() is other and experts.leader is other and experts.lead() is None
+    experts.usual.give(0, 0.9999)
+    assert experts.lead() is None and experts.leader is other
+
+
+def test_who_leads_and_is_gone_is_followed_by_the_heaviest_model() -> None:
+    experts = pool()
+    second, third = born(experts), born(experts)
+    experts.give(third)
+    assert experts.leader is experts.committed is third and experts.weights()["v3"] > 0.99
+    experts.usual.give(2, 0.6)
+    experts.remove(third)
+    assert experts.leader is experts.committed is second
+
+
+# -- who stays ------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=examples(150))
+@given(st.data(), st.sampled_from([6, 8, 16]))
+def test_neither_the_first_nor_the_leader_nor_the_committed_one_has_to_go_and_the_rest_is_bounded(
+    data: st.DataObject, most: int
+) -> None:
+    experts, labels = pool(most=most), 0
+    for _ in range(data.draw(st.integers(1, 20))):
+        labels += data.draw(st.integers(1, 3_000))
+        born(experts, data.draw(st.sampled_from(KINDS)), at=labels)
+        if data.draw(st.booleans()):
+            place = data.draw(st.integers(1, len(experts.all) - 1))
+            experts.usual.give(place, data.draw(st.floats(0.1, 0.999)))
+            experts.lead()
+        if data.draw(st.booleans()):
+            experts.committed = data.draw(st.sampled_from(experts.models))
+        stay = [experts.first, experts.leader, experts.committed]
+        for one in experts.surplus(labels):
+            assert one not in stay
+            experts.remove(one)
+        assert all(one in experts.all for one in stay) and experts.all[0].kind == "base"
+        assert len(experts.models) <= most
+        assert sum(one.kind == "frozen" for one in experts.models) <= of_experts.MOST_FROZEN
+
+
+def test_of_those_that_learn_the_weakest_goes_unless_it_was_just_born() -> None:
+    experts = pool(most=6)
+    old = [born(experts, at=1) for _ in range(3)]
+    young = born(experts, at=10_000)
+    experts.usual.give(experts.all.index(old[1]), 0.3)
+    experts.usual.give(experts.all.index(old[0]), 0.2)
+    assert experts.surplus(10_001)[0] is old[2] and young not in experts.surplus(10_001)[:1]
+    assert experts.surplus(10_002 + of_experts.YOUNG_LABELS)[0] in (young, old[2])
+
+
+@pytest.mark.parametrize("frozen", [4, 6])
+def test_the_ages_of_frozen_copies_stay_geometric(monkeypatch: pytest.MonkeyPatch, frozen: int) -> None:
+    """A copy at every 2,000 labels for 200,000: from one that is kept to the next the age grows by a bounded factor."""
+    monkeypatch.setattr(of_experts, "MOST_FROZEN", frozen)
+    experts, every = pool(most=16), 2_000
+    factors = []
+    for labels in range(every, 200_001, every):
+        born(experts, "frozen", at=labels)
+        for one in experts.surplus(labels):
+            experts.remove(one)
+        ages = sorted(labels - one.born + every for one in experts.models if one.kind == "frozen")
+        assert ages[0] == every and ages[-1] == labels, "the newest and the oldest stay"
+        factors.append(max(b / a for a, b in zip(ages, ages[1:], strict=False)) if len(ages) > 1 else 1.0)
+    spread = (200_000 / every) ** (1 / (frozen - 1))
+    assert max(factors) <= 4.0 * spread, "evenly spread on a scale of logarithms, give or take"
+
+
+def test_with_two_frozen_copies_the_first_and_the_newest_stay() -> None:
+    experts, every = pool(most=6), 2_000
+    for labels in range(every, 60_001, every):
+        born(experts, "frozen", at=labels)
+        for one in experts.surplus(labels):
+            experts.remove(one)
+        assert {one.born for one in experts.models if one.kind == "frozen"} == {every, labels}
+
+
+def test_a_frozen_copy_that_leads_is_not_crowded_out() -> None:
+    experts = pool(most=6)
+    made = []
+    for labels in (2_000, 4_000, 6_000, 8_000, 10_000):
+        made.append(born(experts, "frozen", at=labels))
+        if labels == 4_000:
+            experts.give(made[-1])
+        for one in experts.surplus(labels):
+            experts.remove(one)
+    assert made[1] in experts.all
