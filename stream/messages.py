@@ -221,8 +221,8 @@ class ExpertShown(msgspec.Struct, frozen=True, kw_only=True):
     """One of the models that make the live prediction: what it is, its part of the weight, when it was born, how it does.
 
     `kind` is base, first, new, frozen, resumed, retrained or careful; `born_at` is event time (ms), `born_position` a samples-log
-    offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels that it said something of: its own
-    log loss and that of the live prediction.
+    offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels since its birth: its own log loss
+    (clipped as the weights are charged; what the others lost where it said nothing) and that of the live prediction.
     """
 
     version: str
@@ -242,7 +242,8 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
     put in place, which predicts alone while `pinned`, and always where the definition asks for approval. `experts` are all
-    there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this message was written.
+    there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this message was
+    written.
     `anchor`, `anchors` and `candidate` are no longer filled.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
     """
