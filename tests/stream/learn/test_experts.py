@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any, get_args
 
 import pytest
@@ -69,10 +70,10 @@ def test_when_all_models_fail_the_base_rate_is_said() -> None:
 def test_a_label_charges_what_was_said_at_the_sample_not_what_would_be_said_now() -> None:
     experts = pool(0.9)
     other = born(experts, p=0.1)
-    experts.usual.equal()
+    experts.usual.give(1, 0.5)
     answer = experts.ask({}, 0.5)
     experts.first.model.p, other.model.p = 0.1, 0.9
-    experts.charge(answer, True, 0, unusual=False)
+    experts.charge(answer, True, 0, 0.5, unusual=False)
     weights = experts.weights()
     assert weights["v0"] > weights["v2"]
 
@@ -110,7 +111,7 @@ def test_late_labels_charge_who_was_asked_and_whoever_was_not_sleeps(data: st.Da
         elif verb == "label" and waiting:
             answer, said = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
             y = data.draw(st.booleans())
-            experts.charge(answer, y, 0, unusual=False)
+            experts.charge(answer, y, 0, 0.5, unusual=False)
             naive.charge([said.get(name) for name in names], answer.mixture, y)
         assert [one.number for one in experts.all] == names
         for own, weights in zip(experts.usual.weights, naive.weights, strict=True):
@@ -122,21 +123,25 @@ def test_labels_that_come_after_many_samples_move_the_weights_less() -> None:
     for delay in (0, 50, 5_000):
         experts = pool(0.9)
         born(experts, p=0.1)
-        experts.usual.equal()
+        experts.usual.give(1, 0.5)
         before = experts.weights()["v0"]
-        experts.charge(experts.ask({}, 0.5), True, delay, unusual=False)
+        experts.charge(experts.ask({}, 0.5), True, delay, 0.5, unusual=False)
         moved.append(experts.weights()["v0"] - before)
     assert moved[0] > moved[1] > moved[2] > 0.0
 
 
-def test_what_each_lost_is_counted_only_where_it_said_something() -> None:
+def test_what_each_lost_is_counted_since_its_birth_beside_what_was_predicted_of_the_same_labels() -> None:
     experts = pool(0.9)
-    answer = experts.ask({}, 0.5)
+    early = experts.ask({}, 0.5)
+    experts.charge(early, True, 0, 0.25, unusual=False)
     late = born(experts, p=0.2)
-    own = experts.judge(answer, True, 0.25)
-    assert own.keys() == {0, 1}
-    assert (experts.first.judged, experts.first.live_loss, late.judged) == (1, 0.25, 0)
-    assert experts.first.loss == own[1] < own[0] == experts.all[0].loss
+    experts.charge(early, True, 0, 0.5, unusual=False)
+    assert experts.first.loss == pytest.approx(-2 * log(0.9)) and experts.all[0].loss == pytest.approx(
+        2 * log(2)
+    )
+    assert (experts.judged, late.judged_before, experts.first.judged_before) == (2, 1, 0)
+    assert (experts.live_loss, late.live_before) == (0.75, 0.25)
+    assert -log(0.9) <= late.loss <= log(2), "what it could not say, the others lost"
 
 
 def test_only_who_learns_is_taught_and_who_cannot_is_known() -> None:
@@ -170,10 +175,10 @@ def test_unusual_records_have_weights_of_their_own() -> None:
     assert experts.unusual.weight(place) > 0.5 > experts.usual.weight(place)
     assert experts.ask({}, 0.5, ("a",)).mixture.p < 0.5 < experts.ask({}, 0.5).mixture.p
     usual, unusual = experts.usual.totals(), experts.unusual.totals()
-    experts.charge(experts.ask({}, 0.5, ("a",)), True, 0, unusual=True)
+    experts.charge(experts.ask({}, 0.5, ("a",)), True, 0, 0.5, unusual=True)
     assert experts.usual.totals() == usual and experts.unusual.totals() != unusual
     unusual = experts.unusual.totals()
-    experts.charge(experts.ask({}, 0.5), True, 0, unusual=False)
+    experts.charge(experts.ask({}, 0.5), True, 0, 0.5, unusual=False)
     assert experts.unusual.totals() == unusual and experts.usual.totals() != usual
 
 
@@ -182,10 +187,27 @@ def test_labels_of_unusual_records_tell_whether_the_careful_expert_is_right() ->
         experts = pool(0.95)
         born(experts, "careful", p=0.05)
         for _ in range(40):
-            experts.charge(experts.ask({}, 0.5, ("a",)), y, 0, unusual=True)
+            experts.charge(experts.ask({}, 0.5, ("a",)), y, 0, 0.5, unusual=True)
         assert (experts.careful_weight() > 0.9) == careful_is_right
         assert (experts.careful_weight() < 0.05) != careful_is_right
     assert pool().careful_weight() == 1.0, "nobody leaves anything out"
+
+
+def test_when_a_guard_fires_the_careful_expert_is_believed_until_labels_of_this_incident_say_otherwise() -> (
+    None
+):
+    experts = pool(0.95)
+    born(experts, "careful", p=0.05)
+    for _ in range(40):
+        experts.charge(experts.ask({}, 0.5, ("a",)), True, 0, 0.5, unusual=True)
+    assert experts.careful_weight() < 0.05 and experts.heard_unusual == 40
+    usual = experts.usual.totals()
+    experts.doubt()
+    assert experts.careful_weight() == pytest.approx(of_experts.CAREFUL_WEIGHT)
+    assert experts.heard_unusual == 0 and experts.usual.totals() == usual
+    alone = pool()
+    alone.doubt()
+    assert alone.careful_weight() == 1.0
 
 
 # -- who leads ------------------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def gate_of(experts: int) -> Gate:
     gate = Gate()
     for _ in range(experts):
         gate.add()
-    gate.equal()
+    gate.weights = [[1.0 / experts] * experts for _ in RATES]
     return gate
 
 
@@ -139,7 +139,10 @@ def test_each_rate_is_the_fixed_share_of_the_paper(
         own = [one.mixed(said, least) for one in naive]
         assert mixture.rates == pytest.approx(own, rel=1e-9)
         assert gate.rate_weights == pytest.approx(outer, rel=1e-9)
-        gate.charge(said, mixture, y)
+        charged = gate.charge(said, mixture, y)
+        assert charged == pytest.approx(
+            [loss(own[0] if p is None else clipped(p, least), y) for p in said], rel=1e-9, abs=1e-12
+        )
         outer = [v * exp(-OUTER_RATE * loss(p, y)) for v, p in zip(outer, own, strict=True)]
         outer = [(1.0 - OUTER_SHARE) * v / sum(outer) + OUTER_SHARE / len(RATES) for v in outer]
         for one, weights in zip(naive, gate.weights, strict=True):
@@ -163,7 +166,7 @@ def test_weights_stay_positive_and_sum_to_one_whoever_comes_and_goes(data: st.Da
     gate = gate_of(data.draw(st.integers(2, 3)))
     for _ in range(data.draw(st.integers(1, 30))):
         size = len(gate.weights[0])
-        verb = data.draw(st.sampled_from(["add", "heavy", "split", "remove", "give", "equal", "charge"]))
+        verb = data.draw(st.sampled_from(["add", "heavy", "split", "remove", "give", "charge"]))
         place = data.draw(st.integers(0, size - 1))
         before = [list(weights) for weights in gate.weights]
         if verb == "add":
@@ -180,8 +183,6 @@ def test_weights_stay_positive_and_sum_to_one_whoever_comes_and_goes(data: st.Da
             share = data.draw(st.floats(1e-4, 0.9999))
             gate.give(place, share)
             assert gate.weight(place) == pytest.approx(share)
-        elif verb == "equal":
-            gate.equal()
         elif verb == "charge":
             said = data.draw(vectors(size))
             mixture = gate.mix(said, data.draw(bases))
@@ -322,6 +323,10 @@ def test_where_one_label_is_rare_experts_are_told_apart_that_all_say_next_to_not
     assert gate.weights[-1][0] > 0.85
     common.charge((knows, does_not), common.mix((knows, does_not), 0.5), y)
     assert common.weight(0) == pytest.approx(0.5), "at a usual base rate both say as good as nothing"
+
+
+def test_the_rates_are_the_powers_of_one_number_that_charging_takes() -> None:
+    assert pytest.approx([1.0, 4.0, 20.0]) == [rate / RATES[0] for rate in RATES]
 
 
 def test_with_base_rates_of_0_and_1_a_label_still_costs_a_finite_loss() -> None:
