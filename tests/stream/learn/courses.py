@@ -10,6 +10,7 @@ import pytest
 
 from penstock.monitors.inputs import guard as of_guard
 from penstock.monitors.inputs.guard import RangeGuard
+from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Command, ControlData, Entry, LabelRecord, Origin, Sample
@@ -96,3 +97,10 @@ def quick_guard(course: Course, patch: pytest.MonkeyPatch, samples: int = 400) -
     guard = RangeGuard(["weight"], 1.0, learn_samples=samples)
     course.fold.drift.guard = guard
     return guard
+
+
+def quick_losses(course: Course) -> None:
+    """Let what judges losses see something in some hundred labels."""
+    course.fold.drift.losses = LossMonitor(
+        LossConfig(base_labels=20, reference_labels=1_200, min_blocks=24, labels_per_year=20_000.0)
+    )
