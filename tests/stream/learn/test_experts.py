@@ -221,6 +221,8 @@ def test_another_leads_only_with_nearly_all_of_the_weight_and_the_base_rate_neve
     assert experts.leader_weight == pytest.approx(experts.weights()["v0"])
     experts.usual.give(2, (1.0 + of_experts.LEADS_AT) / 2)
     assert experts.lead() is other and experts.leader is other and experts.lead() is None
+    experts.usual.give(2, 0.7)
+    assert experts.lead() is None and experts.leader_weight == pytest.approx(0.7)
     experts.usual.give(0, 0.9999)
     assert experts.lead() is None and experts.leader is other
 
@@ -266,10 +268,11 @@ def test_of_those_that_learn_the_weakest_goes_unless_it_was_just_born() -> None:
     experts = pool(most=6)
     old = [born(experts, at=1) for _ in range(3)]
     young = born(experts, at=10_000)
-    experts.usual.give(experts.all.index(old[1]), 0.3)
-    experts.usual.give(experts.all.index(old[0]), 0.2)
-    assert experts.surplus(10_001)[0] is old[2] and young not in experts.surplus(10_001)[:1]
-    assert experts.surplus(10_002 + of_experts.YOUNG_LABELS)[0] in (young, old[2])
+    for one, share in zip(old, (0.3, 0.2, 0.01), strict=True):
+        experts.usual.give(experts.all.index(one), share)
+    assert experts.weights()[young.version] < experts.weights()[old[2].version] < 0.1
+    assert experts.surplus(10_001) == [old[2]]
+    assert experts.surplus(10_002 + of_experts.YOUNG_LABELS) == [young]
 
 
 @pytest.mark.parametrize("frozen", [4, 6])
