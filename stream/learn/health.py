@@ -83,7 +83,12 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
             experts.first = fresh
         else:
             fresh.kind = "new"
+    was_committed = one is experts.committed
     experts.remove(one)
+    if was_committed:
+        state.pinned = False
+        state.drift.committed(at, position, f"{one.version} {does}")
+    state.name_models()
     state.publish(
         state.why, f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"
     )
