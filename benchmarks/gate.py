@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.gate_flights import CLEAN, NAME, around_incident
 from benchmarks.gate_fold import Watched, watch
 from benchmarks.gate_options import chosen, parser
-from benchmarks.gate_rivals import CLIP, losses, model_of, predictions
+from benchmarks.gate_rivals import CLIP, MODELS, kept_predictions, losses, model_of
 from benchmarks.gate_streams import CannotRead, Opened, Stream
 from penstock.stream.roles.start import settle_memory
 
@@ -49,9 +49,13 @@ class Clean:
     passive: tuple[float, float]
 
 
-def measured(stream: Stream, opened: Opened, name: str, model: Any, clean: Clean | None) -> dict[str, Any]:
+def measured(
+    stream: Stream, opened: Opened, name: str, model: Any, clean: Clean | None, cache: Path | None
+) -> dict[str, Any]:
     """One row: this model on this stream. `clean` is the same model's year without incident, for flights with one."""
-    rivals = predictions(model, opened, progress(f"{stream.name} {name}: rivals", len(opened.truth)))
+    tell = progress(f"{stream.name} {name}: rivals", len(opened.truth))
+    # What a model of a file does may change without its name.
+    rivals = kept_predictions(cache if name in MODELS else None, model, opened, tell)
     watched = watch(model, opened, progress(f"{stream.name} {name}: fold", len(opened.truth)))
     gate = losses(watched.said, opened)
     lost = {rival: losses(said, opened) for rival, said in rivals.items()}
@@ -116,7 +120,9 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def rows(streams: Iterable[Stream], models: Sequence[tuple[str, Any]]) -> Iterable[dict[str, Any]]:
+def rows(
+    streams: Iterable[Stream], models: Sequence[tuple[str, Any]], cache: Path | None = None
+) -> Iterable[dict[str, Any]]:
     """Every stream with every model, one after the other."""
     clean: dict[str, Clean] = {}
     for stream in streams:
@@ -129,7 +135,7 @@ def rows(streams: Iterable[Stream], models: Sequence[tuple[str, Any]]) -> Iterab
             raise CannotRead(f"{stream.name}: no label comes; read more rows")
         settle_memory()
         for name, model in models:
-            row = measured(stream, opened, name, model, clean.get(name))
+            row = measured(stream, opened, name, model, clean.get(name), cache)
             if stream.name == CLEAN and row["week_loss"] and row["after_loss"]:
                 clean[name] = Clean(
                     (row["week_loss"], row["after_loss"]),
@@ -202,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"log loss in nats per label, probabilities clipped to [{CLIP}, {1 - CLIP}]", flush=True)
         print(line("stream", "model", width, {name: TITLES.get(name, name) for name in WIDTHS}), flush=True)
         found = []
-        for row in rows(streams, models):
+        for row in rows(streams, models, args.cache):
             found.append(row)
             cells = {name: shown(row.get(name)) for name in WIDTHS}
             print(line(row["stream"], row["model"], width, cells), flush=True)

@@ -41,7 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--cache": {
         "type": Path,
         "metavar": "DIR",
-        "help": "keep the flights' samples here; empty it when what featurize computes has changed",
+        "help": "keep the flights' samples and what the rivals said here; empty it when featurize changes",
     },
     "--rows": {"type": int, "default": 0, "metavar": "N", "help": "at most this many rows of a stream"},
     "--json": {"metavar": "FILE", "help": "also write all figures as one JSON object"},

