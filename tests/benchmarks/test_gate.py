@@ -22,6 +22,7 @@ from benchmarks.gate_streams import (
     CannotRead,
     Opened,
     Row,
+    Stream,
     Variant,
     file_rows,
     generated,
@@ -82,6 +83,12 @@ def test_passive_is_what_a_naive_loop_gives(delay: int) -> None:
     assert len(found) == ROWS and found.mean() == pytest.approx(naive(delay), abs=1e-12)
 
 
+def test_no_row_costs_more_than_the_clip_allows() -> None:
+    stream = opened([Row({"x": 1.0}, y) for y in (True, False, True)], Variant())
+    found = losses(np.array([0.0, 0.25, 1.0]), stream)
+    assert list(found) == pytest.approx([-math.log(0.002), -math.log(0.75), -math.log(0.998)])
+
+
 @pytest.mark.parametrize("variant", [Variant(), Variant(delay=40), Variant(missing=0.5, noise=0.2)])
 def test_the_fold_learns_the_labels_that_the_rivals_learn(variant: Variant) -> None:
     stream = opened(rows(), variant)
@@ -138,6 +145,7 @@ def test_every_generated_stream_is_binary_and_changes_where_it_says() -> None:
     for stream in generated(Variant(), concept_rows=60):
         found = stream.open()
         assert len(found.truth) == 240 and {True, False} == set(found.truth), stream.name
+        assert 0.2 < sum(map(bool, found.truth)) / 240 < 0.8, stream.name
         assert found.drifts == ([] if stream.name == "stationary" else [60, 120, 180])
 
 
@@ -159,7 +167,7 @@ def test_what_the_rivals_said_is_kept_for_the_same_model_and_the_same_entries(tm
     assert {name: list(values) for name, values in said.items()} == {
         name: list(p) for name, p in again.items()
     }
-    for model, other in ((model_of("nb")[1], stream), (lr(), opened(rows(), Variant(delay=1)))):
+    for model, other in ((model_of("nb")[1], stream), (lr(), opened(rows(), Variant(noise=0.1)))):
         with pytest.raises(AssertionError, match="computed"):
             kept_predictions(tmp_path, model, other, never)
 
@@ -181,10 +189,11 @@ def test_flights_are_judged_where_their_label_comes_and_every_model_acts_on_them
         model = model_of(name)[1]
         found = watch(model, stream, quiet)
         assert found.labels == len(known) and len(losses(found.said, stream)) == len(known)
+        assert stream.pipeline(model).model is model
         fold = Fold(stream.pipeline(model))
         fold.step(0, recipe_of(fold.pipeline))
         fold.step(1, next(entry for entry in stream.entries if isinstance(entry, Sample)))
-        assert (fold.acting, fold.counts.samples) == (True, 1)
+        assert (fold.recipes.foreign, fold.counts.samples) == (False, 1)
 
 
 def test_the_week_of_the_incident_and_the_four_after_it_are_told_apart() -> None:
@@ -224,26 +233,57 @@ def test_labels_are_counted_from_each_drift_to_the_first_change_of_the_leader() 
     assert (leads.changes, leads.found) == (4, [5, None, 4])
 
 
-class Pooled(Fold):
-    """A fold with a pool of two: the champion, and one that says the opposite. It leads from the hundredth label on."""
+class Pooled:
+    """As much of a fold as is watched: every expert says 0.8, the second never was asked, and leads from the hundredth label on."""
 
-    @property
-    def pool(self) -> Any:
-        return SimpleNamespace(leader=SimpleNamespace(number=1 + (self.counts.joined >= 100)))
+    def __init__(self, _: Any) -> None:
+        self.outputs = SimpleNamespace(predictions=[], versions=[b"model"], dropped=["v1"], live=["now"])
+        self.counts = SimpleNamespace(joined=0, asked=0, taught=0)
+        told = (("a", "retrain"), ("a", "none"), ("b", "none"), ("c", "rollback"), ("c", "rollback"))
+        events = [SimpleNamespace(data=SimpleNamespace(episode=e, suggested_action=s)) for e, s in told]
+        self.drift = SimpleNamespace(requests=[SimpleNamespace(event=event) for event in events])
+        self.pool = SimpleNamespace(leader=SimpleNamespace(number=1))
+        self.pending: dict[str, Any] = {}
 
-    @property
-    def pending(self) -> Any:
-        said = {name: waits.champion for name, waits in super().pending.items()}
-        return {name: SimpleNamespace(asked=(1, 2), said=(p, 1 - p)) for name, p in said.items()}
+    def step(self, position: int, entry: Any) -> None:
+        if isinstance(entry, Sample):
+            assert not (self.outputs.predictions or self.outputs.versions) or position <= 1
+            self.outputs.predictions.append(SimpleNamespace(position=position, p=0.6))
+            self.pending[entry.id] = SimpleNamespace(asked=(1,), said=(0.8,))
+            self.counts.asked += 1
+        elif isinstance(entry, LabelRecord):
+            del self.pending[entry.id]
+            self.counts.joined += 1
+            self.counts.taught += 2
+            self.pool.leader.number = 1 + (self.counts.joined >= 100)
 
 
 def test_the_pool_of_the_fold_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = opened(rows(), Variant(), drifts=[75, 150])
-    assert watch(lr(), stream, quiet)[2:5] == (None, None, None)
     monkeypatch.setattr("benchmarks.gate_fold.Fold", Pooled)
+    stream = opened([Row({"x": 1.0}, n % 3 != 0) for n in range(ROWS)], Variant(), drifts=[75, 150])
     found = watch(lr(), stream, quiet)
     assert (found.leads, found.found) == (1, [25, None])
-    assert found.best == pytest.approx(0.0, abs=1e-9)
+    assert (found.asked, found.taught, found.labels) == (ROWS, 2 * ROWS, ROWS)
+    assert (found.told, found.committed) == (3, 2)
+    won = 200 * (nats(0.8, True) - nats(0.6, True)) + 100 * (nats(0.8, False) - nats(0.6, False))
+    assert found.best == pytest.approx(won)
+
+
+def test_a_fold_without_a_pool_has_no_figures_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alone(Pooled):
+        def __init__(self, pipeline: Any) -> None:
+            super().__init__(pipeline)
+            del self.pool, self.counts.asked, self.counts.taught
+
+        def step(self, position: int, entry: Any) -> None:
+            self.pool = SimpleNamespace(leader=SimpleNamespace())
+            self.counts.asked = self.counts.taught = 0
+            super().step(position, entry)
+            del self.pool, self.counts.asked, self.counts.taught
+
+    monkeypatch.setattr("benchmarks.gate_fold.Fold", Alone)
+    found = watch(lr(), opened(rows(), Variant(), drifts=[75]), quiet)
+    assert (found.best, found.leads, found.found, found.asked, found.taught) == (None,) * 5
 
 
 # -- files and the command -----------------------------------------------------------------------------------------------------
@@ -301,6 +341,16 @@ def test_the_figures_are_finite_and_written_with_their_keys(
     assert found["worst_to_passive"] == max(row["gate"] / row["passive"] for row in found["rows"])
     assert found["fold_entries_per_cpu_s"] > 0 and found["clip"] == 0.002
     assert len(capsys.readouterr().out.splitlines()) == 2 + 4 + 2
+
+
+@pytest.mark.parametrize(("ddm", "adwin"), [(0.8, 0.6), (0.6, 0.8)])
+def test_the_better_restart_counts(monkeypatch: pytest.MonkeyPatch, ddm: float, adwin: float) -> None:
+    said = {name: np.full(8, p) for name, p in (("passive", 0.5), ("ddm", ddm), ("adwin", adwin))}
+    monkeypatch.setattr(gate, "kept_predictions", lambda *_: said)
+    stream = opened([Row({"x": 1.0}, True)] * 8, Variant())
+    row = gate.measured(Stream("sure", lambda: stream), stream, "lr", lr(), None, None)
+    assert row["restart"] == pytest.approx(-math.log(0.8))
+    assert row["to_passive"] == pytest.approx(row["gate"] / -math.log(0.5))
 
 
 @pytest.mark.parametrize(
