@@ -234,7 +234,7 @@ def test_labels_are_counted_from_each_drift_to_the_first_change_of_the_leader() 
 
 
 class Pooled:
-    """As much of a fold as is watched. The first expert says 0.8; the second is not asked, and leads from the hundredth label on."""
+    """As much of a fold as is watched. The first expert says 0.8; the second, not asked, leads from the hundredth label on."""
 
     def __init__(self, _: Any) -> None:
         self.outputs = SimpleNamespace(predictions=[], versions=[b"model"], dropped=["v1"], live=["now"])
