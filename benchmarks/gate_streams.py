@@ -208,8 +208,13 @@ def _row(
     return Row({name: number(name) for name in inputs}, y > 0.5, at)
 
 
+def drifts_every(concept_rows: int) -> range:
+    """The rows at which the second, third and fourth stretch begin."""
+    return range(concept_rows, CONCEPTS * concept_rows, concept_rows)
+
+
 def folder(path: Path, variant: Variant) -> list[Stream]:
-    """Each *.csv of a folder. In those that are named abrupt or gradual, the concept changes every 10,000 rows."""
+    """Each *.csv of a folder. In those named abrupt or gradual, the concept changes after 10, 20 and 30 thousand rows."""
     found = sorted(path.glob("*.csv"))
     if not found:
         raise CannotRead(f"{path}: no *.csv files there")
@@ -219,7 +224,7 @@ def folder(path: Path, variant: Variant) -> list[Stream]:
 def _open_file(path: Path, variant: Variant) -> Opened:
     rows = file_rows(path)
     known = "abrupt" in path.stem or "gradual" in path.stem
-    return opened(rows, variant, range(CONCEPT_ROWS, len(rows), CONCEPT_ROWS) if known else ())
+    return opened(rows, variant, drifts_every(CONCEPT_ROWS) if known else ())
 
 
 def one_file(path: Path, label: str, time: str | None, variant: Variant) -> Stream:
@@ -250,7 +255,7 @@ def generated(variant: Variant, concept_rows: int = CONCEPT_ROWS) -> list[Stream
 
 
 def _open_generated(name: str, datasets: list[Any], variant: Variant, concept_rows: int) -> Opened:
-    drifts = range(concept_rows, CONCEPTS * concept_rows, concept_rows) if len(datasets) > 1 else ()
+    drifts = drifts_every(concept_rows) if len(datasets) > 1 else ()
     return opened(generated_rows(datasets, concept_rows, below=5 if name == "led" else None), variant, drifts)
 
 

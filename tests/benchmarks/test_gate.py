@@ -25,6 +25,7 @@ from benchmarks.gate_streams import (
     Stream,
     Variant,
     file_rows,
+    folder,
     generated,
     generated_rows,
     lessons,
@@ -312,6 +313,16 @@ def test_a_file_that_is_no_stream_is_refused_with_the_place(tmp_path: Path, text
     file.write_text(text)
     with pytest.raises(CannotRead, match=why):
         file_rows(file)
+
+
+def test_the_drifts_of_a_folder_are_known_where_the_name_says_that_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.gate_streams.CONCEPT_ROWS", 10)
+    for name in ("a_gradual", "weather"):
+        (tmp_path / f"{name}.csv").write_text("a,b\n" + "1,0\n" * 45)
+    found = [(stream.name, stream.open().drifts) for stream in folder(tmp_path, Variant())]
+    assert found == [("a_gradual", [10, 20, 30]), ("weather", [])]
 
 
 def test_a_model_of_a_file_is_taken(tmp_path: Path) -> None:
