@@ -83,11 +83,11 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
             experts.first = fresh
         else:
             fresh.kind = "new"
-    was_committed = experts.committed is one
+    was_committed = one is experts.committed
     experts.remove(one)
     if was_committed:
         state.pinned = False
-        state.drift.committed(at, position, f"{one.version}, which was committed, {does} and is gone")
+        state.drift.committed(at, position, f"{one.version} {does}")
     state.name_models()
     state.publish(
         state.why, f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"
