@@ -314,6 +314,7 @@ def test_a_prediction_is_the_mixture_of_what_all_experts_said_at_the_sample() ->
         long.go(1)
     entry, experts = long.log[0], long.fold.experts
     assert isinstance(entry, Sample)
+    experts.thin = ()
     x = vector(parcels().vector_names, entry.x)
     each = [long.fold.base, *(one.model.predict_proba_one(x)[True] for one in experts.models)]
     mixed = sum(weight * p for weight, p in zip(experts.usual.totals(), each, strict=True))

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from penstock.stream.learn.gate import (
+    BOOST,
     OUTER_RATE,
     OUTER_SHARE,
     RATES,
@@ -139,15 +140,43 @@ def test_each_rate_is_the_fixed_share_of_the_paper(
         own = [one.mixed(said, least) for one in naive]
         assert mixture.rates == pytest.approx(own, rel=1e-9)
         assert gate.rate_weights == pytest.approx(outer, rel=1e-9)
-        charged = gate.charge(said, mixture, y)
+        charged, live = gate.charge(said, mixture, y)
+        assert live == pytest.approx(loss(clipped(mixture.p, least), y))
         assert charged == pytest.approx(
-            [loss(own[0] if p is None else clipped(p, least), y) for p in said], rel=1e-9, abs=1e-12
+            [live if p is None else loss(clipped(p, least), y) for p in said], rel=1e-9, abs=1e-12
         )
         outer = [v * exp(-OUTER_RATE * loss(p, y)) for v, p in zip(outer, own, strict=True)]
         outer = [(1.0 - OUTER_SHARE) * v / sum(outer) + OUTER_SHARE / len(RATES) for v in outer]
         for one, weights in zip(naive, gate.weights, strict=True):
             one.hear(said, y, least)
             assert weights == pytest.approx(one.weights, rel=1e-8)
+
+
+@settings(max_examples=examples(200))
+@given(games(), st.data())
+def test_the_bound_holds_also_where_experts_that_are_asked_seldom_count_more(
+    game: tuple[int, list[Round], list[int]], data: st.DataObject
+) -> None:
+    """What such an expert gains on the mixture at a label where it counts `BOOST` times is then bounded so many times over."""
+    experts, rounds, follows = game
+    gate = gate_of(experts)
+    gained = [0.0] * len(RATES)
+    slow_rates = [k for k, rate in enumerate(RATES) if rate * BOOST <= 1.0]
+    pattern = data.draw(st.lists(st.booleans(), min_size=experts, max_size=experts))
+    assert slow_rates, "at least one rate has room for it"
+    for number, ((said, y), followed) in enumerate(zip(rounds, follows, strict=True)):
+        boosted = pattern if number % 3 else ()
+        mixture = gate.mix(said, 0.5, boosted)
+        own = said[followed]
+        for k, p in enumerate(mixture.rates):
+            times = BOOST if boosted and boosted[followed] and k in slow_rates else 1.0
+            gained[k] += 0.0 if own is None else times * (loss(p, y) - loss(clipped(own, mixture.least), y))
+        gate.charge(said, mixture, y)
+        assert_sound(gate)
+    switches = sum(one != other for one, other in zip(follows[1:], follows, strict=False))
+    price = log(experts) + switches * log(experts / SHARE) + len(rounds) * log(1.0 / (1.0 - SHARE))
+    for rate, nats in zip(RATES, gained, strict=True):
+        assert nats <= price / rate + 1e-6
 
 
 # -- weights, whoever comes and goes ------------------------------------------------------------------------------------------

@@ -128,7 +128,9 @@ def test_right_after_a_command_too(place: int, log: MemoryLog, straight: dict[st
     assert everything(go_on(fold, log, len(LOG))) == straight
 
 
-def test_after_a_snapshot_every_prediction_and_every_weight_is_the_same_to_the_last_bit(log: MemoryLog) -> None:
+def test_after_a_snapshot_every_prediction_and_every_weight_is_the_same_to_the_last_bit(
+    log: MemoryLog,
+) -> None:
     fold = go_on(Fold(PIPELINE), log, 560)
     restored = again(fold, log)
     assert restored.outputs.predictions == []
