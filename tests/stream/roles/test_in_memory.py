@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from penstock.features.redis.store import connect
 from penstock.stream import topology
-from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import (
@@ -30,10 +29,9 @@ from tests.stream.naive_flow import NaiveFlow, everything
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_probations() -> Iterator[None]:
+def frozen_often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-        patch.setattr(Anchors.__init__, "__defaults__", (100, 8))
+        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 150)
         yield
 
 
@@ -124,15 +122,17 @@ def test_a_person_holds_resumes_rolls_back_and_retrains() -> None:
     flow.settle()
     _, live = ask(flow, "resume")
     assert not live.held
-    assert live.anchor is not None
-    _, rolled = ask(flow, "rollback", version=live.anchor)
-    assert rolled.version == live.anchor and "rollback" in rolled.why
+    frozen = [one.version for one in live.experts if one.kind == "frozen"][-1]
+    _, rolled = ask(flow, "rollback", version=frozen)
+    assert rolled.version == rolled.committed == frozen and "rollback" in rolled.why and not rolled.pinned
+    assert sum(one.weight for one in rolled.experts if frozen in (one.version, one.parent)) > 0.98
     _, retrained = ask(flow, "retrain", from_position=0)
-    assert retrained.candidate is not None and retrained.version == rolled.version
+    product = next(one for one in retrained.experts if one.kind == "retrained")
+    assert product.weight < 0.1 and retrained.version == rolled.version
     flow.feed(records[1_500:])
     flow.settle()
-    _, promoted = ask(flow, "promote")
-    assert promoted.version == retrained.candidate
+    _, promoted = ask(flow, "promote", version=product.version, pin=True)
+    assert promoted.version == product.version and promoted.pinned and promoted.weight > 0.98
     assert not any(record.value is None for record in everything(flow.log, topology.CONTROL_DECISIONS))
     check(flow, flow.server.data.get)
 
@@ -142,13 +142,13 @@ def test_what_cannot_be_done_is_said_and_changes_nothing() -> None:
     flow.feed(outs(card_events(100)))
     flow.settle()
     assert flow.learn.fold is not None
-    before = flow.learn.fold.champion, flow.learn.fold.version
+    before = flow.learn.fold.experts.weights(), flow.learn.fold.version
     for verb in ("resume", "promote"):
         decision, live = ask(flow, verb)
         assert decision.command is None or decision.command.id in live.refused
     decision, _ = ask(flow, "rollback", version="v77")
     assert decision.verdict == "refused" and "v77" in decision.why
-    assert (flow.learn.fold.champion, flow.learn.fold.version) == before
+    assert (flow.learn.fold.experts.weights(), flow.learn.fold.version) == before
     check(flow, flow.server.data.get)
 
 

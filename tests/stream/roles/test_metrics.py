@@ -175,7 +175,7 @@ def fold(**fields: Any) -> SimpleNamespace:
         ),  # fmt: skip
         0,
     )
-    counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
+    counts = SimpleNamespace(**{**zeros, "live_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
     recipes = SimpleNamespace(foreign=False)
     drift = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
     return SimpleNamespace(
