@@ -136,13 +136,14 @@ def test_what_each_lost_is_counted_since_its_birth_beside_what_was_predicted_of_
     experts.charge(early, True, 0, unusual=False)
     late = born(experts, p=0.2)
     experts.charge(early, True, 0, unusual=False)
-    assert experts.first.loss == pytest.approx(-2 * log(0.9)) and experts.all[0].loss == pytest.approx(
-        2 * log(2)
-    )
+    lost = dict(zip(experts.numbers, experts.losses, strict=True))
+    assert lost[1] == pytest.approx(-2 * log(0.9)) and lost[0] == pytest.approx(2 * log(2))
     assert (experts.judged, late.judged_before, experts.first.judged_before) == (2, 1, 0)
     live = -log(early.mixture.p)
     assert (experts.live_loss, late.live_before) == (pytest.approx(2 * live), pytest.approx(live))
-    assert late.loss == pytest.approx(live), "what it could not say, the live prediction lost"
+    assert lost[late.number] == pytest.approx(live), "what it could not say, the live prediction lost"
+    experts.remove(experts.first)
+    assert experts.losses == [lost[0], lost[late.number]]
 
 
 def test_only_who_learns_is_taught_and_who_cannot_is_known() -> None:

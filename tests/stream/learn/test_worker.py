@@ -538,7 +538,7 @@ def test_versions_beyond_the_newest_and_those_in_use_are_deleted_and_a_rollback_
 ) -> None:
     few_versions(monkeypatch)
     world = World()
-    names = [in_full(world, version) for version in ("v2", "v1")]
+    names = [in_full(world, version) for version in ("v2", "v3")]
     world.give([*busy(), *(Command(f"r{n}", "rollback", version=name) for n, name in enumerate(names, 1))])
     worker = world.settle(world.worker())
     worker.close()
