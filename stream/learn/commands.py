@@ -149,7 +149,8 @@ REPLACING = frozenset({"rollback", "promote"})
 def done(state: FoldState, command: Command) -> str:
     """What a command just did, in a few words."""
     committed = state.experts.committed.version
-    placed = f"committed {committed}" if command.episode is not None else f"{committed} has all the weight"
+    only_committed = command.episode is not None or state.alone
+    placed = f"committed {committed}" if only_committed else f"{committed} has all the weight"
     if command.pin:
         placed += ", and keeps it"
     return {

@@ -233,8 +233,10 @@ def test_with_approval_the_committed_model_alone_predicts_and_the_request_that_w
     assert asked.target_version == experts.leader.version
     assert experts.leader.version in asked.reason and "nats less than v0" in asked.reason
     assert experts.leader.version in asked.command and asked.model["committed"] == "v0"
+    before = weights_of(course)
     assert course.command("promote", version=asked.target_version) is None
-    assert course.fold.version == asked.target_version
+    assert course.fold.version == asked.target_version and weights_of(course) == before
+    assert f"promoted: committed {asked.target_version}" in course.fold.outputs.live[-1].change
     course.go(1, light_is_late)
     assert course.fold.outputs.predictions[-1].version == asked.target_version
 
