@@ -168,6 +168,7 @@ def test_without_a_forking_guard_there_is_no_careful_expert(
     course.go(450)
     course.go(40, weight=9e4)
     assert course.fold.experts.careful is None
+    assert course.fold.experts.heard_unusual == 0, "nor weights of their own for such records"
 
 
 def test_where_a_guard_fires_a_copy_of_before_is_frozen_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
