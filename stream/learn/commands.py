@@ -75,7 +75,7 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
     expert = target(state, command)
     if expert is None and prepared is None:
         if command.version is None:
-            return "there is no candidate: no retrain made one"
+            return "no product of a retrain takes part: name a version, or ask for a retrain"
         return state.retention.why_gone(command.version) or f"version {command.version!r} is not known"
     experts = state.experts
     if expert is None:
@@ -120,7 +120,7 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
     born = (state.counts.learned, state.at, position)
     made = state.experts.add("retrained", prepared, state.new_id(), born)
     made.parent = command.version
-    state.keep(made, "candidate", f"{command.reason or 'retrained'}, and on what came until here")
+    state.keep(made, "adopted", f"{command.reason or 'retrained'}, and on what came until here")
     births.leave(state)
     return None
 
@@ -148,9 +148,10 @@ REPLACING = frozenset({"rollback", "promote"})
 def done(state: FoldState, command: Command) -> str:
     """What a command just did, in a few words."""
     committed = state.experts.committed.version
-    placed = f"committed {committed}" if command.episode is not None else f"{committed} has all the weight"
-    if command.pin:
-        placed += ", and keeps it"
+    weighs = command.episode is None and not state.alone
+    placed = f"{committed} has all the weight" if weighs else f"committed {committed}"
+    if state.pinned:
+        placed += ", and is pinned"
     return {
         "hold": "learning held",
         "resume": "learning goes on",
