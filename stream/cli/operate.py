@@ -57,9 +57,9 @@ ABOUT = {
     + "\nWithout --version it is the newest frozen copy, or else the first model. A frozen copy learns no more, and one that\n"
     "predicts alone stays as it is; else a copy of it that goes on learning takes part beside it, with half of the weight.\n",
     "promote": PLACED,
-    "retrain": "\nThe job runs beside the flow. Its product takes part with little weight, and gains by every label that it foresaw better\n"
-    "than the others. Nothing more has to be done; `penstock promote` gives it all the weight at once. The definition's\n"
-    "cooldown holds back only retrains that nobody asked for, never this one.\n",
+    "retrain": "\nThe job runs beside the flow. Its product takes part with little weight, and gains by every label that\n"
+    "it foresaw better than the others. Nothing more has to be done; `penstock promote` gives it all the weight at once.\n"
+    "The definition's cooldown holds back only retrains that nobody asked for, never this one.\n",
     "accept": "\nOpen episodes about the loss end, and the ranges that a guard fires on are learned anew.\n",
     "resume": "\nLabels of samples that came during the hold stay out. What was pinned keeps its weight until labels move it.\n",
 }
