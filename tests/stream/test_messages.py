@@ -73,6 +73,8 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
+ENTRIES["command-adopt.v3"] = ENTRIES["command-adopt.v2"]
+
 JSON: dict[str, Any] = {
     "prediction.v1": Prediction("p1", AT_MS, 0.25, ModelRef("v2"), "0123456789ab", 812),
     "control-event.v1": ControlEvent(
