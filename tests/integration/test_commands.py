@@ -147,7 +147,7 @@ def place(
         ("PENSTOCK_MODELS", str(made.folder)),
     ):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 60)
+    monkeypatch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 60)
     assert cli.main(["topics", made.file, "--create-sources", "--partitions", str(PARTITIONS)]) == 0
     capsys.readouterr()
     yield made
@@ -175,7 +175,7 @@ def test_a_replay_gives_the_live_model_and_every_stored_version(place, capsys):
     assert found["records"] == found["position"] == len(place.records(place.samples))
     assert cli.main(["models", place.file, "--json"]) == 0
     versions = json.loads(capsys.readouterr().out)["versions"]
-    assert {version["kind"] for version in versions} == {"copy", "candidate", "retrained"}
+    assert {version["kind"] for version in versions} == {"copy", "adopted", "retrained"}
     for version in versions:
         assert cli.main(["replay", place.file, "--version", version["id"]]) == 0, version
         told = capsys.readouterr()
@@ -214,7 +214,7 @@ def test_a_replay_runs_under_the_rules_that_learn_ran_under(place, capsys):
         assert cli.main(["replay", place.file, *more]) == 0
     capsys.readouterr()
     assert cli.main(["replay", place.file, "--guard", "on"]) == 2
-    assert "guard off, 1 alarms a year" in capsys.readouterr().err
+    assert "guard off, 6 experts, 1 alarms a year" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["python", "river"])
