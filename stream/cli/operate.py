@@ -48,9 +48,9 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "accept": ("accept", "take today's loss, and values that a guard fires on, as the new normal"),
 }
 PLACED = """
-The version gets all the weight, and is the committed one. Labels of samples that come after that may take the weight away
+The version gets all the weight, and is the committed one. A hold ends. Labels that come after that may take the weight away
 again. With --pin it predicts alone, whatever labels say, until `penstock resume`, or a rollback or promotion without --pin.
-Where the definition asks for approval, the committed version always predicts alone, and weights stay as labels made them.
+Where the definition asks for approval, the committed version always predicts alone; weights, and a hold, stay as they are.
 """
 ABOUT = {
     "rollback": PLACED

@@ -247,7 +247,8 @@ def test_a_snapshot_of_a_log_that_was_made_anew_is_not_compared(place, capsys):
 def test_after_a_reset_the_pipeline_makes_the_same_again(place, capsys):
     with_a_retrain(place)
     samples, documents = place.entries(), place.documents()
-    assert len(samples) > 400 and documents and list((place.folder / place.deployed).iterdir())
+    stored = len(list((place.folder / place.deployed).iterdir()))
+    assert len(samples) > 400 and documents and stored
     near = place.deployed + "2"
     strangers = [f"features:{near}:depot:d1", f"penstock:{near}:all:token", f"model:{near}", "other"]
     place.redis.mset(dict.fromkeys(strangers, b"1"))
@@ -256,7 +257,7 @@ def test_after_a_reset_the_pipeline_makes_the_same_again(place, capsys):
     done = json.loads(capsys.readouterr().out)
     assert done["keys"][f"features:{place.deployed}:*"] == len(documents)
     assert done["keys"][f"model:{place.deployed}"] == 1
-    assert done["version_files"] == 3 and list((place.folder / place.deployed).iterdir()) == []
+    assert done["version_files"] == stored and list((place.folder / place.deployed).iterdir()) == []
     assert sorted(done["groups"]) == [
         place.settings.prefix + f"parcels.{role}" for role in ("featurize", "learn")
     ]
