@@ -135,7 +135,7 @@ class Pipeline:
     `inputs` are fields of the predicted event; every view's features join them, read for the event's own entity keys. A field
     that `Label.fields` names may not be an input. `alarms_per_year` is the false-alarm budget all thresholds follow from;
     `guard` watches for values far outside what was learned: True alerts and lets a model take part that leaves them out, "hold"
-    stops all learning until they are over, False does nothing. `experts` bounds how many models predict at once (2 to 16).
+    stops all learning until they are over, False does nothing. `experts` bounds how many models predict at once (4 to 16).
     `cooldown` is the least event time between two retrain jobs started without a person. With `approval` the committed model
     alone predicts, and a person says when another one does.
     """
@@ -177,9 +177,9 @@ class Pipeline:
         _duration(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
             raise DefinitionError(f'{where}: guard must be True, "hold" or False, not {self.guard!r}')
-        if isinstance(self.experts, bool) or not isinstance(self.experts, int) or not 2 <= self.experts <= 16:
+        if isinstance(self.experts, bool) or not isinstance(self.experts, int) or not 4 <= self.experts <= 16:
             raise DefinitionError(
-                f"{where}: experts must be a whole number from 2 to 16, not {self.experts!r}"
+                f"{where}: experts must be a whole number from 4 to 16, not {self.experts!r}"
             )
         if not 0 < self.alarms_per_year <= 366:
             raise DefinitionError(

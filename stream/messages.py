@@ -221,8 +221,8 @@ class ExpertShown(msgspec.Struct, frozen=True, kw_only=True):
     """One of the models that make the live prediction: what it is, its part of the weight, when it was born, how it does.
 
     `kind` is base, first, new, frozen, resumed, retrained or careful; `born_at` is event time (ms), `born_position` a samples-log
-    offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels that it said something of: its own
-    log loss and that of the live prediction.
+    offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels since its birth: its own log loss
+    (clipped as the weights are charged; what the others lost where it said nothing) and that of the live prediction.
     """
 
     version: str

@@ -123,7 +123,7 @@ class LossMonitor:
         self._clear_block()
 
     def update(
-        self, at_ms: int, position: int, live: float, base: float, committed: float | None = None
+        self, at_ms: int, position: int, live: float, base: float, gap: float | None = None
     ) -> list[Transition]:
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -132,15 +132,15 @@ class LossMonitor:
             position: its position in the log.
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
-            committed: loss of the committed model; None where it said nothing.
+            gap: loss of the committed model less that of all experts together; None where it said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
         self._in_block += 1
         self._live += live
         self._base += base
-        if committed is not None:
-            self._committed += committed - live
+        if gap is not None:
+            self._committed += gap
             self._committed_labels += 1
         if self._in_block < self.config.base_labels:
             return []

@@ -36,7 +36,7 @@ examples:
 
 The first table holds the models that predict together, as of the last snapshot (about ten seconds ago). Their weight is
 what labels gave them. "now" says which one leads, and which is committed; one that is alone makes the live prediction by itself.
-"labels" is how many a model has learned. "loss" is its mean log loss in nats over the labels judged since it takes part, and
+"labels" is how many a model has learned. "loss" is its mean log loss in nats over the labels that came since it takes part, and
 "live's" that of the live prediction over the same labels.
 
 The second table holds what is stored, and can be put in place (penstock rollback|promote NAME --version V). A version's

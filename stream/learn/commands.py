@@ -87,6 +87,7 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         state.drift.committed(state.at, position, f"committed {expert.version}")
     else:
         experts.give(expert)
+        state.replaced_at = position
         if not expert.learns:
             births.resumed(state, position, state.at, expert)
         state.release(position)

@@ -153,13 +153,16 @@ class DriftRules:
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
-    def label(self, at: int, position: int, live: float, base: float, committed: float | None) -> None:
-        """One label's losses (nats), all predicted at the sample; None where the committed model said nothing."""
+    def label(self, at: int, position: int, live: float, base: float, gap: float | None) -> None:
+        """One label's losses (nats), all predicted at the sample.
+
+        `gap` is the committed model's loss less that of the experts' mixture, None where the committed model said nothing.
+        """
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
-        found = self.losses.update(at, position, live, base, committed)
+        found = self.losses.update(at, position, live, base, gap)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
@@ -203,13 +206,13 @@ class DriftRules:
         """Whether it is time to ask that the leader be committed: the evidence is there, and this was not asked for before."""
         return leader.version != self.asked_for
 
-    def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
+    def ask(self, leader: Expert, weight: float) -> None:
         """Ask that the leader be committed, and say what it won, since when, and what it is."""
         assert self.lead is not None
         change, self.asked_for = self.lead, leader.version
         onset = change.transition.since_position
         nats, labels = self.losses.lead.gained()
-        story = self.incident if self._follows(onset, at) else None
+        story = self.incident if self._is_of_incident() else None
         verb = VERB_OF.get(leader.kind, "promote")
         born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"
         reason = (
@@ -218,19 +221,18 @@ class DriftRules:
             f"{self.models['committed']} over {labels:,} labels"
         )
         if story is not None:
-            reason = f"after {story.transition.subject} left its range: {reason}"
+            reason = f"{story.transition.subject} left its range, and {reason}"
         self.told_lead = story is None
         self._tell(verb, change, reason, leader.version, onset, story=story)
 
-    def _follows(self, onset: int, at: int) -> bool:
-        """Whether what began at `onset` belongs to the guard's story: it is open, or was until a moment ago."""
-        if self.incident is None or onset < self.incident.transition.since_position:
+    def _is_of_incident(self) -> bool:
+        """Whether what is found now belongs to the guard's story: it was found while that was open, or just over."""
+        if self.incident is None or self.lead is None:
             return False
-        episode = self.incident.episode
+        found, episode = self.lead.transition, self.incident.episode
         until = episode.cooldown_until_ms
-        return episode.state != "resolved" or (until is not None and self.lead is not None and (
-            self.lead.transition.since_ms < until
-        ))  # fmt: skip
+        is_open = episode.state != "resolved" or (until is not None and found.at_ms < until)
+        return is_open and found.position >= self.incident.transition.since_position
 
     # -- what was carried out -------------------------------------------------------------------------------------------------
 

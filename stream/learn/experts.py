@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
-from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, slowed
 from penstock.stream.learn.learner import learn, said
 
@@ -23,6 +22,8 @@ one; the product of a retrain; and a copy that leaves out values far outside wha
 
 LEADS_AT = 0.95
 MOST_FROZEN = 2
+LEAST_LEARNING = 4
+"""The first model, the leader, the committed one and one more: beside as many, frozen ones are kept."""
 YOUNG_LABELS = 500
 """An expert is not judged by its weight before it has learned so many labels."""
 CAREFUL_WEIGHT = 0.9
@@ -33,13 +34,13 @@ DELAY_RATE = 0.01
 class Expert:
     """One of them. `number` is unique for ever; `born` counts labels, `born_at` is event time (ms), `born_position` in the log.
 
-    `payload` are the bytes a frozen one was made from. `loss` and `live_loss` are sums, over the `judged` labels that it said
-    something of, of its own and of the live prediction's log loss.
+    `payload` are the bytes a frozen one was made from. `loss` sums what it was charged (nats), `judged_before` and `live_before`
+    are the labels that were judged before its birth, and what the live prediction had lost of them.
     """
 
     __slots__ = (
-        "born", "born_at", "born_position", "failures", "judged", "kind", "live_loss", "loss", "model", "number", "parent",
-        "payload", "taught", "unlearned", "version",
+        "born", "born_at", "born_position", "failures", "judged_before", "kind", "live_before", "loss", "model", "number",
+        "parent", "payload", "taught", "unlearned", "version",
     )  # fmt: skip
 
     def __init__(
@@ -54,8 +55,8 @@ class Expert:
         self.number, self.version, self.kind, self.model, self.parent = number, version, kind, model, parent
         self.born, self.born_at, self.born_position = born
         self.payload: bytes | None = None
-        self.taught = self.judged = self.failures = self.unlearned = 0
-        self.loss = self.live_loss = 0.0
+        self.taught = self.judged_before = self.failures = self.unlearned = 0
+        self.loss = self.live_before = 0.0
 
     @property
     def learns(self) -> bool:
@@ -83,6 +84,7 @@ class Experts:
         self.delay: float | None = None
         self.heard_unusual = 0
         self.silent = self.dull = False
+        self.judged, self.live_loss = 0, 0.0
         self.leader_weight = 1.0
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
@@ -128,6 +130,7 @@ class Experts:
     ) -> Expert:
         """One more expert, with the share's weight, or with half of the weight of the one it is a copy `of`."""
         expert = Expert(self.born, version, kind, model, born, of.version if of is not None else None)
+        expert.judged_before, expert.live_before = self.judged, self.live_loss
         self.born += 1
         for gate in (self.usual, self.unusual):
             if halved and of is not None:
@@ -174,7 +177,7 @@ class Experts:
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
         answers: list[float | None] = [base]
         self.silent = False
-        for one in self.models:
+        for one in self.all[1:]:
             p = said(one.model, inside if one.kind == "careful" else x)
             if p is None:
                 one.failures += 1
@@ -185,8 +188,8 @@ class Experts:
         gate = self.unusual if outside else self.usual
         return Answer(self.numbers, tuple(answers), gate.mix(answers, base))
 
-    def charge(self, answer: Answer, y: bool, delay: int, *, unusual: bool) -> None:
-        """Move the weights by one label, which came `delay` samples after its own."""
+    def charge(self, answer: Answer, y: bool, delay: int, live: float, *, unusual: bool) -> None:
+        """Move the weights by one label, which came `delay` samples after its own; the live prediction lost `live` nats by it."""
         if self.delay is None:
             self.delay = float(delay)
         self.delay += DELAY_RATE * (delay - self.delay)
@@ -195,7 +198,11 @@ class Experts:
             own = dict(zip(answer.asked, answer.said, strict=True))
             answers = [own.get(number) for number in self.numbers]
         gate = self.unusual if unusual else self.usual
-        gate.charge(answers, answer.mixture, y, slowed(self.delay))
+        charged = gate.charge(answers, answer.mixture, y, slowed(self.delay))
+        for one, loss in zip(self.all, charged, strict=True):
+            one.loss += loss
+        self.judged += 1
+        self.live_loss += live
         self.heard_unusual += unusual
 
     def teach(self, x: dict[str, Any], y: bool, outside: Collection[str] = ()) -> int:
@@ -214,24 +221,17 @@ class Experts:
                 one.taught += 1
         return taught
 
-    def judge(self, answer: Answer, y: bool, live: float) -> dict[int, float]:
-        """The log loss of everybody who said something of a sample, by number; it is added to what they lost before."""
-        own: dict[int, float] = {}
-        for number, p in zip(answer.asked, answer.said, strict=True):
-            if p is not None:
-                own[number] = log_loss(p, y)
-        for one in self.all:
-            loss = own.get(one.number)
-            if loss is not None:
-                one.judged += 1
-                one.loss += loss
-                one.live_loss += live
-        return own
-
     def careful_weight(self) -> float:
         """The careful expert's part of the weight for records with values far outside; 1 while there is none."""
         careful = self.careful
         return 1.0 if careful is None else self.unusual.weight(self.all.index(careful))
+
+    def doubt(self) -> None:
+        """A guard fires: records with values far outside are the careful expert's again, until labels say something else."""
+        careful = self.careful
+        self.heard_unusual = 0
+        if careful is not None:
+            self.unusual.give(self.all.index(careful), CAREFUL_WEIGHT)
 
     def lead(self) -> Expert | None:
         """The expert that takes the lead with this label, if one does."""
@@ -254,14 +254,17 @@ class Experts:
         kept = {id(one) for one in (self.first, self.leader, self.committed)}
         gone: list[Expert] = []
         frozen = [one for one in self.models if one.kind == "frozen"]
-        while len(frozen) > MOST_FROZEN:
+        most_frozen = min(MOST_FROZEN, self.most - LEAST_LEARNING)
+        while len(frozen) > most_frozen:
             one = self._crowded(frozen, kept, labels)
+            if one is None:
+                break
             frozen.remove(one)
             gone.append(one)
         weights = dict(zip(self.numbers, self.usual.totals(), strict=True))
         unusual = dict(zip(self.numbers, self.unusual.totals(), strict=True))
         learners = [one for one in self.models if one.learns and id(one) not in kept]
-        room = max(self.most - MOST_FROZEN - sum(one.learns for one in self.models if id(one) in kept), 1)
+        room = self.most - most_frozen - sum(one.learns for one in self.models if id(one) in kept)
         while len(learners) > room:
 
             def worth(one: Expert) -> float:
@@ -273,10 +276,10 @@ class Experts:
             gone.append(weakest)
         return gone
 
-    def _crowded(self, frozen: list[Expert], kept: Collection[int], labels: int) -> Expert:
+    def _crowded(self, frozen: list[Expert], kept: Collection[int], labels: int) -> Expert | None:
         """The frozen one that is closest to its neighbours for its age: without it the others' ages stay geometric."""
         inner = [i for i in range(1, len(frozen) - 1) if id(frozen[i]) not in kept]
         if not inner:
-            return next((one for one in frozen if id(one) not in kept), frozen[0])
+            return next((one for one in frozen if id(one) not in kept), None)
         gap = {i: (frozen[i + 1].born - frozen[i - 1].born) / (labels - frozen[i].born + 1) for i in inner}
         return frozen[min(gap, key=gap.__getitem__)]

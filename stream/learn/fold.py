@@ -103,6 +103,7 @@ class Fold(FoldState):
         """A guard fired at this record, or what it held learning for is over."""
         if self.drift.fired:
             self.drift.fired = False
+            self.experts.doubt()
             births.freeze(self, position, at)
             births.leave(self)
         if self.drift.hold_over:
@@ -135,21 +136,24 @@ class Fold(FoldState):
         if drift.hold is not None or self.is_quarantined(waits.position):
             counts.held_back += 1
             return
-        experts.charge(waits.answer, y, counts.samples - waits.number, unusual=bool(waits.outside))
-        own = experts.judge(waits.answer, y, live)
-        # what the experts predicted while another model was put in place by hand says nothing about this one
+        answer = waits.answer
+        experts.charge(answer, y, counts.samples - waits.number, live, unusual=bool(waits.outside))
+        own = dict(zip(answer.asked, answer.said, strict=True))
+        # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            committed = own.get(experts.committed.number)
-            drift.label(at, position, live, base, committed)
+            said = own.get(experts.committed.number)
+            gap = None if said is None else log_loss(said, y) - log_loss(answer.mixture.p, y)
+            drift.label(at, position, live, base, gap)
             if drift.lead is not None:
-                self._commits(position, at)
+                self._commits()
         if waits.outside and drift.guard is not None and drift.guard.firing:
             drift.moved(at, position, experts.heard_unusual, experts.careful_weight())
-        rose = self.suspicion.rose(own.get(experts.leader.number, live))
+        said = own.get(experts.leader.number)
+        rose = self.suspicion.rose(live if said is None else log_loss(said, y))
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
 
-    def _commits(self, position: int, at: int) -> None:
+    def _commits(self) -> None:
         """The committed model is worse than the live prediction: once another one leads, ask that it be committed."""
         leader = self.experts.leader
         experts = self.experts
@@ -160,7 +164,7 @@ class Fold(FoldState):
             "copy",
             f"as it was when it was asked to be committed in place of {self.experts.committed.version}",
         )
-        self.drift.ask(leader, self.experts.leader_weight, at, position)
+        self.drift.ask(leader, self.experts.leader_weight)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, log
+from operator import mul
 
 RATES = (0.05, 0.2, 1.0)
+"""The second is the first four times over, the third twenty times: `charge` takes powers of one number."""
 OUTER_RATE = 0.1
 """The rate at which the three rates are weighed against each other."""
 SHARE = 1e-4
@@ -55,7 +57,7 @@ class Mixture:
 
     __slots__ = ("least", "p", "rates")
 
-    def __init__(self, p: float, rates: tuple[float, ...], least: float) -> None:
+    def __init__(self, p: float, rates: tuple[float, float, float], least: float) -> None:
         self.p = p
         self.rates = rates
         self.least = least
@@ -66,13 +68,12 @@ class Gate:
 
     Example:
         >>> gate = Gate()
-        >>> gate.add(), gate.add()
+        >>> gate.add(), gate.add(0.5)
         (0, 1)
-        >>> gate.equal()
-        >>> for _ in range(20):
+        >>> for _ in range(60):
         ...     said = (0.9, 0.2)
-        ...     gate.charge(said, gate.mix(said), True)
-        >>> round(gate.weight(0), 2)
+        ...     _ = gate.charge(said, gate.mix(said), True)
+        >>> round(gate.weight(0), 1)
         1.0
     """
 
@@ -110,12 +111,7 @@ class Gate:
                 [one / total for one in weights] if total > 0.0 else [1.0 / len(weights)] * len(weights)
             )
 
-    def equal(self) -> None:
-        """All experts count alike."""
-        for weights in self.weights:
-            weights[:] = [1.0 / len(weights)] * len(weights)
-
-    def give(self, place: int, share: float = 1.0) -> None:
+    def give(self, place: int, share: float) -> None:
         """The expert at `place` has this share of all weight; the others keep what is left in the proportion they had."""
         for weights in self.weights:
             rest = sum(weights) - weights[place]
@@ -140,48 +136,64 @@ class Gate:
         """The live prediction; experts that sleep have no part in it. `said` must hold at least one number."""
         least = least_probability(base)
         most = 1.0 - least
-        clipped = [p if p is None or least <= p <= most else (least if p < least else most) for p in said]
-        rates = []
-        p = 0.0
-        for rate_weight, weights in zip(self.rate_weights, self.weights, strict=True):
-            mixed = awake = 0.0
-            for weight, one in zip(weights, clipped, strict=True):
-                if one is not None:
-                    mixed += weight * one
-                    awake += weight
-            mixed = mixed / awake if awake > 0.0 else 0.5
-            rates.append(mixed)
-            p += rate_weight * mixed
-        return Mixture(p if clipped == list(said) else self._unclipped(said), tuple(rates), least)
+        slow, middle, fast = self.weights
+        if None in said:
+            awake = [place for place, p in enumerate(said) if p is not None]
+            slow, middle, fast = (_of(weights, awake) for weights in self.weights)
+            known = [p for p in said if p is not None]
+        else:
+            known = said  # type: ignore[assignment]
+        clipped = [p if least <= p <= most else (least if p < least else most) for p in known]
+        rates = sum(map(mul, slow, clipped)), sum(map(mul, middle, clipped)), sum(map(mul, fast, clipped))
+        a, b, c = self.rate_weights
+        p = a * rates[0] + b * rates[1] + c * rates[2]
+        if max(known) > most or min(known) < least:
+            # only what the weights are charged is clipped: the prediction is as the experts said it
+            p += sum(
+                (a * x + b * y + c * z) * (raw - cut)
+                for x, y, z, raw, cut in zip(slow, middle, fast, known, clipped, strict=True)
+            )
+            p = min(max(p, 0.0), 1.0)
+        return Mixture(p, rates, least)
 
-    def _unclipped(self, said: Said) -> float:
-        """The prediction as the experts said it: only what the weights are charged is clipped."""
-        p = 0.0
-        for rate_weight, weights in zip(self.rate_weights, self.weights, strict=True):
-            awake = [(weight, one) for weight, one in zip(weights, said, strict=True) if one is not None]
-            total = sum(weight for weight, _ in awake)
-            p += rate_weight * (sum(weight * one for weight, one in awake) / total if total > 0.0 else 0.5)
-        return min(max(p, 0.0), 1.0)
+    def charge(self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0) -> list[float]:
+        """One label: charge every expert with what it said at its sample, at rates that are `slow` (up to 1) times the usual.
 
-    def charge(self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0) -> None:
-        """One label: charge every expert with what it said at its sample, at rates that are `slow` (up to 1) times the usual."""
-        least = mixture.least
+        Returns:
+            What each was charged, in nats; where it slept, what the mixture of the slowest rate was.
+        """
+        least, rate = mixture.least, RATES[0] * slow
         most = 1.0 - least
-        losses = [
-            None if p is None else -log(min(max(p, least), most) if y else 1.0 - min(max(p, least), most))
-            for p in said
-        ]
-        outer = []
-        keep, place = 1.0 - SHARE, SHARE / len(said)
-        for k, rate in enumerate(RATES):
-            mixed = -log(mixture.rates[k] if y else 1.0 - mixture.rates[k])
-            eta = rate * slow
-            weights = [
-                weight if loss is None else weight * exp(eta * (mixed - loss))
-                for weight, loss in zip(self.weights[k], losses, strict=True)
-            ]
-            total = keep / sum(weights)
-            self.weights[k] = [weight * total + place for weight in weights]
-            outer.append(self.rate_weights[k] * exp(-OUTER_RATE * mixed))
-        total = (1.0 - OUTER_SHARE) / sum(outer)
-        self.rate_weights = [one * total + OUTER_SHARE / len(RATES) for one in outer]
+        mixed = [log(p) if y else log(1.0 - p) for p in mixture.rates]
+        charged, first, second, third = [], [], [], []
+        for one, x, v, z in zip(said, *self.weights, strict=True):
+            if one is None:
+                charged.append(-mixed[0])
+                first.append(x * exp(rate * mixed[0]))
+                second.append(v * exp(4.0 * rate * mixed[1]))
+                third.append(z * exp(20.0 * rate * mixed[2]))
+                continue
+            p = one if least <= one <= most else (least if one < least else most)
+            gain = log(p) if y else log(1.0 - p)
+            charged.append(-gain)
+            factor = exp(rate * gain)
+            four = factor * factor
+            four *= four
+            first.append(x * factor)
+            second.append(v * four)
+            third.append(z * four * four * four * four * four)
+        share = SHARE / len(charged)
+        for k, weights in enumerate((first, second, third)):
+            keep = (1.0 - SHARE) / sum(weights)
+            self.weights[k] = [weight * keep + share for weight in weights]
+        a, b, c = (w * exp(OUTER_RATE * gain) for w, gain in zip(self.rate_weights, mixed, strict=True))
+        keep, share = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / 3.0
+        self.rate_weights = [a * keep + share, b * keep + share, c * keep + share]
+        return charged
+
+
+def _of(weights: Sequence[float], places: Sequence[int]) -> list[float]:
+    """The weights at these places, made to sum to 1."""
+    chosen = [weights[place] for place in places]
+    total = sum(chosen)
+    return [one / total for one in chosen] if total > 0.0 else [1.0 / len(chosen)] * len(chosen)

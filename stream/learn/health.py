@@ -49,8 +49,10 @@ def at_label(state: FoldState, position: int, at: int, x: dict[str, Any], y: boo
     live = state.live
     if live.unlearned:
         state.counts.failed += 1
-        if live.unlearned == FAILURES:
+        if live.unlearned == FAILURES and state.acting:
             _tell(state, position, at, live, "could not learn")
+    if not state.acting:
+        return
     for one in list(state.experts.models):
         if _looked_at(one.unlearned) and (others or _fails_again(state, one, y)):
             _goes(state, position, at, one, "could not learn")

@@ -160,11 +160,12 @@ class FoldState:
                     born_position=one.born_position,
                     parent=one.parent,
                     learned=one.taught,
-                    judged=one.judged,
-                    loss=one.loss / one.judged if one.judged else None,
-                    live_loss=one.live_loss / one.judged if one.judged else None,
+                    judged=judged,
+                    loss=one.loss / judged if judged else None,
+                    live_loss=(experts.live_loss - one.live_before) / judged if judged else None,
                 )
                 for one in experts.all
+                for judged in [experts.judged - one.judged_before]
             ],
             applied=list(self.applied)[-SHOWN_COMMANDS:],
             refused=dict(list(self.refused.items())[-SHOWN_COMMANDS:]),

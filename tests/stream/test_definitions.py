@@ -64,10 +64,10 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
         "Pipeline 'parcels': guard must be True, \"hold\" or False, not 'stop'",
     ),
     "a guard that is a number": (lambda: parcels(guard=1.0), 'guard must be True, "hold" or False, not 1.0'),
-    "one expert": (lambda: parcels(experts=1), "experts must be a whole number from 2 to 16, not 1"),
-    "too many experts": (lambda: parcels(experts=17), "from 2 to 16, not 17"),
-    "experts that are no whole number": (lambda: parcels(experts=6.0), "from 2 to 16, not 6.0"),
-    "experts that are a truth": (lambda: parcels(experts=True), "from 2 to 16, not True"),
+    "too few experts": (lambda: parcels(experts=3), "experts must be a whole number from 4 to 16, not 3"),
+    "too many experts": (lambda: parcels(experts=17), "from 4 to 16, not 17"),
+    "experts that are no whole number": (lambda: parcels(experts=6.0), "from 4 to 16, not 6.0"),
+    "experts that are a truth": (lambda: parcels(experts=True), "from 4 to 16, not True"),
     "a cooldown without a unit": (lambda: parcels(cooldown="1"), "Pipeline 'parcels', cooldown"),
     "a topic declared twice": (
         lambda: parcels(label=Label(Source(SENT.name, "parcel", "done_at", "van"), lambda e: True)),
@@ -174,7 +174,7 @@ def test_what_only_says_how_often_to_alarm_is_not_in_the_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"guard": True}, {"guard": "hold"}, {"guard": False}, {"experts": 2}, {"experts": 16}]
+    "changes", [{"guard": True}, {"guard": "hold"}, {"guard": False}, {"experts": 4}, {"experts": 16}]
 )
 def test_what_a_guard_does_and_how_many_experts_there_are_is_taken_and_is_not_in_the_digest(
     changes: dict[str, Any],
