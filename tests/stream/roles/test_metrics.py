@@ -243,12 +243,12 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
 def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_of_it(health):
     experts = Experts(None, "v0", 6)
     report = LearnReport(health)
-    fresh = [experts.add("new", None, f"v{number}", (0, 0, 0)) for number in (1, 2)]
-    experts.usual.equal()
+    first = experts.first
+    fresh = [experts.add("new", None, name, (0, 0, 0), of=first, halved=True) for name in ("v1", "v2")]
     report._experts(experts)
     assert sample(health, "penstock_experts") == 3, "the base rate is none"
-    assert sample(health, "penstock_expert_weight", kind="new") == pytest.approx(0.5)
-    assert sample(health, "penstock_expert_weight", kind="first") == pytest.approx(0.25)
+    assert sample(health, "penstock_expert_weight", kind="new") == pytest.approx(0.75, abs=1e-3)
+    assert sample(health, "penstock_expert_weight", kind="first") == pytest.approx(0.25, abs=1e-3)
     for one in fresh:
         experts.remove(one)
     report._experts(experts)
