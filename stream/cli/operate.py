@@ -60,8 +60,9 @@ ABOUT = {
     "retrain": "\nThe job runs beside the flow. Its product takes part with little weight, and gains by every label that\n"
     "it foresaw better than the others. Nothing more has to be done; `penstock promote` gives it all the weight at once.\n"
     "The definition's cooldown holds back only retrains that nobody asked for, never this one.\n",
-    "accept": "\nOpen episodes about the loss end, and the ranges that a guard fires on are learned anew.\n",
-    "resume": "\nLabels of samples that came during the hold stay out. What was pinned keeps its weight until labels move it.\n",
+    "accept": "\nOpen episodes about lost skill end, and the ranges that a guard fires on are learned anew.\n",
+    "resume": "\nLabels of samples that came during the hold stay out. When a pin ends, the models predict\n"
+    "together again, with the weights that labels gave them meanwhile.\n",
 }
 EXAMPLES = """\
 examples:

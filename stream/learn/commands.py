@@ -62,7 +62,9 @@ def resume(state: FoldState, position: int, command: Command, prepared: Any) -> 
     """Go on learning, what was held back stays out; or let a pinned version go."""
     if state.drift.hold is None and not state.pinned:
         return "nothing is held, and no version is pinned"
-    state.pinned = False
+    before, state.pinned = state.live, False
+    if state.live is not before:
+        state.why = f"{before.version} is no longer pinned, and {state.version} leads"
     if state.drift.hold is not None:
         state.release(position, accept=True)
     return None

@@ -83,6 +83,7 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
             experts.first = fresh
         else:
             fresh.kind = "new"
+    state.pinned = state.pinned and one is not experts.committed
     experts.remove(one)
     state.name_models()
     told = f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"

@@ -7,18 +7,20 @@ from typing import Any
 
 import msgspec
 
+from penstock.stream.control.policy import decide
+from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Command, LabelRecord, LiveModel, Origin, Recipe, Sample, encode_json
 from tests.stream.generated import cards
 
 AT_MS = 1_700_000_000_000
-TURNS_AT = 1_200
 
 
 class Folded:
-    """A fold over a stream whose outcome turns round at `TURNS_AT`: a fresh model takes the lead. `said` is what it published."""
+    """A fold over a stream whose outcome turns round: a fresh model takes the lead. `said` is what it published."""
 
-    def __init__(self, labels: int = 2_000, **changes: Any) -> None:
+    def __init__(self, labels: int = 2_000, turns_at: int = 1_200, **changes: Any) -> None:
+        self.turns_at = turns_at
         self.fold = Fold(cards(**changes))
         self.said: list[LiveModel] = []
         self.position = self.number = 0
@@ -41,7 +43,7 @@ class Folded:
             x = [self.chance.random() for _ in self.fold.pipeline.vector_names]
             at, event = AT_MS + self.number * 600_000, f"e{self.number}"
             self.step(Sample(Origin("t", 0, self.number, 0), event, "k", at, x, self.fold.pipeline.digest))
-            y = (x[0] > 0.5) != (self.number > TURNS_AT)
+            y = (x[0] > 0.5) != (self.number > self.turns_at)
             self.step(LabelRecord(Origin("t", 0, self.number, 1), event, at, y))
 
 
@@ -59,6 +61,17 @@ def test_with_approval_the_committed_version_stays_live_for_the_reason_that_it_w
     took = next(live for live in folded.said if "takes the lead" in live.change)
     assert (took.version, took.committed, took.why, took.alone) == ("v0", "v0", "the first model", True)
     assert took.weight < 0.05, "its weight by labels is told all the same"
+
+
+def test_with_approval_what_is_asked_for_waits_and_says_what_approval_brings() -> None:
+    fold = Folded(5_000, turns_at=4_000, approval=True).fold
+    [asked] = [one.event for one in fold.drift.requests if one.event.data.suggested_action == "promote"]
+    decision = decide(PolicyState("cards"), asked, PolicyConfig(approval=True), 0)
+    assert decision is not None and decision.verdict == "waits for approval" and decision.command is None
+    version = asked.data.target_version
+    assert f"a person's approval: {version} (a fresh model; born " in decision.why
+    assert f"; to do it now: penstock promote cards --version {version} --reason" in decision.why
+    assert (fold.version, fold.experts.leader.version) == ("v0", version)
 
 
 def test_a_person_is_told_of_weight_only_where_a_command_gives_it() -> None:
@@ -95,3 +108,47 @@ def test_the_public_document_is_the_message_with_what_the_former_one_held() -> N
     assert document["experts"] and document["committed"] == "v0" and document["weight"] <= 1.0
     assert (document["labels"], document["digest"]) == (600, fold.digest())
     assert document["states"]["v0"] == "live"
+
+
+def asked_for(fold: Fold) -> list[str]:
+    """The versions that the fold asked to commit."""
+    found = [one.event.data.target_version for one in fold.drift.requests]
+    return [version for version in found if version is not None]
+
+
+def test_while_a_version_is_pinned_nothing_asks_for_another_and_when_the_pin_ends_it_is_asked_at_once() -> (
+    None
+):
+    folded = Folded(3_900, turns_at=4_000)
+    folded.step(Command("c1", "rollback", "audit", "ann", version="v0", pin=True))
+    folded.more(1_100)
+    fold = folded.fold
+    assert (fold.version, fold.pinned) == ("v0", True) and fold.experts.leader.version != "v0"
+    assert asked_for(fold) == []
+    folded.step(Command("c2", "resume", "the audit is over", "ann"))
+    folded.more(200)
+    assert asked_for(fold) == [fold.experts.leader.version]
+
+
+def test_when_a_pin_ends_why_the_leader_is_live_is_that() -> None:
+    folded = Folded(1_000)
+    folded.step(Command("c1", "rollback", "audit", "ann", version="v0", pin=True))
+    folded.more(1_000)
+    leader = folded.fold.experts.leader.version
+    assert leader != "v0" and folded.said[-1].why == "rollback: audit (ann)", (
+        "v0 is live for the reason that it was"
+    )
+    folded.step(Command("c2", "resume", "the audit is over", "ann"))
+    live = folded.said[-1]
+    assert (live.version, live.alone, live.pinned) == (leader, False, False)
+    assert live.why == f"v0 is no longer pinned, and {leader} leads"
+
+
+def test_a_pinned_version_that_is_broken_and_goes_pins_no_other() -> None:
+    folded = Folded(1_000)
+    version = next(one.version for one in folded.fold.experts.models if one.kind == "new")
+    folded.step(Command("c1", "promote", "audit", "ann", version=version, pin=True))
+    folded.fold.experts.committed.model = object()
+    folded.more(10)
+    live = folded.said[-1]
+    assert "is gone" in live.change and not live.pinned and not live.alone and live.version != version
