@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 import penstock.examples
-from penstock.examples.flights_data import events
+from penstock.examples.flights_data import Incident, events
 from penstock.features.redis.store import MemoryServer, MemoryStateStore
 from penstock.stream import topology
 from penstock.stream.definition_file import load
@@ -32,7 +32,7 @@ from penstock.stream.roles.start import settle_memory
 FLIGHTS = Path(penstock.examples.__file__).parent / "flights.py"
 
 
-def samples_log(days: int) -> list[tuple[int, Entry]]:
+def samples_log(days: int, incident: Incident = "none") -> list[tuple[int, Entry]]:
     """The samples log of the year's first days, made by featurize in memory."""
     pipeline = load(FLIGHTS)
     log, server = MemoryLog(), MemoryServer()
@@ -43,7 +43,7 @@ def samples_log(days: int) -> list[tuple[int, Entry]]:
     end = date(2013, 1, 1) + timedelta(days)
     outs = [
         Out(topic, key.encode() if key else None, msgspec.json.encode(fields))
-        for topic, key, fields, _ in events("none", None, end)
+        for topic, key, fields, _ in events(incident, None, end)
     ]
     log.append(outs)
     worker = FeaturizeWorker(

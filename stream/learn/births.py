@@ -20,6 +20,7 @@ from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import dump, restore
 
 FREEZE_EVERY = 2_000
+LOOK_EVERY = 25
 
 
 def is_due(labels: int) -> bool:
@@ -38,9 +39,13 @@ def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
     top = experts.lead()
     if top is not None:
         _leads(state, position, at, top)
+    if labels % LOOK_EVERY == 0:
+        for one in experts.hopeless(labels):
+            experts.remove(one)
+        experts.quiet(state.counts.samples)
     if rose or is_due(labels):
         experts.add("new", state.pipeline.model.clone(), state.new_id(), (labels, at, position))
-    if labels % FREEZE_EVERY == 0:
+    if labels % FREEZE_EVERY == 0 and experts.leader.learns:
         freeze(state, position, at)
     elif not rose and not is_due(labels):
         return

@@ -5,7 +5,9 @@ Laws of this file:
 - A sample is answered by every expert when it arrives; its label charges each with that answer and no other.
 - Samples with a value far outside what was learned have weights of their own (`unusual`): how far to trust such a value is
   learned from such records alone, and until it is, the expert that leaves such values out has most of their weight.
-- How many models there are is bounded. Frozen ones stay at ages that grow geometrically; of those that learn the weakest goes.
+- How many models there are is bounded. Frozen ones stay at ages that grow geometrically as far as there is room (with two: the
+  first copy and the newest); of those that learn the weakest goes.
+- What an expert of little weight would say is asked for at one sample in four, chosen by the sample's number.
 """
 
 from __future__ import annotations
@@ -24,8 +26,16 @@ LEADS_AT = 0.95
 MOST_FROZEN = 2
 LEAST_LEARNING = 4
 """The first model, the leader, the committed one and one more: beside as many, frozen ones are kept."""
+THIN_WEIGHT = 0.01
+"""Below this weight an expert is asked at one sample in four, unless it is the first, the leader or the committed one."""
+QUIET_SAMPLES = 2_000
+"""So many samples after the last value far outside, the expert that leaves such values out goes; the next one makes it again."""
 YOUNG_LABELS = 500
 """An expert is not judged by its weight before it has learned so many labels."""
+BASE_WEIGHT = 0.01
+"""What the base rate begins with: where labels come so late that all models are out of date, it is what saves the prediction."""
+MOST_TRUST = 0.95
+_NONE: tuple[bool, ...] = ()
 CAREFUL_WEIGHT = 0.9
 """The part of an unusual record's prediction that the careful expert has before any label was heard."""
 DELAY_RATE = 0.01
@@ -35,12 +45,13 @@ class Expert:
     """One of them. `number` is unique for ever; `born` counts labels, `born_at` is event time (ms), `born_position` in the log.
 
     `payload` are the bytes a frozen one was made from. `loss` sums what it was charged (nats), `judged_before` and `live_before`
-    are the labels that were judged before its birth, and what the live prediction had lost of them.
+    are the labels that were judged before its birth, and what the live prediction had lost of them; `loss_then` and `live_then`
+    the two losses when it was last looked at, `due` the label at which it is next.
     """
 
     __slots__ = (
-        "born", "born_at", "born_position", "failures", "judged_before", "kind", "live_before", "loss", "model", "number",
-        "parent", "payload", "taught", "unlearned", "version",
+        "born", "born_at", "born_position", "due", "failures", "judged_before", "kind", "live_before", "live_then", "loss",
+        "loss_then", "model", "number", "parent", "payload", "taught", "unlearned", "version",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +67,8 @@ class Expert:
         self.born, self.born_at, self.born_position = born
         self.payload: bytes | None = None
         self.taught = self.judged_before = self.failures = self.unlearned = 0
-        self.loss = self.live_before = 0.0
+        self.loss = self.loss_then = self.live_before = self.live_then = 0.0
+        self.due = self.born + YOUNG_LABELS
 
     @property
     def learns(self) -> bool:
@@ -85,12 +97,15 @@ class Experts:
         self.heard_unusual = 0
         self.silent = self.dull = False
         self.judged, self.live_loss = 0, 0.0
+        self.thin: tuple[bool, ...] = ()
+        self.trust = CAREFUL_WEIGHT
+        self.unusual_at = 0
         self.leader_weight = 1.0
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
         self.leader = self.committed = self.first
-        self.usual.give(1, 1.0 - SHARE)
-        self.unusual.give(1, 1.0 - SHARE)
+        self.usual.give(1, 1.0 - BASE_WEIGHT)
+        self.unusual.give(1, 1.0 - BASE_WEIGHT)
 
     # -- who there is ------------------------------------------------------------------------------------------------------
 
@@ -131,6 +146,7 @@ class Experts:
         """One more expert, with the share's weight, or with half of the weight of the one it is a copy `of`."""
         expert = Expert(self.born, version, kind, model, born, of.version if of is not None else None)
         expert.judged_before, expert.live_before = self.judged, self.live_loss
+        expert.live_then = self.live_loss
         self.born += 1
         for gate in (self.usual, self.unusual):
             if halved and of is not None:
@@ -139,7 +155,7 @@ class Experts:
                 gate.add()
         self.all.append(expert)
         if kind == "careful":
-            self.unusual.give(len(self.all) - 1, CAREFUL_WEIGHT)
+            self.unusual.give(len(self.all) - 1, self.trust)
         self._renumber()
         return expert
 
@@ -165,6 +181,7 @@ class Experts:
 
     def _renumber(self) -> None:
         self.numbers = tuple(one.number for one in self.all)
+        self.thin = ()
 
     def _heaviest(self) -> Expert:
         weights = self.usual.totals()
@@ -172,12 +189,19 @@ class Experts:
 
     # -- samples and labels ------------------------------------------------------------------------------------------------
 
-    def ask(self, x: dict[str, Any], base: float, outside: Sequence[str] = ()) -> Answer:
-        """What each says of the vector `x`, of which the values named `outside` lie far outside what was learned."""
+    def ask(self, x: dict[str, Any], base: float, sample: int, outside: Sequence[str] = ()) -> Answer:
+        """What they say of the vector `x`, the `sample`-th, whose values named `outside` lie far outside what was learned."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
+        thin = () if outside else self.thin
+        asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
         answers: list[float | None] = [base]
         self.silent = False
-        for one in self.all[1:]:
+        for place, one in enumerate(self.all):
+            if place == 0:
+                continue
+            if asleep is not _NONE and asleep[place]:
+                answers.append(None)
+                continue
             p = said(one.model, inside if one.kind == "careful" else x)
             if p is None:
                 one.failures += 1
@@ -185,11 +209,15 @@ class Experts:
             else:
                 one.failures = 0
             answers.append(p)
-        gate = self.unusual if outside else self.usual
-        return Answer(self.numbers, tuple(answers), gate.mix(answers, base))
+        if outside:
+            self.unusual_at = sample
+            return Answer(self.numbers, tuple(answers), self.unusual.mix(answers, base))
+        return Answer(
+            self.numbers, tuple(answers), self.usual.mix(answers, base, thin if asleep is _NONE else ())
+        )
 
-    def charge(self, answer: Answer, y: bool, delay: int, live: float, *, unusual: bool) -> None:
-        """Move the weights by one label, which came `delay` samples after its own; the live prediction lost `live` nats by it."""
+    def charge(self, answer: Answer, y: bool, delay: int, *, unusual: bool) -> None:
+        """Move the weights by one label, which came `delay` samples after its own."""
         if self.delay is None:
             self.delay = float(delay)
         self.delay += DELAY_RATE * (delay - self.delay)
@@ -197,8 +225,11 @@ class Experts:
         if answer.asked != self.numbers:
             own = dict(zip(answer.asked, answer.said, strict=True))
             answers = [own.get(number) for number in self.numbers]
+            if answer.mixture.boosted:
+                more = dict(zip(answer.asked, answer.mixture.boosted, strict=True))
+                answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
         gate = self.unusual if unusual else self.usual
-        charged = gate.charge(answers, answer.mixture, y, slowed(self.delay))
+        charged, live = gate.charge(answers, answer.mixture, y, slowed(self.delay))
         for one, loss in zip(self.all, charged, strict=True):
             one.loss += loss
         self.judged += 1
@@ -229,13 +260,20 @@ class Experts:
     def doubt(self) -> None:
         """A guard fires: records with values far outside are the careful expert's again, until labels say something else."""
         careful = self.careful
-        self.heard_unusual = 0
+        self.heard_unusual, self.trust = 0, CAREFUL_WEIGHT
         if careful is not None:
             self.unusual.give(self.all.index(careful), CAREFUL_WEIGHT)
 
     def lead(self) -> Expert | None:
-        """The expert that takes the lead with this label, if one does."""
+        """The expert that takes the lead with this label, if one does. Also finds who is asked at few samples from here on."""
         weights = self.usual.totals()
+        kept = (self.first, self.leader, self.committed)
+        self.thin = tuple(
+            weight < THIN_WEIGHT and place > 0 and one not in kept
+            for place, (one, weight) in enumerate(zip(self.all, weights, strict=True))
+        )
+        if True not in self.thin:
+            self.thin = ()
         place = max(range(1, len(weights)), key=weights.__getitem__)
         top = self.all[place]
         if top is self.leader:
@@ -246,6 +284,34 @@ class Experts:
             return None
         self.leader, self.leader_weight = top, weights[place]
         return top
+
+    def quiet(self, sample: int) -> None:
+        """No value lay far outside for long: the careful expert goes, or, where it has most of the weight, goes on like others.
+
+        How far it was trusted with such records by then is how far its successor will be.
+        """
+        careful = self.careful
+        if careful is None or sample - self.unusual_at < QUIET_SAMPLES:
+            return
+        self.trust = min(max(self.careful_weight(), 1.0 - MOST_TRUST), MOST_TRUST)
+        if careful in (self.leader, self.committed, self._heaviest()):
+            careful.kind = "resumed"
+        else:
+            self.remove(careful)
+
+    def hopeless(self, labels: int) -> list[Expert]:
+        """Fresh models that have come of an age, each twice the one before, and were no better than the live prediction since."""
+        gone: list[Expert] = []
+        for one in self.all:
+            if one.kind != "new" or one.due > labels:
+                continue
+            age = labels - one.born
+            lost, live = one.loss - one.loss_then, self.live_loss - one.live_then
+            if age >= 2 * YOUNG_LABELS and lost >= live and one not in (self.leader, self.committed):
+                gone.append(one)
+            one.due = labels + age
+            one.loss_then, one.live_then = one.loss, self.live_loss
+        return gone
 
     # -- who stays ---------------------------------------------------------------------------------------------------------
 

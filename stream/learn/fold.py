@@ -75,8 +75,8 @@ class Fold(FoldState):
                 self._guarded(position, at)
             if outside and experts.careful is None and self.pipeline.guard is True:
                 births.fork(self, position, at, outside)
-        answer = experts.ask(x, self.base, outside)
-        counts.asked += len(answer.said) - 1
+        answer = experts.ask(x, self.base, counts.samples, outside)
+        counts.asked += len(answer.said) - 1 - answer.said.count(None)
         if experts.silent or drift.failing:
             health.at_sample(self, position, at, x, answer)
         else:
@@ -137,7 +137,7 @@ class Fold(FoldState):
             counts.held_back += 1
             return
         answer = waits.answer
-        experts.charge(answer, y, counts.samples - waits.number, live, unusual=bool(waits.outside))
+        experts.charge(answer, y, counts.samples - waits.number, unusual=bool(waits.outside))
         own = dict(zip(answer.asked, answer.said, strict=True))
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:

@@ -5,6 +5,9 @@ Laws of this file:
   once for each of three learning rates; the prediction is their weighted mean, and a second layer weighs the rates.
 - A label multiplies each weight by p(label)^rate, p being what that expert said when the sample arrived. A little of all weight
   is then shared out evenly (fixed share: Herbster and Warmuth, "Tracking the best expert", 1998): none is ever lost for good.
+- An expert of little weight may be asked at few samples only; where it is, it counts `BOOST` times over, as far as its rate stays
+  at or below 1. The same factor is on its weight in the mixture and on its charge, which is why the bound holds for it as well
+  (a mixture tilted by the rates: Koolen and van Erven, "Second-order quantile methods", 2015, use it for many rates at once).
 - An expert that said nothing at a sample (born later, asked less often, failing) sleeps: it is charged what the mixture is
   charged, so it neither gains nor loses (Freund, Schapire, Singer and Warmuth, "Using and combining predictors that
   specialize", 1997).
@@ -24,7 +27,7 @@ from math import exp, log
 from operator import mul
 
 RATES = (0.05, 0.2, 1.0)
-"""The second is the first four times over, the third twenty times: `charge` takes powers of one number."""
+"""The second is the first four times over, the third twenty times."""
 OUTER_RATE = 0.1
 """The rate at which the three rates are weighed against each other."""
 SHARE = 1e-4
@@ -33,9 +36,13 @@ OUTER_SHARE = 1e-3
 LEAST_PROBABILITY = 0.002
 """Weights are charged by probabilities kept this far from 0 and 1, so that one label costs at most 6.2 nats."""
 SLOWED_BY_LABELS = 100.0
+BOOST = 4.0
 
 Said = Sequence[float | None]
 """What every expert said of one sample, in the order of the weights; None is asleep."""
+
+
+_NOBODY: Sequence[bool] = (False,) * 64
 
 
 def slowed(delay: float) -> float:
@@ -53,14 +60,20 @@ def least_probability(base: float) -> float:
 
 
 class Mixture:
-    """What the gate made of one sample: the prediction, and the (clipped) mixture of each rate, which its label will need."""
+    """What the gate made of one sample: the prediction, and what its label will need.
 
-    __slots__ = ("least", "p", "rates")
+    `rates` is the (clipped) mixture of each rate, `boosted` says of each expert whether it counted `BOOST` times over.
+    """
 
-    def __init__(self, p: float, rates: tuple[float, float, float], least: float) -> None:
+    __slots__ = ("boosted", "least", "p", "rates")
+
+    def __init__(
+        self, p: float, rates: tuple[float, float, float], least: float, boosted: Sequence[bool] = ()
+    ) -> None:
         self.p = p
         self.rates = rates
         self.least = least
+        self.boosted = boosted
 
 
 class Gate:
@@ -132,14 +145,22 @@ class Gate:
         a, b, c = self.rate_weights
         return [a * x + b * y + c * z for x, y, z in zip(*self.weights, strict=True)]
 
-    def mix(self, said: Said, base: float = 0.5) -> Mixture:
-        """The live prediction; experts that sleep have no part in it. `said` must hold at least one number."""
+    def mix(self, said: Said, base: float = 0.5, boosted: Sequence[bool] = ()) -> Mixture:
+        """The live prediction; experts that sleep have no part in it. `said` must hold at least one number.
+
+        `boosted` says of each expert whether it counts `BOOST` times over; empty for none.
+        """
         least = least_probability(base)
         most = 1.0 - least
         slow, middle, fast = self.weights
-        if None in said:
+        if boosted:
+            slow, middle = (
+                [weight * BOOST if more else weight for weight, more in zip(weights, boosted, strict=True)]
+                for weights in (slow, middle)
+            )
+        if boosted or None in said:
             awake = [place for place, p in enumerate(said) if p is not None]
-            slow, middle, fast = (_of(weights, awake) for weights in self.weights)
+            slow, middle, fast = (_of(weights, awake) for weights in (slow, middle, fast))
             known = [p for p in said if p is not None]
         else:
             known = said  # type: ignore[assignment]
@@ -154,34 +175,35 @@ class Gate:
                 for x, y, z, raw, cut in zip(slow, middle, fast, known, clipped, strict=True)
             )
             p = min(max(p, 0.0), 1.0)
-        return Mixture(p, rates, least)
+        return Mixture(p, rates, least, boosted)
 
-    def charge(self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0) -> list[float]:
+    def charge(self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0) -> tuple[list[float], float]:
         """One label: charge every expert with what it said at its sample, at rates that are `slow` (up to 1) times the usual.
 
         Returns:
-            What each was charged, in nats; where it slept, what the mixture of the slowest rate was.
+            What each was charged, in nats, and what the live prediction was; who slept is charged the same as that.
         """
         least, rate = mixture.least, RATES[0] * slow
         most = 1.0 - least
         mixed = [log(p) if y else log(1.0 - p) for p in mixture.rates]
+        p = min(max(mixture.p, least), most)
+        live = -log(p if y else 1.0 - p)
         charged, first, second, third = [], [], [], []
-        for one, x, v, z in zip(said, *self.weights, strict=True):
+        boosted = mixture.boosted or _NOBODY
+        for one, more, x, v, z in zip(said, boosted, *self.weights, strict=False):
             if one is None:
-                charged.append(-mixed[0])
-                first.append(x * exp(rate * mixed[0]))
-                second.append(v * exp(4.0 * rate * mixed[1]))
-                third.append(z * exp(20.0 * rate * mixed[2]))
+                charged.append(live)
+                first.append(x)
+                second.append(v)
+                third.append(z)
                 continue
             p = one if least <= one <= most else (least if one < least else most)
             gain = log(p) if y else log(1.0 - p)
             charged.append(-gain)
-            factor = exp(rate * gain)
-            four = factor * factor
-            four *= four
-            first.append(x * factor)
-            second.append(v * four)
-            third.append(z * four * four * four * four * four)
+            times = rate * BOOST if more else rate
+            first.append(x * exp(times * (gain - mixed[0])))
+            second.append(v * exp(4.0 * times * (gain - mixed[1])))
+            third.append(z * exp(20.0 * rate * (gain - mixed[2])))
         share = SHARE / len(charged)
         for k, weights in enumerate((first, second, third)):
             keep = (1.0 - SHARE) / sum(weights)
@@ -189,7 +211,7 @@ class Gate:
         a, b, c = (w * exp(OUTER_RATE * gain) for w, gain in zip(self.rate_weights, mixed, strict=True))
         keep, share = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / 3.0
         self.rate_weights = [a * keep + share, b * keep + share, c * keep + share]
-        return charged
+        return charged, live
 
 
 def _of(weights: Sequence[float], places: Sequence[int]) -> list[float]:

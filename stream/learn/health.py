@@ -83,8 +83,11 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
             experts.first = fresh
         else:
             fresh.kind = "new"
-    state.pinned = state.pinned and one is not experts.committed
+    was_committed = one is experts.committed
     experts.remove(one)
+    if was_committed:
+        state.pinned = False
+        state.drift.committed(at, position, f"{one.version} {does}")
     state.name_models()
     told = f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"
     state.publish(state.why if state.live is before else told, told)

@@ -1,0 +1,20 @@
+# cython: language_level=3, cdivision=True
+# Which names of weighing.py hold C numbers where it is compiled.
+cimport cython
+
+cdef extern from "math.h" nogil:
+    double exp(double x)
+    double log(double x)
+
+@cython.locals(most=double, many=Py_ssize_t, a=double, b=double, c=double, raw_a=double, raw_b=double, raw_c=double,
+               all_a=double, all_b=double, all_c=double, i=Py_ssize_t, p=double, x=double, v=double, z=double)
+cpdef mix(list slow, list middle, list fast, list rate_weights, said, double least, boosted, double boost)
+
+@cython.locals(most=double, many=Py_ssize_t, count=Py_ssize_t, first=double, second=double, third=double, all_a=double,
+               all_b=double, all_c=double, i=Py_ssize_t, p=double, x=double, v=double, z=double, gain=double, times=double,
+               keep=double, part=double)
+cpdef charge(list slow, list middle, list fast, said, mixed, double least, bint y, double rate, boosted, double boost,
+             double share, double live, list charged)
+
+@cython.locals(a=double, b=double, c=double, i=Py_ssize_t, x=double, v=double, z=double, found=list)
+cpdef totals(list slow, list middle, list fast, list rate_weights)

@@ -1,0 +1,96 @@
+"""The arithmetic of the gate on plain lists of floats, compiled where there is a C compiler: it runs at every sample and label.
+
+Laws of this file:
+- It is one source for both: `weighing.pxd` only says which names hold C numbers. Compiled or not, every bit is the same: the same
+  operations in the same order, and none that a compiler may reorder.
+- The rates are 1, 4 and 20 times `rate`; `boosted` experts count `boost` times over at the first two.
+"""
+
+from math import exp, log
+
+
+def mix(slow, middle, fast, rate_weights, said, least, boosted, boost):  # type: ignore[no-untyped-def]
+    """(prediction, mixture of each rate): the means of what was said, the rates' clipped to [least, 1 - least]."""
+    most = 1.0 - least
+    many = len(boosted)
+    a = b = c = raw_a = raw_b = raw_c = all_a = all_b = all_c = 0.0
+    for i in range(len(said)):
+        one = said[i]
+        if one is None:
+            continue
+        p = one
+        x, v, z = slow[i], middle[i], fast[i]
+        if many and boosted[i]:
+            x *= boost
+            v *= boost
+        all_a += x
+        all_b += v
+        all_c += z
+        raw_a += x * p
+        raw_b += v * p
+        raw_c += z * p
+        if p < least:
+            p = least
+        elif not p <= most:
+            p = most
+        a += x * p
+        b += v * p
+        c += z * p
+    if not (all_a > 0.0 and all_b > 0.0 and all_c > 0.0):
+        return 0.5, (0.5, 0.5, 0.5)
+    p = (
+        rate_weights[0] * (raw_a / all_a)
+        + rate_weights[1] * (raw_b / all_b)
+        + rate_weights[2] * (raw_c / all_c)
+    )
+    return (0.0 if p < 0.0 else 1.0 if p > 1.0 else p), (a / all_a, b / all_b, c / all_c)
+
+
+def charge(slow, middle, fast, said, mixed, least, y, rate, boosted, boost, share, live, charged):  # type: ignore[no-untyped-def]
+    """Change the three lists of weights by one label, and append to `charged` what each expert lost by it, in nats.
+
+    `mixed` is the log likelihood that each rate's mixture gave the label; who slept is charged `live`.
+    """
+    most = 1.0 - least
+    many = len(boosted)
+    count = len(said)
+    first, second, third = mixed[0], mixed[1], mixed[2]
+    all_a = all_b = all_c = 0.0
+    for i in range(count):
+        one = said[i]
+        x, v, z = slow[i], middle[i], fast[i]
+        if one is None:
+            charged.append(live)
+        else:
+            p = one
+            if p < least:
+                p = least
+            elif not p <= most:
+                p = most
+            gain = log(p) if y else log(1.0 - p)
+            charged.append(-gain)
+            times = rate * boost if many and boosted[i] else rate
+            x *= exp(times * (gain - first))
+            v *= exp(4.0 * times * (gain - second))
+            z *= exp(20.0 * rate * (gain - third))
+            slow[i], middle[i], fast[i] = x, v, z
+        all_a += x
+        all_b += v
+        all_c += z
+    keep, part = 1.0 - share, share / count
+    all_a, all_b, all_c = keep / all_a, keep / all_b, keep / all_c
+    for i in range(count):
+        x, v, z = slow[i], middle[i], fast[i]
+        slow[i] = x * all_a + part
+        middle[i] = v * all_b + part
+        fast[i] = z * all_c + part
+
+
+def totals(slow, middle, fast, rate_weights):  # type: ignore[no-untyped-def]
+    """The weight of every expert over all rates."""
+    a, b, c = rate_weights[0], rate_weights[1], rate_weights[2]
+    found = []
+    for i in range(len(slow)):
+        x, v, z = slow[i], middle[i], fast[i]
+        found.append(a * x + b * v + c * z)
+    return found
