@@ -28,9 +28,8 @@ def who_predicts(live: LiveModel) -> str:
         return ""
     what = next((f" ({kind_in_words(one.kind)})" for one in live.experts if one.version == live.version), "")
     if not live.alone:
-        return (
-            f"{live.version}{what} leads with {live.weight:.0%} of the weight, {live.committed} is committed"
-        )
+        other = f"{live.committed} is" if live.committed != live.version else "and is"
+        return f"{live.version}{what} leads with {live.weight:.0%} of the weight, {other} committed"
     why = "pinned: `penstock resume` ends that" if live.pinned else "as the definition asks for approval"
     return f"{live.version}{what} predicts alone, {why}; labels give it {live.weight:.0%} of the weight"
 

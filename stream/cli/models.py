@@ -86,7 +86,10 @@ def lines(versions: Sequence[Version], live: dict[str, Any]) -> list[str]:
     stored = table(versions, live)
     if not live:
         return stored
-    now = experts_table(as_message(live))
+    try:
+        now = experts_table(as_message(live))
+    except msgspec.ValidationError as error:  # of a later version, or not learn's: the key is public
+        now = [f"the models of now cannot be read: {error}"]
     said = [*now, *([""] if now else []), live_line(live)]
     return [*said, "", *stored] if stored else said
 

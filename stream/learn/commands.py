@@ -157,7 +157,7 @@ def done(state: FoldState, command: Command) -> str:
         placed += ", and is pinned"
     return {
         "hold": "learning held",
-        "resume": "learning goes on",
+        "resume": "learning goes on, and no version is pinned",
         "rollback": f"rolled back: {placed}",
         "retrain": "retrain started",
         "adopt": f"retrain finished, {state.experts.all[-1].version} takes part",

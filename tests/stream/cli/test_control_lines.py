@@ -135,6 +135,11 @@ def test_the_leader_the_committed_one_and_whoever_else_counts_stand_in_one_line(
     )
 
 
+def test_a_leader_that_is_committed_itself_is_named_once():
+    [_, line] = tell(live(experts=EXPERTS, weight=0.7, committed="v3"), 0)
+    assert "v3 (a fresh model) leads with 70% of the weight, and is committed; beside it v2 20%" in line
+
+
 def test_a_version_that_predicts_alone_is_told_with_why_and_with_what_labels_say():
     alone = {"version": "v2", "committed": "v2", "weight": 0.2, "experts": EXPERTS, "alone": True}
     [_, pinned] = tell(live(**alone, pinned=True), 0)

@@ -136,6 +136,16 @@ def test_a_pinned_version_is_marked_as_alone(
     assert live["experts"] == EXPERTS and live["committed"] == "v3" and live["pinned"] is True
 
 
+def test_a_document_that_cannot_be_read_is_one_line_and_the_versions_are_shown(
+    store: RedisModelStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(store, experts=[{"version": "v3", "weight": "heavy"}])
+    assert cli.main(["models", CARDS]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("the models of now cannot be read: ") and "$.experts[0]" in first
+    assert any(line.startswith("*  v3") for line in rest)
+
+
 def test_what_learn_stores_is_what_is_shown(
     store: RedisModelStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

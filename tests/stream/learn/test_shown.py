@@ -141,6 +141,7 @@ def test_when_a_pin_ends_why_the_leader_is_live_is_that() -> None:
     folded.step(Command("c2", "resume", "the audit is over", "ann"))
     live = folded.said[-1]
     assert (live.version, live.alone, live.pinned) == (leader, False, False)
+    assert live.change == "learning goes on, and no version is pinned: the audit is over (ann)"
     assert live.why == f"v0 is no longer pinned, and {leader} leads"
 
 
