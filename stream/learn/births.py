@@ -20,7 +20,8 @@ from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import dump, restore
 
 FREEZE_EVERY = 2_000
-LOOK_EVERY = 25
+LEAD_EVERY = 4
+LOOK_EVERY = 24
 
 
 def is_due(labels: int) -> bool:
@@ -36,9 +37,10 @@ def is_due(labels: int) -> bool:
 def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
     """After a label was learned: who leads now, who is born, who goes."""
     experts, labels = state.experts, state.counts.learned
-    top = experts.lead()
-    if top is not None:
-        _leads(state, position, at, top)
+    if labels % LEAD_EVERY == 0:
+        top = experts.lead()
+        if top is not None:
+            _leads(state, position, at, top)
     if labels % LOOK_EVERY == 0:
         for one in experts.hopeless(labels):
             experts.remove(one)

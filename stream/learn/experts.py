@@ -13,6 +13,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from operator import add
 from typing import Any, Literal, NamedTuple
 
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, slowed
@@ -44,13 +45,13 @@ DELAY_RATE = 0.01
 class Expert:
     """One of them. `number` is unique for ever; `born` counts labels, `born_at` is event time (ms), `born_position` in the log.
 
-    `payload` are the bytes a frozen one was made from. `loss` sums what it was charged (nats), `judged_before` and `live_before`
-    are the labels that were judged before its birth, and what the live prediction had lost of them; `loss_then` and `live_then`
-    the two losses when it was last looked at, `due` the label at which it is next.
+    `payload` are the bytes a frozen one was made from. `judged_before` and `live_before` are the labels that were judged
+    before its birth, and what the live prediction had lost by them (nats); `loss_then` and `live_then` what the two had lost when
+    it was last looked at, `due` the label at which it is next.
     """
 
     __slots__ = (
-        "born", "born_at", "born_position", "due", "failures", "judged_before", "kind", "live_before", "live_then", "loss",
+        "born", "born_at", "born_position", "due", "failures", "judged_before", "kind", "live_before", "live_then",
         "loss_then", "model", "number", "parent", "payload", "taught", "unlearned", "version",
     )  # fmt: skip
 
@@ -67,7 +68,7 @@ class Expert:
         self.born, self.born_at, self.born_position = born
         self.payload: bytes | None = None
         self.taught = self.judged_before = self.failures = self.unlearned = 0
-        self.loss = self.loss_then = self.live_before = self.live_then = 0.0
+        self.loss_then = self.live_before = self.live_then = 0.0
         self.due = self.born + YOUNG_LABELS
 
     @property
@@ -97,6 +98,7 @@ class Experts:
         self.heard_unusual = 0
         self.silent = self.dull = False
         self.judged, self.live_loss = 0, 0.0
+        self.losses: list[float] = []
         self.thin: tuple[bool, ...] = ()
         self.trust = CAREFUL_WEIGHT
         self.unusual_at = 0
@@ -154,6 +156,7 @@ class Experts:
             else:
                 gate.add()
         self.all.append(expert)
+        self.losses.append(0.0)
         if kind == "careful":
             self.unusual.give(len(self.all) - 1, self.trust)
         self._renumber()
@@ -162,7 +165,7 @@ class Experts:
     def remove(self, expert: Expert) -> None:
         """It is gone; who leads is chosen again if it did."""
         place = self.all.index(expert)
-        del self.all[place]
+        del self.all[place], self.losses[place]
         self.usual.remove(place)
         self.unusual.remove(place)
         self._renumber()
@@ -196,17 +199,16 @@ class Experts:
         asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
         answers: list[float | None] = [base]
         self.silent = False
-        for place, one in enumerate(self.all):
-            if place == 0:
-                continue
-            if asleep is not _NONE and asleep[place]:
+        for place in range(1, len(self.all)):
+            if asleep and asleep[place]:
                 answers.append(None)
                 continue
-            p = said(one.model, inside if one.kind == "careful" else x)
+            one = self.all[place]
+            p = said(one.model, inside if outside and one.kind == "careful" else x)
             if p is None:
                 one.failures += 1
                 self.silent = True
-            else:
+            elif one.failures:
                 one.failures = 0
             answers.append(p)
         if outside:
@@ -230,8 +232,7 @@ class Experts:
                 answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
         gate = self.unusual if unusual else self.usual
         charged, live = gate.charge(answers, answer.mixture, y, slowed(self.delay))
-        for one, loss in zip(self.all, charged, strict=True):
-            one.loss += loss
+        self.losses = list(map(add, self.losses, charged))
         self.judged += 1
         self.live_loss += live
         self.heard_unusual += unusual
@@ -302,15 +303,15 @@ class Experts:
     def hopeless(self, labels: int) -> list[Expert]:
         """Fresh models that have come of an age, each twice the one before, and were no better than the live prediction since."""
         gone: list[Expert] = []
-        for one in self.all:
+        for one, loss in zip(self.all, self.losses, strict=True):
             if one.kind != "new" or one.due > labels:
                 continue
             age = labels - one.born
-            lost, live = one.loss - one.loss_then, self.live_loss - one.live_then
+            lost, live = loss - one.loss_then, self.live_loss - one.live_then
             if age >= 2 * YOUNG_LABELS and lost >= live and one not in (self.leader, self.committed):
                 gone.append(one)
             one.due = labels + age
-            one.loss_then, one.live_then = one.loss, self.live_loss
+            one.loss_then, one.live_then = loss, self.live_loss
         return gone
 
     # -- who stays ---------------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, log
-from operator import mul
+
+from penstock.stream.learn import weighing
 
 RATES = (0.05, 0.2, 1.0)
 """The second is the first four times over, the third twenty times."""
@@ -40,9 +41,6 @@ BOOST = 4.0
 
 Said = Sequence[float | None]
 """What every expert said of one sample, in the order of the weights; None is asleep."""
-
-
-_NOBODY: Sequence[bool] = (False,) * 64
 
 
 def slowed(delay: float) -> float:
@@ -142,8 +140,8 @@ class Gate:
 
     def totals(self) -> list[float]:
         """The weight of every expert, in order, over all rates."""
-        a, b, c = self.rate_weights
-        return [a * x + b * y + c * z for x, y, z in zip(*self.weights, strict=True)]
+        slow, middle, fast = self.weights
+        return weighing.totals(slow, middle, fast, self.rate_weights)
 
     def mix(self, said: Said, base: float = 0.5, boosted: Sequence[bool] = ()) -> Mixture:
         """The live prediction; experts that sleep have no part in it. `said` must hold at least one number.
@@ -151,30 +149,8 @@ class Gate:
         `boosted` says of each expert whether it counts `BOOST` times over; empty for none.
         """
         least = least_probability(base)
-        most = 1.0 - least
         slow, middle, fast = self.weights
-        if boosted:
-            slow, middle = (
-                [weight * BOOST if more else weight for weight, more in zip(weights, boosted, strict=True)]
-                for weights in (slow, middle)
-            )
-        if boosted or None in said:
-            awake = [place for place, p in enumerate(said) if p is not None]
-            slow, middle, fast = (_of(weights, awake) for weights in (slow, middle, fast))
-            known = [p for p in said if p is not None]
-        else:
-            known = said  # type: ignore[assignment]
-        clipped = [p if least <= p <= most else (least if p < least else most) for p in known]
-        rates = sum(map(mul, slow, clipped)), sum(map(mul, middle, clipped)), sum(map(mul, fast, clipped))
-        a, b, c = self.rate_weights
-        p = a * rates[0] + b * rates[1] + c * rates[2]
-        if max(known) > most or min(known) < least:
-            # only what the weights are charged is clipped: the prediction is as the experts said it
-            p += sum(
-                (a * x + b * y + c * z) * (raw - cut)
-                for x, y, z, raw, cut in zip(slow, middle, fast, known, clipped, strict=True)
-            )
-            p = min(max(p, 0.0), 1.0)
+        p, rates = weighing.mix(slow, middle, fast, self.rate_weights, said, least, boosted, BOOST)
         return Mixture(p, rates, least, boosted)
 
     def charge(self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0) -> tuple[list[float], float]:
@@ -183,39 +159,16 @@ class Gate:
         Returns:
             What each was charged, in nats, and what the live prediction was; who slept is charged the same as that.
         """
-        least, rate = mixture.least, RATES[0] * slow
-        most = 1.0 - least
+        least = mixture.least
         mixed = [log(p) if y else log(1.0 - p) for p in mixture.rates]
-        p = min(max(mixture.p, least), most)
+        p = min(max(mixture.p, least), 1.0 - least)
         live = -log(p if y else 1.0 - p)
-        charged, first, second, third = [], [], [], []
-        boosted = mixture.boosted or _NOBODY
-        for one, more, x, v, z in zip(said, boosted, *self.weights, strict=False):
-            if one is None:
-                charged.append(live)
-                first.append(x)
-                second.append(v)
-                third.append(z)
-                continue
-            p = one if least <= one <= most else (least if one < least else most)
-            gain = log(p) if y else log(1.0 - p)
-            charged.append(-gain)
-            times = rate * BOOST if more else rate
-            first.append(x * exp(times * (gain - mixed[0])))
-            second.append(v * exp(4.0 * times * (gain - mixed[1])))
-            third.append(z * exp(20.0 * rate * (gain - mixed[2])))
-        share = SHARE / len(charged)
-        for k, weights in enumerate((first, second, third)):
-            keep = (1.0 - SHARE) / sum(weights)
-            self.weights[k] = [weight * keep + share for weight in weights]
+        charged: list[float] = []
+        first, second, third = self.weights
+        weighing.charge(
+            first, second, third, said, mixed, least, y, RATES[0] * slow, mixture.boosted, BOOST, SHARE, live, charged
+        )  # fmt: skip
         a, b, c = (w * exp(OUTER_RATE * gain) for w, gain in zip(self.rate_weights, mixed, strict=True))
-        keep, share = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / 3.0
+        keep, share = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / len(RATES)
         self.rate_weights = [a * keep + share, b * keep + share, c * keep + share]
         return charged, live
-
-
-def _of(weights: Sequence[float], places: Sequence[int]) -> list[float]:
-    """The weights at these places, made to sum to 1."""
-    chosen = [weights[place] for place in places]
-    total = sum(chosen)
-    return [one / total for one in chosen] if total > 0.0 else [1.0 / len(chosen)] * len(chosen)

@@ -161,10 +161,10 @@ class FoldState:
                     parent=one.parent,
                     learned=one.taught,
                     judged=judged,
-                    loss=one.loss / judged if judged else None,
+                    loss=loss / judged if judged else None,
                     live_loss=(experts.live_loss - one.live_before) / judged if judged else None,
                 )
-                for one in experts.all
+                for one, loss in zip(experts.all, experts.losses, strict=True)
                 for judged in [experts.judged - one.judged_before]
             ],
             applied=list(self.applied)[-SHOWN_COMMANDS:],

@@ -2,9 +2,7 @@
 # Which names of weighing.py hold C numbers where it is compiled.
 cimport cython
 
-cdef extern from "math.h" nogil:
-    double exp(double x)
-    double log(double x)
+cimport libc.math as math
 
 @cython.locals(most=double, many=Py_ssize_t, a=double, b=double, c=double, raw_a=double, raw_b=double, raw_c=double,
                all_a=double, all_b=double, all_c=double, i=Py_ssize_t, p=double, x=double, v=double, z=double)

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The arithmetic of the gate on plain lists of floats, compiled where there is a C compiler: it runs at every sample and label.
 
 Laws of this file:
@@ -6,10 +7,14 @@ Laws of this file:
 - The rates are 1, 4 and 20 times `rate`; `boosted` experts count `boost` times over at the first two.
 """
 
-from math import exp, log
+import math
+from collections.abc import Sequence
 
 
-def mix(slow, middle, fast, rate_weights, said, least, boosted, boost):  # type: ignore[no-untyped-def]
+def mix(
+    slow: list[float], middle: list[float], fast: list[float], rate_weights: list[float], said: Sequence[float | None],
+    least: float, boosted: Sequence[bool], boost: float,
+) -> tuple[float, tuple[float, float, float]]:  # fmt: skip
     """(prediction, mixture of each rate): the means of what was said, the rates' clipped to [least, 1 - least]."""
     most = 1.0 - least
     many = len(boosted)
@@ -46,7 +51,11 @@ def mix(slow, middle, fast, rate_weights, said, least, boosted, boost):  # type:
     return (0.0 if p < 0.0 else 1.0 if p > 1.0 else p), (a / all_a, b / all_b, c / all_c)
 
 
-def charge(slow, middle, fast, said, mixed, least, y, rate, boosted, boost, share, live, charged):  # type: ignore[no-untyped-def]
+def charge(
+    slow: list[float], middle: list[float], fast: list[float], said: Sequence[float | None], mixed: Sequence[float],
+    least: float, y: bool, rate: float, boosted: Sequence[bool], boost: float, share: float, live: float,
+    charged: list[float],
+) -> None:  # fmt: skip
     """Change the three lists of weights by one label, and append to `charged` what each expert lost by it, in nats.
 
     `mixed` is the log likelihood that each rate's mixture gave the label; who slept is charged `live`.
@@ -67,12 +76,12 @@ def charge(slow, middle, fast, said, mixed, least, y, rate, boosted, boost, shar
                 p = least
             elif not p <= most:
                 p = most
-            gain = log(p) if y else log(1.0 - p)
+            gain = math.log(p) if y else math.log(1.0 - p)
             charged.append(-gain)
             times = rate * boost if many and boosted[i] else rate
-            x *= exp(times * (gain - first))
-            v *= exp(4.0 * times * (gain - second))
-            z *= exp(20.0 * rate * (gain - third))
+            x *= math.exp(times * (gain - first))
+            v *= math.exp(4.0 * times * (gain - second))
+            z *= math.exp(20.0 * rate * (gain - third))
             slow[i], middle[i], fast[i] = x, v, z
         all_a += x
         all_b += v
@@ -86,7 +95,9 @@ def charge(slow, middle, fast, said, mixed, least, y, rate, boosted, boost, shar
         fast[i] = z * all_c + part
 
 
-def totals(slow, middle, fast, rate_weights):  # type: ignore[no-untyped-def]
+def totals(
+    slow: list[float], middle: list[float], fast: list[float], rate_weights: list[float]
+) -> list[float]:
     """The weight of every expert over all rates."""
     a, b, c = rate_weights[0], rate_weights[1], rate_weights[2]
     found = []
