@@ -68,9 +68,9 @@ def _leads(state: FoldState, position: int, at: int, top: Expert) -> None:
         leave(state)
     state.name_models()
     weight = state.experts.leader_weight
-    state.publish(
-        state.why, f"{top.version} ({KINDS[top.kind]}) takes the lead with {weight:.0%} of the weight"
-    )
+    told = f"{top.version} ({KINDS[top.kind]}) takes the lead with {weight:.0%} of the weight"
+    # where the committed one predicts alone, it is live for the reason that it was
+    state.publish(told if state.live is top else state.why, told)
 
 
 def resumed(state: FoldState, position: int, at: int, frozen: Expert) -> Expert:

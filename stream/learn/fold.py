@@ -144,7 +144,7 @@ class Fold(FoldState):
             said = own.get(experts.committed.number)
             gap = None if said is None else log_loss(said, y) - log_loss(answer.mixture.p, y)
             drift.label(at, position, live, base, gap)
-            if drift.lead is not None:
+            if drift.lead is not None and not self.pinned:
                 self._commits()
         if waits.outside and drift.guard is not None and drift.guard.firing:
             drift.moved(at, position, experts.heard_unusual, experts.careful_weight())
