@@ -147,7 +147,7 @@ def test_a_rollback_to_nothing_known_and_a_promotion_of_nothing_are_refused_and_
     course.go(450)
     before = weights_of(course)
     assert course.command("rollback", version="v77") == "version 'v77' is not known"
-    assert course.command("promote") == "there is no candidate: no retrain made one"
+    assert "no product of a retrain takes part" in (course.command("promote") or "")
     assert weights_of(course) == before and course.fold.outputs.live[-1].refused == course.fold.refused
 
 

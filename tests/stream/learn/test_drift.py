@@ -335,6 +335,26 @@ def test_labels_that_do_not_believe_them_keep_the_guard_firing(monkeypatch: pyte
     assert guard.firing and course.told(of="range")[-1].state == "firing"
 
 
+def test_what_labels_said_of_outliers_before_says_nothing_of_an_incident_that_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a guard's first label would make broken values the new range."""
+    course = Course()
+    guard = quick_guard(course, monkeypatch)
+    course.go(450)
+    course.go(1, weight=9e4)
+    experts = course.fold.experts
+    experts.unusual.give(1, 0.9999)
+    experts.heard_unusual = 10 * MOVED_LABELS
+    chance = random.Random(5)
+    for _ in range(60):
+        if not course.told(of="range"):
+            course.go(1, heavy_is_late, chance.choice((-5e3, 5e3)))
+    assert guard.firing and experts.heard_unusual <= 1 and experts.careful_weight() > MOVED_WEIGHT
+    course.go(MOVED_LABELS // 2, heavy_is_late, lambda weight: chance.choice((-5e3, 5e3)))
+    assert guard.firing
+
+
 def test_a_person_who_accepts_ends_what_a_guard_fires_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("accept", "resume"):
         course = Course(parcels(views=[], guard="hold" if command == "resume" else True))
