@@ -1,7 +1,8 @@
 """Transitions → control events that an operator can act on without any other page.
 
 Laws of this file:
-- The id of an event is a function of the episode and its transition: a replay repeats ids, never makes new ones.
+- The id of an event is a function of the episode, its transition and the version it names: a replay repeats ids, never makes
+  new ones, and another version asked for is another event.
 - `command` is the exact line that carries the suggestion out by hand.
 """
 
@@ -112,7 +113,7 @@ def describe(
         command=_command_line(pipeline, asks, target, onset, episode.id),
     )
     event = ControlEvent(
-        id=f"{change.event_id}-{verb}",
+        id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),
         source=f"penstock/{pipeline}",
         type=f"penstock.{verb}",
         subject=transition.subject,
