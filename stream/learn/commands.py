@@ -151,17 +151,10 @@ REPLACING = frozenset({"rollback", "promote"})
 def done(state: FoldState, command: Command) -> str:
     """What a command just did, in a few words."""
     committed = state.experts.committed.version
-<<<<<<< HEAD
     weighs = command.episode is None and not state.alone
     placed = f"{committed} has all the weight" if weighs else f"committed {committed}"
     if state.pinned:
         placed += ", and is pinned"
-=======
-    only_committed = command.episode is not None or state.alone
-    placed = f"committed {committed}" if only_committed else f"{committed} has all the weight"
-    if command.pin:
-        placed += ", and keeps it"
->>>>>>> tests8
     return {
         "hold": "learning held",
         "resume": "learning goes on, and no version is pinned",

@@ -5,8 +5,6 @@ Laws of this file:
 - A sample is answered by every expert when it arrives; its label charges each with that answer and no other.
 - Samples with a value far outside what was learned have weights of their own (`unusual`): how far to trust such a value is
   learned from such records alone, and until it is, the expert that leaves such values out has most of their weight.
-- How many models there are is bounded. Frozen ones stay at ages that grow geometrically as far as there is room (with two: the
-  first copy and the newest); of those that learn the weakest goes.
 - What an expert of little weight would say is asked for at one sample in four, chosen by the sample's number.
 """
 
@@ -24,6 +22,8 @@ Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "carefu
 one; the product of a retrain; and a copy that leaves out values far outside what was learned."""
 
 LEADS_AT = 0.95
+YOUNG_LABELS = 500
+"""An expert is not judged before it has learned so many labels."""
 THIN_WEIGHT = 0.003
 """Below this weight an expert is asked at one sample in four, unless it is the first, the leader or the committed one."""
 THIN_AFTER_LABELS = 300
@@ -164,7 +164,7 @@ class Experts:
         self.unusual.remove(place)
         self._renumber()
         if self.leader is expert:
-            self.leader = self._heaviest()
+            self.leader = self.heaviest()
         if self.committed is expert:
             self.committed = self.leader
 
@@ -180,7 +180,8 @@ class Experts:
         self.numbers = tuple(one.number for one in self.all)
         self.thin = ()
 
-    def _heaviest(self) -> Expert:
+    def heaviest(self) -> Expert:
+        """The model with most of the weight."""
         weights = self.usual.totals()
         return self.all[max(range(1, len(self.all)), key=weights.__getitem__)]
 
