@@ -125,11 +125,7 @@ class EpisodeLog:
             return None
         reopened = False
         named = episode_id(self.pipeline, *key, transition.since_position)
-<<<<<<< HEAD
-        # A withdrawn suspicion may come back with the onset it had: another episode of that name would repeat its event ids.
-=======
         # A suspicion that was withdrawn may come back with its old onset: another episode of that name would repeat its events'.
->>>>>>> gate
         if episode is None or (
             closed and episode.id != named and not self._cooling(episode, transition.at_ms)
         ):
