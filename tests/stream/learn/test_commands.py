@@ -119,7 +119,9 @@ def test_v0_is_the_first_model_untouched_also_after_the_world_turned() -> None:
 
 def test_a_rollback_by_onset_takes_the_newest_copy_born_before_it_or_else_the_first_model() -> None:
     course = Course()
-    course.go(850)
+    course.go(450)
+    course.fold.settled = False  # another regime begins
+    course.go(400)
     oldest, newest = [one for one in course.fold.experts.models if one.kind == "frozen"]
     assert course.command("rollback", from_position=newest.born_position - 1) is None
     assert course.fold.experts.leader is oldest

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from math import log
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.stream.learn import experts as of_experts
-from penstock.stream.learn.experts import Answer, Expert, Experts, Kind
+from penstock.stream.learn.experts import THIN_AFTER_LABELS, Answer, Expert, Experts, Kind
 from penstock.stream.learn.gate import Gate
 from tests.effort import examples
 
-KINDS: list[Kind] = [kind for kind in get_args(Kind) if kind not in ("base", "first")]
+LATER = 10**6
+"""Labels, so many that nobody is young."""
 
 
 class Says:
@@ -212,32 +213,6 @@ def test_when_a_guard_fires_the_careful_expert_is_believed_until_labels_of_this_
     assert alone.careful_weight() == 1.0
 
 
-def test_the_careful_expert_goes_when_no_value_lay_outside_for_long_and_its_successor_is_trusted_as_it_was() -> (
-    None
-):
-    for y, trusted in ((True, False), (False, True)):
-        experts = pool(0.95)
-        careful = born(experts, "careful", p=0.05)
-        for _ in range(40):
-            experts.charge(experts.ask({}, 0.5, 7, ("a",)), y, 0, unusual=True)
-        experts.quiet(7 + of_experts.QUIET_SAMPLES - 1)
-        assert experts.careful is careful
-        experts.quiet(7 + of_experts.QUIET_SAMPLES)
-        assert experts.careful is None and careful not in experts.all
-        born(experts, "careful")
-        assert (experts.careful_weight() > 0.5) == trusted
-        experts.doubt()
-        assert experts.careful_weight() == pytest.approx(of_experts.CAREFUL_WEIGHT), "a guard fires"
-
-
-def test_a_careful_expert_that_leads_stays_as_one_like_others() -> None:
-    experts = pool()
-    careful = born(experts, "careful")
-    experts.give(careful)
-    experts.quiet(10 * of_experts.QUIET_SAMPLES)
-    assert experts.leader is careful and careful.kind == "resumed" and experts.careful is None
-
-
 # -- who is asked ---------------------------------------------------------------------------------------------------------------
 
 
@@ -246,9 +221,9 @@ def thinned() -> tuple[Experts, list[Expert]]:
     experts = pool()
     heavy, light, committed = born(experts), born(experts), born(experts)
     experts.usual.give(experts.all.index(heavy), 0.999)
-    experts.lead()
+    experts.lead(LATER)
     experts.committed = committed
-    experts.lead()
+    experts.lead(LATER)
     return experts, [experts.all[0], experts.first, heavy, committed, light]
 
 
@@ -278,6 +253,25 @@ def test_all_are_asked_of_unusual_records_and_as_soon_as_anybody_comes_or_goes()
     assert all(None not in experts.ask({}, 0.5, sample).said for sample in range(20)), "until the next label"
 
 
+def test_after_a_suspicion_and_when_just_born_all_are_asked_for_a_while() -> None:
+    experts, _ = thinned()
+    assert True in experts.thin
+    experts.suspect(LATER)
+    for labels, thin in (
+        (LATER, False),
+        (LATER + THIN_AFTER_LABELS - 1, False),
+        (LATER + THIN_AFTER_LABELS, True),
+    ):
+        assert (True in experts.thin) is False or thin
+        experts.lead(labels)
+        assert (True in experts.thin) == thin
+    young = born(experts, at=LATER + THIN_AFTER_LABELS)
+    experts.lead(LATER + THIN_AFTER_LABELS + 1)
+    assert not experts.thin[experts.all.index(young)] and True in experts.thin
+    experts.lead(LATER + 2 * THIN_AFTER_LABELS)
+    assert experts.thin[experts.all.index(young)]
+
+
 def test_who_is_asked_seldom_gains_by_as_much_as_if_it_were_asked_always() -> None:
     """Over many labels, of which it hears a quarter, its weight grows about as fast; never faster than its full rate allows."""
     weight = []
@@ -299,14 +293,14 @@ def test_another_leads_only_with_nearly_all_of_the_weight_and_the_base_rate_neve
     experts = pool(0.9)
     other = born(experts)
     experts.usual.give(2, 0.9 * of_experts.LEADS_AT)
-    assert experts.lead() is None and experts.leader is experts.first
+    assert experts.lead(LATER) is None and experts.leader is experts.first
     assert experts.leader_weight == pytest.approx(experts.weights()["v0"])
     experts.usual.give(2, (1.0 + of_experts.LEADS_AT) / 2)
-    assert experts.lead() is other and experts.leader is other and experts.lead() is None
+    assert experts.lead(LATER) is other and experts.leader is other and experts.lead(LATER) is None
     experts.usual.give(2, 0.7)
-    assert experts.lead() is None and experts.leader_weight == pytest.approx(0.7)
+    assert experts.lead(LATER) is None and experts.leader_weight == pytest.approx(0.7)
     experts.usual.give(0, 0.9999)
-    assert experts.lead() is None and experts.leader is other
+    assert experts.lead(LATER) is None and experts.leader is other
 
 
 def test_who_leads_and_is_gone_is_followed_by_the_heaviest_model() -> None:
@@ -317,100 +311,3 @@ def test_who_leads_and_is_gone_is_followed_by_the_heaviest_model() -> None:
     experts.usual.give(2, 0.6)
     experts.remove(third)
     assert experts.leader is experts.committed is second
-
-
-# -- who stays ------------------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=examples(150))
-@given(st.data(), st.sampled_from([6, 8, 16]))
-def test_neither_the_first_nor_the_leader_nor_the_committed_one_has_to_go_and_the_rest_is_bounded(
-    data: st.DataObject, most: int
-) -> None:
-    experts, labels = pool(most=most), 0
-    for _ in range(data.draw(st.integers(1, 20))):
-        labels += data.draw(st.integers(1, 3_000))
-        born(experts, data.draw(st.sampled_from(KINDS)), at=labels)
-        if data.draw(st.booleans()):
-            place = data.draw(st.integers(1, len(experts.all) - 1))
-            experts.usual.give(place, data.draw(st.floats(0.1, 0.999)))
-            experts.lead()
-        if data.draw(st.booleans()):
-            experts.committed = data.draw(st.sampled_from(experts.models))
-        stay = [experts.first, experts.leader, experts.committed]
-        for one in experts.surplus(labels):
-            assert one not in stay
-            experts.remove(one)
-        assert all(one in experts.all for one in stay) and experts.all[0].kind == "base"
-        assert len(experts.models) <= most
-        assert sum(one.kind == "frozen" for one in experts.models) <= of_experts.MOST_FROZEN
-
-
-def test_of_those_that_learn_the_weakest_goes_unless_it_was_just_born() -> None:
-    experts = pool(most=6)
-    old = [born(experts, at=1) for _ in range(3)]
-    young = born(experts, at=10_000)
-    for one, share in zip(old, (0.3, 0.2, 0.01), strict=True):
-        experts.usual.give(experts.all.index(one), share)
-    assert experts.weights()[young.version] < experts.weights()[old[2].version] < 0.1
-    assert experts.surplus(10_001) == [old[2]]
-    assert experts.surplus(10_002 + of_experts.YOUNG_LABELS) == [young]
-
-
-def test_fresh_models_that_won_nothing_by_the_time_they_are_of_age_are_hopeless_and_nobody_else() -> None:
-    experts = pool(0.8, most=16)
-    good, bad, frozen, leads = (
-        born(experts, p=0.9),
-        born(experts, p=0.1),
-        born(experts, "frozen", p=0.1),
-        born(experts, p=0.1),
-    )
-    experts.leader = leads
-    gone: list[Expert] = []
-    for labels in range(1, 4 * of_experts.YOUNG_LABELS):
-        experts.charge(experts.ask({}, 0.5, labels), True, 0, unusual=False)
-        found = experts.hopeless(labels)
-        assert not found or labels >= 2 * of_experts.YOUNG_LABELS, "too young to be judged"
-        gone += found
-        for one in found:
-            experts.remove(one)
-    assert gone == [bad]
-    assert {good, frozen, leads, experts.first} <= set(experts.models)
-
-
-@pytest.mark.parametrize("frozen", [4, 6])
-def test_the_ages_of_frozen_copies_stay_geometric(monkeypatch: pytest.MonkeyPatch, frozen: int) -> None:
-    """A copy at every 2,000 labels for 200,000: from one that is kept to the next the age grows by a bounded factor."""
-    monkeypatch.setattr(of_experts, "MOST_FROZEN", frozen)
-    experts, every = pool(most=16), 2_000
-    factors = []
-    for labels in range(every, 200_001, every):
-        born(experts, "frozen", at=labels)
-        for one in experts.surplus(labels):
-            experts.remove(one)
-        ages = sorted(labels - one.born + every for one in experts.models if one.kind == "frozen")
-        assert ages[0] == every and ages[-1] == labels, "the newest and the oldest stay"
-        factors.append(max(b / a for a, b in zip(ages, ages[1:], strict=False)) if len(ages) > 1 else 1.0)
-    spread = (200_000 / every) ** (1 / (frozen - 1))
-    assert max(factors) <= 4.0 * spread, "evenly spread on a scale of logarithms, give or take"
-
-
-def test_with_two_frozen_copies_the_first_and_the_newest_stay() -> None:
-    experts, every = pool(most=6), 2_000
-    for labels in range(every, 60_001, every):
-        born(experts, "frozen", at=labels)
-        for one in experts.surplus(labels):
-            experts.remove(one)
-        assert {one.born for one in experts.models if one.kind == "frozen"} == {every, labels}
-
-
-def test_a_frozen_copy_that_leads_is_not_crowded_out() -> None:
-    experts = pool(most=6)
-    made = []
-    for labels in (2_000, 4_000, 6_000, 8_000, 10_000):
-        made.append(born(experts, "frozen", at=labels))
-        if labels == 4_000:
-            experts.give(made[-1])
-        for one in experts.surplus(labels):
-            experts.remove(one)
-    assert made[1] in experts.all

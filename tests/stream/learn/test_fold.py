@@ -304,7 +304,7 @@ def test_with_actions_off_it_is_rivers_own_loop_bit_for_bit() -> None:
 
 def test_the_first_model_is_what_it_would_be_had_nobody_watched_whatever_else_is_born() -> None:
     fold = folded(3_000)
-    assert len(fold.experts.models) >= 4 and fold.experts.first.version == "v0"
+    assert len(fold.experts.models) >= 3 and fold.experts.first.version == "v0"
     assert digest(fold.experts.first.model) == digest(rivers_loop(ready()[:3_000])[0])
 
 
