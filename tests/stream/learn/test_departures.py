@@ -69,6 +69,17 @@ def test_fresh_models_that_are_much_worse_when_they_come_of_age_are_hopeless_and
     assert {good, alike, frozen, leads, experts.first} <= set(experts.models)
 
 
+def test_who_passed_is_looked_at_again_when_it_is_twice_as_old() -> None:
+    experts = pool(0.8, most=16)
+    one = born(experts, p=0.85)
+    for labels in range(1, 2 * YOUNG_LABELS + 1):
+        experts.charge(experts.ask({}, 0.5, labels), True, 0, unusual=False)
+        found = hopeless(experts, labels)
+        if labels == YOUNG_LABELS:
+            one.model.p = 0.1
+        assert found == ([one] if labels == 2 * YOUNG_LABELS else [])
+
+
 @pytest.mark.parametrize("frozen", [4, 6])
 def test_the_ages_of_frozen_copies_stay_geometric(monkeypatch: pytest.MonkeyPatch, frozen: int) -> None:
     """A copy at every 2,000 labels for 200,000: from one that is kept to the next the age grows by a bounded factor."""
