@@ -122,6 +122,18 @@ def test_a_frozen_copy_that_leads_stays_as_it_is_and_a_copy_with_half_of_its_wei
     assert "takes the lead" in course.fold.outputs.live[-1].change
 
 
+def test_a_leader_that_is_frozen_already_is_not_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(births, "FREEZE_EVERY", 200)
+    course = Course()
+    course.go(399)
+    experts = course.fold.experts
+    (frozen,) = [one for one in experts.models if one.kind == "frozen"]
+    experts.give(frozen)
+    course.go(1)
+    assert experts.leader is frozen and course.fold.counts.learned == 400
+    assert course.kinds().count("frozen") == 1 and len(course.versions) == 1
+
+
 def test_within_a_regime_the_newest_copy_takes_the_place_of_the_one_before_and_a_suspicion_ends_a_regime(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
