@@ -49,10 +49,9 @@ def assert_lawful(course: Course) -> None:
     fold, experts = course.fold, course.fold.experts
     assert experts.all[0].kind == "base" and len(experts.models) <= experts.most
     assert all(one in experts.models for one in (experts.first, experts.leader, experts.committed))
-    for gate in (experts.usual, experts.unusual):
-        for weights in gate.weights:
-            assert len(weights) == len(experts.all) and min(weights) > 0.0
-            assert sum(weights) == pytest.approx(1.0)
+    for weights in experts.gate.weights:
+        assert len(weights) == len(experts.all) and min(weights) > 0.0
+        assert sum(weights) == pytest.approx(1.0)
     assert fold.drift.models == {
         "leader": experts.leader.version,
         "committed": experts.committed.version,

@@ -22,8 +22,7 @@ def frozen_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def weights_of(course: Course) -> list[list[float]]:
-    gates = course.fold.experts.usual, course.fold.experts.unusual
-    return [list(weights) for gate in gates for weights in gate.weights]
+    return [list(weights) for weights in course.fold.experts.gate.weights]
 
 
 def frozen_of(course: Course) -> Expert:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.stream.learn import departures
 from penstock.stream.learn.departures import hopeless, quiet, surplus
-from penstock.stream.learn.experts import CAREFUL_WEIGHT, YOUNG_LABELS, Expert, Kind
+from penstock.stream.learn.experts import YOUNG_LABELS, Expert, Kind
 from tests.effort import examples
 from tests.stream.learn.test_experts import born, pool
 
@@ -28,7 +28,7 @@ def test_neither_the_first_nor_the_leader_nor_the_committed_one_has_to_go_and_th
         born(experts, data.draw(st.sampled_from(KINDS)), at=labels)
         if data.draw(st.booleans()):
             place = data.draw(st.integers(1, len(experts.all) - 1))
-            experts.usual.give(place, data.draw(st.floats(0.1, 0.999)))
+            experts.gate.give(place, data.draw(st.floats(0.1, 0.999)))
             experts.lead(labels)
         if data.draw(st.booleans()):
             experts.committed = data.draw(st.sampled_from(experts.models))
@@ -46,7 +46,7 @@ def test_of_those_that_learn_the_weakest_goes_unless_it_was_just_born() -> None:
     old = [born(experts, at=1) for _ in range(3)]
     young = born(experts, at=10_000)
     for one, share in zip(old, (0.3, 0.2, 0.01), strict=True):
-        experts.usual.give(experts.all.index(one), share)
+        experts.gate.give(experts.all.index(one), share)
     assert experts.weights()[young.version] < experts.weights()[old[2].version] < 0.1
     assert surplus(experts, 10_001) == [old[2]]
     assert surplus(experts, 10_002 + YOUNG_LABELS) == [young]
@@ -59,7 +59,7 @@ def test_fresh_models_that_are_much_worse_when_they_come_of_age_are_hopeless_and
     experts.leader = leads
     gone: list[Expert] = []
     for labels in range(1, 5 * YOUNG_LABELS):
-        experts.charge(experts.ask({}, 0.5, labels), True, 0, unusual=False)
+        experts.charge(experts.ask({}, 0.5, labels), True, 0)
         found = hopeless(experts, labels)
         assert not found or labels >= YOUNG_LABELS, "too young to be judged"
         gone += found
@@ -73,7 +73,7 @@ def test_who_passed_is_looked_at_again_when_it_is_twice_as_old() -> None:
     experts = pool(0.8, most=16)
     one = born(experts, p=0.85)
     for labels in range(1, 2 * YOUNG_LABELS + 1):
-        experts.charge(experts.ask({}, 0.5, labels), True, 0, unusual=False)
+        experts.charge(experts.ask({}, 0.5, labels), True, 0)
         found = hopeless(experts, labels)
         if labels == YOUNG_LABELS:
             one.model.p = 0.1
@@ -118,22 +118,14 @@ def test_a_frozen_copy_that_leads_is_not_crowded_out() -> None:
     assert made[1] in experts.all
 
 
-def test_the_careful_expert_goes_when_no_value_lay_outside_for_long_and_its_successor_is_trusted_as_it_was() -> (
-    None
-):
-    for y, trusted in ((True, False), (False, True)):
-        experts = pool(0.95)
-        careful = born(experts, "careful", p=0.05)
-        for _ in range(40):
-            experts.charge(experts.ask({}, 0.5, 7, ("a",)), y, 0, unusual=True)
-        quiet(experts, 7 + departures.QUIET_SAMPLES - 1)
-        assert experts.careful is careful
-        quiet(experts, 7 + departures.QUIET_SAMPLES)
-        assert experts.careful is None and careful not in experts.all
-        born(experts, "careful")
-        assert (experts.careful_weight() > 0.5) == trusted
-        experts.doubt()
-        assert experts.careful_weight() == pytest.approx(CAREFUL_WEIGHT), "a guard fires"
+def test_the_careful_expert_goes_when_no_value_lay_outside_for_long() -> None:
+    experts = pool(0.95)
+    careful = born(experts, "careful", p=0.05)
+    experts.charge(experts.ask({}, 0.5, 7, ("a",)), True, 0)
+    quiet(experts, 7 + departures.QUIET_SAMPLES - 1)
+    assert experts.careful is careful
+    quiet(experts, 7 + departures.QUIET_SAMPLES)
+    assert experts.careful is None and careful not in experts.all
 
 
 def test_a_careful_expert_that_leads_stays_as_one_like_others() -> None:

@@ -56,7 +56,7 @@ def test_every_expert_answers_the_base_rate_first_and_who_cannot_sleeps() -> Non
     answer = experts.ask({"a": 1.0}, 0.3, 0)
     assert answer.said == (0.3, 0.9, None, 0.2) and answer.asked == (0, 1, 2, 3)
     assert experts.silent and [one.failures for one in experts.all] == [0, 0, 1, 0]
-    assert answer.mixture.p == experts.usual.mix([0.3, 0.9, None, 0.2]).p
+    assert answer.mixture.p == experts.gate.mix([0.3, 0.9, None, 0.2]).p
     experts.all[2].model.p = 0.5
     experts.ask({"a": 1.0}, 0.3, 0)
     assert not experts.silent and experts.all[2].failures == 0
@@ -71,10 +71,10 @@ def test_when_all_models_fail_the_base_rate_is_said() -> None:
 def test_a_label_charges_what_was_said_at_the_sample_not_what_would_be_said_now() -> None:
     experts = pool(0.9)
     other = born(experts, p=0.1)
-    experts.usual.give(1, 0.5)
+    experts.gate.give(1, 0.5)
     answer = experts.ask({}, 0.5, 0)
     experts.first.model.p, other.model.p = 0.1, 0.9
-    experts.charge(answer, True, 0, unusual=False)
+    experts.charge(answer, True, 0)
     weights = experts.weights()
     assert weights["v0"] > weights["v2"]
 
@@ -86,7 +86,7 @@ def test_late_labels_charge_who_was_asked_and_whoever_was_not_sleeps(data: st.Da
     experts, naive = pool(), Gate()
     naive.add()
     naive.add()
-    naive.give(1, experts.usual.weights[0][1])
+    naive.give(1, experts.gate.weights[0][1])
     names = [0, 1]
     waiting: list[tuple[Answer, dict[int, float | None]]] = []
     for _ in range(data.draw(st.integers(1, 25))):
@@ -112,10 +112,10 @@ def test_late_labels_charge_who_was_asked_and_whoever_was_not_sleeps(data: st.Da
         elif verb == "label" and waiting:
             answer, said = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
             y = data.draw(st.booleans())
-            experts.charge(answer, y, 0, unusual=False)
+            experts.charge(answer, y, 0)
             naive.charge([said.get(name) for name in names], answer.mixture, y)
         assert [one.number for one in experts.all] == names
-        for own, weights in zip(experts.usual.weights, naive.weights, strict=True):
+        for own, weights in zip(experts.gate.weights, naive.weights, strict=True):
             assert own == pytest.approx(weights, rel=1e-9)
 
 
@@ -124,9 +124,9 @@ def test_labels_that_come_after_many_samples_move_the_weights_less() -> None:
     for delay in (0, 50, 5_000):
         experts = pool(0.9)
         born(experts, p=0.1)
-        experts.usual.give(1, 0.5)
+        experts.gate.give(1, 0.5)
         before = experts.weights()["v0"]
-        experts.charge(experts.ask({}, 0.5, 0), True, delay, unusual=False)
+        experts.charge(experts.ask({}, 0.5, 0), True, delay)
         moved.append(experts.weights()["v0"] - before)
     assert moved[0] > moved[1] > moved[2] > 0.0
 
@@ -134,9 +134,9 @@ def test_labels_that_come_after_many_samples_move_the_weights_less() -> None:
 def test_what_each_lost_is_counted_since_its_birth_beside_what_was_predicted_of_the_same_labels() -> None:
     experts = pool(0.9)
     early = experts.ask({}, 0.5, 0)
-    experts.charge(early, True, 0, unusual=False)
+    experts.charge(early, True, 0)
     late = born(experts, p=0.2)
-    experts.charge(early, True, 0, unusual=False)
+    experts.charge(early, True, 0)
     lost = dict(zip(experts.numbers, experts.losses, strict=True))
     assert lost[1] == pytest.approx(-2 * log(0.9)) and lost[0] == pytest.approx(2 * log(2))
     assert (experts.judged, late.judged_before, experts.first.judged_before) == (2, 1, 0)
@@ -171,46 +171,17 @@ def test_the_careful_expert_never_sees_values_named_outside_and_the_others_do() 
     assert careful.model.asked[-1] == careful.model.taught[-1] == x
 
 
-def test_unusual_records_have_weights_of_their_own() -> None:
-    experts = pool(0.9)
-    careful = born(experts, "careful", p=0.1)
-    place = experts.all.index(careful)
-    assert experts.unusual.weight(place) > 0.5 > experts.usual.weight(place)
-    assert experts.ask({}, 0.5, 0, ("a",)).mixture.p < 0.5 < experts.ask({}, 0.5, 0).mixture.p
-    usual, unusual = experts.usual.totals(), experts.unusual.totals()
-    experts.charge(experts.ask({}, 0.5, 0, ("a",)), True, 0, unusual=True)
-    assert experts.usual.totals() == usual and experts.unusual.totals() != unusual
-    unusual = experts.unusual.totals()
-    experts.charge(experts.ask({}, 0.5, 0), True, 0, unusual=False)
-    assert experts.unusual.totals() == unusual and experts.usual.totals() != usual
-
-
-def test_labels_of_unusual_records_tell_whether_the_careful_expert_is_right() -> None:
-    for y, careful_is_right in ((False, True), (True, False)):
-        experts = pool(0.95)
-        born(experts, "careful", p=0.05)
-        for _ in range(40):
-            experts.charge(experts.ask({}, 0.5, 0, ("a",)), y, 0, unusual=True)
-        assert (experts.careful_weight() > 0.9) == careful_is_right
-        assert (experts.careful_weight() < 0.05) != careful_is_right
-    assert pool().careful_weight() == 1.0, "nobody leaves anything out"
-
-
-def test_when_a_guard_fires_the_careful_expert_is_believed_until_labels_of_this_incident_say_otherwise() -> (
+def test_a_careful_copy_shares_the_weight_of_its_source_so_nothing_changes_but_for_records_with_values_outside() -> (
     None
 ):
     experts = pool(0.95)
-    born(experts, "careful", p=0.05)
-    for _ in range(40):
-        experts.charge(experts.ask({}, 0.5, 0, ("a",)), True, 0, unusual=True)
-    assert experts.careful_weight() < 0.05 and experts.heard_unusual == 40
-    usual = experts.usual.totals()
-    experts.doubt()
-    assert experts.careful_weight() == pytest.approx(of_experts.CAREFUL_WEIGHT)
-    assert experts.heard_unusual == 0 and experts.usual.totals() == usual
-    alone = pool()
-    alone.doubt()
-    assert alone.careful_weight() == 1.0
+    leader = experts.leader
+    before = experts.ask({}, 0.5, 0).mixture.p
+    careful = experts.add("careful", leader.model, "copy", (0, 0, 0), of=leader, halved=True)
+    weights = experts.weights()
+    assert weights["copy"] == pytest.approx(weights[leader.version])
+    assert experts.ask({}, 0.5, 0).mixture.p == pytest.approx(before)
+    assert experts.careful is careful
 
 
 # -- who is asked ---------------------------------------------------------------------------------------------------------------
@@ -220,7 +191,7 @@ def thinned() -> tuple[Experts, list[Expert]]:
     """A pool of one heavy expert and three of little weight, of which the first and the committed one are two."""
     experts = pool()
     heavy, light, committed = born(experts), born(experts), born(experts)
-    experts.usual.give(experts.all.index(heavy), 0.999)
+    experts.gate.give(experts.all.index(heavy), 0.999)
     experts.lead(LATER)
     experts.committed = committed
     experts.lead(LATER)
@@ -278,11 +249,11 @@ def test_who_is_asked_seldom_gains_by_as_much_as_if_it_were_asked_always() -> No
     for thin in (True, False):
         experts = pool(0.3)
         better = born(experts, p=0.7)
-        experts.usual.give(2, 0.001)
+        experts.gate.give(2, 0.001)
         for sample in range(60):
             experts.thin = (False, False, thin)
-            experts.charge(experts.ask({}, 0.5, sample), True, 0, unusual=False)
-        weight.append(experts.usual.weights[0][experts.all.index(better)])
+            experts.charge(experts.ask({}, 0.5, sample), True, 0)
+        weight.append(experts.gate.weights[0][experts.all.index(better)])
     assert weight[1] > 0.005 and 0.4 < weight[0] / weight[1] < 2.5
 
 
@@ -292,14 +263,14 @@ def test_who_is_asked_seldom_gains_by_as_much_as_if_it_were_asked_always() -> No
 def test_another_leads_only_with_nearly_all_of_the_weight_and_the_base_rate_never() -> None:
     experts = pool(0.9)
     other = born(experts)
-    experts.usual.give(2, 0.9 * of_experts.LEADS_AT)
+    experts.gate.give(2, 0.9 * of_experts.LEADS_AT)
     assert experts.lead(LATER) is None and experts.leader is experts.first
     assert experts.leader_weight == pytest.approx(experts.weights()["v0"])
-    experts.usual.give(2, (1.0 + of_experts.LEADS_AT) / 2)
+    experts.gate.give(2, (1.0 + of_experts.LEADS_AT) / 2)
     assert experts.lead(LATER) is other and experts.leader is other and experts.lead(LATER) is None
-    experts.usual.give(2, 0.7)
+    experts.gate.give(2, 0.7)
     assert experts.lead(LATER) is None and experts.leader_weight == pytest.approx(0.7)
-    experts.usual.give(0, 0.9999)
+    experts.gate.give(0, 0.9999)
     assert experts.lead(LATER) is None and experts.leader is other
 
 
@@ -308,6 +279,6 @@ def test_who_leads_and_is_gone_is_followed_by_the_heaviest_model() -> None:
     second, third = born(experts), born(experts)
     experts.give(third)
     assert experts.leader is experts.committed is third and experts.weights()["v3"] > 0.99
-    experts.usual.give(2, 0.6)
+    experts.gate.give(2, 0.6)
     experts.remove(third)
     assert experts.leader is experts.committed is second

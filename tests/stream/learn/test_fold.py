@@ -317,7 +317,7 @@ def test_a_prediction_is_the_mixture_of_what_all_experts_said_at_the_sample() ->
     experts.thin = ()
     x = vector(parcels().vector_names, entry.x)
     each = [long.fold.base, *(one.model.predict_proba_one(x)[True] for one in experts.models)]
-    mixed = sum(weight * p for weight, p in zip(experts.usual.totals(), each, strict=True))
+    mixed = sum(weight * p for weight, p in zip(experts.gate.totals(), each, strict=True))
     long.go(1)
     made = long.fold.outputs.predictions[-1]
     assert made.p == pytest.approx(mixed) and (made.version, made.weight) == (
