@@ -13,6 +13,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
@@ -206,11 +207,16 @@ class DriftRules:
         """Whether it is time to ask that the leader be committed: the evidence is there, and this was not asked for before."""
         return leader.version != self.asked_for
 
-    def ask(self, leader: Expert, weight: float) -> None:
-        """Ask that the leader be committed, and say what it won, since when, and what it is."""
+    def ask(self, at: int, position: int, leader: Expert, weight: float) -> None:
+        """Ask that the leader be committed, and say what it won, since when, and what it is.
+
+        Detected is here and now, though the test may have fired long before another one led: what is told at a record must say so,
+        or a worker that starts again in between takes it for published.
+        """
         assert self.lead is not None
-        change, self.asked_for = self.lead, leader.version
-        onset = change.transition.since_position
+        asks = replace(self.lead.transition, at_ms=at, position=position)
+        change, self.asked_for = replace(self.lead, transition=asks), leader.version
+        onset = asks.since_position
         nats, labels = self.losses.lead.gained()
         story = self.incident if self._is_of_incident() else None
         verb = VERB_OF.get(leader.kind, "promote")

@@ -145,7 +145,7 @@ class Fold(FoldState):
             gap = None if said is None else log_loss(said, y) - log_loss(answer.mixture.p, y)
             drift.label(at, position, live, base, gap)
             if drift.lead is not None:
-                self._commits()
+                self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
             drift.moved(at, position, experts.heard_unusual, experts.careful_weight())
         said = own.get(experts.leader.number)
@@ -153,7 +153,7 @@ class Fold(FoldState):
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
 
-    def _commits(self) -> None:
+    def _commits(self, at: int, position: int) -> None:
         """The committed model is worse than the live prediction: once another one leads, ask that it be committed."""
         leader = self.experts.leader
         experts = self.experts
@@ -164,7 +164,7 @@ class Fold(FoldState):
             "copy",
             f"as it was when it was asked to be committed in place of {self.experts.committed.version}",
         )
-        self.drift.ask(leader, self.experts.leader_weight)
+        self.drift.ask(at, position, leader, self.experts.leader_weight)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)
