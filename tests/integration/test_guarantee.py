@@ -69,8 +69,8 @@ def asked(number: int) -> Iterator[Command]:
     """What people ask for when so many samples have come."""
     commands: dict[int, dict[str, Any]] = {
         2_500: {"verb": "retrain", "from_position": 900},
-        3_900: {"verb": "rollback", "from_position": 3_000},
-        4_300: {"verb": "promote"},
+        3_450: {"verb": "promote"},
+        3_900: {"verb": "rollback", "from_position": 6_200},
         5_000: {"verb": "rollback", "version": "v0", "pin": True},
         5_250: {"verb": "resume"},
         5_400: {"verb": "hold"},
@@ -196,7 +196,7 @@ def test_every_prediction_and_the_live_model_are_those_of_a_fold_of_the_log_howe
     # It was worth killing: what should have happened did.
     assert {"base", "first", "new", "frozen", "resumed", "retrained", "careful"} <= naive.kinds
     assert naive.fold.counts.leads >= 2 and len({version for _, version, _, _ in naive.said.values()}) >= 4
-    assert {f"asked-{number}" for number in (2_500, 3_900, 4_300, 5_000, 5_250, 5_400, 5_550)} <= set(
+    assert {f"asked-{number}" for number in (2_500, 3_450, 3_900, 5_000, 5_250, 5_400, 5_550)} <= set(
         naive.fold.applied
     )
     assert not naive.fold.refused
