@@ -103,7 +103,7 @@ def test_a_finding_tells_the_two_losses_it_compared() -> None:
     detail: dict[str, Any] = {"loss": 0.6931, "against": 0.0102}
     watch._lost([replace(found("harm", "firing"), detail=detail)])
     watch._lost([replace(found("lead", "firing"), detail=detail)])
-    watch.ask(expert("v7"), 0.97)
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
     (_, harm), (_, lead) = reasons(watch)
     assert harm == "the live prediction lost skill over the base rate: loss 0.693, base rate 0.0102"
     assert lead.endswith(": loss 0.693, live 0.0102")
@@ -160,7 +160,7 @@ def test_what_is_asked_for_is_named_by_what_leads(kind: Kind, verb: str) -> None
     watch = watching()
     watch._lost([found("lead", "firing")])
     assert watch.requests == [], "as long as nobody else leads there is nothing to ask"
-    watch.ask(expert("v7", kind), 0.97)
+    watch.ask(expert("v7", kind), 0.97, 600_000, 600)
     (request,) = watch.requests
     data = request.event.data
     assert request.event.type == f"penstock.{verb}"
@@ -177,7 +177,7 @@ def test_the_same_leader_is_asked_for_once() -> None:
     watch = watching()
     watch._lost([found("lead", "firing")])
     assert watch.wants(expert("v7"))
-    watch.ask(expert("v7"), 0.97)
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
     assert not watch.wants(expert("v7")) and watch.wants(expert("v8"))
 
 
@@ -186,7 +186,7 @@ def test_a_lead_that_is_over_is_told_only_if_it_was_asked_for() -> None:
         watch = watching()
         watch._lost([found("lead", "firing")])
         if asked:
-            watch.ask(expert("v7"), 0.97)
+            watch.ask(expert("v7"), 0.97, 600_000, 600)
         watch.requests.clear()
         watch._lost([found("lead", "resolved", position=700)])
         assert len(watch.requests) == asked and watch.lead is None
@@ -223,10 +223,18 @@ def test_a_model_put_in_place_closes_everything_about_the_one_before() -> None:
 def test_two_leaders_asked_for_one_after_the_other_are_two_events() -> None:
     watch = watching()
     watch._lost([found("lead", "firing")])
-    watch.ask(expert("v7"), 0.97)
-    watch.ask(expert("v8"), 0.97)
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
+    watch.ask(expert("v8"), 0.97, 600_000, 600)
     one, other = watch.requests
     assert one.event.id != other.event.id, "a reader that knows the first id would pass over the second"
+
+
+def test_a_request_is_detected_where_it_is_made_though_the_test_fired_long_before() -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing", since=500, position=600)])
+    watch.ask(expert("v7"), 0.97, 900_000, 900)
+    data = watch.requests[-1].event.data
+    assert data.detected_at == {"at": 900_000, "position": 900} and data.since["position"] == 500
 
 
 # -- guards ---------------------------------------------------------------------------------------------------------------------
@@ -376,7 +384,7 @@ def test_what_is_committed_after_an_input_left_its_range_is_told_as_one_story() 
     watch._guarded([found("range", "firing", since=480, position=490, subject="weight")])
     (guarded,) = watch.requests
     watch._lost([found("lead", "firing")])
-    watch.ask(expert("v7", "careful"), 0.97)
+    watch.ask(expert("v7", "careful"), 0.97, 600_000, 600)
     _, asked = watch.requests
     assert asked.event.data.episode == guarded.event.data.episode
     assert asked.event.data.reason.startswith("weight left its range, and v7")
@@ -399,7 +407,7 @@ def test_what_is_found_long_after_an_input_is_back_in_its_range_is_a_story_of_it
     watch.requests.clear()
     later = 601 + hours * HOUR // 1_000
     watch._lost([found("lead", "firing", since=later - 100, position=later)])
-    watch.ask(expert("v7"), 0.97)
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
     (asked,) = watch.requests
     assert ("left its range" in asked.event.data.reason) == one_story
 
@@ -408,7 +416,7 @@ def test_what_was_found_before_an_input_left_its_range_is_a_story_of_its_own() -
     watch = watching()
     watch._lost([found("lead", "firing", position=600)])
     watch._guarded([found("range", "firing", since=700, position=710, subject="weight")])
-    watch.ask(expert("v7"), 0.97)
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
     guarded, asked = watch.requests
     assert asked.event.data.episode != guarded.event.data.episode
 
