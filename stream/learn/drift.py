@@ -210,8 +210,8 @@ class DriftRules:
     def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
         """Ask that the leader be committed, and say what it won, since when, and what it is.
 
-        Detected is here and now, though the test may have fired long before another one led: what is told at a record must say so,
-        or a worker that starts again in between takes it for published.
+        Detected is here and now, though the test may have fired long before another one led: what is told at a record must say
+        so, or a worker that starts again in between takes it for published.
         """
         assert self.lead is not None
         asks = replace(self.lead.transition, at_ms=at, position=position)
