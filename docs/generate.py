@@ -347,13 +347,13 @@ def in_words(annotation: str) -> str:
     said = re.sub(r"\blist\[tuple\[(.*)\]\]", r"list of lists [\1]", said)
     said = re.sub(r"\blist\[(\w+)\]", r"list of \1", said)
     said = re.sub(
-        r"\b[A-Za-z]+\b",
+        r"\b[A-Za-z]\w*\b",
         lambda word: WORDS.get(
             word[0], "object" if is_message(getattr(messages, word[0], None)) else word[0]
         ),
         said,
     )
-    return said.replace(" | ", " or ")
+    return said.replace(" | ", " or ").replace("list of object", "list of objects")
 
 
 def topics() -> str:

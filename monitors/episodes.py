@@ -5,7 +5,7 @@ Laws of this file
   repeated.
 - An episode's id is a hash of pipeline, monitor, subject and the onset at its first transition: a replayed
   log gives the same ids, so a repeated event is recognisable.
-- A subject that comes back within the cooldown reopens its episode. One incident, one id.
+- A subject that comes back within the cooldown, or with the same onset, reopens its episode. One incident, one id.
 - State is bounded: one episode per (monitor, subject), the open ones and the last closed.
 """
 
@@ -83,7 +83,7 @@ class EpisodeChange:
     """What to publish: the episode as it stands after the transition, and the transition.
 
     `event_id` is deterministic and unique in the pipeline. `reopened` says that the episode came back within
-    its cooldown, so an operator who was paged for it already need not be paged again. `withdrawn` says that
+    its cooldown or with its onset, so an operator who was paged for it already need not be paged again. `withdrawn` says that
     it was only suspected since then: nothing was found that could be over now.
     """
 
@@ -124,9 +124,13 @@ class EpisodeLog:
         if episode is not None and episode.state == transition.state:
             return None
         reopened = False
-        if episode is None or (closed and not self._cooling(episode, transition.at_ms)):
+        named = episode_id(self.pipeline, *key, transition.since_position)
+        # A suspicion that was withdrawn may come back with its old onset: another episode of that name would repeat its events'.
+        if episode is None or (
+            closed and episode.id != named and not self._cooling(episode, transition.at_ms)
+        ):
             episode = self._episodes[key] = Episode(
-                id=episode_id(self.pipeline, *key, transition.since_position),
+                id=named,
                 monitor=transition.monitor,
                 subject=transition.subject,
                 state=transition.state,

@@ -135,9 +135,8 @@ class Pipeline:
     `inputs` are fields of the predicted event; every view's features join them, read for the event's own entity keys. A field
     that `Label.fields` names may not be an input. `alarms_per_year` is the false-alarm budget all thresholds follow from;
     `guard` watches for values far outside what was learned: True alerts and lets a model take part that leaves them out, "hold"
-    stops all learning until they are over, False does nothing. `experts` bounds how many models predict at once (4 to 16).
-    `cooldown` is the least event time between two retrain jobs started without a person. With `approval` the committed model
-    alone predicts, and a person says when another one does.
+    stops learning until they are over, False does nothing. `experts` bounds how many models predict at once (4 to 16). `cooldown`
+    is the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
     """
 
     name: str

@@ -241,9 +241,9 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
     `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
-    put in place, which predicts alone while `pinned`, and always where the definition asks for approval. `experts` are all
-    there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this message was
-    written.
+    put in place, which predicts `alone` while `pinned`, and always where the definition asks for approval: then `version` is
+    the committed one, whoever has more weight. `experts` are all there are. `why` says why this version is live, and stays as
+    long as it is; `change` what happened when this message was written.
     `anchor`, `anchors` and `candidate` are no longer filled.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
     """
@@ -266,6 +266,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     pinned: bool = False
     experts: list[ExpertShown] = []
+    alone: bool = False
 
 
 def rfc3339(at_ms: int) -> str:

@@ -122,7 +122,7 @@ def _pieces(name: str) -> tuple[Keys, ...]:
 def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
     return (
         Keys(keys.snapshot_key(name), "the fold, a list of pieces; signed"),
-        Keys(keys.model_key(name), "which model is live, JSON; public"),
+        Keys(keys.model_key(name), "which models are live, and how much each counts, JSON; public"),
         Keys(keys.versions_key(name), "model versions; signed"),
     )
 
@@ -144,7 +144,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         ),
         Step(
             "learn",
-            "predicts at the sample, learns at the label, carries out commands",
+            "models predict together at the sample, and learn at the label; carries out commands",
             (log,),
             (topology.predictions(name, prefix), prefix + topology.CONTROL_MODELS, log),
             (snapshot, *_pieces(stored), live, versions, *_ownership(stored, "learn")),
@@ -152,7 +152,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         ),
         Step(
             "watch",
-            "finds drift of the loss, of inputs and scores, and broken data",
+            "tells of drift of the loss, of inputs and scores, and of broken data",
             writes=tuple(
                 prefix + topic
                 for topic in (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS)
@@ -161,7 +161,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         ),
         Step(
             "retrain",
-            "folds a stretch of the samples log into a version, for learn to adopt",
+            "folds a stretch of the samples log into a version, which then takes part in learn",
             (log,),
             (log,),
             (versions,),
@@ -169,7 +169,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         ),
         Step(
             "control",
-            "policy, cooldown, schedule, approval: requests become decisions and commands",
+            "approval, schedule, a cooldown between retrain jobs: requests become decisions and commands",
             (*(prefix + topic for topic in topology.CONTROL_READS), changelog),
             (log, prefix + topology.CONTROL_DECISIONS, changelog, *scheduled),
             group=topology.consumer_group(name, "control", prefix),
@@ -194,7 +194,7 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         Step("publish", "a file's lines into a topic", writes=sources),
         Step("dead-letters", "lists them; --republish sends them back", (letters,), sources),
         Step("features get", "what a service would read", reads_keys=(*features, *states)),
-        Step("models", "the versions", reads_keys=(live, versions)),
+        Step("models", "the models of now, and stored versions", reads_keys=(live, versions)),
         Step(
             "export, replay",
             "samples as rows; the fold again",

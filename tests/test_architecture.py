@@ -333,11 +333,14 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
             assert len(block.strip().splitlines()) <= MAX_FUNCTION_LINES, f"{name(path)}: {block[:60]}"
 
 
-def test_the_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
-    (extension,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    assert {*extension["sources"], *extension["depends"]} == {name(path) for path in cython_sources()}
-    assert "-ffast-math" not in extension["extra-compile-args"]
-    assert "-ffp-contract=off" in extension["extra-compile-args"]
+def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
+    engine, gate = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()}
+    beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
+    assert {*gate["sources"], *gate["depends"]} == beside
+    for extension in (engine, gate):
+        assert "-ffast-math" not in extension["extra-compile-args"]
+        assert "-ffp-contract=off" in extension["extra-compile-args"]
 
 
 def test_each_module_says_what_it_is() -> None:

@@ -422,6 +422,17 @@ def generator() -> Any:
     return module
 
 
+def test_generated_tables_say_types_in_words() -> None:
+    page = (ROOT / "docs" / "pages" / "reference" / "messages.md").read_text()
+    holds = [
+        line.split(" | ")[1]
+        for line in page.splitlines()
+        if line.startswith("| `") and line.count(" | ") == 2
+    ]
+    named = {word for cell in holds for word in re.findall(r"[A-Z]\w+", re.sub(r"`.*?`", "", cell))}
+    assert len(holds) > 50 and named == set(), "those are names of types in Python"
+
+
 def test_the_reference_is_what_the_code_says() -> None:
     for file, text in generator().pages().items():
         kept = (ROOT / "docs" / "pages" / "reference" / file).read_text()

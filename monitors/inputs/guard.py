@@ -81,12 +81,21 @@ class RangeGuard:
         """(monitor, subject) of every test that fires now."""
         return [(kind, self.names[index]) for kind, index in self._live]
 
-    def accept(self, at_ms: int, position: int) -> list[Transition]:
+    def accept(
+        self, at_ms: int, position: int, kinds: Sequence[Kind] = ("range", "nulls")
+    ) -> list[Transition]:
         """Take what fires now for the new normal: its columns are learned anew, and not judged until they are.
+
+        Args:
+            at_ms: event time of the record that decides it.
+            position: its position in the log.
+            kinds: which tests are meant.
 
         Returns:
             The transitions that end what fired.
         """
+        live, self._live = self._live, [key for key in self._live if key[0] not in kinds]
+        live = [key for key in live if key[0] in kinds]
         ended = [
             self._transition(key, self._tests[key], "resolved", at_ms, position, None) for key in self._live
         ]

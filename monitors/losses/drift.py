@@ -64,6 +64,7 @@ class LossConfig:
         reference_labels: labels in the reference.
         min_blocks: judged blocks the reference must hold before a test speaks.
         worth_share, base_share: see `margin_of`.
+        alone: the committed model makes the live prediction by itself.
     """
 
     false_alarms_per_year: float = 1.0
@@ -73,6 +74,7 @@ class LossConfig:
     min_blocks: int = 24
     worth_share: float = 0.10
     base_share: float = 0.02
+    alone: bool = False
 
     def __post_init__(self) -> None:
         if self.false_alarms_per_year <= 0:
@@ -205,7 +207,12 @@ class LossMonitor:
         if self._committed_labels > 0:
             gap = self._committed / self._committed_labels
             live = self._live / size
-            block = BaseBlock(live + gap, live, *place)
+            # only the difference is tested; what each lost is shown to people
+            block = (
+                BaseBlock(live, live - gap, *place)
+                if self.config.alone
+                else BaseBlock(live + gap, live, *place)
+            )
             keep = not was_firing and self.harm.phase != "firing"
             transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
         self._clear_block()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from penstock.stream import topology
+from penstock.stream.cli.expert_lines import others, who_predicts
 from penstock.stream.messages import (
     ControlEvent,
     Decision,
@@ -34,8 +35,9 @@ FOLLOWED = (
     topology.CONTROL_MODELS,
 )
 Message = ControlEvent | Decision | LiveModel | OperatorRequest
-EVIDENCE = frozenset({"harm", "rollback", "promotion"})
-"""Kinds whose statistic is evidence that grew with every label, not a size anybody knows: the reason tells the losses."""
+EVIDENCE = frozenset({"harm", "lead", "rollback", "promotion"})
+"""Kinds whose statistic is evidence that grew with every label, not a size anybody knows: the reason tells the losses. The last
+two are those of former versions, whose events may still lie in the topics."""
 _MARKS = {"critical": "!!", "warning": "! ", "info": "  "}
 
 
@@ -121,8 +123,7 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     names = ", ".join(f"{role} {version}" for role, version in data.model.items() if version)
     if names:
         lines.append(
-            f"models: {names}"
-            + (f"; would restore {data.target_version}" if data.suggested_action == "rollback" else "")
+            f"models: {names}" + (f"; would commit {data.target_version}" if data.target_version else "")
         )
     if data.command:
         lines.append(f"by hand: {data.command}")
@@ -145,6 +146,7 @@ def _decision(decision: Decision) -> tuple[str, str, list[str]]:
 def _request(request: OperatorRequest) -> tuple[str, str, list[str]]:
     more = [f"version {request.version}"] if request.version else []
     more += [f"from position {request.from_position}"] if request.from_position is not None else []
+    more += ["pinned: it keeps its place whatever labels say"] if request.pin else []
     return "  ", f"{request.by} asks to {request.verb}: {request.reason}", [", ".join(more)] if more else []
 
 
@@ -152,9 +154,13 @@ def _live(live: LiveModel) -> tuple[str, str, list[str]]:
     head = f"live is {live.version}: {live.why}"
     if live.change:
         head = f"{live.change}; live is {live.version} ({live.why})"
-    lines = [
-        f"anchor {live.anchor or 'none'}, candidate {live.candidate or 'none'}; at {moment(live.at)} (event time)"
+    beside = others(live)
+    known = [
+        who_predicts(live),
+        f"beside it {beside}" if beside else "",
+        f"at {moment(live.at)} (event time)",
     ]
+    lines = ["; ".join(part for part in known if part)]
     if live.held:
         lines.append(
             f"LEARNING IS HELD since {moment(live.held_since)} (event time); `penstock resume` or a rollback ends it"

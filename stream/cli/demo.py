@@ -23,8 +23,8 @@ from penstock.stream.stack import StackError, local_stack
 
 EXAMPLES = """\
 examples:
-  penstock demo                              one carrier sends milliseconds from 13 to 17 May; guards see it at once
-  penstock demo --guard off                  the same, and the paired losses must find it
+  penstock demo                              one carrier sends milliseconds from 13 to 17 May; a guard tells at once
+  penstock demo --guard off                  the same, and labels alone must tell
   penstock demo --incident none              the year as it was
   penstock demo --incident labels            five days of inverted labels: the learner heals itself
   penstock demo --backend memory --end 2013-03-01     without a broker, two months
@@ -49,7 +49,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="what goes wrong (default: milliseconds)",
     )
     command.add_argument(
-        "--guard", choices=("on", "off"), default="on", help="learned range guards (default: on)"
+        "--guard", choices=("on", "off"), default="on", help="off: no guards, so that labels alone must tell"
     )
     command.add_argument(
         "--backend",

@@ -1,4 +1,4 @@
-"""`penstock models`: the versions of a pipeline's model, and what is live."""
+"""`penstock models`: the models that predict now, how much each counts, and the versions that are stored."""
 
 from __future__ import annotations
 
@@ -11,36 +11,46 @@ from typing import Any
 import msgspec
 
 from penstock.features.redis.keys import model_key
+from penstock.stream.cli.expert_lines import columns
+from penstock.stream.cli.expert_lines import table as experts_table
 from penstock.stream.definition_file import load
-from penstock.stream.messages import rfc3339
+from penstock.stream.messages import LiveModel, rfc3339
 from penstock.stream.models.version import Version, named
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
 from penstock.stream.topology import deployed
 
-KINDS = {"probation": "copy", "retrained": "retrain"}
+KINDS = {"probation": "copy", "retrained": "retrain", "candidate": "adopted"}
+"""What made a stored version, where it is called otherwise than it was stored; former versions stored the first and the last."""
 RIGHT = (4, 6)
 NONE_YET = (
-    "there are no versions yet: learn stores a copy of the live model when it has learned some thousand labels with nothing "
-    "open, and the product of each retrain (`penstock retrain {name}`)"
+    "there are no versions yet: learn stores a copy of the leading model every few thousand labels, and where a guard fires, "
+    "and the product of each retrain (`penstock retrain {name}`)"
 )
 EXAMPLES = """\
 examples:
-  penstock models examples/flights.py            every version, the live one marked
+  penstock models examples/flights.py            the models of now and their weights, then every stored version
   penstock models examples/flights.py v12        one version: lineage, digest, range of the log
   penstock models examples/flights.py --json | jq .live
 
-A version's position is its offset in the samples log, and "born" the event time there. Reads Redis (REDIS_URL) and, where it
-is set, the folder PENSTOCK_MODELS. Exit codes: 0 done, 1 no such version, 2 could not, such as with another secret."""
+The first table holds the models that predict together, as of the last snapshot (about ten seconds ago). Their weight is
+what labels gave them. "now" says which one leads, and which is committed; one that is alone makes the live prediction by itself.
+"labels" is how many a model has learned. "loss" is its mean log loss in nats over the labels that came since it takes part, and
+"live's" that of the live prediction over the same labels.
+
+The second table holds what is stored, and can be put in place (penstock rollback|promote NAME --version V). A version's
+position is its offset in the samples log, and "born" the event time there. Reads Redis (REDIS_URL) and, where it is set, the
+folder PENSTOCK_MODELS. Exit codes: 0 done, 1 no such version, 2 could not, such as with another secret."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     command = subparsers.add_parser(
         "models",
-        help="the versions of a pipeline's model",
-        description="List the stored versions of a pipeline's model; their signatures are verified (PENSTOCK_SECRET).",
+        help="the models of a pipeline: who predicts now, and what is stored",
+        description="List the models that predict together now, with their weights, and the stored versions, whose signatures "
+        "are verified (PENSTOCK_SECRET).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -64,13 +74,30 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"live": live, "versions": [told(version, live, versions) for version in versions]}))
         return 0
-    for line in table(versions, live):
+    for line in lines(versions, live):
         print(printable(line))
-    if live:
-        print(printable(live_line(live)))
     if not versions:
         print(NONE_YET.format(name=pipeline.name))
     return 0
+
+
+def lines(versions: Sequence[Version], live: dict[str, Any]) -> list[str]:
+    """The models of now, what is live, and the stored versions; an empty line between two tables."""
+    stored = table(versions, live)
+    if not live:
+        return stored
+    try:
+        now = experts_table(as_message(live))
+    except msgspec.ValidationError as error:  # of a later version, or not learn's: the key is public
+        now = [f"the models of now cannot be read: {error}"]
+    said = [*now, *([""] if now else []), live_line(live)]
+    return [*said, "", *stored] if stored else said
+
+
+def as_message(live: dict[str, Any]) -> LiveModel:
+    """The public document as the message that says the same; one of a former version names no experts."""
+    needed = {"pipeline": "", "version": "", "why": "", "at": 0, "position": 0, "recipe": ""}
+    return msgspec.convert({**needed, **live}, LiveModel)
 
 
 def one(args: argparse.Namespace, live: dict[str, Any], versions: Sequence[Version]) -> int:
@@ -87,7 +114,7 @@ def one(args: argparse.Namespace, live: dict[str, Any], versions: Sequence[Versi
 
 
 def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) -> dict[str, Any]:
-    """What is known of a version, with its state now and the labels it learned; a candidate's are its retrain's, at least."""
+    """What is known of a version, with its state now and the labels it learned; an adopted one's are its retrain's, at least."""
     labels = version.labels
     if not labels:
         labels = next((one.labels for one in versions if one.id == version.parent), 0)
@@ -115,15 +142,7 @@ def table(versions: Sequence[Version], live: dict[str, Any]) -> list[str]:
                 version.why or "-",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column in RIGHT else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return lines if versions else []
+    return columns(rows, RIGHT) if versions else []
 
 
 def live_line(live: dict[str, Any]) -> str:

@@ -34,23 +34,48 @@ from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.terminal import printable
 
 VERBS: dict[str, tuple[Verb, str]] = {
-    "retrain": ("retrain", "train a candidate beside the live model; it is promoted if it wins"),
-    "rollback": ("rollback", "restore an earlier version, and end a hold"),
+    "retrain": (
+        "retrain",
+        "train a fresh model beside the others; it then takes part, and labels give it its weight",
+    ),
+    "rollback": ("rollback", "give an earlier version all the weight, and end a hold"),
     "hold": ("hold", "stop learning; predictions go on"),
-    "resume": ("resume", "learn again after a hold, with the model as it is"),
-    "promote": ("promote", "make the candidate the live model now"),
-    "accept": ("accept", "take today's level of the loss as the new normal"),
+    "resume": ("resume", "learn again after a hold, and let a pinned version go"),
+    "promote": (
+        "promote",
+        "give a version all the weight: the newest product of a retrain, or the one you name",
+    ),
+    "accept": ("accept", "take today's loss, and values that a guard fires on, as the new normal"),
+}
+PLACED = """
+The version gets all the weight, and is the committed one. A hold ends. Labels that come after that may take the weight away
+again. With --pin it predicts alone, whatever labels say, until `penstock resume`, or a rollback or promotion without --pin.
+Where the definition asks for approval, the committed version always predicts alone; weights, and a hold, stay as they are.
+"""
+ABOUT = {
+    "rollback": PLACED
+    + "\nWithout --version it is the newest frozen copy, or else the first model. A frozen copy learns no more, and one that\n"
+    "predicts alone stays as it is; else a copy of it that goes on learning takes part beside it, with half of the weight.\n",
+    "promote": PLACED,
+    "retrain": "\nThe job runs beside the flow. Its product takes part with little weight, and gains by every label that\n"
+    "it foresaw better than the others. Nothing more has to be done; `penstock promote` gives it all the weight at once.\n"
+    "The definition's cooldown holds back only retrains that nobody asked for, never this one.\n",
+    "accept": "\nOpen episodes about lost skill end, and the ranges that a guard fires on are learned anew.\n",
+    "resume": "\nLabels of samples that came during the hold stay out. When a pin ends, the models predict\n"
+    "together again, with the weights that labels gave them meanwhile.\n",
 }
 EXAMPLES = """\
 examples:
   penstock {verb} flights --reason "pager 4711"
-{more}
+{more}{about}
 The request goes to {topic}; the control role decides on it and the learn role carries it out. The command waits for both
 and prints them. Exit codes: 0 done, 1 refused, 2 could not ask, 3 no answer within --wait (the request stands: look at
 `penstock watch`, or ask again with the same --id, which never does anything twice)."""
 MORE = {
     "rollback": "  penstock rollback flights --version v12 --reason ...          to this version; `penstock models` lists them\n"
-    "  penstock rollback flights --from-position 81000 --reason ...  to the newest version born before this position\n",
+    "  penstock rollback flights --version v12 --pin --reason ...    and keep it, whatever labels say\n"
+    "  penstock rollback flights --from-position 81000 --reason ...  to the newest frozen copy born before this position\n",
+    "promote": "  penstock promote flights --version v12 --reason ...           this version; `penstock models` lists them\n",
     "retrain": "  penstock retrain flights --from-position 81000 --reason ...   learn from this position of the samples log on\n",
 }
 DONE, REFUSED, NO_ANSWER = 0, 1, 3
@@ -64,7 +89,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             name,
             help=what,
             description=what[0].upper() + what[1:] + ".",
-            epilog=EXAMPLES.format(verb=name, more=MORE.get(name, ""), topic=topology.CONTROL_COMMANDS),
+            epilog=EXAMPLES.format(
+                verb=name, more=MORE.get(name, ""), about=ABOUT.get(name, ""), topic=topology.CONTROL_COMMANDS
+            ),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
@@ -72,8 +99,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             "--reason", required=True, help="why; it is kept with the decision and the model"
         )
         if name in ("rollback", "promote"):
+            what_if_not = "frozen copy" if name == "rollback" else "product of a retrain"
+            command.add_argument("--version", help=f"the version meant (default: the newest {what_if_not})")
             command.add_argument(
-                "--version", help="the version to restore" if name == "rollback" else "the candidate meant"
+                "--pin", action="store_true", help="keep it, predicting alone, whatever labels say"
             )
         if name in ("rollback", "retrain"):
             command.add_argument(
@@ -82,7 +111,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                 metavar="N",
                 help="learn from this offset of the samples log on (default: its start)"
                 if name == "retrain"
-                else "restore the newest version born before this offset of the samples log",
+                else "the newest frozen copy born before this offset of the samples log is meant",
             )
         command.add_argument("--by", default=None, help="who asks (default: you, on this host)")
         command.add_argument(
@@ -96,12 +125,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             help="seconds to wait (default 30; 0: do not wait)",
         )
         command.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        command.set_defaults(run=run, verb=verb, version=None, from_position=None)
+        command.set_defaults(run=run, verb=verb, version=None, from_position=None, pin=False)
 
 
 @dataclass
 class Answer:
-    """What came back so far. `live` is the newest state of the pipeline's model."""
+    """What came back so far. `live` is the newest state of the pipeline's model, up to the first that shows the request's end."""
 
     request: OperatorRequest
     decision: Decision | None = None
@@ -115,14 +144,23 @@ class Answer:
         return self.live.refused.get(command.id) if command and self.live else None
 
     @property
+    def shown(self) -> bool:
+        """Whether learn shows the request's command, whose id follows from the request's: it was carried out or refused."""
+        command_id = f"command-{self.request.id}"
+        return self.live is not None and (command_id in self.live.applied or command_id in self.live.refused)
+
+    @property
+    def carried_out(self) -> str:
+        """What the fold said that it did; where only a later message is left, that it was done."""
+        change = self.live.change if self.live is not None else ""
+        return change if change.endswith(f"({self.request.by})") else f"{self.request.verb} is done"
+
+    @property
     def settled(self) -> bool:
         """Whether nothing more is to be waited for."""
         if self.decision is None:
             return False
-        command = self.decision.command
-        return command is None or (
-            self.live is not None and (command.id in self.live.applied or command.id in self.live.refused)
-        )
+        return self.decision.command is None or self.shown
 
     @property
     def code(self) -> int:
@@ -143,6 +181,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         version=args.version,
         from_position=args.from_position,
         wall_ms=time.time_ns() // 1_000_000,
+        pin=args.pin,
     )
     check_text(request)
     answer = Answer(request)
@@ -214,7 +253,7 @@ def take(answer: Answer, topic: str, value: bytes | None) -> None:
                 answer.decision = decision
         else:
             live = decode_live_model(value)
-            if live.pipeline == answer.request.pipeline:
+            if live.pipeline == answer.request.pipeline and not answer.shown:
                 answer.live = live
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
@@ -234,7 +273,8 @@ def news(answer: Answer) -> list[str]:
         if answer.refusal:
             lines.append(printable(f"learn refused it: {answer.refusal}"))
         else:
-            lines += ["carried out:", *tell(answer.live, answer.request.wall_ms)]
+            told = tell(answer.live, answer.request.wall_ms)
+            lines += [*told, printable(f"carried out: {answer.carried_out}")]
     fresh = [line for line in lines if line not in answer.told]
     answer.told += fresh
     return fresh

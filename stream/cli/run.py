@@ -44,7 +44,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--slot", help="this worker's slot, its static membership in the group (default: PENSTOCK_SLOT, or 0)"
     )
     command.add_argument(
-        "--guard", choices=("on", "off"), default="on", help="learned range guards (learn; default on)"
+        "--guard",
+        choices=("on", "off"),
+        default="on",
+        help="off: no guards, whatever the definition says (learn)",
     )
     command.set_defaults(run=run)
 

@@ -10,6 +10,7 @@ import msgspec
 from kafka import KafkaAdminClient, KafkaConsumer
 
 from penstock.stream.cli.control_lines import moment
+from penstock.stream.cli.expert_lines import who_predicts
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.operate.status import LEAST_LABELS, LETTERS, STALE_S, Status, look
@@ -122,8 +123,10 @@ def _live(found: Status) -> str:
     live = found.live
     if live is None:
         return "live       nothing was said yet: the fresh model"
-    rivals = f"anchor {live.anchor or 'none'}, candidate {live.candidate or 'none'}"
-    return f"live       {live.version}: {live.why}; {rivals}; since {moment(live.at)} (event time)"
+    models = sum(one.kind != "base" for one in live.experts)
+    known = [who_predicts(live), f"of {models} model{'s' if models > 1 else ''}" if models else ""]
+    said = ", ".join(part for part in known if part)
+    return f"live       {live.version}: {live.why}; {said + '; ' if said else ''}said at {moment(live.at)} (event time)"
 
 
 def _quality(found: Status) -> list[str]:

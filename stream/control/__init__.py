@@ -1,1 +1,1 @@
-"""Step three: which requests become commands: approval, cooldown, schedule, audit."""
+"""Step three: which requests become commands: approval, schedule, audit, and a cooldown between retrain jobs."""

@@ -104,6 +104,7 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
     by_hand = f"; to do it now: {data.command[:MAX_REASON_CHARACTERS]}" if data.command else ""
     waits = _why_wait(state, verb, at, config)
     if waits:
+        waits = f"{waits}: {command.reason}"
         state.waiting[event.id] = verb
         while len(state.waiting) > REMEMBERED_DECISIONS:
             del state.waiting[next(iter(state.waiting))]
@@ -127,7 +128,7 @@ def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> s
     window_ms = BREAKER_COOLDOWNS * config.cooldown_ms
     recent = sum(1 for done, when in state.unattended if done == SPARED and abs(at - when) <= window_ms)
     if verb == SPARED and recent >= BREAKER_REQUESTS:
-        return f"{recent} retrains within {_hours(window_ms)} did not help: a person should look"
+        return f"{recent} retrains within {_hours(window_ms)} did not help, a person should look"
     return ""
 
 
@@ -175,7 +176,7 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
         return f"from_position {request.from_position} is negative"
     if request.verb == "promote" and request.version is None and live is not None:
         if all(one.kind != "retrained" for one in live.experts):
-            return "there is no candidate to promote; `penstock retrain` makes one, or name a --version"
+            return "no product of a retrain takes part; `penstock retrain` makes one, or name a --version"
     elif request.verb in ("rollback", "promote") and request.version is not None and live is not None:
         if named(request.version, state.versions) not in state.versions:
             return f"version {request.version!r} is not known; known are {', '.join(state.versions[-16:])}"

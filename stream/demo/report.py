@@ -225,7 +225,7 @@ def _incident_lines(incident: dict[str, Any]) -> list[str]:
     out = ["", "The incident, against a run of the same year without it"]
     for row in incident.get("rollbacks", []):
         out.append(
-            f"  rolled back to {row['version']}, {row['labels_after_end']:,} labels after its end; "
+            f"  committed {row['version']}, {row['labels_after_end']:,} labels after its end; "
             f"over the {row['labels']:,} labels predicted after it: "
             f"log loss {row['live']:.4f}, "
             f"without the incident {row['clean']:.4f} (ratio {row['ratio_to_clean']:.3f}), with actions off {row['passive']:.4f} "

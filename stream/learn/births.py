@@ -1,11 +1,13 @@
 """When experts are born, and when they go.
 
 Laws of this file:
-- A fresh model is born whenever the leader's loss is suspected to rise (often wrongly: it then gets no weight, and goes), and at
-  ages that double, since what drifts slowly raises no suspicion (Daniely, Gonen and Shalev-Shwartz, "Strongly adaptive online
+- A fresh model is born whenever the leader's loss is suspected to rise (often wrongly: it then gets no weight, and goes), and by
+  the count of labels, since what drifts slowly raises no suspicion (Daniely, Gonen and Shalev-Shwartz, "Strongly adaptive online
   learning", 2015: one learner for each scale of time).
 - The leader is copied and frozen every `FREEZE_EVERY` labels, and where a guard fires: whatever comes, one stays that never saw
-  it, and what comes back finds the model of before. A frozen one that takes the lead goes on as a learning copy, and stays.
+  it, and what comes back finds the model of before. As long as nothing is suspected and the same expert leads, the newest copy
+  takes the place of the one before: of each regime its last and most learned copy stays, as far as there is room.
+- A frozen one that takes the lead goes on as a learning copy, and stays as it is.
 - The copy that leaves out values far outside what was learned is made at the first record that has one.
 - A frozen copy is kept as a version, under the id it will always have.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from penstock.stream.learn import departures
 from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.experts import YOUNG_LABELS, Expert
 from penstock.stream.learn.state import FoldState
@@ -25,38 +28,53 @@ LOOK_EVERY = 24
 
 
 def is_due(labels: int) -> bool:
-    """Whether a fresh model is due at this many labels, whatever happens: at every fourth `YOUNG_LABELS`, and the first, second.
+    """Whether a fresh model is due at this many labels, whatever happens: each time they have doubled, and every 4,000.
 
-    >>> [labels // 500 for labels in range(1, 8_001) if is_due(labels)]
-    [1, 2, 4, 8, 12, 16]
+    >>> [labels for labels in range(1, 12_001) if is_due(labels)]
+    [500, 1000, 2000, 4000, 8000, 12000]
     """
     age, rest = divmod(labels, YOUNG_LABELS)
-    return rest == 0 and (age & (age - 1) == 0 or age % 4 == 0)
+    return rest == 0 and (age & (age - 1) == 0 or age % 8 == 0)
 
 
 def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
     """After a label was learned: who leads now, who is born, who goes."""
     experts, labels = state.experts, state.counts.learned
-    if labels % LEAD_EVERY == 0:
-        top = experts.lead()
+    if rose:
+        experts.suspect(labels)
+        state.settled = False
+    elif labels % LEAD_EVERY == 0:
+        top = experts.lead(labels)
         if top is not None:
+            state.settled = False
             _leads(state, position, at, top)
     if labels % LOOK_EVERY == 0:
-        for one in experts.hopeless(labels):
+        for one in departures.hopeless(experts, labels):
             experts.remove(one)
-        experts.quiet(state.counts.samples)
-    if rose or is_due(labels):
+        departures.quiet(experts, state.counts.samples)
+    due = rose or is_due(labels)
+    if due:
         experts.add("new", state.pipeline.model.clone(), state.new_id(), (labels, at, position))
-    if labels % FREEZE_EVERY == 0 and experts.leader.learns:
-        freeze(state, position, at)
-    elif not rose and not is_due(labels):
-        return
-    leave(state)
+    freezes = labels % FREEZE_EVERY == 0 and experts.leader.learns
+    if freezes:
+        _freeze_again(state, position, at)
+    if due or freezes:
+        leave(state)
+
+
+def _freeze_again(state: FoldState, position: int, at: int) -> None:
+    """Freeze a copy of the leader, in place of the newest one if that is of the same regime."""
+    experts = state.experts
+    frozen = [one for one in experts.models if one.kind == "frozen"]
+    if state.settled and frozen and frozen[-1] not in (experts.leader, experts.committed):
+        experts.remove(frozen[-1])
+    state.settled = True
+    freeze(state, position, at)
 
 
 def leave(state: FoldState) -> None:
     """Let those go for whom there is no room."""
-    for one in state.experts.surplus(state.counts.learned):
+    for one in departures.surplus(state.experts, state.counts.learned):
         state.experts.remove(one)
     state.drop_versions()
 
@@ -68,9 +86,9 @@ def _leads(state: FoldState, position: int, at: int, top: Expert) -> None:
         leave(state)
     state.name_models()
     weight = state.experts.leader_weight
-    state.publish(
-        state.why, f"{top.version} ({KINDS[top.kind]}) takes the lead with {weight:.0%} of the weight"
-    )
+    told = f"{top.version} ({KINDS[top.kind]}) takes the lead with {weight:.0%} of the weight"
+    # where the committed one predicts alone, it is live for the reason that it was
+    state.publish(told if state.live is top else state.why, told)
 
 
 def resumed(state: FoldState, position: int, at: int, frozen: Expert) -> Expert:

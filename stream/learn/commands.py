@@ -62,7 +62,9 @@ def resume(state: FoldState, position: int, command: Command, prepared: Any) -> 
     """Go on learning, what was held back stays out; or let a pinned version go."""
     if state.drift.hold is None and not state.pinned:
         return "nothing is held, and no version is pinned"
-    state.pinned = False
+    before, state.pinned = state.live, False
+    if state.live is not before:
+        state.why = f"{before.version} is no longer pinned, and {state.version} leads"
     if state.drift.hold is not None:
         state.release(position, accept=True)
     return None
@@ -75,7 +77,7 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
     expert = target(state, command)
     if expert is None and prepared is None:
         if command.version is None:
-            return "there is no candidate: no retrain made one"
+            return "no product of a retrain takes part: name a version, or ask for a retrain"
         return state.retention.why_gone(command.version) or f"version {command.version!r} is not known"
     experts = state.experts
     if expert is None:
@@ -121,7 +123,7 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
     born = (state.counts.learned, state.at, position)
     made = state.experts.add("retrained", prepared, state.new_id(), born)
     made.parent = command.version
-    state.keep(made, "candidate", f"{command.reason or 'retrained'}, and on what came until here")
+    state.keep(made, "adopted", f"{command.reason or 'retrained'}, and on what came until here")
     births.leave(state)
     return None
 
@@ -149,12 +151,13 @@ REPLACING = frozenset({"rollback", "promote"})
 def done(state: FoldState, command: Command) -> str:
     """What a command just did, in a few words."""
     committed = state.experts.committed.version
-    placed = f"committed {committed}" if command.episode is not None else f"{committed} has all the weight"
-    if command.pin:
-        placed += ", and keeps it"
+    weighs = command.episode is None and not state.alone
+    placed = f"{committed} has all the weight" if weighs else f"committed {committed}"
+    if state.pinned:
+        placed += ", and is pinned"
     return {
         "hold": "learning held",
-        "resume": "learning goes on",
+        "resume": "learning goes on, and no version is pinned",
         "rollback": f"rolled back: {placed}",
         "retrain": "retrain started",
         "adopt": f"retrain finished, {state.experts.all[-1].version} takes part",

@@ -48,7 +48,9 @@ class DriftRules:
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.holds = pipeline.guard == "hold"
         self.psi = PsiMonitor([*names, "prediction"], budget)
-        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
+        self.alone = pipeline.approval
+        self.together = "all models together" if self.alone else "the live prediction"
+        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget, alone=self.alone))
         self.skill = Skill()
         self.episodes = EpisodeLog(pipeline.name)
         self.hold: Hold | None = None
@@ -199,7 +201,7 @@ class DriftRules:
             self.lead = change
         elif change.transition.state == "resolved":
             if self.told_lead:
-                self._tell("note", change, "the committed model is no longer worse than the live prediction")
+                self._tell("note", change, f"the committed model is no longer worse than {self.together}")
             self.lead, self.asked_for, self.told_lead = None, None, False
 
     def wants(self, leader: Expert) -> bool:
@@ -217,7 +219,7 @@ class DriftRules:
         born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"
         reason = (
             f"{leader.version} ({KINDS[leader.kind]}; {born}) leads with {weight:.0%} of the weight; since "
-            f"{rfc3339(change.transition.since_ms)} the live prediction lost {nats:,.0f} nats less than "
+            f"{rfc3339(change.transition.since_ms)} {self.together} lost {nats:,.0f} nats less than "
             f"{self.models['committed']} over {labels:,} labels"
         )
         if story is not None:
@@ -274,6 +276,6 @@ class DriftRules:
     ) -> None:
         live, base = self.losses.harm.reference_means()
         losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
-        reason += losses_of(change)
+        reason += losses_of(change, "together" if self.alone else "live")
         told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story)
         self.requests.append(told)

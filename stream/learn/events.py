@@ -1,7 +1,8 @@
 """Transitions → control events that an operator can act on without any other page.
 
 Laws of this file:
-- The id of an event is a function of the episode and its transition: a replay repeats ids, never makes new ones.
+- The id of an event is a function of the episode, its transition and the version it names: a replay repeats ids, never makes
+  new ones, and another version asked for is another event.
 - `command` is the exact line that carries the suggestion out by hand.
 """
 
@@ -56,16 +57,16 @@ class Request(NamedTuple):
     event: ControlEvent
 
 
-def losses_of(change: EpisodeChange) -> str:
+def losses_of(change: EpisodeChange, lead: str = "live") -> str:
     """The two losses that a finding compared, in words to append to a reason; empty where it compared none.
 
-    They are means over the newest labels judged, in nats per label.
+    `lead` is what the committed model was compared with. They are means over the newest labels judged, in nats per label.
     """
     detail = change.transition.detail
     loss, against = detail.get("loss"), detail.get("against")
     if not isinstance(loss, float) or not isinstance(against, float):
         return ""
-    other = "live" if change.transition.monitor == "lead" else "base rate"
+    other = lead if change.transition.monitor == "lead" else "base rate"
     return f": loss {loss:.3g}, {other} {against:.3g}"
 
 
@@ -112,7 +113,7 @@ def describe(
         command=_command_line(pipeline, asks, target, onset, episode.id),
     )
     event = ControlEvent(
-        id=f"{change.event_id}-{verb}",
+        id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),
         source=f"penstock/{pipeline}",
         type=f"penstock.{verb}",
         subject=transition.subject,

@@ -5,8 +5,6 @@ Laws of this file:
 - A sample is answered by every expert when it arrives; its label charges each with that answer and no other.
 - Samples with a value far outside what was learned have weights of their own (`unusual`): how far to trust such a value is
   learned from such records alone, and until it is, the expert that leaves such values out has most of their weight.
-- How many models there are is bounded. Frozen ones stay at ages that grow geometrically as far as there is room (with two: the
-  first copy and the newest); of those that learn the weakest goes.
 - What an expert of little weight would say is asked for at one sample in four, chosen by the sample's number.
 """
 
@@ -24,18 +22,14 @@ Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "carefu
 one; the product of a retrain; and a copy that leaves out values far outside what was learned."""
 
 LEADS_AT = 0.95
-MOST_FROZEN = 2
-LEAST_LEARNING = 4
-"""The first model, the leader, the committed one and one more: beside as many, frozen ones are kept."""
-THIN_WEIGHT = 0.01
-"""Below this weight an expert is asked at one sample in four, unless it is the first, the leader or the committed one."""
-QUIET_SAMPLES = 2_000
-"""So many samples after the last value far outside, the expert that leaves such values out goes; the next one makes it again."""
 YOUNG_LABELS = 500
-"""An expert is not judged by its weight before it has learned so many labels."""
+"""An expert is not judged before it has learned so many labels."""
+THIN_WEIGHT = 0.003
+"""Below this weight an expert is asked at one sample in four, unless it is the first, the leader or the committed one."""
+THIN_AFTER_LABELS = 300
+"""Nobody is asked less often so soon after its birth, or after a suspicion."""
 BASE_WEIGHT = 0.01
 """What the base rate begins with: where labels come so late that all models are out of date, it is what saves the prediction."""
-MOST_TRUST = 0.95
 _NONE: tuple[bool, ...] = ()
 CAREFUL_WEIGHT = 0.9
 """The part of an unusual record's prediction that the careful expert has before any label was heard."""
@@ -101,7 +95,7 @@ class Experts:
         self.losses: list[float] = []
         self.thin: tuple[bool, ...] = ()
         self.trust = CAREFUL_WEIGHT
-        self.unusual_at = 0
+        self.unusual_at = self.suspected = 0
         self.leader_weight = 1.0
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
@@ -170,7 +164,7 @@ class Experts:
         self.unusual.remove(place)
         self._renumber()
         if self.leader is expert:
-            self.leader = self._heaviest()
+            self.leader = self.heaviest()
         if self.committed is expert:
             self.committed = self.leader
 
@@ -186,7 +180,8 @@ class Experts:
         self.numbers = tuple(one.number for one in self.all)
         self.thin = ()
 
-    def _heaviest(self) -> Expert:
+    def heaviest(self) -> Expert:
+        """The model with most of the weight."""
         weights = self.usual.totals()
         return self.all[max(range(1, len(self.all)), key=weights.__getitem__)]
 
@@ -265,16 +260,24 @@ class Experts:
         if careful is not None:
             self.unusual.give(self.all.index(careful), CAREFUL_WEIGHT)
 
-    def lead(self) -> Expert | None:
+    def suspect(self, labels: int) -> None:
+        """The leader's loss is suspected to rise: everybody is asked for a while."""
+        self.suspected, self.thin = labels, _NONE
+
+    def lead(self, labels: int) -> Expert | None:
         """The expert that takes the lead with this label, if one does. Also finds who is asked at few samples from here on."""
         weights = self.usual.totals()
-        kept = (self.first, self.leader, self.committed)
-        self.thin = tuple(
-            weight < THIN_WEIGHT and place > 0 and one not in kept
-            for place, (one, weight) in enumerate(zip(self.all, weights, strict=True))
-        )
-        if True not in self.thin:
-            self.thin = ()
+        self.thin = _NONE
+        if labels - self.suspected >= THIN_AFTER_LABELS:
+            kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS
+            thin = tuple(
+                [
+                    weight < THIN_WEIGHT and one.born <= young and one.kind != "base" and one not in kept
+                    for one, weight in zip(self.all, weights, strict=True)
+                ]
+            )
+            if True in thin:
+                self.thin = thin
         place = max(range(1, len(weights)), key=weights.__getitem__)
         top = self.all[place]
         if top is self.leader:
@@ -285,68 +288,3 @@ class Experts:
             return None
         self.leader, self.leader_weight = top, weights[place]
         return top
-
-    def quiet(self, sample: int) -> None:
-        """No value lay far outside for long: the careful expert goes, or, where it has most of the weight, goes on like others.
-
-        How far it was trusted with such records by then is how far its successor will be.
-        """
-        careful = self.careful
-        if careful is None or sample - self.unusual_at < QUIET_SAMPLES:
-            return
-        self.trust = min(max(self.careful_weight(), 1.0 - MOST_TRUST), MOST_TRUST)
-        if careful in (self.leader, self.committed, self._heaviest()):
-            careful.kind = "resumed"
-        else:
-            self.remove(careful)
-
-    def hopeless(self, labels: int) -> list[Expert]:
-        """Fresh models that have come of an age, each twice the one before, and were no better than the live prediction since."""
-        gone: list[Expert] = []
-        for one, loss in zip(self.all, self.losses, strict=True):
-            if one.kind != "new" or one.due > labels:
-                continue
-            age = labels - one.born
-            lost, live = loss - one.loss_then, self.live_loss - one.live_then
-            if age >= 2 * YOUNG_LABELS and lost >= live and one not in (self.leader, self.committed):
-                gone.append(one)
-            one.due = labels + age
-            one.loss_then, one.live_then = loss, self.live_loss
-        return gone
-
-    # -- who stays ---------------------------------------------------------------------------------------------------------
-
-    def surplus(self, labels: int) -> list[Expert]:
-        """Who has to go now that `labels` labels were learned, so that no more than `most` models stay."""
-        kept = {id(one) for one in (self.first, self.leader, self.committed)}
-        gone: list[Expert] = []
-        frozen = [one for one in self.models if one.kind == "frozen"]
-        most_frozen = min(MOST_FROZEN, self.most - LEAST_LEARNING)
-        while len(frozen) > most_frozen:
-            one = self._crowded(frozen, kept, labels)
-            if one is None:
-                break
-            frozen.remove(one)
-            gone.append(one)
-        weights = dict(zip(self.numbers, self.usual.totals(), strict=True))
-        unusual = dict(zip(self.numbers, self.unusual.totals(), strict=True))
-        learners = [one for one in self.models if one.learns and id(one) not in kept]
-        room = self.most - most_frozen - sum(one.learns for one in self.models if id(one) in kept)
-        while len(learners) > room:
-
-            def worth(one: Expert) -> float:
-                weight = weights[one.number] + (unusual[one.number] if one.kind == "careful" else 0.0)
-                return weight if labels - one.born > YOUNG_LABELS else 1e9 * weight
-
-            weakest = min(learners, key=worth)
-            learners.remove(weakest)
-            gone.append(weakest)
-        return gone
-
-    def _crowded(self, frozen: list[Expert], kept: Collection[int], labels: int) -> Expert | None:
-        """The frozen one that is closest to its neighbours for its age: without it the others' ages stay geometric."""
-        inner = [i for i in range(1, len(frozen) - 1) if id(frozen[i]) not in kept]
-        if not inner:
-            return next((one for one in frozen if id(one) not in kept), None)
-        gap = {i: (frozen[i + 1].born - frozen[i - 1].born) / (labels - frozen[i].born + 1) for i in inner}
-        return frozen[min(gap, key=gap.__getitem__)]

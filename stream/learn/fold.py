@@ -144,7 +144,7 @@ class Fold(FoldState):
             said = own.get(experts.committed.number)
             gap = None if said is None else log_loss(said, y) - log_loss(answer.mixture.p, y)
             drift.label(at, position, live, base, gap)
-            if drift.lead is not None:
+            if drift.lead is not None and not self.pinned:
                 self._commits()
         if waits.outside and drift.guard is not None and drift.guard.firing:
             drift.moved(at, position, experts.heard_unusual, experts.careful_weight())
@@ -159,12 +159,10 @@ class Fold(FoldState):
         experts = self.experts
         if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.wants(leader):
             return
-        self.keep(
-            leader,
-            "copy",
-            f"as it was when it was asked to be committed in place of {self.experts.committed.version}",
-        )
-        self.drift.ask(leader, self.experts.leader_weight)
+        if leader.learns:  # a frozen one is kept already
+            why = f"as it was when it was asked to be committed in place of {experts.committed.version}"
+            self.keep(leader, "copy", why)
+        self.drift.ask(leader, experts.leader_weight)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)

@@ -74,7 +74,7 @@ def _fails_again(state: FoldState, one: Expert, y: bool | None) -> bool:
 
 def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> None:
     """A broken model leaves, and a fresh one begins where it was the first or the last that learns."""
-    experts = state.experts
+    experts, before = state.experts, state.live
     learners = [other for other in experts.models if other.learns and other is not one]
     if one is experts.first or not learners:
         born = (state.counts.learned, at, position)
@@ -89,9 +89,8 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
         state.pinned = False
         state.drift.committed(at, position, f"{one.version} {does}")
     state.name_models()
-    state.publish(
-        state.why, f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"
-    )
+    told = f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"
+    state.publish(state.why if state.live is before else told, told)
 
 
 def _over(state: FoldState, position: int, at: int) -> None:

@@ -24,6 +24,10 @@ from penstock.stream.recipes import RecipeHistory
 
 REMEMBERED_COMMANDS = 512
 SHOWN_COMMANDS = 32
+PUBLIC = (
+    "pipeline", "version", "why", "at", "position", "recipe", "committed", "weight", "pinned", "alone", "experts",
+)  # fmt: skip
+"""The fields of a `LiveModel` that the public document of the model holds as well."""
 FRESH = "v0"
 """The id of the first model, which learns from every label and is never touched."""
 
@@ -48,6 +52,7 @@ class FoldState:
         self.pinned = False
         self.replaced_at = 0
         self.suspicion = Suspicion()
+        self.settled = False
         self.why = "the first model"
         self.base = 0.5
         self.position = 0
@@ -146,6 +151,7 @@ class FoldState:
             committed=experts.committed.version,
             weight=weights[self.version],
             pinned=self.pinned,
+            alone=self.alone or self.pinned,
             experts=[
                 ExpertShown(
                     version=one.version,
@@ -165,6 +171,12 @@ class FoldState:
             applied=list(self.applied)[-SHOWN_COMMANDS:],
             refused=dict(list(self.refused.items())[-SHOWN_COMMANDS:]),
         )
+
+    def document(self) -> dict[str, Any]:
+        """What any service may read of what is live, with the model's digest, the labels learned, and what versions are now."""
+        live = self.live_model()
+        shown = {name: getattr(live, name) for name in PUBLIC}
+        return {**shown, "digest": self.digest(), "labels": self.counts.learned, "states": self.in_use()}
 
     def quarantine(self, position: int) -> list[tuple[int, int]]:
         """Every interval of sample positions that must teach nothing, the open hold's up to `position` among them."""

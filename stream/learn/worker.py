@@ -271,18 +271,7 @@ class LearnWorker:
             self.store.alive()
             self.snapshot_ms, self.snapshot_wait_ms = now, SNAPSHOT_EVERY_MS
             return
-        document = encode_json(
-            {
-                "pipeline": self.pipeline.name,
-                "version": fold.version,
-                "why": fold.why,
-                "at": fold.at,
-                "position": fold.position,
-                "digest": fold.digest(),
-                "labels": fold.counts.learned,
-                "states": fold.in_use(),
-            }
-        )
+        document = encode_json(fold.document())
         taken = take(fold, self.log.topic_id(self.topic))
         self.stored = self.snapshot.save(self.stored, taken, document)
         self.saved_at = fold.position

@@ -108,13 +108,23 @@ METRICS = (
         "penstock_log_loss_nats",
         Counter,
         ("model",),
-        "sum of the log losses over joined labels: champion, base",
+        "sum of the log losses over joined labels: of the live prediction, and of the base rate (base)",
     ),
+    Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
+    Metric(
+        "penstock_expert_weight",
+        Gauge,
+        ("kind",),
+        "how much the models of a kind count in the live prediction, by labels; all kinds together are 1",
+    ),
+    Metric("penstock_lead_changes", Counter, (), "how often another model took the lead"),
+    Metric("penstock_expert_predictions", Counter, (), "predictions of single models: what CPU goes into"),
+    Metric("penstock_expert_learnings", Counter, (), "labels learned by single models: what CPU goes into"),
     Metric("penstock_episodes", Counter, ("kind", "state"), "drift episodes that went into this state"),
     Metric("penstock_episodes_open", Gauge, ("kind",), "drift episodes suspected or firing now"),
     Metric("penstock_model_held", Gauge, (), "1 while learning is held"),
     Metric(
-        "penstock_model_failures", Counter, (), "samples and labels at which the live model gave no number"
+        "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
@@ -171,6 +181,11 @@ class Health:
     pending_labels: Gauge
     labels: Counter
     log_loss_nats: Counter
+    experts: Gauge
+    expert_weight: Gauge
+    lead_changes: Counter
+    expert_predictions: Counter
+    expert_learnings: Counter
     episodes: Counter
     episodes_open: Gauge
     model_held: Gauge

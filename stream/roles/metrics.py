@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from penstock.stream.learn.events import KINDS
 from penstock.stream.process.health_page import Health
 
 if TYPE_CHECKING:
     from penstock.monitors.episodes import Episode
     from penstock.stream.featurize.task import Task
     from penstock.stream.featurize.worker import FeaturizeWorker
+    from penstock.stream.learn.experts import Experts
     from penstock.stream.learn.worker import LearnWorker
     from penstock.stream.log.protocol import Member
 
@@ -140,6 +142,9 @@ class LearnReport:
             health.model_failures.inc(grown("failed", counts.failed))
             health.log_loss_nats.labels("live").inc(grown("live_loss", counts.live_loss))
             health.log_loss_nats.labels("base").inc(grown("base_loss", counts.base_loss))
+            health.lead_changes.inc(grown("leads", counts.leads))
+            health.expert_predictions.inc(grown("asked", counts.asked))
+            health.expert_learnings.inc(grown("taught", counts.taught))
         now_s = time.monotonic()
         if now_s - self.look_s >= LOOK_EVERY_S:
             self.look_s = now_s
@@ -153,6 +158,7 @@ class LearnReport:
             health.position.labels(worker.topic, "0").set(fold.position)
             health.model_held.set(fold.drift.hold is not None)
             health.retrains_running.set(len(fold.open_jobs))
+            self._experts(fold.experts)
             self._episodes(fold.drift.episodes.open)
         _lag(health, worker.member)
         health.ready(
@@ -163,6 +169,15 @@ class LearnReport:
                 "in touch with Kafka and Redis": worker.retry_at_ms <= worker.wall_ms(),
             }
         )
+
+    def _experts(self, experts: Experts) -> None:
+        """How many models there are, and the weight of each kind; a kind that is gone has none."""
+        weights = dict.fromkeys(KINDS, 0.0)
+        for one, weight in zip(experts.all, experts.usual.totals(), strict=True):
+            weights[one.kind] += weight
+        for kind, weight in weights.items():
+            self.health.expert_weight.labels(kind).set(weight)
+        self.health.experts.set(len(experts.all) - 1)
 
     def _episodes(self, found: Iterable[Episode]) -> None:
         """Count changes of state; one between two looks shows as its last."""

@@ -138,13 +138,13 @@ def test_requests_become_decisions_and_commands_and_a_retry_the_same_ones(outsid
 
 def test_a_killed_control_process_forgets_nothing_and_decides_nothing_twice(outside):
     process = outside.start()
-    outside.send(topology.CONTROL_ROLLBACK, event("a", at=5))
+    outside.send(topology.CONTROL_RETRAIN, event("a", "retrain", at=5))
     first = outside.decisions(1)
     process.kill()
     process.wait(PATIENCE_S)
     # within the cooldown of "a", which is remembered
-    outside.send(topology.CONTROL_ROLLBACK, event("b", at=6))
-    outside.send(topology.CONTROL_ROLLBACK, event("a", at=5))
+    outside.send(topology.CONTROL_RETRAIN, event("b", "retrain", at=6))
+    outside.send(topology.CONTROL_RETRAIN, event("a", "retrain", at=5))
     outside.start()
     # Killed between publishing a decision and noting that it did, it publishes the same one again.
     everything = outside.decisions(3)

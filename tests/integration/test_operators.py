@@ -32,7 +32,7 @@ pipeline = Pipeline("flights", [], left, label, linear_model.LogisticRegression(
 
 
 class Roles:
-    """Control, and a learn that takes every command but a rollback, in a thread."""
+    """Control, and a learn that takes every command but a rollback without a pin, in a thread."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.log, self.prefix = KafkaLog(bootstrap), prefix
@@ -51,7 +51,7 @@ class Roles:
             for record in reader.poll(100, 0.02):
                 entry = decode_entry(record.value or b"")
                 assert isinstance(entry, Command)
-                if entry.verb == "rollback":
+                if entry.verb == "rollback" and not entry.pin:
                     refused[entry.id] = "no version was born before the onset"
                 else:
                     applied.append(entry.id)
@@ -64,6 +64,8 @@ class Roles:
                     recipe="",
                     applied=applied,
                     refused=refused,
+                    change=f"{entry.verb} done: {entry.reason} ({entry.by})",
+                    pinned=entry.pin,
                 )
                 self.log.append([Out(self.prefix + topology.CONTROL_MODELS, b"flights", encode_json(live))])
         reader.close()
@@ -149,8 +151,8 @@ def test_a_hold_is_asked_for_decided_carried_out_and_told(place, roles, capsys):
     told = capsys.readouterr().out
     assert (
         "decision: accepted: asked by a person" in told
-        and "carried out:" in told
-        and "live is v1: hold" in told
+        and "live is v1 (hold)" in told
+        and told.endswith("carried out: hold done: storm (mia)\n")
     )
     assert cli.main(["hold", "flights", "--reason", "storm", "--by", "mia", "--id", "h1", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
@@ -164,7 +166,15 @@ def test_refusals_have_their_exit_code(place, roles, capsys):
     assert cli.main(["rollback", "flights", "--reason", "worse"]) == 1
     assert "learn refused it: no version was born before the onset" in capsys.readouterr().out
     assert cli.main(["promote", "flights", "--reason", "better"]) == 1
-    assert "there is no candidate" in capsys.readouterr().out
+    assert "no product of a retrain takes part" in capsys.readouterr().out
+
+
+def test_a_pin_reaches_learn(place, roles, capsys):
+    assert cli.main(["rollback", "flights", "--reason", "stay", "--by", "mia", "--pin", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["command"]["pin"] is True and answer["live"]["pinned"] is True
+    assert cli.main(["watch", "flights", "--from-start", "--no-follow"]) == 0
+    assert "pinned: it keeps its place whatever labels say" in capsys.readouterr().out
 
 
 def test_without_roles_the_answer_is_no_answer_and_which_role_is_missing(place, capsys):

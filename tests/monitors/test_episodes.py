@@ -69,6 +69,18 @@ def test_a_withdrawn_suspicion_needs_no_cooldown() -> None:
     assert again.episode.since_position == 15
 
 
+def test_a_suspicion_that_comes_back_with_the_onset_it_had_is_the_same_episode_and_goes_on_counting() -> None:
+    log = EpisodeLog("flights")
+    changes = log.apply_all(
+        [
+            transition(state, at, since=5)
+            for at, state in enumerate(("suspected", "resolved", "suspected"), 10)
+        ]
+    )
+    assert len({change.event_id for change in changes}) == 3
+    assert changes[2].reopened and changes[2].episode.id == changes[0].episode.id
+
+
 def test_the_onset_follows_the_latest_estimate_until_it_fires() -> None:
     log = EpisodeLog("flights")
     log.apply(transition("suspected", 10, since=5))

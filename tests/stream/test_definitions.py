@@ -59,6 +59,15 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a budget of zero": (lambda: parcels(alarms_per_year=0), "alarms_per_year must be above 0"),
     "a budget of nan": (lambda: parcels(alarms_per_year=float("nan")), "alarms_per_year must be above 0"),
+    "a guard that is no word it knows": (
+        lambda: parcels(guard="stop"),
+        "Pipeline 'parcels': guard must be True, \"hold\" or False, not 'stop'",
+    ),
+    "a guard that is a number": (lambda: parcels(guard=1.0), 'guard must be True, "hold" or False, not 1.0'),
+    "too few experts": (lambda: parcels(experts=3), "experts must be a whole number from 4 to 16, not 3"),
+    "too many experts": (lambda: parcels(experts=17), "from 4 to 16, not 17"),
+    "experts that are no whole number": (lambda: parcels(experts=6.0), "from 4 to 16, not 6.0"),
+    "experts that are a truth": (lambda: parcels(experts=True), "from 4 to 16, not True"),
     "a cooldown without a unit": (lambda: parcels(cooldown="1"), "Pipeline 'parcels', cooldown"),
     "a topic declared twice": (
         lambda: parcels(label=Label(Source(SENT.name, "parcel", "done_at", "van"), lambda e: True)),
@@ -161,7 +170,17 @@ def test_whatever_changes_a_sample_or_the_model_changes_the_digest(changes: dict
 
 
 def test_what_only_says_how_often_to_alarm_is_not_in_the_digest() -> None:
-    assert parcels(alarms_per_year=12, cooldown="2d").digest == parcels().digest
+    assert parcels(alarms_per_year=12, cooldown="2d", approval=True).digest == parcels().digest
+
+
+@pytest.mark.parametrize(
+    "changes", [{"guard": True}, {"guard": "hold"}, {"guard": False}, {"experts": 4}, {"experts": 16}]
+)
+def test_what_a_guard_does_and_how_many_experts_there_are_is_taken_and_is_not_in_the_digest(
+    changes: dict[str, Any],
+) -> None:
+    made = parcels(**changes)
+    assert {name: getattr(made, name) for name in changes} == changes and made.digest == parcels().digest
 
 
 def test_definitions_are_frozen() -> None:

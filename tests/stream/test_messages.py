@@ -20,6 +20,7 @@ from penstock.stream.messages import (
     ControlEvent,
     Decision,
     Entry,
+    ExpertShown,
     LabelRecord,
     LiveModel,
     ModelRef,
@@ -54,6 +55,9 @@ ENTRIES: dict[str, Entry] = {
         "adopt-c1", "adopt", "retrained", "job", "retrain-c1", 5, 900, "00ff00ff00ff00ff"
     ),
     "command.v2": COMMAND,
+    "command.v3": Command(
+        "command-r1", "rollback", "pager 4711", "ann", "v3", None, None, None, None, AT_MS, pin=True
+    ),
     "command-adopt.v2": Command(
         "adopt-c1",
         "adopt",
@@ -68,6 +72,8 @@ ENTRIES: dict[str, Entry] = {
         850,
     ),
 }
+
+ENTRIES["command-adopt.v3"] = ENTRIES["command-adopt.v2"]
 
 JSON: dict[str, Any] = {
     "prediction.v1": Prediction("p1", AT_MS, 0.25, ModelRef("v2"), "0123456789ab", 812),
@@ -115,15 +121,55 @@ JSON |= {
     "decision.v2": JSON["decision.v1"],
     "live-model.v2": msgspec.structs.replace(JSON["live-model.v1"], change="retrain started: storm (ann)"),
 }
+# since experts predict together
+JSON |= {
+    "prediction.v2": Prediction("p1", AT_MS, 0.25, ModelRef("v2", 0.875), "0123456789ab", 812),
+    "control-event.v3": msgspec.structs.replace(
+        JSON["control-event.v2"],
+        data=msgspec.structs.replace(
+            JSON["control-event.v2"].data,
+            kind="lead",
+            reason="v3 (a frozen copy) leads with 98% of the weight",
+            detector={"name": "lead", "subject": "loss", "params": {}},
+            model={"leader": "v3", "committed": "v4"},
+            losses={"live": 0.25, "base_rate": 0.5, "margin": 0.025},
+        ),
+    ),
+    "operator-request.v2": OperatorRequest(
+        id="r1", pipeline="flights", verb="rollback", reason="pager 4711", by="ann", version="v3", wall_ms=AT_MS, pin=True
+    ),
+    "decision.v3": msgspec.structs.replace(
+        JSON["decision.v2"], command=CommandSent(**msgspec.structs.asdict(ENTRIES["command.v3"]))
+    ),
+    "live-model.v3": LiveModel(
+        pipeline="flights", version="v3", why="rollback", at=AT_MS, position=812, recipe="0123456789ab",
+        applied=["c1"], refused={"c2": "too late"}, change="rolled back: v3 has all the weight, and is pinned",
+        committed="v3", weight=0.875, pinned=True, alone=True,
+        experts=[
+            ExpertShown(version="base", kind="base", weight=0.125),
+            ExpertShown(
+                version="v3", kind="frozen", weight=0.875, born_at=AT_MS - 5, born_position=700, parent="v0", learned=2_000,
+                judged=90, loss=0.25, live_loss=0.3125,
+            ),
+        ],
+    ),
+}  # fmt: skip
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
     "tick.v1",
     "command.v1",
     "command-adopt.v1",
+    "command.v2",
+    "command-adopt.v2",
+    "prediction.v1",
     "control-event.v1",
+    "control-event.v2",
+    "operator-request.v1",
     "decision.v1",
+    "decision.v2",
     "live-model.v1",
+    "live-model.v2",
 }
 
 
@@ -149,7 +195,7 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
         and issubclass(value, msgspec.Struct)
         and value.__module__ == messages.__name__
     }
-    nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent}
+    nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
     files = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("topology-")}
     assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}

@@ -17,7 +17,6 @@ from penstock.stream.cli.picture import describe, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn import retrain
-from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.events import TOPIC_OF
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.memory_members import MemoryReader
@@ -67,9 +66,8 @@ class RecordingKeys(dict[str, bytes]):
 
 
 @pytest.fixture(autouse=True)
-def short_probations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-    monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
+def frequent_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 100)
 
 
 @pytest.fixture

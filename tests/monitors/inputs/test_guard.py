@@ -163,6 +163,47 @@ def test_a_constant_column_has_no_range() -> None:
     assert feed(guard, [(1.0,)] * 100, start=12_000) == []
 
 
+def test_what_lies_outside_is_named_sample_by_sample_whether_it_fires_or_not() -> None:
+    guard = learned()
+    usual = ordinary(40, 3)
+    for row, outside in (
+        (usual[0], ()),
+        ((1e9, *usual[1][1:]), ("delay",)),
+        ((1e9, -5e5, usual[1][2]), ("delay", "hour")),
+        ((None, *usual[1][1:]), ()),
+        (("soon", *usual[1][1:]), ("delay",)),
+        (usual[2], ()),
+    ):
+        feed(guard, [row], start=12_000 + guard.samples)
+        assert guard.outside == outside
+    assert guard.firing == []
+
+
+def test_before_its_range_is_learned_nothing_lies_outside() -> None:
+    guard = RangeGuard(["delay", "hour", "carrier"])
+    feed(guard, [(1e9, *row[1:]) for row in ordinary(41, 50)])
+    assert guard.outside == ()
+
+
+def test_what_is_accepted_ends_with_a_transition_and_is_learned_anew() -> None:
+    guard = learned()
+    assert guard.accept(0, 12_000) == [], "nothing fires"
+    (fired, *_) = feed(guard, polluted(3, 400, 60.0), start=12_000)
+    assert guard.firing == [("range", "delay")]
+    (ended,) = guard.accept(12_400 * 100 * SECOND_MS, 12_400)
+    assert (ended.monitor, ended.subject, ended.state, ended.position) == (
+        "range",
+        "delay",
+        "resolved",
+        12_400,
+    )
+    assert (ended.since_ms, ended.since_position) == (fired.since_ms, fired.since_position)
+    assert guard.firing == [] and guard.accept(0, 12_401) == []
+    assert guard.bounds()["delay"] == (-math.inf, math.inf) != guard.bounds()["hour"]
+    assert feed(guard, polluted(42, 2_500, 60.0), start=12_400) == [], "what comes now is the usual"
+    assert guard.outside == ()
+
+
 def test_a_row_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 2 values"):
         RangeGuard(["a", "b"]).update(0, 0, (1.0,))

@@ -1,4 +1,4 @@
-"""Harm and rollback on simulated losses: run length, delay, reference, acceptance, replay."""
+"""Harm and lead on simulated losses: run length, delay, reference, acceptance, replay."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ MINUTE_MS = 60_000
 Losses = list[tuple[float, float, float]]
 
 
-def losses(seed: int, labels: int, harm: float = 0.0, anchor_gap: float = 0.02) -> Losses:
-    """(champion, base, anchor) per label; the three share the difficulty of the label."""
+def losses(seed: int, labels: int, harm: float = 0.0, gap: float = 0.0) -> Losses:
+    """(live, base, gap) per label; live and base share the difficulty of the label."""
     rng = np.random.default_rng(seed)
     hard = rng.exponential(0.3, labels)
-    champion = hard + rng.normal(0.02 + harm, 0.1, labels)
+    live = hard + rng.normal(0.02 + harm, 0.1, labels)
     base = hard + 0.25 + rng.normal(0, 0.1, labels)
-    anchor = hard + anchor_gap + 0.02 + rng.normal(0, 0.1, labels)
-    return list(zip(champion.tolist(), base.tolist(), anchor.tolist(), strict=True))
+    behind = gap + rng.normal(0, 0.14, labels)
+    return list(zip(live.tolist(), base.tolist(), behind.tolist(), strict=True))
 
 
-def feed(monitor: LossMonitor, rows: Losses, start: int = 0, anchored: bool = True) -> list[Transition]:
+def feed(monitor: LossMonitor, rows: Losses, start: int = 0, judged: bool = True) -> list[Transition]:
+    """With `judged` the committed model said something of every label."""
     said: list[Transition] = []
-    for offset, (champion, base, anchor) in enumerate(rows):
+    for offset, (live, base, gap) in enumerate(rows):
         place = start + offset
-        said += monitor.update(place * MINUTE_MS, place, champion, base, anchor if anchored else None)
+        said += monitor.update(place * MINUTE_MS, place, live, base, gap if judged else None)
     return said
 
 
@@ -60,30 +61,42 @@ def test_a_steady_stream_fires_nothing() -> None:
 
 def test_lost_skill_fires_harm_and_dates_the_onset() -> None:
     monitor = LossMonitor()
-    feed(monitor, losses(2, 30_000), anchored=False)
-    said = feed(monitor, losses(3, 6_000, harm=0.15), start=30_000, anchored=False)
+    feed(monitor, losses(2, 30_000), judged=False)
+    said = feed(monitor, losses(3, 6_000, harm=0.15), start=30_000, judged=False)
     (fired,) = firing(said, "harm")
     assert fired.position - 30_000 <= 4_000
     assert abs(fired.since_position - 30_000) <= 500
     assert fired.effect > monitor.margin
-    assert firing(said, "rollback") == []
+    assert firing(said, "lead") == []
     assert firing(said, "adwin")
 
 
-def test_a_champion_worse_than_its_anchor_fires_rollback() -> None:
+def test_a_committed_model_worse_than_the_live_prediction_fires_lead_and_dates_the_onset() -> None:
     monitor = LossMonitor()
     feed(monitor, losses(4, 30_000))
-    said = feed(monitor, losses(5, 6_000, harm=0.15), start=30_000)
-    (fired,) = firing(said, "rollback")
+    said = feed(monitor, losses(5, 6_000, gap=0.15), start=30_000)
+    (fired,) = firing(said, "lead")
     assert fired.position - 30_000 <= 4_000
     assert abs(fired.since_position - 30_000) <= 500
+    nats, labels = monitor.lead.gained()
+    assert nats == pytest.approx(0.15 * labels, rel=0.1) and 4_500 < labels <= 6_500, (
+        "so far, since the onset"
+    )
+    assert firing(said, "harm") == [], "what people get is as good as before"
 
 
-def test_a_harder_world_that_hurts_all_alike_fires_no_rollback() -> None:
+def test_a_harder_world_that_hurts_all_alike_fires_no_lead() -> None:
     monitor = LossMonitor()
     feed(monitor, losses(6, 30_000))
-    harder = [(c + 0.3, b + 0.3, a + 0.3) for c, b, a in losses(7, 10_000)]
-    assert firing(feed(monitor, harder, start=30_000), "rollback") == []
+    harder = [(live + 0.3, base + 0.3, gap) for live, base, gap in losses(7, 10_000)]
+    assert firing(feed(monitor, harder, start=30_000), "lead") == []
+
+
+def test_a_committed_model_better_than_the_live_prediction_fires_no_lead() -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(6, 30_000))
+    assert firing(feed(monitor, losses(7, 10_000, gap=-0.15), start=30_000), "lead") == []
+    assert monitor.lead.gained() == (0.0, 0)
 
 
 def test_a_loss_that_improves_fires_nothing() -> None:
@@ -96,42 +109,44 @@ def test_a_loss_that_improves_fires_nothing() -> None:
 
 def test_an_accepted_level_closes_the_episode_and_is_the_new_normal() -> None:
     monitor = LossMonitor()
-    feed(monitor, losses(10, 30_000), anchored=False)
-    feed(monitor, losses(11, 8_000, harm=0.15), start=30_000, anchored=False)
+    feed(monitor, losses(10, 30_000), judged=False)
+    feed(monitor, losses(11, 8_000, harm=0.15), start=30_000, judged=False)
     assert monitor.harm.phase == "firing"
     closed = monitor.accept_level(38_000 * MINUTE_MS, 38_000)
     assert {(t.monitor, t.state) for t in closed} >= {("harm", "resolved")}
     assert not monitor.open
-    said = feed(monitor, losses(12, 30_000, harm=0.15), start=38_000, anchored=False)
+    said = feed(monitor, losses(12, 30_000, harm=0.15), start=38_000, judged=False)
     assert firing(said, "harm") == []
 
 
 def test_harm_resolves_when_the_skill_is_back() -> None:
     monitor = LossMonitor()
-    feed(monitor, losses(13, 30_000), anchored=False)
-    feed(monitor, losses(14, 5_000, harm=0.2), start=30_000, anchored=False)
-    said = feed(monitor, losses(15, 30_000), start=35_000, anchored=False)
+    feed(monitor, losses(13, 30_000), judged=False)
+    feed(monitor, losses(14, 5_000, harm=0.2), start=30_000, judged=False)
+    said = feed(monitor, losses(15, 30_000), start=35_000, judged=False)
     resolved = [t for t in said if t.monitor == "harm" and t.state == "resolved"]
     assert len(resolved) == 1
     assert resolved[0].since_position == pytest.approx(30_000, abs=500)
 
 
-def test_another_anchor_restarts_the_rollback_test_only() -> None:
+def test_another_committed_model_closes_lead_only_and_is_judged_from_the_next_block_on() -> None:
     monitor = LossMonitor()
     feed(monitor, losses(16, 30_000))
-    feed(monitor, losses(17, 4_000, harm=0.15), start=30_000)
-    before = (monitor.rollback.phase, monitor.harm.phase)
-    monitor.anchor_changed()
-    assert before == ("firing", "firing")
-    assert (monitor.rollback.phase, monitor.harm.phase) == ("ok", "firing")
+    feed(monitor, losses(17, 4_050, harm=0.15, gap=0.15), start=30_000)
+    assert (monitor.lead.phase, monitor.harm.phase) == ("firing", "firing")
+    (closed,) = monitor.committed_changed(34_050 * MINUTE_MS, 34_050, "committed v7")
+    assert (closed.monitor, closed.state, closed.detail["reason"]) == ("lead", "resolved", "committed v7")
+    assert (monitor.lead.phase, monitor.harm.phase) == ("ok", "firing")
+    assert monitor.committed_changed(34_051 * MINUTE_MS, 34_051, "again") == [], "nothing is open"
+    assert firing(feed(monitor, losses(18, 8_000), start=34_050), "lead") == []
 
 
-def test_another_champion_closes_everything_open() -> None:
+def test_another_live_model_closes_everything_open() -> None:
     monitor = LossMonitor()
     feed(monitor, losses(18, 30_000))
-    feed(monitor, losses(19, 5_000, harm=0.2), start=30_000)
-    closed = monitor.champion_changed(35_000 * MINUTE_MS, 35_000, "rolled back")
-    assert {t.monitor for t in closed} >= {"harm", "rollback"}
+    feed(monitor, losses(19, 5_000, harm=0.2, gap=0.2), start=30_000)
+    closed = monitor.live_changed(35_000 * MINUTE_MS, 35_000, "rolled back")
+    assert {t.monitor for t in closed} >= {"harm", "lead"}
     assert all(t.state == "resolved" and t.detail["reason"] == "rolled back" for t in closed)
     assert not monitor.open
 
@@ -153,7 +168,7 @@ def test_the_threshold_follows_the_labels_the_stream_has_per_year() -> None:
 def run_lengths(correlation: float, margin: float, seed: int, allowed: float) -> float:
     """Mean base blocks between alarms over the stated ones, for AR(1) differences of unit variance."""
     rng = np.random.default_rng(seed)
-    test = PairedTest("rollback", estimate_ratio=False, base_labels=125, reference_blocks=224, min_blocks=24)
+    test = PairedTest("lead", estimate_ratio=False, base_labels=125, reference_blocks=224, min_blocks=24)
     value, alarms, blocks = 0.0, 0, 6_000
     for i, noise in enumerate((rng.standard_normal(blocks) * math.sqrt(1 - correlation**2)).tolist()):
         value = correlation * value + noise
@@ -186,21 +201,14 @@ def test_after_growth_of_traffic_the_threshold_follows_the_new_rate() -> None:
 
 
 @pytest.mark.parametrize("budget", [0.1, 1.0, 5.0])
-def test_wrong_promotions_stay_within_their_share_of_the_budget(budget: float) -> None:
-    """One candidate after the other, all year: each wins wrongly with probability 1/evidence at most."""
+def test_the_budget_is_shared_by_harm_and_lead(budget: float) -> None:
     config = LossConfig(false_alarms_per_year=budget, labels_per_year=10_000_000.0)
-    candidate = LossMonitor(config).candidate_test()
-    a_year = 10_000_000.0 / candidate.drop_after_labels
-    assert a_year / candidate.evidence_needed == pytest.approx(0.25 * budget)
-
-
-def test_evidence_follows_the_rate_of_the_stream_is_never_slight_and_can_be_given() -> None:
-    monitor = LossMonitor()
-    assert monitor.evidence_needed == 10.0, "before the first label"
-    feed(monitor, losses(28, 5_000), anchored=False)
-    assert monitor.candidate_test().evidence_needed == pytest.approx(365.25 * 1440 / 14_000 / 0.25, rel=0.01)
-    assert LossMonitor(LossConfig(false_alarms_per_year=1e6)).evidence_needed == 10.0
-    assert LossMonitor(LossConfig(promotion_evidence=33.0)).evidence_needed == 33.0
+    monitor = LossMonitor(config)
+    feed(monitor, losses(28, 8_000))
+    for test, share in ((monitor.harm, 0.4), (monitor.lead, 0.5)):
+        assert test.calibration is not None
+        block = config.base_labels * test.calibration.multiple
+        assert test.detector.threshold == pytest.approx(10_000_000.0 / block / (share * budget), rel=0.05)
 
 
 def noise(seed: int, correlation: float, blocks: int) -> list[float]:
@@ -215,7 +223,7 @@ def noise(seed: int, correlation: float, blocks: int) -> list[float]:
 def years_to_a_harm_alarm(seed: int, correlation: float, margin_in_scales: float) -> float:
     """Of a model that never changes, with the ratio, the scale and the block size estimated on the way; 10 at most.
 
-    The losses share their difficulty, and the champion has noise of its own; a label is a block, and 40 are a year.
+    The losses share their difficulty, and the live prediction has noise of its own; a label is a block, and 40 are a year.
     """
     share = margin_in_scales * 0.02 / 0.5
     config = LossConfig(
@@ -255,7 +263,6 @@ def test_harm_with_its_estimated_ratio_keeps_the_stated_budget(
         {"labels_per_year": -1.0},
         {"reference_labels": 1_000},
         {"base_labels": 0},
-        {"promotion_evidence": 1.0},
     ],
 )
 def test_a_setting_without_meaning_is_refused(config: dict[str, float]) -> None:
@@ -264,7 +271,7 @@ def test_a_setting_without_meaning_is_refused(config: dict[str, float]) -> None:
 
 
 SMALL = LossConfig(base_labels=5, reference_labels=300, labels_per_year=5_000)
-STREAM = losses(23, 1_500) + losses(24, 500, harm=0.5) + losses(25, 1_000)
+STREAM = losses(23, 1_500) + losses(24, 500, harm=0.5, gap=0.5) + losses(25, 1_000)
 
 
 @settings(max_examples=10)
@@ -277,4 +284,4 @@ def test_a_pickled_monitor_says_the_same_as_one_that_never_stopped(split: int) -
     broken = pickle.loads(pickle.dumps(broken))
     found += feed(broken, STREAM[split:], start=split)
     assert found == expected
-    assert firing(expected, "harm")
+    assert firing(expected, "harm") and firing(expected, "lead")

@@ -240,7 +240,7 @@ def test_what_a_former_worker_appends_after_the_switch_is_passed_over_and_the_ri
     with_late, without = (replay(world.after, world.log, "parcels.samples") for world in worlds)
     assert (with_late.counts.unreadable, without.counts.unreadable) == (2, 0)
     assert with_late.counts.learned == without.counts.learned > 0
-    assert digest(with_late.champion) == digest(without.champion)
+    assert digest(with_late.experts.first.model) == digest(without.experts.first.model)
     start, stop = worlds[0].log.bounds([("parcels.samples", 0)])[("parcels.samples", 0)]
     trained, other = (
         at_once(retraining(world.after, world.log, "parcels.samples", start, end, [])).model

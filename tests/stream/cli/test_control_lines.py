@@ -10,14 +10,22 @@ import msgspec
 import pytest
 
 from penstock.features.read.client import Features
-from penstock.stream import topology
+from penstock.stream import cli, topology
+from penstock.stream.cli import operate
 from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, tell
 from penstock.stream.cli.features import as_text
 from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, check_text, news, take
 from penstock.stream.cli.publish import BadLine, records
 from penstock.stream.cli.watch import show
 from penstock.stream.demo.event_lines import story_line
-from penstock.stream.messages import CommandSent, Decision, LiveModel, OperatorRequest, encode_json
+from penstock.stream.messages import (
+    CommandSent,
+    Decision,
+    ExpertShown,
+    LiveModel,
+    OperatorRequest,
+    encode_json,
+)
 from penstock.stream.process.settings import SettingError
 from tests.stream.control.test_policy import DAY, event
 
@@ -62,17 +70,17 @@ def test_a_rollback_tells_what_since_when_how_badly_and_what_to_type():
                 statistic=812.5,
                 threshold=655.0,
                 effect=0.031,
-                model={"champion": "v9", "anchor": "v3"},
+                model={"leader": "v3", "committed": "v9"},
             ),
             0,
         )
     )
     for part in (
-        "!! flights: ROLLBACK wanted: the model is worse than its anchor",
+        "!! flights: ROLLBACK wanted: v3 (a frozen copy) leads with 98% of the weight",
         "since 20 Jan 1970 00:00:00, found 21 Jan 1970 00:00:00 (event time)",
-        "812.5 against 655",
+        "evidence 812.5 against 655",
         "effect +0.031",
-        "champion v9, anchor v3; would restore v3",
+        "models: leader v3, committed v9; would commit v3",
         "by hand: penstock rollback flights",
     ):
         assert part in told
@@ -84,7 +92,7 @@ def test_evidence_is_called_so_and_has_no_exponent():
 
 
 def test_what_asks_for_nothing_and_is_no_mere_note_stands_out():
-    assert "flights: ALERT: the model is worse" in tell(event("a", "none"), 0)[0]
+    assert "flights: ALERT: v3 (a frozen copy) leads" in tell(event("a", "none"), 0)[0]
     assert "flights: note: " in tell(event("a", "none", severity="info"), 0)[0]
 
 
@@ -105,8 +113,59 @@ def test_top_features_are_named_with_their_share():
 def test_decisions_requests_and_models_are_told():
     assert "rollback accepted: asked by a person" in tell(decision(), 0)[0]
     assert "mia asks to rollback: pager 4711" in tell(REQUEST, 0)[0]
-    held = "\n".join(tell(live(held=True, held_since=DAY, refused={"c": "there is no candidate"}), 0))
-    assert "LEARNING IS HELD since 02 Jan 1970" in held and "there is no candidate" in held
+    held = "\n".join(tell(live(held=True, held_since=DAY, refused={"c": "it is not known"}), 0))
+    assert "LEARNING IS HELD since 02 Jan 1970" in held and "last refused: c: it is not known" in held
+
+
+def expert(version: str, weight: float, kind: str = "new", **fields: Any) -> ExpertShown:
+    return ExpertShown(version=version, weight=weight, kind=kind, **fields)
+
+
+EXPERTS = [
+    expert("base", 0.004, "base"), expert("v0", 0.09, "first"), expert("v2", 0.2, "frozen"), expert("v3", 0.7),
+    expert("v4", 0.0099),
+]  # fmt: skip
+
+
+def test_the_leader_the_committed_one_and_whoever_else_counts_stand_in_one_line():
+    [_, line] = tell(live(experts=EXPERTS, weight=0.7, committed="v2", at=DAY), 0)
+    assert line.strip() == (
+        "v3 (a fresh model) leads with 70% of the weight, v2 is committed; beside it v2 20%, v0 9%; "
+        "at 02 Jan 1970 00:00:00 (event time)"
+    )
+
+
+def test_a_leader_that_is_committed_itself_is_named_once():
+    [_, line] = tell(live(experts=EXPERTS, weight=0.7, committed="v3"), 0)
+    assert "v3 (a fresh model) leads with 70% of the weight, and is committed; beside it v2 20%" in line
+
+
+def test_a_version_that_predicts_alone_is_told_with_why_and_with_what_labels_say():
+    alone = {"version": "v2", "committed": "v2", "weight": 0.2, "experts": EXPERTS, "alone": True}
+    [_, pinned] = tell(live(**alone, pinned=True), 0)
+    assert pinned.strip().startswith(
+        "v2 (a frozen copy) predicts alone, pinned: `penstock resume` ends that; labels give it 20% of the weight; "
+        "beside it v3 70%, v0 9%; at "
+    )
+    [_, approval] = tell(live(**alone), 0)
+    assert "v2 (a frozen copy) predicts alone, as the definition asks for approval; labels" in approval
+
+
+def test_a_message_of_a_former_version_names_no_experts_and_is_told_without():
+    [_, line] = tell(live(anchor="v1", candidate="v4"), 0)
+    assert line.strip() == "at 01 Jan 1970 00:00:00 (event time)"
+
+
+def test_a_request_says_that_it_pins():
+    lines = "\n".join(tell(msgspec.structs.replace(REQUEST, pin=True), 0))
+    assert "version v3, pinned: it keeps its place whatever labels say" in lines
+    assert "pinned" not in "\n".join(tell(REQUEST, 0))
+
+
+def test_a_promotion_names_what_it_would_commit():
+    asks = event("a", "promote", model={"leader": "v3", "committed": "v9"}, severity="warning")
+    told = "\n".join(tell(asks, 0))
+    assert "flights: promotion wanted: v3" in told and "; would commit v3" in told
 
 
 def test_a_wait_for_approval_stands_out():
@@ -150,9 +209,59 @@ def test_an_answer_is_settled_when_learn_shows_the_command():
     take(answer, topology.CONTROL_DECISIONS, encode_json(decision()))
     take(answer, topology.CONTROL_MODELS, encode_json(live()))
     assert answer.code == NO_ANSWER and news(answer) == ["decision: accepted: asked by a person"]
-    take(answer, topology.CONTROL_MODELS, encode_json(live(applied=["command-r1"])))
-    assert answer.code == DONE and news(answer)[0] == "carried out:" and news(answer) == []
-    assert as_json(answer)["settled"] is True
+    did = "rolled back: v3 has all the weight: pager 4711 (mia)"
+    take(answer, topology.CONTROL_MODELS, encode_json(live(applied=["command-r1"], change=did)))
+    lines = news(answer)
+    assert answer.code == DONE and lines[-1] == f"carried out: {did}" and "live is v3" in lines[0]
+    assert news(answer) == [] and as_json(answer)["settled"] is True
+
+
+def test_what_happened_after_the_command_does_not_take_the_place_of_what_it_did():
+    answer = Answer(REQUEST)
+    did = "rolled back: v3 has all the weight: pager 4711 (mia)"
+    for change, version in ((did, "v3"), ("v9 (a fresh model) takes the lead", "v9")):
+        later = live(applied=["command-r1"], change=change, version=version)
+        take(answer, topology.CONTROL_MODELS, encode_json(later))
+    take(answer, topology.CONTROL_DECISIONS, encode_json(decision()))
+    assert news(answer)[-1] == f"carried out: {did}"
+    answer = Answer(REQUEST, decision())
+    take(answer, topology.CONTROL_MODELS, encode_json(later))
+    assert news(answer)[-1] == "carried out: rollback is done", "the command's own message is gone: compacted"
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> OperatorRequest:
+    """The request that a command line makes."""
+    found: list[OperatorRequest] = []
+
+    def note(request: OperatorRequest) -> None:
+        found.append(request)
+        raise SettingError("far enough")
+
+    monkeypatch.setattr(operate, "check_text", note)
+    assert cli.main([*words, "--reason", "pager 4711"]) == 2
+    return found[0]
+
+
+@pytest.mark.parametrize("verb", ["rollback", "promote"])
+def test_a_pin_is_asked_for_by_an_option(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = asked_for(monkeypatch, verb, "flights", "--version", "v3", "--pin")
+    assert (request.verb, request.version, request.pin) == (verb, "v3", True)
+    assert asked_for(monkeypatch, verb, "flights").pin is False
+
+
+@pytest.mark.parametrize("verb", ["rollback", "promote"])
+def test_the_help_says_what_happens_now(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "gets all the weight",
+        "take the weight away again",
+        "With --pin it predicts alone",
+        "penstock resume",
+    ):
+        assert part in told
+    assert "asks for approval, the committed version always predicts alone" in told
 
 
 def test_a_refusal_of_the_policy_and_one_of_the_fold_end_with_the_same_code():
@@ -196,9 +305,17 @@ def strings_in_place(value: Any) -> Any:
 @pytest.mark.parametrize("action", ["retrain", "rollback", "promote", "hold", "none"])
 def test_nothing_that_others_wrote_reaches_the_terminal_as_it_is(action: str) -> None:
     given: list[Any] = [
-        event("a", action, model={"champion": "v9"}, top_features=[("x", 1.0, 0.5)], command="penstock x"),
+        event("a", action, model={"leader": "v9"}, top_features=[("x", 1.0, 0.5)], command="penstock x"),
         decision(),
-        live(held=True, held_since=5, refused={"command-1": "no"}, candidate="v4", anchor="v1"),
+        live(
+            held=True,
+            held_since=5,
+            refused={"command-1": "no"},
+            experts=EXPERTS,
+            committed="v2",
+            pinned=True,
+            alone=True,
+        ),
         REQUEST,
     ]
     for message in given:

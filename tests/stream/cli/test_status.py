@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.stream.cli.status import as_json, as_text
-from penstock.stream.messages import ControlData, ControlEvent, LiveModel
+from penstock.stream.messages import ControlData, ControlEvent, ExpertShown, LiveModel
 from penstock.stream.operate.scores import Scores
 from penstock.stream.operate.status import LEAST_LABELS, RoleStatus, Status, wrong
 
@@ -37,9 +38,28 @@ def test_a_healthy_pipeline_fits_one_screen_and_says_so_first() -> None:
     assert lines[0] == "cards: all is well" and len(lines) < 15
     text = "\n".join(lines)
     assert "learn      learn-0 at 10.0.0.1; lag 0 records" in text
-    assert "live       v3: it won" in text
+    assert "live       v3: it won; said at 01 Jan 1970" in text, "a former version's message names no experts"
     assert "0.2000 nats against 0.3000 of the base rate; AUC 0.810; over 400 labels" in text
     assert "500 samples, 400 labels, 100 samples without one yet" in text
+
+
+def test_the_leader_the_committed_one_and_how_many_there_are_are_told_in_short() -> None:
+    experts = [
+        ExpertShown(version="base", kind="base", weight=0.01), ExpertShown(version="v0", kind="first", weight=0.3),
+        ExpertShown(version="v3", kind="retrained", weight=0.69),
+    ]  # fmt: skip
+    live = LiveModel(
+        pipeline="cards", version="v3", why="it won", at=0, position=9, recipe="r", experts=experts, committed="v0", weight=0.69
+    )  # fmt: skip
+    assert (
+        "live       v3: it won; v3 (the product of a retrain) leads with 69% of the weight, v0 is committed, of 2 models; "
+        "said at 01 Jan 1970 00:00:00 (event time)"
+    ) in as_text(status(live=live))
+    pinned = msgspec.structs.replace(live, version="v0", weight=0.3, pinned=True, alone=True)
+    found = status(live=pinned)
+    assert found.wrong == [] and "v0 (the first model, never touched) predicts alone, pinned" in "\n".join(
+        as_text(found)
+    )
 
 
 @pytest.mark.parametrize(

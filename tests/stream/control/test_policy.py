@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from penstock.stream.control.policy import (
     observe,
 )
 from penstock.stream.control.state import PolicyConfig, PolicyState, decode_state, encode_state
-from penstock.stream.messages import ControlData, ControlEvent, LiveModel, OperatorRequest
+from penstock.stream.messages import ControlData, ControlEvent, ExpertShown, LiveModel, OperatorRequest
 
 DAY = 86_400_000
 CONFIG = PolicyConfig(cooldown_ms=DAY)
@@ -33,10 +34,10 @@ def event(name: str, verb: str = "rollback", at: int = 0, state: str = "firing",
         data=ControlData(
             pipeline="flights",
             episode="e1",
-            kind="rollback",
+            kind="lead",
             state=state,
             severity=data.pop("severity", "critical"),
-            reason="the model is worse than its anchor",
+            reason="v3 (a frozen copy) leads with 98% of the weight",
             detector={},
             since={"at": at - DAY, "position": 70},
             detected_at={"at": at, "position": 100},
@@ -56,6 +57,10 @@ def live(**fields: Any) -> LiveModel:
     return LiveModel(
         **{"pipeline": "flights", "version": "v4", "why": "", "at": 0, "position": 0, "recipe": "r", **fields}
     )
+
+
+def expert(version: str, kind: str = "frozen") -> ExpertShown:
+    return ExpertShown(version=version, kind=kind, weight=0.1)
 
 
 def verdicts(state: PolicyState, *events: ControlEvent, config: PolicyConfig = CONFIG) -> list[str]:
@@ -83,46 +88,51 @@ def test_the_same_request_later_gets_the_same_decision():
     assert decide(state, event("a"), PolicyConfig(approval=True), 99) == first
 
 
-def test_a_second_request_of_one_verb_within_the_cooldown_is_refused_and_says_how_to_do_it_by_hand():
+def test_a_second_retrain_within_the_cooldown_is_refused_and_says_how_to_do_it_by_hand():
     state = PolicyState("flights")
-    assert verdicts(state, event("a", at=DAY), event("b", at=2 * DAY - 1)) == ["accepted", "refused"]
-    assert "penstock rollback flights" in state.decisions["b"].why
+    found = verdicts(state, event("a", "retrain", at=DAY), event("b", "retrain", at=2 * DAY - 1))
+    assert found == ["accepted", "refused"]
+    assert "penstock retrain flights" in state.decisions["b"].why
     assert state.decisions["b"].command is None
 
 
-def test_the_cooldown_ends_in_event_time_and_is_each_verbs_own():
+def test_the_cooldown_ends_in_event_time():
     state = PolicyState("flights")
-    found = verdicts(
-        state,
-        event("a", at=DAY),
-        event("b", "retrain", at=DAY),
-        event("c", "promote", at=DAY),
-        event("d", at=2 * DAY),
+    assert (
+        verdicts(state, event("a", "retrain", at=DAY), event("b", "retrain", at=2 * DAY)) == ["accepted"] * 2
     )
-    assert found == ["accepted"] * 4
 
 
-def test_the_rollback_that_ends_a_hold_is_not_held_back_by_a_cooldown():
+def test_a_commit_is_never_cooled_down_nor_stopped_by_the_breaker():
+    """It moves no weight, and what leads leads anyhow: rollbacks and promotions with a target, right after one another."""
     state = PolicyState("flights")
-    assert verdicts(state, event("a", at=DAY), event("b", at=DAY + 1, state="resolved")) == [
-        "accepted",
-        "accepted",
+    verdicts(state, event("r", "retrain", at=DAY))
+    many = [
+        event(str(n), ("rollback", "promote")[n % 2], at=DAY + n, target_version=f"v{n}") for n in range(12)
     ]
+    assert verdicts(state, *many) == ["accepted"] * 12
+    commands = [state.decisions[str(n)].command for n in range(12)]
+    assert [one and one.version for one in commands] == [f"v{n}" for n in range(12)]
 
 
-def test_the_breaker_makes_the_fourth_retrain_or_rollback_wait_for_a_person():
+def test_commits_neither_start_nor_prolong_the_cooldown_of_retrains():
     state = PolicyState("flights")
-    found = verdicts(
-        state, *(event(str(n), "retrain" if n % 2 else "rollback", at=n * 2 * DAY) for n in range(4))
-    )
+    commits = [event(str(n), "promote", at=n) for n in range(BREAKER_REQUESTS + 1)]
+    assert verdicts(state, *commits, event("r", "retrain", at=9)) == ["accepted"] * (BREAKER_REQUESTS + 2)
+
+
+def test_the_breaker_makes_the_fourth_retrain_wait_for_a_person():
+    state = PolicyState("flights")
+    found = verdicts(state, *(event(str(n), "retrain", at=n * 2 * DAY) for n in range(4)))
     assert found == ["accepted"] * BREAKER_REQUESTS + ["waits for approval"]
+    assert "did not help, a person should look: v3 (a frozen copy) leads" in state.decisions["3"].why
     assert decide(state, asked("yes", "retrain"), CONFIG, 6).verdict == "accepted"  # type: ignore[union-attr]
     assert state.waiting == {}
 
 
 def test_the_breaker_forgets_what_lies_ten_cooldowns_back():
     state = PolicyState("flights")
-    found = verdicts(state, *(event(str(n), at=n * 4 * DAY) for n in range(8)))
+    found = verdicts(state, *(event(str(n), "retrain", at=n * 4 * DAY) for n in range(8)))
     assert found == ["accepted"] * 8
 
 
@@ -135,6 +145,26 @@ def test_with_approval_nothing_happens_unasked_and_an_operators_command_approves
     assert state.waiting == {}
 
 
+@pytest.mark.parametrize("verb", ["retrain", "rollback", "promote"])
+def test_what_waits_for_approval_says_what_approval_brings_and_how_to_give_it(verb):
+    state = PolicyState("flights")
+    decision = decide(state, event("a", verb), PolicyConfig(DAY, approval=True), 5)
+    assert decision is not None and decision.command is None
+    assert decision.why == (
+        "the definition asks for a person's approval: v3 (a frozen copy) leads with 98% of the weight; "
+        f"to do it now: penstock {verb} flights"
+    )
+
+
+def test_a_pin_goes_from_the_request_to_the_command():
+    state = PolicyState("flights")
+    for name, pin in (("a", True), ("b", False)):
+        decision = decide(state, asked(name, version="v3", pin=pin), CONFIG, 6)
+        assert decision is not None and decision.command is not None
+        assert decision.command.pin is pin and decision.command.entry().pin is pin
+    assert decide(state, event("c"), CONFIG, 6).command.pin is False  # type: ignore[union-attr]
+
+
 def test_an_operators_request_passes_every_cooldown():
     state = PolicyState("flights")
     verdicts(state, event("a", at=DAY))
@@ -143,26 +173,38 @@ def test_an_operators_request_passes_every_cooldown():
 
 def test_an_unknown_version_is_refused_with_what_is_known():
     state = PolicyState("flights")
-    observe(state, live(anchors=["v2", "v3"]))
+    observe(state, live(experts=[expert("base", "base"), expert("v2"), expert("v3")]))
     decision = decide(state, asked("a", version="v17"), CONFIG, 6)
-    assert decision is not None and decision.verdict == "refused" and "v2, v3, v4" in decision.why
+    assert decision is not None and decision.verdict == "refused"
+    assert decision.why == "version 'v17' is not known; known are v2, v3, v4", "the base rate is no version"
 
 
 def test_a_version_seen_earlier_stays_known():
     state = PolicyState("flights")
     observe(state, live(version="v1"))
-    observe(state, live(version="v4", anchors=["v2"]))
+    observe(state, live(version="v4", experts=[expert("v2")]))
     decision = decide(state, asked("a", version="v1"), CONFIG, 6)
     assert decision is not None and decision.verdict == "accepted"
 
 
-def test_nothing_is_promoted_where_there_is_no_candidate():
+def test_without_a_version_a_promotion_means_the_product_of_a_retrain():
     state = PolicyState("flights")
-    observe(state, live())
-    assert decide(state, asked("a", "promote"), CONFIG, 6).verdict == "refused"  # type: ignore[union-attr]
-    observe(state, live(candidate="v5"))
-    assert decide(state, asked("b", "promote", version="v6"), CONFIG, 6).verdict == "refused"  # type: ignore[union-attr]
-    assert decide(state, asked("c", "promote", version="v5"), CONFIG, 6).verdict == "accepted"  # type: ignore[union-attr]
+    observe(state, live(experts=[expert("base", "base"), expert("v4", "first")]))
+    refused = decide(state, asked("a", "promote"), CONFIG, 6)
+    assert refused is not None and refused.verdict == "refused"
+    assert "no product of a retrain takes part; `penstock retrain` makes one" in refused.why
+    observe(state, live(experts=[expert("v4", "first"), expert("v5", "retrained")]))
+    accepted = decide(state, asked("b", "promote"), CONFIG, 6)
+    assert accepted is not None and accepted.command is not None and accepted.command.version is None
+
+
+def test_a_named_version_is_promoted_whatever_kind_it_is():
+    state = PolicyState("flights")
+    observe(state, live(experts=[expert("v4", "first"), expert("v5", "new")]))
+    assert decide(state, asked("a", "promote", version="v6"), CONFIG, 6).verdict == "refused"  # type: ignore[union-attr]
+    for number, version in enumerate(("v4", "v5")):
+        decision = decide(state, asked(str(number), "promote", version=version), CONFIG, 6)
+        assert decision is not None and decision.command is not None and decision.command.version == version
 
 
 def test_people_may_not_adopt():
@@ -246,8 +288,8 @@ requests = st.lists(
 
 @given(requests, st.booleans())
 def test_laws_hold_for_any_requests(many, approval):
-    """One decision per id, a command only when accepted, breaker and cooldown never exceeded; and state
-    survives its encoding."""
+    """One decision per id, a command only when accepted, cooldown of retrains never exceeded, commits never held
+    back; and state survives its encoding."""
     config = PolicyConfig(DAY, approval)
     state = PolicyState("flights")
     first: dict[str, Any] = {}
@@ -265,15 +307,19 @@ def test_laws_hold_for_any_requests(many, approval):
         assert (decision.command is not None) == (decision.verdict == "accepted")
     assert not (approval and unattended)
     if not any(isinstance(request, OperatorRequest) for request in many):
-        by_verb = sorted(unattended)
-        for (verb, at), (next_verb, next_at) in zip(by_verb, by_verb[1:], strict=False):
-            assert verb != next_verb or next_at - at >= DAY
+        retrains = sorted(at for verb, at in unattended if verb == "retrain")
+        assert all(later - at >= DAY for at, later in zip(retrains, retrains[1:], strict=False))
+        commits = {one.id for one in many if one.data.suggested_action in ("rollback", "promote")}
+        assert approval or all(
+            first[name].command is not None for name in commits if first[name].verb != "retrain"
+        )
 
 
 def test_a_person_may_leave_out_the_end_of_a_versions_id() -> None:
     """The newest known version of that number is meant, and the command names it in full."""
     state = PolicyState("flights")
-    observe(state, live(anchors=["v2.0a0a0a", "v3.0a0a0a", "v3.1b1b1b"], version="v30.1b1b1b"))
+    experts = [expert(version) for version in ("v2.0a0a0a", "v3.0a0a0a", "v3.1b1b1b")]
+    observe(state, live(experts=experts, version="v30.1b1b1b"))
     decided = decide(state, asked("r1", version="v3"), PolicyConfig(), 0)
     assert decided is not None and decided.command is not None and decided.command.version == "v3.1b1b1b"
     exact = decide(state, asked("r2", version="v3.0a0a0a"), PolicyConfig(), 0)

@@ -1,9 +1,9 @@
-"""The rule table: what each finding leads to, and what it is allowed to touch."""
+"""What people are told: what each finding leads to, under whose name, and that none of it moves a prediction."""
 
 from __future__ import annotations
 
-import pickle
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,12 @@ import pytest
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.demo.event_lines import story_line
-from penstock.stream.learn.anchors import Anchor, Frozen
-from penstock.stream.learn.drift import DriftRules
-from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.drift import MOVED_LABELS, MOVED_WEIGHT, VERB_OF, DriftRules
+from penstock.stream.learn.experts import Expert, Kind
 from penstock.stream.learn.skill import WINDOW_LABELS
-from penstock.stream.messages import Command, LabelRecord, Origin, Sample
-from tests.stream.generated import parcels
+from penstock.stream.messages import Command
+from tests.stream.generated import HOUR, parcels
+from tests.stream.learn.courses import Course, heavy_is_late, light_is_late, quick_guard, quick_losses
 
 
 def found(
@@ -28,14 +28,13 @@ def found(
     )
 
 
-def watch_with(*versions: int, trying: int | None = None) -> DriftRules:
-    """A watch whose anchors holds versions born at these positions."""
-    watch = DriftRules(parcels(), parcels().vector_names, guard=True)
-    anchors = watch.anchors
-    anchors.kept = [Anchor(f"v{at}", at, at, 0, 0, b"", Frozen(f"v{at}", None)) for at in versions]
-    if trying is not None:
-        anchors.enter(Anchor(f"v{trying}", trying, trying, 0, 0, b"", Frozen(f"v{trying}", None)))
-    return watch
+def watching(**changes: Any) -> DriftRules:
+    pipeline = parcels(**changes)
+    return DriftRules(pipeline, pipeline.vector_names, guard=True)
+
+
+def expert(version: str, kind: Kind = "new") -> Expert:
+    return Expert(7, version, kind, None, (400, 400_000, 400))
 
 
 def said(watch: DriftRules) -> list[tuple[str, str | None, int | None]]:
@@ -48,61 +47,39 @@ def said(watch: DriftRules) -> list[tuple[str, str | None, int | None]]:
     return told
 
 
-def test_a_worse_champion_asks_for_a_rollback_to_a_version_born_before_the_onset() -> None:
-    watch = watch_with(100, 400, 550)
-    watch._lost([found("rollback", "firing")])
-    assert said(watch) == [("rollback", "v400", 500)]
-    assert [anchor.version for anchor in watch.anchors.kept] == ["v100", "v400"], (
-        "what was born since may have learned it"
-    )
-
-
-def test_without_a_version_from_before_it_asks_for_a_retrain() -> None:
-    watch = watch_with(550, trying=580)
-    watch._lost([found("rollback", "firing")])
-    assert said(watch) == [("retrain", None, 500)]
-    assert watch.anchors.current is None and watch.anchors.probation is None
-
-
-def test_the_onset_of_an_open_harm_counts_when_it_lies_earlier() -> None:
-    watch = watch_with(100, 400)
-    watch._lost([found("harm", "firing", since=300)])
-    assert said(watch) == [("retrain", None, 300)]
-    watch._lost([found("rollback", "firing", since=500)])
-    assert said(watch) == [("rollback", "v100", 300)]
-
-
-def test_soon_after_a_rollback_it_is_only_noted_and_asked_again_later() -> None:
-    watch = watch_with(100)
-    watch.replaced("v100", 0, 450, "rolled back", onset=440)
-    watch.requests.clear()
-    watch._lost([found("rollback", "firing")])
-    assert [action for action, _, _ in said(watch)] == ["none"]
-    assert watch.deferred is not None
-
-
-def test_a_suspicion_is_a_note_and_touches_nothing() -> None:
-    watch = watch_with(100, 550, trying=580)
-    watch._lost([found("harm", "suspected"), found("rollback", "suspected")])
-    assert [action for action, _, _ in said(watch)] == ["none", "none"]
-    assert watch.harm is None and len(watch.anchors.kept) == 2 and watch.anchors.probation is not None
-
-
-def test_when_the_skill_is_back_the_harm_is_over() -> None:
-    watch = watch_with(100)
-    watch._lost([found("harm", "firing")])
-    watch._lost([found("harm", "resolved", position=700)])
-    assert [action for action, _, _ in said(watch)] == ["retrain", "none"]
-    assert watch.harm is None and watch.models.candidate is None
-
-
 def reasons(watch: DriftRules) -> list[tuple[str, str]]:
     """(state, reason) of everything told."""
     return [(r.event.data.state, r.event.data.reason) for r in watch.requests]
 
 
+# -- harm -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_lost_skill_asks_for_a_retrain_from_its_onset() -> None:
+    watch = watching()
+    watch._lost([found("harm", "firing")])
+    assert said(watch) == [("retrain", None, 500)] and watch.harm is not None
+
+
+def test_a_suspicion_is_a_note_and_touches_nothing() -> None:
+    watch = watching()
+    watch._lost([found("harm", "suspected"), found("lead", "suspected")])
+    assert [action for action, _, _ in said(watch)] == ["none"], (
+        "of the lead nothing is told before it is sure"
+    )
+    assert watch.harm is None and watch.lead is None
+
+
+def test_when_the_skill_is_back_the_harm_is_over() -> None:
+    watch = watching()
+    watch._lost([found("harm", "firing")])
+    watch._lost([found("harm", "resolved", position=700)])
+    assert [action for action, _, _ in said(watch)] == ["retrain", "none"]
+    assert watch.harm is None
+
+
 def test_skill_is_back_only_after_it_was_lost() -> None:
-    watch = watch_with(100)
+    watch = watching()
     watch._lost([found("harm", "suspected"), found("harm", "resolved", position=650)])
     told = reasons(watch)
     assert [state for state, _ in told] == ["suspected", "withdrawn"]
@@ -115,35 +92,38 @@ def test_skill_is_back_only_after_it_was_lost() -> None:
     told = [
         reason for r, (_, reason) in zip(watch.requests, reasons(watch), strict=True) if story_line(r.event)
     ]
-    assert told == ["the model lost skill over the base rate", "the model's skill over the base rate is back"]
-
-
-def test_a_model_that_was_worse_than_its_anchor_says_so_before_it_says_that_it_no_longer_is() -> None:
-    watch = watch_with(100)
-    watch._lost([found("rollback", "suspected"), found("rollback", "resolved", position=650)])
-    assert not any("no longer" in reason for _, reason in reasons(watch))
-
-
-def test_a_finding_tells_the_two_losses_it_compared() -> None:
-    watch = watch_with(100)
-    detail: dict[str, Any] = {"loss": 0.6931, "against": 0.0102}
-    watch._lost([replace(found("harm", "firing"), detail=detail)])
-    watch._lost([replace(found("rollback", "firing"), detail=detail)])
-    assert [reason for _, reason in reasons(watch)] == [
-        "the model lost skill over the base rate: loss 0.693, base rate 0.0102",
-        "the model is worse than its anchor: loss 0.693, anchor 0.0102",
+    assert told == [
+        "the live prediction lost skill over the base rate",
+        "the skill over the base rate is back",
     ]
 
 
+def test_a_finding_tells_the_two_losses_it_compared() -> None:
+    watch = watching()
+    detail: dict[str, Any] = {"loss": 0.6931, "against": 0.0102}
+    watch._lost([replace(found("harm", "firing"), detail=detail)])
+    watch._lost([replace(found("lead", "firing"), detail=detail)])
+    watch.ask(expert("v7"), 0.97)
+    (_, harm), (_, lead) = reasons(watch)
+    assert harm == "the live prediction lost skill over the base rate: loss 0.693, base rate 0.0102"
+    assert lead.endswith(": loss 0.693, live 0.0102")
+
+
+def test_an_episode_that_is_over_says_until_when_its_return_is_the_same_one() -> None:
+    watch = watching()
+    watch._lost([found("harm", "firing"), found("harm", "resolved", position=700)])
+    assert [r.event.data.cooldown_until for r in watch.requests] == [None, 700_000 + 6 * HOUR]
+
+
 def test_a_model_that_was_never_better_than_the_base_rate_is_told_once_with_both_losses() -> None:
-    watch = watch_with()
+    watch = watching()
     chance = random.Random(3)
 
     def labels(number: int, p: float, base: float) -> list[tuple[str, str, str]]:
         watch.requests.clear()
         for _ in range(number):
             y, at = chance.random() < 0.1, watch.labels * 1000
-            watch.label(at, watch.labels, log_loss(p, y), log_loss(base, y), None, None, None)
+            watch.label(at, watch.labels, log_loss(p, y), log_loss(base, y), None)
         return [
             (r.event.data.severity, r.event.data.state, r.event.data.reason)
             for r in watch.requests
@@ -161,30 +141,160 @@ def test_a_model_that_was_never_better_than_the_base_rate_is_told_once_with_both
 
 
 def test_a_model_that_was_better_in_its_first_window_is_not_told_of() -> None:
-    watch = watch_with()
+    watch = watching()
     for n in range(3 * WINDOW_LABELS):
         p = 0.2 if n < WINDOW_LABELS else 0.5
-        watch.label(n, n, log_loss(p, False), log_loss(0.3, False), None, None, None)
+        watch.label(n, n, log_loss(p, False), log_loss(0.3, False), None)
     assert [r for r in watch.requests if r.event.data.kind == "skill"] == []
 
 
-def test_an_episode_that_is_over_says_until_when_its_return_is_the_same_one() -> None:
-    watch = watch_with()
-    watch._lost([found("harm", "firing"), found("harm", "resolved", position=700)])
-    assert [r.event.data.cooldown_until for r in watch.requests] == [None, 700_000 + 6 * 3_600_000]
+# -- lead -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_input_out_of_its_range_holds_at_once_and_discards_what_was_born_since() -> None:
-    watch = watch_with(100, 550)
+@pytest.mark.parametrize(
+    ("kind", "verb"),
+    [("first", "rollback"), ("frozen", "rollback"), ("resumed", "rollback"), ("new", "retrain"),
+     ("retrained", "promote"), ("careful", "promote")],
+)  # fmt: skip
+def test_what_is_asked_for_is_named_by_what_leads(kind: Kind, verb: str) -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing")])
+    assert watch.requests == [], "as long as nobody else leads there is nothing to ask"
+    watch.ask(expert("v7", kind), 0.97)
+    (request,) = watch.requests
+    data = request.event.data
+    assert request.event.type == f"penstock.{verb}"
+    asks = "promote" if verb == "retrain" else verb
+    assert (data.suggested_action, data.target_version, data.since["position"]) == (asks, "v7", 500)
+    assert f"penstock {asks} parcels --version v7" in data.command
+    assert "v7" in data.reason and "97% of the weight" in data.reason and "less than v0" in data.reason
+    assert data.model == {"leader": "v0", "committed": "v0"}
+    assert data.detected_at == {"at": 600_000, "position": 600}
+    assert VERB_OF.get(kind, "promote") == verb
+
+
+def test_the_same_leader_is_asked_for_once() -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing")])
+    assert watch.wants(expert("v7"))
+    watch.ask(expert("v7"), 0.97)
+    assert not watch.wants(expert("v7")) and watch.wants(expert("v8"))
+
+
+def test_a_lead_that_is_over_is_told_only_if_it_was_asked_for() -> None:
+    for asked in (False, True):
+        watch = watching()
+        watch._lost([found("lead", "firing")])
+        if asked:
+            watch.ask(expert("v7"), 0.97)
+        watch.requests.clear()
+        watch._lost([found("lead", "resolved", position=700)])
+        assert len(watch.requests) == asked and watch.lead is None
+        answer = Command("c", "promote", version="v7", episode="e1")
+        assert watch.answers(answer) == "the episode it answers is over"
+
+
+def test_an_answer_to_an_episode_that_is_over_comes_too_late() -> None:
+    watch = watching()
+    verbs: list[Any] = ["retrain", "rollback", "promote"]
+    for verb in verbs:
+        assert watch.answers(Command("c", verb, episode="e1")) == "the episode it answers is over"
+        assert watch.answers(Command("c", verb)) is None, "a person may ask at any time"
+    watch._lost([found("harm", "firing")])
+    assert watch.answers(Command("c", "retrain", episode="e1")) is None
+    assert watch.answers(Command("c", "rollback", episode="e1")) is not None
+    watch._lost([found("lead", "firing")])
+    for verb in verbs:
+        assert watch.answers(Command("c", verb, episode="e1")) is None
+
+
+def test_a_model_put_in_place_closes_everything_about_the_one_before() -> None:
+    course = Course()
+    quick_losses(course)
+    course.go(900, noise=0.05)
+    course.go(600, light_is_late, noise=0.05)
+    drift = course.fold.drift
+    assert drift.lead is not None
+    course.command("rollback", version="v0")
+    assert drift.lead is None and drift.harm is None and not drift.losses.open
+    assert drift.models == {"leader": "v0", "committed": "v0"}
+
+
+def test_two_leaders_asked_for_one_after_the_other_are_two_events() -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing")])
+    watch.ask(expert("v7"), 0.97)
+    watch.ask(expert("v8"), 0.97)
+    one, other = watch.requests
+    assert one.event.id != other.event.id, "a reader that knows the first id would pass over the second"
+
+
+# -- guards ---------------------------------------------------------------------------------------------------------------------
+
+
+def milliseconds(weight: float) -> float:
+    return 1_000.0 * weight
+
+
+def broken(course: Course, count: int, weight: Callable[[float], float] = milliseconds) -> None:
+    course.go(count, heavy_is_late, weight)
+
+
+def test_a_guard_alerts_at_once_holds_nothing_and_a_careful_model_takes_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    course = Course()
+    quick_guard(course, monkeypatch)
+    course.go(450)
+    broken(course, 60)
+    (alert,) = course.told(of="range")
+    assert (alert.state, alert.severity, alert.suggested_action) == ("firing", "critical", "none")
+    assert "a model that leaves them out takes part" in alert.reason
+    assert course.fold.drift.hold is None and course.fold.counts.held_back == 0
+    assert {"careful", "frozen"} <= set(course.kinds())
+
+
+def test_with_hold_a_guard_stops_weights_and_learning_until_the_values_are_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    course = Course(parcels(views=[], guard="hold"))
+    quick_guard(course, monkeypatch)
+    course.go(450)
+    course.go(60, weight=5_000.0)
+    held = course.fold.drift.hold
+    assert held is not None and held.by_guard and held.since_position >= 900
+    (told,) = course.told(of="range")
+    assert told.suggested_action == "hold" and told.command.startswith("penstock resume parcels")
+    weights, learned = course.weights(), course.fold.counts.learned
+    course.go(50, weight=5_000.0)
+    assert (course.weights(), course.fold.counts.learned) == (weights, learned)
+    course.go(400)
+    assert course.fold.drift.hold is None and course.fold.counts.learned > learned
+    assert course.told(of="range")[-1].state == "resolved"
+    first, last = course.fold.quarantined[0]
+    assert first == held.since_position < last
+
+
+def test_without_a_guard_nothing_is_told_and_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = Course(parcels(views=[], guard=False))
+    course.go(450)
+    broken(course, 200)
+    assert course.fold.drift.guard is None and course.told(of="range") == []
+    assert course.fold.counts.learned == 650 and "careful" not in course.kinds()
+
+
+def test_a_guard_that_recovers_during_a_persons_hold_only_says_so() -> None:
+    watch = watching(guard="hold")
+    assert watch.hold_by_command(0, 400, Command("c", "hold", "storm")) is None
     watch._guarded([found("range", "firing", subject="weight")])
-    assert watch.hold is not None and (watch.hold.since_position, watch.hold.by_guard) == (500, True)
-    assert said(watch) == [("hold", None, 500)]
-    assert [anchor.version for anchor in watch.anchors.kept] == ["v100"]
-    assert watch.is_open
+    said(watch)
+    watch._guarded([found("range", "resolved", subject="weight", position=900)])
+    assert [action for action, _, _ in said(watch)] == ["none"]
+    assert watch.hold is not None and not watch.hold.by_guard and not watch.hold_over
 
 
 def test_a_second_input_with_an_earlier_onset_moves_the_hold_back() -> None:
-    watch = watch_with()
+    watch = watching(guard="hold")
     watch._guarded(
         [
             found("range", "firing", since=500, subject="weight"),
@@ -194,71 +304,115 @@ def test_a_second_input_with_an_earlier_onset_moves_the_hold_back() -> None:
     assert watch.hold is not None and watch.hold.since_position == 450
 
 
-def test_when_the_data_are_whole_it_asks_to_roll_back_to_before_the_hold() -> None:
-    for versions, target in (((100, 400), "v400"), ((), "v0")):
-        watch = watch_with(*versions)
-        watch._guarded([found("range", "firing", subject="weight")])
-        said(watch)
-        watch._guarded([found("range", "resolved", subject="weight", position=900)])
-        assert said(watch) == [("rollback", target, 500)]
-        assert watch.hold is not None and watch.hold.over, "the hold ends with the rollback, not before"
-
-
-def test_a_guard_that_recovers_during_a_persons_hold_only_says_so() -> None:
-    watch = watch_with(100)
-    assert watch.hold_by_command(0, 400, Command("c", "hold", "storm")) is None
-    watch._guarded([found("range", "firing", subject="weight")])
-    said(watch)
-    watch._guarded([found("range", "resolved", subject="weight", position=900)])
-    assert [action for action, _, _ in said(watch)] == ["none"]
-    assert watch.hold is not None and not watch.hold.by_guard
-
-
 def test_a_hold_during_a_hold_is_refused_with_its_reason() -> None:
-    watch = watch_with()
+    watch = watching()
     watch.hold_by_command(0, 400, Command("c", "hold", "storm"))
     assert "storm" in (watch.hold_by_command(0, 410, Command("d", "hold")) or "")
     released = watch.release(0, 420, accept=True)
     assert released is not None and watch.release(0, 421, accept=True) is None
 
 
-def test_a_replaced_champion_closes_everything_about_the_old_one() -> None:
-    watch = watch_with(100, 550, trying=580)
-    watch._lost([found("harm", "firing")])
-    watch.candidate_started("v9")
-    watch.replaced("v100", 0, 700, "rolled back to v100", onset=500)
-    assert watch.harm is None and watch.candidate is None and watch.anchors.probation is None
-    assert (watch.models.champion, watch.models.anchor, watch.models.candidate) == ("v100", "v100", None)
+def test_labels_that_believe_values_outside_make_them_the_new_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The world has moved: whoever leaves the values out predicts worse, and the guard learns them."""
+    course = Course()
+    guard = quick_guard(course, monkeypatch)
+    course.go(450)
+    course.go(40, heavy_is_late, lambda weight: 5_000.0 if weight > 0 else -5_000.0)
+    assert guard.firing
+    course.go(8 * MOVED_LABELS, heavy_is_late, lambda weight: 5_000.0 if weight > 0 else -5_000.0)
+    assert not guard.firing and course.fold.experts.careful_weight() < MOVED_WEIGHT
+    last = course.told(of="range")[-1]
+    assert last.state == "resolved" and "labels say that weight is right as it comes" in last.reason
 
 
-def test_an_answer_to_an_episode_that_is_over_comes_too_late() -> None:
-    watch = watch_with(100)
-    for verb in ("retrain", "rollback"):
-        answer = Command("c", verb, episode="e1")  # type: ignore[arg-type]
-        assert watch.answers(answer) == "the episode it answers is over"
-        assert watch.answers(Command("c", verb)) is None, "a person may ask at any time"  # type: ignore[arg-type]
-    watch._lost([found("harm", "firing")])
-    assert watch.answers(Command("c", "retrain", episode="e1")) is None
+def test_labels_that_do_not_believe_them_keep_the_guard_firing(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = Course()
+    guard = quick_guard(course, monkeypatch)
+    course.go(450)
+    chance = random.Random(5)
+    course.go(3 * MOVED_LABELS, heavy_is_late, lambda weight: chance.choice((-5e3, 5e3)))
+    assert course.fold.experts.careful_weight() > 0.5
+    assert guard.firing and course.told(of="range")[-1].state == "firing"
 
 
-def test_every_event_says_who_is_live_since_when_and_the_command_that_carries_it_out() -> None:
-    watch = watch_with(100)
-    watch._lost([found("rollback", "firing")])
-    (request,) = watch.requests
-    data = request.event.data
-    assert request.topic == "control.rollback" and data.model["champion"] == "v0"
-    assert data.since == {"at": 500_000, "position": 500} and data.detected_at == {
-        "at": 600_000,
-        "position": 600,
-    }
-    assert data.command.startswith("penstock rollback parcels --version v100 --from-position 500")
-    assert request.event.time == "1970-01-01T00:10:00.000Z"
+def test_a_person_who_accepts_ends_what_a_guard_fires_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ("accept", "resume"):
+        course = Course(parcels(views=[], guard="hold" if command == "resume" else True))
+        guard = quick_guard(course, monkeypatch)
+        course.go(450)
+        course.go(60, weight=5_000.0)
+        assert guard.firing
+        assert course.command(command) is None
+        assert not guard.firing and course.fold.drift.hold is None
+        last = course.told(of="range")[-1]
+        assert last.state == "resolved" and "is accepted" in last.reason
+        learned = course.fold.counts.learned
+        course.go(100, weight=5_000.0)
+        assert course.fold.drift.hold is None and course.fold.counts.learned == learned + 100
+
+
+def test_what_is_committed_after_an_input_left_its_range_is_told_as_one_story() -> None:
+    watch = watching()
+    watch._guarded([found("range", "firing", since=480, position=490, subject="weight")])
+    (guarded,) = watch.requests
+    watch._lost([found("lead", "firing")])
+    watch.ask(expert("v7", "careful"), 0.97)
+    _, asked = watch.requests
+    assert asked.event.data.episode == guarded.event.data.episode
+    assert asked.event.data.reason.startswith("weight left its range, and v7")
+    assert asked.event.data.kind == "lead" and asked.event.id != guarded.event.id
+    command = Command("c", "promote", version="v7", episode=asked.event.data.episode)
+    assert watch.answers(command) is None
+    watch.requests.clear()
+    watch.committed(700_000, 700, "committed v7")
+    assert watch.answers(command) is not None
+    assert all(r.event.data.episode == guarded.event.data.episode for r in watch.requests)
+
+
+@pytest.mark.parametrize(("hours", "one_story"), [(0, True), (1, True), (48, False)])
+def test_what_is_found_long_after_an_input_is_back_in_its_range_is_a_story_of_its_own(
+    hours: int, one_story: bool
+) -> None:
+    watch = watching()
+    watch._guarded([found("range", "firing", since=480, position=490, subject="weight")])
+    watch._guarded([found("range", "resolved", since=480, position=600, subject="weight")])
+    watch.requests.clear()
+    later = 601 + hours * HOUR // 1_000
+    watch._lost([found("lead", "firing", since=later - 100, position=later)])
+    watch.ask(expert("v7"), 0.97)
+    (asked,) = watch.requests
+    assert ("left its range" in asked.event.data.reason) == one_story
+
+
+def test_what_was_found_before_an_input_left_its_range_is_a_story_of_its_own() -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing", position=600)])
+    watch._guarded([found("range", "firing", since=700, position=710, subject="weight")])
+    watch.ask(expert("v7"), 0.97)
+    guarded, asked = watch.requests
+    assert asked.event.data.episode != guarded.event.data.episode
+
+
+def test_what_people_are_told_does_not_move_a_prediction() -> None:
+    """The same log with alarms that come early: other things are told, and every prediction is the same."""
+    made = []
+    for early in (False, True):
+        course = Course()
+        if early:
+            quick_losses(course)
+        course.go(900, noise=0.05)
+        course.go(900, light_is_late, noise=0.05)
+        made.append(([p.p for p in course.fold.outputs.predictions], len(course.told())))
+    assert made[0][0] == made[1][0] and made[0][1] < made[1][1]
+
+
+# -- ids ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_findings_have_the_same_ids_and_others_have_others() -> None:
     ids = []
     for since in (500, 500, 501):
-        watch = watch_with(100)
+        watch = watching()
         watch._lost([found("harm", "firing", since=since)])
         ids.append(watch.requests[0].event.id)
     assert ids[0] == ids[1] != ids[2]
@@ -274,88 +428,8 @@ def test_a_guard_only_judges_what_producers_send(guard: bool) -> None:
 
 
 def test_labels_without_skill_lost_say_nothing() -> None:
-    watch = watch_with()
+    watch = watching()
     for number in range(5_000):
         y = number % 3 == 0
-        watch.label(number * 1000, number, log_loss(0.4, y), log_loss(0.33, y), None, None, None)
+        watch.label(number * 1000, number, log_loss(0.4, y), log_loss(0.33, y), None)
     assert watch.requests == []
-
-
-def broken(fold: Fold, count: int, start: int, weight: float | None = None) -> int:
-    """Give `count` labelled samples, of this weight or of usual ones; the next number."""
-    chance = random.Random(start)
-    for number in range(start, start + count):
-        x: list[Any] = [0.0] * len(fold.recipes.names or ())
-        x[0] = chance.lognormvariate(0, 1) if weight is None else weight
-        at = 1_700_000_000_000 + number * 600_000
-        fold.step(fold.position, Sample(Origin("a", 0, number, 0), f"e{number}", "k", at, x))
-        fold.step(fold.position, LabelRecord(Origin("b", 0, number, 1), f"e{number}", at + 1, bool(x[0] > 1)))
-    return start + count
-
-
-@pytest.fixture(scope="module")
-def learned() -> bytes:
-    """A fold whose guard has learned its ranges, pickled."""
-    fold = Fold(parcels())
-    broken(fold, 11_000, 0)
-    fold.drift.requests.clear()
-    fold.pipeline = None  # type: ignore[assignment]  # its label is a lambda; the fold keeps all that it needs of it
-    return pickle.dumps(fold)
-
-
-def fold_of(learned: bytes) -> Fold:
-    fold: Fold = pickle.loads(learned)
-    fold.pipeline = parcels()
-    return fold
-
-
-def test_a_rollback_of_an_earlier_episode_does_not_end_a_hold_while_the_data_are_broken(
-    learned: bytes,
-) -> None:
-    fold = fold_of(learned)
-    number = broken(fold, 100, 11_000, weight=5_000.0)
-    before = fold.counts.learned
-    assert fold.drift.hold is not None
-    command = Command("late", "rollback", version="v1", from_position=1, episode="earlier")
-    fold.step(fold.position, command, fold.pipeline.model.clone())
-    assert "late" in fold.refused
-    broken(fold, 200, number, weight=5_000.0)
-    assert fold.drift.hold is not None and fold.counts.learned == before
-
-
-def test_after_a_resume_the_guard_takes_the_new_values_for_normal_and_a_later_hold_still_ends(
-    learned: bytes,
-) -> None:
-    fold = fold_of(learned)
-    number = broken(fold, 100, 11_000, weight=5_000.0)
-    fold.step(fold.position, Command("c", "resume", "the data are right"))
-    assert fold.drift.hold is None and fold.drift.guard is not None and not fold.drift.guard.firing
-    before = fold.counts.learned
-    broken(fold, 200, number, weight=5_000.0)
-    assert fold.drift.hold is None and fold.counts.learned == before + 200
-
-
-def test_what_the_old_champion_predicted_is_not_held_against_the_new_one(learned: bytes) -> None:
-    fold = fold_of(learned)
-    at = 1_700_000_000_000 + 11_000 * 600_000
-    x: list[Any] = [0.0] * len(fold.recipes.names or ())
-    fold.step(fold.position, Sample(Origin("a", 0, 11_000, 0), "waits", "k", at, x))
-    fold.step(fold.position, Command("c", "rollback", "by hand", version="v1"))
-    assert "c" in fold.applied
-    labels = fold.drift.labels
-    fold.step(fold.position, LabelRecord(Origin("b", 0, 11_000, 1), "waits", at + 1, True))
-    assert fold.drift.labels == labels and fold.counts.joined == 11_001
-
-
-def test_a_rollback_that_waited_for_the_cooldown_is_dated_when_it_is_asked() -> None:
-    watch = watch_with(100, 400)
-    watch.replaced("v400", 0, 0, "rolled back", onset=0)
-    watch.anchors.kept = watch_with(100, 400).anchors.kept
-    watch._lost([found("rollback", "firing", position=600)])
-    assert [action for action, _, _ in said(watch)] == ["none"] and watch.deferred is not None
-    watch.losses.rollback.detector.phase = "firing"
-    later = watch.quiet_until_at + 1
-    watch.labels = watch.quiet_until
-    watch.label(later, 9_000, 0.1, 0.1, 0.1, None, None)
-    (request,) = [r for r in watch.requests if r.event.data.suggested_action == "rollback"]
-    assert request.event.data.detected_at == {"at": later, "position": 9_000}

@@ -1,4 +1,4 @@
-"""The fold: predictions at samples, labels early, late and never, and every command carried out or refused with a reason."""
+"""The fold: predictions at samples, labels early, late and never, under whichever recipe; alone it is river's own loop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import at_once, learn, training
-from penstock.stream.learn.records import Replay
+from penstock.stream.learn.learner import at_once, learn, training, vector
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
-from penstock.stream.models.version import restore
 from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.stream.generated import DELIVERED, MINUTE, START_MS, entries, parcels
 
@@ -53,16 +51,17 @@ def ready() -> list[Entry]:
 
 @cache
 def folded(number: int) -> Fold:
-    """A fold of the first `number` records. Whoever changes it takes a copy."""
+    """A fold of the first `number` records, with copies frozen often. Whoever changes it takes a copy."""
     fold = Fold(parcels())
-    fold.drift.anchors.probation_labels = 300
-    for position, entry in enumerate(ready()[:number]):
-        fold.step(position, entry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 250)
+        for position, entry in enumerate(ready()[:number]):
+            fold.step(position, entry)
     return fold
 
 
 class Long:
-    """A fold over a long log, with probations short enough for a test."""
+    """A fold over a long log."""
 
     def __init__(self, number: int) -> None:
         self.made: dict[str, bytes] = {}
@@ -109,14 +108,17 @@ def test_a_repeat_of_a_crash_is_neither_predicted_nor_learned_again() -> None:
     log = [sample(0), label(0), sample(1), label(1)]
     fold = fold_of(*log, *log)
     assert (fold.counts.samples, fold.counts.learned, fold.counts.repeats) == (2, 2, 4)
-    assert digest(fold.champion) == digest(fold_of(*log).champion) and fold.digest() == fold_of(*log).digest()
+    assert (
+        digest(fold.live.model) == digest(fold_of(*log).live.model)
+        and fold.digest() == fold_of(*log).digest()
+    )
 
 
 def test_the_label_may_come_before_its_sample() -> None:
     first = fold_of(label(0, minute=5), sample(0))
     second = fold_of(sample(0), label(0, minute=5))
     assert first.counts.learned == second.counts.learned == 1
-    assert digest(first.champion) == digest(second.champion)
+    assert digest(first.live.model) == digest(second.live.model)
 
 
 @pytest.mark.parametrize("minute", [6 * 60 + 1, 60 * 24])
@@ -136,7 +138,9 @@ def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None
     pipeline = parcels(label=of)
     fold = fold_of(sample(0), tick(6 * 60 + 1), pipeline=pipeline)
     assert (fold.counts.expired, fold.counts.learned) == (0, 1)
-    assert digest(fold.champion) == digest(fold_of(sample(0), label(0, y=False), pipeline=pipeline).champion)
+    assert digest(fold.live.model) == digest(
+        fold_of(sample(0), label(0, y=False), pipeline=pipeline).live.model
+    )
 
 
 def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_training() -> None:
@@ -178,12 +182,13 @@ def test_the_base_rate_is_read_at_the_sample() -> None:
     assert [base for _, _, _, base, _ in fold.trace] == [0.5, 0.5]
 
 
-def test_a_vector_the_model_cannot_take_is_predicted_as_a_half_counted_and_stops_nothing() -> None:
+def test_a_vector_the_model_cannot_take_is_predicted_counted_and_stops_nothing() -> None:
     odd = Sample(Origin("sent", 0, 5), "odd", "van", START_MS, ["heavy", *X[1:]])
     fold = fold_of(
         sample(0), label(0), sample(1), label(1, y=False), odd, label(5, "odd"), sample(6), label(6)
     )
     assert (fold.counts.samples, fold.counts.learned, fold.counts.failed) == (4, 4, 1)
+    assert len(fold.outputs.predictions) == 4 and all(0.0 <= p.p <= 1.0 for p in fold.outputs.predictions)
 
 
 def older(pipeline: Pipeline) -> Pipeline:
@@ -214,7 +219,7 @@ def test_samples_of_an_older_recipe_teach_what_the_newer_one_defines_alike() -> 
     for n in range(20):
         read = [name for name in names if name in now.vector_names and not name.startswith("street.late")]
         learn(twin, dict.fromkeys(read, float(n % 7)), n % 2 == 0)
-    assert digest(fold.champion) == digest(twin)
+    assert digest(fold.live.model) == digest(twin)
     fold.step(100, recipe_of(now))
     assert not fold.recipes.foreign and fold.version == f"v1.{now.digest[:6]}"
     fold.step(101, Command("c2", "hold"))
@@ -238,12 +243,12 @@ def test_a_sample_of_another_recipe_is_never_read_under_new_names_though_its_vec
     late, right = (msgspec.structs.replace(sample(0), recipe=of.digest) for of in (other, now))
     fold = fold_of(recipe_of(other), recipe_of(now), late, right, label(0))
     assert (fold.counts.unreadable, fold.counts.samples, fold.counts.repeats) == (1, 1, 0)
-    assert digest(fold.champion) == digest(fold_of(recipe_of(now), right, label(0)).champion)
+    assert digest(fold.live.model) == digest(fold_of(recipe_of(now), right, label(0)).live.model)
     log = enumerate([recipe_of(other), recipe_of(now), late, right, label(0)])
     made = at_once(
         training(now.model.clone(), RecipeHistory(now.digest, now.vector_names), now, log, learn_from=0)
     )
-    assert made.labels == 1 and digest(made.model) == digest(fold.champion)
+    assert made.labels == 1 and digest(made.model) == digest(fold.live.model)
 
 
 def test_a_sample_of_a_recipe_that_featurizes_alike_is_read() -> None:
@@ -270,218 +275,55 @@ def test_with_actions_off_commands_change_nothing() -> None:
     assert fold.counts.learned == 1 and fold.drift.hold is None
 
 
-# -- hold and resume ---------------------------------------------------------------------------------------------------------
+# -- alone ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_hold_stops_learning_and_a_resume_goes_on() -> None:
-    long = Long(1_000)
-    learned = long.fold.counts.learned
-    assert long.command("hold") is None
-    long.go(400)
-    assert long.fold.counts.learned == learned
-    assert long.fold.counts.held_back > 100
-    assert long.fold.outputs.live[-1].held
-    assert long.command("resume") is None
-    long.go(400)
-    assert long.fold.counts.learned > learned and not long.fold.outputs.live[-1].held
+def rivers_loop(log: list[Entry]) -> tuple[Any, list[float]]:
+    """The model and its predictions where nobody watches: predict at the sample, learn at the label."""
+    model, names = parcels().model.clone(), parcels().vector_names
+    waiting: dict[str, dict[str, Any]] = {}
+    said: list[float] = []
+    for entry in log:
+        if isinstance(entry, Sample):
+            waiting[entry.id] = vector(names, entry.x)
+            said.append(model.predict_proba_one(waiting[entry.id])[True])
+        elif isinstance(entry, LabelRecord):
+            model.learn_one(waiting.pop(entry.id), entry.y)
+    return model, said
 
 
-def test_what_was_sampled_during_a_hold_is_not_learned_after_it() -> None:
-    fold = fold_of(Command("h", "hold"), sample(0), Command("r", "resume"), label(0), sample(1), label(1))
-    assert (fold.counts.held_back, fold.counts.learned) == (1, 1)
+def test_with_actions_off_it_is_rivers_own_loop_bit_for_bit() -> None:
+    log = ready()[:1_500]
+    fold = fold_of(*log, actions=False)
+    model, said = rivers_loop(log)
+    assert [p.p for p in fold.outputs.predictions] == said
+    assert digest(fold.experts.first.model) == digest(model)
+    assert {(p.version, p.weight) for p in fold.outputs.predictions} == {("v0", 1.0)}
+    assert len(fold.experts.models) == 1 and fold.drift.requests == [] == fold.outputs.versions
 
 
-def test_nor_when_another_hold_came_in_between() -> None:
-    holds = [
-        Command("h1", "hold"),
-        sample(0),
-        Command("r1", "resume"),
-        Command("h2", "hold"),
-        Command("r2", "resume"),
-    ]
-    fold = fold_of(*holds, label(0))
-    assert (fold.counts.held_back, fold.counts.learned) == (1, 0)
+def test_the_first_model_is_what_it_would_be_had_nobody_watched_whatever_else_is_born() -> None:
+    fold = folded(3_000)
+    assert len(fold.experts.models) >= 4 and fold.experts.first.version == "v0"
+    assert digest(fold.experts.first.model) == digest(rivers_loop(ready()[:3_000])[0])
 
 
-def test_a_second_hold_and_a_resume_of_nothing_are_refused() -> None:
-    long = Long(10)
-    assert long.command("resume") == "nothing is held"
-    assert long.command("hold") is None
-    assert "held already" in (long.command("hold") or "")
-
-
-# -- versions, rollback, retrain -----------------------------------------------------------------------------------------------
-
-
-def test_a_version_stands_probation_and_becomes_the_anchor() -> None:
-    long = Long(6_000)
-    anchors = long.fold.drift.anchors
-    assert anchors.current is not None and anchors.current.version in long.made
-    assert digest(anchors.current.frozen.model) == digest(restore(long.made[anchors.current.version]))
-
-
-def test_a_rollback_puts_the_anchor_back_as_it_was() -> None:
-    long = Long(6_000)
-    anchor = long.fold.drift.anchors.current
-    assert anchor is not None
-    assert digest(long.fold.champion) != digest(restore(anchor.payload))
-    assert long.command("rollback", version=anchor.version) is None
-    assert digest(long.fold.champion) == digest(restore(anchor.payload))
-    assert long.fold.version == anchor.version
-    long.go(200)
-    assert digest(long.fold.champion) != digest(restore(anchor.payload))
-    assert digest(anchor.frozen.model) == digest(restore(anchor.payload)), "a frozen anchor does not learn"
-
-
-def test_a_rollback_by_onset_takes_the_newest_version_before_it_and_drops_those_since() -> None:
-    long = Long(7_000)
-    anchors = long.fold.drift.anchors
-    assert len(anchors.kept) >= 3
-    onset = anchors.kept[1].position
-    target = anchors.kept[1].version
-    assert long.command("rollback", from_position=onset) is None
-    assert long.fold.version == target
-    assert [anchor.version for anchor in anchors.kept][-1] == target and anchors.probation is None
-
-
-def test_a_rollback_to_nothing_known_is_refused() -> None:
-    long = Long(100)
-    assert long.command("rollback", version="v77") == "version 'v77' is not known"
-    assert long.command("rollback", from_position=5) == "no version was born before the onset"
-    assert long.fold.outputs.live[-1].refused == long.fold.refused
-
-
-def test_a_rollback_out_of_a_hold_asks_for_the_labels_since_to_be_replayed() -> None:
-    long = Long(6_000)
-    anchor = long.fold.drift.anchors.current
-    assert anchor is not None
-    rollback = Command("r", "rollback", version=anchor.version)
-    assert long.fold.needs(rollback) is None
-    long.command("hold")
-    assert long.fold.needs(rollback) == Replay(
-        anchor.version, anchor.payload, anchor.join_from, anchor.position
+def test_a_prediction_is_the_mixture_of_what_all_experts_said_at_the_sample() -> None:
+    long = Long(3_000)
+    while not isinstance(long.log[0], Sample):
+        long.go(1)
+    entry, experts = long.log[0], long.fold.experts
+    assert isinstance(entry, Sample)
+    experts.thin = ()
+    x = vector(parcels().vector_names, entry.x)
+    each = [long.fold.base, *(one.model.predict_proba_one(x)[True] for one in experts.models)]
+    mixed = sum(weight * p for weight, p in zip(experts.usual.totals(), each, strict=True))
+    long.go(1)
+    made = long.fold.outputs.predictions[-1]
+    assert made.p == pytest.approx(mixed) and (made.version, made.weight) == (
+        experts.leader.version,
+        experts.leader_weight,
     )
-    replayed = restore(anchor.payload)
-    long.give(rollback, replayed)
-    assert long.fold.champion is replayed and long.fold.drift.hold is None
-
-
-def test_a_retrain_opens_a_job_its_product_competes_and_wins_by_a_promotion() -> None:
-    long = Long(6_000)
-    assert long.command("retrain", from_position=100) is None
-    job = f"c{long.fold.position - 1}"
-    assert long.fold.open_jobs == {job: (100, long.fold.position - 1, [])}
-    assert "under way" in (long.command("retrain") or "")
-    adopt = Command(
-        f"adopt-{job}", "adopt", version="retrain-x", from_position=100, trained_to=5_000, digest="d"
-    )
-    assert long.fold.needs(adopt) == Replay("retrain-x", None, 100, 5_000)
-    product = long.fold.pipeline.model.clone()
-    long.give(adopt, product)
-    assert long.fold.open_jobs == {} and long.fold.candidate is not None
-    learned = digest(product)
-    long.go(300)
-    assert digest(product) != learned, "the candidate learns beside the champion"
-    name = long.fold.candidate.version
-    assert long.command("promote", version="v999") == f"the candidate is {name}, not v999"
-    assert long.command("promote", version=name) is None
-    assert long.fold.champion is product and long.fold.version == name
-    assert long.command("promote") == "there is no candidate"
-
-
-def test_an_adoption_of_what_cannot_be_had_is_refused() -> None:
-    long = Long(6_000)
-    long.command("retrain")
-    job = f"c{long.fold.position - 1}"
-    long.give(Command(f"adopt-{job}", "adopt", version="gone"), None)
-    assert "could not be fetched" in long.fold.refused[f"adopt-{job}"]
-    assert long.fold.open_jobs == {} and long.fold.candidate is None
-
-
-def test_an_adoption_reads_the_log_from_the_oldest_label_still_to_come_not_from_the_start_of_its_range() -> (
-    None
-):
-    long = Long(6_000)
-    long.command("retrain", from_position=100)
-    job = f"c{long.fold.position - 1}"
-    adopt = Command(
-        f"adopt-{job}", "adopt", version="x", from_position=100, trained_to=6_000, join_from=5_800
-    )
-    assert long.fold.needs(adopt) == Replay("x", None, 5_800, 6_000)
-
-
-def test_a_rollback_to_v0_reads_nothing_also_out_of_a_hold() -> None:
-    """A fresh model is fresh: it begins with the labels that come from here on."""
-    long = Long(6_000)
-    long.command("hold")
-    rollback = Command("r", "rollback", version="v0")
-    assert long.fold.needs(rollback) is None
-    long.give(rollback)
-    assert long.fold.version == "v0" and long.fold.drift.hold is None
-    assert digest(long.fold.champion) == digest(long.fold.pipeline.model.clone())
-
-
-def test_what_is_live_says_why_this_version_is_and_what_just_happened() -> None:
-    long = Long(0)
-    long.go(6_000)
-    kept = long.fold.outputs.live[-1]
-    assert kept.version != "v0" and kept.why.startswith("kept after 2,")
-    long.command("retrain")
-    assert long.fold.outputs.live[-1].why == kept.why
-    assert long.fold.outputs.live[-1].change == "retrain started: because (ann)"
-    long.command("resume")
-    assert long.fold.outputs.live[-1].change == "resume refused: nothing is held"
-    anchor = long.fold.drift.anchors.current
-    assert anchor is not None
-    long.command("rollback")
-    assert long.fold.outputs.live[-1].why == "rollback: because (ann)"
-    assert long.fold.outputs.live[-1].change.startswith(f"rolled back to {long.fold.version}")
-
-
-def test_a_rollback_overtakes_a_retrain() -> None:
-    long = Long(6_000)
-    long.command("retrain")
-    job = f"c{long.fold.position - 1}"
-    long.command("rollback")
-    assert long.fold.open_jobs == {}
-    long.give(Command(f"adopt-{job}", "adopt", version="late"), long.fold.pipeline.model.clone())
-    assert "overtook" in long.fold.refused[f"adopt-{job}"]
-
-
-def test_a_command_is_carried_out_once_however_often_it_is_sent() -> None:
-    long = Long(6_000)
-    long.command("rollback")
-    applied = Command(f"c{long.fold.position - 1}", "rollback")
-    champion = digest(long.fold.champion)
-    chain = long.fold.chain
-    long.give(applied)
-    assert (digest(long.fold.champion), long.fold.chain) == (champion, chain)
-
-
-def test_a_refused_command_stays_refused_when_it_is_sent_again() -> None:
-    long = Long(100)
-    assert long.command("resume") is not None
-    long.command("hold")
-    long.give(Command("c100", "resume"))
-    assert long.fold.drift.hold is not None
-
-
-def test_a_command_that_answers_an_episode_that_is_over_is_refused() -> None:
-    long = Long(6_000)
-    for verb in ("retrain", "rollback"):
-        assert long.command(verb, episode="parcels-harm-1") == "the episode it answers is over"
-
-
-def test_accept_takes_todays_level_as_the_new_normal() -> None:
-    assert Long(3_000).command("accept") is None
-
-
-@pytest.mark.parametrize("verb", ["hold", "rollback", "retrain", "accept"])
-def test_every_command_shows_in_the_chain_and_in_what_is_live(verb: Any) -> None:
-    with_command, without = Long(6_000), Long(6_000)
-    with_command.command(verb)
-    assert with_command.fold.chain != without.fold.chain
-    assert with_command.fold.outputs.live[-1].applied == list(with_command.fold.applied)
 
 
 def test_the_digest_tells_a_fold_from_one_whose_prediction_differed_in_the_past() -> None:

@@ -1,8 +1,7 @@
-"""A live model that gives no numbers any more: told once, replaced by one that does, and by rule alone."""
+"""Models that give no numbers, or cannot learn, any more: they leave, people are told, and by rule alone."""
 
 from __future__ import annotations
 
-import copy
 import math
 import pickle
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.health import FAILURES, RECOVERED
 from penstock.stream.learn.learner import said, vector
-from penstock.stream.messages import Entry, LabelRecord, Origin, Sample
+from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Sample
 from penstock.stream.models.digest import digest
-from penstock.stream.models.version import dump, restore
 from tests.stream.generated import START_MS, parcels
+from tests.stream.learn.courses import Course, light_is_late, quick_losses
 from tests.stream.learn.test_fold import Long, X, sample
 
 HUGE = 1e200
@@ -46,43 +45,55 @@ def give(long: Long, entries: list[Entry]) -> None:
         long.give(entry)
 
 
-def test_one_huge_number_costs_the_live_model_its_place_and_the_newest_kept_version_takes_it() -> None:
-    long = Long(6_000)
-    fold, anchors = long.fold, long.fold.drift.anchors
-    newest = anchors.probation or anchors.current
-    assert newest is not None
-    was = fold.version
+class Stubborn:
+    """Answers, and cannot learn unless `learns`; with None it does not answer either."""
+
+    def __init__(self, p: Any = 0.7, learns: bool = False) -> None:
+        self.p, self.learns = p, learns
+
+    def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
+        if self.p is None:
+            raise ZeroDivisionError
+        return {True: self.p}
+
+    def learn_one(self, x: dict[str, Any], y: bool) -> None:
+        if not self.learns:
+            raise ZeroDivisionError
+
+
+def test_one_huge_number_costs_what_learned_it_its_place_and_who_never_saw_it_predicts() -> None:
+    long = Long(3_000)
+    fold = long.fold
+    frozen = {one.version for one in fold.experts.models if one.kind == "frozen"}
+    before = {one.version for one in fold.experts.models if one.learns}
+    assert len(frozen) == 2 and "v0" in before
     give(long, poison())
     fold.outputs.predictions.clear()
-    long.go(40)
-    assert fold.counts.failed == FAILURES
-    assert fold.version == newest.version
-    assert fold.outputs.live[-1].why == f"in place of {was}, which gave no number {FAILURES} times in a row"
-    ((state, severity, event_id),) = told(fold)
+    long.go(60)
+    now = {one.version for one in fold.experts.models}
+    assert not now & before, "they all learned it"
+    assert frozen <= now, "and copies of before did not"
+    first = fold.experts.first
+    assert first in fold.experts.all and first.version != "v0" and 0 < first.taught <= 40
+    assert all(0.0 <= p.p <= 1.0 for p in fold.outputs.predictions)
+    ((state, severity, _),) = told(fold)
     assert (state, severity) == ("firing", "critical")
-    assert (
-        f"{newest.version}, as it was kept, is live in its place" in fold.drift.requests[-1].event.data.reason
-    )
-    halves = [p.p == 0.5 for p in fold.outputs.predictions]
-    assert sum(halves) == FAILURES - 1 and not any(halves[-10:])
     long.go(3 * RECOVERED)
     assert [state for state, _, _ in told(fold)] == ["firing", "resolved"]
-    assert not fold.drift.is_open
-    assert event_id == told(copy.deepcopy(fold, {id(fold.pipeline): fold.pipeline}))[0][2]
+    assert any("is gone" in live.change for live in fold.outputs.live)
 
 
-def test_the_same_log_gives_the_same_model_and_the_same_events_also_from_a_snapshot_in_between() -> None:
+def test_the_same_log_gives_the_same_models_and_the_same_events_also_from_a_snapshot_in_between() -> None:
     folds = []
     for restarts in (False, True):
-        long, odd = Long(6_000), poison()
-        odd = [_same(entry) for entry in odd]
-        for entry in [*odd, *long.log[:400]]:
+        long, odd = Long(3_000), [_same(entry) for entry in poison()]
+        for entry in [*odd, *long.log[:300]]:
             long.give(entry)
-            if restarts and long.fold.failed_samples.length in (1, 3):
+            if restarts and long.fold.experts.first.failures in (1, 3):
                 long.fold = pickle.loads(pickle.dumps(_picklable(long.fold)))
                 long.fold.pipeline = parcels()
         folds.append(long.fold)
-    assert folds[0].digest() == folds[1].digest() and folds[0].counts.failed == FAILURES
+    assert folds[0].digest() == folds[1].digest() and folds[0].counts.failed >= FAILURES
     assert told(folds[0]) == told(folds[1]) != []
 
 
@@ -99,107 +110,162 @@ def _picklable(fold: Fold) -> Fold:
 
 
 @pytest.mark.parametrize("count", [1, FAILURES - 1, FAILURES, 3 * FAILURES])
-def test_odd_vectors_that_no_model_has_an_answer_to_do_not_cost_a_sound_model_its_place(count: int) -> None:
-    long = Long(6_000)
-    before, was = digest(long.fold.champion), long.fold.version
+def test_odd_vectors_that_no_model_has_an_answer_to_cost_no_model_its_place(count: int) -> None:
+    long = Long(3_000)
+    fold = long.fold
+    before = [(one.version, digest(one.model)) for one in fold.experts.models]
     give(long, poison("heavy", labelled=False, count=count))
-    assert (long.fold.counts.failed, long.fold.version) == (count, was)
-    assert digest(long.fold.champion) == before
-    assert len(told(long.fold)) == (count >= FAILURES)
-    long.go(4 * RECOVERED)
-    assert long.fold.version.split(".")[0] != "v0"
-    assert [state for state, _, _ in told(long.fold)] == ["firing", "resolved"] * (count >= FAILURES)
+    assert fold.counts.failed == count
+    assert [(one.version, digest(one.model)) for one in fold.experts.models] == before
+    assert all(p.p == pytest.approx(fold.base) for p in fold.outputs.predictions[-count:]), "the base rate"
+    assert len(told(fold)) == (count >= FAILURES)
+    long.go(3 * RECOVERED)
+    assert fold.experts.first.version == "v0"
+    assert [state for state, _, _ in told(fold)] == ["firing", "resolved"] * (count >= FAILURES)
 
 
-def test_a_kept_version_that_fails_as_well_is_passed_over_for_an_older_one() -> None:
-    long = Long(7_000)
-    kept = long.fold.drift.anchors.kept
-    assert len(kept) >= 3
-    long.fold.drift.anchors.probation = None
-    ruined = restore(kept[-1].payload)
-    for n in range(3):
-        ruined.learn_one(vector(long.fold.pipeline.vector_names, [HUGE * (n + 1), *X[1:]]), True)
-    assert said(ruined, vector(long.fold.pipeline.vector_names, X)) is None
-    kept[-1].frozen.model, kept[-1].payload = ruined, dump(ruined)
-    older = kept[-2].version
-    give(long, poison())
-    long.go(40)
-    assert long.fold.version == older
-
-
-def test_without_any_version_a_fresh_model_takes_its_place_and_learns() -> None:
+def test_without_any_other_model_a_fresh_one_takes_the_first_ones_place_and_learns() -> None:
     long = Long(500)
-    assert long.fold.drift.anchors.probation is None and long.fold.drift.anchors.kept == []
+    assert len(long.fold.experts.models) == 1
     give(long, poison())
-    learned = digest(long.fold.champion)
     long.go(60)
-    assert long.fold.version == "v0" and long.fold.outputs.live[-1].why.startswith("in place of v0")
-    assert digest(long.fold.champion) != learned
-    long.go(400)
-    p = said(long.fold.champion, vector(long.fold.pipeline.vector_names, X))
+    first = long.fold.experts.first
+    assert first.version.startswith("v1") and long.fold.version == first.version and first.taught > 10
+    assert first.kind == "first" and len(long.fold.experts.models) == 1
+    assert long.fold.experts.committed is first
+    long.go(300)
+    p = said(first.model, vector(long.fold.pipeline.vector_names, X))
     assert p is not None and math.isfinite(p) and p != 0.5
+    assert [state for state, _, _ in told(long.fold)] == ["firing", "resolved"]
 
 
-class Stubborn:
-    """Answers, and cannot learn."""
-
-    def __init__(self, p: float | None = 0.7) -> None:
-        self.p = p
-
-    def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
-        if self.p is None:
-            raise ZeroDivisionError
-        return {True: self.p}
-
-    def learn_one(self, x: dict[str, Any], y: bool) -> None:
-        raise ZeroDivisionError
-
-
-def test_a_model_that_can_no_longer_learn_gives_way_to_one_that_can() -> None:
-    long = Long(6_000)
-    newest = long.fold.drift.anchors.probation or long.fold.drift.anchors.current
-    assert newest is not None
-    long.fold.champion = Stubborn()
-    long.go(60)
-    assert long.fold.version == newest.version and long.fold.counts.failed == FAILURES
-    assert "could not learn" in long.fold.outputs.live[-1].why
-    assert [state for state, _, _ in told(long.fold)] == ["firing"]
+@pytest.mark.parametrize("answer", [None, math.nan, 1.7, "much"])
+def test_a_model_that_raises_or_answers_no_probability_leaves_and_the_others_predict(answer: Any) -> None:
+    course = Course()
+    course.go(520)
+    fresh = course.fold.experts.models[-1]
+    fresh.model = Stubborn(answer, learns=True)
+    asked = 0
+    for _ in range(20 * FAILURES):
+        if fresh in course.fold.experts.all:
+            asked = fresh.failures
+            course.go(1)
+    assert fresh not in course.fold.experts.all
+    assert asked == FAILURES - 1 and told(course.fold) == [], "it did not lead"
+    assert all(math.isfinite(p.p) for p in course.fold.outputs.predictions)
+    assert f"{fresh.version} gave no number" in course.fold.outputs.live[-1].change
 
 
-def test_no_version_is_born_from_a_model_that_fails() -> None:
-    long = Long(6_000)
-    long.fold.drift.anchors.probation = None
-    long.fold.champion = Stubborn(None)
-    versions = long.fold.version_count
+def test_a_leader_that_fails_is_told_of_once_and_again_when_it_is_over() -> None:
+    course = Course()
+    course.go(520)
+    leader = course.fold.experts.leader
+    leader.model = Stubborn(None)
+    course.go(FAILURES + RECOVERED - 2)
+    assert [state for state, _, _ in told(course.fold)] == ["firing"]
+    course.go(3)
+    assert [state for state, _, _ in told(course.fold)] == ["firing", "resolved"]
+    assert leader not in course.fold.experts.all and course.fold.experts.leader in course.fold.experts.models
+
+
+def test_when_all_models_fail_the_base_rate_answers_and_a_fresh_one_begins() -> None:
+    course = Course()
+    course.go(520)
+    for one in course.fold.experts.models:
+        one.model = Stubborn(None)
+    course.fold.outputs.predictions.clear()
+    base = course.fold.base
+    course.go(1)
+    assert course.fold.outputs.predictions[-1].p == pytest.approx(base)
+    course.go(2 * FAILURES)
+    assert all(not isinstance(one.model, Stubborn) for one in course.fold.experts.models)
+    assert course.fold.experts.first.version != "v0"
+    course.go(200)
+    assert 0.0 < course.fold.outputs.predictions[-1].p < 1.0 and course.fold.counts.taught > 520
+
+
+def test_a_model_that_can_no_longer_learn_leaves_and_a_fresh_one_takes_the_place_of_the_first() -> None:
+    course = Course()
+    course.go(520)
+    first = course.fold.experts.first
+    first.model = Stubborn()
+    course.go(FAILURES)
+    experts = course.fold.experts
+    assert (
+        first not in experts.all
+        and experts.first.kind == "first"
+        and experts.first.born == 520 + FAILURES - 1
+    )
+    assert "could not learn" in course.fold.outputs.live[-1].change
+    assert [state for state, _, _ in told(course.fold)] == ["firing"], "it led"
+
+
+def test_a_broken_product_of_a_retrain_and_a_broken_frozen_copy_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 200)
+    course = Course()
+    course.go(350)
+    course.command("retrain")
+    job = f"c{course.fold.position - 1}"
+    course.give(Command(f"adopt-{job}", "adopt", version="x", trained_to=5), Stubborn(None))
+    (frozen,) = [one for one in course.fold.experts.models if one.kind == "frozen"]
+    frozen.model = Stubborn(None)
+    assert "retrained" in course.kinds()
+    course.go(8 * FAILURES)
+    assert course.kinds() == ["first"]
+    assert told(course.fold) == []
+
+
+def test_who_is_committed_and_fails_is_followed_by_who_leads_also_under_approval() -> None:
+    course = Course(parcels(views=[], approval=True))
+    course.go(520)
+    experts = course.fold.experts
+    committed = experts.committed
+    committed.model = Stubborn(None)
+    course.go(FAILURES + 1)
+    assert experts.committed in experts.all and experts.committed is not committed
+    assert course.fold.version == experts.committed.version
+    assert course.fold.outputs.predictions[-1].weight == 1.0
+    assert course.fold.drift.models["committed"] == experts.committed.version
+
+
+def test_a_pin_ends_with_the_model_it_names() -> None:
+    course = Course()
+    course.go(520)
+    pinned = course.fold.experts.models[-1]
+    course.command("rollback", version=pinned.version, pin=True)
+    pinned.model = Stubborn(None)
+    course.go(FAILURES)
+    assert pinned not in course.fold.experts.all and not course.fold.pinned
+    assert course.fold.version == course.fold.experts.leader.version
+
+
+def test_what_was_found_about_a_committed_model_that_is_gone_is_closed() -> None:
+    course = Course()
+    quick_losses(course)
+    course.go(900, noise=0.05)
+    course.go(600, light_is_late, noise=0.05)
+    assert course.fold.drift.lead is not None and course.fold.experts.committed.version == "v0"
+    course.fold.experts.first.model = Stubborn(None)
+    course.go(FAILURES, light_is_late)
+    assert course.fold.drift.lead is None and course.fold.drift.losses.lead.phase == "ok"
+    assert ["lead", "resolved"] in [[data.kind, data.state] for data in course.told()]
+
+
+@pytest.mark.parametrize("p", [None, 0.7])
+def test_with_actions_off_a_model_that_fails_is_counted_and_stays(p: Any) -> None:
+    course = Course(actions=False)
+    course.fold.experts.first.model = Stubborn(p)
+    course.go(3 * FAILURES)
+    assert course.fold.counts.failed >= 3 * FAILURES
+    assert isinstance(course.fold.experts.first.model, Stubborn) and course.fold.experts.first.version == "v0"
+    assert course.fold.drift.requests == []
+
+
+def test_a_few_failures_are_no_reason() -> None:
+    long = Long(3_000)
+    long.fold.experts.first.model = Stubborn(None)
     for n in range(FAILURES - 1):
         long.give(sample(10**6 + n, f"s{n}"))
-    long.go(1)
-    assert long.fold.version_count == versions
-
-
-def test_a_candidate_and_an_anchor_that_give_no_numbers_are_dropped() -> None:
-    long = Long(6_000)
-    long.command("retrain", from_position=100)
-    job = f"c{long.fold.position - 1}"
-    from penstock.stream.messages import Command
-
-    long.give(
-        Command(f"adopt-{job}", "adopt", version="x", from_position=100, trained_to=5_000), Stubborn(None)
-    )
-    assert long.fold.candidate is not None
-    anchor = long.fold.drift.anchors.current
-    assert anchor is not None
-    anchor.frozen.model = Stubborn(None)
-    long.go(60)
-    assert long.fold.candidate is None and long.fold.drift.candidate is None
-    assert long.fold.drift.anchors.find(anchor.version) is None
-    assert any("gave no number" in live.change for live in long.fold.outputs.live)
-    assert told(long.fold) == []
-
-
-def test_with_actions_off_a_model_that_fails_is_counted_and_stays() -> None:
-    fold = Fold(parcels(), actions=False)
-    fold.champion = Stubborn(None)
-    for n in range(3 * FAILURES):
-        fold.step(n, sample(n))
-    assert fold.counts.failed == 3 * FAILURES and isinstance(fold.champion, Stubborn)
+    assert long.fold.experts.first.version == "v0" and told(long.fold) == []

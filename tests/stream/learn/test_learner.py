@@ -57,7 +57,7 @@ def folded(log: list[Entry], default: bool | None = None) -> tuple[list[float], 
     fold.recipe = fold.recipes.recipe = parcels().digest  # the one the log opens with
     for position, entry in enumerate(log):
         fold.step(position, entry)
-    return says(fold.champion), fold.counts.learned
+    return says(fold.experts.first.model), fold.counts.learned
 
 
 @pytest.mark.parametrize("default", [None, False, True])

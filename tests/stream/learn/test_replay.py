@@ -11,7 +11,6 @@ import pytest
 
 from penstock.stream import topology
 from penstock.stream.cli.retrain_job import Order
-from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import at_once, probability, vector
 from penstock.stream.learn.records import Job
@@ -32,9 +31,8 @@ LOG = entries(500, late=90)
 
 
 @pytest.fixture(autouse=True)
-def short_probations(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-    monkeypatch.setattr(Anchors.__init__, "__defaults__", (100, 8))
+def frozen_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 100)
     yield
 
 
@@ -194,22 +192,27 @@ def test_a_version_of_another_recipe_is_not_restored() -> None:
     assert get(fold, log, models, rollback) is None
 
 
-def test_a_rollback_out_of_a_hold_learns_again_what_lay_outside_it() -> None:
-    """The champion then is what it would be had the quarantined samples never been."""
-    log = log_of([*LOG, Command("h1", "hold")])
+def test_a_version_that_is_no_expert_any_more_is_brought_as_it_was_stored() -> None:
+    made = MemoryModelStore()
+    log = log_of([*LOG])
+    fold = replay(PIPELINE, log, TOPIC, store=made)
+    gone = next(name for name in made.stored if fold.experts.find(name) is None)
+    log.append([Out(TOPIC, None, encode_entry(Command("r1", "rollback", version=gone)), (), 0)])
     fold = replay(PIPELINE, log, TOPIC)
-    current = fold.drift.anchors.current
-    assert current is not None
-    rollback = Command("r1", "rollback", version=current.version)
-    model = get(fold, log, MemoryModelStore(), rollback)
-    straight = replay(PIPELINE, log_of([*LOG]), TOPIC)
-    assert says(model) == says(straight.champion), (
-        "nothing lay inside: the replay comes to where the champion was"
-    )
+    leader = fold.experts.leader
+    stored = made.get(gone)
+    assert stored is not None and (leader.kind, leader.parent) == ("resumed", gone)
+    assert says(leader.model) == says(restore(stored[1]))
+
+
+def test_a_replay_with_actions_off_has_one_model_and_obeys_no_command() -> None:
+    log = log_of([*LOG, Command("h1", "hold"), Command("r1", "rollback")])
+    fold = replay(PIPELINE, log, TOPIC, actions=False, trace=True)
+    assert [one.kind for one in fold.experts.models] == ["first"] and not fold.applied
+    assert fold.trace is not None and len(fold.trace) == fold.counts.learned > 300
 
 
 def says(model: object) -> list[float]:
-
     return [
         probability(model, vector(PIPELINE.vector_names, e.x)) for e in LOG[:200] if isinstance(e, Sample)
     ]

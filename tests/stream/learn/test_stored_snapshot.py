@@ -86,8 +86,8 @@ def named(taken: Taken | None) -> set[str]:
     return set() if taken is None else {name for names in taken.header.parts.values() for name in names}
 
 
-FIRST = snapshot(1, state=b"one", champion=MODEL, v1=MODEL[::-1])
-SECOND = snapshot(2, state=b"two", champion=MODEL[100:], v1=MODEL[::-1], v2=MODEL[50:])
+FIRST = snapshot(1, state=b"one", first=MODEL, v1=MODEL[::-1])
+SECOND = snapshot(2, state=b"two", first=MODEL[100:], v1=MODEL[::-1], v2=MODEL[50:])
 THIRD = snapshot(3, state=b"three", v2=MODEL[50:])
 
 

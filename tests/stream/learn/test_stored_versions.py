@@ -13,7 +13,7 @@ PIPELINE = parcels()
 
 def born(fold: Fold, name: str) -> None:
     version = Version(
-        id=name, pipeline="parcels", parent=None, kind="probation", position=0, join_from=0, at=0, labels=0,
+        id=name, pipeline="parcels", parent=None, kind="copy", position=0, join_from=0, at=0, labels=0,
         recipe=fold.recipe, digest="d",
     )  # fmt: skip
     fold.outputs.versions.append((version, b"bytes"))

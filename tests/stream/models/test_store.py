@@ -20,7 +20,7 @@ SECRET = "secret"
 
 def version(version_id: str, position: int = 0, pipeline: str = "shop") -> Version:
     return Version(
-        id=version_id, pipeline=pipeline, parent=None, kind="probation", position=position, join_from=0, at=0, labels=0,
+        id=version_id, pipeline=pipeline, parent=None, kind="copy", position=position, join_from=0, at=0, labels=0,
         recipe="r", digest="d",
     )  # fmt: skip
 

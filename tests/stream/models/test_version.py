@@ -13,7 +13,7 @@ from penstock.stream.models.version import BadEnvelope, Envelope, Version, dump,
 
 SECRET = "a long and random text"
 VERSION = Version(
-    id="v3", pipeline="flights", parent="v2", kind="probation", position=812, join_from=700, at=5, labels=400,
+    id="v3", pipeline="flights", parent="v2", kind="copy", position=812, join_from=700, at=5, labels=400,
     recipe="0123456789ab", digest="00ff",
 )  # fmt: skip
 SEALED = seal(VERSION, b"the model's bytes", SECRET)

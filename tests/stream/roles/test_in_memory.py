@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 from penstock.features.redis.store import connect
 from penstock.stream import topology
-from penstock.stream.learn.anchors import Anchors
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import (
     Decision,
     LiveModel,
+    ModelRef,
     OperatorRequest,
     decode_decision,
     decode_live_model,
+    decode_prediction,
     encode_json,
 )
 from penstock.stream.roles.in_memory import MemoryFlow
@@ -30,10 +31,9 @@ from tests.stream.naive_flow import NaiveFlow, everything
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_probations() -> Iterator[None]:
+def frequent_copies() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.stream.learn.fold.FIRST_PROBATION_LABELS", 100)
-        patch.setattr(Anchors.__init__, "__defaults__", (100, 8))
+        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 100)
         yield
 
 
@@ -124,15 +124,20 @@ def test_a_person_holds_resumes_rolls_back_and_retrains() -> None:
     flow.settle()
     _, live = ask(flow, "resume")
     assert not live.held
-    assert live.anchor is not None
-    _, rolled = ask(flow, "rollback", version=live.anchor)
-    assert rolled.version == live.anchor and "rollback" in rolled.why
+    frozen = [one for one in live.experts if one.kind == "frozen"][-1].version
+    _, rolled = ask(flow, "rollback", version=frozen)
+    assert rolled.version == rolled.committed == frozen and "rollback" in rolled.why
+    assert rolled.change == f"rolled back: {frozen} has all the weight: told to (ann)" and not rolled.alone
     _, retrained = ask(flow, "retrain", from_position=0)
-    assert retrained.candidate is not None and retrained.version == rolled.version
+    [made] = [one.version for one in retrained.experts if one.kind == "retrained"]
+    assert retrained.version == frozen and f"{made} takes part" in retrained.change
     flow.feed(records[1_500:])
     flow.settle()
-    _, promoted = ask(flow, "promote")
-    assert promoted.version == retrained.candidate
+    _, promoted = ask(flow, "promote", pin=True)
+    assert promoted.version == promoted.committed == made and promoted.pinned and promoted.alone
+    assert promoted.change == f"promoted: {made} has all the weight, and is pinned: told to (ann)"
+    _, live = ask(flow, "resume")
+    assert not live.pinned and not live.alone
     assert not any(record.value is None for record in everything(flow.log, topology.CONTROL_DECISIONS))
     check(flow, flow.server.data.get)
 
@@ -142,14 +147,34 @@ def test_what_cannot_be_done_is_said_and_changes_nothing() -> None:
     flow.feed(outs(card_events(100)))
     flow.settle()
     assert flow.learn.fold is not None
-    before = flow.learn.fold.champion, flow.learn.fold.version
+    before = flow.learn.fold.live, flow.learn.fold.version, flow.learn.fold.experts.weights()
     for verb in ("resume", "promote"):
         decision, live = ask(flow, verb)
         assert decision.command is None or decision.command.id in live.refused
     decision, _ = ask(flow, "rollback", version="v77")
     assert decision.verdict == "refused" and "v77" in decision.why
-    assert (flow.learn.fold.champion, flow.learn.fold.version) == before
+    fold = flow.learn.fold
+    assert (fold.live, fold.version, fold.experts.weights()) == before
     check(flow, flow.server.data.get)
+
+
+def test_with_approval_a_person_commits_a_version_which_then_predicts_alone_and_weights_stay() -> None:
+    flow = flow_of(cards(approval=True))
+    flow.feed(outs(card_events(600)))
+    flow.settle()
+    assert flow.learn.fold is not None
+    before = flow.learn.fold.experts.weights()
+    version = next(one.version for one in flow.learn.fold.experts.models if one.kind == "new")
+    _, live = ask(flow, "promote", version=version)
+    assert live.change == f"promoted: committed {version}: told to (ann)", (
+        "no word of weight: it has none more"
+    )
+    assert (live.version, live.committed, live.alone, live.pinned) == (version, version, True, False)
+    assert flow.learn.fold.experts.weights() == before
+    flow.feed(outs(card_events(700))[600:])
+    flow.settle()
+    predicted = everything(flow.log, topology.predictions("cards"))
+    assert {decode_prediction(record.value or b"").model for record in predicted[-50:]} == {ModelRef(version)}
 
 
 def test_another_pipelines_requests_are_not_taken() -> None:

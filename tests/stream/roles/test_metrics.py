@@ -6,11 +6,13 @@ import socket
 import urllib.error
 import urllib.request
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.stream.learn.events import KINDS
+from penstock.stream.learn.experts import Experts, Kind
 from penstock.stream.process.health_page import METRICS, MOST_REASONS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
@@ -172,10 +174,13 @@ def fold(**fields: Any) -> SimpleNamespace:
             "dropped",
             "repeats",
             "failed",
+            "asked",
+            "taught",
+            "leads",
         ),  # fmt: skip
         0,
     )
-    counts = SimpleNamespace(**{**zeros, "champion_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
+    counts = SimpleNamespace(**{**zeros, "live_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
     recipes = SimpleNamespace(foreign=False)
     drift = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
     return SimpleNamespace(
@@ -187,6 +192,7 @@ def fold(**fields: Any) -> SimpleNamespace:
             "drift": drift,
             "open_jobs": {},
             "recipes": recipes,
+            "experts": Experts(None, "v0", 6),
             **fields,
         }
     )
@@ -194,7 +200,19 @@ def fold(**fields: Any) -> SimpleNamespace:
 
 def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(health):
     worker: Any = SimpleNamespace(
-        fold=fold(counts={"samples": 900, "learned": 800, "failed": 5}, position=2_000, pending={"a": 1}),
+        fold=fold(
+            counts={
+                "samples": 900,
+                "learned": 800,
+                "failed": 5,
+                "asked": 4_500,
+                "taught": 2_400,
+                "leads": 11,
+                "live_loss": 100.0,
+            },
+            position=2_000,
+            pending={"a": 1},
+        ),
         topic="flights.samples",
         unreadable=0,
         assigned=True,
@@ -206,14 +224,44 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     report.batch(worker)
     worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
     worker.fold.counts.dropped = worker.fold.counts.failed = 7
+    worker.fold.counts.asked, worker.fold.counts.taught, worker.fold.counts.leads = 4_530, 2_403, 12
+    worker.fold.counts.live_loss = 101.5
     report.batch(worker)
     assert sample(health, "penstock_predictions_total") == 5
     assert sample(health, "penstock_model_failures_total") == 2
     assert sample(health, "penstock_labels_total", outcome="learned") == 3
+    assert sample(health, "penstock_expert_predictions_total") == 30
+    assert sample(health, "penstock_expert_learnings_total") == 3
+    assert sample(health, "penstock_lead_changes_total") == 1
+    assert sample(health, "penstock_log_loss_nats_total", model="live") == 1.5
     assert sample(health, "penstock_labels_total", outcome="dropped") == 7
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
+
+
+def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_of_it(health):
+    experts = Experts(None, "v0", 6)
+    report = LearnReport(health)
+    first = experts.first
+    fresh = [experts.add("new", None, name, (0, 0, 0), of=first, halved=True) for name in ("v1", "v2")]
+    report._experts(experts)
+    assert sample(health, "penstock_experts") == 3, "the base rate is none"
+    quarter = sample(health, "penstock_expert_weight", kind="first")
+    assert (
+        sample(health, "penstock_expert_weight", kind="new") == pytest.approx(3 * quarter) and quarter > 0.2
+    )
+    for one in fresh:
+        experts.remove(one)
+    report._experts(experts)
+    assert sample(health, "penstock_experts") == 1
+    assert sample(health, "penstock_expert_weight", kind="new") == 0
+    found = [sample(health, "penstock_expert_weight", kind=kind) for kind in KINDS]
+    assert sum(found) == pytest.approx(1.0)
+
+
+def test_every_kind_of_expert_has_words():
+    assert set(KINDS) == set(get_args(Kind))
 
 
 def test_episodes_are_counted_by_kind_and_state(health):

@@ -1,0 +1,87 @@
+"""Which experts go: those for whom there is no room, those that won nothing, and the careful one when nothing is unusual.
+
+Laws of this file:
+- The base rate, the first model, the leader and the committed one never go.
+- Nothing here is needed for the promise: an expert that stays costs CPU, one that goes could at most have helped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from penstock.stream.learn.experts import YOUNG_LABELS, Expert, Experts
+
+MOST_FROZEN = 2
+LEAST_LEARNING = 4
+"""The first model, the leader, the committed one and one more: beside as many, frozen ones are kept."""
+HOPELESS_RATIO = 1.2
+"""A fresh model goes when, since it was last looked at, it lost so many times what the live prediction lost."""
+QUIET_SAMPLES = 2_000
+"""So many samples after the last value far outside, the expert that leaves such values out goes; the next one makes it again."""
+MOST_TRUST = 0.95
+
+
+def surplus(experts: Experts, labels: int) -> list[Expert]:
+    """Who has to go now that `labels` labels were learned, so that no more than `most` models stay."""
+    kept = {id(one) for one in (experts.first, experts.leader, experts.committed)}
+    gone: list[Expert] = []
+    frozen = [one for one in experts.models if one.kind == "frozen"]
+    most_frozen = min(MOST_FROZEN, experts.most - LEAST_LEARNING)
+    while len(frozen) > most_frozen:
+        crowded = _crowded(frozen, kept, labels)
+        if crowded is None:
+            break
+        frozen.remove(crowded)
+        gone.append(crowded)
+    usual = dict(zip(experts.numbers, experts.usual.totals(), strict=True))
+    unusual = dict(zip(experts.numbers, experts.unusual.totals(), strict=True))
+    learners = [one for one in experts.models if one.learns and id(one) not in kept]
+    room = experts.most - most_frozen - sum(one.learns for one in experts.models if id(one) in kept)
+
+    def worth(one: Expert) -> float:
+        weight = usual[one.number] + (unusual[one.number] if one.kind == "careful" else 0.0)
+        return weight if labels - one.born > YOUNG_LABELS else 1e9 * weight
+
+    while len(learners) > room:
+        weakest = min(learners, key=worth)
+        learners.remove(weakest)
+        gone.append(weakest)
+    return gone
+
+
+def _crowded(frozen: list[Expert], kept: Collection[int], labels: int) -> Expert | None:
+    """The frozen one that is closest to its neighbours for its age: without it the others' ages stay geometric."""
+    inner = [i for i in range(1, len(frozen) - 1) if id(frozen[i]) not in kept]
+    if not inner:
+        return next((one for one in frozen if id(one) not in kept), None)
+    gap = {i: (frozen[i + 1].born - frozen[i - 1].born) / (labels - frozen[i].born + 1) for i in inner}
+    return frozen[min(gap, key=gap.__getitem__)]
+
+
+def hopeless(experts: Experts, labels: int) -> list[Expert]:
+    """Fresh models that have come of an age, each twice the one before, and were much worse than the live prediction since."""
+    gone: list[Expert] = []
+    for one, loss in zip(experts.all, experts.losses, strict=True):
+        if one.kind != "new" or one.due > labels:
+            continue
+        lost, live = loss - one.loss_then, experts.live_loss - one.live_then
+        if lost >= HOPELESS_RATIO * live and one not in (experts.leader, experts.committed):
+            gone.append(one)
+        one.due = labels + (labels - one.born)
+        one.loss_then, one.live_then = loss, experts.live_loss
+    return gone
+
+
+def quiet(experts: Experts, sample: int) -> None:
+    """No value lay far outside for long: the careful expert goes, or, where it has most of the weight, goes on like others.
+
+    How far it was trusted with such records by then is how far its successor will be.
+    """
+    careful = experts.careful
+    if careful is None or sample - experts.unusual_at < QUIET_SAMPLES:
+        return
+    experts.trust = min(max(experts.careful_weight(), 1.0 - MOST_TRUST), MOST_TRUST)
+    if careful in (experts.leader, experts.committed, experts.heaviest()):
+        careful.kind = "resumed"
+    else:
+        experts.remove(careful)
