@@ -36,10 +36,10 @@ LEAST = 0.002
 
 KINDS = {
     "first": ("the first model, never touched", "#3b82c4"),
-    "resumed": ("a copy of an earlier model, learning on", "#7c6bd0"),
     "frozen": ("frozen copies", "#2a9d8f"),
-    "new": ("fresh models", "#d9a441"),
+    "resumed": ("copies of earlier models, learning on", "#7c6bd0"),
     "careful": ("the model that leaves out values far outside", "#d9673f"),
+    "new": ("fresh models", "#d9a441"),
     "base": ("the base rate", "#8a8f98"),
 }
 """From the bottom up: the kinds that are drawn, what they are called, and their colours."""
@@ -50,15 +50,13 @@ INCIDENT = "13 to 17 May: one airline's delays in milliseconds"
 class Found(NamedTuple):
     """What the fold did. Times are event times in ms.
 
-    `losses` holds for each day its midnight, the mean loss of the live prediction, and that of the first model; `ordinary` is
-    when the model that leaves out values far outside became a model like others, None if it did not.
+    `losses` holds for each day its midnight, the mean loss of the live prediction, and that of the first model.
     """
 
     at: list[int]
     weights: list[dict[str, float]]
     losses: list[tuple[int, float, float]]
     marks: list[tuple[int, str]]
-    ordinary: int | None
 
 
 class Follower:
@@ -95,17 +93,13 @@ def followed(entries: Sequence[Entry], start: int, stop: int) -> Found:
     outcomes = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
     follower = Follower()
     fold = follower.fold
-    ordinary: int | None = None
     at: list[int] = []
     weights: list[dict[str, float]] = []
     said: list[tuple[int, bool, float, float]] = []
     for entry in entries:
-        careful = fold.experts.careful
         follower.step(entry)
         if fold.at < start:
             continue
-        if careful is not None and careful.kind == "resumed":
-            ordinary = fold.at
         if fold.at >= stop:
             break
         if not at or fold.at >= at[-1] + EVERY_MS:
@@ -116,7 +110,7 @@ def followed(entries: Sequence[Entry], start: int, stop: int) -> Found:
             alone = dict(zip(waits.answer.asked, waits.answer.said, strict=True))[fold.experts.first.number]
             said.append((entry.at, outcomes[entry.id], waits.p, 0.5 if alone is None else alone))
     marks = [mark for mark in follower.marks if start <= mark[0] < stop]
-    return Found(at, weights, daily(said), marks, ordinary)
+    return Found(at, weights, daily(said), marks)
 
 
 def by_kind(fold: Fold) -> dict[str, float]:
@@ -227,7 +221,7 @@ def legend() -> list[str]:
     """What each colour of the upper picture is."""
     drawn = []
     for place, (name, colour) in enumerate(KINDS.values()):
-        x, y = LEFT + 285 * (place % 3), TOP[1] + 40 + 18 * (place // 3)
+        x, y = LEFT + (0, 310, 440)[place % 3], TOP[1] + 40 + 18 * (place // 3)
         drawn += [
             f'<rect x="{x}" y="{y - 9}" width="11" height="11" fill="{colour}"/>',
             text(x + 17, y, name, more=' font-size="11"'),
@@ -236,7 +230,7 @@ def legend() -> list[str]:
 
 
 def marked(axes: Axes, found: Found) -> list[str]:
-    """The alert and the commitment through both pictures, and what is to be said on the upper one."""
+    """The alert and the commitment through both pictures."""
     first, last = (axes.x(new_york_ms(day)) for day in INCIDENT_DAYS)
     drawn = [
         f'<rect x="{first:.1f}" y="{MIDDLE[0]}" width="{last - first:.1f}" height="{MIDDLE[1] - MIDDLE[0]}" fill="{RED}" '
@@ -249,11 +243,6 @@ def marked(axes: Axes, found: Found) -> list[str]:
         drawn.append(line(x, MIDDLE[0], x, MIDDLE[1], DASHED))
         end = what == "alert"
         drawn.append(text(x + (-5 if end else 5), MIDDLE[0] + 14, what, anchor="end" if end else "start"))
-    if found.ordinary is not None:
-        said = "the same model, from here on one like others"
-        drawn.append(
-            text(axes.x(found.ordinary) + 8, TOP[1] - 50, said, colour="#fff", more=' font-size="11"')
-        )
     return drawn
 
 
