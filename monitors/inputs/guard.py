@@ -94,17 +94,16 @@ class RangeGuard:
         Returns:
             The transitions that end what fired.
         """
-        live, self._live = self._live, [key for key in self._live if key[0] not in kinds]
-        live = [key for key in live if key[0] in kinds]
+        accepted = [key for key in self._live if key[0] in kinds]
         ended = [
-            self._transition(key, self._tests[key], "resolved", at_ms, position, None) for key in self._live
+            self._transition(key, self._tests[key], "resolved", at_ms, position, None) for key in accepted
         ]
-        for kind, index in self._live:
+        for kind, index in accepted:
             del self._tests[(kind, index)]
             self._ranges[index] = ColumnRange(self._ranges[index].widen)
             if kind == "range":
                 self._low[index], self._high[index] = float("-inf"), float("inf")
-        self._live.clear()
+        self._live = [key for key in self._live if key not in accepted]
         self._rows.clear()
         return ended
 

@@ -115,6 +115,7 @@ def fork(state: FoldState, position: int, at: int, outside: Sequence[str]) -> No
     """Copy the best learner as the one that leaves out values far outside what was learned."""
     source = state.experts.best_learner()
     born = (state.counts.learned, at, position)
-    copy = state.experts.add("careful", restore(dump(source.model)), state.new_id(), born, of=source)
+    model = restore(dump(source.model))
+    copy = state.experts.add("careful", model, state.new_id(), born, of=source, halved=True)
     copy.taught = source.taught
     leave(state)

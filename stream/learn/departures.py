@@ -18,7 +18,6 @@ HOPELESS_RATIO = 1.2
 """A fresh model goes when, since it was last looked at, it lost so many times what the live prediction lost."""
 QUIET_SAMPLES = 2_000
 """So many samples after the last value far outside, the expert that leaves such values out goes; the next one makes it again."""
-MOST_TRUST = 0.95
 
 
 def surplus(experts: Experts, labels: int) -> list[Expert]:
@@ -33,13 +32,12 @@ def surplus(experts: Experts, labels: int) -> list[Expert]:
             break
         frozen.remove(crowded)
         gone.append(crowded)
-    usual = dict(zip(experts.numbers, experts.usual.totals(), strict=True))
-    unusual = dict(zip(experts.numbers, experts.unusual.totals(), strict=True))
+    weights = dict(zip(experts.numbers, experts.gate.totals(), strict=True))
     learners = [one for one in experts.models if one.learns and id(one) not in kept]
     room = experts.most - most_frozen - sum(one.learns for one in experts.models if id(one) in kept)
 
     def worth(one: Expert) -> float:
-        weight = usual[one.number] + (unusual[one.number] if one.kind == "careful" else 0.0)
+        weight = weights[one.number]
         return weight if labels - one.born > YOUNG_LABELS else 1e9 * weight
 
     while len(learners) > room:
@@ -75,12 +73,11 @@ def hopeless(experts: Experts, labels: int) -> list[Expert]:
 def quiet(experts: Experts, sample: int) -> None:
     """No value lay far outside for long: the careful expert goes, or, where it has most of the weight, goes on like others.
 
-    How far it was trusted with such records by then is how far its successor will be.
+    Nothing is lost by that: the next such value makes it again before anybody learns from it.
     """
     careful = experts.careful
-    if careful is None or sample - experts.unusual_at < QUIET_SAMPLES:
+    if careful is None or sample - experts.outside_at < QUIET_SAMPLES:
         return
-    experts.trust = min(max(experts.careful_weight(), 1.0 - MOST_TRUST), MOST_TRUST)
     if careful in (experts.leader, experts.committed, experts.heaviest()):
         careful.kind = "resumed"
     else:

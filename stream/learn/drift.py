@@ -31,9 +31,9 @@ NEW_LEVEL_LABELS = 14_000
 VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
 """What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
 MOVED_LABELS = 100
-MOVED_WEIGHT = 0.05
-"""The world has moved, and the data are not broken, when after so many labels of records outside the range the expert that leaves
-such values out has less than this part of their weight."""
+MOVED_NATS = 10.0
+"""The world has moved, and the data are not broken, when over so many labels of records with values outside the range, the
+expert that leaves such values out has lost so much more than the live prediction."""
 
 
 class DriftRules:
@@ -118,9 +118,9 @@ class DriftRules:
             if hold is not None and hold.by_guard and self.guard is not None and not self.guard.firing:
                 self.hold_over = True
 
-    def moved(self, at: int, position: int, labels: int, careful_weight: float) -> None:
-        """What labels say of records outside the range: `careful_weight` is the part of who leaves such values out."""
-        if self.guard is None or labels < MOVED_LABELS or careful_weight >= MOVED_WEIGHT:
+    def moved(self, at: int, position: int, labels: int, gap: float) -> None:
+        """What `labels` of records outside the range say: `gap` is what who leaves such values out lost more than all (nats)."""
+        if self.guard is None or labels < MOVED_LABELS or gap < MOVED_NATS:
             return
         for change in self.episodes.apply_all(self.guard.accept(at, position)):
             subject = change.transition.subject

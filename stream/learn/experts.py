@@ -3,8 +3,8 @@
 Laws of this file:
 - The base rate and the first model are never left out: the promise "never worse than doing nothing" is made against the first.
 - A sample is answered by every expert when it arrives; its label charges each with that answer and no other.
-- Samples with a value far outside what was learned have weights of their own (`unusual`): how far to trust such a value is
-  learned from such records alone, and until it is, the expert that leaves such values out has most of their weight.
+- The careful expert is a copy that leaves out values far outside what was learned. It begins with half of the weight of the one
+  it is a copy of: on all other records the two say the same, so that costs nothing, and it is there before the first label.
 - What an expert of little weight would say is asked for at one sample in four, chosen by the sample's number.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from operator import add
 from typing import Any, Literal, NamedTuple
 
-from penstock.stream.learn.gate import SHARE, Gate, Mixture, slowed
+from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
 from penstock.stream.learn.learner import learn, said
 
 Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
@@ -31,8 +31,6 @@ THIN_AFTER_LABELS = 300
 BASE_WEIGHT = 0.01
 """What the base rate begins with: where labels come so late that all models are out of date, it is what saves the prediction."""
 _NONE: tuple[bool, ...] = ()
-CAREFUL_WEIGHT = 0.9
-"""The part of an unusual record's prediction that the careful expert has before any label was heard."""
 DELAY_RATE = 0.01
 
 
@@ -85,23 +83,21 @@ class Experts:
     def __init__(self, model: Any, version: str, most: int) -> None:
         self.most = most
         self.all: list[Expert] = []
-        self.usual, self.unusual = Gate(), Gate()
+        self.gate = Gate()
         self.numbers: tuple[int, ...] = ()
         self.born = 0
         self.delay: float | None = None
-        self.heard_unusual = 0
+        self.outside_labels, self.outside_gap = 0, 0.0
         self.silent = self.dull = False
         self.judged, self.live_loss = 0, 0.0
         self.losses: list[float] = []
         self.thin: tuple[bool, ...] = ()
-        self.trust = CAREFUL_WEIGHT
-        self.unusual_at = self.suspected = 0
+        self.outside_at = self.suspected = 0
         self.leader_weight = 1.0
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
         self.leader = self.committed = self.first
-        self.usual.give(1, 1.0 - BASE_WEIGHT)
-        self.unusual.give(1, 1.0 - BASE_WEIGHT)
+        self.gate.give(1, 1.0 - BASE_WEIGHT)
 
     # -- who there is ------------------------------------------------------------------------------------------------------
 
@@ -121,13 +117,13 @@ class Experts:
 
     def best_learner(self) -> Expert:
         """The learning model with most of the weight."""
-        weights = self.usual.totals()
+        weights = self.gate.totals()
         place = max((i for i, one in enumerate(self.all) if one.learns), key=weights.__getitem__)
         return self.all[place]
 
     def weights(self) -> dict[str, float]:
         """The weight of every expert, by version."""
-        return {one.version: weight for one, weight in zip(self.all, self.usual.totals(), strict=True)}
+        return {one.version: weight for one, weight in zip(self.all, self.gate.totals(), strict=True)}
 
     def add(
         self,
@@ -144,15 +140,12 @@ class Experts:
         expert.judged_before, expert.live_before = self.judged, self.live_loss
         expert.live_then = self.live_loss
         self.born += 1
-        for gate in (self.usual, self.unusual):
-            if halved and of is not None:
-                gate.split(self.all.index(of))
-            else:
-                gate.add()
+        if halved and of is not None:
+            self.gate.split(self.all.index(of))
+        else:
+            self.gate.add()
         self.all.append(expert)
         self.losses.append(0.0)
-        if kind == "careful":
-            self.unusual.give(len(self.all) - 1, self.trust)
         self._renumber()
         return expert
 
@@ -160,8 +153,7 @@ class Experts:
         """It is gone; who leads is chosen again if it did."""
         place = self.all.index(expert)
         del self.all[place], self.losses[place]
-        self.usual.remove(place)
-        self.unusual.remove(place)
+        self.gate.remove(place)
         self._renumber()
         if self.leader is expert:
             self.leader = self.heaviest()
@@ -171,8 +163,7 @@ class Experts:
     def give(self, expert: Expert) -> None:
         """A person says so: all weight is this one's, until labels take it away."""
         place = self.all.index(expert)
-        for gate in (self.usual, self.unusual):
-            gate.give(place, 1.0 - SHARE)
+        self.gate.give(place, 1.0 - SHARE)
         self.leader = self.committed = expert
         self.leader_weight = 1.0
 
@@ -182,7 +173,7 @@ class Experts:
 
     def heaviest(self) -> Expert:
         """The model with most of the weight."""
-        weights = self.usual.totals()
+        weights = self.gate.totals()
         return self.all[max(range(1, len(self.all)), key=weights.__getitem__)]
 
     # -- samples and labels ------------------------------------------------------------------------------------------------
@@ -207,13 +198,12 @@ class Experts:
                 one.failures = 0
             answers.append(p)
         if outside:
-            self.unusual_at = sample
-            return Answer(self.numbers, tuple(answers), self.unusual.mix(answers, base))
+            self.outside_at = sample
         return Answer(
-            self.numbers, tuple(answers), self.usual.mix(answers, base, thin if asleep is _NONE else ())
+            self.numbers, tuple(answers), self.gate.mix(answers, base, thin if asleep is _NONE else ())
         )
 
-    def charge(self, answer: Answer, y: bool, delay: int, *, unusual: bool) -> None:
+    def charge(self, answer: Answer, y: bool, delay: int) -> None:
         """Move the weights by one label, which came `delay` samples after its own."""
         if self.delay is None:
             self.delay = float(delay)
@@ -225,12 +215,10 @@ class Experts:
             if answer.mixture.boosted:
                 more = dict(zip(answer.asked, answer.mixture.boosted, strict=True))
                 answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
-        gate = self.unusual if unusual else self.usual
-        charged, live = gate.charge(answers, answer.mixture, y, slowed(self.delay))
+        charged, live = self.gate.charge(answers, answer.mixture, y, slowed(self.delay), shared(self.delay))
         self.losses = list(map(add, self.losses, charged))
         self.judged += 1
         self.live_loss += live
-        self.heard_unusual += unusual
 
     def teach(self, x: dict[str, Any], y: bool, outside: Collection[str] = ()) -> int:
         """One label for every model that learns; how many learned it."""
@@ -248,25 +236,13 @@ class Experts:
                 one.taught += 1
         return taught
 
-    def careful_weight(self) -> float:
-        """The careful expert's part of the weight for records with values far outside; 1 while there is none."""
-        careful = self.careful
-        return 1.0 if careful is None else self.unusual.weight(self.all.index(careful))
-
-    def doubt(self) -> None:
-        """A guard fires: records with values far outside are the careful expert's again, until labels say something else."""
-        careful = self.careful
-        self.heard_unusual, self.trust = 0, CAREFUL_WEIGHT
-        if careful is not None:
-            self.unusual.give(self.all.index(careful), CAREFUL_WEIGHT)
-
     def suspect(self, labels: int) -> None:
         """The leader's loss is suspected to rise: everybody is asked for a while."""
         self.suspected, self.thin = labels, _NONE
 
     def lead(self, labels: int) -> Expert | None:
         """The expert that takes the lead with this label, if one does. Also finds who is asked at few samples from here on."""
-        weights = self.usual.totals()
+        weights = self.gate.totals()
         self.thin = _NONE
         if labels - self.suspected >= THIN_AFTER_LABELS:
             kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS

@@ -103,7 +103,7 @@ class Fold(FoldState):
         """A guard fired at this record, or what it held learning for is over."""
         if self.drift.fired:
             self.drift.fired = False
-            self.experts.doubt()
+            self.experts.outside_labels, self.experts.outside_gap = 0, 0.0
             births.freeze(self, position, at)
             births.leave(self)
         if self.drift.hold_over:
@@ -137,7 +137,7 @@ class Fold(FoldState):
             counts.held_back += 1
             return
         answer = waits.answer
-        experts.charge(answer, y, counts.samples - waits.number, unusual=bool(waits.outside))
+        experts.charge(answer, y, counts.samples - waits.number)
         own = dict(zip(answer.asked, answer.said, strict=True))
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
@@ -147,11 +147,20 @@ class Fold(FoldState):
             if drift.lead is not None and not self.pinned:
                 self._commits()
         if waits.outside and drift.guard is not None and drift.guard.firing:
-            drift.moved(at, position, experts.heard_unusual, experts.careful_weight())
+            self._outside(position, at, own, y, live)
         said = own.get(experts.leader.number)
         rose = self.suspicion.rose(live if said is None else log_loss(said, y))
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
+
+    def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
+        """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""
+        experts = self.experts
+        said = own.get(experts.careful.number) if experts.careful is not None else None
+        if said is not None:
+            experts.outside_labels += 1
+            experts.outside_gap += log_loss(said, y) - live
+            self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
     def _commits(self) -> None:
         """The committed model is worse than the live prediction: once another one leads, ask that it be committed."""

@@ -37,6 +37,7 @@ OUTER_SHARE = 1e-3
 LEAST_PROBABILITY = 0.002
 """Weights are charged by probabilities kept this far from 0 and 1, so that one label costs at most 6.2 nats."""
 SLOWED_BY_LABELS = 100.0
+SHARED_BY_LABELS = 1_000.0
 BOOST = 4.0
 
 Said = Sequence[float | None]
@@ -50,6 +51,15 @@ def slowed(delay: float) -> float:
     (1.0, 0.5)
     """
     return 1.0 / (1.0 + delay / SLOWED_BY_LABELS)
+
+
+def shared(delay: float) -> float:
+    """How much is shared out where a label comes so late: less, as the weights then move more slowly.
+
+    >>> shared(0.0) == SHARE, shared(1_000.0) == SHARE / 2
+    (True, True)
+    """
+    return SHARE / (1.0 + delay / SHARED_BY_LABELS)
 
 
 def least_probability(base: float) -> float:
@@ -153,8 +163,12 @@ class Gate:
         p, rates = weighing.mix(slow, middle, fast, self.rate_weights, said, least, boosted, BOOST)
         return Mixture(p, rates, least, boosted)
 
-    def charge(self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0) -> tuple[list[float], float]:
+    def charge(
+        self, said: Said, mixture: Mixture, y: bool, slow: float = 1.0, share: float = SHARE
+    ) -> tuple[list[float], float]:
         """One label: charge every expert with what it said at its sample, at rates that are `slow` (up to 1) times the usual.
+
+        `share` of all weight is then shared out evenly.
 
         Returns:
             What each was charged, in nats, and what the live prediction was; who slept is charged the same as that.
@@ -166,9 +180,9 @@ class Gate:
         charged: list[float] = []
         first, second, third = self.weights
         weighing.charge(
-            first, second, third, said, mixed, least, y, RATES[0] * slow, mixture.boosted, BOOST, SHARE, live, charged
+            first, second, third, said, mixed, least, y, RATES[0] * slow, mixture.boosted, BOOST, share, live, charged
         )  # fmt: skip
         a, b, c = (w * exp(OUTER_RATE * gain) for w, gain in zip(self.rate_weights, mixed, strict=True))
-        keep, share = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / len(RATES)
-        self.rate_weights = [a * keep + share, b * keep + share, c * keep + share]
+        keep, part = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / len(RATES)
+        self.rate_weights = [a * keep + part, b * keep + part, c * keep + part]
         return charged, live

@@ -197,4 +197,4 @@ class FoldState:
 
     def digest(self) -> str:
         """The live model's digest joined with the chain over every prediction and command since the log's start."""
-        return f"{digest([self.live.model, *self.experts.usual.weights])}-{self.chain.hex()[:16]}"
+        return f"{digest([self.live.model, *self.experts.gate.weights])}-{self.chain.hex()[:16]}"

@@ -3,11 +3,7 @@
 Laws of this file:
 - A function of what it was told, in order, and so of the samples log: live and replayed alike, the same versions are gone at the
   same record. The shell deletes them from the stores later, when a snapshot covers that record.
-<<<<<<< HEAD
 - A version in use (every model that takes part, the leader and the committed one among them) is never dropped, however old.
-=======
-- A version in use (live, committed, or of a model that still takes part) is never dropped, however old.
->>>>>>> tests8
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class LearnReport:
     def _experts(self, experts: Experts) -> None:
         """How many models there are, and the weight of each kind; a kind that is gone has none."""
         weights = dict.fromkeys(KINDS, 0.0)
-        for one, weight in zip(experts.all, experts.usual.totals(), strict=True):
+        for one, weight in zip(experts.all, experts.gate.totals(), strict=True):
             weights[one.kind] += weight
         for kind, weight in weights.items():
             self.health.expert_weight.labels(kind).set(weight)

@@ -204,6 +204,18 @@ def test_what_is_accepted_ends_with_a_transition_and_is_learned_anew() -> None:
     assert guard.outside == ()
 
 
+def test_only_what_is_meant_is_accepted() -> None:
+    guard = learned()
+    feed(guard, polluted(3, 400, 60.0), start=12_000)
+    feed(guard, [(row[0], None, row[2]) for row in polluted(43, 200, 60.0)], start=12_400)
+    assert set(guard.firing) == {("range", "delay"), ("nulls", "hour")}
+    (ended,) = guard.accept(0, 12_600, ("range",))
+    assert (ended.monitor, ended.subject) == ("range", "delay")
+    assert guard.firing == [("nulls", "hour")]
+    (ended,) = guard.accept(0, 12_601)
+    assert (ended.monitor, ended.subject) == ("nulls", "hour") and guard.firing == []
+
+
 def test_a_row_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 2 values"):
         RangeGuard(["a", "b"]).update(0, 0, (1.0,))

@@ -29,7 +29,7 @@ def unsuspecting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fresh_models_are_due_at_ages_that_double_and_again_before_any_is_old() -> None:
     due = [labels for labels in range(1, 100 * YOUNG_LABELS) if is_due(labels)]
     assert {YOUNG_LABELS << n for n in range(6)} <= set(due)
-    assert max(b - a for a, b in zip(due, due[1:], strict=False)) <= 4 * YOUNG_LABELS
+    assert max(b - a for a, b in zip(due, due[1:], strict=False)) <= 8 * YOUNG_LABELS
     assert all(labels % YOUNG_LABELS == 0 for labels in due) and len(due) < 30
 
 
@@ -69,8 +69,8 @@ def test_a_suspicion_has_a_model_born_and_no_other_consequence(monkeypatch: pyte
 def test_the_world_turned_round_is_led_by_a_fresh_model(unsuspecting: None) -> None:
     """A drift that raises no suspicion finds a fresh model at the next due age."""
     course = Course()
-    course.go(3 * YOUNG_LABELS)
-    course.go(3 * YOUNG_LABELS, light_is_late)
+    course.go(4 * YOUNG_LABELS - 20)
+    course.go(2 * YOUNG_LABELS, light_is_late)
     leader = course.fold.experts.leader
     assert leader.kind == "new" and leader.born > 0
     assert course.weights()[leader.version] > 0.9
@@ -108,7 +108,7 @@ def test_a_frozen_copy_that_leads_stays_as_it_is_and_a_copy_with_half_of_its_wei
     experts = course.fold.experts
     (frozen,) = [one for one in experts.models if one.kind == "frozen"]
     was = digest(frozen.model)
-    experts.usual.give(experts.all.index(frozen), 0.9999)
+    experts.gate.give(experts.all.index(frozen), 0.9999)
     for _ in range(births.LOOK_EVERY):
         if experts.leader is not frozen:
             course.go(1)
@@ -120,6 +120,42 @@ def test_a_frozen_copy_that_leads_stays_as_it_is_and_a_copy_with_half_of_its_wei
     course.go(20)
     assert digest(frozen.model) == was != digest(resumed.model)
     assert "takes the lead" in course.fold.outputs.live[-1].change
+
+
+def test_a_leader_that_is_frozen_already_is_not_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(births, "FREEZE_EVERY", 200)
+    course = Course()
+    course.go(399)
+    experts = course.fold.experts
+    (frozen,) = [one for one in experts.models if one.kind == "frozen"]
+    experts.give(frozen)
+    course.go(1)
+    assert experts.leader is frozen and course.fold.counts.learned == 400
+    assert course.kinds().count("frozen") == 1 and len(course.versions) == 1
+
+
+def test_within_a_regime_the_newest_copy_takes_the_place_of_the_one_before_and_a_suspicion_ends_a_regime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(births, "FREEZE_EVERY", 96)
+    suspected = [480]
+    course = Course()
+    monkeypatch.setattr(Suspicion, "rose", lambda self, loss: course.fold.counts.learned in suspected)
+
+    def ages() -> list[int]:
+        return [one.born for one in course.fold.experts.models if one.kind == "frozen"]
+
+    course.go(96)
+    assert ages() == [96]
+    course.go(2 * 96)
+    assert ages() == [288], "one copy of this regime, its last"
+    course.go(480 - 288 + 1)
+    assert ages() == [480]
+    course.go(96)
+    assert ages() == [480, 576], "the last one of the regime before stays"
+    course.go(96)
+    assert ages() == [480, 672]
+    assert len(course.versions) == 7, "versions are kept all the same"
 
 
 def test_what_comes_back_is_led_by_the_copy_that_knew_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.demo.event_lines import story_line
-from penstock.stream.learn.drift import MOVED_LABELS, MOVED_WEIGHT, VERB_OF, DriftRules
+from penstock.stream.learn.drift import MOVED_LABELS, VERB_OF, DriftRules
 from penstock.stream.learn.experts import Expert, Kind
 from penstock.stream.learn.skill import WINDOW_LABELS
 from penstock.stream.messages import Command
@@ -331,8 +331,27 @@ def test_labels_that_do_not_believe_them_keep_the_guard_firing(monkeypatch: pyte
     course.go(450)
     chance = random.Random(5)
     course.go(3 * MOVED_LABELS, heavy_is_late, lambda weight: chance.choice((-5e3, 5e3)))
-    assert course.fold.experts.careful_weight() > 0.5
+    assert course.fold.experts.outside_labels >= MOVED_LABELS > 0 > course.fold.experts.outside_gap
     assert guard.firing and course.told(of="range")[-1].state == "firing"
+
+
+def test_what_labels_said_of_outliers_before_says_nothing_of_an_incident_that_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a guard's first label would make broken values the new range."""
+    course = Course()
+    guard = quick_guard(course, monkeypatch)
+    course.go(450)
+    course.go(1, weight=9e4)
+    experts = course.fold.experts
+    experts.outside_labels, experts.outside_gap = 10 * MOVED_LABELS, 1e3
+    chance = random.Random(5)
+    for _ in range(60):
+        if not course.told(of="range"):
+            course.go(1, heavy_is_late, chance.choice((-5e3, 5e3)))
+    assert guard.firing and experts.outside_labels <= 1
+    course.go(MOVED_LABELS // 2, heavy_is_late, lambda weight: chance.choice((-5e3, 5e3)))
+    assert guard.firing
 
 
 def test_a_person_who_accepts_ends_what_a_guard_fires_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,36 +108,46 @@ def test_mixing_the_rates_costs_little_more_than_the_best_of_them(
 
 
 class FixedShare:
-    """Herbster and Warmuth's, as the paper has it, for one rate: losses in, weights out."""
+    """Herbster and Warmuth's, as the paper has it, for one rate; who counts `times` over has a rate of so many times it."""
 
     def __init__(self, experts: int, rate: float) -> None:
         self.rate, self.weights = rate, [1.0 / experts] * experts
 
-    def mixed(self, said: Vector, least: float) -> float:
-        awake = [(w, clipped(p, least)) for w, p in zip(self.weights, said, strict=True) if p is not None]
+    def mixed(self, said: Vector, least: float, times: list[float]) -> float:
+        awake = [
+            (w * more, clipped(p, least))
+            for w, p, more in zip(self.weights, said, times, strict=True)
+            if p is not None
+        ]
         return sum(w * p for w, p in awake) / sum(w for w, _ in awake)
 
-    def hear(self, said: Vector, y: bool, least: float) -> None:
-        own = self.mixed(said, least)
-        each = [own if p is None else clipped(p, least) for p in said]
-        kept = [w * exp(-self.rate * loss(p, y)) for w, p in zip(self.weights, each, strict=True)]
+    def hear(self, said: Vector, y: bool, least: float, times: list[float]) -> None:
+        own = loss(self.mixed(said, least, times), y)
+        more_than = [0.0 if p is None else loss(clipped(p, least), y) - own for p in said]
+        kept = [
+            w * exp(-self.rate * more * lost)
+            for w, lost, more in zip(self.weights, more_than, times, strict=True)
+        ]
         pool = SHARE * sum(kept) / len(kept)
         shared = [(1.0 - SHARE) * w + pool for w in kept]
         self.weights = [w / sum(shared) for w in shared]
 
 
-@settings(max_examples=examples(200))
-@given(games(), bases)
+@settings(max_examples=examples(150))
+@given(games(), bases, st.lists(st.booleans(), min_size=5, max_size=5))
 def test_each_rate_is_the_fixed_share_of_the_paper(
-    game: tuple[int, list[Round], list[int]], base: float
+    game: tuple[int, list[Round], list[int]], base: float, pattern: list[bool]
 ) -> None:
     experts, rounds, _ = game
     gate, least = gate_of(experts), least_probability(base)
     naive = [FixedShare(experts, rate) for rate in RATES]
     outer = [1.0 / len(RATES)] * len(RATES)
-    for said, y in rounds:
-        mixture = gate.mix(said, base)
-        own = [one.mixed(said, least) for one in naive]
+    for number, (said, y) in enumerate(rounds):
+        boosted = pattern[:experts] if number % 2 else []
+        times = [BOOST if more else 1.0 for more in boosted or [False] * experts]
+        each = [times if one.rate * BOOST <= 1.0 else [1.0] * experts for one in naive]
+        mixture = gate.mix(said, base, boosted)
+        own = [one.mixed(said, least, more) for one, more in zip(naive, each, strict=True)]
         assert mixture.rates == pytest.approx(own, rel=1e-9)
         assert gate.rate_weights == pytest.approx(outer, rel=1e-9)
         charged, live = gate.charge(said, mixture, y)
@@ -147,8 +157,8 @@ def test_each_rate_is_the_fixed_share_of_the_paper(
         )
         outer = [v * exp(-OUTER_RATE * loss(p, y)) for v, p in zip(outer, own, strict=True)]
         outer = [(1.0 - OUTER_SHARE) * v / sum(outer) + OUTER_SHARE / len(RATES) for v in outer]
-        for one, weights in zip(naive, gate.weights, strict=True):
-            one.hear(said, y, least)
+        for one, weights, more in zip(naive, gate.weights, each, strict=True):
+            one.hear(said, y, least, more)
             assert weights == pytest.approx(one.weights, rel=1e-8)
 
 

@@ -66,7 +66,7 @@ def test_one_huge_number_costs_what_learned_it_its_place_and_who_never_saw_it_pr
     fold = long.fold
     frozen = {one.version for one in fold.experts.models if one.kind == "frozen"}
     before = {one.version for one in fold.experts.models if one.learns}
-    assert len(frozen) == 2 and "v0" in before
+    assert frozen and "v0" in before
     give(long, poison())
     fold.outputs.predictions.clear()
     long.go(60)

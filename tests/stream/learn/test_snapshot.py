@@ -139,8 +139,8 @@ def test_after_a_snapshot_every_prediction_and_every_weight_is_the_same_to_the_l
         go_on(fold, log, place)
         go_on(restored, log, place)
         assert restored.outputs.predictions == fold.outputs.predictions
-        assert restored.experts.usual.weights == fold.experts.usual.weights
-        assert restored.experts.usual.rate_weights == fold.experts.usual.rate_weights
+        assert restored.experts.gate.weights == fold.experts.gate.weights
+        assert restored.experts.gate.rate_weights == fold.experts.gate.rate_weights
         assert restored.experts.delay == fold.experts.delay
         assert restored.digest() == fold.digest()
     assert len(fold.outputs.predictions) > 150

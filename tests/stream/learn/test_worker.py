@@ -545,7 +545,7 @@ def test_versions_beyond_the_newest_and_those_in_use_are_deleted_and_a_rollback_
     fold = worker.fold
     assert fold is not None and fold.version_count > 12
     frozen = {one.version for one in fold.experts.models if one.kind == "frozen"}
-    assert world.models.ids() == set(fold.retention.born) >= frozen and len(frozen) == 2
+    assert world.models.ids() == set(fold.retention.born) >= frozen != set()
     assert len(world.models.ids()) <= 2 + len(fold.in_use())
     assert "no longer kept" in fold.refused["r1"] and "no longer kept" in fold.refused["r2"]
     world.check(worker)
