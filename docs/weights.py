@@ -116,8 +116,9 @@ def followed(entries: Sequence[Entry], start: int, stop: int) -> Found:
 def by_kind(fold: Fold) -> dict[str, float]:
     """The weight of all experts of each kind."""
     sums = dict.fromkeys(KINDS, 0.0)
-    for one, weight in zip(fold.experts.all, fold.experts.usual.totals(), strict=True):
-        sums[one.kind if one.kind in sums else "new"] += weight
+    weights = fold.experts.weights()
+    for one in fold.experts.all:
+        sums[one.kind if one.kind in sums else "new"] += weights[one.version]
     return sums
 
 
