@@ -135,8 +135,9 @@ class Pipeline:
     `inputs` are fields of the predicted event; every view's features join them, read for the event's own entity keys. A field
     that `Label.fields` names may not be an input. `alarms_per_year` is the false-alarm budget all thresholds follow from;
     `guard` watches for values far outside what was learned: True alerts and lets a model take part that leaves them out, "hold"
-    stops learning until they are over, False does nothing. `experts` bounds how many models predict at once (4 to 16). `cooldown`
-    is the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
+    stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
+    one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
+    the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
     """
 
     name: str
@@ -161,9 +162,8 @@ class Pipeline:
             )
         self._check_types(where)
         names = [view.name for view in self.views]
-        for name in names:
-            if names.count(name) > 1:
-                raise DefinitionError(f"{where}: two views are named {name!r}")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DefinitionError(f"{where}: two views are named {twice!r}")
         if len(set(self.inputs)) != len(self.inputs):
             raise DefinitionError(f"{where}: an input is listed twice")
         if not self.inputs and not self.views:

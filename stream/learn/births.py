@@ -5,9 +5,7 @@ Laws of this file:
   the count of labels, since what drifts slowly raises no suspicion (Daniely, Gonen and Shalev-Shwartz, "Strongly adaptive online
   learning", 2015: one learner for each scale of time).
 - The leader is copied and frozen every `FREEZE_EVERY` labels, and where a guard fires: whatever comes, one stays that never saw
-  it, and what comes back finds the model of before. As long as nothing is suspected and the same expert leads, the newest copy
-  takes the place of the one before: of each regime its last and most learned copy stays, as far as there is room.
-- A frozen one that takes the lead goes on as a learning copy, and stays as it is.
+  it, and what comes back finds the model of before. A frozen one that takes the lead goes on as a learning copy, and stays.
 - The copy that leaves out values far outside what was learned is made at the first record that has one.
 - A frozen copy is kept as a version, under the id it will always have.
 """
@@ -22,7 +20,7 @@ from penstock.stream.learn.experts import YOUNG_LABELS, Expert
 from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import dump, restore
 
-FREEZE_EVERY = 2_000
+FREEZE_EVERY = 4_000
 LEAD_EVERY = 4
 LOOK_EVERY = 24
 
@@ -42,11 +40,9 @@ def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
     experts, labels = state.experts, state.counts.learned
     if rose:
         experts.suspect(labels)
-        state.settled = False
     elif labels % LEAD_EVERY == 0:
         top = experts.lead(labels)
         if top is not None:
-            state.settled = False
             _leads(state, position, at, top)
     if labels % LOOK_EVERY == 0:
         for one in departures.hopeless(experts, labels):
@@ -57,19 +53,9 @@ def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
         experts.add("new", state.pipeline.model.clone(), state.new_id(), (labels, at, position))
     freezes = labels % FREEZE_EVERY == 0 and experts.leader.learns
     if freezes:
-        _freeze_again(state, position, at)
+        freeze(state, position, at)
     if due or freezes:
         leave(state)
-
-
-def _freeze_again(state: FoldState, position: int, at: int) -> None:
-    """Freeze a copy of the leader, in place of the newest one if that is of the same regime."""
-    experts = state.experts
-    frozen = [one for one in experts.models if one.kind == "frozen"]
-    if state.settled and frozen and frozen[-1] not in (experts.leader, experts.committed):
-        experts.remove(frozen[-1])
-    state.settled = True
-    freeze(state, position, at)
 
 
 def leave(state: FoldState) -> None:

@@ -1,7 +1,7 @@
 """Which experts go: those for whom there is no room, those that won nothing, and the careful one when nothing is unusual.
 
 Laws of this file:
-- The base rate, the first model, the leader and the committed one never go.
+- The base rate, the first model, the leader and the committed one never go; nor does the careful one while it is needed.
 - Nothing here is needed for the promise: an expert that stays costs CPU, one that goes could at most have helped.
 """
 
@@ -13,7 +13,7 @@ from penstock.stream.learn.experts import YOUNG_LABELS, Expert, Experts
 
 MOST_FROZEN = 2
 LEAST_LEARNING = 4
-"""The first model, the leader, the committed one and one more: beside as many, frozen ones are kept."""
+"""The leader and three more that learn: with fewer, a restart is better where the world changes. The rest is for frozen ones."""
 HOPELESS_RATIO = 1.2
 """A fresh model goes when, since it was last looked at, it lost so many times what the live prediction lost."""
 QUIET_SAMPLES = 2_000
@@ -21,7 +21,7 @@ QUIET_SAMPLES = 2_000
 
 
 def surplus(experts: Experts, labels: int) -> list[Expert]:
-    """Who has to go now that `labels` labels were learned, so that no more than `most` models stay."""
+    """Who has to go at this many labels, so that at most `most` models stay beside the first and the careful one."""
     kept = {id(one) for one in (experts.first, experts.leader, experts.committed)}
     gone: list[Expert] = []
     frozen = [one for one in experts.models if one.kind == "frozen"]
@@ -33,18 +33,16 @@ def surplus(experts: Experts, labels: int) -> list[Expert]:
         frozen.remove(crowded)
         gone.append(crowded)
     weights = dict(zip(experts.numbers, experts.gate.totals(), strict=True))
-    learners = [one for one in experts.models if one.learns and id(one) not in kept]
-    room = experts.most - most_frozen - sum(one.learns for one in experts.models if id(one) in kept)
+    spared = (experts.first, experts.leader, experts.careful)
+    others = [one for one in experts.models if one.learns and one not in spared]
+    surplus_learners = len(others) - (experts.most - most_frozen - 1)
+    others = [one for one in others if one is not experts.committed]
 
     def worth(one: Expert) -> float:
         weight = weights[one.number]
         return weight if labels - one.born > YOUNG_LABELS else 1e9 * weight
 
-    while len(learners) > room:
-        weakest = min(learners, key=worth)
-        learners.remove(weakest)
-        gone.append(weakest)
-    return gone
+    return gone + sorted(others, key=worth)[: max(surplus_learners, 0)]
 
 
 def _crowded(frozen: list[Expert], kept: Collection[int], labels: int) -> Expert | None:

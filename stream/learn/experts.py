@@ -78,7 +78,7 @@ class Answer(NamedTuple):
 
 
 class Experts:
-    """All experts of one fold, the base rate first. `most` bounds the models among them."""
+    """All experts of one fold, the base rate first. `most` bounds the models beside the first and the careful one."""
 
     def __init__(self, model: Any, version: str, most: int) -> None:
         self.most = most

@@ -52,7 +52,6 @@ class FoldState:
         self.pinned = False
         self.replaced_at = 0
         self.suspicion = Suspicion()
-        self.settled = False
         self.why = "the first model"
         self.base = 0.5
         self.position = 0

@@ -92,9 +92,7 @@ def everything(fold: Fold) -> dict[str, str]:
     parts["payloads"] = [restore(one.payload) for one in fold.experts.all if one.payload is not None]
     for name in ("first", "leader", "committed"):
         parts[f"experts.{name}"] = getattr(fold.experts, name).number
-    for name in ("usual", "unusual"):
-        gate = getattr(fold.experts, name)
-        parts[f"experts.{name}"] = [gate.weights, gate.rate_weights]
+    parts["experts.gate"] = [fold.experts.gate.weights, fold.experts.gate.rate_weights]
     return {name: digest(value) for name, value in parts.items()} | {"digest": fold.digest()}
 
 
