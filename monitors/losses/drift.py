@@ -1,4 +1,4 @@
-"""Drift of the loss: has the live prediction lost its skill (harm), is the committed model worse than it (lead)?
+"""Drift of the loss: has the live prediction lost its skill (harm), is the committed model worse than the one that leads (lead)?
 
 Laws of this file
 - Per label only sums are kept; all statistics are done once per base block of labels.
@@ -64,7 +64,6 @@ class LossConfig:
         reference_labels: labels in the reference.
         min_blocks: judged blocks the reference must hold before a test speaks.
         worth_share, base_share: see `margin_of`.
-        alone: the committed model makes the live prediction by itself.
     """
 
     false_alarms_per_year: float = 1.0
@@ -74,7 +73,6 @@ class LossConfig:
     min_blocks: int = 24
     worth_share: float = 0.10
     base_share: float = 0.02
-    alone: bool = False
 
     def __post_init__(self) -> None:
         if self.false_alarms_per_year <= 0:
@@ -89,7 +87,7 @@ class LossConfig:
 
 
 class LossMonitor:
-    """Watch the live loss against the base rate's (harm), and the committed model's against the live one (lead).
+    """Watch the live loss against the base rate's (harm), and the committed model's against the leader's (lead).
 
     Losses come per label, in the order of the log. Transitions carry monitor `harm`, `lead` or `adwin`,
     subject `loss`, and effects in nats per label.
@@ -104,7 +102,7 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_base", "_committed", "_committed_labels", "_in_block", "_live", "_rate", "_start", "_witness_since",
+        "_base", "_committed", "_in_block", "_leader", "_live", "_rate", "_rival_labels", "_start", "_witness_since",
         "config", "harm", "lead", "witness",
     )  # fmt: skip
 
@@ -125,7 +123,7 @@ class LossMonitor:
         self._clear_block()
 
     def update(
-        self, at_ms: int, position: int, live: float, base: float, gap: float | None = None
+        self, at_ms: int, position: int, live: float, base: float, rivals: tuple[float, float] | None = None
     ) -> list[Transition]:
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -134,16 +132,17 @@ class LossMonitor:
             position: its position in the log.
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
-            gap: loss of the committed model less that of all experts together; None where it said nothing.
+            rivals: losses of the committed model and of the one that leads; None where one of them said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
         self._in_block += 1
         self._live += live
         self._base += base
-        if gap is not None:
-            self._committed += gap
-            self._committed_labels += 1
+        if rivals is not None:
+            self._committed += rivals[0]
+            self._leader += rivals[1]
+            self._rival_labels += 1
         if self._in_block < self.config.base_labels:
             return []
         return self._close_block(at_ms, position)
@@ -153,7 +152,7 @@ class LossMonitor:
         closed = self.lead.closing(at_ms, position, reason)
         self.lead.restart()
         # A block shared by two models is not counted for either.
-        self._committed_labels = -self.config.base_labels
+        self._rival_labels = -self.config.base_labels
         return closed
 
     def live_changed(self, at_ms: int, position: int, reason: str) -> list[Transition]:
@@ -204,15 +203,9 @@ class LossMonitor:
         )
         if x is not None:
             transitions += self._hear(x, place)
-        if self._committed_labels > 0:
-            gap = self._committed / self._committed_labels
-            live = self._live / size
-            # only the difference is tested; what each lost is shown to people
-            block = (
-                BaseBlock(live, live - gap, *place)
-                if self.config.alone
-                else BaseBlock(live + gap, live, *place)
-            )
+        if self._rival_labels > 0:
+            count = self._rival_labels
+            block = BaseBlock(self._committed / count, self._leader / count, *place)
             keep = not was_firing and self.harm.phase != "firing"
             transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
         self._clear_block()
@@ -244,5 +237,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._live = self._base = self._committed = 0.0
-        self._committed_labels = 0
+        self._live = self._base = self._committed = self._leader = 0.0
+        self._rival_labels = 0

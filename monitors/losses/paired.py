@@ -68,7 +68,7 @@ class PairedTest:
         self._reference: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._episode: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._pending: list[BaseBlock] = []
-        self._onsets: dict[int, BaseBlock] = {}
+        self._onsets: dict[int, list[BaseBlock]] = {}
 
     @property
     def phase(self) -> Literal["ok", "suspected", "firing"]:
@@ -113,7 +113,7 @@ class PairedTest:
         self.last_x = z * (kappa + 2.0) + kappa
         self.detector.threshold = max(THRESHOLD_LEAST, blocks_allowed / self.calibration.multiple)
         if self.phase != "firing":
-            self._onsets[self.detector.step + 1] = self._pending[0]
+            self._onsets[self.detector.step + 1] = list(self._pending)
         change = self.detector.update(z)
         for step in [step for step in self._onsets if step < self.detector.onset_step]:
             del self._onsets[step]
@@ -194,13 +194,17 @@ class PairedTest:
         self.calibration = fresh or self.calibration
 
     def _onset(self) -> BaseBlock | None:
-        return self._onsets.get(self.detector.onset_step)
+        found = self._onsets.get(self.detector.onset_step)
+        return found[0] if found else None
 
     def _open_episode(self) -> None:
         onset = self._onset()
         since = onset.start_position if onset else self._pending[0].start_position
+        # Also those that were kept out of the reference; the newest are added when they are absorbed.
+        judged = [block for _, blocks in sorted(self._onsets.items()) for block in blocks]
+        newest = self._pending[0].start_position
         self._episode = deque(
-            (block for block in self._reference if block.start_position >= since),
+            (block for block in judged if since <= block.start_position < newest),
             maxlen=self._reference.maxlen,
         )
         kept = [block for block in self._reference if block.start_position < since]

@@ -4,7 +4,7 @@ Laws of this file:
 - Nothing here moves the live prediction: the weights of the experts do that, by labels (`gate`). Requests come back as commands.
 - A guard that fires alerts at once; a model that leaves such values out takes part from there on, and labels decide. With
   `guard="hold"` learning stops instead, until the values are as before.
-- Committed model worse than the live prediction → ask to commit the expert that leads: a rollback to a model of before, a retrain
+- Committed model worse than the one that leads → ask to commit the expert that leads: a rollback to a model of before, a retrain
   if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - One incident is one story: while a guard's episode is open, or just over, what follows from it is told under its name.
 - Only inputs moved → a note.
@@ -13,6 +13,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
@@ -48,9 +49,7 @@ class DriftRules:
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.holds = pipeline.guard == "hold"
         self.psi = PsiMonitor([*names, "prediction"], budget)
-        self.alone = pipeline.approval
-        self.together = "all models together" if self.alone else "the live prediction"
-        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget, alone=self.alone))
+        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
         self.skill = Skill()
         self.episodes = EpisodeLog(pipeline.name)
         self.hold: Hold | None = None
@@ -155,16 +154,18 @@ class DriftRules:
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
-    def label(self, at: int, position: int, live: float, base: float, gap: float | None) -> None:
+    def label(
+        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None
+    ) -> None:
         """One label's losses (nats), all predicted at the sample.
 
-        `gap` is the committed model's loss less that of the experts' mixture, None where the committed model said nothing.
+        `rivals` are those of the committed model and of the one that leads, None where one of them said nothing.
         """
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
-        found = self.losses.update(at, position, live, base, gap)
+        found = self.losses.update(at, position, live, base, rivals)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
@@ -175,10 +176,8 @@ class DriftRules:
             transition = change.transition
             if transition.monitor == "lead":
                 self._lead_moved(change)
-            elif change.withdrawn:
-                self._tell("note", change, "the suspicion of a loss of skill over the base rate is withdrawn")
-            elif transition.state == "suspected":
-                self._tell("note", change, "a loss of skill over the base rate is suspected")
+            elif change.withdrawn or transition.state == "suspected":
+                continue  # half of all suspicions are withdrawn: nobody is woken by one
             elif transition.monitor == "harm":
                 self._harm_moved(change)
             else:
@@ -196,30 +195,35 @@ class DriftRules:
         self._tell("retrain", change, why, onset=transition.since_position)
 
     def _lead_moved(self, change: EpisodeChange) -> None:
-        """The committed model is worse than the live prediction, or no longer; who leads is asked for when somebody else does."""
+        """The committed model is worse than the one that leads, or no longer; this one is then asked for."""
         if change.transition.state == "firing":
             self.lead = change
         elif change.transition.state == "resolved":
             if self.told_lead:
-                self._tell("note", change, f"the committed model is no longer worse than {self.together}")
+                self._tell("note", change, "the committed model is no longer worse than the one that leads")
             self.lead, self.asked_for, self.told_lead = None, None, False
 
     def wants(self, leader: Expert) -> bool:
         """Whether it is time to ask that the leader be committed: the evidence is there, and this was not asked for before."""
         return leader.version != self.asked_for
 
-    def ask(self, leader: Expert, weight: float) -> None:
-        """Ask that the leader be committed, and say what it won, since when, and what it is."""
+    def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
+        """Ask that the leader be committed, and say what it won, since when, and what it is.
+
+        Detected is here and now, though the test may have fired long before another one led: what is told at a record must say
+        so, or a worker that starts again in between takes it for published.
+        """
         assert self.lead is not None
-        change, self.asked_for = self.lead, leader.version
-        onset = change.transition.since_position
+        asks = replace(self.lead.transition, at_ms=at, position=position)
+        change, self.asked_for = replace(self.lead, transition=asks), leader.version
+        onset = asks.since_position
         nats, labels = self.losses.lead.gained()
-        story = self.incident if self._is_of_incident() else None
+        story = self.incident if self._is_of_incident(labels) else None
         verb = VERB_OF.get(leader.kind, "promote")
         born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"
         reason = (
             f"{leader.version} ({KINDS[leader.kind]}; {born}) leads with {weight:.0%} of the weight; since "
-            f"{rfc3339(change.transition.since_ms)} {self.together} lost {nats:,.0f} nats less than "
+            f"{rfc3339(change.transition.since_ms)} who leads lost {nats:,.0f} nats less than "
             f"{self.models['committed']} over {labels:,} labels"
         )
         if story is not None:
@@ -227,14 +231,25 @@ class DriftRules:
         self.told_lead = story is None
         self._tell(verb, change, reason, leader.version, onset, story=story)
 
-    def _is_of_incident(self) -> bool:
-        """Whether what is found now belongs to the guard's story: it was found while that was open, or just over."""
+    def _is_of_incident(self, labels: int) -> bool:
+        """Whether what was won over so many labels belongs to the guard's story: it began with that, or while it was open."""
         if self.incident is None or self.lead is None:
             return False
-        found, episode = self.lead.transition, self.incident.episode
+        found, episode, began = self.lead.transition, self.incident.episode, self.incident.transition
         until = episode.cooldown_until_ms
         is_open = episode.state != "resolved" or (until is not None and found.at_ms < until)
-        return is_open and found.position >= self.incident.transition.since_position
+        # an onset is known to a judged block of labels
+        block = found.detail.get("block_labels", 0)
+        slack = (
+            (found.position - found.since_position)
+            / max(labels, 1)
+            * (block if isinstance(block, int) else 0)
+        )
+        return (
+            is_open
+            and found.since_position + slack >= began.since_position
+            and found.position >= began.since_position
+        )
 
     # -- what was carried out -------------------------------------------------------------------------------------------------
 
@@ -276,6 +291,6 @@ class DriftRules:
     ) -> None:
         live, base = self.losses.harm.reference_means()
         losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
-        reason += losses_of(change, "together" if self.alone else "live")
+        reason += losses_of(change)
         told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story)
         self.requests.append(told)

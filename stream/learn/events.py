@@ -57,16 +57,16 @@ class Request(NamedTuple):
     event: ControlEvent
 
 
-def losses_of(change: EpisodeChange, lead: str = "live") -> str:
+def losses_of(change: EpisodeChange) -> str:
     """The two losses that a finding compared, in words to append to a reason; empty where it compared none.
 
-    `lead` is what the committed model was compared with. They are means over the newest labels judged, in nats per label.
+    They are means over the newest labels judged, in nats per label.
     """
     detail = change.transition.detail
     loss, against = detail.get("loss"), detail.get("against")
     if not isinstance(loss, float) or not isinstance(against, float):
         return ""
-    other = lead if change.transition.monitor == "lead" else "base rate"
+    other = "leader" if change.transition.monitor == "lead" else "base rate"
     return f": loss {loss:.3g}, {other} {against:.3g}"
 
 

@@ -141,11 +141,13 @@ class Fold(FoldState):
         own = dict(zip(answer.asked, answer.said, strict=True))
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            said = own.get(experts.committed.number)
-            gap = None if said is None else log_loss(said, y) - log_loss(answer.mixture.p, y)
-            drift.label(at, position, live, base, gap)
+            committed, leader = own.get(experts.committed.number), own.get(experts.leader.number)
+            rivals = None
+            if committed is not None and leader is not None:
+                rivals = log_loss(committed, y), log_loss(leader, y)
+            drift.label(at, position, live, base, rivals)
             if drift.lead is not None and not self.pinned:
-                self._commits()
+                self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
             self._outside(position, at, own, y, live)
         said = own.get(experts.leader.number)
@@ -162,8 +164,8 @@ class Fold(FoldState):
             experts.outside_gap += log_loss(said, y) - live
             self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
-    def _commits(self) -> None:
-        """The committed model is worse than the live prediction: once another one leads, ask that it be committed."""
+    def _commits(self, at: int, position: int) -> None:
+        """The committed model is worse than the one that leads: ask that this one be committed."""
         leader = self.experts.leader
         experts = self.experts
         if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.wants(leader):
@@ -171,7 +173,7 @@ class Fold(FoldState):
         if leader.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"
             self.keep(leader, "copy", why)
-        self.drift.ask(leader, experts.leader_weight)
+        self.drift.ask(leader, experts.leader_weight, at, position)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)

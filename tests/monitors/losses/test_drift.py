@@ -33,7 +33,7 @@ def feed(monitor: LossMonitor, rows: Losses, start: int = 0, judged: bool = True
     said: list[Transition] = []
     for offset, (live, base, gap) in enumerate(rows):
         place = start + offset
-        said += monitor.update(place * MINUTE_MS, place, live, base, gap if judged else None)
+        said += monitor.update(place * MINUTE_MS, place, live, base, (live + gap, live) if judged else None)
     return said
 
 
