@@ -4,8 +4,7 @@
 minute or two. Without a cache it makes the samples log first, which takes some minutes more.
 
 Laws of this file:
-- The real fold folds. What it asks to commit is committed with the next record, as the policy does without a person; a retrain
-  that it asks for is not carried out.
+- The real fold folds, and what it asks for is carried out at once, as the policy does without a person.
 - The picture is a function of the log: the same log gives the same file.
 - It is legible on white and on black: lines and text have colours between the two, and what stands on an area is white.
 """
@@ -20,13 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.gate_flights import YEAR_DAYS, flights_with, kept
+from benchmarks.gate_policy import Attended
 from penstock.examples.flights_data import INCIDENT_DAYS, NEW_YORK, new_york_ms
-from penstock.stream.control.policy import decide
-from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.definition_file import load
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Entry, LabelRecord, Sample
-from penstock.stream.recipes import recipe_of
 
 SVG = Path(__file__).parent / "pages" / "explanation" / "weights.svg"
 FLIGHTS = Path(__file__).parent.parent / "examples" / "flights.py"
@@ -59,49 +56,27 @@ class Found(NamedTuple):
     marks: list[tuple[int, str]]
 
 
-class Follower:
-    """A fold, and the policy that answers it at once."""
-
-    def __init__(self) -> None:
-        pipeline = flights_with(load(FLIGHTS).model)
-        self.fold, self.policy = Fold(pipeline), PolicyState(pipeline.name)
-        self.config = PolicyConfig.of(pipeline)
-        self.position = 0
-        self.marks: list[tuple[int, str]] = []
-        self.step(recipe_of(pipeline))
-
-    def step(self, entry: Entry) -> None:
-        """Fold one record, and the commands that answer what the fold asks for with it."""
-        fold = self.fold
-        fold.step(self.position, entry)
-        self.position += 1
-        requests = [request.event for request in fold.drift.requests]
-        fold.drift.requests.clear()
-        for name in ("predictions", "versions", "dropped", "live"):
-            getattr(fold.outputs, name).clear()
-        for event in requests:
-            if event.type == "penstock.alert" and event.data.kind == "range":
-                self.marks.append((fold.at, "alert"))
-            decision = event.data.target_version and decide(self.policy, event, self.config, 0)
-            if decision and decision.command is not None:
-                self.step(decision.command.entry())
-                self.marks.append((fold.at, "committed"))
-
-
 def followed(entries: Sequence[Entry], start: int, stop: int) -> Found:
     """Fold the entries up to `stop`, and note what happens from `start` on."""
     outcomes = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
-    follower = Follower()
-    fold = follower.fold
+    attended = Attended(flights_with(load(FLIGHTS).model))
+    fold, committed = attended.fold, attended.fold.experts.committed
     at: list[int] = []
     weights: list[dict[str, float]] = []
     said: list[tuple[int, bool, float, float]] = []
+    marks: list[tuple[int, str]] = []
     for entry in entries:
-        follower.step(entry)
-        if fold.at < start:
-            continue
+        attended.step(entry)
         if fold.at >= stop:
             break
+        if any(event.type == "penstock.alert" and event.data.kind == "range" for event in attended.told):
+            marks.append((fold.at, "alert"))
+        attended.told.clear()
+        if fold.experts.committed is not committed:
+            committed = fold.experts.committed
+            marks.append((fold.at, "committed"))
+        if fold.at < start:
+            continue
         if not at or fold.at >= at[-1] + EVERY_MS:
             at.append(fold.at)
             weights.append(by_kind(fold))
@@ -109,8 +84,7 @@ def followed(entries: Sequence[Entry], start: int, stop: int) -> Found:
             waits = fold.pending[entry.id]
             alone = dict(zip(waits.answer.asked, waits.answer.said, strict=True))[fold.experts.first.number]
             said.append((entry.at, outcomes[entry.id], waits.p, 0.5 if alone is None else alone))
-    marks = [mark for mark in follower.marks if start <= mark[0] < stop]
-    return Found(at, weights, daily(said), marks)
+    return Found(at, weights, daily(said), [mark for mark in marks if mark[0] >= start])
 
 
 def by_kind(fold: Fold) -> dict[str, float]:
