@@ -36,7 +36,7 @@ KINDS = {
     "frozen": ("frozen copies", "#2a9d8f"),
     "resumed": ("copies of earlier models, learning on", "#7c6bd0"),
     "careful": ("the model that leaves out values far outside", "#d9673f"),
-    "new": ("fresh models", "#d9a441"),
+    "new": ("fresh and retrained models", "#d9a441"),
     "base": ("the base rate", "#8a8f98"),
 }
 """From the bottom up: the kinds that are drawn, what they are called, and their colours."""
@@ -196,7 +196,7 @@ def legend() -> list[str]:
     """What each colour of the upper picture is."""
     drawn = []
     for place, (name, colour) in enumerate(KINDS.values()):
-        x, y = LEFT + (0, 310, 440)[place % 3], TOP[1] + 40 + 18 * (place // 3)
+        x, y = LEFT + (0, 310, 520)[place % 3], TOP[1] + 40 + 18 * (place // 3)
         drawn += [
             f'<rect x="{x}" y="{y - 9}" width="11" height="11" fill="{colour}"/>',
             text(x + 17, y, name, more=' font-size="11"'),
