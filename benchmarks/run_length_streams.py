@@ -19,8 +19,9 @@ from scipy.signal import lfilter
 from benchmarks.gate_streams import START_MS, Row
 from penstock.monitors.losses.drift import LossConfig, LossMonitor, log_loss
 from penstock.monitors.losses.rate_of_labels import YEAR_MS
+from penstock.stream.learn.births import LEAD_EVERY
 from penstock.stream.learn.experts import BASE_WEIGHT, LEADS_AT
-from penstock.stream.learn.fold import BASE_RATE
+from penstock.stream.learn.fold import BASE_RATE, LEADS
 from penstock.stream.learn.gate import Gate
 
 Floats = NDArray[np.float64]
@@ -93,6 +94,7 @@ class Simulated:
     retrains: int = 0
     adwin: int = 0
     fired: int = 0
+    leads: int = 0
     gap: float = 0.0
 
 
@@ -136,19 +138,20 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
             mixture = gate.mix(answers, base)
             gate.charge(answers, mixture, y)
             live = log_loss(mixture.p, y)
-            gap = log_loss(answers[committed], y) - live
+            rivals = log_loss(answers[committed], y), log_loss(answers[leader], y)
             at_ms = START_MS + round(number * step_ms)
-            for one in monitor.update(at_ms, number, live, log_loss(base, y), gap):
+            for one in monitor.update(at_ms, number, live, log_loss(base, y), rivals):
                 wanted = one.state == "firing" if one.monitor == "lead" else wanted
                 _count(found, one.monitor, one.state)
             base += BASE_RATE * (y - base)
             number += 1
-            gap_sum += gap
-            if number % 4 == 0 and wanted:
+            gap_sum += rivals[0] - rivals[1]
+            if number % LEAD_EVERY == 0:
                 weights = gate.totals()
                 top = max(range(1, len(weights)), key=weights.__getitem__)
+                found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
-                if leader != committed and weights[leader] >= 0.5:
+                if wanted and leader != committed and weights[leader] >= LEADS:
                     found.changes += 1
                     committed, wanted = leader, False
                     monitor.committed_changed(at_ms, number, "another is committed")
