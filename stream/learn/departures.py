@@ -35,7 +35,7 @@ def surplus(experts: Experts, labels: int) -> list[Expert]:
     weights = dict(zip(experts.numbers, experts.gate.totals(), strict=True))
     spared = (experts.first, experts.leader, experts.careful)
     others = [one for one in experts.models if one.learns and one not in spared]
-    surplus_learners = len(others) - (experts.most - most_frozen - 1)
+    surplus_learners = len(others) - (experts.most - max(most_frozen, len(frozen)) - 1)
     others = [one for one in others if one is not experts.committed]
 
     def worth(one: Expert) -> float:
