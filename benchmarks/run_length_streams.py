@@ -151,7 +151,8 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
                 top = max(range(1, len(weights)), key=weights.__getitem__)
                 found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
-                if wanted and leader != committed and weights[leader] >= LEADS:
+                gains = monitor.lead.rival_gain >= monitor.margin
+                if wanted and gains and leader != committed and weights[leader] >= LEADS:
                     found.changes += 1
                     committed, wanted = leader, False
                     monitor.committed_changed(at_ms, number, "another is committed")

@@ -4,8 +4,8 @@ Laws of this file:
 - Nothing here moves the live prediction: the weights of the experts do that, by labels (`gate`). Requests come back as commands.
 - A guard that fires alerts at once; a model that leaves such values out takes part from there on, and labels decide. With
   `guard="hold"` learning stops instead, until the values are as before.
-- Committed model worse than the one that leads → ask to commit the expert that leads: a rollback to a model of before, a retrain
-  if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
+- Committed model worse than all together, and the leader itself better by the margin → ask to commit the leader: a rollback to a
+  model of before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - One incident is one story: while a guard's episode is open, or just over, what follows from it is told under its name.
 - Only inputs moved → a note.
 """
@@ -155,17 +155,15 @@ class DriftRules:
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
     def label(
-        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None
-    ) -> None:
-        """One label's losses (nats), all predicted at the sample.
-
-        `rivals` are those of the committed model and of the one that leads, None where one of them said nothing.
-        """
+        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None,
+        together: float | None = None,
+    ) -> None:  # fmt: skip
+        """One label's losses (nats), all predicted at the sample: as `LossMonitor.update` has them."""
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
-        found = self.losses.update(at, position, live, base, rivals)
+        found = self.losses.update(at, position, live, base, rivals, together)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
@@ -204,8 +202,11 @@ class DriftRules:
             self.lead, self.asked_for, self.told_lead = None, None, False
 
     def wants(self, leader: Expert) -> bool:
-        """Whether it is time to ask that the leader be committed: the evidence is there, and this was not asked for before."""
-        return leader.version != self.asked_for
+        """Whether it is time to ask that the leader be committed: not asked for yet, and itself better by the margin.
+
+        All experts together may be better than each of them: that alone is no reason to commit another one.
+        """
+        return leader.version != self.asked_for and self.losses.lead.rival_gain >= self.losses.margin
 
     def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
         """Ask that the leader be committed, and say what it won, since when, and what it is.
@@ -217,7 +218,8 @@ class DriftRules:
         asks = replace(self.lead.transition, at_ms=at, position=position)
         change, self.asked_for = replace(self.lead, transition=asks), leader.version
         onset = asks.since_position
-        nats, labels = self.losses.lead.gained()
+        labels = self.losses.lead.gained()[1]
+        nats = self.losses.lead.rival_gain * labels
         story = self.incident if self._is_of_incident(labels) else None
         verb = VERB_OF.get(leader.kind, "promote")
         born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"

@@ -145,7 +145,8 @@ class Fold(FoldState):
             rivals = None
             if committed is not None and leader is not None:
                 rivals = log_loss(committed, y), log_loss(leader, y)
-            drift.label(at, position, live, base, rivals)
+            together = log_loss(answer.mixture.p, y) if self.alone or self.pinned else None
+            drift.label(at, position, live, base, rivals, together)
             if drift.lead is not None and not self.pinned:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:

@@ -232,6 +232,23 @@ def test_a_request_is_detected_where_it_is_made_though_the_test_fired_long_befor
     assert data.detected_at == {"at": 900_000, "position": 900} and data.since["position"] == 500
 
 
+@pytest.mark.parametrize(("better", "wanted"), [(0.0, False), (0.2, True)])
+def test_that_all_together_are_better_is_no_reason_to_commit_a_leader_who_is_not(
+    better: float, wanted: bool
+) -> None:
+    chance = random.Random(2)
+    watch = watching()
+    for number in range(12_000):
+        hard = chance.expovariate(3.0)
+        committed = hard + (0.2 if number >= 9_000 else 0.0) + chance.gauss(0.0, 0.1)
+        leader = committed - (better if number >= 9_000 else 0.0)
+        watch.label(number * 60_000, number, hard, hard + 0.25 + chance.gauss(0.0, 0.1), (committed, leader))
+        if watch.lead is not None:
+            break
+    assert watch.lead is not None and number > 9_000
+    assert watch.wants(expert("v7")) is wanted
+
+
 # -- guards ---------------------------------------------------------------------------------------------------------------------
 
 
