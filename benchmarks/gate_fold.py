@@ -55,7 +55,7 @@ class Leads:
         self.number = self._now()
 
     def _now(self) -> Any:
-        return getattr(getattr(getattr(self.fold, "pool", None), "leader", None), "number", None)
+        return getattr(getattr(getattr(self.fold, "experts", None), "leader", None), "number", None)
 
     def sample(self, number: int) -> None:
         """Note before it is folded that a sample comes: perhaps the first of another concept."""
@@ -78,7 +78,7 @@ def watch(model: Any, opened: Opened, tell: Callable[[int], None]) -> Watched:
     """Fold the stream with this model. The CPU time is of the steps alone, reading the clock included (1 % or less)."""
     pipeline = opened.pipeline(model)
     fold: Any = Fold(pipeline)
-    pooled = hasattr(fold, "pool")
+    pooled = hasattr(fold, "experts")
     log: list[Entry] = [recipe_of(pipeline), *opened.entries]
     leads = Leads(fold, opened.drifts)
     said, gains = array("d"), dict[int, float]()
@@ -134,5 +134,6 @@ def live(fold: Any, position: int) -> float:
 def charge(gains: dict[int, float], waits: Any, p: float, y: bool) -> None:
     """Add to each expert's account what it lost at a sample beyond the gate; who was not asked is charged as the gate is."""
     gate = nats(p, y)
-    for number, own in zip(getattr(waits, "asked", ()), getattr(waits, "said", ()), strict=True):
-        gains[number] = gains.get(number, 0.0) + nats(own, y) - gate
+    answer = getattr(waits, "answer", None)
+    for number, own in zip(getattr(answer, "asked", ()), getattr(answer, "said", ()), strict=True):
+        gains[number] = gains.get(number, 0.0) + (0.0 if own is None else nats(own, y) - gate)

@@ -87,7 +87,7 @@ class LossConfig:
 
 
 class LossMonitor:
-    """Watch the live loss against the base rate's (harm), and the committed model's against all experts' (lead).
+    """Watch the live loss against the base rate's (harm), and the committed model's against that of all together (lead).
 
     Losses come per label, in the order of the log. Transitions carry monitor `harm`, `lead` or `adwin`,
     subject `loss`, and effects in nats per label.
@@ -102,8 +102,8 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_base", "_committed", "_in_block", "_leader", "_live", "_rate", "_rival_labels", "_start", "_together",
-        "_witness_since", "config", "harm", "lead", "witness",
+        "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together", "_witness_since",
+        "config", "harm", "lead", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -123,13 +123,7 @@ class LossMonitor:
         self._clear_block()
 
     def update(
-        self,
-        at_ms: int,
-        position: int,
-        live: float,
-        base: float,
-        rivals: tuple[float, float] | None = None,
-        together: float | None = None,
+        self, at_ms: int, position: int, live: float, base: float, rivals: tuple[float, float] | None = None
     ) -> list[Transition]:
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -138,8 +132,7 @@ class LossMonitor:
             position: its position in the log.
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
-            rivals: losses of the committed model and of the one that leads; None where one of them said nothing.
-            together: loss of all experts together, None where the live prediction is theirs.
+            rivals: losses of the committed model and of all models together; None where the committed one said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
@@ -148,8 +141,7 @@ class LossMonitor:
         self._base += base
         if rivals is not None:
             self._committed += rivals[0]
-            self._leader += rivals[1]
-            self._together += live if together is None else together
+            self._together += rivals[1]
             self._rival_labels += 1
         if self._in_block < self.config.base_labels:
             return []
@@ -213,7 +205,7 @@ class LossMonitor:
             transitions += self._hear(x, place)
         if self._rival_labels > 0:
             count = self._rival_labels
-            block = BaseBlock(self._committed / count, self._together / count, *place, self._leader / count)
+            block = BaseBlock(self._committed / count, self._together / count, *place)
             keep = not was_firing and self.harm.phase != "firing"
             transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
         self._clear_block()
@@ -245,5 +237,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._live = self._base = self._committed = self._leader = self._together = 0.0
+        self._live = self._base = self._committed = self._together = 0.0
         self._rival_labels = 0

@@ -4,8 +4,8 @@ Laws of this file:
 - Nothing here moves the live prediction: the weights of the experts do that, by labels (`gate`). Requests come back as commands.
 - A guard that fires alerts at once; a model that leaves such values out takes part from there on, and labels decide. With
   `guard="hold"` learning stops instead, until the values are as before.
-- Committed model worse than all together, and the leader itself better by the margin → ask to commit the leader: a rollback to a
-  model of before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
+- Committed model worse than all together, and than the leader by itself → ask to commit the leader: a rollback to a model of
+  before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - One incident is one story: while a guard's episode is open, or just over, what follows from it is told under its name.
 - Only inputs moved → a note.
 """
@@ -25,6 +25,7 @@ from penstock.stream.learn.events import KINDS, Request, describe, losses_of
 from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.records import Hold
 from penstock.stream.learn.skill import Skill
+from penstock.stream.learn.trial import Trial
 from penstock.stream.messages import Command, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
@@ -57,6 +58,7 @@ class DriftRules:
         self.fired = False
         self.incident: EpisodeChange | None = None
         self.lead: EpisodeChange | None = None
+        self.trial = Trial()
         self.asked_for: str | None = None
         self.told_lead = False
         self.harm: Transition | None = None
@@ -155,15 +157,17 @@ class DriftRules:
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
     def label(
-        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None,
-        together: float | None = None,
-    ) -> None:  # fmt: skip
-        """One label's losses (nats), all predicted at the sample: as `LossMonitor.update` has them."""
+        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None
+    ) -> None:
+        """One label's losses (nats), all predicted at the sample.
+
+        `rivals` are those of the committed model and of all together, None where the committed one said nothing.
+        """
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
-        found = self.losses.update(at, position, live, base, rivals, together)
+        found = self.losses.update(at, position, live, base, rivals)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
@@ -193,20 +197,17 @@ class DriftRules:
         self._tell("retrain", change, why, onset=transition.since_position)
 
     def _lead_moved(self, change: EpisodeChange) -> None:
-        """The committed model is worse than the one that leads, or no longer; this one is then asked for."""
+        """The committed model is worse than all together, or no longer; the leader is asked for when it deserves it."""
         if change.transition.state == "firing":
-            self.lead = change
+            self.lead, self.trial = change, Trial()
         elif change.transition.state == "resolved":
             if self.told_lead:
-                self._tell("note", change, "the committed model is no longer worse than the one that leads")
+                self._tell("note", change, "the committed model is no longer worse than all together")
             self.lead, self.asked_for, self.told_lead = None, None, False
 
-    def wants(self, leader: Expert) -> bool:
-        """Whether it is time to ask that the leader be committed: not asked for yet, and itself better by the margin.
-
-        All experts together may be better than each of them: that alone is no reason to commit another one.
-        """
-        return leader.version != self.asked_for and self.losses.lead.rival_gain >= self.losses.margin
+    def deserves(self, leader: Expert, gap: float) -> bool:
+        """Whether to ask that the leader be committed; by this label the committed model lost `gap` nats more than the leader."""
+        return self.trial.passed(leader.version, gap, self.losses.margin) and leader.version != self.asked_for
 
     def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
         """Ask that the leader be committed, and say what it won, since when, and what it is.
@@ -218,14 +219,13 @@ class DriftRules:
         asks = replace(self.lead.transition, at_ms=at, position=position)
         change, self.asked_for = replace(self.lead, transition=asks), leader.version
         onset = asks.since_position
-        labels = self.losses.lead.gained()[1]
-        nats = self.losses.lead.rival_gain * labels
+        nats, labels = self.losses.lead.gained()
         story = self.incident if self._is_of_incident(labels) else None
         verb = VERB_OF.get(leader.kind, "promote")
         born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"
         reason = (
             f"{leader.version} ({KINDS[leader.kind]}; {born}) leads with {weight:.0%} of the weight; since "
-            f"{rfc3339(change.transition.since_ms)} who leads lost {nats:,.0f} nats less than "
+            f"{rfc3339(change.transition.since_ms)} all together lost {nats:,.0f} nats less than "
             f"{self.models['committed']} over {labels:,} labels"
         )
         if story is not None:
@@ -238,8 +238,7 @@ class DriftRules:
         if self.incident is None or self.lead is None:
             return False
         found, episode, began = self.lead.transition, self.incident.episode, self.incident.transition
-        until = episode.cooldown_until_ms
-        is_open = episode.state != "resolved" or (until is not None and found.at_ms < until)
+        is_open = episode.state != "resolved" or found.at_ms < (episode.cooldown_until_ms or 0)
         # an onset is known to a judged block of labels
         block = found.detail.get("block_labels", 0)
         slack = (

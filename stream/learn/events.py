@@ -66,7 +66,7 @@ def losses_of(change: EpisodeChange) -> str:
     loss, against = detail.get("loss"), detail.get("against")
     if not isinstance(loss, float) or not isinstance(against, float):
         return ""
-    other = "leader" if change.transition.monitor == "lead" else "base rate"
+    other = "all together" if change.transition.monitor == "lead" else "base rate"
     return f": loss {loss:.3g}, {other} {against:.3g}"
 
 

@@ -210,10 +210,23 @@ def test_the_week_of_the_incident_and_the_four_after_it_are_told_apart() -> None
 # -- the pool of experts -------------------------------------------------------------------------------------------------------
 
 
+def waiting(asked: tuple[int, ...], said: tuple[float | None, ...]) -> SimpleNamespace:
+    """As much of a sample that waits for its label as is read."""
+    return SimpleNamespace(answer=SimpleNamespace(asked=asked, said=said))
+
+
+def test_what_is_read_of_the_fold_is_there() -> None:
+    stream = opened(rows(), Variant(), drifts=[75])
+    found = watch(lr(), stream, quiet)
+    assert found.best is not None and found.best <= 0.0
+    assert (found.leads, found.found) == (0, [None])
+
+
 def test_an_expert_that_was_not_asked_is_charged_what_the_gate_lost() -> None:
     gains: dict[int, float] = {}
-    charge(gains, SimpleNamespace(asked=(1, 2), said=(0.9, 0.4)), 0.6, True)
-    charge(gains, SimpleNamespace(asked=(1,), said=(0.3,)), 0.5, False)
+    charge(gains, waiting((1, 2), (0.9, 0.4)), 0.6, True)
+    charge(gains, waiting((1, 2), (0.3, None)), 0.5, False)
+    charge(gains, waiting((1,), (0.5,)), 0.5, False)
     charge(gains, None, 0.5, False)
     both = nats(0.6, True) + nats(0.5, False)
     assert gains[1] == pytest.approx(nats(0.9, True) + nats(0.3, False) - both)
@@ -222,14 +235,14 @@ def test_an_expert_that_was_not_asked_is_charged_what_the_gate_lost() -> None:
 
 def test_labels_are_counted_from_each_drift_to_the_first_change_of_the_leader() -> None:
     fold: Any = SimpleNamespace(
-        pool=SimpleNamespace(leader=SimpleNamespace(number=1)), counts=SimpleNamespace(joined=0)
+        experts=SimpleNamespace(leader=SimpleNamespace(number=1)), counts=SimpleNamespace(joined=0)
     )
     leads = Leads(fold, [10, 20, 30])
     changes = {5: 2, 14: 3, 16: 1, 33: 4}
     for number in range(40):
         leads.sample(number)
         fold.counts.joined += 1
-        fold.pool.leader.number = changes.get(number, fold.pool.leader.number)
+        fold.experts.leader.number = changes.get(number, fold.experts.leader.number)
         leads.stepped()
     assert (leads.changes, leads.found) == (4, [5, None, 4])
 
@@ -243,20 +256,20 @@ class Pooled:
         told = (("a", "retrain"), ("a", "none"), ("b", "none"), ("c", "rollback"), ("c", "rollback"))
         events = [SimpleNamespace(data=SimpleNamespace(episode=e, suggested_action=s)) for e, s in told]
         self.drift = SimpleNamespace(requests=[SimpleNamespace(event=event) for event in events])
-        self.pool = SimpleNamespace(leader=SimpleNamespace(number=1))
+        self.experts = SimpleNamespace(leader=SimpleNamespace(number=1))
         self.pending: dict[str, Any] = {}
 
     def step(self, position: int, entry: Any) -> None:
         if isinstance(entry, Sample):
             assert not (self.outputs.predictions or self.outputs.versions) or position <= 1
             self.outputs.predictions.append(SimpleNamespace(position=position, p=0.6))
-            self.pending[entry.id] = SimpleNamespace(asked=(1,), said=(0.8,))
+            self.pending[entry.id] = waiting((1,), (0.8,))
             self.counts.asked += 1
         elif isinstance(entry, LabelRecord):
             del self.pending[entry.id]
             self.counts.joined += 1
             self.counts.taught += 2
-            self.pool.leader.number = 1 + (self.counts.joined >= 100)
+            self.experts.leader.number = 1 + (self.counts.joined >= 100)
 
 
 def test_the_pool_of_the_fold_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,13 +287,13 @@ def test_a_fold_without_a_pool_has_no_figures_of_one(monkeypatch: pytest.MonkeyP
     class Alone(Pooled):
         def __init__(self, pipeline: Any) -> None:
             super().__init__(pipeline)
-            del self.pool, self.counts.asked, self.counts.taught
+            del self.experts, self.counts.asked, self.counts.taught
 
         def step(self, position: int, entry: Any) -> None:
-            self.pool = SimpleNamespace(leader=SimpleNamespace())
+            self.experts = SimpleNamespace(leader=SimpleNamespace())
             self.counts.asked = self.counts.taught = 0
             super().step(position, entry)
-            del self.pool, self.counts.asked, self.counts.taught
+            del self.experts, self.counts.asked, self.counts.taught
 
     monkeypatch.setattr("benchmarks.gate_fold.Fold", Alone)
     found = watch(lr(), opened(rows(), Variant(), drifts=[75]), quiet)

@@ -15,6 +15,7 @@ from penstock.stream.demo.event_lines import story_line
 from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, VERB_OF, DriftRules
 from penstock.stream.learn.experts import Expert, Kind
 from penstock.stream.learn.skill import WINDOW_LABELS
+from penstock.stream.learn.trial import TRIAL_LABELS
 from penstock.stream.messages import Command
 from tests.stream.generated import HOUR, parcels
 from tests.stream.learn.courses import Course, heavy_is_late, light_is_late, quick_guard, quick_losses
@@ -101,7 +102,7 @@ def test_a_finding_tells_the_two_losses_it_compared() -> None:
     watch.ask(expert("v7"), 0.97, 600_000, 600)
     (_, harm), (_, lead) = reasons(watch)
     assert harm == "the live prediction lost skill over the base rate: loss 0.693, base rate 0.0102"
-    assert lead.endswith(": loss 0.693, leader 0.0102")
+    assert lead.endswith(": loss 0.693, all together 0.0102")
 
 
 def test_an_episode_that_is_over_says_until_when_its_return_is_the_same_one() -> None:
@@ -171,9 +172,17 @@ def test_what_is_asked_for_is_named_by_what_leads(kind: Kind, verb: str) -> None
 def test_the_same_leader_is_asked_for_once() -> None:
     watch = watching()
     watch._lost([found("lead", "firing")])
-    assert watch.wants(expert("v7"))
+    deserved = [watch.deserves(expert("v7"), 0.5) for _ in range(TRIAL_LABELS)]
+    assert deserved.count(True) == 1 and deserved[-1], "only when it was better for long enough by itself"
     watch.ask(expert("v7"), 0.97, 600_000, 600)
-    assert not watch.wants(expert("v7")) and watch.wants(expert("v8"))
+    assert not watch.deserves(expert("v7"), 0.5)
+    assert [watch.deserves(expert("v8"), 0.5) for _ in range(TRIAL_LABELS)].count(True) == 1
+
+
+def test_a_leader_that_is_no_better_by_itself_is_never_asked_for() -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing")])
+    assert not any(watch.deserves(expert("v7"), -0.01) for _ in range(10 * TRIAL_LABELS))
 
 
 def test_a_lead_that_is_over_is_told_only_if_it_was_asked_for() -> None:
@@ -230,23 +239,6 @@ def test_a_request_is_detected_where_it_is_made_though_the_test_fired_long_befor
     watch.ask(expert("v7"), 0.97, 900_000, 900)
     data = watch.requests[-1].event.data
     assert data.detected_at == {"at": 900_000, "position": 900} and data.since["position"] == 500
-
-
-@pytest.mark.parametrize(("better", "wanted"), [(0.0, False), (0.2, True)])
-def test_that_all_together_are_better_is_no_reason_to_commit_a_leader_who_is_not(
-    better: float, wanted: bool
-) -> None:
-    chance = random.Random(2)
-    watch = watching()
-    for number in range(12_000):
-        hard = chance.expovariate(3.0)
-        committed = hard + (0.2 if number >= 9_000 else 0.0) + chance.gauss(0.0, 0.1)
-        leader = committed - (better if number >= 9_000 else 0.0)
-        watch.label(number * 60_000, number, hard, hard + 0.25 + chance.gauss(0.0, 0.1), (committed, leader))
-        if watch.lead is not None:
-            break
-    assert watch.lead is not None and number > 9_000
-    assert watch.wants(expert("v7")) is wanted
 
 
 # -- guards ---------------------------------------------------------------------------------------------------------------------

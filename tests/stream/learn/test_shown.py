@@ -74,10 +74,10 @@ def test_with_approval_what_is_asked_for_waits_and_says_what_approval_brings() -
     assert f"a person's approval: {version} (a fresh model; born " in decision.why
     assert f"; to do it now: penstock promote cards --version {version} --reason" in decision.why
     assert (fold.version, fold.experts.leader.version) == ("v0", version)
-    assert " who leads lost " in asked.data.reason
-    [loss, leader] = re.search(r": loss ([\d.]+), leader ([\d.]+)$", asked.data.reason).groups()  # type: ignore[union-attr]
+    assert " all together lost " in asked.data.reason
+    [loss, together] = re.search(r": loss ([\d.]+), all together ([\d.]+)$", asked.data.reason).groups()  # type: ignore[union-attr]
     own = asked.data.detector["params"]
-    assert (f"{own['loss']:.3g}", f"{own['against']:.3g}") == (loss, leader)
+    assert (f"{own['loss']:.3g}", f"{own['against']:.3g}") == (loss, together)
     [live] = [
         one.event
         for one in Folded(5_000, turns_at=4_000).fold.drift.requests
