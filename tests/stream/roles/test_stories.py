@@ -85,7 +85,7 @@ def test_when_the_world_turns_round_people_read_one_story_and_one_model_is_commi
     # The story says which loss, since when, and what won.
     since = (asked.since["at"] - START_MS) // MINUTE
     assert CHANGED_AT - 250 <= since <= CHANGED_AT + 250 and "nats less than v0" in asked.reason
-    assert ": loss " in asked.reason and ", live " in asked.reason
+    assert ": loss " in asked.reason and ", all together " in asked.reason
     [command] = commands(flow)
     assert (command.version, command.episode) == (asked.target_version, asked.episode)
     live = values(flow, topology.CONTROL_MODELS, LiveModel)[-1]
