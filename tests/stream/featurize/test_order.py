@@ -104,7 +104,7 @@ def learned(world: World) -> dict[str, Any]:
     made = at_once(training(world.pipeline.model.clone(), history, world.pipeline, log, learn_from=0))
     terms = Terms(label.wait_ms, label.default)
     return {
-        "model": digest(fold.champion),
+        "model": digest([one.model for one in fold.experts.models]),
         "counts": replace(fold.counts, repeats=0),
         "joined": [(at, y, p) for at, y, p, _, _ in fold.trace],
         "predictions": [(made.id, made.p) for made in fold.outputs.predictions],
