@@ -21,9 +21,8 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor, log_loss
 from penstock.monitors.losses.rate_of_labels import YEAR_MS
 from penstock.stream.learn.births import LEAD_EVERY
 from penstock.stream.learn.experts import BASE_WEIGHT, LEADS_AT
-from penstock.stream.learn.fold import BASE_RATE
+from penstock.stream.learn.fold import BASE_RATE, LEADS
 from penstock.stream.learn.gate import Gate
-from penstock.stream.learn.trial import Trial
 
 Floats = NDArray[np.float64]
 
@@ -132,32 +131,31 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
         gate.add(1.0 / (EXPERTS + 1))
     gate.give(0, BASE_WEIGHT)
     committed = leader = 1
-    wanted, trial, number, gap_sum = False, Trial(), 0, 0.0
+    wanted, number, gap_sum = False, 0, 0.0
     for chunk in _made(rng, found.labels, length, float(apart)):
         for own, y in zip(chunk.said, chunk.truth, strict=True):
             answers = [base, *own]
             mixture = gate.mix(answers, base)
             gate.charge(answers, mixture, y)
             live = log_loss(mixture.p, y)
-            alone = log_loss(answers[committed], y)
+            alone, best = log_loss(answers[committed], y), log_loss(answers[leader], y)
             at_ms = START_MS + round(number * step_ms)
-            for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live)):
-                if one.monitor == "lead":
-                    wanted, trial = one.state == "firing", Trial()
+            for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live), best):
+                wanted = one.state == "firing" if one.monitor == "lead" else wanted
                 _count(found, one.monitor, one.state)
             base += BASE_RATE * (y - base)
             number += 1
-            gap = alone - log_loss(answers[leader], y)
-            gap_sum += gap
+            gap_sum += alone - best
             if number % LEAD_EVERY == 0:
                 weights = gate.totals()
                 top = max(range(1, len(weights)), key=weights.__getitem__)
                 found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
-            if wanted and leader != committed and trial.passed(str(leader), gap, monitor.margin):
-                found.changes += 1
-                committed, wanted = leader, False
-                monitor.committed_changed(at_ms, number, "another is committed")
+                deserved = monitor.lead.rival_gain >= monitor.margin and weights[leader] >= LEADS
+                if wanted and leader != committed and deserved:
+                    found.changes += 1
+                    committed, wanted = leader, False
+                    monitor.committed_changed(at_ms, number, "another is committed")
     found.gap = gap_sum / number / monitor.margin if number and monitor.margin > 0 else 0.0
     return found
 

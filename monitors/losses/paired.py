@@ -27,7 +27,7 @@ THRESHOLD_LEAST = 20.0
 
 @dataclass(frozen=True, slots=True)
 class BaseBlock:
-    """Mean losses of one base block of labels, and where it lay."""
+    """Mean losses of one base block of labels, and where it lay; `rival` is of who would take the first one's place."""
 
     first: float
     second: float
@@ -35,6 +35,7 @@ class BaseBlock:
     start_position: int
     end_ms: int
     end_position: int
+    rival: float | None = None
 
 
 class PairedTest:
@@ -47,11 +48,14 @@ class PairedTest:
         base_labels: labels per base block.
         reference_blocks: base blocks kept as reference.
         min_blocks: judged blocks the reference must hold before anything is tested.
+
+    Attributes:
+        rival_gain: what `first` lost more than the rival since the onset of what fires, or fired last (nats a label).
     """
 
     __slots__ = (
         "_episode", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
-        "estimate_ratio", "last_x", "min_blocks", "monitor", "ratio",
+        "estimate_ratio", "last_x", "min_blocks", "monitor", "ratio", "rival_gain",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +69,7 @@ class PairedTest:
         self.calibration: Calibration | None = None
         self.ratio = 1.0
         self.last_x: float | None = None
+        self.rival_gain = 0.0
         self._reference: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._episode: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._pending: list[BaseBlock] = []
@@ -176,6 +181,8 @@ class PairedTest:
         """Move the judged block into the reference (or the episode), and calibrate for the next."""
         if self.phase == "firing":
             self._episode.extend(self._pending)
+            gains = [block.first - block.rival for block in self._episode if block.rival is not None]
+            self.rival_gain = sum(gains) / len(gains) if gains else 0.0
         elif keep:
             self._reference.extend(self._pending)
         self._pending.clear()

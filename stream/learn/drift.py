@@ -25,7 +25,6 @@ from penstock.stream.learn.events import KINDS, Request, describe, losses_of
 from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.records import Hold
 from penstock.stream.learn.skill import Skill
-from penstock.stream.learn.trial import Trial
 from penstock.stream.messages import Command, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
@@ -58,7 +57,6 @@ class DriftRules:
         self.fired = False
         self.incident: EpisodeChange | None = None
         self.lead: EpisodeChange | None = None
-        self.trial = Trial()
         self.asked_for: str | None = None
         self.told_lead = False
         self.harm: Transition | None = None
@@ -157,17 +155,19 @@ class DriftRules:
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
     def label(
-        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None
-    ) -> None:
+        self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None,
+        leader: float | None = None,
+    ) -> None:  # fmt: skip
         """One label's losses (nats), all predicted at the sample.
 
-        `rivals` are those of the committed model and of all together, None where the committed one said nothing.
+        `rivals` are those of the committed model and of all together, None where the committed one said nothing; `leader` that
+        of the one that leads.
         """
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
-        found = self.losses.update(at, position, live, base, rivals)
+        found = self.losses.update(at, position, live, base, rivals, leader)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
@@ -199,15 +199,18 @@ class DriftRules:
     def _lead_moved(self, change: EpisodeChange) -> None:
         """The committed model is worse than all together, or no longer; the leader is asked for when it deserves it."""
         if change.transition.state == "firing":
-            self.lead, self.trial = change, Trial()
+            self.lead = change
         elif change.transition.state == "resolved":
             if self.told_lead:
                 self._tell("note", change, "the committed model is no longer worse than all together")
             self.lead, self.asked_for, self.told_lead = None, None, False
 
-    def deserves(self, leader: Expert, gap: float) -> bool:
-        """Whether to ask that the leader be committed; by this label the committed model lost `gap` nats more than the leader."""
-        return self.trial.passed(leader.version, gap, self.losses.margin) and leader.version != self.asked_for
+    def deserves(self, leader: Expert) -> bool:
+        """Whether to ask that the leader be committed: not asked for yet, and by itself better by the margin since the onset.
+
+        All together may be better than each of them: that alone is no reason to commit another one.
+        """
+        return leader.version != self.asked_for and self.losses.lead.rival_gain >= self.losses.margin
 
     def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
         """Ask that the leader be committed, and say what it won, since when, and what it is.

@@ -22,6 +22,7 @@ from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
 BASE_RATE = 0.002
+LEADS = 0.5
 
 
 class Fold(FoldState):
@@ -142,9 +143,10 @@ class Fold(FoldState):
         if waits.position >= self.replaced_at:
             said = own.get(experts.committed.number)
             rivals = None if said is None else (log_loss(said, y), log_loss(answer.mixture.p, y))
-            drift.label(at, position, live, base, rivals)
-            if drift.lead is not None and rivals is not None and not self.pinned:
-                self._commits(at, position, y, rivals[0], own.get(experts.leader.number))
+            best = own.get(experts.leader.number)
+            drift.label(at, position, live, base, rivals, None if best is None else log_loss(best, y))
+            if drift.lead is not None and not self.pinned:
+                self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
             self._outside(position, at, own, y, live)
         said = own.get(experts.leader.number)
@@ -161,12 +163,10 @@ class Fold(FoldState):
             experts.outside_gap += log_loss(said, y) - live
             self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
-    def _commits(self, at: int, position: int, y: bool, committed: float, said: float | None) -> None:
+    def _commits(self, at: int, position: int) -> None:
         """The committed model is worse than all together: once the leader by itself is better, too, ask that it be committed."""
         leader, experts = self.experts.leader, self.experts
-        if leader is experts.committed or said is None:
-            return
-        if not self.drift.deserves(leader, committed - log_loss(said, y)):
+        if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.deserves(leader):
             return
         if leader.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"
