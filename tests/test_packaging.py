@@ -29,7 +29,7 @@ def test_an_installation_has_one_name_at_the_top() -> None:
     found = packages()
     assert {name.partition(".")[0] for name in found} == {"penstock"}
     names = {module["name"] for module in given()["tool"]["setuptools"]["ext-modules"]}
-    assert names == {"penstock.features.engine.native"}
+    assert names == {"penstock.features.engine.native", "penstock.stream.learn.weighing"}
     assert given()["project"]["scripts"] == {"penstock": "penstock.stream.cli:main"}
 
 
