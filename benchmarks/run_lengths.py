@@ -4,9 +4,10 @@ Streams: iid; ar log odds (what no input shows moves the log odds, correlated ov
 (inputs correlated as long); t3 inputs (Student's t with 3 degrees of freedom). A stream has 100,000 to 350,000 labels a
 year. The real fold folds them, the policy carries out what it asks for. Simulated years drive the gate and the loss
 monitor alone with experts whose errors are made up, of common noise correlated as above, far faster; `apart` is how far
-each expert is from the truth, an error that wanders over 500 labels. gap is what the committed model loses more than
-the one that leads, on average, in margins: below 1 nothing should be told. Simulated years in which it is 1 or more are
-shown with a star and not counted. The interval is the exact one of a count, 95 %.
+each expert is from the truth, an error that wanders over 500 labels. gap is what the committed model loses more on
+average, in margins: than all together where the fold folds, than the leader where experts are simulated; a leader from
+whom it differs by less than 1 should not be told of. Simulated years in which it is 1 or more are shown with a star and
+not counted. The interval is the exact one of a count, 95 %.
 
 Run: python -m benchmarks.run_lengths [--streams N] [--labels N] [--simulated YEARS] [--json FILE]
 """
@@ -103,8 +104,8 @@ def folded(kind: str, seed: int, labels: int, model: Any) -> Told:
         fired += now and not was
         was = now
     changes, retrains, adwin, others, reasons = counted(attended.told)
-    committed, leader = drift.losses.lead.reference_means()
-    gap = (committed - leader) / drift.losses.margin if drift.losses.margin > 0 else 0.0
+    committed, together = drift.losses.lead.reference_means()
+    gap = (committed - together) / drift.losses.margin if drift.losses.margin > 0 else 0.0
     told = [f"{kind} {seed}: {reason}" for reason in reasons]
     leads, years = attended.fold.counts.leads, labels / per_year
     return Told(kind, 1, labels, years, changes, retrains, adwin, fired, leads, gap, others, told)
