@@ -188,11 +188,6 @@ class LossMonitor:
         live, base = self.harm.reference_means()
         return margin_of(live, base, self.config.worth_share, self.config.base_share)
 
-    @property
-    def open(self) -> bool:
-        """Whether anything is suspected or firing."""
-        return self.witness.firing or self.harm.phase != "ok" or self.lead.phase != "ok"
-
     def _close_block(self, at_ms: int, position: int) -> list[Transition]:
         size = self.config.base_labels
         self._rate.count(size, self._start[0], at_ms)

@@ -74,6 +74,8 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
     """Put a version in place: a rollback or a promotion."""
     if isinstance(prepared, Unusable):
         return prepared.why
+    if command.episode is not None and state.pinned:  # asked for before a person pinned another one
+        return f"{state.version} is pinned; `penstock resume` ends it"
     expert = target(state, command)
     if expert is None and prepared is None:
         if command.version is None:

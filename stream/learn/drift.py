@@ -121,7 +121,7 @@ class DriftRules:
         """What `labels` of records outside the range say: `gap` is what who leaves such values out lost more than all (nats)."""
         if self.guard is None or labels < MOVED_LABELS or gap < MOVED_NATS:
             return
-        for change in self.episodes.apply_all(self.guard.accept(at, position)):
+        for change in self.episodes.apply_all(self.guard.accept(at, position, ("range",))):
             subject = change.transition.subject
             self._tell(
                 "note", change, f"labels say that {subject} is right as it comes: its range is learned anew"

@@ -23,6 +23,7 @@ from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe
 
 BASE_RATE = 0.002
 LEADS = 0.5
+"""The leader is asked for only while it has at least so much of all weight."""
 
 
 class Fold(FoldState):

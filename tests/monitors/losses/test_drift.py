@@ -114,7 +114,7 @@ def test_an_accepted_level_closes_the_episode_and_is_the_new_normal() -> None:
     assert monitor.harm.phase == "firing"
     closed = monitor.accept_level(38_000 * MINUTE_MS, 38_000)
     assert {(t.monitor, t.state) for t in closed} >= {("harm", "resolved")}
-    assert not monitor.open
+    assert monitor.lead.phase == monitor.harm.phase == "ok" and not monitor.witness.firing
     said = feed(monitor, losses(12, 30_000, harm=0.15), start=38_000, judged=False)
     assert firing(said, "harm") == []
 
@@ -148,7 +148,7 @@ def test_another_live_model_closes_everything_open() -> None:
     closed = monitor.live_changed(35_000 * MINUTE_MS, 35_000, "rolled back")
     assert {t.monitor for t in closed} >= {"harm", "lead"}
     assert all(t.state == "resolved" and t.detail["reason"] == "rolled back" for t in closed)
-    assert not monitor.open
+    assert monitor.lead.phase == monitor.harm.phase == "ok" and not monitor.witness.firing
 
 
 def test_nothing_is_judged_before_the_reference_has_enough_blocks() -> None:

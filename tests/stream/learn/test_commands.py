@@ -171,6 +171,17 @@ def test_a_pinned_version_predicts_alone_whatever_labels_say_until_a_resume(kind
     assert not course.fold.outputs.live[-1].pinned
 
 
+def test_what_the_evidence_asked_for_before_does_not_undo_a_pin() -> None:
+    course = Course()
+    course.go(450)
+    pinned, other = course.fold.experts.first, frozen_of(course)
+    assert course.command("rollback", version=pinned.version, pin=True) is None
+    evidence: Any = object()
+    course.fold.drift.lead = evidence  # a request was on its way when the person pinned
+    assert "is pinned" in (course.command("rollback", version=other.version, episode="e") or "")
+    assert course.fold.pinned and course.fold.version == pinned.version
+
+
 def test_labels_of_what_was_predicted_before_a_rollback_are_not_held_against_it() -> None:
     course = Course()
     course.go(450)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.monitors.episodes import Transition
+from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.demo.event_lines import story_line
 from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, VERB_OF, DriftRules
@@ -230,7 +231,8 @@ def test_a_model_put_in_place_closes_everything_about_the_one_before() -> None:
     drift = course.fold.drift
     assert drift.lead is not None
     course.command("rollback", version="v0")
-    assert drift.lead is None and drift.harm is None and not drift.losses.open
+    assert drift.lead is None and drift.harm is None and not drift.losses.witness.firing
+    assert drift.losses.lead.phase == drift.losses.harm.phase == "ok"
     assert drift.models == {"leader": "v0", "committed": "v0"}
 
 
@@ -345,6 +347,16 @@ def test_labels_that_believe_values_outside_make_them_the_new_range(monkeypatch:
     assert not guard.firing
     last = course.told(of="range")[-1]
     assert last.state == "resolved" and "labels say that weight is right as it comes" in last.reason
+
+
+def test_what_labels_say_of_values_outside_says_nothing_of_nulls(monkeypatch: pytest.MonkeyPatch) -> None:
+    course, meant = Course(), []
+    guard = quick_guard(course, monkeypatch)
+    monkeypatch.setattr(
+        RangeGuard, "accept", lambda self, at, position, kinds=("both",): meant.append(kinds) or []
+    )
+    course.fold.drift.moved(0, 0, MOVED_LABELS, MOVED_NATS)
+    assert meant == [("range",)] and course.fold.drift.guard is guard
 
 
 def test_labels_that_do_not_believe_them_keep_the_guard_firing(monkeypatch: pytest.MonkeyPatch) -> None:
