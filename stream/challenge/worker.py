@@ -1,0 +1,248 @@
+"""The shell around the race: reads the samples log at the CPU share it may spend, and asks that winners take part in learn.
+
+Laws of this file:
+- It writes two things: versions of models, and the `adopt` commands that name them. It commits nothing, and nobody waits for it.
+- A challenger whose turn comes learns what it missed before the race goes on, so that it stands where all others stand.
+- How many run follows from what they cost, how fast samples arrive, and the share: what does not fit waits its turn.
+- Started again, the race begins anew at most `BACKFILL_RECORDS` before the log's end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+from penstock.stream import topology
+from penstock.stream.challenge.race import LOOK_EVERY_LABELS, Race, Runner
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.learner import Trained, training
+from penstock.stream.learn.replay import entries, entry_of
+from penstock.stream.log.protocol import Log, LogUnavailable, Out
+from penstock.stream.messages import Command, decode_live_model, encode_entry
+from penstock.stream.models.digest import digest
+from penstock.stream.models.store import ModelStore
+from penstock.stream.models.version import Version, dump
+from penstock.stream.recipes import RecipeHistory
+
+logger = logging.getLogger("penstock.challenge")
+
+BATCH_RECORDS = 1_500
+BACKFILL_RECORDS = 400_000
+"""What the race reads of the log that was there before it."""
+TURN_RECORDS = 40_000
+"""What a challenger reads of the log when its turn comes."""
+RATE_OVER_S = 20.0
+FILLED = 0.8
+"""Of the CPU share, so much is given to runners; the rest is for reading and for those that catch up."""
+PREFIX = "challenger-"
+
+
+class ChallengeHealth(Protocol):
+    """What the worker tells its metrics page, once a turn."""
+
+    def batch(self, worker: ChallengeWorker) -> None:
+        """Called after every turn of the loop."""
+
+
+def challenger_of(version: str | None) -> str:
+    """The challenger whose model a version is; empty for all others.
+
+    >>> challenger_of("challenger-tree-81022.9f0c2a"), challenger_of("v3.1f0c2a")
+    ('tree', '')
+    """
+    if version is None or not version.startswith(PREFIX):
+        return ""
+    return version.removeprefix(PREFIX).rpartition("-")[0]
+
+
+class ChallengeWorker:
+    """One race beside one pipeline. `cpu_s` gives this process's CPU seconds, `wall_s` a clock, `sleep` waits."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        models: ModelStore,
+        cpu_s: Callable[[], float],
+        wall_s: Callable[[], float],
+        sleep: Callable[[float], None],
+        *,
+        prefix: str = "",
+        health: ChallengeHealth | None = None,
+    ) -> None:
+        self.pipeline, self.log, self.models, self.prefix, self.health = pipeline, log, models, prefix, health
+        self.cpu_s, self.wall_s, self.sleep = cpu_s, wall_s, sleep
+        self.topic = topology.samples(pipeline.name, prefix)
+        self.tp = (self.topic, 0)
+        self.live_topic = prefix + topology.CONTROL_MODELS
+        start, end = log.bounds([self.tp])[self.tp]
+        self.start = max(start, end - BACKFILL_RECORDS)
+        self.race = Race(pipeline, pipeline.challengers, len(pipeline.challengers), cpu_s)
+        self.race.position = self.race.runners[0].start = self.start
+        self.reader = log.reader({self.tp: self.start})
+        self.live = log.reader({(self.live_topic, p): 0 for p in log.partitions(self.live_topic)})
+        self.inside: frozenset[str] = frozenset()
+        self.catching_up: tuple[Runner, Generator[int, None, Trained]] | None = None
+        self.looked_at = 0
+        self.spent_s, self.began_s = 0.0, wall_s()
+        self.rate = 0.0
+        self.seen_end: tuple[float, int] = (self.began_s, end)
+        self.entered = 0
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def process_batch(self, timeout_s: float) -> int:
+        """Read once and fold what came, or let who catches up go on; how many records that were."""
+        began = self.cpu_s()
+        try:
+            read = self._catch_up() if self.catching_up is not None else self._fold(timeout_s)
+        except LogUnavailable as error:
+            logger.warning("%s; trying again", error)
+            read = 0
+        self.spent_s += self.cpu_s() - began
+        if self.health is not None:
+            self.health.batch(self)
+        self._keep_share()
+        return read
+
+    def _keep_share(self) -> None:
+        """Wait where this turn took more CPU than its share; what was not spent is not saved for later."""
+        now = self.wall_s()
+        ahead_s = self.spent_s / self.pipeline.race_cpu - (now - self.began_s)
+        if ahead_s > 0.0:
+            self.sleep(ahead_s)
+        if ahead_s < -1.0:
+            self.spent_s, self.began_s = 0.0, now
+
+    def _fold(self, timeout_s: float) -> int:
+        records = self.reader.poll(BATCH_RECORDS, timeout_s)
+        race = self.race
+        for record in records:
+            entry = entry_of(record.value)
+            if entry is not None:
+                race.step(record.offset, entry)
+        if race.labels - self.looked_at >= LOOK_EVERY_LABELS:
+            self.looked_at = race.labels
+            self._look()
+        return len(records)
+
+    def _look(self) -> None:
+        """Ask for who carries weight, and change who runs."""
+        self._look_inside()
+        self._measure()
+        race = self.race
+        found = race.asks(self.inside)
+        if found is not None:
+            self._enter_live(found)
+        if not self._fits(None) and len(race.runners) > 2:
+            spared = [one for one in race.runners if one.name and one.name not in self.inside]
+            worst = max(spared, key=lambda one: one.cost_s * (1.0 - race.weight(one)), default=None)
+            if worst is not None:
+                logger.info("%s waits: the race takes more than its share of CPU", worst.name)
+                race.stop(worst)
+            return
+        if not race.waiting:
+            return
+        name = race.waiting[0]
+        if not self._fits(name) and len(race.runners) > 1:
+            light = race.lightest(self.inside)
+            if light is None:
+                return
+            logger.info("%s waits: %s takes its turn", light.name, name)
+            race.stop(light)
+        self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        """Let a challenger learn what it missed: the newest `TURN_RECORDS`, or as much as the race itself has read."""
+        stop = self.race.position
+        start = max(self.start, stop - TURN_RECORDS)
+        self.race.waiting.remove(name)
+        runner = Runner(name, self.pipeline.challengers[name].clone(), start)
+        history = RecipeHistory(self.pipeline.digest, self.pipeline.vector_names)
+        read = entries(self.log, self.topic, start, stop)
+        self.catching_up = runner, training(runner.model, history, self.pipeline, read, learn_from=start)
+
+    def _catch_up(self) -> int:
+        assert self.catching_up is not None, "asked for only while one catches up"
+        runner, slices = self.catching_up
+        try:
+            return next(slices)
+        except StopIteration as done:
+            runner.labels = done.value.labels
+            self.race.enter(runner)
+            self.catching_up = None
+            return 1
+
+    def _measure(self) -> None:
+        """How fast samples arrive, over the last `RATE_OVER_S` of the log's growth."""
+        now, (_, end) = self.wall_s(), self.log.bounds([self.tp])[self.tp]
+        since, before = self.seen_end
+        if now - since >= RATE_OVER_S or self.rate == 0.0 and now > since:
+            self.rate = (end - before) / 2.0 / (now - since)  # a sample and its label
+            self.seen_end = now, end
+
+    def _fits(self, name: str | None) -> bool:
+        """Whether those who run, and this one with them, keep pace with the samples within the share."""
+        race = self.race
+        costs = [one.cost_s for one in race.runners]
+        if name is not None:
+            known = [one for one in (*race.costs.values(), *costs) if one]
+            costs.append(race.costs.get(name, sum(known) / len(known) if known else 0.0))
+        return self.rate * sum(costs) <= FILLED * self.pipeline.race_cpu
+
+    # -- learn -------------------------------------------------------------------------------------------------------------
+
+    def _look_inside(self) -> None:
+        """Which challengers take part in the live fold, as learn last said."""
+        while records := self.live.poll(BATCH_RECORDS, 0.0):
+            for record in records:
+                try:
+                    said = decode_live_model(record.value or b"")
+                except ValueError:
+                    continue
+                if said.pipeline == self.pipeline.name:
+                    names = (challenger_of(one.parent) for one in said.experts)
+                    self.inside = frozenset(name for name in names if name)
+
+    def _enter_live(self, runner: Runner) -> None:
+        """Store the challenger as it is now, and ask learn to let it take part."""
+        race = self.race
+        runner.asked = race.labels
+        made = digest(runner.model)
+        place = f"{runner.name}-{race.position}"
+        why = f"challenger {runner.name}: {race.weight(runner):.0%} of the race's weight after {runner.judged:,} labels"
+        version = Version(
+            id=f"{PREFIX}{place}.{made[:6]}",
+            pipeline=self.pipeline.name,
+            parent=None,
+            kind="challenger",
+            position=race.position,
+            join_from=race.joins_from(runner),
+            at=race.join.clock,
+            labels=runner.labels,
+            recipe=self.pipeline.digest,
+            digest=made,
+            why=why,
+        )
+        self.models.put(version, dump(runner.model))
+        command = Command(
+            id=f"adopt-{PREFIX}{place}",
+            verb="adopt",
+            reason=why,
+            by="race",
+            version=version.id,
+            from_position=runner.start,
+            trained_to=race.position,
+            digest=made,
+            join_from=version.join_from,
+            challenger=runner.name,
+        )
+        self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(command), (), 0)])
+        self.entered += 1
+        logger.info("%s asks to take part: %s", runner.name, why)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self.reader.close()
+        self.live.close()
