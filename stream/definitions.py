@@ -138,6 +138,8 @@ class Pipeline:
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
     the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
+    `challengers` are other models, by name, that race beside this one in a process of their own (`penstock run FILE --role
+    challenge`), which takes at most `race_cpu` of a core (above 0, up to 1); who carries weight there takes part in learn.
     """
 
     name: str
@@ -152,6 +154,8 @@ class Pipeline:
     cooldown: str = "1d"
     approval: bool = False
     retrain_cron: str | None = None
+    challengers: Mapping[str, Any] = field(default_factory=dict)
+    race_cpu: float = 1.0
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -184,6 +188,7 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
             )
+        self._check_challengers(where)
         by_name: dict[str, Source] = {}
         for source in self._named_sources():
             if by_name.setdefault(source.name, source) != source:
@@ -206,6 +211,27 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}"
                 )
+
+    def _check_challengers(self, where: str) -> None:
+        if not isinstance(self.challengers, Mapping):
+            raise DefinitionError(
+                f"{where}: challengers must be models by name, such as {{'tree': tree.HoeffdingTreeClassifier()}}, "
+                f"not {_kind(self.challengers)}"
+            )
+        for name, model in self.challengers.items():
+            if not isinstance(name, str) or not _NAME.match(name):
+                raise DefinitionError(
+                    f"{where}: challenger {name!r}: a name starts with a letter and holds letters, digits, '_' and '-'"
+                )
+            if not _is_classifier(model):
+                raise DefinitionError(
+                    f"{where}: challenger {name!r} must be a river classifier (learn_one and predict_proba_one), "
+                    f"not {_kind(model)}"
+                )
+        if isinstance(self.race_cpu, bool) or not 0 < self.race_cpu <= 1:
+            raise DefinitionError(
+                f"{where}: race_cpu must be above 0 and at most 1 core, not {self.race_cpu!r}"
+            )
 
     def _check_leaks(self, where: str) -> None:
         labelled = set(self.label.fields)

@@ -89,7 +89,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
     adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
-    names, whatever labels say.
+    names, whatever labels say. `challenger` names the one of the definition's that an `adopt` brings.
     """
 
     id: str
@@ -104,6 +104,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     wall_ms: int = 0
     join_from: int | None = None
     pin: bool = False
+    challenger: Name = ""
 
 
 class Command(CommandFields, frozen=True, array_like=True, tag="command"):
@@ -220,9 +221,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class ExpertShown(msgspec.Struct, frozen=True, kw_only=True):
     """One of the models that make the live prediction: what it is, its part of the weight, when it was born, how it does.
 
-    `kind` is base, first, new, frozen, resumed, retrained or careful; `born_at` is event time (ms), `born_position` a samples-log
-    offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels since its birth: its own log loss
-    (clipped as the weights are charged; what the others lost where it said nothing) and that of the live prediction.
+    `kind` is base, first, new, frozen, resumed, retrained, challenger or careful; `born_at` is event time (ms), `born_position` a
+    samples-log offset. `learned` counts labels. `loss` and `live_loss` are means over the `judged` labels since its birth: its
+    own log loss (clipped as the weights are charged; what the others lost where it said nothing) and that of the live prediction.
     """
 
     version: str

@@ -167,6 +167,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             (versions,),
             within="a process that learn starts",
         ),
+        *_challenge(pipeline, log, versions, prefix),
         Step(
             "control",
             "approval, schedule, a cooldown between retrain jobs: requests become decisions and commands",
@@ -175,6 +176,19 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             group=topology.consumer_group(name, "control", prefix),
         ),
     )
+
+
+def _challenge(pipeline: Pipeline, log: str, versions: Keys, prefix: str) -> tuple[Step, ...]:
+    if not pipeline.challengers:
+        return ()
+    step = Step(
+        "challenge",
+        "races other models over the samples log; winners take part in learn",
+        (log, prefix + topology.CONTROL_MODELS),
+        (log,),
+        (versions,),
+    )
+    return (step,)
 
 
 def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:

@@ -18,11 +18,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
     ("roles", "stack"),
-    ("backfill", "operate"),
+    ("backfill", "operate", "challenge"),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
     ("recipes", "steps"),
-    ("definitions", "log"),
+    ("definitions", "log", "grids"),
     ("topology", "messages", "meaning", "neighbours"),
     ("process",),
 )
@@ -110,6 +110,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "stored_snapshot", "stored_versions",  # read and write the store
         "worker",  # reads, writes and logs
     ),
+    "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (
         "faust_app", "faust_shell", "role",  # Faust's event loop
         "step",  # logs what it skips; what it decides is in `policy`

@@ -29,6 +29,8 @@ OWN = ""
 LOOK_EVERY_LABELS = 500
 YOUNG_LABELS = 1_500
 """A runner is not stopped for its weight before it was judged by so many labels."""
+SETTLED_LABELS = 8_000
+"""After so many labels a runner that is not the heaviest challenger makes room, however much it carries."""
 ENTERS_AT = 0.2
 """A challenger asks to take part in the live fold once it carries so much of the race's weight."""
 ASKS_AGAIN_LABELS = 4_000
@@ -43,7 +45,7 @@ BASE_RATE = 0.002
 class Runner:
     """One model in the race. `start` is the record its learning begins at, `cost_s` CPU seconds for a sample and its label."""
 
-    __slots__ = ("asked", "cost_s", "judged", "labels", "learn_s", "loss", "model", "name", "say_s", "start")
+    __slots__ = ("asked", "judged", "labels", "learn_s", "loss", "model", "name", "say_s", "start")
 
     def __init__(self, name: str, model: Any, start: int) -> None:
         self.name, self.model, self.start = name, model, start
@@ -84,16 +86,16 @@ class Race:
     """The definition's own model and its challengers, side by side. `clock` gives CPU seconds."""
 
     def __init__(
-        self, pipeline: Pipeline, challengers: Mapping[str, Any], most: int, clock: Callable[[], float]
+        self, pipeline: Pipeline, challengers: Mapping[str, Any], clock: Callable[[], float]
     ) -> None:
-        self.pipeline, self.challengers, self.most, self.clock = pipeline, dict(challengers), most, clock
+        self.pipeline, self.challengers, self.clock = pipeline, dict(challengers), clock
         self.recipes = RecipeHistory(pipeline.digest, pipeline.vector_names)
         self.seen, self.join = Seen(), Join[Waits](pipeline.label.wait_ms)
         self.gate = Gate()
         self.gate.add()  # the base rate
         self.runners: list[Runner] = []
         self.waiting = list(self.challengers)
-        self.costs: dict[str, float] = {}
+        self.costs: dict[str, tuple[float, float]] = {}
         self.base, self.delay = 0.5, 0.0
         self.samples = self.labels = self.position = 0
         self.early: dict[str, int] = {}
@@ -106,6 +108,7 @@ class Race:
         """Let one run from here on, with an even share of the weight."""
         if runner.name in self.waiting:
             self.waiting.remove(runner.name)
+        runner.say_s, runner.learn_s = self.costs.get(runner.name, (0.0, 0.0))
         self.runners.append(runner)
         self.gate.add(1.0 / (len(self.runners) + 1))
 
@@ -114,7 +117,7 @@ class Race:
         place = self.runners.index(runner)
         del self.runners[place]
         self.gate.remove(place + 1)
-        self.costs[runner.name] = runner.cost_s
+        self.costs[runner.name] = runner.say_s, runner.learn_s
         self.waiting.append(runner.name)
 
     def weight(self, runner: Runner) -> float:
@@ -122,11 +125,20 @@ class Race:
         return self.gate.weight(self.runners.index(runner) + 1)
 
     def lightest(self, spared: frozenset[str] = frozenset()) -> Runner | None:
-        """The challenger to stop for another, if one has run for long enough and carries little."""
+        """The challenger to stop for another, if one has run for long enough: it carries little, or is of long standing."""
         even = LIGHT / (len(self.runners) + 1)
-        tried = [one for one in self.runners if one.name not in spared | {OWN} and one.judged >= YOUNG_LABELS]
-        light = min(tried, key=self.weight, default=None)
-        return light if light is not None and self.weight(light) < even else None
+        tried = [one for one in self.runners if one.name not in spared | {OWN}]
+        heaviest = max(tried, key=self.weight, default=None)
+        light = [
+            one for one in tried
+            if one.judged >= YOUNG_LABELS and self.weight(one) < even
+            or one.judged >= SETTLED_LABELS and one is not heaviest
+        ]  # fmt: skip
+        return min(light, key=self.weight, default=None)
+
+    def looks(self, looked: int) -> bool:
+        """Whether it is time to see who runs and who asks, `looked` being the labels when that was last done."""
+        return self.labels - looked >= LOOK_EVERY_LABELS
 
     def asks(self, inside: frozenset[str]) -> Runner | None:
         """The challenger that should take part in the live fold now; `inside` are those that do."""
@@ -157,7 +169,8 @@ class Race:
             for one in sorted(self.runners, key=self.weight, reverse=True)
         ]
         return running + [
-            Standing(name, False, 0.0, 0, None, 1e6 * self.costs.get(name, 0.0)) for name in self.waiting
+            Standing(name, False, 0.0, 0, None, 1e6 * sum(self.costs.get(name, (0.0, 0.0))))
+            for name in self.waiting
         ]
 
     # -- the log -----------------------------------------------------------------------------------------------------------

@@ -14,15 +14,15 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from penstock.stream import topology
-from penstock.stream.challenge.race import LOOK_EVERY_LABELS, Race, Runner
+from penstock.stream.challenge.race import Race, Runner
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.learner import Trained, training
 from penstock.stream.learn.replay import entries, entry_of
-from penstock.stream.log.protocol import Log, LogUnavailable, Out
+from penstock.stream.log.protocol import AppendFailed, Log, LogUnavailable, Out
 from penstock.stream.messages import Command, decode_live_model, encode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import Version, dump
+from penstock.stream.models.version import CHALLENGER, Version, challenger_of, dump
 from penstock.stream.recipes import RecipeHistory
 
 logger = logging.getLogger("penstock.challenge")
@@ -35,7 +35,6 @@ TURN_RECORDS = 40_000
 RATE_OVER_S = 20.0
 FILLED = 0.8
 """Of the CPU share, so much is given to runners; the rest is for reading and for those that catch up."""
-PREFIX = "challenger-"
 
 
 class ChallengeHealth(Protocol):
@@ -43,17 +42,6 @@ class ChallengeHealth(Protocol):
 
     def batch(self, worker: ChallengeWorker) -> None:
         """Called after every turn of the loop."""
-
-
-def challenger_of(version: str | None) -> str:
-    """The challenger whose model a version is; empty for all others.
-
-    >>> challenger_of("challenger-tree-81022.9f0c2a"), challenger_of("v3.1f0c2a")
-    ('tree', '')
-    """
-    if version is None or not version.startswith(PREFIX):
-        return ""
-    return version.removeprefix(PREFIX).rpartition("-")[0]
 
 
 class ChallengeWorker:
@@ -78,10 +66,10 @@ class ChallengeWorker:
         self.live_topic = prefix + topology.CONTROL_MODELS
         start, end = log.bounds([self.tp])[self.tp]
         self.start = max(start, end - BACKFILL_RECORDS)
-        self.race = Race(pipeline, pipeline.challengers, len(pipeline.challengers), cpu_s)
+        self.race = Race(pipeline, pipeline.challengers, cpu_s)
         self.race.position = self.race.runners[0].start = self.start
         self.reader = log.reader({self.tp: self.start})
-        self.live = log.reader({(self.live_topic, p): 0 for p in log.partitions(self.live_topic)})
+        self.live = log.reader({(self.live_topic, p): 0 for p in range(log.partitions(self.live_topic))})
         self.inside: frozenset[str] = frozenset()
         self.catching_up: tuple[Runner, Generator[int, None, Trained]] | None = None
         self.looked_at = 0
@@ -89,6 +77,7 @@ class ChallengeWorker:
         self.rate = 0.0
         self.seen_end: tuple[float, int] = (self.began_s, end)
         self.entered = 0
+        self.in_touch = False
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
@@ -97,9 +86,10 @@ class ChallengeWorker:
         began = self.cpu_s()
         try:
             read = self._catch_up() if self.catching_up is not None else self._fold(timeout_s)
-        except LogUnavailable as error:
+            self.in_touch = True
+        except (LogUnavailable, AppendFailed) as error:
             logger.warning("%s; trying again", error)
-            read = 0
+            read, self.in_touch = 0, False
         self.spent_s += self.cpu_s() - began
         if self.health is not None:
             self.health.batch(self)
@@ -122,7 +112,7 @@ class ChallengeWorker:
             entry = entry_of(record.value)
             if entry is not None:
                 race.step(record.offset, entry)
-        if race.labels - self.looked_at >= LOOK_EVERY_LABELS:
+        if race.looks(self.looked_at):
             self.looked_at = race.labels
             self._look()
         return len(records)
@@ -145,7 +135,7 @@ class ChallengeWorker:
         if not race.waiting:
             return
         name = race.waiting[0]
-        if not self._fits(name) and len(race.runners) > 1:
+        while not self._fits(name) and len(race.runners) > 1:
             light = race.lightest(self.inside)
             if light is None:
                 return
@@ -187,8 +177,9 @@ class ChallengeWorker:
         race = self.race
         costs = [one.cost_s for one in race.runners]
         if name is not None:
-            known = [one for one in (*race.costs.values(), *costs) if one]
-            costs.append(race.costs.get(name, sum(known) / len(known) if known else 0.0))
+            known = [one for one in (*map(sum, race.costs.values()), *costs) if one]
+            usual = sum(known) / len(known) if known else 0.0
+            costs.append(sum(race.costs[name]) if name in race.costs else usual)
         return self.rate * sum(costs) <= FILLED * self.pipeline.race_cpu
 
     # -- learn -------------------------------------------------------------------------------------------------------------
@@ -213,7 +204,7 @@ class ChallengeWorker:
         place = f"{runner.name}-{race.position}"
         why = f"challenger {runner.name}: {race.weight(runner):.0%} of the race's weight after {runner.judged:,} labels"
         version = Version(
-            id=f"{PREFIX}{place}.{made[:6]}",
+            id=f"{CHALLENGER}{place}.{made[:6]}",
             pipeline=self.pipeline.name,
             parent=None,
             kind="challenger",
@@ -227,7 +218,7 @@ class ChallengeWorker:
         )
         self.models.put(version, dump(runner.model))
         command = Command(
-            id=f"adopt-{PREFIX}{place}",
+            id=f"adopt-{CHALLENGER}{place}",
             verb="adopt",
             reason=why,
             by="race",

@@ -16,10 +16,11 @@ examples:
   penstock run FILE --role featurize         events -> features in Redis, samples in Kafka
   penstock run FILE --role learn             samples -> predictions, drift, control events
   penstock run FILE --role control           requests -> decisions -> commands
+  penstock run FILE --role challenge         races the definition's challengers; winners take part in learn
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
 sources' key share the partitions; give each its own --slot. Otherwise, and for learn, a second worker is a spare that takes
-over in seconds. Run one control: a second would say everything twice, with the same ids. Addresses are settings:
+over in seconds. Run one control and one challenge: a second would say everything twice. Addresses are settings:
 KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0), PENSTOCK_SECRET (learn needs it).
 Exit codes: 0 stopped by a signal, its state written; 2 it cannot run, and one line says why."""
 
@@ -35,7 +36,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
     command.add_argument(
-        "--role", required=True, choices=("featurize", "learn", "control"), help="what to run (see below)"
+        "--role",
+        required=True,
+        choices=("featurize", "learn", "control", "challenge"),
+        help="what to run (see below)",
     )
     command.add_argument(
         "--port", type=int, help="port of the health page (default: PENSTOCK_PORT, or any free one)"
@@ -61,6 +65,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         start.run_featurize(pipeline, settings)
     elif args.role == "learn":
         start.run_learn(pipeline, args.file, settings, guard=args.guard == "on")
+    elif args.role == "challenge":
+        start.run_challenge(pipeline, settings)
     else:
         start.run_control(pipeline, settings)
     return 0

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             ensure(admin, [*sources, *topology.owned(pipeline.name, here.prefix)])
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
         running: list[Role] = []
-        for name in ("control", "featurize", "learn"):
+        for name in ("control", "featurize", "learn", *(("challenge",) if pipeline.challengers else ())):
             running.append(Role(name, args.file, start.child_environment(here), folder))
             closing.callback(running[-1].stop)
         try:

@@ -17,11 +17,13 @@ from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.records import Job, Replay, Unusable
 from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
+from penstock.stream.models.version import challenger_of
 
 
 def needs(state: FoldState, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
-    if command.verb == "adopt" and job_of(command) in state.open_jobs:
+    expected = command.challenger in state.pipeline.challengers or job_of(command) in state.open_jobs
+    if command.verb == "adopt" and expected and not _why_not(state, command):
         join_from = command.from_position if command.join_from is None else command.join_from
         return Replay(command.version, join_from or 0, command.trained_to or 0)
     if command.verb not in REPLACING or target(state, command) is not None:
@@ -29,6 +31,22 @@ def needs(state: FoldState, command: Command) -> Replay | None:
     if command.version is None or state.retention.why_gone(command.version):
         return None
     return Replay(command.version, -1, -1)
+
+
+def _why_not(state: FoldState, command: Command) -> str:
+    """Why a challenger may not take part; empty if it may, and for the product of a retrain."""
+    name = command.challenger
+    if not name:
+        return ""
+    if name not in state.pipeline.challengers:
+        return f"the definition has no challenger {name!r}"
+    parents = [one.parent or "" for one in state.experts.models if one.kind == "challenger"]
+    if any(challenger_of(parent) == name for parent in parents):
+        return f"{name} takes part already"
+    start, stop = command.from_position or 0, command.trained_to or 0
+    if any(start < end and begin < stop for begin, end in state.quarantine(state.position)):
+        return f"{name} learned from samples that a hold left out"
+    return ""
 
 
 def job_of(command: Command) -> str:
@@ -113,8 +131,12 @@ def retrain(state: FoldState, position: int, command: Command, prepared: Any) ->
 
 
 def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Let a retrained model take part."""
-    if state.open_jobs.pop(job_of(command), None) is None:
+    """Let a retrained model, or a challenger, take part."""
+    if command.challenger:
+        refusal = _why_not(state, command)
+        if refusal:
+            return refusal
+    elif state.open_jobs.pop(job_of(command), None) is None:
         return "the retrain it comes from is over"
     if isinstance(prepared, Unusable):
         return prepared.why
@@ -123,7 +145,9 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
     if command.version is not None:
         state.retention.add(command.version, state.at)  # as the job stored it
     born = (state.counts.learned, state.at, position)
-    made = state.experts.add("retrained", prepared, state.new_id(), born)
+    made = state.experts.add(
+        "challenger" if command.challenger else "retrained", prepared, state.new_id(), born
+    )
     made.parent = command.version
     state.keep(made, "adopted", f"{command.reason or 'retrained'}, and on what came until here")
     births.leave(state)

@@ -55,10 +55,10 @@ def _crowded(frozen: list[Expert], kept: Collection[int], labels: int) -> Expert
 
 
 def hopeless(experts: Experts, labels: int) -> list[Expert]:
-    """Fresh models that have come of an age, each twice the one before, and were much worse than the live prediction since."""
+    """Fresh models and challengers that have come of an age (each twice the last) and were much worse than all together."""
     gone: list[Expert] = []
     for one, loss in zip(experts.all, experts.losses, strict=True):
-        if one.kind != "new" or one.due > labels:
+        if one.kind not in ("new", "challenger") or one.due > labels:
             continue
         lost, live = loss - one.loss_then, experts.live_loss - one.live_then
         if lost >= HOPELESS_RATIO * live and one not in (experts.leader, experts.committed):

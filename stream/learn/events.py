@@ -45,6 +45,7 @@ KINDS = {
     "frozen": "a frozen copy",
     "resumed": "a copy of an earlier model, learning on",
     "retrained": "the product of a retrain",
+    "challenger": "a challenger that won its race",
     "careful": "a copy that leaves out values outside their range",
 }
 """What each kind of expert is, for people."""

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
 from penstock.stream.learn.learner import learn, said
 
-Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
+Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "challenger", "careful"]
 """What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
-one; the product of a retrain; and a copy that leaves out values far outside what was learned."""
+one; the product of a retrain; a challenger that won its race; and a copy that leaves out values far outside what was learned."""
 
 LEADS_AT = 0.95
 YOUNG_LABELS = 500

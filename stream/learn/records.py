@@ -139,9 +139,11 @@ LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are t
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
     """What decides beside the recipe: a fold goes on only under the rules it began with."""
     how = {True: "on", False: "off", "hold": "hold"}[pipeline.guard if guard else False]
+    race = "; ".join(f"{name}: {model!r}" for name, model in pipeline.challengers.items())
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"
+        f"{', challengers ' + hashlib.sha256(race.encode()).hexdigest()[:6] if race else ''}"
     )
 
 

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import msgspec
+
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import job_of
 from penstock.stream.learn.fold import Fold
@@ -124,16 +126,22 @@ def _adopted(
     if found is not None and unusable is None and digest(found) == command.digest:
         return found
     job = fold.open_jobs.get(job_of(command))
-    if job is None or command.from_position is None or command.trained_to is None:
+    if command.from_position is None or command.trained_to is None:
         return unusable
+    if job is None and not command.challenger:
+        return unusable
+    model = fold.pipeline.challengers[command.challenger] if job is None else fold.pipeline.model
     start, stop = command.from_position, command.trained_to
     if log.bounds([(topic, 0)])[(topic, 0)][0] > start:
         return unusable  # what it was trained on is gone
-    trained = yield from retraining(fold.pipeline, log, topic, start, stop, job.skip)
+    skip = [] if job is None else job.skip
+    trained = yield from retraining(fold.pipeline, log, topic, start, stop, skip, model)
     if command.digest is None or digest(trained.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
         made = retrained_version(fold.pipeline, command.version, start, stop, trained, command.digest)
+        if command.challenger:
+            made = msgspec.structs.replace(made, kind="challenger", why=command.reason)
         store.put(made, dump(trained.model))
     return trained.model
 
@@ -158,11 +166,17 @@ def retrained_version(
 
 
 def retraining(
-    pipeline: Pipeline, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
+    pipeline: Pipeline,
+    log: Log,
+    topic: str,
+    start: int,
+    stop: int,
+    skip: list[tuple[int, int]],
+    model: Any = None,
 ) -> Generator[int, None, Trained]:
-    """A fresh model trained over [start, stop), in slices: what a retrain job makes."""
+    """A fresh model trained over [start, stop), in slices: what a retrain job makes. `model` is another than the definition's."""
     return training(
-        pipeline.model.clone(),
+        (pipeline.model if model is None else model).clone(),
         RecipeHistory(pipeline.digest, pipeline.vector_names),
         pipeline,
         entries(log, topic, start, stop),

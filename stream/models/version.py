@@ -22,6 +22,9 @@ import river
 
 from penstock.stream.models.digest import digest
 
+CHALLENGER = "challenger-"
+"""What the ids of versions begin with that a race made."""
+
 Header = TypeVar("Header", bound=msgspec.Struct)
 
 
@@ -57,6 +60,17 @@ def named(wanted: str, ids: Iterable[str]) -> str:
     known = list(ids)
     meant = [one for one in known if one.startswith(f"{wanted}.")]
     return meant[-1] if meant and wanted not in known else wanted
+
+
+def challenger_of(version: str | None) -> str:
+    """The challenger whose model a version is; empty for all others.
+
+    >>> challenger_of("challenger-tree-81022.9f0c2a"), challenger_of("v3.1f0c2a")
+    ('tree', '')
+    """
+    if version is None or not version.startswith(CHALLENGER):
+        return ""
+    return version.removeprefix(CHALLENGER).rpartition("-")[0]
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

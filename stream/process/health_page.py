@@ -128,6 +128,21 @@ METRICS = (
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
+    # challenge
+    Metric("penstock_challengers", Gauge, ("state",), "challengers that run, and that wait for their turn"),
+    Metric(
+        "penstock_challenger_weight",
+        Gauge,
+        ("challenger",),
+        "how much it counts in the race, by labels; the definition's own model and the base rate have the rest",
+    ),
+    Metric(
+        "penstock_challenger_loss_nats",
+        Gauge,
+        ("challenger",),
+        "its mean log loss over the labels it was judged by since it last began to run",
+    ),
+    Metric("penstock_challengers_entered", Counter, (), "challengers that asked to take part in learn"),
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
     Metric("penstock_commands_sent", Counter, (), "commands appended to the samples log, repeats included"),
@@ -192,6 +207,10 @@ class Health:
     model_failures: Counter
     retrains_running: Gauge
     unreadable: Counter
+    challengers: Gauge
+    challenger_weight: Gauge
+    challenger_loss_nats: Gauge
+    challengers_entered: Counter
     decisions: Counter
     commands_sent: Counter
     commands_open: Gauge

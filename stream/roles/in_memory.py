@@ -14,6 +14,7 @@ import redis
 from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, RedisStateStore, StateStore, address
 from penstock.stream import topology
+from penstock.stream.challenge.worker import ChallengeWorker
 from penstock.stream.control.step import ControlWorker
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
@@ -29,7 +30,7 @@ SECRET = "within this process only"
 
 
 class MemoryFlow:
-    """featurize, learn and control of one pipeline over one `MemoryLog`.
+    """featurize, learn and control of one pipeline over one `MemoryLog`, and challenge if it has challengers.
 
     `partitions` is that of every source topic that `log` does not have yet; `client` a Redis to keep state and features in
     (without it they are in memory).
@@ -72,6 +73,11 @@ class MemoryFlow:
         )
         self.learn = self._new_learn()
         self.control = ControlWorker(pipeline, self.log, clock, prefix=prefix)
+        self.challenge: ChallengeWorker | None = None
+        if pipeline.challengers:
+            self.challenge = ChallengeWorker(
+                pipeline, self.log, self.models, lambda: 0.0, lambda: 0.0, lambda _s: None, prefix=prefix
+            )
 
     def store(self, task: str) -> StateStore:
         """The state store of one task."""
@@ -103,6 +109,7 @@ class MemoryFlow:
             self.featurize.process_batch(0.0)
             + self.learn.process_batch(0.0)
             + self.control.process_batch(0.0)
+            + (0 if self.challenge is None else self.challenge.process_batch(0.0))
         )
 
     def settle(self, quiet_turns: int = 4) -> None:
@@ -116,3 +123,5 @@ class MemoryFlow:
         self.featurize.close()
         self.learn.close()
         self.control.close()
+        if self.challenge is not None:
+            self.challenge.close()

@@ -17,13 +17,14 @@ from penstock.stream.process.health_page import Health
 
 if TYPE_CHECKING:
     from penstock.monitors.episodes import Episode
+    from penstock.stream.challenge.worker import ChallengeWorker
     from penstock.stream.featurize.task import Task
     from penstock.stream.featurize.worker import FeaturizeWorker
     from penstock.stream.learn.experts import Experts
     from penstock.stream.learn.worker import LearnWorker
-    from penstock.stream.log.protocol import Member
+    from penstock.stream.log.protocol import Reader
 
-__all__ = ["FeaturizeReport", "Health", "LearnReport"]
+__all__ = ["ChallengeReport", "FeaturizeReport", "Health", "LearnReport"]
 
 LOOK_EVERY_S = 1.0
 LEARNED = ("joined", "learned", "held_back", "expired", "unmatched", "dropped", "repeats")
@@ -195,7 +196,37 @@ class LearnReport:
             health.episodes_open.labels(kind).set(sum(1 for key in now if key[0] == kind))
 
 
-def _lag(health: Health, member: Member) -> None:
+class ChallengeReport:
+    """Tells the page what a `ChallengeWorker` did."""
+
+    def __init__(self, health: Health) -> None:
+        self.health = health
+        self.growth = Growth()
+        self.look_s = 0.0
+
+    def batch(self, worker: ChallengeWorker) -> None:
+        """Report one turn."""
+        health, race = self.health, worker.race
+        health.turned()
+        health.records.labels(worker.topic).inc(self.growth.of("position", race.position))
+        health.challengers_entered.inc(self.growth.of("entered", worker.entered))
+        now_s = time.monotonic()
+        if now_s - self.look_s < LOOK_EVERY_S:
+            return
+        self.look_s = now_s
+        health.position.labels(worker.topic, "0").set(race.position)
+        standings = [one for one in race.standings() if one.name]
+        health.challengers.labels("running").set(sum(one.runs for one in standings))
+        health.challengers.labels("waiting").set(sum(not one.runs for one in standings))
+        for one in standings:
+            health.challenger_weight.labels(one.name).set(one.weight)
+            if one.loss is not None:
+                health.challenger_loss_nats.labels(one.name).set(one.loss)
+        _lag(health, worker.reader)
+        health.ready({"in touch with Kafka": worker.in_touch})
+
+
+def _lag(health: Health, member: Reader) -> None:
     """Records after the positions read, per topic, as the broker last said."""
     positions = member.positions()
     lag: dict[str, int] = {}

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -23,7 +24,8 @@ import redis
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.store import RedisStateStore, address, check_redis, connect
 from penstock.stream import topology
-from penstock.stream.definitions import Pipeline
+from penstock.stream.challenge.worker import ChallengeWorker
+from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
@@ -34,7 +36,7 @@ from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
-from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
+from penstock.stream.roles.metrics import ChallengeReport, FeaturizeReport, LearnReport
 
 logger = logging.getLogger("penstock")
 
@@ -123,7 +125,7 @@ def until_told() -> Callable[[], bool]:
 
 def turn_until(
     stopped: Callable[[], bool],
-    worker: FeaturizeWorker | LearnWorker,
+    worker: FeaturizeWorker | LearnWorker | ChallengeWorker,
     health: Health,
     *after: Callable[[], None],
 ) -> None:
@@ -185,6 +187,32 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             health=LearnReport(health),
         )
         turn_until(stopped, worker, health, retrainer.stop, log.close)
+
+
+def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
+    """The challenge role, until told to stop. Raises `DefinitionError` when the definition has no challengers."""
+    if not pipeline.challengers:
+        raise DefinitionError(
+            f"Pipeline {pipeline.name!r}: it has no challengers; give it some, such as "
+            f"challengers={{'tree': tree.HoeffdingTreeClassifier()}}, or leave this role out"
+        )
+    stopped = until_told()
+    client = open_redis(settings)
+    models = model_store(pipeline, settings, client)
+    log = open_log(settings)
+    check_owner(pipeline, settings, log, client)
+    with Health("challenge", settings.host, settings.port) as health:
+        worker = ChallengeWorker(
+            pipeline,
+            log,
+            models,
+            time.process_time,
+            time.monotonic,
+            time.sleep,
+            prefix=settings.prefix,
+            health=ChallengeReport(health),
+        )
+        turn_until(stopped, worker, health, log.close)
 
 
 def run_control(pipeline: Pipeline, settings: Settings) -> None:
