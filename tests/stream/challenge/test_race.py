@@ -152,7 +152,7 @@ def test_a_runner_is_judged_by_what_it_said_at_the_sample_and_not_by_what_it_wou
 
 def worker(pipeline: Pipeline, flow: MemoryFlow, cost: dict[str, float]) -> ChallengeWorker:
     made = ChallengeWorker(pipeline, flow.log, flow.models, lambda: 0.0, lambda: 0.0, lambda _s: None)
-    made.rate = 100.0
+    made.rate = 100.0  # samples a second
     for name in pipeline.challengers:
         made.race.costs[name] = cost[name], 0.0
     return made
@@ -161,9 +161,7 @@ def worker(pipeline: Pipeline, flow: MemoryFlow, cost: dict[str, float]) -> Chal
 def test_who_does_not_fit_into_the_share_of_cpu_waits_its_turn_and_gets_it(raced, monkeypatch):
     monkeypatch.setattr("penstock.stream.challenge.race.SETTLED_LABELS", 600)
     pipeline = replace(raced.pipeline, challengers={name: tree_model() for name in "abc"}, race_cpu=0.5)
-    made = worker(
-        pipeline, raced, {"a": 0.002, "b": 0.0015, "c": 0.003}
-    )  # 100 samples a second, 0.4 of a core
+    made = worker(pipeline, raced, {"a": 0.002, "b": 0.0015, "c": 0.003})
     ran: set[str] = set()
     for _ in range(60):
         made.process_batch(0.0)
