@@ -18,6 +18,7 @@ from typing import Any, Literal
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
 from penstock.stream.meaning import meaning
+from penstock.stream.task_kind import Kind, kind_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
@@ -138,6 +139,7 @@ class Pipeline:
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
     the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
+    `task` is told by the model; a classifier is for true and false unless it says "multiclass".
     """
 
     name: str
@@ -152,6 +154,7 @@ class Pipeline:
     cooldown: str = "1d"
     approval: bool = False
     retrain_cron: str | None = None
+    task: Kind | None = None
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -168,10 +171,10 @@ class Pipeline:
             raise DefinitionError(f"{where}: an input is listed twice")
         if not self.inputs and not self.views:
             raise DefinitionError(f"{where}: nothing to learn from: give inputs or views")
-        if not _is_classifier(self.model):
-            raise DefinitionError(
-                f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}"
-            )
+        try:
+            _ = self.kind
+        except ValueError as error:
+            raise DefinitionError(f"{where}: {error}") from None
         self._check_leaks(where)
         _duration(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
@@ -222,6 +225,11 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: view {view.name!r} is keyed by the label of the event it serves"
                 )
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The task: as the model's kind tells it, or `task` where that leaves a choice."""
+        return kind_of(self.model, task=self.task, labelled=True)
 
     @property
     def sources(self) -> list[Source]:
@@ -276,6 +284,7 @@ class Pipeline:
                 "outcome": self.label.meaning,
             },
             "model": repr(self.model),
+            **({} if self.kind == "binary" else {"task": self.kind}),
         }
 
     @property
@@ -290,11 +299,3 @@ class Pipeline:
 def _kind(value: Any) -> str:
     """What a wrong value is, in a few words."""
     return f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
-
-
-def _is_classifier(model: Any) -> bool:
-    """Whether it learns and gives probabilities; a river pipeline has both methods whatever its last step is."""
-    final = model
-    while hasattr(final, "steps") and final.steps:
-        final = list(final.steps.values())[-1]
-    return not isinstance(final, type) and hasattr(final, "learn_one") and hasattr(final, "predict_proba_one")

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "definition_file"),
     ("recipes", "steps"),
     ("definitions", "log"),
-    ("topology", "messages", "meaning", "neighbours"),
+    ("topology", "messages", "meaning", "neighbours", "task_kind"),
     ("process",),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.

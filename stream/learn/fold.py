@@ -11,7 +11,6 @@ Laws of this file:
 from __future__ import annotations
 
 import hashlib
-import struct
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
@@ -21,7 +20,6 @@ from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
-BASE_RATE = 0.002
 LEADS = 0.5
 """The leader is asked for only while it has at least so much of all weight."""
 
@@ -87,13 +85,13 @@ class Fold(FoldState):
         if self.alone or self.pinned:
             own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
-        self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
+        self.chain = hashlib.blake2b(self.chain + self.task.packed(position, p), digest_size=16).digest()
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position)
         )
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
         if self.acting:
-            drift.sample(at, position, sample.x, p)
+            drift.sample(at, position, sample.x, self.task.watched(p))
         early = self.join.sample(sample.id, waits)
         if early is not None:
             self._join(position, max(at, early.at), waits, early.y)
@@ -122,17 +120,18 @@ class Fold(FoldState):
             self._join(position, label.at, waits, label.y)
         counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
 
-    def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
+    def _join(self, position: int, at: int, waits: Pending, label: Any) -> None:
         """Charge every expert with what it said of this sample, then let those learn that do."""
         counts, drift, experts = self.counts, self.drift, self.experts
         counts.joined += 1
+        if self.trace is not None:
+            self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
+        waits, y = self.task.heard(waits, label)
         live, base = log_loss(waits.p, y), log_loss(waits.base, y)
         counts.live_loss += live
         counts.base_loss += base
-        if self.trace is not None:
-            self.trace.append((waits.at, y, waits.p, waits.base, waits.position))
         if not self.acting:
-            self._learn(position, at, waits, y)
+            self._learn(position, at, waits, label)
             return
         if drift.hold is not None or self.is_quarantined(waits.position):
             counts.held_back += 1
@@ -152,7 +151,7 @@ class Fold(FoldState):
             self._outside(position, at, own, y, live)
         said = own.get(experts.leader.number)
         rose = self.suspicion.rose(live if said is None else log_loss(said, y))
-        self._learn(position, at, waits, y)
+        self._learn(position, at, waits, label)
         births.at_label(self, position, at, rose)
 
     def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
@@ -174,12 +173,12 @@ class Fold(FoldState):
             self.keep(leader, "copy", why)
         self.drift.ask(leader, experts.leader_weight, at, position)
 
-    def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
+    def _learn(self, position: int, at: int, waits: Pending, y: Any) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)
         self.counts.taught += taught
         if self.experts.dull:
             health.at_label(self, position, at, waits.x, y, taught)
-        self.base += BASE_RATE * (y - self.base)
+        self.base = self.task.follow(self.base, y)
         self.counts.learned += 1
 
     def _tick(self, position: int, tick: Tick) -> None:

@@ -7,7 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.stream.definitions import Pipeline
@@ -114,12 +114,14 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
     stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
+    `learn` is how the task teaches a label.
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0

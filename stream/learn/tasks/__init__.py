@@ -1,0 +1,12 @@
+"""What differs from task to task: what an expert answers, how answers are mixed, and how likely each made what happened."""
+
+from __future__ import annotations
+
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.tasks.binary import Binary
+from penstock.stream.learn.tasks.task import Task
+
+
+def task_of(pipeline: Pipeline) -> Task:
+    """The task of a definition, as it begins."""
+    return Binary()
