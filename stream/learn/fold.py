@@ -110,7 +110,7 @@ class Fold(FoldState):
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin):
+        if self._passes_over(label.origin, type(label.y) in self.task.takes):
             return
         counts.labels += 1
         if label.at > self.at:

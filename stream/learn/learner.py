@@ -7,7 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.stream.definitions import Pipeline
@@ -116,13 +116,14 @@ def training(
     learn_from: int,
     quarantined: Sequence[Interval] = (),
     learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
+    takes: Collection[type] = (bool,),
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
     stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
-    `learn` is how the task teaches a label.
+    `learn` is how the task teaches a label, `takes` the types of label that it knows: others are passed over.
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
@@ -140,7 +141,8 @@ def training(
                 found = join.sample(entry.id, waits)
                 taught = [] if found is None else [(waits, found.y)]
         elif isinstance(entry, LabelRecord):
-            if not seen.is_repeat(entry.origin) and recipes.names is not None:
+            fits = type(entry.y) in takes and recipes.names is not None
+            if fits and not seen.is_repeat(entry.origin):
                 paired = join.label(entry.id, entry.at, entry.y)
                 taught = [] if paired is None else [(paired, entry.y)]
                 if paired is None and entry.id in join.early:

@@ -89,6 +89,7 @@ def preparation(
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         learn=fold.task.learn,
+        takes=fold.task.takes,
     )
     return trained.model
 
@@ -172,6 +173,7 @@ def retraining(
         learn_from=start,
         quarantined=skip,
         learn=task.learn,
+        takes=task.takes,
     )
 
 

@@ -150,7 +150,8 @@ def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None
             prediction = decode_prediction(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        probabilities.setdefault(prediction.id, prediction.prediction)
+        if isinstance(prediction.prediction, float):
+            probabilities.setdefault(prediction.id, prediction.prediction)
     found.samples, found.labels = len(samples), len(labels)
     found.pending = len(samples - labels.keys())
     found.scores = scores((p, labels[name]) for name, p in probabilities.items() if name in labels)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.tasks.binary import Binary
+from penstock.stream.learn.tasks.regression import Regression
 from penstock.stream.learn.tasks.task import Task
 
 
 def task_of(pipeline: Pipeline) -> Task:
     """The task of a definition, as it begins."""
+    if pipeline.kind == "regression":
+        return Regression()
     return Binary()

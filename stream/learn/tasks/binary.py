@@ -23,6 +23,7 @@ class Binary:
     """See `Task`. It keeps nothing."""
 
     kind: Kind = "binary"
+    takes: frozenset[type] = frozenset({bool})
     first_base = 0.5
     said = staticmethod(said)
     learn = staticmethod(learn)

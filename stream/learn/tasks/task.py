@@ -34,6 +34,8 @@ class Task(Protocol):
     """What differs between tasks, for one fold."""
 
     kind: Kind
+    takes: frozenset[type]
+    """The types of label it knows; under another definition there may be others in the log, and they are passed over."""
     first_base: Any
     """What the base predictor says before any label."""
 
