@@ -4,7 +4,7 @@ The delay's tail is heavy: half of all flights land within a quarter of an hour 
 hours late. So the loss is Huber's, whose gradient stays bounded, on a target that is scaled as it comes.
 """
 
-from river import linear_model, optim, preprocessing
+from river import linear_model, preprocessing
 
 from penstock import Label, Pipeline
 from penstock.examples import flights

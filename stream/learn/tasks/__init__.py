@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.tasks.binary import Binary
+from penstock.stream.learn.tasks.multiclass import Multiclass
 from penstock.stream.learn.tasks.regression import Regression
 from penstock.stream.learn.tasks.task import Task
+from penstock.stream.task_kind import Kind
 
 
 def task_of(pipeline: Pipeline) -> Task:
     """The task of a definition, as it begins."""
-    if pipeline.kind == "regression":
-        return Regression()
-    return Binary()
+    makes: dict[Kind, type[Task]] = {"multiclass": Multiclass, "regression": Regression}
+    return makes.get(pipeline.kind, Binary)()

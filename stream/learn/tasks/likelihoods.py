@@ -3,7 +3,7 @@
 Laws of this file:
 - An answer is turned into the likelihood that it gave to what happened, in [0, 1]; the gate then charges that as it charges the
   probability of true for a label that is true. So its weights, its bound and its three rates are the same.
-- The weights of the sample's own moment mix the likelihoods, since by them the answers were mixed: a label that comes late charges
+- The weights of the sample's own moment mix the likelihoods, since by them the answers were mixed: a late label charges
   each expert against the mixture of its sample, not against a later one.
 """
 
@@ -57,7 +57,9 @@ def parts(weights: Weights, said: Sequence[Any], boosted: Sequence[bool]) -> lis
             awake = [weight * BOOST if more else weight for weight, more in zip(awake, boosted, strict=True)]
         total = sum(awake)
         if total > 0.0:
-            found = [part + weight_of_rate * weight / total for part, weight in zip(found, awake, strict=True)]
+            found = [
+                part + weight_of_rate * weight / total for part, weight in zip(found, awake, strict=True)
+            ]
     return found
 
 
