@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.label import Label
+from penstock.stream.label import Label, no_label, none_from
 from penstock.stream.source import DefinitionError, Source, duration_ms
 from penstock.stream.targets import Kind as TargetKind
 from penstock.stream.task_kind import TARGETS, Kind, kind_of
@@ -37,7 +37,8 @@ class Pipeline:
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
     the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
-    `task` is told by the model; a classifier is for true and false unless it says "multiclass".
+    `task` is told by the model; a classifier is for true and false unless it says "multiclass". Without labels (`label=None`) the
+    model is an anomaly detector, and its highest `alert_share` of scores are alerts.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Pipeline:
     approval: bool = False
     retrain_cron: str | None = None
     task: Kind | None = None
+    alert_share: float = 0.01
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
             )
+        if self.label is None:
+            object.__setattr__(self, "label", none_from(self.predict))
         self._check_types(where)
         names = [view.name for view in self.views]
         if twice := next((name for name in names if names.count(name) > 1), None):
@@ -84,6 +88,10 @@ class Pipeline:
         if not 0 < self.alarms_per_year <= 366:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
+            )
+        if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
+            raise DefinitionError(
+                f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
             )
         by_name: dict[str, Source] = {}
         for source in self._named_sources():
@@ -109,6 +117,8 @@ class Pipeline:
                 )
 
     def _check_leaks(self, where: str) -> None:
+        if not self.labelled:
+            return
         labelled = set(self.label.fields)
         same = self.label.source.name == self.predict.name
         for name in self.inputs:
@@ -127,7 +137,12 @@ class Pipeline:
     @cached_property
     def kind(self) -> Kind:
         """The task: as the model's kind tells it, or `task` where that leaves a choice."""
-        return kind_of(self.model, task=self.task, labelled=True)
+        return kind_of(self.model, task=self.task, labelled=self.labelled)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels come; False with `label=None`."""
+        return self.label.outcome is not no_label
 
     @property
     def sources(self) -> list[Source]:

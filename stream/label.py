@@ -16,6 +16,15 @@ from penstock.stream.meaning import meaning
 from penstock.stream.source import DefinitionError, Source, duration_ms
 
 
+def no_label(event: Mapping[str, Any]) -> None:
+    """The outcome of a pipeline without labels."""
+
+
+def none_from(source: Source) -> Label:
+    """What stands in a pipeline without labels: none ever comes of the predicted events."""
+    return Label(source, no_label, fields=(source.id,))
+
+
 @dataclass(frozen=True)
 class Label:
     """How an outcome becomes true or false: `outcome(event)` over the events of `source`, joined to the sample by event id.

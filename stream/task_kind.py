@@ -59,6 +59,12 @@ def family_of(model: Any) -> Literal["classifier", "regressor", "detector"]:
     raise ValueError(_wanted(_what(final)))
 
 
+def names_only(model: Any) -> bool:
+    """Whether a classifier names a class and gives no probabilities."""
+    own = getattr(type(final_of(model)), "predict_proba_one", None)
+    return own is None or own is base.Classifier.predict_proba_one
+
+
 def kind_of(model: Any, *, task: str | None, labelled: bool) -> Kind:
     """The task of a definition with this model, this `task` (None: not said), with labels or without. Raises `ValueError`."""
     if task is not None and task not in KINDS:

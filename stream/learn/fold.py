@@ -72,7 +72,7 @@ class Fold(FoldState):
             outside = drift.guards(at, position, sample.x)
             if drift.fired or drift.hold_over:
                 self._guarded(position, at)
-            if outside and experts.careful is None and self.pipeline.guard is True:
+            if outside and experts.careful is None and self.pipeline.guard is True and not self.task.at_once:
                 births.fork(self, position, at, outside)
         answer = experts.ask(x, self.base, counts.samples, outside)
         counts.asked += len(answer.said) - 1 - answer.said.count(None)
@@ -82,7 +82,7 @@ class Fold(FoldState):
             self.answered = x
         p, live = answer.mixture.p, self.live
         weight = experts.leader_weight
-        if self.alone or self.pinned:
+        if (self.alone or self.pinned) and not self.task.at_once:
             own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
         self.chain = hashlib.blake2b(self.chain + self.task.packed(position, p), digest_size=16).digest()
@@ -92,6 +92,9 @@ class Fold(FoldState):
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
         if self.acting:
             drift.sample(at, position, sample.x, self.task.watched(p))
+        if self.task.at_once:
+            self._learn_at_once(position, at, waits)
+            return
         early = self.join.sample(sample.id, waits)
         if early is not None:
             self._join(position, max(at, early.at), waits, early.y)
@@ -103,10 +106,20 @@ class Fold(FoldState):
         if self.drift.fired:
             self.drift.fired = False
             self.experts.outside_labels, self.experts.outside_gap = 0, 0.0
-            births.freeze(self, position, at)
-            births.leave(self)
+            if not self.task.at_once:
+                births.freeze(self, position, at)
+                births.leave(self)
         if self.drift.hold_over:
             self.release(position)
+
+    def _learn_at_once(self, position: int, at: int, waits: Pending) -> None:
+        """Without labels the sample itself teaches, and the level of its score is watched."""
+        if self.drift.hold is not None and self.acting:
+            self.counts.held_back += 1
+            return
+        if self.acting:
+            self.drift.scored(at, position, self.task.watched(waits.p))
+        self._learn(position, at, waits, None)
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts

@@ -117,6 +117,7 @@ def training(
     quarantined: Sequence[Interval] = (),
     learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
     takes: Collection[type] = (bool,),
+    at_once: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
@@ -124,13 +125,14 @@ def training(
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
     stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
     `learn` is how the task teaches a label, `takes` the types of label that it knows: others are passed over.
+    With `at_once` samples teach by themselves.
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
     early: dict[str, int] = {}
     newest = 0
     for number, (position, entry) in enumerate(entries, 1):
-        taught: list[tuple[Waits, Target]] = []
+        taught: list[tuple[Waits, Target | None]] = []
         if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
             newest = entry.at
         if isinstance(entry, Sample):
@@ -138,8 +140,11 @@ def training(
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
                 skip = any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
-                found = join.sample(entry.id, waits)
-                taught = [] if found is None else [(waits, found.y)]
+                if at_once:
+                    taught = [(waits, None)]
+                else:
+                    found = join.sample(entry.id, waits)
+                    taught = [] if found is None else [(waits, found.y)]
         elif isinstance(entry, LabelRecord):
             fits = type(entry.y) in takes and recipes.names is not None
             if fits and not seen.is_repeat(entry.origin):

@@ -90,6 +90,7 @@ def preparation(
         quarantined=fold.quarantine(position),
         learn=fold.task.learn,
         takes=fold.task.takes,
+        at_once=fold.task.at_once,
     )
     return trained.model
 
@@ -174,6 +175,7 @@ def retraining(
         quarantined=skip,
         learn=task.learn,
         takes=task.takes,
+        at_once=task.at_once,
     )
 
 

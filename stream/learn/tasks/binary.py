@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock.stream.learn.gate import Gate, Mixture
 from penstock.stream.learn.learner import learn, said
+from penstock.stream.learn.tasks.calibrated import calibrated
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
 
@@ -24,14 +25,15 @@ class Binary:
 
     kind: Kind = "binary"
     takes: frozenset[type] = frozenset({bool})
+    at_once = False
     first_base = 0.5
     said = staticmethod(said)
     learn = staticmethod(learn)
     pack = struct.Struct("<qd").pack
 
     def fresh(self, model: Any) -> Any:
-        """A clone."""
-        return model.clone()
+        """A clone, calibrated where it gives no probabilities."""
+        return calibrated(model.clone())
 
     def mix(self, gate: Gate, said: Sequence[Any], base: float, boosted: Sequence[bool]) -> Mixture:
         """The gate's own mixture."""

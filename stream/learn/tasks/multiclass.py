@@ -17,6 +17,7 @@ from math import isfinite
 from typing import Any
 
 from penstock.stream.learn.gate import Gate, Mixture, least_probability
+from penstock.stream.learn.tasks.calibrated import calibrated
 from penstock.stream.learn.tasks.likelihoods import Moment, copied, heard, pack, parts
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
@@ -47,6 +48,7 @@ class Multiclass:
 
     kind: Kind = "multiclass"
     takes: frozenset[type] = frozenset({str, int, bool})
+    at_once = False
     first_base: Classes = {}
 
     def __init__(self) -> None:
@@ -57,8 +59,8 @@ class Multiclass:
         self.right: Counter[str] = Counter()
 
     def fresh(self, model: Any) -> Any:
-        """A clone."""
-        return model.clone()
+        """A clone, calibrated where it gives no probabilities."""
+        return calibrated(model.clone())
 
     def said(self, model: Any, x: dict[str, Any]) -> Classes | None:
         """The model's probabilities, made to add up to 1; None when it raises, or they are none."""

@@ -44,6 +44,7 @@ class Regression:
 
     kind: Kind = "regression"
     takes: frozenset[type] = frozenset({float, int})
+    at_once = False
     first_base = 0.0
 
     def __init__(self) -> None:

@@ -36,6 +36,8 @@ class Task(Protocol):
     kind: Kind
     takes: frozenset[type]
     """The types of label it knows; under another definition there may be others in the log, and they are passed over."""
+    at_once: bool
+    """Whether the model learns at the sample, because no label comes."""
     first_base: Any
     """What the base predictor says before any label."""
 
