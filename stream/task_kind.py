@@ -9,7 +9,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from river import base
 
@@ -25,6 +25,34 @@ TARGETS: dict[Kind, Literal["boolean", "class", "number"]] = {
     "unlabelled": "boolean",
 }
 """What a label of each task is."""
+
+
+class Meaning(NamedTuple):
+    """A task in words: what is predicted, and by what it is judged."""
+
+    predicts: str
+    judged: str
+
+
+MEANINGS: dict[Kind, Meaning] = {
+    "binary": Meaning(
+        "how probable it is that the label is true", "log loss, beside the share of true labels; AUC"
+    ),
+    "multiclass": Meaning(
+        "which of several classes comes, and how probable each is",
+        "log loss, beside how frequent each class was; macro F1, kappa",
+    ),
+    "regression": Meaning(
+        "a number", "absolute error, beside the better of running mean and last label; RMSE, R2"
+    ),
+    "anomaly": Meaning(
+        "how probable an anomaly is, from a detector's score",
+        "log loss, beside the share of anomalies; precision at the alert budget",
+    ),
+    "unlabelled": Meaning(
+        "how unusual an event is, without labels", "nothing but its own past: no label tells what was right"
+    ),
+}
 _SEVERAL = (base.MultiLabelClassifier, base.MultiTargetRegressor)
 
 

@@ -1,7 +1,7 @@
 """Has the level of an anomaly score risen? For pipelines without labels, where no loss can be watched.
 
 Laws of this file:
-- Means of blocks of `BLOCK_SAMPLES` scores, in units of the noise of earlier blocks, go to ADWIN: as losses do, and for the reason that
+- Means of blocks of `BLOCK_SAMPLES` scores, in units of the noise of earlier blocks, go to ADWIN, for the reason that
   `AdwinRise` names.
 - Nothing is judged before `LEAST_BLOCKS` blocks. What is found is told, and moves nothing.
 """

@@ -11,7 +11,6 @@ Laws of this file:
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from penstock.stream.learn.gate import Gate, Mixture, least_probability
 from penstock.stream.learn.tasks.calibrated import calibrated
 from penstock.stream.learn.tasks.likelihoods import Moment, copied, heard, pack, parts
+from penstock.stream.learn.tasks.measures import Confusion
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
 
@@ -44,7 +44,7 @@ def most_probable(classes: Classes) -> str | None:
 
 
 class Multiclass:
-    """See `Task`. It keeps what its measures need: how often each class came, was predicted, and both."""
+    """See `Task`. It keeps the classes that the base predictor knows, and what its measures need."""
 
     kind: Kind = "multiclass"
     takes: frozenset[type] = frozenset({str, int, bool})
@@ -52,11 +52,8 @@ class Multiclass:
     first_base: Classes = {}
 
     def __init__(self) -> None:
-        self.labels = self.base_right = 0
         self.known: tuple[str, ...] = ()
-        self.came: Counter[str] = Counter()
-        self.predicted: Counter[str | None] = Counter()
-        self.right: Counter[str] = Counter()
+        self.confusion = Confusion()
 
     def fresh(self, model: Any) -> Any:
         """A clone, calibrated where it gives no probabilities."""
@@ -97,17 +94,12 @@ class Multiclass:
     def heard(self, waits: W, y: Any) -> tuple[W, bool]:
         """The probability that each gave to the class that came."""
         name = text(y)
-        self.labels += 1
-        predicted = most_probable(waits.p)
-        self.came[name] += 1
-        self.predicted[predicted] += 1
-        self.right[name] += predicted == name
-        self.base_right += most_probable(waits.base) == name
+        self.confusion.add(name, most_probable(waits.p), most_probable(waits.base))
         return heard(waits, lambda classes: float(classes.get(name, 0.0)))
 
     def follow(self, base: Classes, y: Any) -> Classes:
         """How frequent each class was lately, with a memory of about 500 labels."""
-        name, rate = text(y), max(RATE, 1.0 / max(self.labels, 1))
+        name, rate = text(y), max(RATE, 1.0 / max(self.confusion.labels, 1))
         found = {one: share * (1.0 - rate) for one, share in base.items() if share > FORGOTTEN}
         found[name] = found.get(name, 0.0) + rate
         if name not in base or len(found) != len(base):
@@ -130,18 +122,5 @@ class Multiclass:
         return most_probable(p), dict(p)
 
     def measures(self) -> dict[str, float]:
-        """Accuracy, mean F1 of the classes that came or were predicted, Cohen's kappa, and the base predictor's accuracy."""
-        n = self.labels
-        if not n:
-            return {}
-        names = {*self.came, *(name for name in self.predicted if name is not None)}
-        f1 = [2.0 * self.right[name] / (self.came[name] + self.predicted[name]) for name in sorted(names)]
-        agreed = sum(self.right.values()) / n
-        by_chance = sum(self.came[name] * self.predicted[name] for name in sorted(names)) / (n * n)
-        kappa = (agreed - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else 0.0
-        return {
-            "accuracy": agreed,
-            "macro_f1": sum(f1) / len(f1),
-            "kappa": kappa,
-            "base_accuracy": self.base_right / n,
-        }
+        """Accuracy, macro F1, Cohen's kappa and the base predictor's accuracy."""
+        return self.confusion.measures()

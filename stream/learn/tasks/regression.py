@@ -19,6 +19,7 @@ from typing import Any
 
 from penstock.stream.learn.gate import LEAST_PROBABILITY, Gate, Mixture
 from penstock.stream.learn.tasks.likelihoods import Moment, copied, heard, pack, parts
+from penstock.stream.learn.tasks.measures import Errors
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
 
@@ -53,8 +54,7 @@ class Regression:
         self.scale = 0.0
         self.mean = self.last = 0.0
         self.mean_error = self.last_error = 0.0
-        self.average = self.spread = 0.0
-        self.live_error = self.live_squares = self.base_error = 0.0
+        self.errors = Errors()
 
     def fresh(self, model: Any) -> Any:
         """A clone."""
@@ -99,14 +99,8 @@ class Regression:
         self.low = min(self.low, y) if self.labels else y
         self.high = max(self.high, y) if self.labels else y
         self.labels += 1
-        error = abs(live - y)
-        self.scale += max(RATE, 1.0 / self.labels) * (error - self.scale)
-        self.live_error += error
-        self.live_squares += error * error
-        self.base_error += abs(base - y)
-        away = y - self.average  # Welford's sums: squares of large labels would cancel
-        self.average += away / self.labels
-        self.spread += away * (y - self.average)
+        self.scale += max(RATE, 1.0 / self.labels) * (abs(live - y) - self.scale)
+        self.errors.add(y, live, base)
 
     def follow(self, base: float, y: float) -> float:
         """The better of the running mean and the last label so far."""
@@ -130,13 +124,5 @@ class Regression:
         return (p,)
 
     def measures(self) -> dict[str, float]:
-        """Mean absolute error and root mean squared error of the live prediction, its R2, and the base predictor's MAE."""
-        n = self.labels
-        if not n:
-            return {}
-        found = {
-            "mae": self.live_error / n,
-            "rmse": (self.live_squares / n) ** 0.5,
-            "base_mae": self.base_error / n,
-        }
-        return {**found, "r2": 1.0 - self.live_squares / self.spread} if self.spread > 0.0 else found
+        """Mean absolute error, root mean squared error, R2, and the base predictor's mean absolute error."""
+        return self.errors.measures()
