@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.targets import Target
+
 MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
 # What MessagePack and other languages can hold.
@@ -50,7 +52,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     """One event to predict: the vector `x` as computed at event time, in the order of `recipe`. None is missing.
 
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
-    is never read under newer names; it is empty in samples written before there was the field.
+    is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
+    later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
     """
 
     origin: Origin
@@ -59,15 +62,21 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     at: int
     x: list[Value]
     recipe: str = ""
+    label_key: str | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
-    """The outcome of the sample with the same `id`; it may come before it."""
+    """The outcome of the sample with the same `id`; it may come before it.
+
+    With a `key` it is an outcome of the entity of this name, at event time `at`: it labels the samples with this `label_key` that
+    the definition's span of time names. `y` is true or false, a class's name or whole number, or a number.
+    """
 
     origin: Origin
     id: str
     at: int
-    y: bool
+    y: Target
+    key: str | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
@@ -131,15 +140,24 @@ class ModelRef(msgspec.Struct, frozen=True):
     weight: float = 1.0
 
 
-class Prediction(msgspec.Struct, frozen=True):
-    """One prediction; `prediction` is the probability of a true label. `id` is the event's own, so a repeat is recognisable."""
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One prediction. `id` is the event's own, so a repeat is recognisable.
+
+    `prediction` is the probability of a true label; of several classes the most probable one, as text (null while no class is
+    known), with the probability of each in `classes`; the number where a number is predicted; an anomaly's score where nothing is
+    labelled, with `rank`, the share of recent scores that are lower, and `alert`, whether that is within the share that the
+    definition wants to hear of.
+    """
 
     id: str
     at: int
-    prediction: float
+    prediction: float | str | None
     model: ModelRef
     recipe: str
     position: int = -1
+    classes: dict[str, float] | None = None
+    rank: float | None = None
+    alert: bool | None = None
 
 
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):

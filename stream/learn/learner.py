@@ -7,13 +7,14 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.join import Join
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
+from penstock.stream.targets import Target
 
 T = TypeVar("T")
 Interval = tuple[int, int]
@@ -76,7 +77,7 @@ def probability(model: Any, x: dict[str, Any]) -> float:
     return 0.5 if p is None else p
 
 
-def learn(model: Any, x: dict[str, Any], y: bool) -> bool:
+def learn(model: Any, x: dict[str, Any], y: Target) -> bool:
     """One `learn_one`; False when the model raised. What it had changed by then stays, here and wherever the log is folded."""
     try:
         model.learn_one(x, y)
@@ -114,19 +115,24 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
+    takes: Collection[type] = (bool,),
+    at_once: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
     stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
+    `learn` is how the task teaches a label, `takes` the types of label that it knows: others are passed over.
+    With `at_once` samples teach by themselves.
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
     early: dict[str, int] = {}
     newest = 0
     for number, (position, entry) in enumerate(entries, 1):
-        taught: list[tuple[Waits, bool]] = []
+        taught: list[tuple[Waits, Target | None]] = []
         if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
             newest = entry.at
         if isinstance(entry, Sample):
@@ -134,10 +140,14 @@ def training(
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
                 skip = any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
-                found = join.sample(entry.id, waits)
-                taught = [] if found is None else [(waits, found.y)]
+                if at_once:
+                    taught = [(waits, None)]
+                else:
+                    found = join.sample(entry.id, waits)
+                    taught = [] if found is None else [(waits, found.y)]
         elif isinstance(entry, LabelRecord):
-            if not seen.is_repeat(entry.origin) and recipes.names is not None:
+            fits = type(entry.y) in takes and recipes.names is not None
+            if fits and not seen.is_repeat(entry.origin):
                 paired = join.label(entry.id, entry.at, entry.y)
                 taught = [] if paired is None else [(paired, entry.y)]
                 if paired is None and entry.id in join.early:

@@ -58,7 +58,8 @@ def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
     uses += ["key"] if name in source.key_fields else []
     predicts = source == pipeline.predict
     uses += ["input"] if predicts and name in pipeline.inputs else []
-    uses += ["label"] if source == pipeline.label.source and name in pipeline.label.fields else []
+    labels = pipeline.labelled and source == pipeline.label.source
+    uses += ["label"] if labels and name in pipeline.label.fields else []
     for view in pipeline.views:
         own = view.source.name == source.name
         if (own or predicts) and name in view.key_fields:
@@ -82,7 +83,7 @@ def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
                 **dict.fromkeys((n for n in pipeline.label.fields if _is_free(made, types, n)), answer),
             }
             try:
-                if label_of(pipeline.label.outcome(tried)) is not None:
+                if label_of(pipeline.label.outcome(tried), pipeline.target_kind) is not None:
                     return tried
             except Exception:  # a user's function: another kind of answer may please it
                 continue

@@ -22,6 +22,7 @@ from penstock.stream.messages import (
     ControlEvent,
     LabelRecord,
     LiveModel,
+    Prediction,
     Sample,
     Tick,
     decode_control_event,
@@ -30,7 +31,7 @@ from penstock.stream.messages import (
     decode_prediction,
 )
 from penstock.stream.operate.sampling import newest
-from penstock.stream.operate.scores import Scores, scores
+from penstock.stream.operate.scores import AnyScores, scores_of
 from penstock.stream.process.health_page import kind_of
 
 ROLES = ("featurize", "learn", "control")
@@ -65,7 +66,7 @@ class Status:
     pending: int = 0
     event_age_s: float | None = None
     tick_age_s: float | None = None
-    scores: Scores | None = None
+    scores: AnyScores | None = None
     dead_total: int = 0
     dead: Counter[tuple[str, str]] = field(default_factory=Counter)
     open: list[ControlEvent] = field(default_factory=list)
@@ -144,16 +145,16 @@ def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None
     """Labels, waiting samples and scores of the tails."""
     labels = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
     samples = {entry.id for entry in entries if isinstance(entry, Sample)}
-    probabilities: dict[str, float] = {}
+    first: dict[str, Prediction] = {}
     for record in predicted:
         try:
             prediction = decode_prediction(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        probabilities.setdefault(prediction.id, prediction.prediction)
+        first.setdefault(prediction.id, prediction)
     found.samples, found.labels = len(samples), len(labels)
     found.pending = len(samples - labels.keys())
-    found.scores = scores((p, labels[name]) for name, p in probabilities.items() if name in labels)
+    found.scores = scores_of(first.values(), labels)
 
 
 def _dead_letters(found: Status, consumer: KafkaConsumer, topic: str) -> None:
@@ -210,10 +211,8 @@ def wrong(found: Status) -> list[str]:
     if found.live is not None and found.live.held:
         lines.append(f"learning is held: penstock resume {found.pipeline} --reason …, or a rollback, ends it")
     measured = found.scores
-    if measured is not None and measured.labels >= LEAST_LABELS and measured.loss > measured.base_loss:
-        lines.append(
-            f"the model is worse than the base rate: {measured.loss:.4f} against {measured.base_loss:.4f} nats"
-        )
+    worse = measured.worse if measured is not None and measured.labels >= LEAST_LABELS else None
+    lines += [worse] if worse else []
     lines += [
         f"{event.data.kind} of {event.subject} is firing"
         for event in found.open
