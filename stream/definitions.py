@@ -38,7 +38,8 @@ class Pipeline:
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
     the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
     `task` is told by the model; a classifier is for true and false unless it says "multiclass". Without labels (`label=None`) the
-    model is an anomaly detector, and its highest `alert_share` of scores are alerts.
+    model is an anomaly detector, and its highest `alert_share` of scores are alerts. With `interval` (0.9, say) every prediction
+    has an interval, or a set of classes, that holds the label so often; with `calibrate` a corrected probability.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Pipeline:
     retrain_cron: str | None = None
     task: Kind | None = None
     alert_share: float = 0.01
+    interval: float | None = None
+    calibrate: bool = False
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +92,7 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
             )
+        self._check_uncertainty(where)
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
             raise DefinitionError(
                 f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
@@ -115,6 +119,20 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}"
                 )
+
+    def _check_uncertainty(self, where: str) -> None:
+        if self.interval is not None and not (
+            isinstance(self.interval, float) and 0.5 <= self.interval <= 0.999
+        ):
+            raise DefinitionError(
+                f"{where}: interval must be the share of labels to hold, from 0.5 to 0.999, such as 0.9, not {self.interval!r}"
+            )
+        if self.interval is not None and not self.labelled:
+            raise DefinitionError(f"{where}: interval needs labels: without any, nothing says what was right")
+        if self.calibrate and self.kind not in ("binary", "anomaly"):
+            raise DefinitionError(
+                f"{where}: calibrate corrects the probability of true; the task here is {self.kind!r}"
+            )
 
     def _check_leaks(self, where: str) -> None:
         if not self.labelled:

@@ -147,6 +147,10 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     known), with the probability of each in `classes`; the number where a number is predicted; an anomaly's score where nothing is
     labelled, with `rank`, the share of recent scores that are lower, and `alert`, whether that is within the share that the
     definition wants to hear of.
+
+    Where the definition asks for it, `calibrated` is the probability corrected by what came of earlier ones. `set` is the
+    classes ("true", "false" or names), `interval` the two ends, that hold the label as often as was asked for; a null end is
+    infinite.
     """
 
     id: str
@@ -158,6 +162,9 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: dict[str, float] | None = None
     rank: float | None = None
     alert: bool | None = None
+    calibrated: float | None = None
+    set: list[str] | None = None
+    interval: tuple[float | None, float | None] | None = None
 
 
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ Laws of this file:
   `wrong` by at most (1 + GAMMA * (D + 1)) / (GAMMA * T), for ANY sequence, drift and adversaries included. The reason: each label
   moves `alpha` by `GAMMA * (wrong - missed)`; below 0 every set issued holds everything, above 1 nothing, so `alpha` never leaves
   [-GAMMA * (D + 1), 1 + GAMMA * (D + 1)], and what T moves of bounded size add up to is bounded.
-- A class has a share of its own, so a rare one is held as often as a frequent one (Mondrian sets: Vovk et al., 2005). The two ends
-  of an interval have one each, and half of the wrong share: where large errors are mostly delays, the interval is long upward only.
+- A class has a share of its own, so a rare one is held as often as a frequent one (Mondrian sets: Vovk et al., 2005). The two
+  ends of an interval have one each, and half of the wrong share: where large errors are mostly upward, so is the interval.
 - A function of what it was told.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from math import ceil, inf
 
 GAMMA = 0.005
@@ -73,26 +73,26 @@ class ClassSets:
 
     Example:
         >>> sets = ClassSets(0.1)
-        >>> sets.issue({True: 0.97, False: 0.03})  # nothing can be left out before there were labels
-        {True: inf, False: inf}
+        >>> sets.issue({"true": 0.97, "false": 0.03})  # nothing can be left out before there were labels
+        {'true': inf, 'false': inf}
     """
 
     __slots__ = ("classes", "others", "wrong")
 
     def __init__(self, wrong: float) -> None:
         self.wrong = wrong
-        self.classes: dict[Hashable, Oddness] = {}
+        self.classes: dict[str, Oddness] = {}
         self.others = Oddness(wrong)
 
-    def of(self, name: Hashable) -> Oddness:
+    def of(self, name: str) -> Oddness:
         """The share that this class is judged by."""
         return self.classes.get(name, self.others)
 
-    def issue(self, said: Mapping[Hashable, float]) -> dict[Hashable, float]:
+    def issue(self, said: Mapping[str, float]) -> dict[str, float]:
         """For every class the greatest oddness, 1 less its probability, that the set issued now holds."""
         return {name: self.of(name).most() for name in said}
 
-    def add(self, name: Hashable, p: float, issued: float | None) -> bool:
+    def add(self, name: str, p: float, issued: float | None) -> bool:
         """The true class, what its probability was said to be (0 if it was not named), and its bound; whether the set held it.
 
         A class that was not named was not in the set: `issued` is None.

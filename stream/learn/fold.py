@@ -86,10 +86,11 @@ class Fold(FoldState):
             own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
         self.chain = hashlib.blake2b(self.chain + self.task.packed(position, p), digest_size=16).digest()
+        issued = None if self.uncertainty is None else self.uncertainty.issue(p)
         self.outputs.predictions.append(
-            Predicted(sample.id, sample.key, at, p, live.version, weight, position)
+            Predicted(sample.id, sample.key, at, p, live.version, weight, position, issued)
         )
-        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
+        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued)
         if self.acting:
             drift.sample(at, position, sample.x, self.task.watched(p))
         if self.task.at_once:
@@ -139,6 +140,8 @@ class Fold(FoldState):
         counts.joined += 1
         if self.trace is not None:
             self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
+        if self.uncertainty is not None and waits.issued is not None:
+            self.uncertainty.label(waits.p, waits.issued, label)
         waits, y = self.task.heard(waits, label)
         live, base = log_loss(waits.p, y), log_loss(waits.base, y)
         counts.live_loss += live

@@ -15,6 +15,7 @@ import river
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.uncertainty import Issued
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import Version
 
@@ -32,15 +33,15 @@ class Hold:
 class Pending:
     """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
-    `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside`
-    names the inputs whose values lay far outside what was learned. `number` counts samples.
+    `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside` names the
+    inputs whose values lay far outside what was learned. `number` counts samples. `issued` says how sure the prediction is.
     """
 
-    __slots__ = ("answer", "at", "base", "number", "outside", "p", "position", "x")
+    __slots__ = ("answer", "at", "base", "issued", "number", "outside", "p", "position", "x")
 
     def __init__(
         self, x: dict[str, Any], at: int, position: int, number: int, p: Any, base: Any, answer: Answer,
-        outside: tuple[str, ...] = (),
+        outside: tuple[str, ...] = (), issued: Issued | None = None,
     ) -> None:  # fmt: skip
         self.x = x
         self.at = at
@@ -50,6 +51,7 @@ class Pending:
         self.base = base
         self.answer = answer
         self.outside = outside
+        self.issued = issued
 
     def heard(self, p: float, base: float, answer: Answer) -> Pending:
         """The same sample with likelihoods of its label in the place of what was said."""
@@ -80,6 +82,7 @@ class Predicted(NamedTuple):
     version: str
     weight: float
     position: int
+    issued: Issued | None = None
 
 
 class Replay(NamedTuple):
@@ -150,6 +153,8 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"
+        f"{f', sets that hold {pipeline.interval:g}' if pipeline.interval else ''}"
+        f"{', calibrated' if pipeline.calibrate else ''}"
         f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
     )
 

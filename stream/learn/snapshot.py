@@ -113,7 +113,16 @@ def take(fold: Fold, topic_id: str) -> Taken:
     state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
     state["of_join"] = {name: value for name, value in vars(fold.join).items() if name != "pending"}
     state["waits"] = {
-        waits.position: (event_id, waits.at, waits.number, waits.p, waits.base, waits.answer, waits.outside)
+        waits.position: (
+            event_id,
+            waits.at,
+            waits.number,
+            waits.p,
+            waits.base,
+            waits.answer,
+            waits.outside,
+            waits.issued,
+        )
         for event_id, waits in fold.pending.items()
     }
     models = models_of(fold)
@@ -144,11 +153,11 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     found: dict[str, Pending] = {}
     for position, entry in entries(log, topic, header.rescan_from, header.position):
         if isinstance(entry, Sample) and position in waits:
-            event_id, at, number, p, base, answer, outside = waits.pop(position)
+            event_id, at, number, p, base, answer, outside, issued = waits.pop(position)
             names = fold.recipes.at(position).names
             assert names is not None, "what could not be read does not wait"
             x = vector(names, entry.x)
-            found[event_id] = Pending(x, at, position, number, p, base, answer, outside)
+            found[event_id] = Pending(x, at, position, number, p, base, answer, outside, issued)
     if waits:
         raise BadEnvelope(
             f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short"

@@ -17,6 +17,7 @@ from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, Traced, rules
 from penstock.stream.learn.suspicion import Suspicion
 from penstock.stream.learn.tasks import task_of
+from penstock.stream.learn.uncertainty import Uncertainty
 from penstock.stream.messages import ExpertShown, LiveModel
 from penstock.stream.models.digest import digest
 from penstock.stream.models.retention import Retention
@@ -54,6 +55,10 @@ class FoldState:
         self.pinned = False
         self.replaced_at = 0
         self.suspicion = Suspicion()
+        asked = pipeline.interval is not None or pipeline.calibrate
+        self.uncertainty = (
+            Uncertainty(pipeline.kind, pipeline.interval, pipeline.calibrate) if asked else None
+        )
         self.why = "the first model"
         self.base = self.task.first_base
         self.position = 0
@@ -98,6 +103,13 @@ class FoldState:
     def pending(self) -> dict[str, Pending]:
         """The samples that wait for their label, by event id."""
         return self.join.pending
+
+    def measures(self) -> dict[str, float]:
+        """The running figures of the live prediction by name: those of its task, and of how sure it says to be."""
+        return {
+            **self.task.measures(),
+            **({} if self.uncertainty is None else self.uncertainty.measures()),
+        }
 
     def new_id(self) -> str:
         """The next version's id. It ends in the fold's lineage, since other folds of this log count from v0 as well."""

@@ -243,7 +243,10 @@ class LearnWorker:
             if made.position >= below:
                 by = ModelRef(made.version, made.weight)
                 value, *more = fold.task.shown(made.p)
-                message = Prediction(made.id, made.at, value, by, fold.recipe, made.position, *more)
+                sure: dict[str, Any] = {}
+                if fold.uncertainty is not None and made.issued is not None:
+                    sure = fold.uncertainty.shown(made.p, made.issued)
+                message = Prediction(made.id, made.at, value, by, fold.recipe, made.position, *more, **sure)
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
         for topic, event in fold.drift.requests:
             if event.data.detected_at["position"] >= below:
