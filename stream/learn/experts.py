@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 from operator import add
 from typing import Any, Literal, NamedTuple
 
+from penstock.stream.learn.engine import engine_of
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
-from penstock.stream.learn.learner import learn, said
 
 Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
 """What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
@@ -39,12 +39,13 @@ class Expert:
 
     `payload` are the bytes a frozen one was made from. `judged_before` and `live_before` are the labels that were judged
     before its birth, and what the live prediction had lost by them (nats); `loss_then` and `live_then` what the two had lost when
-    it was last looked at, `due` the label at which it is next.
+    it was last looked at, `due` the label at which it is next. `engine` answers and learns; `model` is river's model as that
+    left it, and a pickle holds it alone.
     """
 
     __slots__ = (
-        "born", "born_at", "born_position", "due", "failures", "judged_before", "kind", "live_before", "live_then",
-        "loss_then", "model", "number", "parent", "payload", "taught", "unlearned", "version",
+        "born", "born_at", "born_position", "due", "engine", "failures", "judged_before", "kind", "live_before", "live_then",
+        "loss_then", "number", "parent", "payload", "taught", "unlearned", "version",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,19 @@ class Expert:
         self.taught = self.judged_before = self.failures = self.unlearned = 0
         self.loss_then = self.live_before = self.live_then = 0.0
         self.due = self.born + YOUNG_LABELS
+
+    @property
+    def model(self) -> Any:
+        """River's model, as it is now."""
+        return self.engine.model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self.engine = engine_of(model)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        kept = {name: getattr(self, name) for name in self.__slots__ if name != "engine"}
+        return None, {**kept, "model": self.model}
 
     @property
     def learns(self) -> bool:
@@ -190,7 +204,7 @@ class Experts:
                 answers.append(None)
                 continue
             one = self.all[place]
-            p = said(one.model, inside if outside and one.kind == "careful" else x)
+            p = one.engine.said(inside if outside and one.kind == "careful" else x)
             if p is None:
                 one.failures += 1
                 self.silent = True
@@ -227,7 +241,7 @@ class Experts:
         self.dull = False
         for one in self.all:
             if one.learns:
-                if learn(one.model, inside if one.kind == "careful" else x, y):
+                if one.engine.learn(inside if one.kind == "careful" else x, y):
                     one.unlearned = 0
                     taught += 1
                 else:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.monitors.episodes import Transition
+from penstock.stream.learn.engine import learn, said
 from penstock.stream.learn.experts import Answer, Expert
-from penstock.stream.learn.learner import learn, said
 from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import dump, restore
 

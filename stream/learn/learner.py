@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.engine import engine_of
 from penstock.stream.learn.join import Join
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
@@ -19,7 +20,6 @@ T = TypeVar("T")
 Interval = tuple[int, int]
 SLICE_RECORDS = 5_000
 """Entries that training reads at a stretch: a worker turns its loop in between."""
-_ROUNDING = 1e-6  # how far outside [0, 1] rounding may put a probability
 
 
 def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
@@ -49,40 +49,6 @@ class Seen:
             return True
         self.newest[place] = here
         return False
-
-
-def said(model: Any, x: dict[str, Any]) -> float | None:
-    """The model's probability of a true label; None when it fails: it raises, or answers what is no probability.
-
-    A model that knows no class yet says 0.5; one that knows false alone (a tree before its first true label) the rest of that.
-    """
-    try:
-        given = model.predict_proba_one(x)
-        p = given.get(True)
-        if p is None:
-            if not given.get(False):
-                return 0.5
-            p = 1.0 - given[False]
-        if 0.0 <= p <= 1.0:
-            return float(p)
-        return min(max(float(p), 0.0), 1.0) if -_ROUNDING <= p <= 1.0 + _ROUNDING else None
-    except Exception:
-        return None
-
-
-def probability(model: Any, x: dict[str, Any]) -> float:
-    """The model's probability of a true label; 0.5 when it fails: one odd vector must not stop the stream."""
-    p = said(model, x)
-    return 0.5 if p is None else p
-
-
-def learn(model: Any, x: dict[str, Any], y: bool) -> bool:
-    """One `learn_one`; False when the model raised. What it had changed by then stays, here and wherever the log is folded."""
-    try:
-        model.learn_one(x, y)
-    except Exception:
-        return False
-    return True
 
 
 class Waits(NamedTuple):
@@ -123,6 +89,7 @@ def training(
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
+    engine = engine_of(model)
     early: dict[str, int] = {}
     newest = 0
     for number, (position, entry) in enumerate(entries, 1):
@@ -152,13 +119,13 @@ def training(
             join.recipe(entry)
         for waits, y in taught:
             if position >= learn_from and not waits.skip:
-                learn(model, waits.x, y)
+                engine.learn(waits.x, y)
                 learned += 1
         if number % SLICE_RECORDS == 0:
             yield SLICE_RECORDS
     waiting = [waits.position for waits in join.pending.values()]
     waiting += [at for event_id, at in early.items() if event_id in join.early]
-    return Trained(model, learned, min(waiting, default=None), newest)
+    return Trained(engine.model, learned, min(waiting, default=None), newest)
 
 
 def at_once(slices: Generator[int, None, T]) -> T:

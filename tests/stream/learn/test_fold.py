@@ -12,9 +12,10 @@ import pytest
 
 from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
+from penstock.stream.learn.engine import learn
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import at_once, learn, training, vector
+from penstock.stream.learn.learner import at_once, training, vector
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
 from penstock.stream.recipes import RecipeHistory, recipe_of
