@@ -89,8 +89,11 @@ class DriftRules:
 
     def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
         """One sample's inputs and the live prediction."""
-        if self.hold is None:
-            for change in self.episodes.apply_all(self.psi.update(at, position, [*values, p])):
+        if self.hold is not None:
+            return
+        found = self.psi.update(at, position, (*values, p))
+        if found:
+            for change in self.episodes.apply_all(found):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
@@ -165,7 +168,8 @@ class DriftRules:
         """
         self.labels += 1
         if not self.skill.proven:
-            for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
+            proves = self.skill.update(at, position, live, base)
+            for change in self.episodes.apply_all(proves) if proves else ():
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
         found = self.losses.update(at, position, live, base, rivals, leader)
         if found:

@@ -16,6 +16,7 @@ from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
+from penstock.stream.learn.experts import Answer
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
@@ -85,7 +86,7 @@ class Fold(FoldState):
         p, live = answer.mixture.p, self.live
         weight = experts.leader_weight
         if self.alone or self.pinned:
-            own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
+            own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
         self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
         self.outputs.predictions.append(
@@ -139,26 +140,38 @@ class Fold(FoldState):
             return
         answer = waits.answer
         experts.charge(answer, y, counts.samples - waits.number)
-        own = dict(zip(answer.asked, answer.said, strict=True))
+        said = answer.of(experts.leader)
+        leader = None if said is None else log_loss(said, y)
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            said = own.get(experts.committed.number)
-            rivals = None if said is None else (log_loss(said, y), log_loss(answer.mixture.p, y))
-            best = own.get(experts.leader.number)
-            drift.label(at, position, live, base, rivals, None if best is None else log_loss(best, y))
+            drift.label(at, position, live, base, self._rivals(waits, y, live, leader), leader)
             if drift.lead is not None and not self.pinned:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
-            self._outside(position, at, own, y, live)
-        said = own.get(experts.leader.number)
-        rose = self.suspicion.rose(live if said is None else log_loss(said, y))
+            self._outside(position, at, answer, y, live)
+        rose = self.suspicion.rose(live if leader is None else leader)
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
 
-    def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
+    def _rivals(
+        self, waits: Pending, y: bool, live: float, leader: float | None
+    ) -> tuple[float, float] | None:
+        """What the committed model and all together lost by a label, None where the committed one said nothing."""
+        experts, answer = self.experts, waits.answer
+        committed = leader
+        if experts.committed is not experts.leader:
+            said = answer.of(experts.committed)
+            committed = None if said is None else log_loss(said, y)
+        if committed is None:
+            return None
+        together = answer.mixture.p
+        return committed, live if together == waits.p else log_loss(together, y)
+
+    def _outside(self, position: int, at: int, answer: Answer, y: bool, live: float) -> None:
         """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""
         experts = self.experts
-        said = own.get(experts.careful.number) if experts.careful is not None else None
+        careful = experts.careful
+        said = answer.of(careful) if careful is not None else None
         if said is not None:
             experts.outside_labels += 1
             experts.outside_gap += log_loss(said, y) - live
