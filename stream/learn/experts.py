@@ -253,15 +253,14 @@ class Experts:
         self.thin = _NONE
         if labels - self.suspected >= THIN_AFTER_LABELS:
             kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS
-            thin = tuple(
-                [
-                    weight < THIN_WEIGHT and one.born <= young and one.kind != "base" and one not in kept
-                    for one, weight in zip(self.all, weights, strict=True)
-                ]
-            )
+            thin = [False] * len(weights)
+            for place in range(1, len(weights)):
+                if weights[place] < THIN_WEIGHT:
+                    one = self.all[place]
+                    thin[place] = one.born <= young and one not in kept
             if True in thin:
-                self.thin = thin
-        place = max(range(1, len(weights)), key=weights.__getitem__)
+                self.thin = tuple(thin)
+        place = weights.index(max(weights[1:]), 1)
         top = self.all[place]
         if top is self.leader:
             self.leader_weight = weights[place]

@@ -10,8 +10,9 @@ Laws of this file:
 
 from __future__ import annotations
 
-import hashlib
-import struct
+from collections.abc import Sequence
+from hashlib import blake2b
+from struct import Struct
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
@@ -23,6 +24,7 @@ from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
 BASE_RATE = 0.002
+_link = Struct("<qd").pack
 LEADS = 0.5
 """The leader is asked for only while it has at least so much of all weight."""
 
@@ -50,19 +52,23 @@ class Fold(FoldState):
             self._recipe(position, entry)
         self.position = position + 1
 
-    def _passes_over(self, origin: Origin, fits: bool = True) -> bool:
-        """Whether a record is a repeat, says nothing here, or came late from a former recipe's worker: counted, no more."""
-        if fits and self.seen.is_repeat(origin):
+    def _passes_over(self, origin: Origin, names: Sequence[str | None] | None) -> bool:
+        """Whether a record is a repeat, or says nothing here, where no `names` are readable: counted, no more."""
+        if self.seen.is_repeat(origin):
             self.counts.repeats += 1
             return True
-        passes = self.recipes.names is None or not fits
-        self.counts.unreadable += passes
-        return passes
+        if names is None:
+            self.counts.unreadable += 1
+            return True
+        return False
 
     def _sample(self, position: int, sample: Sample) -> None:
         counts, now = self.counts, self.recipes.now
         names = now.names
-        if self._passes_over(sample.origin, now.reads(sample)) or names is None:
+        if not now.reads(sample):  # it came late, from a former recipe's worker
+            counts.unreadable += 1
+            return
+        if self._passes_over(sample.origin, names) or names is None:
             return
         counts.samples += 1
         x = vector(names, sample.x)
@@ -88,7 +94,7 @@ class Fold(FoldState):
         if self.alone or self.pinned:
             own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
-        self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
+        self.chain = blake2b(self.chain + _link(position, p), digest_size=16).digest()
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position)
         )
@@ -113,7 +119,7 @@ class Fold(FoldState):
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin):
+        if self._passes_over(label.origin, self.recipes.now.names):
             return
         counts.labels += 1
         if label.at > self.at:
@@ -135,7 +141,7 @@ class Fold(FoldState):
         if not self.acting:
             self._learn(position, at, waits, y)
             return
-        if drift.hold is not None or self.is_quarantined(waits.position):
+        if drift.hold is not None or (self.quarantined and self.is_quarantined(waits.position)):
             counts.held_back += 1
             return
         answer = waits.answer
@@ -229,7 +235,7 @@ class Fold(FoldState):
     def _command(self, position: int, command: Command, prepared: Any) -> None:
         if not self.acting or command.id in self.applied or command.id in self.refused:
             return
-        self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
+        self.chain = blake2b(self.chain + command.id.encode(), digest_size=16).digest()
         refusal = self.drift.answers(command) or commands.VERBS[command.verb](
             self, position, command, prepared
         )

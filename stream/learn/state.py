@@ -184,7 +184,7 @@ class FoldState:
 
     def is_quarantined(self, position: int) -> bool:
         """Whether the sample at `position` fell into a hold that is over: its label must not be learned whenever it comes."""
-        return bool(self.quarantined) and any(start <= position < stop for start, stop in self.quarantined)
+        return any(start <= position < stop for start, stop in self.quarantined)
 
     def release(self, position: int, *, accept: bool = False) -> None:
         """End the hold, if there is one: the samples since its onset teach nothing, ever."""
