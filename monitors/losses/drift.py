@@ -13,8 +13,8 @@ Laws of this file
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from math import log
 from typing import Literal
 
 from penstock.monitors.episodes import Transition
@@ -26,7 +26,7 @@ HARM_SHARE = 0.4
 LEAD_SHARE = 0.5
 PROBABILITY_LEAST = 0.005
 PROBABILITY_MOST = 0.995
-LOSS_MOST = -math.log(PROBABILITY_LEAST)
+LOSS_MOST = -log(PROBABILITY_LEAST)
 
 
 def log_loss(probability: float, outcome: float) -> float:
@@ -37,10 +37,14 @@ def log_loss(probability: float, outcome: float) -> float:
     >>> round(log_loss(0.8, 1), 4), round(log_loss(0.8, 0), 4)
     (0.2231, 1.6094)
     """
-    if probability != probability:
+    p = probability
+    if p > PROBABILITY_MOST:
+        p = PROBABILITY_MOST
+    elif p < PROBABILITY_LEAST:
+        p = PROBABILITY_LEAST
+    elif p != p:
         return LOSS_MOST
-    p = min(max(probability, PROBABILITY_LEAST), PROBABILITY_MOST)
-    return -math.log(p if outcome else 1.0 - p)
+    return -log(p if outcome else 1.0 - p)
 
 
 def margin_of(
@@ -194,10 +198,11 @@ class LossMonitor:
         place = (*self._start, at_ms, position)
         margin = self.margin
         was_firing = self.harm.phase == "firing"
+        # base blocks a year; by a test's share of the budget, base blocks per false alarm
+        blocks = self.labels_per_year / size
+        budget = self.config.false_alarms_per_year
         x, transitions = self.harm.update(
-            BaseBlock(self._live / size, self._base / size, *place),
-            margin,
-            self._blocks_allowed(HARM_SHARE),
+            BaseBlock(self._live / size, self._base / size, *place), margin, blocks / (HARM_SHARE * budget)
         )
         if x is not None:
             transitions += self._hear(x, place)
@@ -205,13 +210,9 @@ class LossMonitor:
             count = self._rival_labels
             block = BaseBlock(self._committed / count, self._together / count, *place, self._leader / count)
             keep = not was_firing and self.harm.phase != "firing"
-            transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
+            transitions += self.lead.update(block, margin, blocks / (LEAD_SHARE * budget), keep)[1]
         self._clear_block()
         return transitions
-
-    def _blocks_allowed(self, share: float) -> float:
-        """Base blocks per false alarm of a test that has this share of the budget."""
-        return self.labels_per_year / self.config.base_labels / (share * self.config.false_alarms_per_year)
 
     def _hear(self, x: float, place: tuple[int, int, int, int]) -> list[Transition]:
         """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin."""

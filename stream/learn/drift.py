@@ -12,7 +12,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,11 +90,11 @@ class DriftRules:
     def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
         """One sample's inputs and the live prediction."""
         if self.hold is None:
-            for change in self.episodes.apply_all(self.psi.update(at, position, [*values, p])):
+            for change in self.episodes.apply_all(self.psi.update(at, position, (*values, p))):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
-    def _guarded(self, found: Iterable[Transition]) -> None:
+    def _guarded(self, found: Sequence[Transition]) -> None:
         for change in self.episodes.apply_all(found):
             transition, hold = change.transition, self.hold
             if transition.state == "firing":
@@ -173,7 +173,7 @@ class DriftRules:
         if self.harm is not None and self.labels >= self.harm_until:
             self.accept(at, position, "nothing brought the skill back: the new level is accepted")
 
-    def _lost(self, found: Iterable[Transition]) -> None:
+    def _lost(self, found: Sequence[Transition]) -> None:
         for change in self.episodes.apply_all(found):
             transition = change.transition
             if transition.monitor == "lead":
@@ -278,7 +278,7 @@ class DriftRules:
         self.harm = None
         self._closed(self.losses.live_changed(at, position, why), why)
 
-    def _closed(self, closed: Iterable[Transition], why: str) -> None:
+    def _closed(self, closed: Sequence[Transition], why: str) -> None:
         for change in self.episodes.apply_all(closed):
             if change.transition.monitor != "lead" or self.told_lead:
                 self._tell("note", change, f"closed: {why}")

@@ -11,9 +11,11 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from operator import add
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
+
+from penstock.stream.learn import weighing
 from penstock.stream.learn.engine import engine_of
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
 
@@ -83,12 +85,17 @@ class Expert:
         return self.kind not in ("base", "frozen")
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What the experts said of one sample: who was asked, their probabilities, and the mixture."""
 
     asked: tuple[int, ...]
     said: tuple[float | None, ...]
     mixture: Mixture
+
+    def of(self, expert: Expert) -> float | None:
+        """What this expert said; None where it said nothing, or was not there yet."""
+        asked, number = self.asked, expert.number
+        return self.said[asked.index(number)] if number in asked else None
 
 
 class Experts:
@@ -230,7 +237,7 @@ class Experts:
                 more = dict(zip(answer.asked, answer.mixture.boosted, strict=True))
                 answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
         charged, live = self.gate.charge(answers, answer.mixture, y, slowed(self.delay), shared(self.delay))
-        self.losses = list(map(add, self.losses, charged))
+        weighing.add(self.losses, charged)
         self.judged += 1
         self.live_loss += live
 
@@ -260,15 +267,14 @@ class Experts:
         self.thin = _NONE
         if labels - self.suspected >= THIN_AFTER_LABELS:
             kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS
-            thin = tuple(
-                [
-                    weight < THIN_WEIGHT and one.born <= young and one.kind != "base" and one not in kept
-                    for one, weight in zip(self.all, weights, strict=True)
-                ]
-            )
+            thin = [False] * len(weights)
+            for place in range(1, len(weights)):
+                if weights[place] < THIN_WEIGHT:
+                    one = self.all[place]
+                    thin[place] = one.born <= young and one not in kept
             if True in thin:
-                self.thin = thin
-        place = max(range(1, len(weights)), key=weights.__getitem__)
+                self.thin = tuple(thin)
+        place = weights.index(max(weights[1:]), 1)
         top = self.all[place]
         if top is self.leader:
             self.leader_weight = weights[place]

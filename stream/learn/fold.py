@@ -10,18 +10,21 @@ Laws of this file:
 
 from __future__ import annotations
 
-import hashlib
-import struct
+from collections.abc import Sequence
+from hashlib import blake2b
+from struct import Struct
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
+from penstock.stream.learn.experts import Answer
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
 BASE_RATE = 0.002
+_link = Struct("<qd").pack
 LEADS = 0.5
 """The leader is asked for only while it has at least so much of all weight."""
 
@@ -49,19 +52,23 @@ class Fold(FoldState):
             self._recipe(position, entry)
         self.position = position + 1
 
-    def _passes_over(self, origin: Origin, fits: bool = True) -> bool:
-        """Whether a record is a repeat, says nothing here, or came late from a former recipe's worker: counted, no more."""
-        if fits and self.seen.is_repeat(origin):
+    def _passes_over(self, origin: Origin, names: Sequence[str | None] | None) -> bool:
+        """Whether a record is a repeat, or says nothing here, where no `names` are readable: counted, no more."""
+        if self.seen.is_repeat(origin):
             self.counts.repeats += 1
             return True
-        passes = self.recipes.names is None or not fits
-        self.counts.unreadable += passes
-        return passes
+        if names is None:
+            self.counts.unreadable += 1
+            return True
+        return False
 
     def _sample(self, position: int, sample: Sample) -> None:
         counts, now = self.counts, self.recipes.now
         names = now.names
-        if self._passes_over(sample.origin, now.reads(sample)) or names is None:
+        if not now.reads(sample):  # it came late, from a former recipe's worker
+            counts.unreadable += 1
+            return
+        if self._passes_over(sample.origin, names) or names is None:
             return
         counts.samples += 1
         x = vector(names, sample.x)
@@ -85,9 +92,9 @@ class Fold(FoldState):
         p, live = answer.mixture.p, self.live
         weight = experts.leader_weight
         if self.alone or self.pinned:
-            own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
+            own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
-        self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
+        self.chain = blake2b(self.chain + _link(position, p), digest_size=16).digest()
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position)
         )
@@ -112,7 +119,7 @@ class Fold(FoldState):
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin):
+        if self._passes_over(label.origin, self.recipes.now.names):
             return
         counts.labels += 1
         if label.at > self.at:
@@ -134,31 +141,43 @@ class Fold(FoldState):
         if not self.acting:
             self._learn(position, at, waits, y)
             return
-        if drift.hold is not None or self.is_quarantined(waits.position):
+        if drift.hold is not None or (self.quarantined and self.is_quarantined(waits.position)):
             counts.held_back += 1
             return
         answer = waits.answer
         experts.charge(answer, y, counts.samples - waits.number)
-        own = dict(zip(answer.asked, answer.said, strict=True))
+        said = answer.of(experts.leader)
+        leader = None if said is None else log_loss(said, y)
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            said = own.get(experts.committed.number)
-            rivals = None if said is None else (log_loss(said, y), log_loss(answer.mixture.p, y))
-            best = own.get(experts.leader.number)
-            drift.label(at, position, live, base, rivals, None if best is None else log_loss(best, y))
+            drift.label(at, position, live, base, self._rivals(waits, y, live, leader), leader)
             if drift.lead is not None and not self.pinned:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
-            self._outside(position, at, own, y, live)
-        said = own.get(experts.leader.number)
-        rose = self.suspicion.rose(live if said is None else log_loss(said, y))
+            self._outside(position, at, answer, y, live)
+        rose = self.suspicion.rose(live if leader is None else leader)
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
 
-    def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
+    def _rivals(
+        self, waits: Pending, y: bool, live: float, leader: float | None
+    ) -> tuple[float, float] | None:
+        """What the committed model and all together lost by a label, None where the committed one said nothing."""
+        experts, answer = self.experts, waits.answer
+        committed = leader
+        if experts.committed is not experts.leader:
+            said = answer.of(experts.committed)
+            committed = None if said is None else log_loss(said, y)
+        if committed is None:
+            return None
+        together = answer.mixture.p
+        return committed, live if together == waits.p else log_loss(together, y)
+
+    def _outside(self, position: int, at: int, answer: Answer, y: bool, live: float) -> None:
         """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""
         experts = self.experts
-        said = own.get(experts.careful.number) if experts.careful is not None else None
+        careful = experts.careful
+        said = answer.of(careful) if careful is not None else None
         if said is not None:
             experts.outside_labels += 1
             experts.outside_gap += log_loss(said, y) - live
@@ -216,7 +235,7 @@ class Fold(FoldState):
     def _command(self, position: int, command: Command, prepared: Any) -> None:
         if not self.acting or command.id in self.applied or command.id in self.refused:
             return
-        self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
+        self.chain = blake2b(self.chain + command.id.encode(), digest_size=16).digest()
         refusal = self.drift.answers(command) or commands.VERBS[command.verb](
             self, position, command, prepared
         )

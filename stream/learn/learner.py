@@ -43,11 +43,11 @@ class Seen:
 
     def is_repeat(self, origin: Origin) -> bool:
         """Whether this origin was seen already; takes it as seen otherwise."""
-        place = (origin.topic_id, origin.partition)
+        newest, place = self.newest, (origin.topic_id, origin.partition)
         here = origin.offset * 4 + origin.sub
-        if here <= self.newest.get(place, -1):
+        if here <= newest.get(place, -1):
             return True
-        self.newest[place] = here
+        newest[place] = here
         return False
 
 

@@ -11,6 +11,7 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
@@ -29,27 +30,21 @@ class Hold:
     by_guard: bool
 
 
-class Pending:
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
     `p` is the live prediction, `base` the base rate, `answer` what every expert said. `outside` names the inputs whose values lay
     far outside what was learned. `number` counts samples.
     """
 
-    __slots__ = ("answer", "at", "base", "number", "outside", "p", "position", "x")
-
-    def __init__(
-        self, x: dict[str, Any], at: int, position: int, number: int, p: float, base: float, answer: Answer,
-        outside: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
-        self.x = x
-        self.at = at
-        self.position = position
-        self.number = number
-        self.p = p
-        self.base = base
-        self.answer = answer
-        self.outside = outside
+    x: dict[str, Any]
+    at: int
+    position: int
+    number: int
+    p: float
+    base: float
+    answer: Answer
+    outside: tuple[str, ...] = ()
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -62,7 +57,7 @@ class Pending:
         return self.answer.said
 
 
-class Predicted(NamedTuple):
+class Predicted(msgspec.Struct, frozen=True, gc=False):
     """One prediction to publish."""
 
     id: str
@@ -133,7 +128,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -285,3 +285,9 @@ def test_a_pickled_monitor_says_the_same_as_one_that_never_stopped(split: int) -
     found += feed(broken, STREAM[split:], start=split)
     assert found == expected
     assert firing(expected, "harm") and firing(expected, "lead")
+
+
+@given(st.floats(-0.5, 1.5) | st.sampled_from([0.005, 0.995, math.nan, math.inf, -math.inf]), st.booleans())
+def test_the_loss_is_that_of_the_clipped_probability_and_of_no_number_the_most(p: float, y: bool) -> None:
+    clipped = min(max(p, 0.005), 0.995)
+    assert log_loss(p, y) == (LOSS_MOST if math.isnan(p) else -math.log(clipped if y else 1.0 - clipped))
