@@ -23,7 +23,8 @@ from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe
 
 BASE_RATE = 0.002
 LEADS = 0.5
-"""The leader is asked for only while it has at least so much of all weight."""
+"""Another model is asked for only while all models beside the committed one together have so much of all weight, and a second one
+only if it has so much by itself. Copies of one another share what is theirs, so each of them may have little."""
 
 
 class Fold(FoldState):
@@ -144,7 +145,7 @@ class Fold(FoldState):
         if waits.position >= self.replaced_at:
             said = own.get(experts.committed.number)
             rivals = None if said is None else (log_loss(said, y), log_loss(answer.mixture.p, y))
-            best = own.get(experts.leader.number)
+            best = own.get(experts.challenger.number)
             drift.label(at, position, live, base, rivals, None if best is None else log_loss(best, y))
             if drift.lead is not None and not self.pinned:
                 self._commits(at, position)
@@ -165,14 +166,17 @@ class Fold(FoldState):
             self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
     def _commits(self, at: int, position: int) -> None:
-        """The committed model is worse than all together: once the leader by itself is better, too, ask that it be committed."""
-        leader, experts = self.experts.leader, self.experts
-        if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.deserves(leader):
+        """The committed model is worse than all together: once another by itself is better, too, ask that it be committed."""
+        one, experts = self.experts.challenger, self.experts
+        if one is experts.committed or experts.others_weight < LEADS or not self.drift.deserves(one):
             return
-        if leader.learns:  # a frozen one is kept already
+        weight = experts.weights()[one.version]
+        if self.drift.asked_for is not None and weight < LEADS:
+            return
+        if one.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"
-            self.keep(leader, "copy", why)
-        self.drift.ask(leader, experts.leader_weight, at, position)
+            self.keep(one, "copy", why)
+        self.drift.ask(one, weight, at, position)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)

@@ -133,7 +133,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -173,12 +173,13 @@ def _control(found: Status, consumer: KafkaConsumer, prefix: str) -> None:
         live = _decoded(decode_live_model, record)
         if live is not None and live.pipeline == found.pipeline:
             found.live = live
-    events: dict[str, ControlEvent] = {}
+    # several findings may be told in one episode, and one may end before another
+    events: dict[tuple[str, str, str], ControlEvent] = {}
     told = [r for topic in EVENTS for r in _tail(consumer, prefix + topic, 5_000)]
     for record in sorted(told, key=lambda record: record.timestamp_ms):
         event = _decoded(decode_control_event, record)
         if event is not None and event.data.pipeline == found.pipeline:
-            events[event.data.episode] = event
+            events[event.data.episode, event.data.kind, event.subject] = event
     found.open = [event for event in events.values() if event.data.state in ("suspected", "firing")]
     state: PolicyState | None = None
     for record in _tail(consumer, topology.policy_changelog(found.pipeline, prefix).name, 1_000):

@@ -188,12 +188,62 @@ def test_that_all_together_are_better_is_no_reason_to_commit_a_leader_that_is_no
         together = chance.expovariate(3.0)
         committed = together + 0.2 * worse + chance.gauss(0.0, 0.1)
         base = together + 0.25 + chance.gauss(0.0, 0.1)
-        leader = committed - better * worse
-        watch.label(number * 60_000, number, together, base, (committed, together), leader)
-        if watch.lead is not None:
-            break
-    assert watch.lead is not None and number > 9_000
+        other = committed - better * worse
+        watch.label(number * 60_000, number, together, base, (committed, together), other)
+    assert watch.lead is not None and watch.lead.transition.position > 9_000
     assert watch.deserves(expert("v7")) is deserved
+
+
+@pytest.mark.parametrize(("worse_labels", "deserved"), [(625, False), (6_000, True)])
+def test_a_model_that_is_worse_for_a_while_is_no_reason_to_commit_another_one(
+    worse_labels: int, deserved: bool
+) -> None:
+    """As a storm does: one block is lost altogether, some more are bad, and then the committed one is as good as before."""
+    chance = random.Random(2)
+    watch = watching()
+    asked = found = False
+    for number in range(15_000):
+        worse = 9_000 <= number < 9_000 + worse_labels
+        together = chance.expovariate(3.0)
+        committed = together + 0.2 * worse + 2.0 * (9_250 <= number < 9_375) + chance.gauss(0.0, 0.1)
+        base = together + 0.25 + chance.gauss(0.0, 0.1)
+        watch.label(number * 60_000, number, together, base, (committed, together), together)
+        found = found or watch.lead is not None
+        asked = asked or (watch.lead is not None and watch.deserves(expert("v7")))
+    assert found and asked is deserved
+
+
+def shared_out(course: Course, weights: list[float]) -> None:
+    """The committed first model is found worse, and so much of the weight is each model's: the base rate's is the rest."""
+    fold, experts = course.fold, course.fold.experts
+    while len(experts.all) < len(weights) + 1:
+        born = (fold.counts.learned, fold.at, fold.position)
+        experts.add("new", parcels().model.clone(), fold.new_id(), born)
+    for layer in experts.gate.weights:
+        layer[:] = [1.0 - sum(weights), *weights]
+    fold.drift.losses.lead.lasting_gain = 1.0
+    if fold.drift.lead is None:
+        fold.drift._lost([found("lead", "firing")])
+    experts.lead(fold.counts.learned)
+    fold._commits(600_000, 600)
+
+
+def test_copies_that_share_the_weight_outvote_the_committed_model_together() -> None:
+    """None of them leads: the heaviest is asked for all the same, and another one only if it has most of the weight by itself."""
+    course = Course()
+    shared_out(course, [0.3, 0.15, 0.25, 0.05])
+    assert course.told() == [], "together they have less than half of the weight"
+    shared_out(course, [0.1, 0.25, 0.35, 0.25])
+    shared_out(course, [0.1, 0.35, 0.25, 0.25])
+    third = course.fold.experts.all[3].version
+    (asked,) = course.told(of="lead")
+    assert asked.target_version == third and f"{third} (a fresh model" in asked.reason
+    assert "has 35% of the weight" in asked.reason and course.fold.experts.leader.version == "v0"
+    shared_out(course, [0.1, 0.6, 0.2, 0.05])
+    assert [data.target_version for data in course.told(of="lead")] == [
+        third,
+        course.fold.experts.all[2].version,
+    ]
 
 
 def test_a_lead_that_is_over_is_told_only_if_it_was_asked_for() -> None:

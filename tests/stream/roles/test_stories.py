@@ -21,7 +21,7 @@ from tests.stream.generated import MINUTE, START_MS
 from tests.stream.naive_flow import everything
 
 READ = Source("pumps.read", id="reading", time="at", key="pump")
-CHANGED_AT, EVENTS, SLICE = 5_000, 6_000, 250
+CHANGED_AT, EVENTS, SLICE = 5_000, 7_000, 250
 ASKS = {"retrain", "rollback", "promote"}
 
 
