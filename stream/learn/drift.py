@@ -31,6 +31,8 @@ from penstock.stream.messages import Command, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
+PROVEN_LABELS = 5_000
+"""A model committed because of an incident is part of its story for so many labels."""
 VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
 """What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
 MOVED_LABELS = 100
@@ -64,7 +66,7 @@ class DriftRules:
         self.harm: Transition | None = None
         self.failing = False
         self.labels = 0
-        self.harm_until = 0
+        self.harm_until = self.proven_at = 0
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
 
@@ -169,6 +171,8 @@ class DriftRules:
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
+        if self.labels == self.proven_at:
+            self.stories.proven(at)
         found = self.losses.update(at, position, live, base, rivals, challenger)
         if found:
             self._lost(found)
@@ -253,6 +257,9 @@ class DriftRules:
 
     def committed(self, at: int, position: int, why: str) -> None:
         """Another expert is the committed one, as was asked for."""
+        if self.told_lead:
+            self.stories.prove(("lead", "loss"))
+            self.proven_at = self.labels + PROVEN_LABELS
         self._closed(self.losses.committed_changed(at, position, why), why)
 
     def replaced(self, at: int, position: int, why: str) -> None:

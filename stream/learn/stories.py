@@ -8,8 +8,9 @@ Laws of this file:
 - A guard's finding (range, nulls) is a cause. It begins a story of its own, unless one began together with it: the two spans
   meet. So it stays by itself while an old one about the loss is still open, and two fields broken together are one story.
 - A distribution that moved (psi) joins what began together with it, but explains no loss. All else is told by itself.
-- A story goes on while anything told in it does, and a cooldown longer. A finding stays in its story when it comes back as the
-  same episode.
+- A story goes on while anything told in it does, and a cooldown longer; and where a model was committed in it, until that one has
+  proven itself: what was broken comes right again, and then the model that was right for it is not.
+- A finding stays in its story when it comes back as the same episode.
 - State is bounded: the last `KEPT` stories, and one membership for each monitor and subject.
 """
 
@@ -26,6 +27,7 @@ GUARDS = {"range": "left its range", "nulls": "has nulls"}
 """The monitors that name a cause, and what each says of its subject."""
 
 Subject = tuple[str, str]
+PROVING = ("committed", "model")
 
 
 @dataclass(slots=True)
@@ -73,6 +75,20 @@ class Stories:
             if transition.monitor in GUARDS and cause not in story.causes:
                 story.causes.append(cause)
         return story
+
+    def prove(self, subject: Subject) -> None:
+        """A model was committed because of this finding: its story goes on until `proven`."""
+        _, story = self._story_of.get(subject, ("", None))
+        if story is not None:
+            self.proven(0)
+            story.open.add(PROVING)
+
+    def proven(self, at_ms: int) -> None:
+        """The model committed last has been in charge for long enough, or another one is: nothing waits for it any more."""
+        for story in self._stories:
+            if PROVING in story.open:
+                story.open.discard(PROVING)
+                story.until_ms = max(story.until_ms, at_ms)
 
     def _joined(self, transition: Transition) -> Story | None:
         """The story that a finding not told of before belongs to, if there is one."""

@@ -63,6 +63,19 @@ def test_a_story_goes_on_while_anything_told_in_it_does_and_a_cooldown_longer() 
     assert told.tell("harm", "firing", late + 90_000, late + 90_100) != story
 
 
+def test_a_story_goes_on_until_the_model_committed_in_it_has_proven_itself() -> None:
+    told = Told()
+    story = told.tell("lead", "firing", 1_000, 1_200)
+    told.stories.prove(("lead", "loss"))
+    told.tell("lead", "resolved", 1_000, 1_200)
+    back = 1_200 + 90 * HOUR // SECOND
+    assert told.tell("lead", "firing", back, back + 100) == story
+    told.tell("lead", "resolved", back, back + 100)
+    told.stories.proven((back + 200) * SECOND)
+    later = back + 90 * HOUR // SECOND
+    assert told.tell("lead", "firing", later, later + 100) != story
+
+
 def test_a_guard_that_fires_while_an_old_loss_is_open_is_a_story_of_its_own_and_the_next_loss_is_the_guards() -> (
     None
 ):
