@@ -13,7 +13,7 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.demo.event_lines import story_line
-from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, VERB_OF, DriftRules
+from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, PROVEN_LABELS, VERB_OF, DriftRules
 from penstock.stream.learn.experts import Expert, Kind
 from penstock.stream.learn.skill import WINDOW_LABELS
 from penstock.stream.messages import Command
@@ -244,6 +244,24 @@ def test_copies_that_share_the_weight_outvote_the_committed_model_together() -> 
         third,
         course.fold.experts.all[2].version,
     ]
+
+
+@pytest.mark.parametrize(("labels", "one_story"), [(PROVEN_LABELS - 1, True), (PROVEN_LABELS, False)])
+def test_a_model_committed_in_an_incident_that_is_not_proven_yet_is_told_of_in_its_story(
+    labels: int, one_story: bool
+) -> None:
+    watch = watching()
+    watch._lost([found("lead", "firing")])
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
+    watch.committed(700_000, 700, "committed v7")
+    watch._lost([found("lead", "resolved", position=700)])
+    for number in range(labels):
+        watch.label((1_000 + number) * 1_000, 1_000 + number, 0.3, 0.6, None)
+    late = 1_000 + PROVEN_LABELS + 7 * HOUR // 1_000
+    watch._lost([found("lead", "firing", since=late, position=late + 100)])
+    watch.ask(expert("v8"), 0.97, late * 1_000, late + 100)
+    first, *_, last = watch.requests
+    assert (first.event.data.episode == last.event.data.episode) == one_story
 
 
 def test_a_lead_that_is_over_is_told_only_if_it_was_asked_for() -> None:
