@@ -11,7 +11,7 @@ import pytest
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.guard import RangeGuard
-from penstock.monitors.losses.drift import log_loss
+from penstock.monitors.losses.drift import LossMonitor, log_loss
 from penstock.stream.demo.event_lines import story_line
 from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, PROVEN_LABELS, VERB_OF, DriftRules
 from penstock.stream.learn.experts import Expert, Kind
@@ -248,13 +248,14 @@ def test_copies_that_share_the_weight_outvote_the_committed_model_together() -> 
 
 @pytest.mark.parametrize(("labels", "one_story"), [(PROVEN_LABELS - 1, True), (PROVEN_LABELS, False)])
 def test_a_model_committed_in_an_incident_that_is_not_proven_yet_is_told_of_in_its_story(
-    labels: int, one_story: bool
+    monkeypatch: pytest.MonkeyPatch, labels: int, one_story: bool
 ) -> None:
     watch = watching()
     watch._lost([found("lead", "firing")])
     watch.ask(expert("v7"), 0.97, 600_000, 600)
+    over = [found("lead", "resolved", position=700)]
+    monkeypatch.setattr(LossMonitor, "committed_changed", lambda self, at, position, why: over)
     watch.committed(700_000, 700, "committed v7")
-    watch._lost([found("lead", "resolved", position=700)])
     for number in range(labels):
         watch.label((1_000 + number) * 1_000, 1_000 + number, 0.3, 0.6, None)
     late = 1_000 + PROVEN_LABELS + 7 * HOUR // 1_000
