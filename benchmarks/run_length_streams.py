@@ -119,7 +119,7 @@ def _made(rng: np.random.Generator, labels: int, length: int, apart: float) -> I
 def simulated(kind: str, seed: int, years: float) -> Simulated:
     """Experts of equal skill, each with an error of its own that wanders over 500 labels, the first of them committed.
 
-    As in the fold, another one is committed once the `lead` test fires, it leads, and is better by itself.
+    As in the fold, another one is committed once the `lead` test fires, and the one with most of the weight is better by itself.
     """
     named, _, apart = kind.partition(" apart ")
     length = 0 if named.strip() == "iid" else int(named)
@@ -130,7 +130,7 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
     for _ in range(EXPERTS + 1):
         gate.add(1.0 / (EXPERTS + 1))
     gate.give(0, BASE_WEIGHT)
-    committed = leader = 1
+    committed = leader = challenger = 1
     wanted, number, gap_sum = False, 0, 0.0
     for chunk in _made(rng, found.labels, length, float(apart)):
         for own, y in zip(chunk.said, chunk.truth, strict=True):
@@ -138,7 +138,7 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
             mixture = gate.mix(answers, base)
             gate.charge(answers, mixture, y)
             live = log_loss(mixture.p, y)
-            alone, best = log_loss(answers[committed], y), log_loss(answers[leader], y)
+            alone, best = log_loss(answers[committed], y), log_loss(answers[challenger], y)
             at_ms = START_MS + round(number * step_ms)
             for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live), best):
                 wanted = one.state == "firing" if one.monitor == "lead" else wanted
@@ -151,10 +151,11 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
                 top = max(range(1, len(weights)), key=weights.__getitem__)
                 found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
-                deserved = monitor.lead.rival_gain >= monitor.margin and weights[leader] >= LEADS
-                if wanted and leader != committed and deserved:
+                challenger = max(set(range(1, len(weights))) - {committed}, key=weights.__getitem__)
+                outweighed = 1.0 - weights[0] - weights[committed] >= LEADS
+                if wanted and outweighed and monitor.lead.lasting_gain >= monitor.margin:
                     found.changes += 1
-                    committed, wanted = leader, False
+                    committed, wanted = challenger, False
                     monitor.committed_changed(at_ms, number, "another is committed")
     found.gap = gap_sum / number / monitor.margin if number and monitor.margin > 0 else 0.0
     return found

@@ -106,8 +106,8 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_base", "_committed", "_in_block", "_leader", "_live", "_rate", "_rival_labels", "_start", "_together", "_witness_since",
-        "config", "harm", "lead", "witness",
+        "_base", "_rival", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
+        "_witness_since", "config", "harm", "lead", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -128,7 +128,7 @@ class LossMonitor:
 
     def update(
         self, at_ms: int, position: int, live: float, base: float, rivals: tuple[float, float] | None = None,
-        leader: float | None = None,
+        rival: float | None = None,
     ) -> list[Transition]:  # fmt: skip
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -138,7 +138,7 @@ class LossMonitor:
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
             rivals: losses of the committed model and of all models together; None where the committed one said nothing.
-            leader: loss of the model that leads, None where it said nothing.
+            rival: loss of the model that would be committed instead, None where it said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
@@ -148,7 +148,7 @@ class LossMonitor:
         if rivals is not None:
             self._committed += rivals[0]
             self._together += rivals[1]
-            self._leader += rivals[0] if leader is None else leader
+            self._rival += rivals[0] if rival is None else rival
             self._rival_labels += 1
         if self._in_block < self.config.base_labels:
             return []
@@ -208,17 +208,22 @@ class LossMonitor:
             transitions += self._hear(x, place)
         if self._rival_labels > 0:
             count = self._rival_labels
-            block = BaseBlock(self._committed / count, self._together / count, *place, self._leader / count)
+            block = BaseBlock(self._committed / count, self._together / count, *place, self._rival / count)
             keep = not was_firing and self.harm.phase != "firing"
             transitions += self.lead.update(block, margin, blocks / (LEAD_SHARE * budget), keep)[1]
         self._clear_block()
         return transitions
 
     def _hear(self, x: float, place: tuple[int, int, int, int]) -> list[Transition]:
-        """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin."""
+        """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin.
+
+        ADWIN cuts its window by halves and cannot date a rise. The harm test sums the same blocks, so the onset is taken from it,
+        unless that is of an episode it found before.
+        """
         change = self.witness.update(x)
         if change == "firing":
-            self._witness_since = place[:2]
+            onset = self.harm.onset if self.harm.phase != "firing" else None
+            self._witness_since = (onset.start_ms, onset.start_position) if onset else place[:2]
         return [self._witness_transition(change, place[2], place[3], "level of the loss")] if change else []
 
     def _close_witness(self, at_ms: int, position: int, reason: str) -> list[Transition]:
@@ -236,5 +241,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._live = self._base = self._committed = self._together = self._leader = 0.0
+        self._live = self._base = self._committed = self._together = self._rival = 0.0
         self._rival_labels = 0

@@ -51,12 +51,15 @@ class PairedTest:
         min_blocks: judged blocks the reference must hold before anything is tested.
 
     Attributes:
-        rival_gain: what `first` lost more than the rival since the onset of what fires, or fired last (nats a label).
+        lasting_gain: what `first` surely lost more than the rival since the onset of what fires, or fired last (nats a label):
+            the lesser of the means since the onset and over the newer half of that time. It is 0 until as many labels have come
+            since the test fired as between the onset and then: the labels that made it fire were picked for being bad, and
+            what passes is over by then.
     """
 
     __slots__ = (
-        "_columns", "_episode", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
-        "estimate_ratio", "last_x", "min_blocks", "monitor", "ratio", "rival_gain",
+        "_columns", "_episode", "_found_blocks", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
+        "estimate_ratio", "lasting_gain", "last_x", "min_blocks", "monitor", "ratio",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +73,8 @@ class PairedTest:
         self.calibration: Calibration | None = None
         self.ratio = 1.0
         self.last_x: float | None = None
-        self.rival_gain = 0.0
+        self.lasting_gain = 0.0
+        self._found_blocks = 0
         self._reference: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._columns: tuple[Floats, Floats] | None = None
         self._episode: deque[BaseBlock] = deque(maxlen=reference_blocks)
@@ -161,7 +165,7 @@ class PairedTest:
         """The transition that closes what is open, if anything is; the caller then restarts the test."""
         if self.phase == "ok":
             return []
-        onset = self._onset()
+        onset = self.onset
         return [
             Transition(
                 self.monitor, "loss", "resolved", self.detector.statistic, self.detector.threshold, 0.0,
@@ -208,13 +212,20 @@ class PairedTest:
         """Move the judged block into the reference (or the episode), and calibrate for the next."""
         if self.phase == "firing":
             self._episode.extend(self._pending)
-            gains = [block.first - block.rival for block in self._episode if block.rival is not None]
-            self.rival_gain = sum(gains) / len(gains) if gains else 0.0
+            self.lasting_gain = self._lasting()
         elif keep:
             self._extend_reference()
         self._pending.clear()
         if self.phase != "firing":
             self._calibrate(margin)
+
+    def _lasting(self) -> float:
+        gains = [block.first - block.rival for block in self._episode if block.rival is not None]
+        self._found_blocks = self._found_blocks or len(self._episode)
+        if len(gains) < min(2 * self._found_blocks, self._episode.maxlen or 0):
+            return 0.0
+        newer = gains[len(gains) // 2 :]
+        return min(sum(gains) / len(gains), sum(newer) / len(newer))
 
     def _calibrate(self, margin: float) -> None:
         if not self._reference:
@@ -227,16 +238,19 @@ class PairedTest:
         fresh = calibrate(first - self.ratio * second, margin, self.min_blocks)
         self.calibration = fresh or self.calibration
 
-    def _onset(self) -> BaseBlock | None:
+    @property
+    def onset(self) -> BaseBlock | None:
+        """The base block at which the difference seems to have begun; None where it was left out of a test."""
         found = self._onsets.get(self.detector.onset_step)
         return found[0] if found else None
 
     def _open_episode(self) -> None:
-        onset = self._onset()
+        onset = self.onset
         since = onset.start_position if onset else self._pending[0].start_position
         # Also those that were kept out of the reference; the newest are added when they are absorbed.
         judged = [block for _, blocks in sorted(self._onsets.items()) for block in blocks]
         newest = self._pending[0].start_position
+        self._found_blocks = 0
         self._episode = deque(
             (block for block in judged if since <= block.start_position < newest),
             maxlen=self._reference.maxlen,
@@ -250,13 +264,16 @@ class PairedTest:
         margin: float,
         block: BaseBlock,
     ) -> Transition:
-        onset = self._onset() or self._pending[0]
+        onset = self.onset or self._pending[0]
+        last = self._onsets.get(self.detector.onset_to_step, self._pending)[-1]
         calibration = self.calibration
         assert calibration is not None
         return Transition(
             self.monitor, "loss", change, self.detector.statistic, self.detector.threshold, difference,
             onset.start_ms, onset.start_position, block.end_ms, block.end_position,
             {
+                "onset_to_ms": last.end_ms,
+                "onset_to_position": last.end_position,
                 "block_labels": calibration.multiple * self.base_labels,
                 "scale": calibration.scale,
                 "correlation": calibration.correlation,

@@ -127,8 +127,10 @@ def decision_row(decision: Decision) -> dict[str, Any]:
 def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
     """One row per episode that fired: what, since when, when found and resolved, and what was asked for."""
     found: dict[str, dict[str, Any]] = {}
+    firing: set[tuple[str, str, str]] = set()
     for event in events:
         data = event.data
+        finding = (data.episode, data.kind, event.subject)
         row = found.setdefault(
             data.episode,
             {
@@ -152,8 +154,13 @@ def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
                 statistic=data.statistic,
                 threshold=data.threshold,
             )
-        if data.state == "resolved":
-            row["resolved"] = data.detected_at
+        if data.state == "firing":
+            firing.add(finding)
+            row["resolved"] = None
+        elif data.state == "resolved":
+            firing.discard(finding)
+            if all(episode != data.episode for episode, _, _ in firing):
+                row["resolved"] = data.detected_at
         if data.suggested_action != "none":
             row["actions"].append(
                 data.suggested_action + (f" to {data.target_version}" if data.target_version else "")

@@ -54,7 +54,10 @@ def target(state: FoldState, command: Command) -> Expert | None:
 
 
 def hold(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Pause learning until a release, a rollback or a resume."""
+    """Pause learning until a resume, or until a person puts a version in place.
+
+    With approval the latter commits a version and ends no hold: only a resume does.
+    """
     return state.drift.hold_by_command(state.at, position, command)
 
 

@@ -117,7 +117,8 @@ class Experts:
         self.leader_weight = 1.0
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
-        self.leader = self.committed = self.first
+        self.leader = self.committed = self.rival = self.first
+        self.others_weight = 0.0
         self.gate.give(1, 1.0 - BASE_WEIGHT)
 
     # -- who there is ------------------------------------------------------------------------------------------------------
@@ -180,6 +181,8 @@ class Experts:
             self.leader = self.heaviest()
         if self.committed is expert:
             self.committed = self.leader
+        if self.rival is expert:
+            self.rival = self.leader
 
     def give(self, expert: Expert) -> None:
         """A person says so: all weight is this one's, until labels take it away."""
@@ -262,8 +265,17 @@ class Experts:
         self.suspected, self.thin = labels, _NONE
 
     def lead(self, labels: int) -> Expert | None:
-        """The expert that takes the lead with this label, if one does. Also finds who is asked at few samples from here on."""
+        """The expert that takes the lead with this label, if one does.
+
+        Also finds who is asked at few samples from here on, and the rival: the model with most of the weight beside the
+        committed one.
+        """
         weights = self.gate.totals()
+        committed = self.all.index(self.committed)
+        places = [place for place in range(1, len(weights)) if place != committed]
+        if places:
+            self.rival = self.all[max(places, key=weights.__getitem__)]
+        self.others_weight = 1.0 - weights[0] - weights[committed]
         self.thin = _NONE
         if labels - self.suspected >= THIN_AFTER_LABELS:
             kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS

@@ -26,7 +26,8 @@ from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe
 BASE_RATE = 0.002
 _link = Struct("<qd").pack
 LEADS = 0.5
-"""The leader is asked for only while it has at least so much of all weight."""
+"""Another model is asked for only while all models beside the committed one together have so much of all weight, and a second one
+only if it has so much by itself. Copies of one another share what is theirs, so each of them may have little."""
 
 
 class Fold(FoldState):
@@ -150,7 +151,11 @@ class Fold(FoldState):
         leader = None if said is None else log_loss(said, y)
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            drift.label(at, position, live, base, self._rivals(waits, y, live, leader), leader)
+            rival = leader
+            if experts.rival is not experts.leader:
+                said = answer.of(experts.rival)
+                rival = None if said is None else log_loss(said, y)
+            drift.label(at, position, live, base, self._rivals(waits, y, live, leader), rival)
             if drift.lead is not None and not self.pinned:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
@@ -184,14 +189,17 @@ class Fold(FoldState):
             self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
     def _commits(self, at: int, position: int) -> None:
-        """The committed model is worse than all together: once the leader by itself is better, too, ask that it be committed."""
-        leader, experts = self.experts.leader, self.experts
-        if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.deserves(leader):
+        """The committed model is worse than all together: once another by itself is better, too, ask that it be committed."""
+        one, experts = self.experts.rival, self.experts
+        if one is experts.committed or experts.others_weight < LEADS or not self.drift.deserves(one):
             return
-        if leader.learns:  # a frozen one is kept already
+        weight = experts.weights()[one.version]
+        if self.drift.asked_for is not None and weight < LEADS:
+            return
+        if one.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"
-            self.keep(leader, "copy", why)
-        self.drift.ask(leader, experts.leader_weight, at, position)
+            self.keep(one, "copy", why)
+        self.drift.ask(one, weight, at, position)
 
     def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)

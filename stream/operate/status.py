@@ -173,19 +173,25 @@ def _control(found: Status, consumer: KafkaConsumer, prefix: str) -> None:
         live = _decoded(decode_live_model, record)
         if live is not None and live.pipeline == found.pipeline:
             found.live = live
-    events: dict[str, ControlEvent] = {}
+    events: list[ControlEvent] = []
     told = [r for topic in EVENTS for r in _tail(consumer, prefix + topic, 5_000)]
     for record in sorted(told, key=lambda record: record.timestamp_ms):
         event = _decoded(decode_control_event, record)
         if event is not None and event.data.pipeline == found.pipeline:
-            events[event.data.episode] = event
-    found.open = [event for event in events.values() if event.data.state in ("suspected", "firing")]
+            events.append(event)
+    found.open = still_open(events)
     state: PolicyState | None = None
     for record in _tail(consumer, topology.policy_changelog(found.pipeline, prefix).name, 1_000):
         state = _decoded(decode_state, record) or state
     for request, verb in (state.waiting if state else {}).items():
         decision = state.decisions.get(request) if state else None
         found.waiting[request] = f"{verb}: {decision.why}" if decision else verb
+
+
+def still_open(events: Iterable[ControlEvent]) -> list[ControlEvent]:
+    """The newest event of each finding that is not over. Several may be told in one episode, and one may end before another."""
+    newest = {(event.data.episode, event.data.kind, event.subject): event for event in events}
+    return [event for event in newest.values() if event.data.state in ("suspected", "firing")]
 
 
 def _decoded(decode: Any, record: Record) -> Any:

@@ -85,6 +85,18 @@ def test_a_committed_model_worse_than_the_live_prediction_fires_lead_and_dates_t
     assert firing(said, "harm") == [], "what people get is as good as before"
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_finds_the_same_rise_dates_it_alike_and_says_until_when_it_may_have_begun(seed: int) -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(seed, 30_000))
+    said = feed(monitor, losses(seed + 10, 6_000, harm=0.1), 30_000)
+    (harm,), witness = firing(said, "harm"), firing(said, "adwin")[0]
+    last = harm.detail["onset_to_position"]
+    assert isinstance(last, int) and harm.since_position + 125 < last <= harm.position
+    assert harm.since_position <= 30_000 <= last
+    assert witness.position <= harm.position and witness.since_position == harm.since_position
+
+
 def test_a_harder_world_that_hurts_all_alike_fires_no_lead() -> None:
     monitor = LossMonitor()
     feed(monitor, losses(6, 30_000))

@@ -12,7 +12,7 @@ import pytest
 from penstock.stream.cli.status import as_json, as_text
 from penstock.stream.messages import ControlData, ControlEvent, ExpertShown, LiveModel
 from penstock.stream.operate.scores import Scores
-from penstock.stream.operate.status import LEAST_LABELS, RoleStatus, Status, wrong
+from penstock.stream.operate.status import LEAST_LABELS, RoleStatus, Status, still_open, wrong
 
 
 def event(state: str) -> ControlEvent:
@@ -31,6 +31,13 @@ def status(**changes: Any) -> Status:
         setattr(found, name, value)
     found.wrong = wrong(found)
     return found
+
+
+def test_of_several_findings_in_one_episode_each_is_open_until_it_is_over_itself() -> None:
+    psi, over = event("firing"), event("resolved")
+    harm = msgspec.structs.replace(psi, data=msgspec.structs.replace(psi.data, kind="harm"))
+    assert still_open([psi, harm, over]) == [harm]
+    assert still_open([harm, psi]) == [harm, psi]
 
 
 def test_a_healthy_pipeline_fits_one_screen_and_says_so_first() -> None:
