@@ -13,13 +13,13 @@ from penstock.stream import steps
 from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
-from penstock.stream.featurize.labels import TAKEN
 from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from penstock.stream.targets import TAKEN
 
 EXAMPLES = """\
 examples:
@@ -135,7 +135,7 @@ def describe(pipeline: Pipeline) -> str:
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
         f"label     from {label.source.name!r}, awaited {label.wait}"
         + ("" if label.default is None else f", then taken as {label.default}"),
-        f"          takes {TAKEN}; anything else is a dead letter",
+        f"          takes {TAKEN[pipeline.target_kind]}; anything else is a dead letter",
         f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),

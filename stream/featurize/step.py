@@ -28,6 +28,7 @@ from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
+from penstock.stream.targets import Target
 
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
@@ -73,6 +74,7 @@ class Featurize:
         self.task = task
         self.deployed = topology.deployed(pipeline.name, prefix)
         self.sources = pipeline.sources
+        self.target_kind = pipeline.target_kind
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
         self.ttls_ms = [view.ttl_ms for view in pipeline.views]
@@ -196,10 +198,10 @@ class Featurize:
             self._bury(item, item.reject or "")
             return
         plan = self.plans[item.source]
-        y: bool | None = None
+        y: Target | None = None
         if plan.outcome is not None:
             try:
-                y = label_of(plan.outcome(event))
+                y = label_of(plan.outcome(event), self.target_kind)
             except Rejected as error:
                 self._bury(item, str(error))
                 return

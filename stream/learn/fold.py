@@ -96,7 +96,7 @@ class Fold(FoldState):
             drift.sample(at, position, sample.x, p)
         early = self.join.sample(sample.id, waits)
         if early is not None:
-            self._join(position, max(at, early.at), waits, early.y)
+            self._join(position, max(at, early.at), waits, bool(early.y))
         counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
         counts.dropped = self.join.dropped
 
@@ -119,7 +119,7 @@ class Fold(FoldState):
             self.at = label.at
         waits = self.join.label(label.id, label.at, label.y)
         if waits is not None:
-            self._join(position, label.at, waits, label.y)
+            self._join(position, label.at, waits, bool(label.y))
         counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
 
     def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:

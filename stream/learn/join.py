@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from penstock.stream.messages import Recipe, Tick
 from penstock.stream.recipes import topics_of
+from penstock.stream.targets import Target
 
 #: About 1.3 GB of samples with 15 inputs.
 MOST_WAITING = 1_000_000
@@ -39,7 +40,7 @@ class Early(NamedTuple):
     """A label that came before its sample."""
 
     at: int
-    y: bool
+    y: Target
 
 
 class Join(Generic[W]):
@@ -84,7 +85,7 @@ class Join(Generic[W]):
                 self.waiting = _still(self.pending, self.waiting)
         return None
 
-    def label(self, event_id: str, at: int, y: bool) -> W | None:
+    def label(self, event_id: str, at: int, y: Target) -> W | None:
         """Take a label: its sample, or None; a label whose sample is still to come waits for it."""
         waits = self.pending.get(event_id)
         if waits is None:

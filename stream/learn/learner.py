@@ -14,6 +14,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.join import Join
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
+from penstock.stream.targets import Target
 
 T = TypeVar("T")
 Interval = tuple[int, int]
@@ -76,7 +77,7 @@ def probability(model: Any, x: dict[str, Any]) -> float:
     return 0.5 if p is None else p
 
 
-def learn(model: Any, x: dict[str, Any], y: bool) -> bool:
+def learn(model: Any, x: dict[str, Any], y: Target) -> bool:
     """One `learn_one`; False when the model raised. What it had changed by then stays, here and wherever the log is folded."""
     try:
         model.learn_one(x, y)
@@ -126,7 +127,7 @@ def training(
     early: dict[str, int] = {}
     newest = 0
     for number, (position, entry) in enumerate(entries, 1):
-        taught: list[tuple[Waits, bool]] = []
+        taught: list[tuple[Waits, Target]] = []
         if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
             newest = entry.at
         if isinstance(entry, Sample):

@@ -82,7 +82,7 @@ def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
                 **dict.fromkeys((n for n in pipeline.label.fields if _is_free(made, types, n)), answer),
             }
             try:
-                if label_of(pipeline.label.outcome(tried)) is not None:
+                if label_of(pipeline.label.outcome(tried), pipeline.target_kind) is not None:
                     return tried
             except Exception:  # a user's function: another kind of answer may please it
                 continue

@@ -142,7 +142,7 @@ def _roles(
 
 def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None:
     """Labels, waiting samples and scores of the tails."""
-    labels = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
+    labels = {entry.id: bool(entry.y) for entry in entries if isinstance(entry, LabelRecord)}
     samples = {entry.id for entry in entries if isinstance(entry, Sample)}
     probabilities: dict[str, float] = {}
     for record in predicted:

@@ -20,6 +20,7 @@ from penstock.features.define.durations import milliseconds
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import Seen
 from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample, Tick, Value
+from penstock.stream.targets import Target
 
 
 class CannotExport(Exception):
@@ -41,7 +42,7 @@ class Terms(NamedTuple):
     """How long a sample waits for its label, in ms of event time, and what it takes when none came."""
 
     wait_ms: int
-    default: bool | None = None
+    default: Target | None = None
 
 
 TermsOf = Callable[[Recipe | None], Terms]
@@ -75,11 +76,11 @@ class Row:
     recipe: Recipe
     x: list[Value]
     wanted: bool
-    label: bool | None = None
+    label: Target | None = None
     label_at: int | None = None
     settled: bool = False
 
-    def settle(self, label: bool | None, label_at: int | None) -> None:
+    def settle(self, label: Target | None, label_at: int | None) -> None:
         """Take the label, or None when it will never come."""
         self.label, self.label_at, self.settled = label, label_at, True
 
@@ -240,7 +241,7 @@ class Summary:
                 self.waiting += not row.settled
             else:
                 self.labelled += 1
-                self.true += row.label
+                self.true += row.label is True
                 self.defaults += row.label_at is None
             self.first_at = row.at if self.first_at is None else min(self.first_at, row.at)
             self.last_at = row.at if self.last_at is None else max(self.last_at, row.at)
