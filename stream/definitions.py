@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.label import Label
+from penstock.stream.label import Happened, Label
+from penstock.stream.label_rule import LabelRule
 from penstock.stream.source import DefinitionError, Source, duration_ms
-from penstock.stream.targets import Kind
+from penstock.stream.targets import TAKEN, Kind, target_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
@@ -69,6 +70,7 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}"
             )
+        self._check_label(where)
         self._check_leaks(where)
         duration_ms(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
@@ -104,9 +106,25 @@ class Pipeline:
                     f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}"
                 )
 
+    def _check_label(self, where: str) -> None:
+        """The label says what the model learns, absent or not."""
+        if isinstance(self.label.outcome, Happened) and self.target_kind == "number":
+            raise DefinitionError(
+                f"{where}: the model learns numbers, and the label only says that something happened: name the field that "
+                "has the number, such as Label(readings, 'temperature', key='sensor', ...)"
+            )
+        try:
+            target_of(self.label.absent, self.target_kind)
+        except ValueError:
+            raise DefinitionError(
+                f"{where}: the label's absent={self.label.absent!r} is nothing that the model learns; "
+                f"it must be {TAKEN[self.target_kind]} (None drops a sample without a label)"
+            ) from None
+
     def _check_leaks(self, where: str) -> None:
         labelled = set(self.label.fields)
-        same = self.label.source.name == self.predict.name
+        # by key a label is a later event, so a field of the event itself tells nothing of it
+        same = self.label.source.name == self.predict.name and not self.label.key_fields
         for name in self.inputs:
             if same and name in labelled:
                 raise DefinitionError(
@@ -148,6 +166,12 @@ class Pipeline:
         return "boolean"
 
     @property
+    def label_rule(self) -> LabelRule:
+        """How samples and labels find each other; `absent` is what the model learns."""
+        rule = self.label.rule
+        return rule._replace(absent=target_of(rule.absent, self.target_kind))
+
+    @property
     def cooldown_ms(self) -> int:
         """The least event time between two unattended retrains, in ms."""
         return milliseconds(self.cooldown)
@@ -171,12 +195,7 @@ class Pipeline:
             "predict": self.predict.name,
             "inputs": list(self.inputs),
             "views": [view.describe() for view in self.views],
-            "label": {
-                "source": self.label.source.name,
-                "wait": self.label.wait,
-                "default": self.label.default,
-                "outcome": self.label.meaning,
-            },
+            "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
             "model": repr(self.model),
         }
 

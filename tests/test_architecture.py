@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("label",),
     ("source",),
     ("topology", "messages", "meaning", "neighbours"),
+    ("label_rule",),
     ("targets",),
     ("process",),
 )

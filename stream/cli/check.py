@@ -133,8 +133,7 @@ def describe(pipeline: Pipeline) -> str:
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
-        f"label     from {label.source.name!r}, awaited {label.wait}"
-        + ("" if label.default is None else f", then taken as {label.default}"),
+        f"label     {label.sentence}",
         f"          takes {TAKEN[pipeline.target_kind]}; anything else is a dead letter",
         f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
@@ -169,7 +168,7 @@ def expectations(pipeline: Pipeline) -> list[str]:
             f"  {row.name:<{name_width}}  {row.holds:<{width}}  {', '.join(row.uses)}".rstrip()
             for row in fields
         ]
-        if source == pipeline.label.source and not pipeline.label.fields:
+        if source == pipeline.label.source and pipeline.label.reads_any_field:
             lines.append("  and whatever else the label reads")
         lines.append(f"  example  {example_line(pipeline, source, wall_ms())}")
     return lines

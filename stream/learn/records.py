@@ -15,6 +15,7 @@ import river
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.join import JoinCounts
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import Version
 
@@ -101,8 +102,11 @@ class Unusable(NamedTuple):
 
 
 @dataclass
-class FoldCounts:
-    """Everything that became of samples and labels."""
+class FoldCounts(JoinCounts):
+    """Everything that became of samples and labels.
+
+    `absent` counts samples that took the label of those without one, `corrected` those of them whose label came afterwards.
+    """
 
     samples: int = 0
     labels: int = 0
@@ -110,10 +114,9 @@ class FoldCounts:
     learned: int = 0
     held_back: int = 0
     expired: int = 0
-    unmatched: int = 0
-    dropped: int = 0
+    absent: int = 0
+    corrected: int = 0
     repeats: int = 0
-    duplicate_ids: int = 0
     failed: int = 0
     unreadable: int = 0
     asked: int = 0
@@ -133,7 +136,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -89,7 +89,7 @@ def _label_fails(pipeline: Pipeline, source: Source, event: Mapping[str, object]
     if source != pipeline.label.source:
         return None
     try:
-        label_of(pipeline.label.outcome(event), pipeline.target_kind)
+        label_of(pipeline.label.of(event), pipeline.target_kind)
     except Rejected as error:
         return str(error)
     except Exception as error:  # a user's function over a user's data

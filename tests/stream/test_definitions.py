@@ -162,7 +162,7 @@ def test_equal_definitions_have_equal_digests() -> None:
         {"model": preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=0.1)},
         {"label": Label(DELIVERED, lambda e: e["late"] > 16, wait="6h", fields=("late",))},
         {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="7h", fields=("late",))},
-        {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)},
+        {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)},
     ],
 )
 def test_whatever_changes_a_sample_or_the_model_changes_the_digest(changes: dict[str, Any]) -> None:
