@@ -189,7 +189,7 @@ def write(
     again = told(entries(log, topic, *bounds), *bounds)
     joined = rows(again, job.span, job.rule, opening=job.opening, last_position=found.last_position)
     kept = done.kept(joined, labelled=job.labelled)
-    columns = training_files.Columns(found.columns)
+    columns = training_files.Columns(found.columns, found.label_types)
     recipes = {one.digest: {"inputs": one.inputs, "source": one.source} for one in found.recipes.values()}
     about: dict[str, Any] = {
         "pipeline": job.name,

@@ -134,6 +134,19 @@ def newest(
     return _read(consumer, tps, high, headers=headers), len(tps)
 
 
+def oldest(consumer: KafkaConsumer, topic: str) -> list[Record]:
+    """The first record that is left of each partition of a topic. Raises as `newest` does."""
+    partitions = consumer.partitions_for_topic(topic)
+    if not partitions:
+        raise UnknownTopic(topic)
+    tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+    consumer.assign(tps)
+    low, high = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
+    for tp in tps:
+        consumer.seek(tp, low[tp])
+    return _read(consumer, tps, {tp: min(low[tp] + 1, high[tp]) for tp in tps}, headers=False)
+
+
 def _read(
     consumer: KafkaConsumer,
     tps: Sequence[TopicPartition],

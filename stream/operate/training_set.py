@@ -87,12 +87,14 @@ class Row:
 class Survey:
     """What a range of the log holds, before anything is written.
 
-    `columns` maps every input logged in it to whether text was; `recipes` every recipe of its samples, by digest. `first_at` and
-    `newest_at` are event times of the log's first and of its newest sample, inside the range or not.
+    `columns` maps every input logged in it to whether text was; `recipes` every recipe of its samples, by digest; `label_types`
+    are those of all labels in the log. `first_at` and `newest_at` are event times of the log's first and of its newest sample,
+    inside the range or not.
     """
 
     samples: int = 0
     last_position: int = -1
+    label_types: set[type] = field(default_factory=set)
     columns: dict[str, bool] = field(default_factory=dict)
     recipes: dict[str, Recipe] = field(default_factory=dict)
     first_at: int | None = None
@@ -111,6 +113,7 @@ def survey(entries: Iterable[tuple[int, Entry]], span: Span, opening: Recipe | N
             recipe = known[entry.digest] = entry
         elif isinstance(entry, LabelRecord):
             seen.is_repeat(entry.origin)
+            found.label_types.add(type(entry.y))
         elif isinstance(entry, Sample) and not seen.is_repeat(entry.origin):
             found.first_at = entry.at if found.first_at is None else found.first_at
             found.newest_at = entry.at if found.newest_at is None else max(entry.at, found.newest_at)
