@@ -2,8 +2,8 @@
 
 Laws of this file:
 - A file's columns are fixed when it is opened: the seven of every row, then one per input of any recipe in the range.
-- The label's column is of the labels' own type, text where they are of several. Number columns are 64-bit floats (true is 1, false 0); an input that was text anywhere in the range is text in all of it. What a
-  row's recipe does not name is null there.
+- Number columns are 64-bit floats (true is 1, false 0); an input that was text anywhere in the range is text in all of it. What a
+  row's recipe does not name is null there. The label's column is of the labels' own type, text where they are of several.
 - CSV and JSON have times in milliseconds since the epoch, as Penstock's topics do; parquet has timestamps in UTC.
 """
 

@@ -325,6 +325,34 @@ def test_parquet_has_types_and_says_its_recipes(tmp_path: Path) -> None:
     assert about["columns"]["label"] == "input.label" and about["recipes"]["r2"]["inputs"][2] == "v.c"
 
 
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ([20.5, -1.0], "double"),
+        ([3, 7], "int64"),
+        (["gold", "lead"], "string"),
+        (["gold", True], "string"),
+        ([True, False], "bool"),
+    ],
+)
+def test_a_labels_column_is_of_the_labels_own_type(tmp_path: Path, labels: list[Any], kind: str) -> None:
+    pytest.importorskip("pyarrow")
+    log: list[Entry] = [RECIPE]
+    for n, y in enumerate([*labels, None]):
+        log.append(Sample(Origin("sent", 0, n), f"p{n}", "k", START_MS + n, [float(n), None]))
+        if y is not None:
+            log.append(LabelEntry(Origin("done", 0, n, 1), f"p{n}", START_MS + n, y))
+    for name in ("x.parquet", "x.jsonl"):
+        done = export(log_of(log), TOPIC, job(tmp_path / name))
+        assert done.true == sum(y is True for y in labels)
+    table = arrow()[1].read_table(tmp_path / "x.parquet")
+    assert str(table.schema.field("label").type) == kind
+    told = ["true" if y is True else y for y in labels] if kind == "string" else labels
+    assert table.column("label").to_pylist() == [*told, None]
+    lines = (tmp_path / "x.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [*labels, None]
+
+
 def test_a_long_parquet_file_is_written_in_row_groups(tmp_path: Path, monkeypatch: Any) -> None:
     pytest.importorskip("pyarrow")
     monkeypatch.setattr("penstock.stream.operate.training_files.BATCH_ROWS", 150)
