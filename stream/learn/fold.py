@@ -118,7 +118,7 @@ class Fold(FoldState):
         for settled in self.join.label(position, label):
             self._settle(position, settled)
 
-    def _settle(self, position: int, settled: Settled[Pending]) -> None:
+    def _settle(self, position: int, settled: Settled) -> None:
         """A sample has its label, or never will, or has another than the `absent` it took."""
         waits, y, at, how = settled
         counts = self.counts

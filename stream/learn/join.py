@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.messages import LabelRecord, Recipe, Tick
@@ -45,13 +45,13 @@ W = TypeVar("W", bound=Waits)
 How = Literal["label", "absent", "expired", "corrected"]
 
 
-class Settled(NamedTuple, Generic[W]):
-    """What became of a sample: its label `y`, the label of those that have none (absent), or neither (expired).
+class Settled(NamedTuple):
+    """What became of the sample `waits`: its label `y`, the label of those that have none (absent), or neither (expired).
 
     `at` is the label's event time, or that at which there was none. One settled as absent may be settled once more, as corrected.
     """
 
-    waits: W
+    waits: Any
     y: Target | None
     at: int
     how: How
@@ -98,15 +98,15 @@ class Join(ABC, Generic[W]):
         self.clock = 0
 
     @abstractmethod
-    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled[W]]:
+    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled]:
         """Take a sample: settled if its label came before, otherwise it waits from now on."""
 
     @abstractmethod
-    def label(self, position: int, label: LabelRecord) -> Sequence[Settled[W]]:
+    def label(self, position: int, label: LabelRecord) -> Sequence[Settled]:
         """Take the label at this position of the log: the samples that it settles."""
 
     @abstractmethod
-    def _advance(self) -> list[Settled[W]]:
+    def _advance(self) -> list[Settled]:
         """The samples that are settled because the clock has moved, and forget what can settle none any more."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ class Join(ABC, Generic[W]):
             self.times = {name: at for name, at in self.times.items() if name.rpartition("/")[0] in topics}
             self.idle.intersection_update(self.times)
 
-    def tick(self, tick: Tick) -> list[Settled[W]]:
+    def tick(self, tick: Tick) -> list[Settled]:
         """Move the clock; what is settled by that, the samples that waited in vain among them."""
         self.times.update(tick.times)
         self.idle.difference_update(tick.times)
@@ -145,7 +145,7 @@ class Join(ABC, Generic[W]):
             self._forget_defaulted()
         return settled
 
-    def _in_vain(self, event_id: str, waits: W, at: int, key: str = "") -> Settled[W]:
+    def _in_vain(self, event_id: str, waits: W, at: int, key: str = "") -> Settled:
         """No label came for this sample, by event time `at`."""
         rule = self.rule
         if rule.absent is None:
@@ -169,10 +169,8 @@ class Join(ABC, Generic[W]):
             self.on_gone(waits)
         return True
 
-    def _bound(self) -> None:
-        """Let the oldest sample go if there are too many: first of those that wait for no more than a correction."""
-        if len(self.pending) + len(self.defaulted) <= self.most:
-            return
+    def _make_room(self) -> None:
+        """Let the oldest sample go: first of those that wait for no more than a correction."""
         while self.defaulted_queue:
             if self._forget_defaulted():
                 return

@@ -54,7 +54,7 @@ class JoinById(Join[W]):
         self.labelled_before: dict[str, Target] = {}
         self.turned_at = 0
 
-    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled[W]]:
+    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled]:
         """Take a sample: settled if its label came before, otherwise it waits from now on."""
         early = self.early.pop(event_id, None)
         if early is not None:
@@ -67,22 +67,26 @@ class JoinById(Join[W]):
         else:
             self.pending[event_id] = waits
             self.waiting.append((waits.at, event_id))
-            self._bound()
-            if len(self.waiting) > 2 * len(self.pending) + SLACK:
+            waiting = len(self.pending)
+            if waiting + len(self.defaulted) > self.most:
+                self._make_room()
+            elif len(self.waiting) > 2 * waiting + SLACK:
                 self.waiting = _still(self.pending, self.waiting)
         return ()
 
-    def label(self, position: int, label: LabelRecord) -> Sequence[Settled[W]]:
+    def label(self, position: int, label: LabelRecord) -> Sequence[Settled]:
         """Take a label: the sample that it settles. One whose sample is still to come waits for it."""
-        event_id, at, y = label.id, label.at, label.y
-        latest = at - self.rule.wait_ms - self.rule.corrected_ms
+        event_id, at, y, rule = label.id, label.at, label.y, self.rule
+        latest = at - rule.wait_ms - rule.corrected_ms
         waits = self.pending.get(event_id)
         if waits is not None:
             if waits.at < latest:
                 self.counts.unmatched += 1
                 return ()
             del self.pending[event_id]
-            self._remember(event_id, y)
+            self.labelled[event_id] = y
+            if len(self.labelled) >= MOST_REMEMBERED // 2:
+                self._turn()
             return (Settled(waits, y, at, "label"),)
         if self.defaulted and (waits := self.defaulted.get(event_id)) is not None and waits.at >= latest:
             del self.defaulted[event_id]
@@ -126,9 +130,9 @@ class JoinById(Join[W]):
     def _turn(self) -> None:
         self.labelled_before, self.labelled, self.turned_at = self.labelled, {}, self.clock
 
-    def _advance(self) -> list[Settled[W]]:
+    def _advance(self) -> list[Settled]:
         limit = self.clock - self.rule.wait_ms
-        settled: list[Settled[W]] = []
+        settled: list[Settled] = []
         while self.waiting and self.waiting[0][0] < limit:
             at, event_id = self.waiting.popleft()
             waits = self.pending.get(event_id)

@@ -64,7 +64,7 @@ class JoinByKey(Join[W]):
         self.passed_queue: deque[KeyedLabel] = deque()
         self.corrigible: dict[str, deque[Waiting]] = {}
 
-    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled[W]]:
+    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled]:
         """Take a sample: settled if it is late and its label has passed, or has no key; otherwise it waits from now on."""
         if event_id in self.pending:
             self.counts.duplicate_ids += 1
@@ -82,13 +82,14 @@ class JoinByKey(Join[W]):
         self.pending[event_id] = waits
         heappush(self.waiting, place)
         _insert(self.under.setdefault(key, deque()), place)
-        self._bound()
+        if len(self.pending) + len(self.defaulted) > self.most:
+            self._make_room()
         if len(self.waiting) > 2 * len(self.pending) + SLACK:
             self.waiting = [one for one in self.waiting if self._waits(one)]
             heapify(self.waiting)
         return ()
 
-    def label(self, position: int, label: LabelRecord) -> Sequence[Settled[W]]:
+    def label(self, position: int, label: LabelRecord) -> Sequence[Settled]:
         """Take a label: it waits until the clock has passed it; a late one settles and corrects at once."""
         if label.key is None:  # of another definition
             self.counts.unmatched += 1
@@ -100,13 +101,13 @@ class JoinByKey(Join[W]):
             if len(self.ahead) + len(self.passed_queue) > self.most:
                 self._drop_label()
             return ()
-        settled: list[Settled[W]] = []
+        settled: list[Settled] = []
         self._correct(found, settled)
         self._take_effect(found, settled)
         return settled
 
-    def _advance(self) -> list[Settled[W]]:
-        settled: list[Settled[W]] = []
+    def _advance(self) -> list[Settled]:
+        settled: list[Settled] = []
         while self.ahead and self.ahead[0].at < self.clock:
             label = heappop(self.ahead)
             self._expire(label.at, settled)
@@ -117,7 +118,7 @@ class JoinByKey(Join[W]):
             self._forget_label()
         return settled
 
-    def _take_effect(self, label: KeyedLabel, settled: list[Settled[W]]) -> None:
+    def _take_effect(self, label: KeyedLabel, settled: list[Settled]) -> None:
         """Settle what waits under the label's key and whose span it lies in: those whose span is over wait no more."""
         queue = self.under.get(label.key)
         before = len(settled)
@@ -130,7 +131,7 @@ class JoinByKey(Join[W]):
         _insert(self.passed.setdefault(label.key, deque()), label)
         self.passed_queue.append(label)
 
-    def _correct(self, label: KeyedLabel, settled: list[Settled[W]]) -> None:
+    def _correct(self, label: KeyedLabel, settled: list[Settled]) -> None:
         """A late label: those that took `absent` and in whose span it lies take it instead, if it says something else."""
         queue = self.corrigible.get(label.key)
         if queue is None:
@@ -159,7 +160,7 @@ class JoinByKey(Join[W]):
         opens, closes = self.rule.opens(at), self.rule.closes(at)
         return next((one for one in self.passed.get(key, ()) if opens <= one.at <= closes), None)
 
-    def _expire(self, before: int, settled: list[Settled[W]]) -> None:
+    def _expire(self, before: int, settled: list[Settled]) -> None:
         """Those whose span is over before this event time waited in vain."""
         while self.waiting and self.rule.closes(self.waiting[0].at) < before:
             place = heappop(self.waiting)

@@ -126,7 +126,7 @@ def training(
     seen, learned, newest = Seen(), 0, 0
     join: Join[Waits] = join_of(pipeline.label_rule)
     for number, (position, entry) in enumerate(entries, 1):
-        settled: Sequence[Settled[Waits]] = ()
+        settled: Sequence[Settled] = ()
         if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
             newest = entry.at
         if isinstance(entry, Sample):

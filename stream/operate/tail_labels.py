@@ -45,7 +45,7 @@ def tail_labels(entries: Iterable[Entry], rule: LabelRule | None) -> TailLabels:
     found, seen = TailLabels(), Seen()
     join = JoinByKey[_Waits](rule) if rule is not None and rule.keyed else None
     for position, entry in enumerate(entries):
-        settled: Iterable[Settled[_Waits]] = ()
+        settled: Iterable[Settled] = ()
         if isinstance(entry, Sample):
             found.samples.add(entry.id)
             if join is not None and not seen.is_repeat(entry.origin):

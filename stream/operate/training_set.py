@@ -73,7 +73,7 @@ class Row:
     label_at: int | None = None
     settled: bool = False
 
-    def take(self, found: Settled[Row], corrected: bool) -> None:
+    def take(self, found: Settled, corrected: bool) -> None:
         """Take the label, or None when it will never come; one that is `absent` may be `corrected` yet."""
         self.label, self.label_at = found.y, None if found.how in ("absent", "expired") else found.at
         self.settled = not (corrected and found.how == "absent")
@@ -149,7 +149,7 @@ def rows(
     known = {} if opening is None else {opening.digest: opening}
     join: Join[Row] = join_of(rule_at(opening), on_gone=Row.end)
     for position, entry in entries:
-        found: Sequence[Settled[Row]] = ()
+        found: Sequence[Settled] = ()
         if isinstance(entry, Sample):
             if not seen.is_repeat(entry.origin):
                 row = _row(position, entry, recipe, known, span.holds(entry.at))

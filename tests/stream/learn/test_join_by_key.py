@@ -34,7 +34,7 @@ class Course:
         self.position = 0
         self.became: dict[str, list[tuple[str, Target | None]]] = {}
 
-    def _take(self, settled: Iterable[Settled[Waits]]) -> None:
+    def _take(self, settled: Iterable[Settled]) -> None:
         for one in settled:
             self.became.setdefault(f"s{one.waits.position}", []).append((one.how, one.y))
 
