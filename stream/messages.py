@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.targets import Target
+
 MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
 # What MessagePack and other languages can hold.
@@ -50,7 +52,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     """One event to predict: the vector `x` as computed at event time, in the order of `recipe`. None is missing.
 
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
-    is never read under newer names; it is empty in samples written before there was the field.
+    is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
+    later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
     """
 
     origin: Origin
@@ -59,15 +62,21 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     at: int
     x: list[Value]
     recipe: str = ""
+    label_key: str | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
-    """The outcome of the sample with the same `id`; it may come before it."""
+    """The outcome of the sample with the same `id`; it may come before it.
+
+    With a `key` it is an outcome of the entity of this name, at event time `at`: it labels the samples with this `label_key` that
+    the definition's span of time names. `y` is true or false, a class's name or whole number, or a number.
+    """
 
     origin: Origin
     id: str
     at: int
-    y: bool
+    y: Target
+    key: str | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):

@@ -23,7 +23,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "definition_file"),
     ("recipes", "steps"),
     ("definitions", "log"),
+    ("label",),
+    ("source",),
     ("topology", "messages", "meaning", "neighbours"),
+    ("label_rule",),
+    ("targets",),
     ("process",),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.

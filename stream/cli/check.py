@@ -13,13 +13,13 @@ from penstock.stream import steps
 from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
-from penstock.stream.featurize.labels import TAKEN
 from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from penstock.stream.targets import TAKEN
 
 EXAMPLES = """\
 examples:
@@ -133,9 +133,8 @@ def describe(pipeline: Pipeline) -> str:
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
-        f"label     from {label.source.name!r}, awaited {label.wait}"
-        + ("" if label.default is None else f", then taken as {label.default}"),
-        f"          takes {TAKEN}; anything else is a dead letter",
+        f"label     {label.sentence}",
+        f"          takes {TAKEN[pipeline.target_kind]}; anything else is a dead letter",
         f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
@@ -169,7 +168,7 @@ def expectations(pipeline: Pipeline) -> list[str]:
             f"  {row.name:<{name_width}}  {row.holds:<{width}}  {', '.join(row.uses)}".rstrip()
             for row in fields
         ]
-        if source == pipeline.label.source and not pipeline.label.fields:
+        if source == pipeline.label.source and pipeline.label.reads_any_field:
             lines.append("  and whatever else the label reads")
         lines.append(f"  example  {example_line(pipeline, source, wall_ms())}")
     return lines

@@ -18,6 +18,7 @@ from typing import Any
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
 from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.join import Settled
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
@@ -102,11 +103,8 @@ class Fold(FoldState):
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
         if self.acting:
             drift.sample(at, position, sample.x, p)
-        early = self.join.sample(sample.id, waits)
-        if early is not None:
-            self._join(position, max(at, early.at), waits, early.y)
-        counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
-        counts.dropped = self.join.dropped
+        for settled in self.join.sample(sample.id, waits, sample.label_key):
+            self._settle(position, settled)
 
     def _guarded(self, position: int, at: int) -> None:
         """A guard fired at this record, or what it held learning for is over."""
@@ -125,10 +123,22 @@ class Fold(FoldState):
         counts.labels += 1
         if label.at > self.at:
             self.at = label.at
-        waits = self.join.label(label.id, label.at, label.y)
-        if waits is not None:
-            self._join(position, label.at, waits, label.y)
-        counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
+        for settled in self.join.label(position, label):
+            self._settle(position, settled)
+
+    def _settle(self, position: int, settled: Settled) -> None:
+        """A sample has its label, or never will, or has another than the `absent` it took."""
+        waits, y, at, how = settled
+        counts = self.counts
+        if y is None:
+            counts.expired += 1
+        elif how != "corrected":
+            counts.absent += how == "absent"
+            self._join(position, max(at, waits.at), waits, bool(y))
+        # The models were charged by what was known then, and are not again: the true label is learned, and no more.
+        elif not (self.acting and (self.drift.hold is not None or self.is_quarantined(waits.position))):
+            counts.corrected += 1
+            self._learn(position, at, waits, bool(y))
 
     def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
         """Charge every expert with what it said of this sample, then let those learn that do."""
@@ -210,14 +220,9 @@ class Fold(FoldState):
         self.counts.learned += 1
 
     def _tick(self, position: int, tick: Tick) -> None:
-        """Move the clock to the least of the non-idle sources and let expire what waited too long."""
-        default = self.pipeline.label.default
-        for waits in self.join.tick(tick):
-            if default is None:
-                self.counts.expired += 1
-            else:
-                self._join(position, self.join.clock, waits, default)
-        self.counts.unmatched = self.join.unmatched
+        """Move the clock to the least of the non-idle sources: what is settled by that, and what waited too long."""
+        for settled in self.join.tick(tick):
+            self._settle(position, settled)
 
     def _recipe(self, position: int, recipe: Recipe) -> None:
         """Another lineage may begin. Under another definition's, this fold only predicts and learns what it can read."""

@@ -1,4 +1,4 @@
-"""Training outside the live fold: a model over a stretch of the samples log, joined by event id like the fold joins.
+"""Training outside the live fold: a model over a stretch of the samples log, joined like the fold joins.
 
 Laws of this file:
 - The same entries give a model that says the same, here and in the fold: one label is one `learn_one`, in the order of the log.
@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.engine import engine_of
-from penstock.stream.learn.join import Join
+from penstock.stream.learn.join import Join, Settled
+from penstock.stream.learn.joins import join_of
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
+from penstock.stream.targets import Target
 
 T = TypeVar("T")
 Interval = tuple[int, int]
@@ -84,16 +86,14 @@ def training(
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
-    label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
-    stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
+    label later. A sample without a label in time teaches `absent`, or nothing without one, and a correction teaches once more.
+    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does.
     """
-    label = pipeline.label
-    seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
     engine = engine_of(model)
-    early: dict[str, int] = {}
-    newest = 0
+    seen, learned, newest = Seen(), 0, 0
+    join: Join[Waits] = join_of(pipeline.label_rule)
     for number, (position, entry) in enumerate(entries, 1):
-        taught: list[tuple[Waits, bool]] = []
+        settled: Sequence[Settled] = ()
         if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
             newest = entry.at
         if isinstance(entry, Sample):
@@ -101,31 +101,22 @@ def training(
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
                 skip = any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
-                found = join.sample(entry.id, waits)
-                taught = [] if found is None else [(waits, found.y)]
+                settled = join.sample(entry.id, waits, entry.label_key)
         elif isinstance(entry, LabelRecord):
             if not seen.is_repeat(entry.origin) and recipes.names is not None:
-                paired = join.label(entry.id, entry.at, entry.y)
-                taught = [] if paired is None else [(paired, entry.y)]
-                if paired is None and entry.id in join.early:
-                    early.setdefault(entry.id, position)
+                settled = join.label(position, entry)
         elif isinstance(entry, Tick):
-            expired = join.tick(entry)
-            taught = [] if label.default is None else [(waits, label.default) for waits in expired]
-            if len(early) > 2 * len(join.early) + SLICE_RECORDS:
-                early = {event_id: at for event_id, at in early.items() if event_id in join.early}
+            settled = join.tick(entry)
         elif isinstance(entry, Recipe):
             recipes.begin(position, entry, pipeline)
             join.recipe(entry)
-        for waits, y in taught:
-            if position >= learn_from and not waits.skip:
+        for waits, y, _, _ in settled:
+            if y is not None and position >= learn_from and not waits.skip:
                 engine.learn(waits.x, y)
                 learned += 1
         if number % SLICE_RECORDS == 0:
             yield SLICE_RECORDS
-    waiting = [waits.position for waits in join.pending.values()]
-    waiting += [at for event_id, at in early.items() if event_id in join.early]
-    return Trained(engine.model, learned, min(waiting, default=None), newest)
+    return Trained(engine.model, learned, join.oldest(), newest)
 
 
 def at_once(slices: Generator[int, None, T]) -> T:

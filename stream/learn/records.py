@@ -16,6 +16,7 @@ import river
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.join import JoinCounts
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import Version
 
@@ -96,8 +97,11 @@ class Unusable(NamedTuple):
 
 
 @dataclass
-class FoldCounts:
-    """Everything that became of samples and labels."""
+class FoldCounts(JoinCounts):
+    """Everything that became of samples and labels.
+
+    `absent` counts samples that took the label of those without one, `corrected` those of them whose label came afterwards.
+    """
 
     samples: int = 0
     labels: int = 0
@@ -105,10 +109,9 @@ class FoldCounts:
     learned: int = 0
     held_back: int = 0
     expired: int = 0
-    unmatched: int = 0
-    dropped: int = 0
+    absent: int = 0
+    corrected: int = 0
     repeats: int = 0
-    duplicate_ids: int = 0
     failed: int = 0
     unreadable: int = 0
     asked: int = 0

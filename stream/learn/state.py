@@ -13,6 +13,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.experts import Expert, Experts
 from penstock.stream.learn.join import Join
+from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, rules
 from penstock.stream.learn.suspicion import Suspicion
@@ -45,7 +46,6 @@ class FoldState:
         self.recipe = pipeline.digest
         self.recipes = RecipeHistory(self.recipe, pipeline.vector_names)
         self.rules = rules(pipeline, guard=guard)
-        self.wait_ms = pipeline.label.wait_ms
         self.version_count = 1
         self.experts = Experts(pipeline.model.clone(), FRESH, pipeline.experts)
         self.alone = pipeline.approval or not actions
@@ -60,12 +60,12 @@ class FoldState:
         self.seen = Seen()
         self.sound = 0
         self.answered: dict[str, Any] | None = None
-        self.join: Join[Pending] = Join(self.wait_ms)
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
         self.open_jobs: dict[str, Job] = {}
         self.quarantined: list[tuple[int, int]] = []
         self.counts = FoldCounts()
+        self.join: Join[Pending] = join_of(pipeline.label_rule, self.counts)
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and bool(pipeline.guard))
         self.retention = Retention()
         self.outputs = Outputs()
@@ -101,13 +101,14 @@ class FoldState:
 
     def keep(self, expert: Expert, kind: str, why: str) -> None:
         """Hand an expert as it is now to the shell for storing."""
+        oldest = self.join.oldest()
         version = Version(
             id=expert.version,
             pipeline=self.pipeline.name,
             parent=expert.parent,
             kind=kind,
             position=self.position,
-            join_from=min((waits.position for waits in self.pending.values()), default=self.position),
+            join_from=self.position if oldest is None else oldest,
             at=self.at,
             labels=expert.taught,
             recipe=self.recipe,

@@ -59,6 +59,8 @@ def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
     predicts = source == pipeline.predict
     uses += ["input"] if predicts and name in pipeline.inputs else []
     uses += ["label"] if source == pipeline.label.source and name in pipeline.label.fields else []
+    labelled = predicts or source == pipeline.label.source
+    uses += ["key of the label"] if labelled and name in pipeline.label.key_fields else []
     for view in pipeline.views:
         own = view.source.name == source.name
         if (own or predicts) and name in view.key_fields:
@@ -72,7 +74,8 @@ def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
     """A record of this topic with event time `at_ms` that can be used, as far as the label's function can be pleased."""
     types = field_types(pipeline, source)
     made = {name: _held(kind)[1] for name, kind in types.items()}
-    keys = {part for view in pipeline.views for part in view.key_fields if part in types}
+    keyed = [pipeline.label.key_fields, *(view.key_fields for view in pipeline.views)]
+    keys = {part for parts in keyed for part in parts if part in types}
     made |= {name: f"{name}-1" for name in [*keys, *source.key_fields] if made[name] is None}
     made |= {source.id: "id-1", source.time: at_ms}
     if source == pipeline.label.source:
@@ -82,7 +85,7 @@ def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
                 **dict.fromkeys((n for n in pipeline.label.fields if _is_free(made, types, n)), answer),
             }
             try:
-                if label_of(pipeline.label.outcome(tried)) is not None:
+                if label_of(pipeline.label.of(tried), pipeline.target_kind) is not None:
                     return tried
             except Exception:  # a user's function: another kind of answer may please it
                 continue

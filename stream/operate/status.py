@@ -17,11 +17,13 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from penstock.stream import topology
 from penstock.stream.control.state import PolicyState, decode_state
+from penstock.stream.label_rule import LabelRule
 from penstock.stream.log.protocol import Record, UnknownTopic
 from penstock.stream.messages import (
     ControlEvent,
     LabelRecord,
     LiveModel,
+    Recipe,
     Sample,
     Tick,
     decode_control_event,
@@ -29,8 +31,10 @@ from penstock.stream.messages import (
     decode_live_model,
     decode_prediction,
 )
-from penstock.stream.operate.sampling import newest
+from penstock.stream.operate.sampling import newest, oldest
 from penstock.stream.operate.scores import Scores, scores
+from penstock.stream.operate.tail_labels import tail_labels
+from penstock.stream.operate.training_set import label_rule
 from penstock.stream.process.health_page import kind_of
 
 ROLES = ("featurize", "learn", "control")
@@ -51,7 +55,10 @@ class RoleStatus:
 
 @dataclass
 class Status:
-    """One pipeline at one moment. Ages are seconds; `samples`, `labels` and `pending` are counts of the newest `tail` records.
+    """One pipeline at one moment.
+
+    Ages are seconds. `samples`, `labels` and `pending` are counts of the newest `tail` records, and so are labels that said the
+    same of an id again (`duplicates`), or something else (`contradictions`).
 
     `scores` are of the predictions with labels among them. `dead` counts the newest dead letters by (topic, reason), of
     `dead_total` in all. `open` are episodes that are not over, `waiting` the requests that wait for a person, by id.
@@ -72,6 +79,8 @@ class Status:
     live: LiveModel | None = None
     waiting: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    contradictions: int = 0
 
 
 def look(
@@ -90,7 +99,8 @@ def look(
     moments = [entry.at for entry in entries if isinstance(entry, Sample | LabelRecord)]
     if moments:
         found.event_age_s = (wall_ms - max(moments)) / 1000
-    _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL))
+    rule = _rule(consumer, topology.samples(pipeline, prefix), entries)
+    _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL), rule)
     _dead_letters(found, consumer, topology.dead_letters(pipeline, prefix))
     _control(found, consumer, prefix)
     found.wrong = wrong(found)
@@ -140,10 +150,17 @@ def _roles(
     return found
 
 
-def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None:
+def _rule(consumer: KafkaConsumer, topic: str, entries: list[Any]) -> LabelRule | None:
+    """The rule of the newest recipe among these, or else of the one that the log opens with."""
+    known = [entry for entry in entries if isinstance(entry, Recipe)]
+    if not known and entries:
+        known = [entry for record in oldest(consumer, topic) if isinstance(entry := _entry(record), Recipe)]
+    return label_rule(known[-1]) if known else None
+
+
+def _quality(found: Status, entries: list[Any], predicted: list[Record], rule: LabelRule | None) -> None:
     """Labels, waiting samples and scores of the tails."""
-    labels = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
-    samples = {entry.id for entry in entries if isinstance(entry, Sample)}
+    labels = tail_labels(entries, rule)
     probabilities: dict[str, float] = {}
     for record in predicted:
         try:
@@ -151,9 +168,11 @@ def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         probabilities.setdefault(prediction.id, prediction.prediction)
-    found.samples, found.labels = len(samples), len(labels)
-    found.pending = len(samples - labels.keys())
-    found.scores = scores((p, labels[name]) for name, p in probabilities.items() if name in labels)
+    found.samples, found.labels, found.pending = len(labels.samples), labels.records, labels.pending
+    found.duplicates, found.contradictions = labels.duplicates, labels.contradictions
+    found.scores = scores(
+        (p, bool(labels.of[name])) for name, p in probabilities.items() if name in labels.of
+    )
 
 
 def _dead_letters(found: Status, consumer: KafkaConsumer, topic: str) -> None:

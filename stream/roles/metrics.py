@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["FeaturizeReport", "Health", "LearnReport"]
 
 LOOK_EVERY_S = 1.0
-LEARNED = ("joined", "learned", "held_back", "expired", "unmatched", "dropped", "repeats")
+LEARNED = (
+    "joined", "learned", "held_back", "expired", "absent", "corrected", "unmatched", "duplicates", "contradictions", "dropped",
+    "repeats",
+)  # fmt: skip
 
 
 class Growth:

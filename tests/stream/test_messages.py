@@ -47,7 +47,17 @@ ENTRIES: dict[str, Entry] = {
     "sample.v2": Sample(
         Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True], "0123456789ab"
     ),
+    "sample.v3": Sample(
+        Origin("topic-id", 3, 41, 0),
+        "p1",
+        "van7",
+        AT_MS,
+        [1.5, None, "é", True],
+        "0123456789ab",
+        "north|van7",
+    ),
     "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
+    "label.v2": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, 20.5, "north|van7"),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
     "tick.v2": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5, 2),
     "command.v1": COMMAND,
@@ -157,6 +167,8 @@ JSON |= {
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
+    "sample.v2",
+    "label.v1",
     "tick.v1",
     "command.v1",
     "command-adopt.v1",
@@ -224,8 +236,8 @@ def test_an_entry_written_before_a_field_was_added_still_reads() -> None:
 
 
 def test_an_entry_from_a_newer_version_with_a_field_more_still_reads() -> None:
-    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v1"])) + ["new"]
-    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v1"]
+    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v2"])) + ["new"]
+    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v2"]
 
 
 @pytest.mark.parametrize(

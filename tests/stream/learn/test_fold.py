@@ -12,9 +12,9 @@ import pytest
 
 from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
+from penstock.stream.learn import join
 from penstock.stream.learn.engine import learn
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import at_once, training, vector
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
@@ -135,7 +135,7 @@ def test_a_label_that_never_comes_expires_by_event_time() -> None:
 
 
 def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None:
-    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)
+    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)
     pipeline = parcels(label=of)
     fold = fold_of(sample(0), tick(6 * 60 + 1), pipeline=pipeline)
     assert (fold.counts.expired, fold.counts.learned) == (0, 1)
@@ -145,7 +145,7 @@ def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None
 
 
 def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_training() -> None:
-    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)
+    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)
     pipeline = parcels(label=of)
     left = Tick({"left/0": START_MS - MINUTE}, [], 0)
     log = [recipe_of(pipeline), left, sample(0), tick(6 * 60 + 1), recipe_of(pipeline), tick(6 * 60 + 1)]
@@ -160,7 +160,7 @@ def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_
 def test_more_samples_than_may_wait_lets_the_oldest_go_and_counts_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Join.__init__, "__defaults__", (3, None))
+    monkeypatch.setattr(join, "MOST_WAITING", 3)
     fold = fold_of(*map(sample, range(5)), label(0, "p0"), label(1, "p4"))
     assert (fold.counts.dropped, fold.counts.joined, list(fold.pending)) == (2, 1, ["p2", "p3"])
 

@@ -21,7 +21,7 @@ from tests.stream.generated import DELIVERED, START_MS, entries, parcels
 
 def pipeline(default: bool | None = None) -> Pipeline:
     return parcels(
-        label=Label(DELIVERED, lambda e: e["late"] > 15, wait="2h", fields=("late",), default=default)
+        label=Label(DELIVERED, lambda e: e["late"] > 15, wait="2h", fields=("late",), absent=default)
     )
 
 

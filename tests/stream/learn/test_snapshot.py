@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.stream import topology
+from penstock.stream.learn import join
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.join import Join
 from penstock.stream.learn.replay import prepare, replay
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.log.memory import MemoryLog
@@ -166,7 +166,7 @@ def test_each_model_is_stored_once_whatever_refers_to_it_and_a_frozen_one_as_the
 def test_what_goes_beyond_the_cap_is_the_same_after_a_snapshot_and_in_a_replay(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Join.__init__, "__defaults__", (12, None))
+    monkeypatch.setattr(join, "MOST_WAITING", 12)
     straight = go_on(Fold(PIPELINE), log, len(LOG))
     fold = Fold(PIPELINE)
     for place in (150, 301, 640):
