@@ -24,8 +24,6 @@ _ROUNDING = 1e-6  # how far outside [0, 1] rounding may put a probability
 
 def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
     """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
-    if None not in values and None not in names:
-        return dict(zip(names, values, strict=True))  # type: ignore[arg-type]
     return {
         name: value
         for name, value in zip(names, values, strict=True)
