@@ -90,9 +90,9 @@ class Fold(FoldState):
             health.at_sample(self, position, at, x, answer)
         else:
             self.answered = x
-        p, live = answer.mixture.p, self.live
-        weight = experts.leader_weight
+        p, live, weight = answer.mixture.p, experts.leader, experts.leader_weight
         if self.alone or self.pinned:
+            live = experts.committed
             own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
         self.chain = blake2b(self.chain + _link(position, p), digest_size=16).digest()
@@ -102,11 +102,15 @@ class Fold(FoldState):
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
         if self.acting:
             drift.sample(at, position, sample.x, p)
-        early = self.join.sample(sample.id, waits)
+        join = self.join
+        early = join.sample(sample.id, waits)
         if early is not None:
             self._join(position, max(at, early.at), waits, early.y)
-        counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
-        counts.dropped = self.join.dropped
+        counts.unmatched, counts.duplicate_ids, counts.dropped = (
+            join.unmatched,
+            join.duplicate_ids,
+            join.dropped,
+        )
 
     def _guarded(self, position: int, at: int) -> None:
         """A guard fired at this record, or what it held learning for is over."""
@@ -123,12 +127,14 @@ class Fold(FoldState):
         if self._passes_over(label.origin, self.recipes.now.names):
             return
         counts.labels += 1
-        if label.at > self.at:
-            self.at = label.at
-        waits = self.join.label(label.id, label.at, label.y)
+        at, join = label.at, self.join
+        if at > self.at:
+            self.at = at
+        waits = join.label(label.id, at, label.y)
         if waits is not None:
-            self._join(position, label.at, waits, label.y)
-        counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
+            self._join(position, at, waits, label.y)
+        else:
+            counts.unmatched, counts.dropped = join.unmatched, join.dropped
 
     def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
         """Charge every expert with what it said of this sample, then let those learn that do."""
