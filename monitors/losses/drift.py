@@ -102,7 +102,7 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_base", "_challenger", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
+        "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
         "_witness_since", "config", "harm", "lead", "witness",
     )  # fmt: skip
 
@@ -124,7 +124,6 @@ class LossMonitor:
 
     def update(
         self, at_ms: int, position: int, live: float, base: float, rivals: tuple[float, float] | None = None,
-        challenger: float | None = None,
     ) -> list[Transition]:  # fmt: skip
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -134,7 +133,6 @@ class LossMonitor:
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
             rivals: losses of the committed model and of all models together; None where the committed one said nothing.
-            challenger: loss of the model that would be committed instead, None where it said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
@@ -144,7 +142,6 @@ class LossMonitor:
         if rivals is not None:
             self._committed += rivals[0]
             self._together += rivals[1]
-            self._challenger += rivals[0] if challenger is None else challenger
             self._rival_labels += 1
         if self._in_block < self.config.base_labels:
             return []
@@ -203,9 +200,7 @@ class LossMonitor:
             transitions += self._hear(x, place)
         if self._rival_labels > 0:
             count = self._rival_labels
-            block = BaseBlock(
-                self._committed / count, self._together / count, *place, self._challenger / count
-            )
+            block = BaseBlock(self._committed / count, self._together / count, *place)
             keep = not was_firing and self.harm.phase != "firing"
             transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
         self._clear_block()
@@ -242,5 +237,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._live = self._base = self._committed = self._together = self._challenger = 0.0
+        self._live = self._base = self._committed = self._together = 0.0
         self._rival_labels = 0

@@ -22,6 +22,8 @@ from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
 BASE_RATE = 0.002
+JUDGED_LABELS = 25
+"""Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
 LEADS = 0.5
 """Another model is asked for only while all models beside the committed one together have so much of all weight, and a second one
 only if it has so much by itself. Copies of one another share what is theirs, so each of them may have little."""
@@ -145,9 +147,8 @@ class Fold(FoldState):
         if waits.position >= self.replaced_at:
             said = own.get(experts.committed.number)
             rivals = None if said is None else (log_loss(said, y), log_loss(answer.mixture.p, y))
-            best = own.get(experts.challenger.number)
-            drift.label(at, position, live, base, rivals, None if best is None else log_loss(best, y))
-            if drift.lead is not None and not self.pinned:
+            drift.label(at, position, live, base, rivals)
+            if drift.lead is not None and not self.pinned and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
             self._outside(position, at, own, y, live)
@@ -168,7 +169,9 @@ class Fold(FoldState):
     def _commits(self, at: int, position: int) -> None:
         """The committed model is worse than all together: once another by itself is better, too, ask that it be committed."""
         one, experts = self.experts.challenger, self.experts
-        if one is experts.committed or experts.others_weight < LEADS or not self.drift.deserves(one):
+        lost = {each.number: loss for each, loss in zip(experts.all, experts.losses, strict=True)}
+        deserved = self.drift.deserves(one, experts.committed, lost)
+        if one is experts.committed or experts.others_weight < LEADS or not deserved:
             return
         weight = experts.weights()[one.version]
         if self.drift.asked_for is not None and weight < LEADS:
