@@ -156,7 +156,7 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
                 found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
                 challenger = max(set(range(1, len(weights))) - {committed}, key=weights.__getitem__)
-                outweighed = 1.0 - weights[0] - weights[committed] >= LEADS
+                outweighed = weights[challenger] >= LEADS
                 if not wanted:
                     lasting = None
                 elif number % (4 * JUDGED_LABELS) == 0:

@@ -25,8 +25,8 @@ BASE_RATE = 0.002
 JUDGED_LABELS = 25
 """Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
 LEADS = 0.5
-"""Another model is asked for only while all models beside the committed one together have so much of all weight, and a second one
-only if it has so much by itself. Copies of one another share what is theirs, so each of them may have little."""
+"""Another model is asked for only while it has at least so much of all weight. It need not have taken the lead: copies of one another
+share what is theirs, and may take thousands of labels until one of them leads."""
 
 
 class Fold(FoldState):
@@ -171,10 +171,8 @@ class Fold(FoldState):
         one, experts = self.experts.challenger, self.experts
         lost = {each.number: loss for each, loss in zip(experts.all, experts.losses, strict=True)}
         deserved = self.drift.deserves(one, experts.committed, lost)
-        if one is experts.committed or experts.others_weight < LEADS or not deserved:
-            return
         weight = experts.weights()[one.version]
-        if self.drift.asked_for is not None and weight < LEADS:
+        if one is experts.committed or weight < LEADS or not deserved:
             return
         if one.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"

@@ -2,7 +2,8 @@
 
 Laws of this file:
 - What made a test fire was picked for being bad, and what passes is over soon after. So only labels that come after it count: at
-  least as many as there were from the onset until the test fired, and at most twice as many, always the newest.
+  least `LASTS` times as many as there were from the onset until the test fired, at most twice that, and always the newest.
+- With once as many, simulated models of equal skill whose errors wander were committed three times as often as with twice.
 - Each expert is judged by its own losses. Who has most of the weight changes with luck, and the luckiest at each moment together
   are better than any one of them.
 """
@@ -11,18 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+LASTS = 2
+
 
 class Lasting:
-    """What each expert had lost when the test fired, and each time as many labels had come again.
+    """What each expert had lost when the test fired, and each time a window of labels had come again.
 
     Args:
-        window: labels from the onset until the test fired.
+        found: labels from the onset until the test fired.
         labels: how many had come by then.
         lost: what each expert had lost by then (nats), by number.
     """
 
-    def __init__(self, window: int, labels: int, lost: Mapping[int, float]) -> None:
-        self.window = max(window, 1)
+    def __init__(self, found: int, labels: int, lost: Mapping[int, float]) -> None:
+        self.window = max(LASTS * found, 1)
         self.marks = [(labels, dict(lost))]
 
     def gain(self, one: int, committed: int, labels: int, lost: Mapping[int, float]) -> float | None:
