@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 from river import compose, linear_model, optim, preprocessing, utils
 
 from benchmarks.fold import FLIGHTS, samples_log
@@ -304,7 +305,7 @@ def all_of(fold: Fold) -> dict[str, Any]:
         "digest": fold.digest(),
         "models": [(one.version, one.kind, digest(one.model)) for one in fold.experts.models],
         "weights": fold.experts.weights(),
-        "predictions": [tuple(one) for one in fold.outputs.predictions],
+        "predictions": [astuple(one) for one in fold.outputs.predictions],
         "counts": fold.counts,
     }
 
