@@ -294,6 +294,9 @@ def test_a_prediction_leaves_the_same_names_behind_as_rivers(with_std: bool) -> 
         twins = Twins(copy.deepcopy(model))
         twins.do("said", x, None)
         twins.compare()
+        for verb in ("teach", "teach", "said", "teach"):
+            twins.do(verb, {"late": 2.5} if verb == "teach" else {"late": 1.0, "sent": 2.0}, True)
+        twins.compare()
 
 
 # -- in the fold ---------------------------------------------------------------------------------------------------------------
