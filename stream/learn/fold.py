@@ -27,7 +27,7 @@ BASE_RATE = 0.002
 _link = Struct("<qd").pack
 JUDGED_LABELS = 25
 """Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
-LEADS = 0.5
+LEADS = 0.8
 """Another model is asked for only while it has at least so much of all weight. It need not have taken the lead: copies of one
 another share what is theirs, and may take thousands of labels until one of them leads."""
 
