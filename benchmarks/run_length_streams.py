@@ -21,8 +21,9 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor, log_loss
 from penstock.monitors.losses.rate_of_labels import YEAR_MS
 from penstock.stream.learn.births import LEAD_EVERY
 from penstock.stream.learn.experts import BASE_WEIGHT, LEADS_AT
-from penstock.stream.learn.fold import BASE_RATE, LEADS
+from penstock.stream.learn.fold import BASE_RATE, JUDGED_LABELS, LEADS
 from penstock.stream.learn.gate import Gate
+from penstock.stream.learn.lasting import Lasting
 
 Floats = NDArray[np.float64]
 
@@ -131,31 +132,40 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
         gate.add(1.0 / (EXPERTS + 1))
     gate.give(0, BASE_WEIGHT)
     committed = leader = challenger = 1
-    wanted, number, gap_sum = False, 0, 0.0
+    wanted, deserved, number, gap_sum = False, False, 0, 0.0
+    lasting: Lasting | None = None
+    lost = dict.fromkeys(range(1, EXPERTS + 1), 0.0)
     for chunk in _made(rng, found.labels, length, float(apart)):
         for own, y in zip(chunk.said, chunk.truth, strict=True):
             answers = [base, *own]
             mixture = gate.mix(answers, base)
             gate.charge(answers, mixture, y)
             live = log_loss(mixture.p, y)
-            alone, best = log_loss(answers[committed], y), log_loss(answers[challenger], y)
+            alone = log_loss(answers[committed], y)
+            lost = {place: lost[place] + log_loss(answers[place], y) for place in lost}
             at_ms = START_MS + round(number * step_ms)
-            for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live), best):
+            for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live)):
                 wanted = one.state == "firing" if one.monitor == "lead" else wanted
                 _count(found, one.monitor, one.state)
             base += BASE_RATE * (y - base)
             number += 1
-            gap_sum += alone - best
+            gap_sum += alone - log_loss(answers[leader], y)
             if number % LEAD_EVERY == 0:
                 weights = gate.totals()
                 top = max(range(1, len(weights)), key=weights.__getitem__)
                 found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
                 challenger = max(set(range(1, len(weights))) - {committed}, key=weights.__getitem__)
-                outweighed = 1.0 - weights[0] - weights[committed] >= LEADS
-                if wanted and outweighed and monitor.lead.lasting_gain >= monitor.margin:
+                outweighed = weights[challenger] >= LEADS
+                if not wanted:
+                    lasting = None
+                elif number % (4 * JUDGED_LABELS) == 0:
+                    lasting = lasting or Lasting(monitor.lead.gained()[1], number, lost)
+                    gain = lasting.gain(challenger, committed, number, lost)
+                    deserved = outweighed and gain is not None and gain >= monitor.margin
+                if wanted and deserved:
                     found.changes += 1
-                    committed, wanted = challenger, False
+                    committed, wanted, deserved, lasting = challenger, False, False, None
                     monitor.committed_changed(at_ms, number, "another is committed")
     found.gap = gap_sum / number / monitor.margin if number and monitor.margin > 0 else 0.0
     return found

@@ -25,6 +25,7 @@ import penstock
 from penstock.features.engine import choose
 from penstock.stream import cli, messages, steps, topology
 from penstock.stream.definition_file import load
+from penstock.stream.learn import engine
 from penstock.stream.process import settings
 from penstock.stream.process.health_page import METRICS
 from penstock.stream.process.settings import Settings
@@ -200,6 +201,14 @@ def settings_page() -> str:
             "`PENSTOCK_ENGINE`",
             "`native` if it was built",
             "Which engine computes features: `native` (in C) or `python`. Their results agree in every bit.",
+        )
+    )
+    assert "PENSTOCK_MODELS" in inspect.getsource(engine)
+    rows.append(
+        (
+            "`PENSTOCK_MODELS`",
+            "`native` if it was built",
+            "What runs river's linear models: `native` (in C) or `river`. Their results agree in every bit.",
         )
     )
     rows.append(

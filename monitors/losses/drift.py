@@ -106,7 +106,7 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_base", "_rival", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
+        "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
         "_witness_since", "config", "harm", "lead", "witness",
     )  # fmt: skip
 
@@ -128,7 +128,6 @@ class LossMonitor:
 
     def update(
         self, at_ms: int, position: int, live: float, base: float, rivals: tuple[float, float] | None = None,
-        rival: float | None = None,
     ) -> list[Transition]:  # fmt: skip
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -138,7 +137,6 @@ class LossMonitor:
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
             rivals: losses of the committed model and of all models together; None where the committed one said nothing.
-            rival: loss of the model that would be committed instead, None where it said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
@@ -148,7 +146,6 @@ class LossMonitor:
         if rivals is not None:
             self._committed += rivals[0]
             self._together += rivals[1]
-            self._rival += rivals[0] if rival is None else rival
             self._rival_labels += 1
         if self._in_block < self.config.base_labels:
             return []
@@ -208,7 +205,7 @@ class LossMonitor:
             transitions += self._hear(x, place)
         if self._rival_labels > 0:
             count = self._rival_labels
-            block = BaseBlock(self._committed / count, self._together / count, *place, self._rival / count)
+            block = BaseBlock(self._committed / count, self._together / count, *place)
             keep = not was_firing and self.harm.phase != "firing"
             transitions += self.lead.update(block, margin, blocks / (LEAD_SHARE * budget), keep)[1]
         self._clear_block()
@@ -241,5 +238,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._live = self._base = self._committed = self._together = self._rival = 0.0
+        self._live = self._base = self._committed = self._together = 0.0
         self._rival_labels = 0

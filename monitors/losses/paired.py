@@ -28,7 +28,7 @@ THRESHOLD_LEAST = 20.0
 
 @dataclass(frozen=True, slots=True)
 class BaseBlock:
-    """Mean losses of one base block of labels, and where it lay; `rival` is of who would take the first one's place."""
+    """Mean losses of one base block of labels, and where it lay."""
 
     first: float
     second: float
@@ -36,7 +36,6 @@ class BaseBlock:
     start_position: int
     end_ms: int
     end_position: int
-    rival: float | None = None
 
 
 class PairedTest:
@@ -49,17 +48,11 @@ class PairedTest:
         base_labels: labels per base block.
         reference_blocks: base blocks kept as reference.
         min_blocks: judged blocks the reference must hold before anything is tested.
-
-    Attributes:
-        lasting_gain: what `first` surely lost more than the rival since the onset of what fires, or fired last (nats a label):
-            the lesser of the means since the onset and over the newer half of that time. It is 0 until as many labels have come
-            since the test fired as between the onset and then: the labels that made it fire were picked for being bad, and
-            what passes is over by then.
     """
 
     __slots__ = (
-        "_columns", "_episode", "_found_blocks", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
-        "estimate_ratio", "lasting_gain", "last_x", "min_blocks", "monitor", "ratio",
+        "_columns", "_episode", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
+        "estimate_ratio", "last_x", "min_blocks", "monitor", "ratio",
     )  # fmt: skip
 
     def __init__(
@@ -73,8 +66,6 @@ class PairedTest:
         self.calibration: Calibration | None = None
         self.ratio = 1.0
         self.last_x: float | None = None
-        self.lasting_gain = 0.0
-        self._found_blocks = 0
         self._reference: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._columns: tuple[Floats, Floats] | None = None
         self._episode: deque[BaseBlock] = deque(maxlen=reference_blocks)
@@ -212,20 +203,11 @@ class PairedTest:
         """Move the judged block into the reference (or the episode), and calibrate for the next."""
         if self.phase == "firing":
             self._episode.extend(self._pending)
-            self.lasting_gain = self._lasting()
         elif keep:
             self._extend_reference()
         self._pending.clear()
         if self.phase != "firing":
             self._calibrate(margin)
-
-    def _lasting(self) -> float:
-        gains = [block.first - block.rival for block in self._episode if block.rival is not None]
-        self._found_blocks = self._found_blocks or len(self._episode)
-        if len(gains) < min(2 * self._found_blocks, self._episode.maxlen or 0):
-            return 0.0
-        newer = gains[len(gains) // 2 :]
-        return min(sum(gains) / len(gains), sum(newer) / len(newer))
 
     def _calibrate(self, margin: float) -> None:
         if not self._reference:
@@ -250,7 +232,6 @@ class PairedTest:
         # Also those that were kept out of the reference; the newest are added when they are absorbed.
         judged = [block for _, blocks in sorted(self._onsets.items()) for block in blocks]
         newest = self._pending[0].start_position
-        self._found_blocks = 0
         self._episode = deque(
             (block for block in judged if since <= block.start_position < newest),
             maxlen=self._reference.maxlen,

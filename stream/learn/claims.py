@@ -22,7 +22,7 @@ _SCALER = frozenset(vars(StandardScaler()))
 _REGRESSION = frozenset(vars(LinearRegression()))
 _SGD = frozenset(vars(SGD(0.1)))
 _CONSTANT = frozenset(vars(Constant(0.1)))
-_LOSSES = {LogisticRegression: Log, LinearRegression: Squared}
+_LOSSES: dict[type, type] = {LogisticRegression: Log, LinearRegression: Squared}
 _LOG = vars(Log(1.0, 1.0))
 _MOST = 2.0**52
 """Numbers of parameters beyond this are not claimed: an integer so large need not be a float."""

@@ -13,7 +13,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.events import KINDS, Request, describe, losses_of
 from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.lasting import Lasting
 from penstock.stream.learn.records import Hold
 from penstock.stream.learn.skill import Skill
 from penstock.stream.learn.stories import LOSS, Stories
@@ -61,6 +62,7 @@ class DriftRules:
         self.hold_over = False
         self.fired = False
         self.lead: EpisodeChange | None = None
+        self.lasting: Lasting | None = None
         self.asked_for: str | None = None
         self.told_lead = False
         self.harm: Transition | None = None
@@ -160,12 +162,10 @@ class DriftRules:
 
     def label(
         self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None,
-        rival: float | None = None,
     ) -> None:  # fmt: skip
         """One label's losses (nats), all predicted at the sample.
 
-        `rivals` are those of the committed model and of all together, None where the committed one said nothing; `rival`
-        that of the model with most of the weight beside the committed one.
+        `rivals` are those of the committed model and of all together, None where the committed one said nothing.
         """
         self.labels += 1
         if not self.skill.proven:
@@ -173,7 +173,7 @@ class DriftRules:
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
         if self.labels == self.proven_at:
             self.stories.proven(at)
-        found = self.losses.update(at, position, live, base, rivals, rival)
+        found = self.losses.update(at, position, live, base, rivals)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
@@ -209,15 +209,18 @@ class DriftRules:
         elif change.transition.state == "resolved":
             if self.told_lead:
                 self._tell("note", change, "the committed model is no longer worse than all together")
-            self.lead, self.asked_for, self.told_lead = None, None, False
+            self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
 
-    def deserves(self, expert: Expert) -> bool:
-        """Whether to ask that it be committed: not asked for yet, and the best of the others is surely better by the margin.
+    def deserves(self, expert: Expert, committed: Expert, lost: Mapping[int, float]) -> bool:
+        """Whether to ask that it be committed: not asked for yet, and by itself better by the margin since the test fired.
 
         All together may be better than each of them: that alone is no reason to commit another one. And a model that was worse
-        for a day may be the better one on the next: so it must have lasted (`PairedTest.lasting_gain`).
+        for a day may be the better one on the next: so it must have lasted. `lost` is what each expert lost so far, by number.
         """
-        return expert.version != self.asked_for and self.losses.lead.lasting_gain >= self.losses.margin
+        if self.lasting is None:
+            self.lasting = Lasting(self.losses.lead.gained()[1], self.labels, lost)
+        gain = self.lasting.gain(expert.number, committed.number, self.labels, lost)
+        return gain is not None and gain >= self.losses.margin and expert.version != self.asked_for
 
     def ask(self, expert: Expert, weight: float, at: int, position: int) -> None:
         """Ask that an expert be committed, and say what it won, since when, and what it is.
@@ -271,7 +274,7 @@ class DriftRules:
         for change in self.episodes.apply_all(closed):
             if change.transition.monitor != "lead" or self.told_lead:
                 self._tell("note", change, f"closed: {why}")
-        self.lead, self.asked_for, self.told_lead = None, None, False
+        self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
 
     def _tell(
         self,

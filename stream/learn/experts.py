@@ -118,7 +118,6 @@ class Experts:
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
         self.leader = self.committed = self.rival = self.first
-        self.others_weight = 0.0
         self.gate.give(1, 1.0 - BASE_WEIGHT)
 
     # -- who there is ------------------------------------------------------------------------------------------------------
@@ -275,7 +274,6 @@ class Experts:
         places = [place for place in range(1, len(weights)) if place != committed]
         if places:
             self.rival = self.all[max(places, key=weights.__getitem__)]
-        self.others_weight = 1.0 - weights[0] - weights[committed]
         self.thin = _NONE
         if labels - self.suspected >= THIN_AFTER_LABELS:
             kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS

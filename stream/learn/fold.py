@@ -26,9 +26,11 @@ from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe
 
 BASE_RATE = 0.002
 _link = Struct("<qd").pack
-LEADS = 0.5
-"""Another model is asked for only while all models beside the committed one together have so much of all weight, and a second one
-only if it has so much by itself. Copies of one another share what is theirs, so each of them may have little."""
+JUDGED_LABELS = 25
+"""Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
+LEADS = 0.8
+"""Another model is asked for only while it has at least so much of all weight. It need not have taken the lead: copies of one
+another share what is theirs, and may take thousands of labels until one of them leads."""
 
 
 class Fold(FoldState):
@@ -91,9 +93,9 @@ class Fold(FoldState):
             health.at_sample(self, position, at, x, answer)
         else:
             self.answered = x
-        p, live = answer.mixture.p, self.live
-        weight = experts.leader_weight
+        p, live, weight = answer.mixture.p, experts.leader, experts.leader_weight
         if self.alone or self.pinned:
+            live = experts.committed
             own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
         self.chain = blake2b(self.chain + _link(position, p), digest_size=16).digest()
@@ -161,12 +163,8 @@ class Fold(FoldState):
         leader = None if said is None else log_loss(said, y)
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            rival = leader
-            if experts.rival is not experts.leader:
-                said = answer.of(experts.rival)
-                rival = None if said is None else log_loss(said, y)
-            drift.label(at, position, live, base, self._rivals(waits, y, live, leader), rival)
-            if drift.lead is not None and not self.pinned:
+            drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
+            if drift.lead is not None and not self.pinned and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
             self._outside(position, at, answer, y, live)
@@ -201,10 +199,10 @@ class Fold(FoldState):
     def _commits(self, at: int, position: int) -> None:
         """The committed model is worse than all together: once another by itself is better, too, ask that it be committed."""
         one, experts = self.experts.rival, self.experts
-        if one is experts.committed or experts.others_weight < LEADS or not self.drift.deserves(one):
-            return
+        lost = {each.number: loss for each, loss in zip(experts.all, experts.losses, strict=True)}
+        deserved = self.drift.deserves(one, experts.committed, lost)
         weight = experts.weights()[one.version]
-        if self.drift.asked_for is not None and weight < LEADS:
+        if one is experts.committed or weight < LEADS or not deserved:
             return
         if one.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"

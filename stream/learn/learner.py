@@ -16,7 +16,6 @@ from penstock.stream.learn.join import Join, Settled
 from penstock.stream.learn.joins import join_of
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
-from penstock.stream.targets import Target
 
 T = TypeVar("T")
 Interval = tuple[int, int]
@@ -26,8 +25,6 @@ SLICE_RECORDS = 5_000
 
 def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
     """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
-    if None not in values and None not in names:
-        return dict(zip(names, values, strict=True))  # type: ignore[arg-type]
     return {
         name: value
         for name, value in zip(names, values, strict=True)

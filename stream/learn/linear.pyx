@@ -183,8 +183,6 @@ cdef class Linear(Slots):
                     one.value = (one.value - one.mean) / one.std
                 else:
                     one.value = 0.0
-            if not finite(one.mean):
-                return False
         return True
 
     cdef bint step(self, Py_ssize_t many, double gradient) noexcept:

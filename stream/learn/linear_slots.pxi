@@ -109,8 +109,7 @@ cdef class Slots:
         if not self.read_slots(weights):
             return False
         if type(self.river) is Pipeline:
-            if self.river._plan is None:
-                self.river._build_plan()  # as river does at the first call
+            # river makes its plan at the first call: until then it does the calls
             others = self.river._inference_transformers
             if self.river._last_step_cached is not last or len(others) != self.scales or (others and others[0] is not scaler):
                 return False

@@ -33,22 +33,15 @@ def test_dependent_blocks_are_joined_until_they_are_nearly_independent() -> None
     found = calibrate(autoregressive(1, 0.6, 2_000), 0.01)
     assert found is not None
     assert found.multiple >= 2
-    assert found.correlation <= 0.2
+    assert found.correlation <= 0.2 + 0.01 / found.scale
 
 
-def test_noise_over_a_thousand_labels_is_seldom_judged_label_block_by_label_block_whatever_the_margin() -> (
-    None
-):
-    """Eight blocks of 125 labels remember each other, half of it is noise of the labels: small blocks look nearly independent."""
-    sizes = {0.01: 0, 0.3: 0}
-    for seed in range(100):
-        slow = autoregressive(seed, float(np.exp(-1 / 8)), 224)
-        values = slow + np.random.default_rng(1_000 + seed).standard_normal(224)
-        for margin in sizes:
-            found = calibrate(values, margin)
-            assert found is not None
-            sizes[margin] += found.multiple == 1
-    assert max(sizes.values()) <= 10
+def test_a_wide_margin_allows_more_dependence() -> None:
+    values = autoregressive(2, 0.6, 2_000)
+    narrow, wide = calibrate(values, 0.01), calibrate(values, 1.0)
+    assert narrow is not None
+    assert wide is not None
+    assert wide.multiple < narrow.multiple
 
 
 def test_the_largest_size_with_enough_blocks_is_the_last_resort() -> None:

@@ -12,44 +12,6 @@ from penstock.monitors.losses.paired import BaseBlock, PairedTest
 BLOCK = 50
 
 
-def lasting(rivals: list[float]) -> list[tuple[int, float]]:
-    """The blocks since the onset of what fires, and the lasting gain, at each block from the change on.
-
-    `first` is worse than `second` by 0.1 from then on, and than the rival by so much.
-    """
-    chance = random.Random(4)
-    test = PairedTest("lead", estimate_ratio=False, base_labels=BLOCK, reference_blocks=100, min_blocks=24)
-    made = []
-    for number in range(60 + len(rivals)):
-        gain = rivals[number - 60] if number >= 60 else 0.0
-        worse = 0.1 if number >= 60 else chance.gauss(0.0, 0.02)
-        block = BaseBlock(0.4 + worse, 0.4, number, number, number + 1, number + 1, 0.4 + worse - gain)
-        test.update(block, 0.01, 10_000.0)
-        made.append((test.gained()[1] // BLOCK, test.lasting_gain))
-    return made[60:]
-
-
-def test_a_gain_lasts_once_as_many_labels_have_come_as_it_took_to_find_it() -> None:
-    made = lasting([0.1] * 60)
-    found = next(blocks for blocks, _ in made if blocks)
-    assert 3 <= found <= 20
-    assert {gain for blocks, gain in made if blocks < 2 * found} == {0.0}
-    assert all(gain > 0.08 for blocks, gain in made if blocks >= 2 * found)
-
-
-def test_what_was_gained_only_before_it_was_found_does_not_last() -> None:
-    made = lasting([0.1] * 60)
-    fired = next(number for number, (blocks, _) in enumerate(made) if blocks) + 1
-    passed = lasting([0.1] * fired + [-0.02] * 60)
-    assert all(gain <= 0.0 for _, gain in passed) and passed[-1][1] < 0.0
-    assert lasting([0.1] * fired + [-0.02] * 20 + [0.1] * 80)[-1][1] > 0.05, "what lasts later counts later"
-
-
-def test_what_is_gained_only_lately_is_no_more_than_the_mean_since_the_onset() -> None:
-    made = lasting([-0.1] * 20 + [0.1] * 20)
-    assert all(gain <= 1e-9 for _, gain in made)
-
-
 @pytest.mark.parametrize("keep", [True, False])
 def test_what_was_gained_counts_every_label_since_the_onset_also_those_kept_out_of_the_reference(
     keep: bool,

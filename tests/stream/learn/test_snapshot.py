@@ -90,7 +90,7 @@ def everything(fold: Fold) -> dict[str, str]:
         {name: getattr(one, name) for name in one.__slots__ if name != "payload"} for one in fold.experts.all
     ]
     parts["payloads"] = [restore(one.payload) for one in fold.experts.all if one.payload is not None]
-    for name in ("first", "leader", "committed"):
+    for name in ("first", "leader", "committed", "rival"):
         parts[f"experts.{name}"] = getattr(fold.experts, name).number
     parts["experts.gate"] = [fold.experts.gate.weights, fold.experts.gate.rate_weights]
     return {name: digest(value) for name, value in parts.items()} | {"digest": fold.digest()}
