@@ -42,7 +42,7 @@ def probability(model: Any, x: dict[str, Any]) -> float:
     return 0.5 if p is None else p
 
 
-def learn(model: Any, x: dict[str, Any], y: bool) -> bool:
+def learn(model: Any, x: dict[str, Any], y: Any) -> bool:
     """One `learn_one`; False when the model raised. What it had changed by then stays, here and wherever the log is folded."""
     try:
         model.learn_one(x, y)
@@ -61,7 +61,7 @@ class Engine(Protocol):
     def said(self, x: dict[str, Any], /) -> float | None:
         """As the function `said` of the model."""
 
-    def learn(self, x: dict[str, Any], y: bool, /) -> bool:
+    def learn(self, x: dict[str, Any], y: Any, /) -> bool:
         """As the function `learn` of the model."""
 
 
@@ -77,7 +77,7 @@ class River:
         """As the function `said` of the model."""
         return said(self.model, x)
 
-    def learn(self, x: dict[str, Any], y: bool, /) -> bool:
+    def learn(self, x: dict[str, Any], y: Any, /) -> bool:
         """As the function `learn` of the model."""
         return learn(self.model, x, y)
 
