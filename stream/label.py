@@ -142,7 +142,7 @@ class Label:
         return not self.fields and not isinstance(self.outcome, Happened)
 
     def describe(self) -> dict[str, Any]:
-        """The label as plain data; of a former one's digest, what it does not use is left out."""
+        """The label as plain data, without what it does not use."""
         said: dict[str, Any] = {
             "source": self.source.name,
             "absent": self.absent,

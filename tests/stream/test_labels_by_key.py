@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,12 +14,13 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import at_once, training
 from penstock.stream.learn.replay import entries, replay
 from penstock.stream.learn.snapshot import restore_fold, take
-from penstock.stream.messages import Entry, LabelRecord, Sample
+from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample
 from penstock.stream.models.digest import digest
 from penstock.stream.operate.training_set import Span, label_rule, rows
-from penstock.stream.recipes import RecipeHistory, recipe_of
+from penstock.stream.recipes import RecipeHistory, changes, definition_document, readable, recipe_of
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.targets import Target
+from tests.stream.generated import PAID, cards
 from tests.stream.plant import BY_KEY, HOT_LATER, Happened, happenings, hot_later, outcomes, plant
 
 HAPPENED = list(happenings(1_200))
@@ -178,3 +181,33 @@ def test_a_late_event_corrects_what_was_learned_as_absent_live_in_training_and_i
     assert digest(made.model) == digest(fold.experts.first.model)
     found = rows(entries_of(flow), Span(), lambda recipe: pipeline.label_rule)
     assert {row.event_id for row in found if row.label} == wanted
+
+
+# -- another definition ------------------------------------------------------------------------------------------------------
+
+
+def said(pipeline: Pipeline) -> dict[str, Any]:
+    """A stored definition."""
+    found: dict[str, Any] = json.loads(definition_document(pipeline))
+    return found
+
+
+def test_whose_label_it_is_changes_with_a_backfill_and_when_it_counts_with_a_restart() -> None:
+    now = plant()
+    other = plant(label=Label(BY_KEY.source, key="machine", within="30m", absent=False))
+    assert changes(said(other), now).others == ["what a label means"]
+    for label in (
+        Label(BY_KEY.source, key=BY_KEY.key, within="1h"),
+        Label(BY_KEY.source, key=BY_KEY.key, within="20m", after="10m", absent=True, corrected_for="1d"),
+    ):
+        assert changes(said(plant(label=label)), now).others == []
+
+
+def test_a_definition_stored_by_a_former_version_means_the_same() -> None:
+    now = cards()
+    former = said(now)
+    former["label"] = {
+        "source": PAID.name, "wait": "1h", "default": None, "outcome": former["label"]["outcome"],
+    }  # fmt: skip
+    assert changes(former, now).others == []
+    assert readable(Recipe("former", now.vector_names, json.dumps(former)), now) == now.vector_names

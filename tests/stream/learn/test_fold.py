@@ -144,6 +144,39 @@ def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None
     )
 
 
+CORRECTED = Label(
+    DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False, corrected_for="2h"
+)
+
+
+def test_a_correction_teaches_the_true_label_once_more_and_charges_nobody_again() -> None:
+    pipeline = parcels(label=CORRECTED)
+    before = [sample(0), sample(1), label(1), tick(6 * 60 + 1)]
+    wrong = fold_of(*before, pipeline=pipeline)
+    right = fold_of(*before, label(2, "p0", minute=7 * 60), pipeline=pipeline)
+    assert (wrong.counts.absent, wrong.counts.corrected, right.counts.corrected) == (1, 0, 1)
+    assert (right.counts.joined, right.counts.learned) == (2, 3)
+    assert right.counts.live_loss == wrong.counts.live_loss and right.experts.judged == wrong.experts.judged
+    assert right.experts.weights() == wrong.experts.weights()
+    taught = fold_of(*before, pipeline=pipeline).experts.first.model
+    taught.learn_one(vector(pipeline.vector_names, sample(0).x), True)
+    assert digest(right.experts.first.model) == digest(taught) != digest(wrong.experts.first.model)
+
+
+@pytest.mark.parametrize(("minute", "y"), [(8 * 60 + 1, True), (7 * 60, False)])
+def test_what_comes_too_late_or_says_what_was_learned_corrects_nothing(minute: int, y: bool) -> None:
+    fold = fold_of(
+        sample(0), tick(6 * 60 + 1), label(0, minute=minute, y=y), pipeline=parcels(label=CORRECTED)
+    )
+    assert (fold.counts.absent, fold.counts.corrected, fold.counts.learned) == (1, 0, 1)
+
+
+def test_while_learning_is_held_a_correction_teaches_nothing() -> None:
+    log = [sample(0), tick(6 * 60 + 1), Command("c", "hold", "because", "ann"), label(0, minute=7 * 60)]
+    fold = fold_of(*log, pipeline=parcels(label=CORRECTED))
+    assert (fold.counts.corrected, fold.counts.learned) == (0, 1)
+
+
 def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_training() -> None:
     of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)
     pipeline = parcels(label=of)

@@ -108,6 +108,20 @@ def test_of_several_events_the_first_by_event_time_counts_and_of_equal_times_the
     assert course.became == {one: [("label", "first")]}
 
 
+def test_a_label_of_the_clocks_own_time_waits_for_others_of_that_time() -> None:
+    """What comes after a tick may be as old as it says."""
+    for ticked_first in (False, True):
+        course = Course()
+        one = course.sample(0)
+        if ticked_first:
+            course.tick(20)
+        course.label(20, "second", offset=8)
+        course.tick(20)
+        course.label(20, "first", offset=7)
+        course.tick(21)
+        assert course.became == {one: [("label", "first")]}
+
+
 def test_nothing_is_absent_before_the_clock_has_passed_the_span() -> None:
     course = Course()
     one = course.sample(0)
