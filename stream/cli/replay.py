@@ -33,7 +33,8 @@ examples:
   penstock replay examples/flights.py --version v12        can this version be made again from the log?
   penstock replay examples/flights.py --json | jq .equal
 
-Only the samples log is folded, from its start, with every command in it; nothing is written. The digest covers the
+Only the samples log is folded, from its start, with every command in it; nothing is written. Versions that a command took from
+the store by its digest (imports, and names that people gave) are read there, with PENSTOCK_SECRET. The digest covers the
 model's whole state, and without --version also every prediction and command since the log's start. Equal digests are
 promised inside the retained log, under the same Python, river and platform.
 Exit codes: 0 equal, 1 not equal, 2 it cannot be said."""
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             else:
                 wanted = of_version(start.model_store(pipeline, settings, client), args.version)
             guard = args.guard == "on" if args.guard else guarded(pipeline, header)
-            found = fold(pipeline, log, topic, wanted, guard=guard)
+            outside = start.model_store(pipeline, settings, client) if settings.secret else None
+            found = fold(pipeline, log, topic, wanted, outside, guard=guard)
         except CannotSay as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
@@ -183,8 +185,10 @@ def of_version(store: ModelStore, version_id: str) -> Wanted:
     )
 
 
-def fold(pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, *, guard: bool) -> Replayed:
-    """Replay as far as needed. Raises `CannotSay` for what no replay here can make."""
+def fold(
+    pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, outside: ModelStore | None, *, guard: bool
+) -> Replayed:
+    """Replay as far as needed; `outside` has imports and named versions. Raises `CannotSay` for what no replay can make."""
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     if low > 0:
         raise CannotSay(f"records 0 to {low - 1:,} of {topic} are gone: {wanted.what} can only be restored")
@@ -203,7 +207,9 @@ def fold(pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, *, guard: boo
     made = MemoryModelStore()
     progress = Progress()
     print(f"folding {stop:,} records of {topic}", file=sys.stderr, flush=True)
-    ended = replay(pipeline, log, topic, stop=stop, guard=guard, progress=progress.say, store=made)
+    ended = replay(
+        pipeline, log, topic, stop=stop, guard=guard, progress=progress.say, store=made, outside=outside
+    )
     seconds = time.monotonic() - progress.started_s
     if wanted.version is None:
         return Replayed(stop, seconds, ended.digest())

@@ -78,6 +78,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             bootstrap=stack.kafka,
             redis_url=stack.redis_url,
             secret=settings.secret or kept_secret(keep),
+            former_secrets=settings.former_secrets,
             models=settings.models,
             prefix=settings.prefix,
             kafka=settings.kafka,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from penstock.monitors.losses.drift import log_loss
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.join import Join
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
@@ -19,6 +20,8 @@ T = TypeVar("T")
 Interval = tuple[int, int]
 SLICE_RECORDS = 5_000
 """Entries that training reads at a stretch: a worker turns its loop in between."""
+BASE_RATE = 0.002
+"""How fast the base rate follows the labels."""
 _ROUNDING = 1e-6  # how far outside [0, 1] rounding may put a probability
 
 
@@ -97,13 +100,16 @@ class Waits(NamedTuple):
 class Trained(NamedTuple):
     """What training made: a model, the labels it learned, and the newest event time it met.
 
-    `join_from` is the oldest record that still waits for its other half, None where nothing waits.
+    `join_from` is the oldest record that still waits for its other half, None where nothing waits. `loss` and `base_loss` are
+    sums of log losses (nats) over the labels, the model's and the base rate's, each before it learned them; 0 if not measured.
     """
 
     model: Any
     labels: int
     join_from: int | None
     at: int
+    loss: float = 0.0
+    base_loss: float = 0.0
 
 
 def training(
@@ -114,15 +120,18 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    measure: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
-    stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
+    stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does. With
+    `measure` the model answers before every label that it learns.
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
+    loss, base_loss, base = 0.0, 0.0, 0.5
     early: dict[str, int] = {}
     newest = 0
     for number, (position, entry) in enumerate(entries, 1):
@@ -152,13 +161,17 @@ def training(
             join.recipe(entry)
         for waits, y in taught:
             if position >= learn_from and not waits.skip:
+                if measure:
+                    loss += log_loss(probability(model, waits.x), y)
+                    base_loss += log_loss(base, y)
+                    base += BASE_RATE * (y - base)
                 learn(model, waits.x, y)
                 learned += 1
         if number % SLICE_RECORDS == 0:
             yield SLICE_RECORDS
     waiting = [waits.position for waits in join.pending.values()]
     waiting += [at for event_id, at in early.items() if event_id in join.early]
-    return Trained(model, learned, min(waiting, default=None), newest)
+    return Trained(model, learned, min(waiting, default=None), newest, loss, base_loss)
 
 
 def at_once(slices: Generator[int, None, T]) -> T:

@@ -16,7 +16,7 @@ import river
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
 from penstock.stream.messages import LiveModel
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import RULE, Version
 
 
 @dataclass
@@ -87,11 +87,25 @@ class Replay(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`."""
+    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`.
+
+    `by` is who asked for it.
+    """
 
     start: int
     stop: int
     skip: list[tuple[int, int]]
+    by: str = RULE
+
+
+class Commit(NamedTuple):
+    """The last commitment: of which version, who asked for it and why, and when (event time in ms, and offset)."""
+
+    version: str
+    by: str
+    why: str
+    at: int
+    position: int
 
 
 class Unusable(NamedTuple):
@@ -133,7 +147,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -33,7 +33,7 @@ from penstock.stream.learn.stored_versions import StoredVersions
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
 from penstock.stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import BadEnvelope
+from penstock.stream.models.version import BadEnvelope, Secret
 
 logger = logging.getLogger("penstock.learn")
 
@@ -61,7 +61,7 @@ class LearnWorker:
         store: StateStore,
         models: ModelStore,
         retrainer: Retrainer,
-        secret: str,
+        secret: Secret,
         wall_ms: Callable[[], int],
         *,
         prefix: str = "",

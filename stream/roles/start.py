@@ -29,7 +29,8 @@ from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Log
-from penstock.stream.models.store import ModelStore, RedisModelStore
+from penstock.stream.models.store import RedisModelStore
+from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
@@ -66,14 +67,19 @@ def open_redis(settings: Settings) -> redis.Redis:
     return client
 
 
-def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> ModelStore:
+def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> RedisModelStore:
     """The pipeline's version store. Versions are pickles, so a secret to sign them with is demanded."""
     if not settings.secret:
         raise SettingError(
             "PENSTOCK_SECRET is not set: model versions are signed with it, in Redis as elsewhere. "
             "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
         )
-    return RedisModelStore(client, pipeline.name, settings.secret, settings.models, settings.prefix)
+    return RedisModelStore(client, pipeline.name, keys(settings), settings.models, settings.prefix)
+
+
+def keys(settings: Settings) -> Keys:
+    """The secret that signs, and those that signed before."""
+    return Keys(settings.secret, settings.former_secrets)
 
 
 def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.Redis) -> None:
@@ -176,7 +182,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             RedisStateStore(client, deployed, "learn"),
             models,
             retrainer,
-            settings.secret,
+            keys(settings),
             wall_ms,
             prefix=settings.prefix,
             instance_id=f"{deployed}-learn-{settings.slot}",
@@ -204,6 +210,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_PREFIX": settings.prefix,
         "PENSTOCK_MODELS": settings.models,
         "PENSTOCK_SECRET": settings.secret,
+        "PENSTOCK_SECRETS_FORMER": ",".join(settings.former_secrets),
         "PENSTOCK_SLOT": settings.slot,
         "PENSTOCK_HOST": settings.host,
         "PYTHONHASHSEED": "0",
