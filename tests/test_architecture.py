@@ -74,7 +74,8 @@ CHOOSERS = {"features/engine/choose.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "models",
+        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "model_registry",
+        "models",
         "operate",
         "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
     ),
@@ -116,7 +117,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
-        "dead_letters", "pipelines", "publish", "reset", "sampling", "status", "training_files",
+        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300

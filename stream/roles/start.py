@@ -68,13 +68,18 @@ def open_redis(settings: Settings) -> redis.Redis:
 
 
 def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> RedisModelStore:
-    """The pipeline's version store. Versions are pickles, so a secret to sign them with is demanded."""
+    """The pipeline's version store."""
+    return versions_of(pipeline.name, settings, client)
+
+
+def versions_of(pipeline: str, settings: Settings, client: redis.Redis) -> RedisModelStore:
+    """The version store of a pipeline, by its name. Versions are pickles, so a secret to sign them with is demanded."""
     if not settings.secret:
         raise SettingError(
             "PENSTOCK_SECRET is not set: model versions are signed with it, in Redis as elsewhere. "
             "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
         )
-    return RedisModelStore(client, pipeline.name, keys(settings), settings.models, settings.prefix)
+    return RedisModelStore(client, pipeline, keys(settings), settings.models, settings.prefix)
 
 
 def keys(settings: Settings) -> Keys:
