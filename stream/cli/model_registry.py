@@ -1,4 +1,4 @@
-"""`penstock models alias|export|import|resign`: names for versions, files that carry them, and signatures anew."""
+"""`penstock models alias|export|import|sync|resign`: names, files and other registries for versions, and signatures anew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import getpass
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,15 @@ examples:
 The signature, the pipeline, the definition, and Python and river are checked, and the model is opened once. A file that another
 deployment's secret signed is taken in where that secret stands in PENSTOCK_SECRETS_FORMER. An imported version predicts nothing
 until a rollback or a promotion names it; give it a name (`penstock models alias`) if it is to stay for long."""
+SYNC = """\
+examples:
+  penstock models sync examples/flights.py --mlflow http://127.0.0.1:5000
+
+Every stored version becomes a version of the registered model penstock.PIPELINE there: aliases champion, previous and the names
+that people gave, lineage as tags, losses as metrics of a run, and the sealed model as its artifact. A version is registered once,
+however often this runs. Versions that the store dropped go there as well, unless they were ever committed or have an alias there.
+Where the learn role has PENSTOCK_MLFLOW, it does the same by itself: at each commitment, and for the rest once a minute.
+Needs the extra: pip install 'penstock[mlflow]'."""
 RESIGN = """\
 to rotate the secret:
   1. give every role and command the new PENSTOCK_SECRET, and the one before in PENSTOCK_SECRETS_FORMER; restart the roles
@@ -76,6 +86,8 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     taken = _verb(verbs, "import", "take a version in from a file", IMPORT, run_import)
     taken.add_argument("source", metavar="SOURCE", type=Path, help="a file that `export` wrote")
     _audit(taken)
+    sync = _verb(verbs, "sync", "show every stored version in MLflow", SYNC, run_sync)
+    sync.add_argument("--mlflow", metavar="URI", help="the tracking server (default: PENSTOCK_MLFLOW)")
     _verb(verbs, "resign", "sign what is stored under today's secret", RESIGN, run_resign)
 
 
@@ -207,6 +219,22 @@ def run_import(args: argparse.Namespace, settings: Settings) -> int:
     print(
         printable(f"put it in place: penstock promote {here.pipeline.name} --version {made.id} --reason ...")
     )
+    return 0
+
+
+def run_sync(args: argparse.Namespace, settings: Settings) -> int:
+    """Publish once."""
+    here = opened(args.file, settings)
+    uri = args.mlflow or settings.mlflow
+    if not uri:
+        raise registry.RegistryError("name the tracking server: --mlflow URI, or PENSTOCK_MLFLOW")
+    there = start.mlflow_registry(here.pipeline, replace(settings, mlflow=uri), here.store)
+    try:
+        done = there.sync(here.live)
+    except Exception as error:  # MLflow's own, which is not imported without need
+        print(printable(f"penstock: MLflow at {uri}: {error}"), file=sys.stderr)
+        return 2
+    print(f"{there.name}: {len(done.registered):,} versions registered, {len(done.deleted):,} deleted")
     return 0
 
 

@@ -27,6 +27,7 @@ class StoredVersions:
         self.models = models
         self.due: list[str] = []
         self.swept = False
+        self.stored: set[str] = set()
 
     def taken_up(self, fold: Fold) -> None:
         """Another fold goes on: what it dropped before may lie there still."""
@@ -36,12 +37,13 @@ class StoredVersions:
         """Store what the fold made since the last call, and note what it dropped."""
         for version, payload in fold.outputs.versions:
             self.models.put(version, payload)
+            self.stored.add(version.id)
         self.due += fold.outputs.dropped
         fold.outputs.versions.clear()
         fold.outputs.dropped.clear()
 
-    def covered(self, fold: Fold, *, caught_up: bool) -> None:
-        """A snapshot of the fold as it is was stored: delete what it keeps no longer."""
+    def covered(self, fold: Fold, *, caught_up: bool) -> set[str]:
+        """A snapshot of the fold as it is was stored: delete what it keeps no longer; the ids stored since the last one."""
         due = [version for version in self.due if version not in fold.retention.born]
         if due:
             self.models.delete(due)
@@ -54,6 +56,8 @@ class StoredVersions:
                 logger.warning(
                     "versions that this fold does not know are left until the next start: %s", error
                 )
+        stored, self.stored = self.stored, set()
+        return stored
 
     def _sweep(self, fold: Fold) -> None:
         """Delete the oldest of what the fold does not know, beyond `MOST_VERSIONS`."""

@@ -28,7 +28,7 @@ class Settings:
     `PENSTOCK_KAFKA_SASL_MECHANISM` becomes `sasl.mechanism`. `prefix` stands before the name of everything this deployment owns:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
-    `former_secrets` signed is still read.
+    `former_secrets` signed is still read. `mlflow` is the tracking URI of an MLflow server that shows them, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -37,6 +37,7 @@ class Settings:
     models: str = ""
     secret: str = ""
     former_secrets: tuple[str, ...] = ()
+    mlflow: str = ""
     slot: str = "0"
     host: str = "127.0.0.1"
     port: int = 0
@@ -65,6 +66,7 @@ class Settings:
             "prefix": env.get("PENSTOCK_PREFIX"),
             "models": env.get("PENSTOCK_MODELS"),
             "secret": env.get("PENSTOCK_SECRET"),
+            "mlflow": env.get("PENSTOCK_MLFLOW"),
             "slot": env.get("PENSTOCK_SLOT"),
             "host": env.get("PENSTOCK_HOST"),
         }
