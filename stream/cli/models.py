@@ -34,7 +34,13 @@ NONE_YET = (
     "and the product of each retrain (`penstock retrain {name}`)"
 )
 VERBS = """\
-`penstock models FILE` is `penstock models show FILE`. Each verb has a --help of its own."""
+examples:
+  penstock models examples/flights.py                                    the same as `penstock models show examples/flights.py`
+  penstock models alias examples/flights.py before-strike v12            keep this version under a name
+  penstock models export examples/flights.py champion champion.penstock  carry it elsewhere; `import` takes it in
+  penstock models sync examples/flights.py --mlflow http://mlflow:5000   show what is stored in MLflow
+
+Each verb has a --help of its own. Exit codes: 0 done, 1 no such version or name, or not to be done, 2 could not."""
 EXAMPLES = """\
 examples (`show` may be left out):
   penstock models examples/flights.py            the models of now and their weights, then every stored version

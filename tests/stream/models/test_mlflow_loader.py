@@ -11,7 +11,8 @@ from river import linear_model
 
 from penstock.stream.models.digest import digest
 from penstock.stream.models.mlflow_loader import _load_pyfunc
-from penstock.stream.models.mlflow_registry import metrics_of, tags_of, wanted_aliases, write_artifact
+from penstock.stream.models.mlflow_registry import write_artifact
+from penstock.stream.models.published import metrics_of, tags_of, wanted_aliases
 from penstock.stream.models.version import BadEnvelope, Measured, Version, dump
 from penstock.stream.process.settings import SettingError
 
