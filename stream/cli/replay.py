@@ -23,7 +23,8 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import SnapshotHeader
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Envelope, Version, named, open_version
+from penstock.stream.models.version import NAMED, BadEnvelope, Envelope, Version, open_version
+from penstock.stream.operate.registry import IMPORTED, RegistryError, find
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if args.version is None:
                 wanted = of_snapshot(pipeline.name, live, header)
             else:
-                wanted = of_version(start.model_store(pipeline, settings, client), args.version)
+                wanted = of_version(start.model_store(pipeline, settings, client), args.version, live or {})
             guard = args.guard == "on" if args.guard else guarded(pipeline, header)
             outside = start.model_store(pipeline, settings, client) if settings.secret else None
             found = fold(pipeline, log, topic, wanted, outside, guard=guard)
@@ -153,18 +154,18 @@ def of_snapshot(pipeline: str, live: Any, header: SnapshotHeader | None) -> Want
     )
 
 
-def of_version(store: ModelStore, version_id: str) -> Wanted:
+def of_version(store: ModelStore, version_id: str, live: dict[str, Any]) -> Wanted:
     """A stored version. One that a retrain made stands in the log only where it was adopted, so all of it is folded."""
     try:
-        found = store.get(version_id)
-        if found is None:
-            found = store.get(named(version_id, [version.id for version in store.versions()]))
+        version, payload = find(store, version_id, live)
     except BadEnvelope as error:
         raise CannotSay(f"version {version_id!r} is not used: {error}") from None
-    if found is None:
-        there = ", ".join(version.id for version in store.versions()) or "none"
-        raise CannotSay(f"there is no version {version_id!r}; there are: {there}")
-    version, payload = found
+    except RegistryError as error:
+        raise CannotSay(str(error)) from None
+    if version.id.startswith(IMPORTED):
+        raise CannotSay(f"{version.id} was imported: this log does not say how it was trained")
+    if version.id.startswith(NAMED) and version.parent is not None:  # what was named can be made again
+        version = msgspec.structs.replace(version, id=version.parent)
     if (version.python, version.river) == (platform.python_version(), river.__version__):
         try:
             open_version(version, payload)

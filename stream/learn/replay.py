@@ -24,6 +24,7 @@ from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import (
     PENSTOCK,
+    RULE,
     BadEnvelope,
     Measured,
     Version,
@@ -155,7 +156,13 @@ def _adopted(
 
 
 def retrained_version(
-    pipeline: Pipeline, version: str, start: int, stop: int, trained: Trained, made_digest: str, by: str
+    pipeline: Pipeline,
+    version: str,
+    start: int,
+    stop: int,
+    trained: Trained,
+    made_digest: str,
+    by: str = RULE,
 ) -> Version:
     """The version of a model trained over [start, stop), which `by` asked for."""
     labels = trained.labels

@@ -110,7 +110,7 @@ def give_name(store: ModelStore, name: str, wanted: str, live: dict[str, Any], b
     before = store.get(NAMED + name)
     was = f" (before: {_origin(before[0])}, by {before[0].author})" if before is not None else ""
     made = msgspec.structs.replace(
-        version, id=NAMED + name, parent=_origin(version), kind="named", author=by, why=f"{why}{was}"
+        version, id=NAMED + name, parent=_origin(version), author=by, why=f"{why}{was}"
     )
     store.put(made, payload)
     return made

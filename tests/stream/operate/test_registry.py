@@ -53,7 +53,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[ModelStore]:
 def test_a_name_keeps_what_it_named_although_the_version_is_stored_again_or_goes(store: ModelStore) -> None:
     store.put(version("v3.aaaaaa", 5), PAYLOAD)
     made = give_name(store, "best", "v3", {}, "ann", "quiet week")
-    assert (made.parent, made.author, made.why, made.kind) == ("v3.aaaaaa", "ann", "quiet week", "named")
+    assert (made.parent, made.author, made.why, made.kind) == ("v3.aaaaaa", "ann", "quiet week", "copy")
     store.put(version("v3.aaaaaa", 8, digest="other"), b"other")
     assert find(store, "best", {}) == (made, PAYLOAD)
     store.delete(["v3.aaaaaa"])
