@@ -247,7 +247,12 @@ def replay(
         prepared = None
         if need is not None and isinstance(entry, Command):
             source = store
-            if entry.verb in REPLACING and entry.digest is not None and outside is not None:
+            if entry.verb in REPLACING and entry.digest is not None and outside is None:
+                logger.warning(
+                    "%s named a version that the log did not make: without the store it is refused here",
+                    entry.id,
+                )
+            elif entry.verb in REPLACING and entry.digest is not None and outside is not None:
                 made = store.get(need.version or "")
                 source = store if made is not None and made[0].digest == entry.digest else outside
             prepared = prepare(fold, log, topic, source, position, entry, need)

@@ -30,13 +30,14 @@ from penstock.stream.models.published import (
     wanted_aliases,
 )
 from penstock.stream.models.store import ModelStore, file_name
-from penstock.stream.models.version import CHAMPION, PREVIOUS, Secret, Version, seal
+from penstock.stream.models.version import CHAMPION, NAMED, PREVIOUS, Secret, Version, seal
 
 logger = logging.getLogger("penstock.mlflow")
 
 NAMES = "penstock.names"
 """The registered model's tag that lists the names which Penstock set as aliases."""
-COMMITTED = "penstock.committed_at"
+COMMITTED = "penstock.committed"
+"""The tag of a version that is committed or was."""
 LOADER = "penstock.stream.models.mlflow_loader"
 PAGE = 1_000
 
@@ -147,11 +148,13 @@ class MlflowRegistry:
                 return
 
     def _stored(self, stored_again: Sequence[str]) -> dict[str, Version]:
-        """What is stored, by id; only what is new is opened."""
-        for version_id in stored_again:
-            self.known.pop(version_id, None)
+        """What is stored, by id; only what is new is opened, and names, which people move."""
         ids = self.store.ids()
-        self.known = {version_id: version for version_id, version in self.known.items() if version_id in ids}
+        self.known = {
+            version_id: version
+            for version_id, version in self.known.items()
+            if version_id in ids and version_id not in stored_again and not version_id.startswith(NAMED)
+        }
         for version_id in ids - self.known.keys():
             found = self.store.get(version_id)
             if found is not None:
@@ -163,7 +166,8 @@ class MlflowRegistry:
     def _register(self, version: Version) -> Any:
         """A run with losses and the sealed model, and the registered version that points to it; None where it is gone by now."""
         found = self.store.get(version.id)
-        if found is None:
+        if found is None or found[0].digest != version.digest:  # stored again since: the next call takes that
+            self.known.pop(version.id, None)
             return None
         from mlflow.entities import Metric
 
@@ -179,7 +183,7 @@ class MlflowRegistry:
         with tempfile.TemporaryDirectory(prefix="penstock-mlflow-") as folder:
             write_artifact(Path(folder), *found, self.secret, self.inputs)
             self.client.log_artifacts(run.info.run_id, folder, "model")
-        self.client.set_terminated(run.info.run_id)
+        self.client.set_terminated(run.info.run_id, end_time=version.at)
         return self.client.create_model_version(
             self.name,
             source=f"{run.info.artifact_uri}/model",
@@ -225,9 +229,11 @@ class MlflowRegistry:
         for key, each in there.items():
             state = live.get("states", {}).get(key.version, "kept") if key in held else "no longer stored"
             tags = {"penstock.state": state}
+            if key in held and key.version in (live.get("committed"), live.get("previous")):
+                tags[COMMITTED] = "true"
             if key in held and key.version == commit.get("version"):
                 tags |= {
-                    COMMITTED: rfc3339(commit["at"]),
+                    "penstock.committed_at": rfc3339(commit["at"]),
                     "penstock.committed_by": commit["by"],
                     "penstock.committed_why": commit["why"][:MOST_TAG_CHARACTERS],
                 }

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 logger = logging.getLogger("penstock.mlflow")
 
 EVERY_S = 60.0
+LOOK_S = 240.0
+"""So much later it is published although learn knows of no change: people give names, and somebody may have changed MLflow."""
 END_S = 5.0
 """How long the end of a role waits for a call that is under way."""
 
@@ -59,8 +61,10 @@ class Publisher:
 
     def due(self) -> bool:
         """Whether there is something to publish now."""
-        if self.live is None or (self.published == _what(self.live) and not self.stored):
+        if self.live is None:
             return False
+        if self.published == _what(self.live) and not self.stored:
+            return self.clock_s() >= self.next_s + LOOK_S
         committed = self.published[:1] != _what(self.live)[:1]
         return self.clock_s() >= self.next_s or (committed and not self.failed)
 

@@ -186,6 +186,7 @@ def test_names_are_aliases_there_and_go_when_they_are_taken_away(flow: MemoryFlo
     assert cli.main(["models", "sync", CARDS, "--mlflow", uri]) == 0
     theirs = shown_by_mlflow(uri)["aliases"]["theirs"]
     assert shown_by_mlflow(uri)["aliases"] == {"best": one, "theirs": theirs}
+    published(flow)
     assert cli.main(["models", "alias", CARDS, "best", other]) == 0
     published(flow)
     assert shown_by_mlflow(uri)["aliases"] == {"best": other, "theirs": theirs}

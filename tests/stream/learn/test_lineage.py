@@ -64,7 +64,12 @@ def test_one_born_later_is_measured_on_the_labels_since_its_birth_alone() -> Non
     late, first = course.fold.measured(born), course.fold.measured(experts.first)
     assert late is not None and first is not None
     assert (late.labels, late.start, first.labels) == (30, 901, 480)
-    assert late.base_loss == pytest.approx((480 * first.base_loss - born.base_before) / 30)
+    base, losses = 0.5, []
+    for y in [entry.y for entry in course.log if isinstance(entry, LabelRecord)]:
+        losses.append(log_loss(base, y))
+        base += BASE_RATE * (y - base)
+    assert late.base_loss == pytest.approx(sum(losses[-30:]) / 30)
+    assert first.base_loss == pytest.approx(sum(losses) / 480)
 
 
 def test_a_commitment_by_a_person_keeps_the_model_as_it_is_then_with_who_asked_and_why() -> None:

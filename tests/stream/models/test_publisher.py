@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from penstock.stream.models.publisher import EVERY_S, Publisher
+from penstock.stream.models.publisher import EVERY_S, LOOK_S, Publisher
 from tests.patience import PATIENCE_S
 
 LIVE: dict[str, Any] = {
@@ -47,9 +47,11 @@ def test_what_is_the_same_as_before_is_not_published_again() -> None:
     made.tell(LIVE, ["v1"])
     assert made.due()
     made.publish()
-    clock[0] = 10 * EVERY_S
+    clock[0] = EVERY_S + LOOK_S - 1
     made.tell({**LIVE, "position": 900}, [])
     assert not made.due() and told.calls == [(LIVE, ["v1"])] and made.registered == 1
+    clock[0] += 1
+    assert made.due(), "somebody may have given a name"
 
 
 def test_a_commitment_is_published_at_once_and_everything_else_after_a_while() -> None:
