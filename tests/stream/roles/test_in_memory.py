@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count as numbers
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from penstock.stream.messages import (
     decode_prediction,
     encode_json,
 )
+from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.retention import Retention
 from penstock.stream.operate.registry import give_name, to_ask_for
 from penstock.stream.roles.in_memory import MemoryFlow
@@ -235,3 +237,27 @@ def test_what_a_name_kept_is_put_in_place_after_the_flow_dropped_it_and_a_replay
     samples = topology.samples(flow.pipeline.name)
     assert replay(flow.pipeline, flow.log, samples, outside=flow.models).digest() == fold.digest()
     assert replay(flow.pipeline, flow.log, samples).digest() != fold.digest()
+
+
+def test_after_each_snapshot_the_publisher_is_told_what_is_live_and_what_was_stored() -> None:
+    told: list[tuple[str, str, list[str]]] = []
+
+    class Noted:
+        def sync(self, live: Any, stored_again: Any = ()) -> Any:
+            told.append((live["committed"], live["commit"]["by"], list(stored_again)))
+            return SimpleNamespace(registered=[])
+
+    flow = flow_of(cards())
+    flow.feed(outs(card_events(300)))
+    flow.settle()
+    fold = flow.learn.fold
+    assert fold is not None
+    flow.learn._snapshot(fold)  # told to nobody
+    flow.learn.publisher = Publisher(Noted())
+    (*_, frozen) = [one.version for one in fold.experts.models if one.kind == "frozen"]
+    for version in (frozen, "v0"):
+        ask(flow, "rollback", version=version)
+        flow.learn._snapshot(fold)
+        assert flow.learn.publisher.due()
+        flow.learn.publisher.publish()
+    assert told == [(frozen, "ann", []), ("v0", "ann", ["v0"])]
