@@ -45,6 +45,10 @@ SETTING_WORDS = {
     "it, a lost Redis loses no version.",
     "secret": "The key that signs model versions and snapshots. The learn role refuses to start without one. All roles and "
     "`penstock models` and `penstock replay --version` must have the same.",
+    "former_secrets": "Secrets that were in use before, separated by commas: what they signed is still read, and signed anew "
+    "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
+    "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
+    "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "
     "it restarts.",
     "host": "The address that the health page listens on.",

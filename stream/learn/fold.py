@@ -19,12 +19,11 @@ from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
 from penstock.stream.learn.experts import Answer
 from penstock.stream.learn.join import Settled
-from penstock.stream.learn.learner import vector
+from penstock.stream.learn.learner import BASE_RATE, vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
-BASE_RATE = 0.002
 _link = Struct("<qd").pack
 JUDGED_LABELS = 25
 """Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
@@ -229,8 +228,12 @@ class Fold(FoldState):
         self.acting = self.actions and not self.recipes.foreign
         if returns:
             self.replaced_at = position
-            for one in self.experts.models:
+            renamed = {one: one.version for one in self.experts.models}
+            for one in renamed:
                 one.version = self.new_id()
+            ids = {before: one.version for one, before in renamed.items()}
+            self.experts.previous = ids.get(self.experts.previous, self.experts.previous)
+            self.commit = self.commit._replace(version=self.experts.committed.version)
             self.name_models()
             self.publish(f"goes on under recipe {self.recipe}, taught by the samples before it")
 

@@ -18,7 +18,7 @@ from penstock.monitors.episodes import Transition
 from penstock.stream.learn.engine import learn, said
 from penstock.stream.learn.experts import Answer, Expert
 from penstock.stream.learn.state import FoldState
-from penstock.stream.models.version import dump, restore
+from penstock.stream.models.version import RULE, dump, restore
 
 FAILURES = 5
 RECOVERED = 100
@@ -87,6 +87,7 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
     experts.remove(one)
     if was_committed:
         state.pinned = False
+        state.note_commit(RULE, f"{one.version} {does}, and this one leads", at, position)
         state.drift.committed(at, position, f"{one.version} {does}")
     state.name_models()
     told = f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"

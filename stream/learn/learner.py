@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from penstock.monitors.losses.drift import log_loss
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.engine import engine_of
 from penstock.stream.learn.join import Join, Settled
@@ -21,6 +22,8 @@ T = TypeVar("T")
 Interval = tuple[int, int]
 SLICE_RECORDS = 5_000
 """Entries that training reads at a stretch: a worker turns its loop in between."""
+BASE_RATE = 0.002
+"""How fast the base rate follows the labels."""
 
 
 def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
@@ -62,13 +65,16 @@ class Waits(NamedTuple):
 class Trained(NamedTuple):
     """What training made: a model, the labels it learned, and the newest event time it met.
 
-    `join_from` is the oldest record that still waits for its other half, None where nothing waits.
+    `join_from` is the oldest record that still waits for its other half, None where nothing waits. `loss` and `base_loss` are
+    sums of log losses (nats) over the labels, the model's and the base rate's, each before it learned them; 0 if not measured.
     """
 
     model: Any
     labels: int
     join_from: int | None
     at: int
+    loss: float = 0.0
+    base_loss: float = 0.0
 
 
 def training(
@@ -79,15 +85,18 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    measure: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample without a label in time teaches `absent`, or nothing without one, and a correction teaches once more.
-    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does.
+    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does. With
+    `measure` the model answers before every label that it learns.
     """
     engine = engine_of(model)
     seen, learned, newest = Seen(), 0, 0
+    loss, base_loss, base = 0.0, 0.0, 0.5
     join: Join[Waits] = join_of(pipeline.label_rule)
     for number, (position, entry) in enumerate(entries, 1):
         settled: Sequence[Settled] = ()
@@ -109,11 +118,16 @@ def training(
             join.recipe(entry)
         for waits, y, _, _ in settled:
             if y is not None and position >= learn_from and not waits.skip:
+                if measure:
+                    p = engine.said(waits.x)
+                    loss += log_loss(0.5 if p is None else p, bool(y))
+                    base_loss += log_loss(base, bool(y))
+                    base += BASE_RATE * (bool(y) - base)
                 engine.learn(waits.x, y)
                 learned += 1
         if number % SLICE_RECORDS == 0:
             yield SLICE_RECORDS
-    return Trained(engine.model, learned, join.oldest(), newest)
+    return Trained(engine.model, learned, join.oldest(), newest, loss, base_loss)
 
 
 def at_once(slices: Generator[int, None, T]) -> T:

@@ -18,7 +18,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
 from penstock.stream.learn.join import JoinCounts
 from penstock.stream.messages import LiveModel
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import RULE, Version
 
 
 @dataclass
@@ -83,11 +83,25 @@ class Replay(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`."""
+    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`.
+
+    `by` is who asked for it.
+    """
 
     start: int
     stop: int
     skip: list[tuple[int, int]]
+    by: str = RULE
+
+
+class Commit(NamedTuple):
+    """The last commitment: of which version, who asked for it and why, and when (event time in ms, and offset)."""
+
+    version: str
+    by: str
+    why: str
+    at: int
+    position: int
 
 
 class Unusable(NamedTuple):

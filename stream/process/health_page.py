@@ -127,6 +127,7 @@ METRICS = (
         "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
+    Metric("penstock_mlflow", Counter, ("outcome",), "versions registered there, and failed attempts"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
@@ -191,6 +192,7 @@ class Health:
     model_held: Gauge
     model_failures: Counter
     retrains_running: Gauge
+    mlflow: Counter
     unreadable: Counter
     decisions: Counter
     commands_sent: Counter
