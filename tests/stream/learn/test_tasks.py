@@ -116,9 +116,9 @@ def test_a_job_over_the_log_makes_the_model_that_was_never_touched(name: str) ->
         if isinstance(entry, Sample)
     ]
     for x in vectors[:50]:
-        x = {one: value for one, value in x.items() if value is not None}
-        said = fold.task.said(trained.model, x)
-        assert said == fold.task.said(fold.experts.first.model, x) and said is not None
+        given = {one: value for one, value in x.items() if value is not None}
+        said = fold.task.said(trained.model, given)
+        assert said == fold.task.said(fold.experts.first.model, given) and said is not None
     assert trained.labels == fold.counts.learned
 
 
