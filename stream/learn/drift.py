@@ -21,16 +21,15 @@ from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.events import KINDS, Request, describe, losses_of
+from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of, of_incident
 from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.records import Hold
+from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
 from penstock.stream.messages import Command, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
-VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
-"""What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
 MOVED_LABELS = 100
 MOVED_NATS = 10.0
 """The world has moved, and the data are not broken, when over so many labels of records with values outside the range, the
@@ -51,6 +50,7 @@ class DriftRules:
         self.psi = PsiMonitor([*names, "prediction"], budget)
         self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
         self.skill = Skill()
+        self.level = None if pipeline.labelled else ScoreLevel()
         self.episodes = EpisodeLog(pipeline.name)
         self.hold: Hold | None = None
         self.hold_over = False
@@ -94,6 +94,12 @@ class DriftRules:
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
+    def scored(self, at: int, position: int, score: float) -> None:
+        """One sample's anomaly score, where no labels come."""
+        for change in self.episodes.apply_all(self.level.update(at, position, score) if self.level else []):
+            rose = change.transition.state == "firing"
+            self._tell("note", change, "the level of the score rose" if rose else "the score is as before")
+
     def _guarded(self, found: Iterable[Transition]) -> None:
         for change in self.episodes.apply_all(found):
             transition, hold = change.transition, self.hold
@@ -102,7 +108,9 @@ class DriftRules:
                 self.incident, self.fired = change, True
                 if not self.holds:
                     then = "a model that leaves them out takes part, and labels decide which is believed"
-                    if transition.monitor == "nulls":
+                    if self.level is not None:
+                        then = 'no label can say what that does; with guard="hold" nothing would be learned from them'
+                    elif transition.monitor == "nulls":
                         then = "the leading model as it was before them is kept, and labels decide which is believed"
                     self._tell("alert", change, f"{what} {transition.subject}: {then}")
                     continue
@@ -223,7 +231,7 @@ class DriftRules:
         change, self.asked_for = replace(self.lead, transition=asks), leader.version
         onset = asks.since_position
         nats, labels = self.losses.lead.gained()
-        story = self.incident if self._is_of_incident(labels) else None
+        story = self.incident if of_incident(self.incident, self.lead.transition, labels) else None
         verb = VERB_OF.get(leader.kind, "promote")
         born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"
         reason = (
@@ -235,25 +243,6 @@ class DriftRules:
             reason = f"{story.transition.subject} left its range, and {reason}"
         self.told_lead = story is None
         self._tell(verb, change, reason, leader.version, onset, story=story)
-
-    def _is_of_incident(self, labels: int) -> bool:
-        """Whether what was won over so many labels belongs to the guard's story: it began with that, or while it was open."""
-        if self.incident is None or self.lead is None:
-            return False
-        found, episode, began = self.lead.transition, self.incident.episode, self.incident.transition
-        is_open = episode.state != "resolved" or found.at_ms < (episode.cooldown_until_ms or 0)
-        # an onset is known to a judged block of labels
-        block = found.detail.get("block_labels", 0)
-        slack = (
-            (found.position - found.since_position)
-            / max(labels, 1)
-            * (block if isinstance(block, int) else 0)
-        )
-        return (
-            is_open
-            and found.since_position + slack >= began.since_position
-            and found.position >= began.since_position
-        )
 
     # -- what was carried out -------------------------------------------------------------------------------------------------
 

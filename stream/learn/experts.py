@@ -15,7 +15,8 @@ from operator import add
 from typing import Any, Literal, NamedTuple
 
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
-from penstock.stream.learn.learner import learn, said
+from penstock.stream.learn.tasks.binary import Binary
+from penstock.stream.learn.tasks.task import Task
 
 Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
 """What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
@@ -70,18 +71,19 @@ class Expert:
 
 
 class Answer(NamedTuple):
-    """What the experts said of one sample: who was asked, their probabilities, and the mixture."""
+    """What the experts said of one sample: who was asked, their answers (or likelihoods, see `tasks`), and the mixture."""
 
     asked: tuple[int, ...]
-    said: tuple[float | None, ...]
+    said: tuple[Any, ...]
     mixture: Mixture
 
 
 class Experts:
     """All experts of one fold, the base rate first. `most` bounds the models beside the first and the careful one."""
 
-    def __init__(self, model: Any, version: str, most: int) -> None:
+    def __init__(self, model: Any, version: str, most: int, task: Task | None = None) -> None:
         self.most = most
+        self.task: Task = Binary() if task is None else task
         self.all: list[Expert] = []
         self.gate = Gate()
         self.numbers: tuple[int, ...] = ()
@@ -178,12 +180,13 @@ class Experts:
 
     # -- samples and labels ------------------------------------------------------------------------------------------------
 
-    def ask(self, x: dict[str, Any], base: float, sample: int, outside: Sequence[str] = ()) -> Answer:
+    def ask(self, x: dict[str, Any], base: Any, sample: int, outside: Sequence[str] = ()) -> Answer:
         """What they say of the vector `x`, the `sample`-th, whose values named `outside` lie far outside what was learned."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
         thin = () if outside else self.thin
         asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
-        answers: list[float | None] = [base]
+        answers: list[Any] = [base]
+        said = self.task.said
         self.silent = False
         for place in range(1, len(self.all)):
             if asleep and asleep[place]:
@@ -200,7 +203,9 @@ class Experts:
         if outside:
             self.outside_at = sample
         return Answer(
-            self.numbers, tuple(answers), self.gate.mix(answers, base, thin if asleep is _NONE else ())
+            self.numbers,
+            tuple(answers),
+            self.task.mix(self.gate, answers, base, thin if asleep is _NONE else ()),
         )
 
     def charge(self, answer: Answer, y: bool, delay: int) -> None:
@@ -220,10 +225,10 @@ class Experts:
         self.judged += 1
         self.live_loss += live
 
-    def teach(self, x: dict[str, Any], y: bool, outside: Collection[str] = ()) -> int:
+    def teach(self, x: dict[str, Any], y: Any, outside: Collection[str] = ()) -> int:
         """One label for every model that learns; how many learned it."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
-        taught = 0
+        taught, learn = 0, self.task.learn
         self.dull = False
         for one in self.all:
             if one.learns:

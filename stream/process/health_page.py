@@ -108,7 +108,14 @@ METRICS = (
         "penstock_log_loss_nats",
         Counter,
         ("model",),
-        "sum of the log losses over joined labels: of the live prediction, and of the base rate (base)",
+        "sum of the losses in nats over joined labels: of the live prediction, and of the base predictor (base)",
+    ),
+    Metric(
+        "penstock_measure",
+        Gauge,
+        ("name",),
+        "figures over all joined labels, by the task: mae, rmse, r2, base_mae; accuracy, macro_f1, kappa, base_accuracy; "
+        "alert_precision, alert_recall, alert_share",
     ),
     Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
     Metric(
@@ -181,6 +188,7 @@ class Health:
     pending_labels: Gauge
     labels: Counter
     log_loss_nats: Counter
+    measure: Gauge
     experts: Gauge
     expert_weight: Gauge
     lead_changes: Counter
