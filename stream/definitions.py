@@ -44,7 +44,7 @@ class Pipeline:
     name: str
     views: Sequence[View]
     predict: Source
-    label: Label
+    label: Label | Any  # None becomes a label that never comes
     model: Any
     inputs: Sequence[str] = ()
     alarms_per_year: float = 1.0
