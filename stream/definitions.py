@@ -63,7 +63,7 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
             )
-        if self.label is None:
+        if self.label is None and isinstance(self.predict, Source):
             object.__setattr__(self, "label", none_from(self.predict))
         self._check_types(where)
         names = [view.name for view in self.views]
