@@ -46,7 +46,7 @@ class Pipeline:
     name: str
     views: Sequence[View]
     predict: Source
-    label: Label
+    label: Label | Any  # None becomes a label that never comes
     model: Any
     inputs: Sequence[str] = ()
     alarms_per_year: float = 1.0
@@ -65,7 +65,7 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
             )
-        if self.label is None:
+        if self.label is None and isinstance(self.predict, Source):
             object.__setattr__(self, "label", none_from(self.predict))
         self._check_types(where)
         names = [view.name for view in self.views]
