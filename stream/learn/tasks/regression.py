@@ -26,7 +26,6 @@ from penstock.stream.task_kind import Kind
 FREEDOM = 4.0
 RATE = 0.002
 """What the newest label counts in running means, once there are 500."""
-SCALE_RATE = 0.002
 LEAST_SCALE = 1e-9
 """The scale is at least so much of the range that labels were seen in."""
 
@@ -100,7 +99,7 @@ class Regression:
         self.low = min(self.low, y) if self.labels else y
         self.high = max(self.high, y) if self.labels else y
         self.labels += 1
-        self.scale += max(SCALE_RATE, 1.0 / self.labels) * (abs(live - y) - self.scale)
+        self.scale += max(RATE, 1.0 / self.labels) * (abs(live - y) - self.scale)
         self.errors.add(y, live, base)
 
     def follow(self, base: float, y: float) -> float:
