@@ -12,14 +12,17 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.label import Happened, Label
+from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.source import DefinitionError, Source, duration_ms
-from penstock.stream.targets import TAKEN, Kind, target_of
+from penstock.stream.targets import TAKEN, target_of
+from penstock.stream.targets import Kind as TargetKind
+from penstock.stream.task_kind import TARGETS, Kind, kind_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
@@ -36,12 +39,14 @@ class Pipeline:
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
     the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
+    `task` is told by the model; a classifier is for true and false unless it says "multiclass". Without labels (`label=None`) the
+    model is an anomaly detector, and its highest `alert_share` of scores are alerts.
     """
 
     name: str
     views: Sequence[View]
     predict: Source
-    label: Label
+    label: Label | Any  # None becomes a label that never comes
     model: Any
     inputs: Sequence[str] = ()
     alarms_per_year: float = 1.0
@@ -50,6 +55,8 @@ class Pipeline:
     cooldown: str = "1d"
     approval: bool = False
     retrain_cron: str | None = None
+    task: Kind | None = None
+    alert_share: float = 0.01
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +65,8 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
             )
+        if self.label is None and isinstance(self.predict, Source):
+            object.__setattr__(self, "label", none_from(self.predict))
         self._check_types(where)
         names = [view.name for view in self.views]
         if twice := next((name for name in names if names.count(name) > 1), None):
@@ -66,10 +75,10 @@ class Pipeline:
             raise DefinitionError(f"{where}: an input is listed twice")
         if not self.inputs and not self.views:
             raise DefinitionError(f"{where}: nothing to learn from: give inputs or views")
-        if not _is_classifier(self.model):
-            raise DefinitionError(
-                f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}"
-            )
+        try:
+            _ = self.kind
+        except ValueError as error:
+            raise DefinitionError(f"{where}: {error}") from None
         self._check_label(where)
         self._check_leaks(where)
         duration_ms(self.cooldown, f"{where}, cooldown")
@@ -82,6 +91,10 @@ class Pipeline:
         if not 0 < self.alarms_per_year <= 366:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
+            )
+        if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
+            raise DefinitionError(
+                f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
             )
         by_name: dict[str, Source] = {}
         for source in self._named_sources():
@@ -122,6 +135,8 @@ class Pipeline:
             ) from None
 
     def _check_leaks(self, where: str) -> None:
+        if not self.labelled:
+            return
         labelled = set(self.label.fields)
         # by key a label is a later event, so a field of the event itself tells nothing of it
         same = self.label.source.name == self.predict.name and not self.label.key_fields
@@ -137,6 +152,16 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: view {view.name!r} is keyed by the label of the event it serves"
                 )
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The task: as the model's kind tells it, or `task` where that leaves a choice."""
+        return kind_of(self.model, task=self.task, labelled=self.labelled)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels come; False with `label=None`."""
+        return self.label.outcome is not no_label
 
     @property
     def sources(self) -> list[Source]:
@@ -161,9 +186,9 @@ class Pipeline:
         return same_key and all(view.key_fields == keys[view.source.name] for view in self.views)
 
     @property
-    def target_kind(self) -> Kind:
-        """What a label of this pipeline is, as its model says: a classifier of true and false learns booleans."""
-        return "boolean"
+    def target_kind(self) -> TargetKind:
+        """What a label of this pipeline is, as its task says."""
+        return TARGETS[self.kind]
 
     @property
     def label_rule(self) -> LabelRule:
@@ -197,6 +222,7 @@ class Pipeline:
             "views": [view.describe() for view in self.views],
             "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
             "model": repr(self.model),
+            **({} if self.kind == "binary" else {"task": self.kind}),
         }
 
     @property
@@ -211,11 +237,3 @@ class Pipeline:
 def _kind(value: Any) -> str:
     """What a wrong value is, in a few words."""
     return f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
-
-
-def _is_classifier(model: Any) -> bool:
-    """Whether it learns and gives probabilities; a river pipeline has both methods whatever its last step is."""
-    final = model
-    while hasattr(final, "steps") and final.steps:
-        final = list(final.steps.values())[-1]
-    return not isinstance(final, type) and hasattr(final, "learn_one") and hasattr(final, "predict_proba_one")

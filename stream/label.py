@@ -40,6 +40,15 @@ class Happened:
         return True
 
 
+def no_label(event: Mapping[str, Any]) -> None:
+    """The outcome of a pipeline without labels."""
+
+
+def none_from(source: Source) -> Label:
+    """What stands in a pipeline without labels: none ever comes of the predicted events."""
+    return Label(source, no_label, fields=(source.id,))
+
+
 @dataclass(frozen=True)
 class Label:
     """What the outcome of a sample is: `outcome(event)` over the events of `source`, or the value of a field of theirs.

@@ -140,15 +140,24 @@ class ModelRef(msgspec.Struct, frozen=True):
     weight: float = 1.0
 
 
-class Prediction(msgspec.Struct, frozen=True):
-    """One prediction; `prediction` is the probability of a true label. `id` is the event's own, so a repeat is recognisable."""
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One prediction. `id` is the event's own, so a repeat is recognisable.
+
+    `prediction` is the probability of a true label; of several classes the most probable one, as text (null while no class is
+    known), with the probability of each in `classes`; the number where a number is predicted; an anomaly's score where nothing is
+    labelled, with `rank`, the share of recent scores that are lower, and `alert`, whether that is within the share that the
+    definition wants to hear of.
+    """
 
     id: str
     at: int
-    prediction: float
+    prediction: float | str | None
     model: ModelRef
     recipe: str
     position: int = -1
+    classes: dict[str, float] | None = None
+    rank: float | None = None
+    alert: bool | None = None
 
 
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):

@@ -144,12 +144,7 @@ def _quality(found: Status) -> list[str]:
     measured = found.scores
     if measured is None:
         return [*lines, "loss       no prediction has its label among them yet"]
-    auc = "unknown, one kind of label only" if measured.auc is None else f"{measured.auc:.3f}"
-    return [
-        *lines,
-        f"loss       {measured.loss:.4f} nats against {measured.base_loss:.4f} of the base rate; AUC {auc}; "
-        f"over {measured.labels:,} labels",
-    ]
+    return [*lines, f"loss       {measured.text}"]
 
 
 def _dead(found: Status) -> list[str]:

@@ -52,7 +52,7 @@ def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
         departures.quiet(experts, state.counts.samples)
     due = rose or is_due(labels)
     if due:
-        experts.add("new", state.pipeline.model.clone(), state.new_id(), (labels, at, position))
+        experts.add("new", state.fresh(), state.new_id(), (labels, at, position))
     freezes = labels % FREEZE_EVERY == 0 and experts.leader.learns
     if freezes:
         freeze(state, position, at)

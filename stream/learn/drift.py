@@ -22,10 +22,11 @@ from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.events import KINDS, Request, describe, losses_of
+from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of
 from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.lasting import Lasting
 from penstock.stream.learn.records import Hold
+from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
 from penstock.stream.learn.stories import LOSS, Stories
 from penstock.stream.messages import Command, rfc3339
@@ -34,8 +35,6 @@ NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
 PROVEN_LABELS = 5_000
 """A model committed because of an incident is part of its story for so many labels."""
-VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
-"""What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
 MOVED_LABELS = 100
 MOVED_NATS = 10.0
 """The world has moved, and the data are not broken, when over so many labels of records with values outside the range, the
@@ -56,6 +55,7 @@ class DriftRules:
         self.psi = PsiMonitor([*names, "prediction"], budget)
         self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
         self.skill = Skill()
+        self.level = None if pipeline.labelled else ScoreLevel()
         self.episodes = EpisodeLog(pipeline.name)
         self.stories = Stories()
         self.hold: Hold | None = None
@@ -100,6 +100,12 @@ class DriftRules:
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
+    def scored(self, at: int, position: int, score: float) -> None:
+        """One sample's anomaly score, where no labels come."""
+        for change in self.episodes.apply_all(self.level.update(at, position, score) if self.level else []):
+            rose = change.transition.state == "firing"
+            self._tell("note", change, "the level of the score rose" if rose else "the score is as before")
+
     def _guarded(self, found: Sequence[Transition]) -> None:
         for change in self.episodes.apply_all(found):
             transition, hold = change.transition, self.hold
@@ -108,7 +114,9 @@ class DriftRules:
                 self.fired = True
                 if not self.holds:
                     then = "a model that leaves them out takes part, and labels decide which is believed"
-                    if transition.monitor == "nulls":
+                    if self.level is not None:
+                        then = 'no label can say what that does; with guard="hold" nothing would be learned from them'
+                    elif transition.monitor == "nulls":
                         then = "the leading model as it was before them is kept, and labels decide which is believed"
                     self._tell("alert", change, f"{what} {transition.subject}: {then}")
                     continue

@@ -82,6 +82,11 @@ class River:
         return learn(self.model, x, y)
 
 
+def plain(engine: Engine) -> Any:
+    """What has the methods of a river model and the speed of its engine: for tasks that ask otherwise than for true or false."""
+    return engine.model if isinstance(engine, River) else engine
+
+
 def models_name(environment: Mapping[str, str] = os.environ) -> ModelsName:
     """Say what runs river's linear models.
 

@@ -49,6 +49,9 @@ KINDS = {
 }
 """What each kind of expert is, for people."""
 
+VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
+"""What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
+
 
 class Request(NamedTuple):
     """A control event and the topic it belongs on."""
@@ -68,6 +71,21 @@ def losses_of(change: EpisodeChange) -> str:
         return ""
     other = "all together" if change.transition.monitor == "lead" else "base rate"
     return f": loss {loss:.3g}, {other} {against:.3g}"
+
+
+def of_incident(incident: EpisodeChange | None, found: Transition, labels: int) -> bool:
+    """Whether what was won over so many labels belongs to a guard's story: it began with that, or while it was open."""
+    if incident is None:
+        return False
+    episode, began = incident.episode, incident.transition
+    is_open = episode.state != "resolved" or found.at_ms < (episode.cooldown_until_ms or 0)
+    # an onset is known to a judged block of labels
+    block = found.detail.get("block_labels", 0)
+    slack = (
+        (found.position - found.since_position) / max(labels, 1) * (block if isinstance(block, int) else 0)
+    )
+    since = found.since_position + slack >= began.since_position
+    return is_open and since and found.position >= began.since_position
 
 
 def describe(

@@ -16,8 +16,10 @@ from typing import Any, Literal
 import msgspec
 
 from penstock.stream.learn import weighing
-from penstock.stream.learn.engine import engine_of
+from penstock.stream.learn.engine import engine_of, plain
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
+from penstock.stream.learn.tasks.binary import Binary
+from penstock.stream.learn.tasks.task import Task
 
 Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
 """What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
@@ -88,10 +90,10 @@ class Expert:
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What the experts said of one sample: who was asked, their probabilities, and the mixture."""
+    """What the experts said of one sample: who was asked, their answers (or likelihoods, see `tasks`), and the mixture."""
 
     asked: tuple[int, ...]
-    said: tuple[float | None, ...]
+    said: tuple[Any, ...]
     mixture: Mixture
 
     def of(self, expert: Expert) -> float | None:
@@ -106,8 +108,10 @@ class Experts:
     `previous` is the version that was committed before `committed` is; empty where none was.
     """
 
-    def __init__(self, model: Any, version: str, most: int) -> None:
+    def __init__(self, model: Any, version: str, most: int, task: Task | None = None) -> None:
         self.most = most
+        self.task: Task = Binary() if task is None else task
+        self.binary = self.task.kind == "binary"
         self.all: list[Expert] = []
         self.gate = Gate()
         self.numbers: tuple[int, ...] = ()
@@ -217,19 +221,21 @@ class Experts:
 
     # -- samples and labels ------------------------------------------------------------------------------------------------
 
-    def ask(self, x: dict[str, Any], base: float, sample: int, outside: Sequence[str] = ()) -> Answer:
+    def ask(self, x: dict[str, Any], base: Any, sample: int, outside: Sequence[str] = ()) -> Answer:
         """What they say of the vector `x`, the `sample`-th, whose values named `outside` lie far outside what was learned."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
         thin = () if outside else self.thin
         asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
-        answers: list[float | None] = [base]
+        answers: list[Any] = [base]
+        binary, said = self.binary, self.task.said
         self.silent = False
         for place in range(1, len(self.all)):
             if asleep and asleep[place]:
                 answers.append(None)
                 continue
             one = self.all[place]
-            p = one.engine.said(inside if outside and one.kind == "careful" else x)
+            seen = inside if outside and one.kind == "careful" else x
+            p = one.engine.said(seen) if binary else said(plain(one.engine), seen)
             if p is None:
                 one.failures += 1
                 self.silent = True
@@ -239,7 +245,9 @@ class Experts:
         if outside:
             self.outside_at = sample
         return Answer(
-            self.numbers, tuple(answers), self.gate.mix(answers, base, thin if asleep is _NONE else ())
+            self.numbers,
+            tuple(answers),
+            self.task.mix(self.gate, answers, base, thin if asleep is _NONE else ()),
         )
 
     def charge(self, answer: Answer, y: bool, delay: int) -> None:
@@ -259,14 +267,15 @@ class Experts:
         self.judged += 1
         self.live_loss += live
 
-    def teach(self, x: dict[str, Any], y: bool, outside: Collection[str] = ()) -> int:
+    def teach(self, x: dict[str, Any], y: Any, outside: Collection[str] = ()) -> int:
         """One label for every model that learns; how many learned it."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
-        taught = 0
+        taught, binary, learn = 0, self.binary, self.task.learn
         self.dull = False
         for one in self.all:
             if one.learns:
-                if one.engine.learn(inside if one.kind == "careful" else x, y):
+                seen = inside if one.kind == "careful" else x
+                if one.engine.learn(seen, y) if binary else learn(plain(one.engine), seen, y):
                     one.unlearned = 0
                     taught += 1
                 else:

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from struct import Struct
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
 from penstock.stream.learn.experts import Answer
 from penstock.stream.learn.join import Settled
-from penstock.stream.learn.learner import BASE_RATE, vector
+from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
-_link = Struct("<qd").pack
 JUDGED_LABELS = 25
 """Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
 LEADS = 0.8
@@ -55,12 +53,12 @@ class Fold(FoldState):
             self._recipe(position, entry)
         self.position = position + 1
 
-    def _passes_over(self, origin: Origin, names: Sequence[str | None] | None) -> bool:
-        """Whether a record is a repeat, or says nothing here, where no `names` are readable: counted, no more."""
-        if self.seen.is_repeat(origin):
+    def _passes_over(self, origin: Origin, names: Sequence[str | None] | None, fits: bool = True) -> bool:
+        """Whether a record is a repeat, or says nothing here, where no `names` are readable or its kind does not fit: counted."""
+        if fits and self.seen.is_repeat(origin):
             self.counts.repeats += 1
             return True
-        if names is None:
+        if names is None or not fits:
             self.counts.unreadable += 1
             return True
         return False
@@ -84,7 +82,7 @@ class Fold(FoldState):
             outside = drift.guards(at, position, sample.x)
             if drift.fired or drift.hold_over:
                 self._guarded(position, at)
-            if outside and experts.careful is None and self.pipeline.guard is True:
+            if outside and experts.careful is None and self.pipeline.guard is True and not self.task.at_once:
                 births.fork(self, position, at, outside)
         answer = experts.ask(x, self.base, counts.samples, outside)
         counts.asked += len(answer.said) - 1 - answer.said.count(None)
@@ -93,17 +91,20 @@ class Fold(FoldState):
         else:
             self.answered = x
         p, live, weight = answer.mixture.p, experts.leader, experts.leader_weight
-        if self.alone or self.pinned:
+        if (self.alone or self.pinned) and not self.task.at_once:
             live = experts.committed
             own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
-        self.chain = blake2b(self.chain + _link(position, p), digest_size=16).digest()
+        self.chain = blake2b(self.chain + self.task.packed(position, p), digest_size=16).digest()
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position)
         )
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
         if self.acting:
-            drift.sample(at, position, sample.x, p)
+            drift.sample(at, position, sample.x, self.task.watched(p))
+        if self.task.at_once:
+            self._learn_at_once(position, at, waits)
+            return
         for settled in self.join.sample(sample.id, waits, sample.label_key):
             self._settle(position, settled)
 
@@ -112,14 +113,24 @@ class Fold(FoldState):
         if self.drift.fired:
             self.drift.fired = False
             self.experts.outside_labels, self.experts.outside_gap = 0, 0.0
-            births.freeze(self, position, at)
-            births.leave(self)
+            if not self.task.at_once:
+                births.freeze(self, position, at)
+                births.leave(self)
         if self.drift.hold_over:
             self.release(position)
 
+    def _learn_at_once(self, position: int, at: int, waits: Pending) -> None:
+        """Without labels the sample itself teaches, and the level of its score is watched."""
+        if self.drift.hold is not None and self.acting:
+            self.counts.held_back += 1
+            return
+        if self.acting:
+            self.drift.scored(at, position, self.task.watched(waits.p))
+        self._learn(position, at, waits, None)
+
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin, self.recipes.now.names):
+        if self._passes_over(label.origin, self.recipes.now.names, type(label.y) in self.task.takes):
             return
         counts.labels += 1
         if label.at > self.at:
@@ -135,23 +146,24 @@ class Fold(FoldState):
             counts.expired += 1
         elif how != "corrected":
             counts.absent += how == "absent"
-            self._join(position, max(at, waits.at), waits, bool(y))
+            self._join(position, max(at, waits.at), waits, y)
         # The models were charged by what was known then, and are not again: the true label is learned, and no more.
         elif not (self.acting and (self.drift.hold is not None or self.is_quarantined(waits.position))):
             counts.corrected += 1
-            self._learn(position, at, waits, bool(y))
+            self._learn(position, at, waits, y)
 
-    def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
+    def _join(self, position: int, at: int, waits: Pending, label: Any) -> None:
         """Charge every expert with what it said of this sample, then let those learn that do."""
         counts, drift, experts = self.counts, self.drift, self.experts
         counts.joined += 1
+        if self.trace is not None:
+            self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
+        waits, y = self.task.heard(waits, label)
         live, base = log_loss(waits.p, y), log_loss(waits.base, y)
         counts.live_loss += live
         counts.base_loss += base
-        if self.trace is not None:
-            self.trace.append((waits.at, y, waits.p, waits.base, waits.position))
         if not self.acting:
-            self._learn(position, at, waits, y)
+            self._learn(position, at, waits, label)
             return
         if drift.hold is not None or (self.quarantined and self.is_quarantined(waits.position)):
             counts.held_back += 1
@@ -168,7 +180,7 @@ class Fold(FoldState):
         if waits.outside and drift.guard is not None and drift.guard.firing:
             self._outside(position, at, answer, y, live)
         rose = self.suspicion.rose(live if leader is None else leader)
-        self._learn(position, at, waits, y)
+        self._learn(position, at, waits, label)
         births.at_label(self, position, at, rose)
 
     def _rivals(
@@ -208,12 +220,12 @@ class Fold(FoldState):
             self.keep(one, "copy", why)
         self.drift.ask(one, weight, at, position)
 
-    def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
+    def _learn(self, position: int, at: int, waits: Pending, y: Any) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)
         self.counts.taught += taught
         if self.experts.dull:
             health.at_label(self, position, at, waits.x, y, taught)
-        self.base += BASE_RATE * (y - self.base)
+        self.base = self.task.follow(self.base, y)
         self.counts.learned += 1
 
     def _tick(self, position: int, tick: Tick) -> None:

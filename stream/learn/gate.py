@@ -76,7 +76,7 @@ class Mixture(msgspec.Struct, gc=False):
     `rates` is the (clipped) mixture of each rate, `boosted` says of each expert whether it counted `BOOST` times over.
     """
 
-    p: float
+    p: Any
     rates: tuple[float, float, float]
     least: float
     boosted: Sequence[bool] = ()

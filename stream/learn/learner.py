@@ -7,12 +7,12 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.engine import engine_of
+from penstock.stream.learn.engine import engine_of, learn, plain
 from penstock.stream.learn.join import Join, Settled
 from penstock.stream.learn.joins import join_of
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
@@ -85,14 +85,19 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
+    takes: Collection[type] = (bool,),
+    at_once: bool = False,
     measure: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample without a label in time teaches `absent`, or nothing without one, and a correction teaches once more.
-    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does. With
-    `measure` the model answers before every label that it learns.
+    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does.
+    `learn` is how the task teaches a label, `takes` the types of label that it knows: others are passed over.
+    With `at_once` samples teach by themselves. With `measure` the model answers before every label of
+    true or false that it learns.
     """
     engine = engine_of(model)
     seen, learned, newest = Seen(), 0, 0
@@ -107,23 +112,27 @@ def training(
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
                 skip = any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
-                settled = join.sample(entry.id, waits, entry.label_key)
+                if at_once:
+                    settled = (Settled(waits, None, entry.at, "label"),)
+                else:
+                    settled = join.sample(entry.id, waits, entry.label_key)
         elif isinstance(entry, LabelRecord):
-            if not seen.is_repeat(entry.origin) and recipes.names is not None:
+            fits = type(entry.y) in takes and recipes.names is not None
+            if fits and not seen.is_repeat(entry.origin):
                 settled = join.label(position, entry)
         elif isinstance(entry, Tick):
             settled = join.tick(entry)
         elif isinstance(entry, Recipe):
             recipes.begin(position, entry, pipeline)
             join.recipe(entry)
-        for waits, y, _, _ in settled:
-            if y is not None and position >= learn_from and not waits.skip:
+        for waits, y, _, how in settled:
+            if how != "expired" and position >= learn_from and not waits.skip:
                 if measure:
                     p = engine.said(waits.x)
                     loss += log_loss(0.5 if p is None else p, bool(y))
                     base_loss += log_loss(base, bool(y))
                     base += BASE_RATE * (bool(y) - base)
-                engine.learn(waits.x, y)
+                learn(plain(engine), waits.x, y)
                 learned += 1
         if number % SLICE_RECORDS == 0:
             yield SLICE_RECORDS

@@ -34,18 +34,22 @@ class Hold:
 class Pending(msgspec.Struct, frozen=True, gc=False):
     """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
-    `p` is the live prediction, `base` the base rate, `answer` what every expert said. `outside` names the inputs whose values lay
-    far outside what was learned. `number` counts samples.
+    `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside`
+    names the inputs whose values lay far outside what was learned. `number` counts samples.
     """
 
     x: dict[str, Any]
     at: int
     position: int
     number: int
-    p: float
-    base: float
+    p: Any
+    base: Any
     answer: Answer
     outside: tuple[str, ...] = ()
+
+    def heard(self, p: float, base: float, answer: Answer) -> Pending:
+        """The same sample with likelihoods of its label in the place of what was said."""
+        return Pending(self.x, self.at, self.position, self.number, p, base, answer, self.outside)
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -53,18 +57,22 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
         return self.answer.asked
 
     @property
-    def said(self) -> tuple[float | None, ...]:
-        """Their probabilities, in the same order."""
+    def said(self) -> tuple[Any, ...]:
+        """Their answers, in the same order."""
         return self.answer.said
 
 
+Traced = tuple[int, Any, Any, Any, int]
+"""One joined label: the sample's time (ms), the label, what was predicted live and by the base predictor, its position."""
+
+
 class Predicted(msgspec.Struct, frozen=True, gc=False):
-    """One prediction to publish."""
+    """One prediction to publish; `p` is the answer, as the task has it."""
 
     id: str
     key: str
     at: int
-    p: float
+    p: Any
     version: str
     weight: float
     position: int
@@ -154,6 +162,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"
+        f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
     )
 
 

@@ -18,6 +18,7 @@ from penstock.stream.learn.commands import REPLACING, job_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Replay, Unusable, lineage
+from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Command, Entry, decode_entry
 from penstock.stream.models.digest import digest
@@ -95,6 +96,9 @@ def preparation(
         entries(log, topic, start, position),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
+        learn=fold.task.learn,
+        takes=fold.task.takes,
+        at_once=fold.task.at_once,
     )
     return trained.model
 
@@ -196,14 +200,18 @@ def retraining(
     pipeline: Pipeline, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
 ) -> Generator[int, None, Trained]:
     """A fresh model trained over [start, stop), in slices: what a retrain job makes."""
+    task = task_of(pipeline)
     return training(
-        pipeline.model.clone(),
+        task.fresh(pipeline.model),
         RecipeHistory(pipeline.digest, pipeline.vector_names),
         pipeline,
         entries(log, topic, start, stop),
         learn_from=start,
         quarantined=skip,
-        measure=True,
+        measure=task.kind == "binary",
+        learn=task.learn,
+        takes=task.takes,
+        at_once=task.at_once,
     )
 
 

@@ -15,8 +15,9 @@ from penstock.stream.learn.experts import Expert, Experts
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
-from penstock.stream.learn.records import Commit, FoldCounts, Job, Outputs, Pending, rules
+from penstock.stream.learn.records import Commit, FoldCounts, Job, Outputs, Pending, Traced, rules
 from penstock.stream.learn.suspicion import Suspicion
+from penstock.stream.learn.tasks import task_of
 from penstock.stream.messages import ExpertShown, LiveModel
 from penstock.stream.models.digest import digest
 from penstock.stream.models.retention import Retention
@@ -47,14 +48,15 @@ class FoldState:
         self.recipes = RecipeHistory(self.recipe, pipeline.vector_names)
         self.rules = rules(pipeline, guard=guard)
         self.version_count = 1
-        self.experts = Experts(pipeline.model.clone(), FRESH, pipeline.experts)
+        self.task = task_of(pipeline)
+        self.experts = Experts(self.fresh(), FRESH, pipeline.experts, self.task)
         self.alone = pipeline.approval or not actions
         self.pinned = False
         self.replaced_at = 0
         self.suspicion = Suspicion()
         self.why = "the first model"
         self.commit = Commit(FRESH, RULE, self.why, 0, 0)
-        self.base = 0.5
+        self.base = self.task.first_base
         self.position = 0
         self.at = 0
         self.chain = b"\0" * 16
@@ -70,7 +72,11 @@ class FoldState:
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and bool(pipeline.guard))
         self.retention = Retention()
         self.outputs = Outputs()
-        self.trace: list[tuple[int, bool, float, float, int]] | None = None
+        self.trace: list[Traced] | None = None
+
+    def fresh(self) -> Any:
+        """A new model that knows nothing."""
+        return self.task.fresh(self.pipeline.model)
 
     def name_models(self) -> None:
         """Let what is told from here on name who leads and who is committed."""

@@ -244,7 +244,8 @@ class LearnWorker:
         for made in outputs.predictions:
             if made.position >= below:
                 by = ModelRef(made.version, made.weight)
-                message = Prediction(made.id, made.at, made.p, by, fold.recipe, made.position)
+                value, *more = fold.task.shown(made.p)
+                message = Prediction(made.id, made.at, value, by, fold.recipe, made.position, *more)
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
         for topic, event in fold.drift.requests:
             if event.data.detected_at["position"] >= below:

@@ -58,9 +58,9 @@ def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
     uses += ["key"] if name in source.key_fields else []
     predicts = source == pipeline.predict
     uses += ["input"] if predicts and name in pipeline.inputs else []
-    uses += ["label"] if source == pipeline.label.source and name in pipeline.label.fields else []
-    labelled = predicts or source == pipeline.label.source
-    uses += ["key of the label"] if labelled and name in pipeline.label.key_fields else []
+    labels = pipeline.labelled and source == pipeline.label.source
+    uses += ["label"] if labels and name in pipeline.label.fields else []
+    uses += ["key of the label"] if (predicts or labels) and name in pipeline.label.key_fields else []
     for view in pipeline.views:
         own = view.source.name == source.name
         if (own or predicts) and name in view.key_fields:

@@ -23,6 +23,7 @@ from penstock.stream.messages import (
     ControlEvent,
     LabelRecord,
     LiveModel,
+    Prediction,
     Recipe,
     Sample,
     Tick,
@@ -32,7 +33,7 @@ from penstock.stream.messages import (
     decode_prediction,
 )
 from penstock.stream.operate.sampling import newest, oldest
-from penstock.stream.operate.scores import Scores, scores
+from penstock.stream.operate.scores import AnyScores, scores_of
 from penstock.stream.operate.tail_labels import tail_labels
 from penstock.stream.operate.training_set import label_rule
 from penstock.stream.process.health_page import kind_of
@@ -72,7 +73,7 @@ class Status:
     pending: int = 0
     event_age_s: float | None = None
     tick_age_s: float | None = None
-    scores: Scores | None = None
+    scores: AnyScores | None = None
     dead_total: int = 0
     dead: Counter[tuple[str, str]] = field(default_factory=Counter)
     open: list[ControlEvent] = field(default_factory=list)
@@ -161,18 +162,16 @@ def _rule(consumer: KafkaConsumer, topic: str, entries: list[Any]) -> LabelRule 
 def _quality(found: Status, entries: list[Any], predicted: list[Record], rule: LabelRule | None) -> None:
     """Labels, waiting samples and scores of the tails."""
     labels = tail_labels(entries, rule)
-    probabilities: dict[str, float] = {}
+    first: dict[str, Prediction] = {}
     for record in predicted:
         try:
             prediction = decode_prediction(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        probabilities.setdefault(prediction.id, prediction.prediction)
+        first.setdefault(prediction.id, prediction)
     found.samples, found.labels, found.pending = len(labels.samples), labels.records, labels.pending
     found.duplicates, found.contradictions = labels.duplicates, labels.contradictions
-    found.scores = scores(
-        (p, bool(labels.of[name])) for name, p in probabilities.items() if name in labels.of
-    )
+    found.scores = scores_of(first.values(), labels.of)
 
 
 def _dead_letters(found: Status, consumer: KafkaConsumer, topic: str) -> None:
@@ -235,10 +234,8 @@ def wrong(found: Status) -> list[str]:
     if found.live is not None and found.live.held:
         lines.append(f"learning is held: penstock resume {found.pipeline} --reason …, or a rollback, ends it")
     measured = found.scores
-    if measured is not None and measured.labels >= LEAST_LABELS and measured.loss > measured.base_loss:
-        lines.append(
-            f"the model is worse than the base rate: {measured.loss:.4f} against {measured.base_loss:.4f} nats"
-        )
+    worse = measured.worse if measured is not None and measured.labels >= LEAST_LABELS else None
+    lines += [worse] if worse else []
     lines += [
         f"{event.data.kind} of {event.subject} is firing"
         for event in found.open

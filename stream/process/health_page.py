@@ -108,7 +108,10 @@ METRICS = (
         "penstock_log_loss_nats",
         Counter,
         ("model",),
-        "sum of the log losses over joined labels: of the live prediction, and of the base rate (base)",
+        "sum of the losses in nats over joined labels: of the live prediction, and of the base predictor (base)",
+    ),
+    Metric(
+        "penstock_measure", Gauge, ("name",), "figures of the task over all labels: mae, macro_f1 and so on"
     ),
     Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
     Metric(
@@ -182,6 +185,7 @@ class Health:
     pending_labels: Gauge
     labels: Counter
     log_loss_nats: Counter
+    measure: Gauge
     experts: Gauge
     expert_weight: Gauge
     lead_changes: Counter

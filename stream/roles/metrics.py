@@ -165,6 +165,8 @@ class LearnReport:
             health.model_held.set(fold.drift.hold is not None)
             health.retrains_running.set(len(fold.open_jobs))
             self._experts(fold.experts)
+            for name, value in fold.task.measures().items():
+                health.measure.labels(name).set(value)
             self._episodes(fold.drift.episodes.open)
         _lag(health, worker.member)
         health.ready(

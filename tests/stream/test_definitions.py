@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from river import linear_model, naive_bayes, preprocessing, tree
+from river import anomaly, linear_model, multioutput, naive_bayes, preprocessing, tree
 
 from penstock import View, count, mean
 from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
@@ -49,13 +50,47 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     "views that are none": (lambda: parcels(views=[count("1h")]), "views must be a list of views"),
     "views left out": (lambda: parcels(views=None), "views must be a list of views, not None"),
     "nothing to learn from": (lambda: parcels(views=[], inputs=[]), "nothing to learn from"),
-    "a label left out": (lambda: parcels(label=None), "label must be a Label, not NoneType"),
+    "a label left out": (lambda: parcels(label=None), "label must be a Label: LogisticRegression learns"),
+    "neither a label nor a source": (
+        lambda: parcels(label=None, predict="sent"),
+        "predict must be a Source, not str",
+    ),
     "a topic's name for a source": (lambda: parcels(predict="sent"), "predict must be a Source, not str"),
-    "a regressor": (lambda: parcels(model=linear_model.LinearRegression()), "must be a river classifier"),
-    "a pipeline that ends in a regressor": (
-        lambda: parcels(model=preprocessing.StandardScaler() | linear_model.LinearRegression()),
+    "a transformer": (lambda: parcels(model=preprocessing.StandardScaler()), "must be a river classifier"),
+    "a pipeline that ends in a transformer": (
+        lambda: parcels(model=preprocessing.MinMaxScaler() | preprocessing.StandardScaler()),
         "must be a river classifier",
     ),
+    "a task that there is not": (lambda: parcels(task="ranking"), "task must be one of binary, multiclass,"),
+    "numbers of a classifier": (
+        lambda: parcels(task="regression"),
+        "LogisticRegression is for the task 'binary'; take a regressor, such as linear_model.LinearRegression",
+    ),
+    "classes of a regressor": (
+        lambda: parcels(task="multiclass", model=linear_model.LinearRegression()),
+        "LinearRegression is for the task 'regression'; take a classifier for several classes",
+    ),
+    "several classes of a model for two": (
+        lambda: parcels(task="multiclass"),
+        "wrap it, as multiclass.OneVsRestClassifier(LogisticRegression())",
+    ),
+    "labels for no task": (
+        lambda: parcels(task="unlabelled", model=anomaly.HalfSpaceTrees()),
+        "HalfSpaceTrees is for the task 'anomaly'; take a detector, such as anomaly.HalfSpaceTrees, and label=None",
+    ),
+    "numbers without labels": (
+        lambda: parcels(label=None, model=linear_model.LinearRegression()),
+        "label must be a Label: LinearRegression learns from labels",
+    ),
+    "a detector of targets": (
+        lambda: parcels(model=anomaly.GaussianScorer()),
+        "scores a target that must be known beforehand",
+    ),
+    "several targets": (
+        lambda: parcels(model=multioutput.RegressorChain(linear_model.LinearRegression())),
+        "predicts several targets at once",
+    ),
+    "alerts for all": (lambda: parcels(alert_share=1.0), "alert_share must be above 0 and at most 0.5"),
     "a class in place of a model": (
         lambda: parcels(model=linear_model.LogisticRegression),
         "not the class LogisticRegression; call it",
@@ -170,6 +205,32 @@ def test_the_text_of_a_definition_says_the_same_rule() -> None:
     ):
         made = cards(label=label)
         assert rule_of(json.loads(recipe_of(made).source)["label"]) == made.label_rule
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "kind", "target"),
+    [
+        (linear_model.LogisticRegression(), {}, "binary", "boolean"),
+        (tree.HoeffdingTreeClassifier(), {}, "binary", "boolean"),
+        (tree.HoeffdingTreeClassifier(), {"task": "multiclass"}, "multiclass", "class"),
+        (preprocessing.StandardScaler() | linear_model.LinearRegression(), {}, "regression", "number"),
+        (preprocessing.TargetStandardScaler(linear_model.LinearRegression()), {}, "regression", "number"),
+        (preprocessing.MinMaxScaler() | anomaly.HalfSpaceTrees(), {}, "anomaly", "boolean"),
+        (anomaly.HalfSpaceTrees(), {"label": None}, "unlabelled", "boolean"),
+    ],
+)
+def test_the_task_is_told_by_the_model(model: Any, more: dict[str, Any], kind: str, target: str) -> None:
+    pipeline = parcels(model=model, **more)
+    assert (pipeline.kind, pipeline.target_kind, pipeline.labelled) == (kind, target, "label" not in more)
+    assert ("task" in pipeline.describe()) == (kind != "binary")
+    again = replace(pipeline, inputs=["weight", "age"])
+    assert again.kind == kind and again.labelled == pipeline.labelled
+
+
+def test_without_labels_only_what_is_predicted_and_what_views_read_is_a_source() -> None:
+    pipeline = parcels(label=None, model=anomaly.HalfSpaceTrees())
+    assert pipeline.sources == [SENT, DELIVERED]
+    assert parcels(label=None, views=[], model=anomaly.HalfSpaceTrees()).sources == [SENT]
 
 
 def test_sources_are_each_named_once_the_predicted_one_first() -> None:

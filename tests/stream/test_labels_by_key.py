@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from river import linear_model, preprocessing
 
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.fold import Fold
@@ -20,8 +21,8 @@ from penstock.stream.operate.training_set import Span, label_rule, rows
 from penstock.stream.recipes import RecipeHistory, changes, definition_document, readable, recipe_of
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.targets import Target
-from tests.stream.generated import PAID, cards
-from tests.stream.plant import BY_KEY, HOT_LATER, Happened, happenings, hot_later, outcomes, plant
+from tests.stream.generated import MINUTE, PAID, cards
+from tests.stream.plant import BY_KEY, HOT_LATER, READ, Happened, happenings, hot_later, outcomes, plant
 
 HAPPENED = list(happenings(1_200))
 SLICE = 100
@@ -211,3 +212,27 @@ def test_a_definition_stored_by_a_former_version_means_the_same() -> None:
     }  # fmt: skip
     assert changes(former, now).others == []
     assert readable(Recipe("former", now.vector_names, json.dumps(former)), now) == now.vector_names
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_regression_learns_a_later_value_of_the_same_stream() -> None:
+    label = Label(READ, "heat", key=("site", "machine"), after="28m", within="4m")
+    model = preprocessing.StandardScaler() | linear_model.LinearRegression()
+    flow = flowed(plant(label=label, model=model), HAPPENED[:600])
+    fold = flow.learn.fold
+    assert fold is not None and fold.counts.joined > 150
+    found = learned(flow)
+    readings = [one for one in HAPPENED[:600] if one.heat is not None]
+    by_id = {one.id: one for one in readings}
+    for event_id, y in found.items():
+        one = by_id[event_id]
+        later = next(
+            other.heat
+            for other in readings
+            if (other.site, other.machine) == (one.site, one.machine)
+            and one.at + 28 * MINUTE <= other.at <= one.at + 32 * MINUTE
+        )
+        assert y == later and type(y) is float
+    assert replay(flow.pipeline, flow.log, flow.learn.topic, guard=False).digest() == fold.digest()
