@@ -123,7 +123,7 @@ class Fold(FoldState):
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin, type(label.y) in self.task.takes):
+        if self._passes_over(label.origin, self.task.knows(label.y)):
             return
         counts.labels += 1
         if label.at > self.at:

@@ -7,7 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.stream.definitions import Pipeline
@@ -107,6 +107,10 @@ class Trained(NamedTuple):
     at: int
 
 
+def _is_boolean(y: Any) -> bool:
+    return type(y) is bool
+
+
 def training(
     model: Any,
     recipes: RecipeHistory,
@@ -116,7 +120,7 @@ def training(
     learn_from: int,
     quarantined: Sequence[Interval] = (),
     learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
-    takes: Collection[type] = (bool,),
+    knows: Callable[[Any], bool] = _is_boolean,
     at_once: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
@@ -124,7 +128,7 @@ def training(
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
     stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
-    `learn` is how the task teaches a label, `takes` the types of label that it knows: others are passed over.
+    `learn` is how the task teaches a label, `knows` whether something is a label of it: others are passed over.
     With `at_once` samples teach by themselves.
     """
     label = pipeline.label
@@ -146,7 +150,7 @@ def training(
                     found = join.sample(entry.id, waits)
                     taught = [] if found is None else [(waits, found.y)]
         elif isinstance(entry, LabelRecord):
-            fits = type(entry.y) in takes and recipes.names is not None
+            fits = knows(entry.y) and recipes.names is not None
             if fits and not seen.is_repeat(entry.origin):
                 paired = join.label(entry.id, entry.at, entry.y)
                 taught = [] if paired is None else [(paired, entry.y)]

@@ -89,7 +89,7 @@ def preparation(
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         learn=fold.task.learn,
-        takes=fold.task.takes,
+        knows=fold.task.knows,
         at_once=fold.task.at_once,
     )
     return trained.model
@@ -174,7 +174,7 @@ def retraining(
         learn_from=start,
         quarantined=skip,
         learn=task.learn,
-        takes=task.takes,
+        knows=task.knows,
         at_once=task.at_once,
     )
 

@@ -35,7 +35,6 @@ class Unlabelled:
     """See `Task`. It keeps the newest scores."""
 
     kind: Kind = "unlabelled"
-    takes: frozenset[type] = frozenset()
     at_once = True
     first_base = 0.0
 
@@ -55,6 +54,10 @@ class Unlabelled:
         except Exception:
             return None
         return score if isfinite(score) else None
+
+    def knows(self, y: Any) -> bool:
+        """None."""
+        return False
 
     def learn(self, model: Any, x: dict[str, Any], y: Any) -> bool:
         """One `learn_one`, of the vector alone; False when the model raised."""
