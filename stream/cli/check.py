@@ -15,7 +15,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.log.kafka_python import client
-from penstock.stream.operate.expected import example, example_line, expected_fields
+from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
     check_model(pipeline)
+    check_outcome(pipeline)
     flow = steps.of(pipeline, settings.prefix)
     if args.picture or args.steps:
         print(picture.picture(flow) if args.picture else picture.describe(flow))

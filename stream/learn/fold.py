@@ -130,7 +130,7 @@ class Fold(FoldState):
 
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin, self.recipes.now.names, type(label.y) in self.task.takes):
+        if self._passes_over(label.origin, self.recipes.now.names, self.task.knows(label.y)):
             return
         counts.labels += 1
         if label.at > self.at:

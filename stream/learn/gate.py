@@ -23,6 +23,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 

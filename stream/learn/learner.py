@@ -7,7 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from penstock.monitors.losses.drift import log_loss
@@ -77,6 +77,10 @@ class Trained(NamedTuple):
     base_loss: float = 0.0
 
 
+def _is_boolean(y: Any) -> bool:
+    return type(y) is bool
+
+
 def training(
     model: Any,
     recipes: RecipeHistory,
@@ -86,7 +90,7 @@ def training(
     learn_from: int,
     quarantined: Sequence[Interval] = (),
     learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
-    takes: Collection[type] = (bool,),
+    knows: Callable[[Any], bool] = _is_boolean,
     at_once: bool = False,
     measure: bool = False,
 ) -> Generator[int, None, Trained]:
@@ -95,7 +99,7 @@ def training(
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample without a label in time teaches `absent`, or nothing without one, and a correction teaches once more.
     `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does.
-    `learn` is how the task teaches a label, `takes` the types of label that it knows: others are passed over.
+    `learn` is how the task teaches a label, `knows` whether something is a label of it: others are passed over.
     With `at_once` samples teach by themselves. With `measure` the model answers before every label of
     true or false that it learns.
     """
@@ -117,7 +121,7 @@ def training(
                 else:
                     settled = join.sample(entry.id, waits, entry.label_key)
         elif isinstance(entry, LabelRecord):
-            fits = type(entry.y) in takes and recipes.names is not None
+            fits = knows(entry.y) and recipes.names is not None
             if fits and not seen.is_repeat(entry.origin):
                 settled = join.label(position, entry)
         elif isinstance(entry, Tick):

@@ -97,7 +97,7 @@ def preparation(
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         learn=fold.task.learn,
-        takes=fold.task.takes,
+        knows=fold.task.knows,
         at_once=fold.task.at_once,
     )
     return trained.model
@@ -210,7 +210,7 @@ def retraining(
         quarantined=skip,
         measure=task.kind == "binary",
         learn=task.learn,
-        takes=task.takes,
+        knows=task.knows,
         at_once=task.at_once,
     )
 

@@ -47,7 +47,6 @@ class Multiclass:
     """See `Task`. It keeps the classes that the base predictor knows, and what its measures need."""
 
     kind: Kind = "multiclass"
-    takes: frozenset[type] = frozenset({str, int, bool})
     at_once = False
     first_base: Classes = {}
 
@@ -73,6 +72,10 @@ class Multiclass:
         except Exception:
             return None
         return None if total else dict.fromkeys(self.known, 1.0 / max(len(self.known), 1))
+
+    def knows(self, y: Any) -> bool:
+        """Text, a whole number, true or false."""
+        return type(y) in (str, int, bool)
 
     def learn(self, model: Any, x: dict[str, Any], y: Any) -> bool:
         """One `learn_one` with the class's name; False when the model raised."""

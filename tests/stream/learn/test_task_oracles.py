@@ -212,6 +212,35 @@ def test_a_label_far_away_costs_no_expert_more_than_the_least_probability() -> N
         assert all(math.isfinite(weight) for weights in gate.weights for weight in weights)
 
 
+def test_one_odd_label_does_not_blind_the_gate() -> None:
+    task, gate = Regression(), gate_of(3)
+
+    def hear(y: float) -> None:
+        said = [5.0, y + 1.0, y + 4.0]
+        waits, happened = task.heard(waits_of(said, task.mix(gate, said, 5.0, ())), y)
+        gate.charge(waits.answer.said, waits.answer.mixture, happened)
+
+    for n in range(400):
+        hear(n % 10)
+    hear(1e9)
+    gate.weights = [[0.01, 0.01, 0.98] for _ in RATES]
+    for n in range(100):
+        hear(n % 10)
+    assert gate.weight(1) > 0.5, "who is nearer gains weight within a hundred labels"
+
+
+def test_a_scale_that_has_come_to_nothing_grows_again() -> None:
+    task = Regression()
+    for n in range(1_500):
+        task._judge(0.0, 0.0, 0.0 if n < 1_000 else float(n % 7))
+    assert task.scale > 0.5
+
+
+@pytest.mark.parametrize("y", [math.nan, math.inf, True, "3", None])
+def test_what_is_no_finite_number_is_no_label_of_a_number(y: Any) -> None:
+    assert not Regression().knows(y)
+
+
 def test_the_base_predictor_of_numbers_is_the_better_of_mean_and_last() -> None:
     walk, jumps = Regression(), Regression()
     base = [0.0, 0.0]
