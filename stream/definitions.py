@@ -17,8 +17,10 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.label import Label, no_label, none_from
+from penstock.stream.label import Happened, Label, no_label, none_from
+from penstock.stream.label_rule import LabelRule
 from penstock.stream.source import DefinitionError, Source, duration_ms
+from penstock.stream.targets import TAKEN, target_of
 from penstock.stream.targets import Kind as TargetKind
 from penstock.stream.task_kind import TARGETS, Kind, kind_of
 
@@ -45,7 +47,7 @@ class Pipeline:
     name: str
     views: Sequence[View]
     predict: Source
-    label: Label
+    label: Label | Any  # None becomes a label that never comes
     model: Any
     inputs: Sequence[str] = ()
     alarms_per_year: float = 1.0
@@ -66,7 +68,7 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
             )
-        if self.label is None:
+        if self.label is None and isinstance(self.predict, Source):
             object.__setattr__(self, "label", none_from(self.predict))
         self._check_types(where)
         names = [view.name for view in self.views]
@@ -80,6 +82,7 @@ class Pipeline:
             _ = self.kind
         except ValueError as error:
             raise DefinitionError(f"{where}: {error}") from None
+        self._check_label(where)
         self._check_leaks(where)
         duration_ms(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
@@ -134,11 +137,27 @@ class Pipeline:
                 f"{where}: calibrate corrects the probability of true; the task here is {self.kind!r}"
             )
 
+    def _check_label(self, where: str) -> None:
+        """The label says what the model learns, absent or not."""
+        if isinstance(self.label.outcome, Happened) and self.target_kind == "number":
+            raise DefinitionError(
+                f"{where}: the model learns numbers, and the label only says that something happened: name the field that "
+                "has the number, such as Label(readings, 'temperature', key='sensor', ...)"
+            )
+        try:
+            target_of(self.label.absent, self.target_kind)
+        except ValueError:
+            raise DefinitionError(
+                f"{where}: the label's absent={self.label.absent!r} is nothing that the model learns; "
+                f"it must be {TAKEN[self.target_kind]} (None drops a sample without a label)"
+            ) from None
+
     def _check_leaks(self, where: str) -> None:
         if not self.labelled:
             return
         labelled = set(self.label.fields)
-        same = self.label.source.name == self.predict.name
+        # by key a label is a later event, so a field of the event itself tells nothing of it
+        same = self.label.source.name == self.predict.name and not self.label.key_fields
         for name in self.inputs:
             if same and name in labelled:
                 raise DefinitionError(
@@ -190,6 +209,12 @@ class Pipeline:
         return TARGETS[self.kind]
 
     @property
+    def label_rule(self) -> LabelRule:
+        """How samples and labels find each other; `absent` is what the model learns."""
+        rule = self.label.rule
+        return rule._replace(absent=target_of(rule.absent, self.target_kind))
+
+    @property
     def cooldown_ms(self) -> int:
         """The least event time between two unattended retrains, in ms."""
         return milliseconds(self.cooldown)
@@ -213,12 +238,7 @@ class Pipeline:
             "predict": self.predict.name,
             "inputs": list(self.inputs),
             "views": [view.describe() for view in self.views],
-            "label": {
-                "source": self.label.source.name,
-                "wait": self.label.wait,
-                "default": self.label.default,
-                "outcome": self.label.meaning,
-            },
+            "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
             "model": repr(self.model),
             **({} if self.kind == "binary" else {"task": self.kind}),
         }

@@ -98,7 +98,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
     adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
-    names, whatever labels say.
+    names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it.
     """
 
     id: str
@@ -214,6 +214,7 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`.
 
+    `version` is an id, or the alias `champion` or `previous`; with the `digest` of a stored version, that one as it is stored.
     `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
     """
 
@@ -226,6 +227,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     from_position: Int64 | None = None
     wall_ms: Int64 = 0
     pin: bool = False
+    digest: Name | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,9 +268,10 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
     `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
-    put in place, which predicts `alone` while `pinned`, and always where the definition asks for approval: then `version` is
-    the committed one, whoever has more weight. `experts` are all there are. `why` says why this version is live, and stays as
-    long as it is; `change` what happened when this message was written.
+    put in place, and `previous` the version that was committed before it (empty: none). The committed one predicts `alone` while
+    `pinned`, and always where the definition asks for approval: then `version` is the committed one, whoever has more weight.
+    `experts` are all there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this
+    message was written.
     `anchor`, `anchors` and `candidate` are no longer filled.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
     """
@@ -292,6 +295,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     experts: list[ExpertShown] = []
     alone: bool = False
+    previous: str = ""
 
 
 def rfc3339(at_ms: int) -> str:

@@ -15,7 +15,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.log.kafka_python import client
-from penstock.stream.operate.expected import example, example_line, expected_fields
+from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
     check_model(pipeline)
+    check_outcome(pipeline)
     flow = steps.of(pipeline, settings.prefix)
     if args.picture or args.steps:
         print(picture.picture(flow) if args.picture else picture.describe(flow))
@@ -174,9 +175,8 @@ def _label(pipeline: Pipeline) -> list[str]:
         return [
             f"label     none; the model learns from every event, and the highest {share} of scores are alerts"
         ]
-    default = "" if label.default is None else f", then taken as {label.default}"
     return [
-        f"label     from {label.source.name!r}, awaited {label.wait}{default}",
+        f"label     {label.sentence}",
         f"          takes {TAKEN[pipeline.target_kind]}; anything else is a dead letter",
     ]
 
@@ -195,7 +195,8 @@ def expectations(pipeline: Pipeline) -> list[str]:
             f"  {row.name:<{name_width}}  {row.holds:<{width}}  {', '.join(row.uses)}".rstrip()
             for row in fields
         ]
-        if pipeline.labelled and source == pipeline.label.source and not pipeline.label.fields:
+        reads = pipeline.labelled and pipeline.label.reads_any_field
+        if reads and source == pipeline.label.source:
             lines.append("  and whatever else the label reads")
         lines.append(f"  example  {example_line(pipeline, source, wall_ms())}")
     return lines

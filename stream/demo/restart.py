@@ -1,71 +1,51 @@
 """What people do without Penstock: one river model that is begun anew whenever ADWIN finds that its error rose.
 
 Laws of this file:
-- The same samples and labels as the fold's, joined by the same `Join`; predicted at the sample, learned at the label.
+- The same fold with its actions off, so that it sees the same samples and labels: only the model is another one after an alarm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from river.drift import ADWIN
 
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import Seen, vector
-from penstock.stream.learn.records import Traced
-from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample, Tick
-from penstock.stream.recipes import RecipeHistory
+from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.records import Pending, Traced
+from penstock.stream.messages import Entry
 
 DELTA = 0.002
 """ADWIN's confidence: river's default."""
+CLEARED_RECORDS = 5_000
 
 
-class Waits(NamedTuple):
-    """A sample that waits for its label, with what was predicted."""
+class BegunAnew(Fold):
+    """A fold of numbers with one model, begun anew at alarms of ADWIN, which is given errors as shares of the largest label."""
 
-    at: int
-    x: dict[str, Any]
-    p: float
-    position: int
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline, actions=False)
+        self.adwin, self.largest, self.begun = ADWIN(delta=DELTA), 0.0, 0  # type: ignore[no-untyped-call]
+
+    def _learn(self, position: int, at: int, waits: Pending, y: Any) -> None:
+        error = abs(waits.p - y)
+        self.largest = max(self.largest, abs(y))
+        before: float = self.adwin.estimation
+        self.adwin.update(min(error / self.largest, 1.0) if self.largest else 0.0)  # type: ignore[no-untyped-call]
+        if self.adwin.drift_detected and self.adwin.estimation > before:
+            self.experts.first.model = self.fresh()
+            self.adwin = ADWIN(delta=DELTA)  # type: ignore[no-untyped-call]
+            self.begun += 1
+        super()._learn(position, at, waits, y)
 
 
 def restarted(pipeline: Pipeline, entries: Iterable[tuple[int, Entry]]) -> list[Traced]:
-    """Every joined label's sample time, label and prediction of a regressor that is begun anew at ADWIN's alarms."""
-    model, adwin, largest = pipeline.model.clone(), ADWIN(delta=DELTA), 0.0  # type: ignore[no-untyped-call]
-    recipes = RecipeHistory(pipeline.digest, pipeline.vector_names)
-    seen, join = Seen(), Join[Waits](pipeline.label.wait_ms)
-    rows: list[Traced] = []
+    """The trace of a samples log under a model that is begun anew at alarms."""
+    fold = BegunAnew(pipeline)
+    fold.trace = []
     for position, entry in entries:
-        pairs: list[tuple[Waits, Any]] = []
-        if isinstance(entry, Sample):
-            names = recipes.names
-            if names is None or not recipes.now.reads(entry) or seen.is_repeat(entry.origin):
-                continue
-            x = vector(names, entry.x)
-            p = float(model.predict_one(x))
-            waits = Waits(entry.at, x, p if isfinite(p) else 0.0, position)
-            early = join.sample(entry.id, waits)
-            pairs = [] if early is None else [(waits, early.y)]
-        elif isinstance(entry, LabelRecord) and not seen.is_repeat(entry.origin):
-            found = join.label(entry.id, entry.at, entry.y)
-            pairs = [] if found is None else [(found, entry.y)]
-        elif isinstance(entry, Tick):
-            default = pipeline.label.default
-            pairs = [(waits, default) for waits in join.tick(entry) if default is not None]
-        elif isinstance(entry, Recipe):
-            recipes.begin(position, entry, pipeline)
-            join.recipe(entry)
-        for waits, y in pairs:
-            error = abs(waits.p - y)
-            largest = max(largest, abs(y))
-            rows.append((waits.at, y, waits.p, 0.0, waits.position))
-            before = adwin.estimation
-            adwin.update(min(error / largest, 1.0) if largest else 0.0)  # type: ignore[no-untyped-call]
-            if adwin.drift_detected and adwin.estimation > before:
-                model = pipeline.model.clone()
-                adwin = ADWIN(delta=DELTA)  # type: ignore[no-untyped-call]
-            model.learn_one(waits.x, y)
-    return rows
+        fold.step(position, entry)
+        if position % CLEARED_RECORDS == 0:
+            fold.outputs.predictions.clear()
+    return fold.trace

@@ -97,21 +97,22 @@ def describe(
     losses: Mapping[str, float],
     target: str | None,
     onset: int | None,
-    story: EpisodeChange | None = None,
+    story: str | None = None,
 ) -> Request:
     """The control event that says what `change` found and what `verb` would do about it.
 
-    `losses` are means over the harm test's reference, in nats per label. With `story` the event belongs to that episode. A
+    `losses` are means over the harm test's reference, in nats per label. With `story` the event is told under that id. A
     retrain that names a version is made already, by a model born since the onset: what is asked is to commit it.
     """
-    transition, episode = change.transition, (story or change).episode
+    transition, episode = change.transition, change.episode
+    story = story or episode.id
     asks = "promote" if verb == "retrain" and target is not None else verb
     detail = dict(transition.detail)
     shares = detail.pop("shares", None)
     over = transition.state == "resolved"
     data = ControlData(
         pipeline=pipeline,
-        episode=episode.id,
+        episode=story,
         kind=transition.monitor,
         state="withdrawn" if change.withdrawn else transition.state,
         severity=SEVERITY[verb],
@@ -128,7 +129,7 @@ def describe(
         suggested_action="none" if verb in TOLD_ONLY else asks,
         target_version=target,
         cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
-        command=_command_line(pipeline, asks, target, onset, episode.id),
+        command=_command_line(pipeline, asks, target, onset, story),
     )
     event = ControlEvent(
         id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),

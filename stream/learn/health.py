@@ -17,7 +17,7 @@ from typing import Any
 from penstock.monitors.episodes import Transition
 from penstock.stream.learn.experts import Answer, Expert
 from penstock.stream.learn.state import FoldState
-from penstock.stream.models.version import dump, restore
+from penstock.stream.models.version import RULE, dump, restore
 
 FAILURES = 5
 RECOVERED = 100
@@ -86,6 +86,7 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
     experts.remove(one)
     if was_committed:
         state.pinned = False
+        state.note_commit(RULE, f"{one.version} {does}, and this one leads", at, position)
         state.drift.committed(at, position, f"{one.version} {does}")
     state.name_models()
     told = f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"

@@ -11,13 +11,15 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.join import JoinCounts
 from penstock.stream.learn.uncertainty import Issued
 from penstock.stream.messages import LiveModel
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import RULE, Version
 
 
 @dataclass
@@ -30,28 +32,22 @@ class Hold:
     by_guard: bool
 
 
-class Pending:
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
     `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside` names the
     inputs whose values lay far outside what was learned. `number` counts samples. `issued` says how sure the prediction is.
     """
 
-    __slots__ = ("answer", "at", "base", "issued", "number", "outside", "p", "position", "x")
-
-    def __init__(
-        self, x: dict[str, Any], at: int, position: int, number: int, p: Any, base: Any, answer: Answer,
-        outside: tuple[str, ...] = (), issued: Issued | None = None,
-    ) -> None:  # fmt: skip
-        self.x = x
-        self.at = at
-        self.position = position
-        self.number = number
-        self.p = p
-        self.base = base
-        self.answer = answer
-        self.outside = outside
-        self.issued = issued
+    x: dict[str, Any]
+    at: int
+    position: int
+    number: int
+    p: Any
+    base: Any
+    answer: Answer
+    outside: tuple[str, ...] = ()
+    issued: Issued | None = None
 
     def heard(self, p: float, base: float, answer: Answer) -> Pending:
         """The same sample with likelihoods of its label in the place of what was said."""
@@ -72,7 +68,7 @@ Traced = tuple[int, Any, Any, Any, int]
 """One joined label: the sample's time (ms), the label, what was predicted live and by the base predictor, its position."""
 
 
-class Predicted(NamedTuple):
+class Predicted(msgspec.Struct, frozen=True, gc=False):
     """One prediction to publish; `p` is the answer, as the task has it."""
 
     id: str
@@ -98,11 +94,25 @@ class Replay(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`."""
+    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`.
+
+    `by` is who asked for it.
+    """
 
     start: int
     stop: int
     skip: list[tuple[int, int]]
+    by: str = RULE
+
+
+class Commit(NamedTuple):
+    """The last commitment: of which version, who asked for it and why, and when (event time in ms, and offset)."""
+
+    version: str
+    by: str
+    why: str
+    at: int
+    position: int
 
 
 class Unusable(NamedTuple):
@@ -112,8 +122,11 @@ class Unusable(NamedTuple):
 
 
 @dataclass
-class FoldCounts:
-    """Everything that became of samples and labels."""
+class FoldCounts(JoinCounts):
+    """Everything that became of samples and labels.
+
+    `absent` counts samples that took the label of those without one, `corrected` those of them whose label came afterwards.
+    """
 
     samples: int = 0
     labels: int = 0
@@ -121,10 +134,9 @@ class FoldCounts:
     learned: int = 0
     held_back: int = 0
     expired: int = 0
-    unmatched: int = 0
-    dropped: int = 0
+    absent: int = 0
+    corrected: int = 0
     repeats: int = 0
-    duplicate_ids: int = 0
     failed: int = 0
     unreadable: int = 0
     asked: int = 0

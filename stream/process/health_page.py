@@ -111,11 +111,7 @@ METRICS = (
         "sum of the losses in nats over joined labels: of the live prediction, and of the base predictor (base)",
     ),
     Metric(
-        "penstock_measure",
-        Gauge,
-        ("name",),
-        "figures over all joined labels, by the task: mae, rmse, r2, base_mae; accuracy, macro_f1, kappa, base_accuracy; "
-        "alert_precision, alert_recall, alert_share",
+        "penstock_measure", Gauge, ("name",), "figures of the task over all labels: mae, macro_f1 and so on"
     ),
     Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
     Metric(
@@ -134,6 +130,7 @@ METRICS = (
         "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
+    Metric("penstock_mlflow", Counter, ("outcome",), "versions registered there, and failed attempts"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
@@ -199,6 +196,7 @@ class Health:
     model_held: Gauge
     model_failures: Counter
     retrains_running: Gauge
+    mlflow: Counter
     unreadable: Counter
     decisions: Counter
     commands_sent: Counter

@@ -164,6 +164,13 @@ JSON |= {
         ],
     ),
 }  # fmt: skip
+# since versions have names, and the champion before is known
+JSON |= {
+    "operator-request.v3": msgspec.structs.replace(
+        JSON["operator-request.v2"], version="name/best", digest="00ff00ff00ff00ff"
+    ),
+    "live-model.v4": msgspec.structs.replace(JSON["live-model.v3"], previous="v1"),
+}
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
@@ -178,10 +185,12 @@ FORMER = {
     "control-event.v1",
     "control-event.v2",
     "operator-request.v1",
+    "operator-request.v2",
     "decision.v1",
     "decision.v2",
     "live-model.v1",
     "live-model.v2",
+    "live-model.v3",
 }
 
 

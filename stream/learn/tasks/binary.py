@@ -11,8 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.stream.learn.engine import learn, said
 from penstock.stream.learn.gate import Gate, Mixture
-from penstock.stream.learn.learner import learn, said
 from penstock.stream.learn.tasks.calibrated import calibrated
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
@@ -24,7 +24,6 @@ class Binary:
     """See `Task`. It keeps nothing."""
 
     kind: Kind = "binary"
-    takes: frozenset[type] = frozenset({bool})
     at_once = False
     first_base = 0.5
     said = staticmethod(said)
@@ -34,6 +33,10 @@ class Binary:
     def fresh(self, model: Any) -> Any:
         """A clone, calibrated where it gives no probabilities."""
         return calibrated(model.clone())
+
+    def knows(self, y: Any) -> bool:
+        """True or false."""
+        return type(y) is bool
 
     def mix(self, gate: Gate, said: Sequence[Any], base: float, boosted: Sequence[bool]) -> Mixture:
         """The gate's own mixture."""

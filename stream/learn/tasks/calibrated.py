@@ -17,7 +17,7 @@ from penstock.stream.task_kind import names_only
 
 RECENT_SCORES = 1_000
 RATE = 0.002
-STEP = 0.02
+STEP = 0.05
 ROW_MEMORY = 0.998
 
 

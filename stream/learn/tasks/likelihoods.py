@@ -25,17 +25,18 @@ pack = struct.Struct("<qd").pack
 class Moment(Mixture):
     """The mixture of one sample: `p` is the live answer, `weights` are those of that moment."""
 
-    __slots__ = ("weights",)
-
-    def __init__(self, p: Any, weights: Weights, least: float, boosted: Sequence[bool]) -> None:
-        super().__init__(p, (0.5, 0.5, 0.5), least, boosted)
-        self.weights = weights
+    weights: Weights = ([], [], [], [])
 
     def of(self, said: Sequence[float | None], p: float) -> Mixture:
         """The mixture of these likelihoods under the same weights, `p` being that of the live answer."""
         slow, middle, fast, rates = self.weights
         _, mixed = weighing.mix(slow, middle, fast, rates, said, self.least, self.boosted, BOOST)
         return Mixture(p, mixed, self.least, self.boosted)
+
+
+def moment(p: Any, weights: Weights, least: float, boosted: Sequence[bool]) -> Moment:
+    """The mixture whose live answer is `p`; it knows no likelihoods before the label."""
+    return Moment(p, (0.5, 0.5, 0.5), least, boosted, weights)
 
 
 def copied(gate: Gate) -> Weights:
@@ -68,4 +69,4 @@ def heard(waits: W, likely: Callable[[Any], float]) -> tuple[W, bool]:
     answer = waits.answer
     said = tuple([None if one is None else likely(one) for one in answer.said])
     mixture = answer.mixture.of(said, likely(answer.mixture.p))
-    return waits.heard(likely(waits.p), likely(waits.base), answer._replace(said=said, mixture=mixture)), True
+    return waits.heard(likely(waits.p), likely(waits.base), type(answer)(answer.asked, said, mixture)), True

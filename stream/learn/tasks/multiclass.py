@@ -17,7 +17,7 @@ from typing import Any
 
 from penstock.stream.learn.gate import Gate, Mixture, least_probability
 from penstock.stream.learn.tasks.calibrated import calibrated
-from penstock.stream.learn.tasks.likelihoods import Moment, copied, heard, pack, parts
+from penstock.stream.learn.tasks.likelihoods import copied, heard, moment, pack, parts
 from penstock.stream.learn.tasks.measures import Confusion
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
@@ -47,7 +47,6 @@ class Multiclass:
     """See `Task`. It keeps the classes that the base predictor knows, and what its measures need."""
 
     kind: Kind = "multiclass"
-    takes: frozenset[type] = frozenset({str, int, bool})
     at_once = False
     first_base: Classes = {}
 
@@ -74,6 +73,10 @@ class Multiclass:
             return None
         return None if total else dict.fromkeys(self.known, 1.0 / max(len(self.known), 1))
 
+    def knows(self, y: Any) -> bool:
+        """Text, a whole number, true or false."""
+        return type(y) in (str, int, bool)
+
     def learn(self, model: Any, x: dict[str, Any], y: Any) -> bool:
         """One `learn_one` with the class's name; False when the model raised."""
         try:
@@ -89,7 +92,7 @@ class Multiclass:
         for part, one in zip(parts(weights, said, boosted), said, strict=True):
             for name, p in one.items() if one is not None and part > 0.0 else ():
                 mixed[name] = mixed.get(name, 0.0) + part * p
-        return Moment(mixed, weights, least_probability(min(base.values(), default=0.5)), boosted)
+        return moment(mixed, weights, least_probability(min(base.values(), default=0.5)), boosted)
 
     def heard(self, waits: W, y: Any) -> tuple[W, bool]:
         """The probability that each gave to the class that came."""

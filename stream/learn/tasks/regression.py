@@ -18,7 +18,7 @@ from math import isfinite
 from typing import Any
 
 from penstock.stream.learn.gate import LEAST_PROBABILITY, Gate, Mixture
-from penstock.stream.learn.tasks.likelihoods import Moment, copied, heard, pack, parts
+from penstock.stream.learn.tasks.likelihoods import copied, heard, moment, pack, parts
 from penstock.stream.learn.tasks.measures import Errors
 from penstock.stream.learn.tasks.task import W
 from penstock.stream.task_kind import Kind
@@ -26,6 +26,11 @@ from penstock.stream.task_kind import Kind
 FREEDOM = 4.0
 RATE = 0.002
 """What the newest label counts in running means, once there are 500."""
+YOUNG_LABELS = 100
+MOST_SCALES = 20.0
+"""After the first hundred labels, one counts in the scale at most this often: a single odd one must not blind the gate."""
+LEAST_STEP = 0.001
+"""But at least so much of the range counts, so that a scale that has come to 0 can grow again."""
 LEAST_SCALE = 1e-9
 """The scale is at least so much of the range that labels were seen in."""
 
@@ -44,7 +49,6 @@ class Regression:
     """See `Task`. It keeps the range of the labels, the scale, what the base predictor needs, and sums for its measures."""
 
     kind: Kind = "regression"
-    takes: frozenset[type] = frozenset({float, int})
     at_once = False
     first_base = 0.0
 
@@ -73,6 +77,10 @@ class Regression:
         width = self.high - self.low
         return min(max(value, self.low - width), self.high + width)
 
+    def knows(self, y: Any) -> bool:
+        """A finite number."""
+        return type(y) in (float, int) and isfinite(y)
+
     def learn(self, model: Any, x: dict[str, Any], y: float) -> bool:
         """One `learn_one`; False when the model raised."""
         try:
@@ -86,7 +94,7 @@ class Regression:
         weights = copied(gate)
         shares = parts(weights, said, boosted)
         value = sum([share * one for share, one in zip(shares, said, strict=True) if one is not None])
-        return Moment(value, weights, LEAST_PROBABILITY, boosted)
+        return moment(value, weights, LEAST_PROBABILITY, boosted)
 
     def heard(self, waits: W, y: float) -> tuple[W, bool]:
         """Likelihoods under the scale as it is with this label: a common one, so that only their ratios count."""
@@ -96,10 +104,13 @@ class Regression:
 
     def _judge(self, live: float, base: float, y: float) -> None:
         """Take one label into the range, the scale and the measures."""
+        error, before = abs(live - y), self.high - self.low
         self.low = min(self.low, y) if self.labels else y
         self.high = max(self.high, y) if self.labels else y
         self.labels += 1
-        self.scale += max(RATE, 1.0 / self.labels) * (abs(live - y) - self.scale)
+        if self.labels > YOUNG_LABELS:
+            error = min(error, MOST_SCALES * max(self.scale, LEAST_STEP * before))
+        self.scale += max(RATE, 1.0 / self.labels) * (error - self.scale)
         self.errors.add(y, live, base)
 
     def follow(self, base: float, y: float) -> float:

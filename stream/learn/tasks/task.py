@@ -22,9 +22,17 @@ W = TypeVar("W", bound="Waits")
 class Waits(Protocol):
     """A sample that waits for its label: the live prediction `p`, that of the base predictor, and what every expert said."""
 
-    p: Any
-    base: Any
-    answer: Any
+    @property
+    def p(self) -> Any:
+        """The live prediction."""
+
+    @property
+    def base(self) -> Any:
+        """That of the base predictor."""
+
+    @property
+    def answer(self) -> Any:
+        """What every expert said."""
 
     def heard(self: W, p: float, base: float, answer: Any) -> W:
         """The same sample with likelihoods of its label in the place of what was said."""
@@ -34,8 +42,6 @@ class Task(Protocol):
     """What differs between tasks, for one fold."""
 
     kind: Kind
-    takes: frozenset[type]
-    """The types of label it knows; under another definition there may be others in the log, and they are passed over."""
     at_once: bool
     """Whether the model learns at the sample, because no label comes."""
     first_base: Any
@@ -46,6 +52,9 @@ class Task(Protocol):
 
     def said(self, model: Any, x: dict[str, Any]) -> Any:
         """The model's answer; None when it fails: it raises, or its answer is none."""
+
+    def knows(self, y: Any) -> bool:
+        """Whether this is a label of the task. Under another definition the log may hold others: they are passed over."""
 
     def learn(self, model: Any, x: dict[str, Any], y: Any) -> bool:
         """Teach the model one label; False when it raised."""

@@ -35,7 +35,6 @@ class Unlabelled:
     """See `Task`. It keeps the newest scores."""
 
     kind: Kind = "unlabelled"
-    takes: frozenset[type] = frozenset()
     at_once = True
     first_base = 0.0
 
@@ -56,6 +55,10 @@ class Unlabelled:
             return None
         return score if isfinite(score) else None
 
+    def knows(self, y: Any) -> bool:
+        """None."""
+        return False
+
     def learn(self, model: Any, x: dict[str, Any], y: Any) -> bool:
         """One `learn_one`, of the vector alone; False when the model raised."""
         try:
@@ -69,14 +72,14 @@ class Unlabelled:
         weights = gate.totals()
         awake = [place for place in range(1, len(said)) if said[place] is not None]
         if not awake:
-            return Mixture(Scored(base, 0.5, False), (0.5, 0.5, 0.5), 0.0)  # type: ignore[arg-type]
+            return Mixture(Scored(base, 0.5, False), (0.5, 0.5, 0.5), 0.0)
         score = said[max(awake, key=weights.__getitem__)]
         rank = self.recent.rank(score)
         self.recent.add(score)
         alert = rank > 1.0 - self.alert_share
         self.samples += 1
         self.alerts += alert
-        return Mixture(Scored(score, rank, alert), (0.5, 0.5, 0.5), 0.0)  # type: ignore[arg-type]
+        return Mixture(Scored(score, rank, alert), (0.5, 0.5, 0.5), 0.0)
 
     def heard(self, waits: W, y: Any) -> tuple[W, bool]:
         """Never: there are no labels."""

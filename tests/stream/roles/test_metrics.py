@@ -170,7 +170,11 @@ def fold(**fields: Any) -> SimpleNamespace:
             "learned",
             "held_back",
             "expired",
+            "absent",
+            "corrected",
             "unmatched",
+            "duplicates",
+            "contradictions",
             "dropped",
             "repeats",
             "failed",
@@ -219,9 +223,11 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
         retry_at_ms=0,
         wall_ms=lambda: 1,
         member=member({("flights.samples", 0): 2_000}, {("flights.samples", 0): 2_010}),
+        publisher=SimpleNamespace(registered=4, failures=0),
     )
     report = LearnReport(health)
     report.batch(worker)
+    worker.publisher = SimpleNamespace(registered=4, failures=2)
     worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
     worker.fold.counts.dropped = worker.fold.counts.failed = 7
     worker.fold.counts.asked, worker.fold.counts.taught, worker.fold.counts.leads = 4_530, 2_403, 12
@@ -238,6 +244,8 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
+    assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
+    assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
 
 
 def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_of_it(health):
