@@ -16,7 +16,7 @@ from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
-from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import Settled
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay

@@ -23,10 +23,8 @@ from penstock.stream.messages import (
     ExpertShown,
     LabelRecord,
     LiveModel,
-    ModelRef,
     OperatorRequest,
     Origin,
-    Prediction,
     Recipe,
     Sample,
     Tick,
@@ -34,6 +32,7 @@ from penstock.stream.messages import (
     encode_entry,
     encode_json,
 )
+from penstock.stream.prediction import ModelRef, Prediction
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 AT_MS = 1_368_417_600_000

@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.stream.learn.events import KINDS
-from penstock.stream.learn.experts import Experts, Kind
+from penstock.stream.learn.expert import Kind
+from penstock.stream.learn.experts import Experts
 from penstock.stream.process.health_page import METRICS, MOST_REASONS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
