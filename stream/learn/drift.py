@@ -285,13 +285,8 @@ class DriftRules:
         self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
 
     def _tell(
-        self,
-        verb: str,
-        change: EpisodeChange,
-        reason: str,
-        target: str | None = None,
-        onset: int | None = None,
-    ) -> None:
+        self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None
+    ) -> None:  # fmt: skip
         live, base = self.losses.harm.reference_means()
         losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
         story = self.stories.of(change)
