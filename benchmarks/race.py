@@ -150,7 +150,7 @@ class Raced:
     def _enter(self, name: str) -> None:
         stop = len(self.entries)
         start = max(0, stop - TURN_RECORDS)
-        runner = Runner(name, self.pipeline.challengers[name].clone(), start)
+        runner = Runner(name, self.race.fresh(name), start)
         history = RecipeHistory(self.pipeline.digest, self.pipeline.vector_names)
         read = self.entries[start:stop]
         at_once(training(runner.model, history, self.pipeline, read, learn_from=start))

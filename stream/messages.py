@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.targets import Target
+
 MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
 # What MessagePack and other languages can hold.
@@ -50,7 +52,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     """One event to predict: the vector `x` as computed at event time, in the order of `recipe`. None is missing.
 
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
-    is never read under newer names; it is empty in samples written before there was the field.
+    is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
+    later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
     """
 
     origin: Origin
@@ -59,15 +62,21 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     at: int
     x: list[Value]
     recipe: str = ""
+    label_key: str | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
-    """The outcome of the sample with the same `id`; it may come before it."""
+    """The outcome of the sample with the same `id`; it may come before it.
+
+    With a `key` it is an outcome of the entity of this name, at event time `at`: it labels the samples with this `label_key` that
+    the definition's span of time names. `y` is true or false, a class's name or whole number, or a number.
+    """
 
     origin: Origin
     id: str
     at: int
-    y: bool
+    y: Target
+    key: str | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
@@ -89,7 +98,8 @@ class CommandFields(msgspec.Struct, frozen=True):
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
     adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
-    names, whatever labels say. `challenger` names the one of the definition's that an `adopt` brings.
+    names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `challenger` names
+    the one of the definition's that an `adopt` brings.
     """
 
     id: str
@@ -123,24 +133,6 @@ Entry = Recipe | Sample | LabelRecord | Tick | Command
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
-
-
-class ModelRef(msgspec.Struct, frozen=True):
-    """Which model leads the prediction, and how much of it is its own: `weight` is 1 where it predicts alone."""
-
-    version: str
-    weight: float = 1.0
-
-
-class Prediction(msgspec.Struct, frozen=True):
-    """One prediction; `prediction` is the probability of a true label. `id` is the event's own, so a repeat is recognisable."""
-
-    id: str
-    at: int
-    prediction: float
-    model: ModelRef
-    recipe: str
-    position: int = -1
 
 
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +182,7 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`.
 
+    `version` is an id, or the alias `champion` or `previous`; with the `digest` of a stored version, that one as it is stored.
     `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
     """
 
@@ -202,6 +195,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     from_position: Int64 | None = None
     wall_ms: Int64 = 0
     pin: bool = False
+    digest: Name | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,9 +236,10 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
     `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
-    put in place, which predicts `alone` while `pinned`, and always where the definition asks for approval: then `version` is
-    the committed one, whoever has more weight. `experts` are all there are. `why` says why this version is live, and stays as
-    long as it is; `change` what happened when this message was written.
+    put in place, and `previous` the version that was committed before it (empty: none). The committed one predicts `alone` while
+    `pinned`, and always where the definition asks for approval: then `version` is the committed one, whoever has more weight.
+    `experts` are all there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this
+    message was written.
     `anchor`, `anchors` and `candidate` are no longer filled.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
     """
@@ -268,6 +263,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     experts: list[ExpertShown] = []
     alone: bool = False
+    previous: str = ""
 
 
 def rfc3339(at_ms: int) -> str:
@@ -276,7 +272,6 @@ def rfc3339(at_ms: int) -> str:
 
 
 encode_json = msgspec.json.Encoder().encode
-decode_prediction = msgspec.json.Decoder(Prediction).decode
 decode_control_event = msgspec.json.Decoder(ControlEvent).decode
 decode_operator_request = msgspec.json.Decoder(OperatorRequest).decode
 decode_decision = msgspec.json.Decoder(Decision).decode

@@ -14,13 +14,18 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.gate import Gate, Mixture, shared, slowed
-from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import Seen, learn, said, vector
+from penstock.stream.learn.engine import Engine, engine_of, plain
+from penstock.stream.learn.expert import Answer
+from penstock.stream.learn.gate import Gate, shared, slowed
+from penstock.stream.learn.join import Join, Settled
+from penstock.stream.learn.joins import join_of
+from penstock.stream.learn.learner import Seen, vector
+from penstock.stream.learn.records import Pending
+from penstock.stream.learn.tasks import task_of
 from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
 
@@ -39,19 +44,27 @@ LIGHT = 0.25
 TIMED_EVERY = 32
 """One call in so many is timed, so that the clock costs nothing."""
 DELAY_RATE = 0.01
-BASE_RATE = 0.002
 
 
 class Runner:
-    """One model in the race. `start` is the record its learning begins at, `cost_s` CPU seconds for a sample and its label."""
+    """One model in the race. `start` is the record its learning begins at; `say_s` and `learn_s` are CPU seconds a call."""
 
-    __slots__ = ("asked", "judged", "labels", "learn_s", "loss", "model", "name", "say_s", "start")
+    __slots__ = ("asked", "engine", "judged", "labels", "learn_s", "loss", "name", "number", "say_s", "start")
 
     def __init__(self, name: str, model: Any, start: int) -> None:
         self.name, self.model, self.start = name, model, start
-        self.labels = self.judged = 0
+        self.number = self.labels = self.judged = 0
         self.loss = self.say_s = self.learn_s = 0.0
         self.asked = -ASKS_AGAIN_LABELS
+
+    @property
+    def model(self) -> Any:
+        """River's model, as it is now."""
+        return self.engine.model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self.engine: Engine = engine_of(model)
 
     @property
     def cost_s(self) -> float:
@@ -59,20 +72,8 @@ class Runner:
         return self.say_s + self.learn_s
 
 
-class Waits(NamedTuple):
-    """A sample that waits for its label: its vector, and what each runner said of it, by name."""
-
-    at: int
-    x: dict[str, Any]
-    position: int
-    number: int
-    said: dict[str, float | None]
-    base: float
-    mixture: Mixture
-
-
 class Standing(NamedTuple):
-    """One challenger, for people. `loss` is the mean over the labels it was judged by, None before the first."""
+    """One challenger, for people. `loss` is the mean in nats over the labels it was judged by, None before the first."""
 
     name: str
     runs: bool
@@ -90,17 +91,18 @@ class Race:
     ) -> None:
         self.pipeline, self.challengers, self.clock = pipeline, dict(challengers), clock
         self.recipes = RecipeHistory(pipeline.digest, pipeline.vector_names)
-        self.seen, self.join = Seen(), Join[Waits](pipeline.label.wait_ms)
-        self.gate = Gate()
+        self.seen = Seen()
+        self.join: Join[Pending] = join_of(pipeline.label_rule)
+        self.task = task_of(pipeline)
+        self.gate, self.born = Gate(), 0
         self.gate.add()  # the base rate
         self.runners: list[Runner] = []
         self.waiting = list(self.challengers)
         self.costs: dict[str, tuple[float, float]] = {}
-        self.base, self.delay = 0.5, 0.0
+        self.base, self.delay = self.task.first_base, 0.0
         self.samples = self.labels = self.position = 0
-        self.early: dict[str, int] = {}
         self.loss = 0.0
-        self.enter(Runner(OWN, pipeline.model.clone(), 0))
+        self.enter(Runner(OWN, self.task.fresh(pipeline.model), 0))
 
     # -- who runs ----------------------------------------------------------------------------------------------------------
 
@@ -109,6 +111,7 @@ class Race:
         if runner.name in self.waiting:
             self.waiting.remove(runner.name)
         runner.say_s, runner.learn_s = self.costs.get(runner.name, (0.0, 0.0))
+        runner.number, self.born = self.born + 1, self.born + 1
         self.runners.append(runner)
         self.gate.add(1.0 / (len(self.runners) + 1))
 
@@ -149,11 +152,14 @@ class Race:
         ]  # fmt: skip
         return max(found, key=self.weight, default=None)
 
+    def fresh(self, name: str) -> Any:
+        """A challenger's model that knows nothing."""
+        return self.task.fresh(self.challengers[name])
+
     def joins_from(self, runner: Runner) -> int:
-        """The oldest record of its stretch that still waits for its other half; where it stands now if none does."""
-        waiting = [waits.position for waits in self.join.pending.values()]
-        waiting += [at for name, at in self.early.items() if name in self.join.early]
-        return min((at for at in waiting if at >= runner.start), default=self.position)
+        """The oldest record of its stretch that may still wait for its other half; where it stands if none does."""
+        oldest = self.join.oldest()
+        return self.position if oldest is None else max(oldest, runner.start)
 
     def standings(self) -> list[Standing]:
         """Every challenger and the definition's own model: who runs first, heaviest first."""
@@ -178,68 +184,69 @@ class Race:
     def step(self, position: int, entry: Entry) -> None:
         """Fold the record at `position`."""
         self.position = position + 1
+        settled: Sequence[Settled] = ()
         if isinstance(entry, Sample):
-            self._sample(position, entry)
+            settled = self._sample(position, entry)
         elif isinstance(entry, LabelRecord):
-            if self.recipes.names is not None and not self.seen.is_repeat(entry.origin):
-                waits = self.join.label(entry.id, entry.at, entry.y)
-                if waits is not None:
-                    self._judge(waits, entry.y)
-                elif entry.id in self.join.early:
-                    self.early.setdefault(entry.id, position)
+            fits = self.recipes.names is not None and self.task.knows(entry.y)
+            if fits and not self.seen.is_repeat(entry.origin):
+                settled = self.join.label(position, entry)
         elif isinstance(entry, Tick):
-            self.early = {name: at for name, at in self.early.items() if name in self.join.early}
-            expired, default = self.join.tick(entry), self.pipeline.label.default
-            if default is not None:
-                for waits in expired:
-                    self._judge(waits, default)
+            settled = self.join.tick(entry)
         elif isinstance(entry, Recipe):
             self.recipes.begin(position, entry, self.pipeline)
             self.join.recipe(entry)
+        for waits, y, _, how in settled:
+            if how != "expired":
+                self._settle(waits, y, judges=how != "corrected")
 
-    def _sample(self, position: int, sample: Sample) -> None:
+    def _sample(self, position: int, sample: Sample) -> Sequence[Settled]:
         names = self.recipes.names
         if not self.recipes.now.reads(sample) or names is None or self.seen.is_repeat(sample.origin):
-            return
+            return ()
         self.samples += 1
         x = vector(names, sample.x)
-        timed = self.samples % TIMED_EVERY == 0
-        answers: dict[str, float | None] = {}
+        said, timed = self.task.said, self.samples % TIMED_EVERY == 0
+        answers: list[Any] = [self.base]
         for one in self.runners:
+            began = self.clock() if timed else 0.0
+            answers.append(said(plain(one.engine), x))
             if timed:
-                began = self.clock()
-                answers[one.name] = said(one.model, x)
                 one.say_s = _mean(one.say_s, self.clock() - began)
-            else:
-                answers[one.name] = said(one.model, x)
-        mixture = self.gate.mix([self.base, *answers.values()], self.base)
-        waits = Waits(sample.at, x, position, self.samples, answers, self.base, mixture)
-        early = self.join.sample(sample.id, waits)
-        if early is not None:
-            self._judge(waits, early.y)
+        mixture = self.task.mix(self.gate, answers, self.base, ())
+        asked = (0, *(one.number for one in self.runners))
+        answer = Answer(asked, tuple(answers), mixture)
+        waits = Pending(x, sample.at, position, self.samples, mixture.p, self.base, answer)
+        return self.join.sample(sample.id, waits, sample.label_key)
 
-    def _judge(self, waits: Waits, y: bool) -> None:
+    def _settle(self, waits: Pending, label: Any, *, judges: bool) -> None:
         """Charge every runner with what it said, then let those learn whose stretch of the log the sample is in."""
-        self.delay += DELAY_RATE * (self.samples - waits.number - self.delay)
-        answers = [waits.base, *(waits.said.get(one.name) for one in self.runners)]
-        charged, live = self.gate.charge(answers, waits.mixture, y, slowed(self.delay), shared(self.delay))
-        self.labels += 1
-        self.loss += live
-        timed = self.labels % TIMED_EVERY == 0
-        for one, loss in zip(self.runners, charged[1:], strict=True):
-            if one.name in waits.said:
-                one.judged += 1
-                one.loss += loss
+        if judges:
+            self._judge(waits, label)
+        learn, timed = self.task.learn, self.labels % TIMED_EVERY == 0
+        for one in self.runners:
             if waits.position < one.start:
                 continue
+            began = self.clock() if timed else 0.0
+            learn(plain(one.engine), waits.x, label)
             if timed:
-                began = self.clock()
-                learn(one.model, waits.x, y)
                 one.learn_s = _mean(one.learn_s, self.clock() - began)
-            else:
-                learn(one.model, waits.x, y)
             one.labels += 1
-        self.base += BASE_RATE * (y - self.base)
+        self.base = self.task.follow(self.base, label)
+
+    def _judge(self, waits: Pending, label: Any) -> None:
+        self.delay += DELAY_RATE * (self.samples - waits.number - self.delay)
+        heard, y = self.task.heard(waits, label)
+        own = dict(zip(heard.answer.asked, heard.answer.said, strict=True))
+        answers = [own[0], *(own.get(one.number) for one in self.runners)]
+        slow, share = slowed(self.delay), shared(self.delay)
+        charged, live = self.gate.charge(answers, heard.answer.mixture, y, slow, share)
+        self.labels += 1
+        self.loss += live
+        for one, loss in zip(self.runners, charged[1:], strict=True):
+            if own.get(one.number) is not None:
+                one.judged += 1
+                one.loss += loss
 
 
 def _mean(mean: float, value: float) -> float:

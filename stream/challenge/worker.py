@@ -148,10 +148,19 @@ class ChallengeWorker:
         stop = self.race.position
         start = max(self.start, stop - TURN_RECORDS)
         self.race.waiting.remove(name)
-        runner = Runner(name, self.pipeline.challengers[name].clone(), start)
+        runner, task = Runner(name, self.race.fresh(name), start), self.race.task
         history = RecipeHistory(self.pipeline.digest, self.pipeline.vector_names)
         read = entries(self.log, self.topic, start, stop)
-        self.catching_up = runner, training(runner.model, history, self.pipeline, read, learn_from=start)
+        slices = training(
+            runner.model,
+            history,
+            self.pipeline,
+            read,
+            learn_from=start,
+            learn=task.learn,
+            knows=task.knows,
+        )
+        self.catching_up = runner, slices
 
     def _catch_up(self) -> int:
         assert self.catching_up is not None, "asked for only while one catches up"
@@ -159,7 +168,7 @@ class ChallengeWorker:
         try:
             return next(slices)
         except StopIteration as done:
-            runner.labels = done.value.labels
+            runner.model, runner.labels = done.value.model, done.value.labels
             self.race.enter(runner)
             self.catching_up = None
             return 1

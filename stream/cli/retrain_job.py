@@ -9,6 +9,7 @@ import msgspec
 from penstock.stream.definition_file import load
 from penstock.stream.learn.records import Job
 from penstock.stream.learn.retrain import run_job
+from penstock.stream.models.version import RULE
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -20,6 +21,7 @@ class Order(msgspec.Struct):
     start: int = msgspec.field(name="from")
     stop: int = msgspec.field(name="to")
     quarantined: list[tuple[int, int]] = []
+    by: str = RULE
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,9 +41,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     log = start.open_log(settings)
     try:
         models = start.model_store(pipeline, settings, start.open_redis(settings))
-        run_job(
-            pipeline, log, models, order.id, Job(order.start, order.stop, order.quarantined), settings.prefix
-        )
+        job = Job(order.start, order.stop, order.quarantined, order.by)
+        run_job(pipeline, log, models, order.id, job, settings.prefix)
     finally:
         log.close()
     return 0

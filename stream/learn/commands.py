@@ -12,23 +12,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from penstock.stream.learn import births
-from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.expert import Expert, Kind
 from penstock.stream.learn.records import Job, Replay, Unusable
 from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
-from penstock.stream.models.version import challenger_of
+from penstock.stream.models.version import CHAMPION, PREVIOUS, RULE, challenger_of
+
+
+def meant(state: FoldState, command: Command) -> Command:
+    """The command, with the version in the place of an alias that it names."""
+    ids = {CHAMPION: state.experts.committed.version, PREVIOUS: state.experts.previous or PREVIOUS}
+    version = ids.get(command.version or "")
+    return command if version is None else msgspec.structs.replace(command, version=version)
 
 
 def needs(state: FoldState, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
+    command = meant(state, command)
     expected = command.challenger in state.pipeline.challengers or job_of(command) in state.open_jobs
     if command.verb == "adopt" and expected and not _why_not(state, command):
         join_from = command.from_position if command.join_from is None else command.join_from
         return Replay(command.version, join_from or 0, command.trained_to or 0)
     if command.verb not in REPLACING or target(state, command) is not None:
         return None
-    if command.version is None or state.retention.why_gone(command.version):
+    # A digest says that whoever asked read the version in the store: by a name that keeps it there, or as an import.
+    if command.version is None or (command.digest is None and state.retention.why_gone(command.version)):
         return None
     return Replay(command.version, -1, -1)
 
@@ -57,12 +68,13 @@ def job_of(command: Command) -> str:
 def target(state: FoldState, command: Command) -> Expert | None:
     """The expert a command names, or None if it is none of them.
 
-    Without a name a rollback means the newest frozen copy born before its onset, or else the first model; a promotion means the
-    newest product of a retrain.
+    A command with a digest means the version as it is stored, and so no expert that has learned since. Without a name a rollback
+    means the newest frozen copy born before its onset, or else the first model; a promotion the newest product of a retrain.
     """
     models = state.experts.models
     if command.version is not None:
-        return state.experts.find(command.version)
+        found = state.experts.find(command.version)
+        return None if found is not None and found.learns and command.digest is not None else found
     if command.verb == "promote":
         made = [one for one in models if one.kind == "retrained"]
         return made[-1] if made else None
@@ -72,7 +84,10 @@ def target(state: FoldState, command: Command) -> Expert | None:
 
 
 def hold(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Pause learning until a release, a rollback or a resume."""
+    """Pause learning until a resume, or until a person puts a version in place.
+
+    With approval the latter commits a version and ends no hold: only a resume does.
+    """
     return state.drift.hold_by_command(state.at, position, command)
 
 
@@ -94,6 +109,9 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         return prepared.why
     if command.episode is not None and state.pinned:  # asked for before a person pinned another one
         return f"{state.version} is pinned; `penstock resume` ends it"
+    if command.version == PREVIOUS and not state.experts.previous:
+        return f"no version was committed before {state.experts.committed.version}"
+    command = meant(state, command)
     expert = target(state, command)
     if expert is None and prepared is None:
         if command.version is None:
@@ -104,8 +122,9 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         born = (state.counts.learned, state.at, position)
         expert = experts.add("resumed", prepared, state.new_id(), born)
         expert.parent = command.version
+        expert.learned_from = None
     if command.episode is not None or state.alone:
-        experts.committed = expert
+        experts.commit(expert)
         state.drift.committed(state.at, position, f"committed {expert.version}")
     else:
         experts.give(expert)
@@ -115,9 +134,17 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         state.release(position)
         state.drift.replaced(state.at, position, f"{expert.version} was put in place")
     state.pinned = command.pin
+    state.note_commit(
+        _author(command), f"{command.verb}: {command.reason or 'no reason given'}", state.at, position
+    )
     births.leave(state)
     state.name_models()
     return None
+
+
+def _author(command: Command) -> str:
+    """Who asked: a person by name, or a rule."""
+    return RULE if command.episode is not None else command.by or "unknown"
 
 
 def retrain(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
@@ -126,17 +153,20 @@ def retrain(state: FoldState, position: int, command: Command, prepared: Any) ->
         return f"a retrain is under way ({next(iter(state.open_jobs))})"
     # The job knows this definition alone, so it begins where the definition's own samples do.
     start = max(command.from_position or 0, state.recipes.began)
-    state.open_jobs[command.id] = Job(start, max(start, position), state.quarantine(position))
+    state.open_jobs[command.id] = Job(
+        start, max(start, position), state.quarantine(position), by=_author(command)
+    )
     return None
 
 
 def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Let a retrained model, or a challenger, take part."""
+    job = None if command.challenger else state.open_jobs.pop(job_of(command), None)
     if command.challenger:
         refusal = _why_not(state, command)
         if refusal:
             return refusal
-    elif state.open_jobs.pop(job_of(command), None) is None:
+    elif job is None:
         return "the retrain it comes from is over"
     if isinstance(prepared, Unusable):
         return prepared.why
@@ -145,11 +175,11 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
     if command.version is not None:
         state.retention.add(command.version, state.at)  # as the job stored it
     born = (state.counts.learned, state.at, position)
-    made = state.experts.add(
-        "challenger" if command.challenger else "retrained", prepared, state.new_id(), born
-    )
-    made.parent = command.version
-    state.keep(made, "adopted", f"{command.reason or 'retrained'}, and on what came until here")
+    kind: Kind = "challenger" if command.challenger else "retrained"
+    made = state.experts.add(kind, prepared, state.new_id(), born)
+    made.parent, made.learned_from = command.version, command.from_position if job is None else job.start
+    why = f"{command.reason or 'retrained'}, and on what came until here"
+    state.keep(made, "adopted", why, author=RULE if job is None else job.by)
     births.leave(state)
     return None
 

@@ -51,7 +51,7 @@ def run_job(
     trained = at_once(retraining(pipeline, log, topic, start, job.stop, job.skip))
     made = digest(trained.model)
     name = f"retrain-{command_id}.{made[:6]}"
-    version = retrained_version(pipeline, name, start, job.stop, trained, made)
+    version = retrained_version(pipeline, name, start, job.stop, trained, made, job.by)
     models.put(version, dump(trained.model))
     adopt = Command(
         id=f"adopt-{command_id}",
@@ -105,7 +105,7 @@ class ProcessRetrainer:
         running = self.processes.get(command_id)
         if running is not None and running.poll() is None:
             return
-        order = {"id": command_id, "from": job.start, "to": job.stop, "quarantined": job.skip}
+        order = {"id": command_id, "from": job.start, "to": job.stop, "quarantined": job.skip, "by": job.by}
         line = [
             sys.executable,
             "-m",

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from penstock.stream import messages
+from penstock.stream import messages, prediction
 from penstock.stream.messages import (
     Command,
     CommandFields,
@@ -23,10 +23,8 @@ from penstock.stream.messages import (
     ExpertShown,
     LabelRecord,
     LiveModel,
-    ModelRef,
     OperatorRequest,
     Origin,
-    Prediction,
     Recipe,
     Sample,
     Tick,
@@ -34,6 +32,7 @@ from penstock.stream.messages import (
     encode_entry,
     encode_json,
 )
+from penstock.stream.prediction import ModelRef, Prediction
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 AT_MS = 1_368_417_600_000
@@ -47,7 +46,17 @@ ENTRIES: dict[str, Entry] = {
     "sample.v2": Sample(
         Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True], "0123456789ab"
     ),
+    "sample.v3": Sample(
+        Origin("topic-id", 3, 41, 0),
+        "p1",
+        "van7",
+        AT_MS,
+        [1.5, None, "é", True],
+        "0123456789ab",
+        "north|van7",
+    ),
     "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
+    "label.v2": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, 20.5, "north|van7"),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
     "tick.v2": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5, 2),
     "command.v1": COMMAND,
@@ -154,9 +163,18 @@ JSON |= {
         ],
     ),
 }  # fmt: skip
+# since versions have names, and the champion before is known
+JSON |= {
+    "operator-request.v3": msgspec.structs.replace(
+        JSON["operator-request.v2"], version="name/best", digest="00ff00ff00ff00ff"
+    ),
+    "live-model.v4": msgspec.structs.replace(JSON["live-model.v3"], previous="v1"),
+}
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
+    "sample.v2",
+    "label.v1",
     "tick.v1",
     "command.v1",
     "command-adopt.v1",
@@ -166,10 +184,12 @@ FORMER = {
     "control-event.v1",
     "control-event.v2",
     "operator-request.v1",
+    "operator-request.v2",
     "decision.v1",
     "decision.v2",
     "live-model.v1",
     "live-model.v2",
+    "live-model.v3",
 }
 
 
@@ -190,10 +210,11 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     assert {type(entry) for entry in ENTRIES.values()} == set(get_args(Entry))
     public = {
         value
-        for value in vars(messages).values()
+        for module in (messages, prediction)
+        for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == messages.__name__
+        and value.__module__ == module.__name__
     }
     nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
@@ -224,8 +245,8 @@ def test_an_entry_written_before_a_field_was_added_still_reads() -> None:
 
 
 def test_an_entry_from_a_newer_version_with_a_field_more_still_reads() -> None:
-    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v1"])) + ["new"]
-    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v1"]
+    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v2"])) + ["new"]
+    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v2"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.records import Replay
 from penstock.stream.messages import Command
 from penstock.stream.models.digest import digest
@@ -269,7 +269,7 @@ def test_a_retrains_product_takes_part_as_an_expert_learns_and_may_lead() -> Non
     assert course.command("retrain", from_position=100) is None
     at = course.fold.position - 1
     job = f"c{at}"
-    assert course.fold.open_jobs == {job: (100, at, [])}
+    assert course.fold.open_jobs == {job: (100, at, [], "ann")}
     assert "under way" in (course.command("retrain") or "")
     adopt = Command(
         f"adopt-{job}",

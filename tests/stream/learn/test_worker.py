@@ -26,7 +26,6 @@ from penstock.stream.messages import (
     Command,
     LabelRecord,
     Origin,
-    Prediction,
     Sample,
     decode_control_event,
     decode_live_model,
@@ -35,6 +34,7 @@ from penstock.stream.messages import (
 from penstock.stream.models.retention import Retention
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import Version
+from penstock.stream.prediction import Prediction
 from tests.stream.generated import DAY, START_MS, entries, parcels
 from tests.stream.naive_flow import everything
 
@@ -294,7 +294,7 @@ def test_a_job_run_twice_ends_at_its_command_and_makes_one_version() -> None:
     world.give([*LOG[:600], Command("c1", "retrain", from_position=10)])
     world.settle(worker)
     command_id, job = worker.retrainer.told
-    assert job == (10, 600, [])
+    assert job == (10, 600, [], "unknown")
     made = []
     for more in (LOG[600:700], LOG[700:800]):
         world.give(more)

@@ -12,8 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.stream.learn.events import KINDS
-from penstock.stream.learn.experts import Experts, Kind
-from penstock.stream.process.health_page import METRICS, MOST_REASONS
+from penstock.stream.learn.expert import Kind
+from penstock.stream.learn.experts import Experts
+from penstock.stream.process.health_page import MOST_REASONS
+from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
 
@@ -170,7 +172,11 @@ def fold(**fields: Any) -> SimpleNamespace:
             "learned",
             "held_back",
             "expired",
+            "absent",
+            "corrected",
             "unmatched",
+            "duplicates",
+            "contradictions",
             "dropped",
             "repeats",
             "failed",
@@ -193,6 +199,7 @@ def fold(**fields: Any) -> SimpleNamespace:
             "open_jobs": {},
             "recipes": recipes,
             "experts": Experts(None, "v0", 6),
+            "measures": lambda: {"coverage": 0.9},
             **fields,
         }
     )
@@ -219,9 +226,11 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
         retry_at_ms=0,
         wall_ms=lambda: 1,
         member=member({("flights.samples", 0): 2_000}, {("flights.samples", 0): 2_010}),
+        publisher=SimpleNamespace(registered=4, failures=0),
     )
     report = LearnReport(health)
     report.batch(worker)
+    worker.publisher = SimpleNamespace(registered=4, failures=2)
     worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
     worker.fold.counts.dropped = worker.fold.counts.failed = 7
     worker.fold.counts.asked, worker.fold.counts.taught, worker.fold.counts.leads = 4_530, 2_403, 12
@@ -238,6 +247,8 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
+    assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
+    assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
 
 
 def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_of_it(health):

@@ -1,0 +1,126 @@
+"""How sure a prediction is: sets and intervals that hold the label as often as asked, probabilities that mean what they say.
+
+Laws of this file:
+- What is said of a prediction is said when it is made, and kept with the sample: its label is judged by that and nothing later.
+- Every prediction that gets its label counts, whether anybody learned from it or not: coverage is a promise to who reads it.
+- Without `interval` and `calibrate` in the definition there is no such object, and nothing of this costs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isinf
+from typing import Any, NamedTuple
+
+from penstock.stream.learn.calibration import Calibration
+from penstock.stream.learn.conformal import ClassSets, Interval
+from penstock.stream.learn.tasks.multiclass import text
+from penstock.stream.task_kind import Kind
+
+BINS = 20
+
+
+class Issued(NamedTuple):
+    """What was said of one prediction: the corrected probability, and the bounds of its set or interval. None: not asked for."""
+
+    calibrated: float | None
+    bounds: Any
+
+
+class Reliability:
+    """The expected calibration error: how far what was said lies from what came of it, over `BINS` bins of probability.
+
+    >>> said = Reliability()
+    >>> for number in range(100):
+    ...     said.add(0.8, number % 2 == 0)
+    >>> round(said.error(), 3)
+    0.3
+    """
+
+    def __init__(self) -> None:
+        self.labels = 0
+        self.said, self.came = [0.0] * BINS, [0] * BINS
+
+    def add(self, p: float, y: bool) -> None:
+        """One probability of true, and its label."""
+        place = min(int(p * BINS), BINS - 1)
+        self.labels += 1
+        self.said[place] += p
+        self.came[place] += y
+
+    def error(self) -> float:
+        """The mean distance over all labels; 0 before the first."""
+        apart = sum(abs(said - came) for said, came in zip(self.said, self.came, strict=True))
+        return apart / max(self.labels, 1)
+
+
+class Uncertainty:
+    """For one fold. `interval` is the share of labels that sets or intervals must hold, None for none."""
+
+    def __init__(self, kind: Kind, interval: float | None, calibrate: bool) -> None:
+        self.kind = kind
+        self.calibration = Calibration() if calibrate else None
+        self.raw, self.corrected = Reliability(), Reliability()
+        wrong = None if interval is None else 1.0 - interval
+        self.sets = None if wrong is None or kind == "regression" else ClassSets(wrong)
+        self.interval = None if wrong is None or kind != "regression" else Interval(wrong)
+        self.judged = self.held = 0
+        self.size = 0.0
+
+    # -- at the sample -----------------------------------------------------------------------------------------------------
+
+    def issue(self, p: Any) -> Issued:
+        """What to say of the live prediction `p`, as its task has it."""
+        q = None if self.calibration is None else self.calibration.corrected(p)
+        if self.interval is not None:
+            return Issued(q, self.interval.issue())
+        return Issued(q, None if self.sets is None else self.sets.issue(self._classes(p, q)))
+
+    def _classes(self, p: Any, q: float | None) -> Mapping[str, float]:
+        """The probability of every class by name."""
+        if isinstance(p, Mapping):
+            return p
+        true = p if q is None else q
+        return {"true": true, "false": 1.0 - true}
+
+    def shown(self, p: Any, issued: Issued) -> dict[str, Any]:
+        """The fields of a published prediction. A null end of an interval is infinite: nothing can be left out there yet."""
+        found: dict[str, Any] = {} if issued.calibrated is None else {"calibrated": issued.calibrated}
+        if self.interval is not None:
+            below, above = issued.bounds
+            found["interval"] = (None if isinf(below) else p - below, None if isinf(above) else p + above)
+        elif self.sets is not None:
+            said = self._classes(p, issued.calibrated)
+            found["set"] = [name for name, share in said.items() if 1.0 - share <= issued.bounds[name]]
+        return found
+
+    # -- at the label ------------------------------------------------------------------------------------------------------
+
+    def label(self, p: Any, issued: Issued, y: Any) -> None:
+        """The label of a prediction, with what was said of it."""
+        if self.calibration is not None and issued.calibrated is not None:
+            self.raw.add(p, y)
+            self.corrected.add(issued.calibrated, y)
+            self.calibration.add(p, y)
+        if self.interval is not None:
+            below, above = issued.bounds
+            held = self.interval.add(p, y, issued.bounds)
+            if not isinf(below + above):
+                self.judged += 1
+                self.held += held
+                self.size += below + above
+        elif self.sets is not None:
+            name, said = text(y), self._classes(p, issued.calibrated)
+            self.judged += 1
+            self.held += self.sets.add(name, said.get(name, 0.0), issued.bounds.get(name))
+            self.size += sum(1.0 - share <= issued.bounds[one] for one, share in said.items())
+
+    def measures(self) -> dict[str, float]:
+        """Coverage and the mean width of intervals (those with two ends) or size of sets; calibration error before and after."""
+        found: dict[str, float] = {}
+        if self.judged:
+            size = "set_size" if self.interval is None else "interval_width"
+            found = {"coverage": self.held / self.judged, size: self.size / self.judged}
+        if self.corrected.labels:
+            found |= {"calibration_error": self.corrected.error(), "raw_calibration_error": self.raw.error()}
+        return found
