@@ -33,9 +33,11 @@ from penstock.stream.roles.start import settle_memory
 FLIGHTS = Path(penstock.examples.__file__).parent / "flights.py"
 
 
-def samples_log(days: int, incident: Incident = "none") -> list[tuple[int, Entry]]:
-    """The samples log of the year's first days, made by featurize in memory."""
-    pipeline = load(FLIGHTS)
+def samples_log(
+    days: int, incident: Incident = "none", definition: Path = FLIGHTS
+) -> list[tuple[int, Entry]]:
+    """The samples log of the year's first days, made by featurize in memory from this definition of the flights."""
+    pipeline = load(definition)
     log, server = MemoryLog(), MemoryServer()
     for source in pipeline.sources:
         log.create(source.name, 2)

@@ -2,13 +2,13 @@
 
     penstock bench learn [--days 20] [--rounds 3] [--model lr|ht|arf]... [--experts 1|4|6|8]... [--json [FILE]]
 
-One row a model and a number of experts:
-{"model", "experts", "entries_per_cpu_s", "river_per_cpu_s", "ratio", "asked", "taught"}. Entries are samples and labels. `experts` is
-`Pipeline(experts=...)`: how many models may predict together beside the first; with 1 there is the first alone, and nothing is
-done but to join, predict, learn and count. `asked` and `taught`: how many models answered a sample, and learned a label, on average.
+One row a model and a number of experts: {"model", "experts", "entries_per_cpu_s", "river_per_cpu_s", "ratio", ...}. Entries
+are samples and labels. `experts` is `Pipeline(experts=...)`: how many models may predict together beside the first; with 1 there
+is the first alone, and nothing is done but to join, predict, learn and count. `asked` and `taught` say how many models answered
+a sample, and learned a label, on average.
 
 Laws of this file:
-- Bare river predicts and learns the same entries in the same process, in turn with the fold; a figure is the median of its rounds.
+- Bare river predicts and learns the same entries in the same process, in turn with the fold; figures are medians of the rounds.
 """
 
 from __future__ import annotations
