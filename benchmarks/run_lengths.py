@@ -25,7 +25,7 @@ from typing import Any
 from scipy.stats import chi2
 
 from benchmarks.gate_options import OPTIONS
-from benchmarks.gate_policy import Attended
+from penstock.stream.operate.attended import Attended
 from benchmarks.gate_rivals import model_of
 from benchmarks.gate_streams import CannotRead, Variant, opened
 from benchmarks.run_length_streams import KINDS, SIMULATED, simulated, stationary

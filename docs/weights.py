@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.gate_flights import YEAR_DAYS, flights_with, kept
-from benchmarks.gate_policy import Attended
+from penstock.stream.operate.attended import Attended
 from penstock.examples.flights_data import INCIDENT_DAYS, NEW_YORK, new_york_ms
 from penstock.stream.definition_file import load
 from penstock.stream.learn.fold import Fold

@@ -15,10 +15,11 @@ from multiprocessing import get_context
 from typing import Any
 
 from penstock.examples import flights_data
+from penstock.monitors.losses.comparison import log_losses, roc_auc
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.demo.measure import Trace, after, log_losses, months, roc_auc, weekly_ratio
+from penstock.stream.demo.measure import Trace, after, months, weekly_ratio
 from penstock.stream.demo.report import Report
 from penstock.stream.demo.run import Options, Run, published_events
 from penstock.stream.demo.verify import Proof, features_equal, samples_unique

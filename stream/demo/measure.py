@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.monitors.losses.comparison import log_losses, roc_auc
+
 Floats = npt.NDArray[np.float64]
-CLIP = (0.005, 0.995)
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,6 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.at)
-
-
-def log_losses(y: npt.NDArray[np.bool_], p: Floats) -> Floats:
-    """Log loss per label in nats, probabilities clipped to [.005, .995] as the monitors clip them."""
-    clipped = np.clip(p, *CLIP)
-    return np.where(y, -np.log(clipped), -np.log1p(-clipped))
-
-
-def roc_auc(y: npt.NDArray[np.bool_], p: Floats) -> float:
-    """Area under the ROC curve by the rank statistic (Hanley and McNeil 1982), ties counted half; NaN with one class only."""
-    positives = int(y.sum())
-    negatives = len(y) - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2.0
-    return float((ranks[inverse][y].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 @dataclass(frozen=True)
