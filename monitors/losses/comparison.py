@@ -4,9 +4,9 @@ Laws of this file
 - Differences are paired, in the order of their events, and dependent: neighbours share their weather. So nothing is judged label
   by label, but on means of consecutive blocks, as long as `blocks.calibrate` finds that they must be.
 - The interval is Student's, of block means about the mean of all labels, widened by what correlation the blocks still have.
-- The e-value is a bet on each block, whose scale comes from the blocks before it only: while neither predictor is better its mean
-  is at most 1, as far as block means are uncorrelated. What correlation past blocks had makes the bets smaller.
-- Where events hang together for longer than the longest block (`correlation` stays high), there is too little to be sure of either.
+- The e-value is a bet on each block, whose scale comes from the blocks before it only: while neither predictor is better its
+  mean is at most 1, as far as block means are uncorrelated. What correlation past blocks had makes the bets smaller.
+- Where events hang together for longer than the longest block (`correlation` stays high), neither is sure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from penstock.monitors.losses.blocks import Floats, calibrate, merge
 from penstock.monitors.losses.drift import PROBABILITY_LEAST, PROBABILITY_MOST
@@ -28,7 +28,7 @@ LEAST_BETTED = 12
 REFERENCE_BLOCKS = 224
 """Blocks before it that the bet on the next one rests on, at least and at most."""
 CONFIDENCE = 0.95
-CORRELATION_MOST = 0.9
+CORRELATION_MOST = 0.96
 CORRELATION_ALLOWED = 0.5
 LOG10_CLEAR = math.log10(20.0)
 
@@ -78,11 +78,11 @@ def compare(differences: Floats) -> Compared:
     if not base:
         return Compared(labels, mean, None, None, 0.0, None, 0.0)
     means = merge(differences, base)
-    found = calibrate(means, 0.0, LEAST_BLOCKS)
+    found = calibrate(means, 0.0, LEAST_BLOCKS, len(means))
     assert found is not None  # there are twice as many blocks as it wants
     judged = merge(means, found.multiple)
-    error = float(judged.std(ddof=1)) * _widened(found.correlation) / math.sqrt(len(judged))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(judged) - 1)) * error
+    error = float(judged.std(ddof=1)) * _widened(found.correlation, found.blocks) / math.sqrt(len(judged))
+    reach = float(stdtrit(len(judged) - 1, (1 + CONFIDENCE) / 2)) * error
     evidence = np.logaddexp(evidence_of(judged), evidence_of(-judged)) - math.log(2.0)
     log10_e, block = float(evidence) / math.log(10.0), base * found.multiple
     return Compared(labels, mean, mean - reach, mean + reach, log10_e, block, found.correlation)
@@ -97,14 +97,17 @@ def evidence_of(means: Floats) -> float:
     for at in range(LEAST_BETTED, len(means)):
         past = calibrate(means[max(0, at - REFERENCE_BLOCKS) : at], 0.0, LEAST_BETTED, 1)
         assert past is not None
-        z = max(-1.0, past.standardise(float(means[at]) / _widened(past.correlation), 0.0))
+        z = max(-1.0, past.standardise(float(means[at]) / _widened(past.correlation, past.blocks), 0.0))
         logs = [log + math.log1p(stake * z) for log, stake in zip(logs, LAMBDAS, strict=True)]
     return float(np.logaddexp.reduce(logs)) - math.log(len(logs))
 
 
-def _widened(correlation: float) -> float:
-    """How much further the mean of correlated blocks strays than that of independent ones (of an AR(1) of this lag-1 correlation)."""
-    left = min(max(correlation, 0.0), CORRELATION_MOST)
+def _widened(correlation: float, blocks: int) -> float:
+    """How much further the mean of blocks with this lag-1 correlation strays than that of independent ones, as of an AR(1).
+
+    The correlation of few blocks about their own mean is found too low, by about (1 + 4 rho) / blocks (Marriott and Pope, 1954).
+    """
+    left = min(max(correlation + (1 + 4 * correlation) / blocks, 0.0), CORRELATION_MOST)
     return math.sqrt((1 + left) / (1 - left))
 
 

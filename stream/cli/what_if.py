@@ -23,13 +23,14 @@ examples:
   penstock what-if changed.py --alone --against former.py        two models by themselves: the quickest, and nothing else differs
 
 FILE is a copy of a definition with something changed: the model, a view, an input. Its history is that of the pipeline of the
-same name. Where only the model or its rules changed, the samples log is folded again, otherwise samples are computed anew from the
-source topics by featurize's own engine, in memory. Nothing is written and no group is joined: what runs goes on undisturbed.
+same name. Where only the model or its rules changed, the samples log is folded again, otherwise samples are computed anew from
+the source topics by featurize's own engine, in memory. Nothing is written, no group is joined: what runs goes on undisturbed.
 
 The live side is what was predicted at the time, as far as the predictions topic still holds it; --against folds the former
 definition again instead. Both sides are as they would run, several models together, unless you say --alone: one model each.
-A sample counts if both sides predicted it and its label came; the others are counted. A difference is in nats (log loss) a label,
-with an interval that respects that neighbouring events are alike; `clear` means that it leaves 0 out and the e-value is at least 20.
+A sample is compared if both sides predicted it and its label came; the others are counted. A difference is in nats (log loss) a
+label, with an interval that allows for neighbouring events being alike; a part is clear (better or worse) if the interval leaves
+0 out and the e-value is at least 20.
 --from and --to bound what is compared; what came before --from still teaches.
 Exit codes: 0 compared, 1 nothing to compare, 2 could not."""
 
@@ -47,13 +48,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument("--from", dest="start", metavar="T", help="event times from T on (default: all)")
     command.add_argument("--to", dest="stop", metavar="T", help="event times before T (default: all)")
     command.add_argument(
-        "--against", metavar="FILE2", help="the former definition, folded again in place of what was predicted"
+        "--against",
+        metavar="FILE2",
+        help="the former definition, folded again in place of what was predicted",
     )
     command.add_argument(
         "--alone", action="store_true", help="the file's model by itself, without others beside it"
     )
     command.add_argument(
-        "--by", metavar="FIELD", help="also by an input, by `key` (the entity), or by a field of the predicted events"
+        "--by",
+        metavar="FIELD",
+        help="also by an input, by `key` (the entity), or by a field of the predicted events",
     )
     command.add_argument(
         "--recompute", action="store_true", help="compute samples anew even if views and inputs are the same"
@@ -135,7 +140,18 @@ def lines(found: WhatIf) -> list[str]:
 
 def table(parts: Sequence[Part]) -> list[str]:
     """One line for each part."""
-    head = ("", "labels", "live loss", "changed", "difference", "95 % interval", "e-value", "clear", "live AUC", "changed")
+    head = (
+        "",
+        "labels",
+        "live loss",
+        "changed",
+        "difference",
+        "95 % interval",
+        "e-value",
+        "clear",
+        "live AUC",
+        "changed",
+    )
     body = []
     for part in parts:
         one = part.compared

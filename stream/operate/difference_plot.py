@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
+from penstock.monitors.losses.blocks import Floats
 from penstock.stream.operate.parts import Columns, Part
 from penstock.stream.operate.svg import QUIET, Axes, line, text
 
@@ -57,7 +59,9 @@ Fan = tuple[str, int, int, float, float, float]
 """A month: its name, first and last event time, the sum it began at, and the least and most it may have come to."""
 
 
-def _fans(at: np.ndarray, summed: np.ndarray, of: np.ndarray, months: dict[str, Part]) -> list[Fan]:  # type: ignore[type-arg]
+def _fans(
+    at: npt.NDArray[np.int64], summed: Floats, of: npt.NDArray[np.str_], months: dict[str, Part]
+) -> list[Fan]:
     found = []
     for name, part in months.items():
         inside = np.flatnonzero(of == name)
@@ -101,7 +105,9 @@ def _named(axes: Axes, fans: Sequence[Fan]) -> list[str]:
         x = axes.x(first)
         drawn.append(line(x, BORDERS[1], x, BORDERS[1] + 5))
         if number % every == 0:
-            drawn.append(text(x, BORDERS[1] + 18, f"{datetime.strptime(name, '%Y-%m').replace(tzinfo=UTC):%b %y}"))
+            drawn.append(
+                text(x, BORDERS[1] + 18, f"{datetime.strptime(name, '%Y-%m').replace(tzinfo=UTC):%b %y}")
+            )
     return drawn
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock.monitors.losses.comparison import Compared, Floats, compare, log_losses, roc_auc
+from penstock.monitors.losses.blocks import Floats
+from penstock.monitors.losses.comparison import Compared, compare, log_losses, roc_auc
 from penstock.monitors.losses.drift import margin_of
 from penstock.stream.operate.pairs import Pair
 
@@ -90,9 +91,14 @@ class Columns:
         return np.array(self.label, np.bool_)
 
     @cached_property
+    def sides(self) -> tuple[Floats, Floats]:
+        """The probabilities of both sides."""
+        return np.array(self.live, np.float64), np.array(self.changed, np.float64)
+
+    @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """The log loss of each label, in nats: the live side's and the changed side's."""
-        live, changed = (np.array(side, np.float64) for side in (self.live, self.changed))
+        live, changed = self.sides
         return log_losses(self.truth, live), log_losses(self.truth, changed)
 
     @cached_property
@@ -110,22 +116,20 @@ class Columns:
     def part(self, of: str, value: str, chosen: npt.NDArray[np.bool_] | slice) -> Part:
         """Compare some of them."""
         live, changed = (side[chosen] for side in self.losses)
-        y, sides = self.truth[chosen], [np.array(side)[chosen] for side in (self.live, self.changed)]
-        areas = [roc_auc(y, side) for side in sides]
+        areas = [roc_auc(self.truth[chosen], side[chosen]) for side in self.sides]
+        before, after = (None if isnan(area) else area for area in areas)
         return Part(
-            of,
-            value,
-            float(live.mean()),
-            float(changed.mean()),
-            *(None if isnan(area) else area for area in areas),
-            compare(changed - live),
+            of, value, float(live.mean()), float(changed.mean()), before, after, compare(changed - live)
         )
 
     def parts(self, by: str | None = None) -> list[Part]:
         """The whole, every month, and every segment of the field `by`; nothing of nothing."""
         if not len(self):
             return []
-        found = [self.part("whole", "", slice(None)), *self._split("month", self.months, sorted(set(self.months)))]
+        found = [
+            self.part("whole", "", slice(None)),
+            *self._split("month", self.months, sorted(set(self.months))),
+        ]
         if by is not None:
             names, order = segments(self.segment)
             found += self._split(by, names, order)
@@ -137,7 +141,7 @@ class Columns:
 
 
 def segments(values: Sequence[Any]) -> tuple[list[str], list[str]]:
-    """The segment of each value, and all segments in order: its own where there are few, else quarters of the numbers or "others".
+    """The segment of each value, and all segments in order: its own where there are few, else quarters of numbers, or "others".
 
     >>> segments(["b", "a", None, "b"])
     (['b', 'a', 'missing', 'b'], ['a', 'b', 'missing'])
@@ -171,12 +175,16 @@ def _name(value: Any) -> str:
 def verdict(parts: Sequence[Part], worth: float = 0.0) -> str:
     """The comparison in one or two plain sentences; differences below `worth` are said to be small (`Columns.worth`)."""
     if not parts:
-        return "No event of the range was predicted by both sides and has a label: there is nothing to compare."
+        return (
+            "No event of the range was predicted by both sides and has a label: there is nothing to compare."
+        )
     whole = parts[0]
     found = whole.compared
     labels = f"On {found.labels:,} label{'s' * (found.labels != 1)}"
     if whole.live_loss == whole.changed_loss and found.low == found.high:
-        return f"{labels} the changed definition loses exactly as much as what was live: there is no difference."
+        return (
+            f"{labels} the changed definition loses exactly as much as what was live: there is no difference."
+        )
     said = f"{labels} the changed definition loses {abs(found.difference):.4f} nats a label {_side(found.difference)}"
     if found.low is None or found.high is None:
         return f"{said}: too few labels to judge by."
@@ -191,8 +199,14 @@ def _judged(whole: Part, worth: float) -> str:
     if (found.low or 0.0) <= 0.0 <= (found.high or 0.0) or found.enough and not found.clear:
         return "that can be chance"
     if not found.enough:
-        return f"that is not sure, as the difference keeps moving for longer than {found.block_labels:,} labels"
-    small = f", though by less than the {worth:.4f} that drift is acted on" if abs(found.difference) < worth else ""
+        return (
+            f"that is not sure, as the difference keeps moving for longer than {found.block_labels:,} labels"
+        )
+    small = (
+        f", though by less than the {worth:.4f} that drift is acted on"
+        if abs(found.difference) < worth
+        else ""
+    )
     return f"it is {'better' if found.difference < 0 else 'worse'}{small}"
 
 

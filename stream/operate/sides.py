@@ -3,8 +3,8 @@
 Laws of this file:
 - Nothing is appended, committed, asked of a group or read from Redis: whatever runs does not notice.
 - Where featurize would compute the same, the samples log is folded again; else its samples are computed anew from the sources.
-- A changed definition lives by its own decisions: the policy decides at once on what its own fold asks for, and the commands in the
-  log, which name models of another fold, are passed over. A definition that is the log's own follows the log's commands.
+- A changed definition lives by its own decisions: the policy decides at once on what its own fold asks for, and the commands in
+  the log, which name models of another fold, are passed over. A definition that is the log's own follows the log's commands.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def change_of(recipe: Recipe, pipeline: Pipeline) -> Change:
             lines.append("grace or ahead of a source")
     except (ValueError, KeyError, TypeError):
         return Change([f"recipe {recipe.digest} does not say what it was"], True)
-    rest = [f"the model: {model_change(said['model'], now['model'])}"] if said["model"] != now["model"] else []
+    rest = (
+        [f"the model: {model_change(said['model'], now['model'])}"] if said["model"] != now["model"] else []
+    )
     rest += [
         f"the label's {what}: {said['label'][what]} → {now['label'][what]}"
         for what in ("wait", "default")
@@ -73,11 +75,7 @@ def change_of(recipe: Recipe, pipeline: Pipeline) -> Change:
 
 
 def model_change(before: str, after: str) -> str:
-    """What differs between the texts of two models, without what they share.
-
-    >>> model_change("Scaler |\\n  Regression (\\n  rate=0.1\\n)", "Scaler |\\n  Regression (\\n  rate=0.2\\n)")
-    'rate=0.1 → rate=0.2'
-    """
+    """What differs between the texts of two models, line by line, without what they share."""
     old, new = (text.splitlines() for text in (before, after))
     parts: tuple[list[str], list[str]] = [], []
     for what, start, stop, first, last in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
@@ -85,7 +83,9 @@ def model_change(before: str, after: str) -> str:
             parts[0].extend(old[start:stop])
             parts[1].extend(new[first:last])
     texts = [" ".join(" ".join(part).split()) or "nothing" for part in parts]
-    return " → ".join(text if len(text) <= MODEL_CHARACTERS else f"{text[:MODEL_CHARACTERS]} …" for text in texts)
+    return " → ".join(
+        text if len(text) <= MODEL_CHARACTERS else f"{text[:MODEL_CHARACTERS]} …" for text in texts
+    )
 
 
 class History(NamedTuple):
@@ -161,8 +161,8 @@ def folded(
 ) -> Predicted:
     """What a definition says of every sample of the history up to the end of the range.
 
-    With `alone` its own model says it, without the others that would predict beside it. With `recompute` samples are computed anew
-    in any case.
+    With `alone` its own model says it, without the others that would predict beside it. With `recompute` samples are computed
+    anew in any case.
     """
     change = change_of(history.recipe, pipeline)
     last = history.found.last_position
@@ -192,7 +192,7 @@ def folded(
 
 
 def read_as(pipeline: Pipeline, found: Iterable[tuple[int, Entry]], history: History) -> Iterator[Entry]:
-    """The entries for a fold of `pipeline`: a recipe that featurizes as it does is followed by its own, and commands are left out."""
+    """The entries for a fold of `pipeline`: a recipe that featurizes alike is followed by its own, and commands are left out."""
     own = recipe_of(pipeline)
     opening = [history.opening] if history.start and history.opening.digest != own.digest else []
     for entry in chain(opening, (entry for _, entry in found)):

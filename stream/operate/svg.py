@@ -13,7 +13,7 @@ QUIET = "#7d838c"
 
 
 class Axes:
-    """Where a time and a value stand: times [start, stop) from `left` to `right`, values `least` to `most` between the borders."""
+    """Where a time and a value stand: times from `left` to `right`, values from `least` to `most` between the borders."""
 
     def __init__(
         self,

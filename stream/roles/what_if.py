@@ -47,10 +47,10 @@ Moment = int | str | datetime
 class WhatIf:
     """A comparison. `verdict` says it in words, `rows` as figures: the whole, every month, every segment.
 
-    A row has `part` (whole, month or the segment's field), `value`, `labels`, `live_loss` and `changed_loss` (mean log loss, nats a
-    label), `difference` (changed less live: below 0 the change is better) with its 95 % interval `low` to `high`, `e_value_log10`,
-    `clear` (the interval leaves 0 out and the e-value is at least 20), `live_auc` and `changed_auc`. `left` counts what could not
-    be compared. `changes` says what differs from the recipe that the history was lived under.
+    A row has `part` (whole, month or the segment's field), `value`, `labels`, `live_loss` and `changed_loss` (mean log loss, nats
+    a label), `difference` (changed less live: below 0 the change is better) with its 95 % interval `low` to `high`,
+    `e_value_log10`, `clear` (the interval leaves 0 out, and the e-value is at least 20), `live_auc`, `changed_auc`. `left` counts
+    what could not be compared. `changes` says what differs from the recipe that the history was lived under.
     """
 
     pipeline: str
@@ -100,8 +100,16 @@ class WhatIf:
         if importlib.util.find_spec("pyarrow") is not None:
             table = importlib.import_module("pyarrow").table
             rows = self.rows
-            return table(self.labels() if labels else {name: [row[name] for row in rows] for name in rows[0]} if rows else {})
-        raise ImportError("a frame needs pandas or pyarrow (`pip install pyarrow`); `rows` and `labels()` need neither")
+            return table(
+                self.labels()
+                if labels
+                else {name: [row[name] for row in rows] for name in rows[0]}
+                if rows
+                else {}
+            )
+        raise ImportError(
+            "a frame needs pandas or pyarrow (`pip install pyarrow`); `rows` and `labels()` need neither"
+        )
 
     def svg(self) -> str:
         """The difference summed up over event time, as a picture."""
@@ -150,12 +158,14 @@ def what_if(
 
     Args:
         changed: the changed definition: a file, or a `Pipeline`.
-        start, stop: event times [start, stop) to compare in; the history before teaches all the same.
+        start: the event time to compare from; the history before teaches all the same.
+        stop: the event time to compare up to, without it.
         against: the former definition, folded again; without it the live side is what was predicted at the time.
         alone: the model of the definition by itself, without the others that Penstock would let predict beside it.
         by: also compare by this input, by "key" (the entity), or by another field of the predicted events.
         recompute: compute samples anew from the source topics, even if views and inputs are the same.
-        log, settings: where the topics are; by default what the environment says.
+        log: where the topics are, if it is open already.
+        settings: where they are otherwise; by default what the environment says.
         progress: hears of (what is done, how far, of how much).
 
     Raises:
@@ -177,7 +187,9 @@ def what_if(
     pipeline = _loaded(changed)
     former = None if against is None else _loaded(against)
     if former is not None and former.name != pipeline.name:
-        raise CannotCompare(f"the files define {former.name!r} and {pipeline.name!r}: a history belongs to one pipeline")
+        raise CannotCompare(
+            f"the files define {former.name!r} and {pipeline.name!r}: a history belongs to one pipeline"
+        )
     with ExitStack() as closing:
         if log is None:
             log = start_of.open_log(settings)
@@ -189,7 +201,12 @@ def what_if(
             live = as_predicted(log, pipeline.name, settings.prefix, history.start, progress)
         else:
             live = folded(
-                former, history, alone=alone, recompute=False, what="folding the former definition", progress=progress
+                former,
+                history,
+                alone=alone,
+                recompute=False,
+                what="folding the former definition",
+                progress=progress,
             )
             pipeline = _loaded(changed)  # again: functions pickle by the file that was loaded last
         recomputed = recompute or change.recomputes
@@ -213,7 +230,9 @@ def what_if(
         )
 
 
-def _columns(pairing: Pairing, pipeline: Pipeline, history: History, by: str | None, progress: Progress) -> Columns:
+def _columns(
+    pairing: Pairing, pipeline: Pipeline, history: History, by: str | None, progress: Progress
+) -> Columns:
     """Pair the two sides, and find each pair's segment."""
 
     def terms(recipe: Recipe | None) -> Terms:
@@ -240,9 +259,13 @@ def _notes(history: History, pipeline: Pipeline, *, recomputed: bool) -> list[st
     """What a reader of the comparison should know of the history."""
     found = []
     if history.start:
-        found.append(f"records 0 to {history.start - 1:,} of {history.topic} are gone: the fold begins after them")
+        found.append(
+            f"records 0 to {history.start - 1:,} of {history.topic} are gone: the fold begins after them"
+        )
     if len(history.found.recipes) > 1:
-        found.append(f"the range was lived under {len(history.found.recipes)} recipes: {', '.join(history.found.recipes)}")
+        found.append(
+            f"the range was lived under {len(history.found.recipes)} recipes: {', '.join(history.found.recipes)}"
+        )
     if recomputed:
         tps = [
             (source.name, partition)
@@ -269,4 +292,3 @@ def _at(moment: Moment | None, name: str) -> int | None:
         return None if moment is None else event_time(int(moment) if str(moment).isdigit() else moment, name)
     except Rejected as error:
         raise CannotCompare(str(error)) from None
-
