@@ -157,16 +157,23 @@ def as_predicted(log: Log, pipeline: str, prefix: str, start: int, progress: Pro
 
 
 def folded(
-    pipeline: Pipeline, history: History, *, alone: bool, recompute: bool, what: str, progress: Progress
+    pipeline: Pipeline,
+    history: History,
+    *,
+    alone: bool,
+    what: str,
+    progress: Progress,
+    recompute: bool = False,
 ) -> Predicted:
     """What a definition says of every sample of the history up to the end of the range.
 
     With `alone` its own model says it, without the others that would predict beside it. With `recompute` samples are computed
     anew in any case.
     """
-    change = change_of(history.recipe, pipeline)
+    recompute = recompute or change_of(history.recipe, pipeline).recomputes
+    what = f"{'computing samples of' if recompute else 'folding'} {what}"
     last = history.found.last_position
-    if not (recompute or change.recomputes or alone) and history.recipe.digest == pipeline.digest:
+    if not (recompute or alone) and history.recipe.digest == pipeline.digest:
         made = ByPosition(history.start)
         replay(
             pipeline,
@@ -177,7 +184,7 @@ def folded(
             predicted=lambda one: made.put(one.position, one.p, one.at),
         )
         return made.said
-    if recompute or change.recomputes:
+    if recompute:
         again = Recomputation(pipeline, history.log, lambda done, total: progress(what, done, total))
         read = again.entries(history.span.stop)
     else:

@@ -179,10 +179,7 @@ def what_if(
         pandas.DataFrame(result.labels())        # one row for each label; or result.frame(labels=True)
 
     """
-    began_s = time.monotonic()
-    span = Span(_at(start, "start"), _at(stop, "stop"))
-    if span.start is not None and span.stop is not None and span.start >= span.stop:
-        raise CannotCompare(f"nothing lies between {start} and {stop}: the first must be earlier")
+    began_s, span = time.monotonic(), _span(start, stop)
     settings = settings or Settings.from_env()
     pipeline = _loaded(changed)
     former = None if against is None else _loaded(against)
@@ -197,37 +194,32 @@ def what_if(
         topic = topology.samples(pipeline.name, settings.prefix)
         history = history_of(log, topic, span, recipe_of(former or pipeline), progress)
         change = change_of(history.recipe, pipeline)
+        recompute = recompute or change.recomputes
         if former is None:
             live = as_predicted(log, pipeline.name, settings.prefix, history.start, progress)
         else:
-            live = folded(
-                former,
-                history,
-                alone=alone,
-                recompute=False,
-                what="folding the former definition",
-                progress=progress,
-            )
+            live = folded(former, history, alone=alone, what="the former definition", progress=progress)
             pipeline = _loaded(changed)  # again: functions pickle by the file that was loaded last
-        recomputed = recompute or change.recomputes
-        what = "recomputing and folding" if recomputed else "folding the samples log"
-        other = folded(pipeline, history, alone=alone, recompute=recompute, what=what, progress=progress)
+        other = folded(
+            pipeline, history, alone=alone, recompute=recompute, what="the changed one", progress=progress
+        )
         pairing = Pairing(live, other)
         columns = _columns(pairing, pipeline, history, by, progress)
-        return WhatIf(
-            pipeline.name,
-            change.lines,
-            recomputed,
-            "as it was predicted" if former is None else "the former definition, folded again",
-            alone,
-            span,
-            by,
-            pairing.left,
-            _notes(history, pipeline, recomputed=recomputed),
-            time.monotonic() - began_s,
-            columns,
-            columns.parts(by),
-        )
+        notes = _notes(history, pipeline, recomputed=recompute)
+    return WhatIf(
+        pipeline=pipeline.name,
+        changes=change.lines,
+        recomputed=recompute,
+        live="as it was predicted" if former is None else "the former definition, folded again",
+        alone=alone,
+        span=span,
+        by=by,
+        left=pairing.left,
+        notes=notes,
+        seconds=time.monotonic() - began_s,
+        columns=columns,
+        parts=columns.parts(by),
+    )
 
 
 def _columns(
@@ -282,6 +274,14 @@ def _notes(history: History, pipeline: Pipeline, *, recomputed: bool) -> list[st
 
 def _loaded(definition: str | Path | Pipeline) -> Pipeline:
     return definition if isinstance(definition, Pipeline) else load(definition)
+
+
+def _span(start: Moment | None, stop: Moment | None) -> Span:
+    """The range. Raises `CannotCompare` for one that holds nothing."""
+    span = Span(_at(start, "start"), _at(stop, "stop"))
+    if span.start is not None and span.stop is not None and span.start >= span.stop:
+        raise CannotCompare(f"nothing lies between {start} and {stop}: the first must be earlier")
+    return span
 
 
 def _at(moment: Moment | None, name: str) -> int | None:

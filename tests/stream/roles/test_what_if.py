@@ -1,4 +1,4 @@
-"""What-if over histories that the real roles lived through: the same definition differs by nothing, another as it would have run."""
+"""What-if over histories that the real roles lived: the same definition differs by nothing, another as it would have run."""
 
 from __future__ import annotations
 
