@@ -22,7 +22,7 @@ WIDTH, HEIGHT, BORDERS = 880, 380, (60, 330)
 LEFT, RIGHT = 72, 866
 BETTER, WORSE, UNCLEAR = "#2a9d8f", "#c0392b", "#7d838c"
 MOST_POINTS = 800
-MOST_MONTHS_NAMED = 14
+MOST_MONTHS_NAMED, NAME_WIDTH = 14, 40
 
 
 def picture(name: str, columns: Columns, parts: Sequence[Part]) -> str:
@@ -104,7 +104,7 @@ def _named(axes: Axes, fans: Sequence[Fan]) -> list[str]:
     for number, (name, first, *_) in enumerate(fans):
         x = axes.x(first)
         drawn.append(line(x, BORDERS[1], x, BORDERS[1] + 5))
-        if number % every == 0:
+        if number % every == 0 and x <= RIGHT - NAME_WIDTH:
             drawn.append(
                 text(x, BORDERS[1] + 18, f"{datetime.strptime(name, '%Y-%m').replace(tzinfo=UTC):%b %y}")
             )

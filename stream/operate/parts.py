@@ -185,7 +185,7 @@ def verdict(parts: Sequence[Part], worth: float = 0.0) -> str:
         return (
             f"{labels} the changed definition loses exactly as much as what was live: there is no difference."
         )
-    said = f"{labels} the changed definition loses {abs(found.difference):.4f} nats a label {_side(found.difference)}"
+    said = f"{labels} the changed definition loses {_nats(found.difference)} nats a label {_side(found.difference)}"
     if found.low is None or found.high is None:
         return f"{said}: too few labels to judge by."
     low, high = sorted((found.low, found.high) if found.difference > 0 else (-found.high, -found.low))
@@ -220,6 +220,11 @@ def _by_month(parts: Sequence[Part]) -> str:
         f"By month: better in {better} of {len(months)}, worse in {len(clear) - better}, "
         f"not clear in {len(months) - len(clear)}."
     )
+
+
+def _nats(difference: float) -> str:
+    size = f"{abs(difference):.4f}"
+    return size if float(size) else "less than 0.0001"
 
 
 def _side(difference: float) -> str:

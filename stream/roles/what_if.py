@@ -42,6 +42,9 @@ from penstock.stream.roles import start as start_of
 Moment = int | str | datetime
 """An event time: ms since the epoch, RFC 3339 with a zone, or a datetime with one."""
 
+LIVE = "as it was predicted"
+FOLDED = "the former definition, folded again"
+
 
 @dataclass(frozen=True)
 class WhatIf:
@@ -206,20 +209,10 @@ def what_if(
         pairing = Pairing(live, other)
         columns = _columns(pairing, pipeline, history, by, progress)
         notes = _notes(history, pipeline, recomputed=recompute)
-    return WhatIf(
-        pipeline=pipeline.name,
-        changes=change.lines,
-        recomputed=recompute,
-        live="as it was predicted" if former is None else "the former definition, folded again",
-        alone=alone,
-        span=span,
-        by=by,
-        left=pairing.left,
-        notes=notes,
-        seconds=time.monotonic() - began_s,
-        columns=columns,
-        parts=columns.parts(by),
-    )
+    how = LIVE if former is None else FOLDED
+    parts, took_s = columns.parts(by), time.monotonic() - began_s
+    given = (pipeline.name, change.lines, recompute, how, alone, span, by, pairing.left, notes, took_s)
+    return WhatIf(*given, columns, parts)
 
 
 def _columns(

@@ -362,7 +362,7 @@ def test_progress_is_told_of_every_stage(history: MemoryLog, capsys: Any) -> Non
     for stage in (
         "reading the samples log",
         "reading predictions",
-        "recomputing and folding",
+        "computing samples of the changed one",
         "joining labels",
     ):
         assert f"{stage}: " in told
