@@ -84,7 +84,7 @@ def compare(differences: Floats) -> Compared:
     error = float(judged.std(ddof=1)) * _widened(found.correlation, found.blocks) / math.sqrt(len(judged))
     reach = float(stdtrit(len(judged) - 1, (1 + CONFIDENCE) / 2)) * error
     evidence = np.logaddexp(evidence_of(judged), evidence_of(-judged)) - math.log(2.0)
-    log10_e, block = float(evidence) / math.log(10.0), base * found.multiple
+    log10_e, block = round(float(evidence) / math.log(10.0), 9) + 0.0, base * found.multiple
     return Compared(labels, mean, mean - reach, mean + reach, log10_e, block, found.correlation)
 
 

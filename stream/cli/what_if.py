@@ -19,7 +19,7 @@ EXAMPLES = """\
 examples:
   penstock what-if changed.py                                    would it have predicted better than what was live?
   penstock what-if changed.py --from 2013-03-01T00:00:00Z --by carrier     since March, and for each carrier
-  penstock what-if changed.py --svg difference.svg --json > difference.json
+  penstock what-if changed.py --svg difference.svg --json | jq .verdict    a picture, and one object for programs
   penstock what-if changed.py --alone --against former.py        two models by themselves: the quickest, and nothing else differs
 
 FILE is a copy of a definition with something changed: the model, a view, an input. Its history is that of the pipeline of the

@@ -53,7 +53,7 @@ class WhatIf:
     A row has `part` (whole, month or the segment's field), `value`, `labels`, `live_loss` and `changed_loss` (mean log loss, nats
     a label), `difference` (changed less live: below 0 the change is better) with its 95 % interval `low` to `high`,
     `e_value_log10`, `clear` (the interval leaves 0 out, and the e-value is at least 20), `live_auc`, `changed_auc`. `left` counts
-    what could not be compared. `changes` says what differs from the recipe that the history was lived under.
+    what could not be compared. `changes` says what differs from the recipe that the history was lived under, or from `against`.
     """
 
     pipeline: str
@@ -196,8 +196,8 @@ def what_if(
             closing.callback(log.close)
         topic = topology.samples(pipeline.name, settings.prefix)
         history = history_of(log, topic, span, recipe_of(former or pipeline), progress)
-        change = change_of(history.recipe, pipeline)
-        recompute = recompute or change.recomputes
+        recompute = recompute or change_of(history.recipe, pipeline).recomputes
+        change = change_of(recipe_of(former) if former is not None else history.recipe, pipeline)
         if former is None:
             live = as_predicted(log, pipeline.name, settings.prefix, history.start, progress)
         else:

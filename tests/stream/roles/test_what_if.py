@@ -109,8 +109,10 @@ def test_the_same_definition_differs_by_exactly_nothing(history: MemoryLog) -> N
 
 @pytest.mark.parametrize("partitioned", [False, True])
 def test_samples_that_are_computed_anew_are_those_that_were_logged(partitioned: bool) -> None:
+    """A card whose payments lie in both partitions is two cards to tasks that own one each, then and now."""
     of = cards(label=FRAUD) if partitioned else parcels_with()
-    log = lived(of, outs(card_events(EVENTS)) if partitioned else PARCELS)
+    payments = [out._replace(partition=place % 2) for place, out in enumerate(outs(card_events(EVENTS)))]
+    log = lived(of, payments if partitioned else PARCELS)
     found = asked(of, log, recompute=True)
     assert found.recomputed and len(found.columns) > 0.8 * EVENTS
     assert found.labels()["live"] == found.labels()["changed"]
@@ -240,6 +242,20 @@ def test_a_range_is_the_whole_cut_out(history: MemoryLog) -> None:
         parcels_with(**ANOTHER["a tree"]), history, start=datetime.fromtimestamp(start / 1000, UTC), stop=stop
     )
     assert cut.labels()["changed"] == [model.labels()["changed"][n] for n in wanted]
+
+
+def test_a_range_has_the_events_that_came_out_of_order() -> None:
+    shuffled = list(PARCELS)
+    for place in range(0, len(shuffled) - 60, 60):
+        shuffled[place], shuffled[place + 50] = shuffled[place + 50], shuffled[place]
+    log, changed = lived(parcels_with(), shuffled), parcels_with(**ANOTHER["a view removed"])
+    whole = asked(changed, log).labels()
+    for stop in whole["at"][100::75]:
+        found = asked(changed, log, stop=stop)
+        assert found.left.not_changed == 0
+        assert found.labels()["event_id"] == [
+            event_id for event_id, at in zip(whole["event_id"], whole["at"], strict=True) if at < stop
+        ]
 
 
 def test_commands_of_the_former_models_are_passed_over() -> None:
