@@ -196,12 +196,10 @@ def verdict(parts: Sequence[Part], worth: float = 0.0) -> str:
 def _judged(whole: Part, worth: float) -> str:
     """What the evidence is worth."""
     found = whole.compared
-    if (found.low or 0.0) <= 0.0 <= (found.high or 0.0) or found.enough and not found.clear:
-        return "that can be chance"
     if not found.enough:
-        return (
-            f"that is not sure, as the difference keeps moving for longer than {found.block_labels:,} labels"
-        )
+        return f"no single answer, as the difference keeps moving for longer than {found.block_labels:,} labels"
+    if not found.clear:
+        return "that can be chance"
     small = (
         f", though by less than the {worth:.4f} that drift is acted on"
         if abs(found.difference) < worth

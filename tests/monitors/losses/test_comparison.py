@@ -25,7 +25,7 @@ def noise(labels: int, memory: float, chance: np.random.Generator) -> np.ndarray
     return 0.1 * chance.standard_t(4, size=labels) + 0.05 * weather
 
 
-@pytest.mark.parametrize("memory", [0.0, 0.9, 0.98])
+@pytest.mark.parametrize("memory", [0.0, 0.9, 0.99, 0.997])
 def test_the_interval_and_the_e_value_err_no_more_often_than_they_say(memory: float) -> None:
     chance = np.random.default_rng(7)
     found = [compare(noise(6_000, memory, chance)) for _ in range(120)]
