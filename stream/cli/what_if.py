@@ -12,6 +12,7 @@ from pathlib import Path
 from penstock.stream.operate.parts import Part, e_value
 from penstock.stream.operate.sides import CannotCompare
 from penstock.stream.process.settings import Settings
+from penstock.stream.roles.start import settle_memory
 from penstock.stream.roles.what_if import WhatIf, what_if
 
 SAY_S = 2.0
@@ -70,6 +71,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Compare, tell, draw."""
+    settle_memory()
     try:
         found = what_if(
             args.file,

@@ -197,7 +197,9 @@ def _judged(whole: Part, worth: float) -> str:
     """What the evidence is worth."""
     found = whole.compared
     if not found.enough:
-        return f"no single answer, as the difference keeps moving for longer than {found.block_labels:,} labels"
+        return (
+            f"no single answer, as the difference keeps moving for longer than {found.block_labels:,} labels"
+        )
     if not found.clear:
         return "that can be chance"
     small = (
