@@ -73,13 +73,18 @@ class Attended:
     def __init__(self, pipeline: Pipeline, *, guard: bool = True) -> None:
         self.pipeline = pipeline
         self.fold = Fold(pipeline, guard=guard)
-        self.entries: list[bytes] = []
+        self._encoded: list[bytes] = []
         self.told: list[ControlEvent] = []
         self.decided: list[Decision] = []
-        self._log: Any = FoldedLog(self.entries)
+        self._log: Any = FoldedLog(self._encoded)
         self._store = MemoryModelStore()
         self._config, self._state = PolicyConfig.of(pipeline), PolicyState(pipeline.name)
         self._step(recipe_of(pipeline))
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All that was folded, commands among it."""
+        return [decode_entry(one) for one in self._encoded]
 
     def step(self, entry: Entry) -> float | None:
         """Fold an entry, and every command that follows from it; the live prediction, if it was a sample."""
@@ -104,14 +109,14 @@ class Attended:
 
     def _step(self, entry: Entry) -> float | None:
         """Fold one entry as a worker would, without its writing."""
-        fold, position = self.fold, len(self.entries)
+        fold, position = self.fold, len(self._encoded)
         prepared = None
         if isinstance(entry, Command):
             need = fold.needs(entry)
             if need is not None:
                 prepared = prepare(fold, self._log, TOPIC, self._store, position, entry, need)
         fold.step(position, entry, prepared)
-        self.entries.append(encode_entry(entry))
+        self._encoded.append(encode_entry(entry))
         outputs = fold.outputs
         for version, payload in outputs.versions:
             self._store.put(version, payload)

@@ -78,8 +78,11 @@ class Recomputation:
         try:
             while left or len(together.merge):
                 records = self._within(reader.poll(BATCH_RECORDS, 1.0)) if left else []
-                for task in self.tasks:
-                    task.enqueue([one for one in records if self.task_of[one[:2]] is task], NO_CLOCK)
+                by_task: dict[Task, list[Record]] = {}
+                for one in records:
+                    by_task.setdefault(self.task_of[one[:2]], []).append(one)
+                for task, of_task in by_task.items():
+                    task.enqueue(of_task, NO_CLOCK)
                 read_to = reader.positions()
                 left = {tp: end for tp, end in left.items() if read_to.get(tp, 0) < end}
                 at_end = {head for task in self.tasks for head in task.heads if task.tp(head) not in left}

@@ -89,7 +89,10 @@ def model_change(before: str, after: str) -> str:
 
 
 class History(NamedTuple):
-    """The samples log of a pipeline as it stands: its bounds, what the range holds, and the recipe before its first one."""
+    """The samples log of a pipeline as it stands: its bounds, and what the range holds.
+
+    `opening` is the recipe before the log's first one, `recipe` the one that the last sample of the range was written under.
+    """
 
     log: Log
     topic: str
@@ -98,11 +101,7 @@ class History(NamedTuple):
     span: Span
     found: Survey
     opening: Recipe
-
-    @property
-    def recipe(self) -> Recipe:
-        """The newest recipe of the samples of the range."""
-        return next(reversed(self.found.recipes.values()), self.opening)
+    recipe: Recipe
 
     def entries(self) -> Iterator[tuple[int, Entry]]:
         """Everything, from the log's start."""
@@ -113,13 +112,22 @@ def history_of(log: Log, topic: str, span: Span, opening: Recipe, progress: Prog
     """Look at a samples log. Raises `CannotCompare` for one that cannot be read, or has no sample in the range."""
     start, stop = log.bounds([(topic, 0)])[(topic, 0)]
     read = told(entries(log, topic, start, stop), "reading the samples log", start, stop, progress)
+    recipes: list[tuple[int, Recipe]] = []
+
+    def noted() -> Iterator[tuple[int, Entry]]:
+        for position, entry in read:
+            if isinstance(entry, Recipe):
+                recipes.append((position, entry))
+            yield position, entry
+
     try:
-        found = survey(read, span, opening)
+        found = survey(noted(), span, opening)
     except CannotExport as error:
         raise CannotCompare(f"{error}, with --against") from None
     if not found.samples:
         raise CannotCompare(f"{topic} has no sample in this range")
-    return History(log, topic, start, stop, span, found, opening)
+    recipe = next((one for at, one in reversed(recipes) if at <= found.last_position), opening)
+    return History(log, topic, start, stop, span, found, opening, recipe)
 
 
 def told(

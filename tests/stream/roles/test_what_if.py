@@ -282,6 +282,13 @@ def test_a_history_of_several_recipes_is_read_on_as_the_changed_definition() -> 
     assert changed_side(found) == compared(predictions(lived(changed, more, lived(changed, PARCELS))), found)
 
 
+def test_a_definition_that_came_back_is_the_one_that_its_history_ended_with() -> None:
+    tree_, more = parcels_with(**ANOTHER["a tree"]), outs(parcel_events(EVENTS + 300))[len(PARCELS) - 60 :]
+    log = lived(parcels_with(), more, lived(tree_, more[:200], lived(parcels_with(), PARCELS)))
+    assert asked(parcels_with(), log).changes == [] and asked(tree_, log).changes != []
+    assert asked(tree_, log, stop=asked(tree_, log).labels()["at"][100]).changes != []
+
+
 def test_a_trimmed_samples_log_is_said_and_needs_its_recipe() -> None:
     log = lived(parcels_with(), PARCELS)
     log.trim(topology.samples("parcels"), 0, 500)
