@@ -19,7 +19,7 @@ from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import entries, replay
-from penstock.stream.log.protocol import Log
+from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Command, Entry, Recipe, Sample, decode_prediction
 from penstock.stream.operate.attended import Attended
 from penstock.stream.operate.pairs import ByOrigin, ByPosition, Predicted
@@ -110,7 +110,12 @@ class History(NamedTuple):
 
 def history_of(log: Log, topic: str, span: Span, opening: Recipe, progress: Progress) -> History:
     """Look at a samples log. Raises `CannotCompare` for one that cannot be read, or has no sample in the range."""
-    start, stop = log.bounds([(topic, 0)])[(topic, 0)]
+    try:
+        start, stop = log.bounds([(topic, 0)])[(topic, 0)]
+    except UnknownTopic:
+        raise CannotCompare(
+            f"there is no history: topic {topic!r} does not exist. A changed definition keeps the name of the pipeline that ran"
+        ) from None
     read = told(entries(log, topic, start, stop), "reading the samples log", start, stop, progress)
     recipes: list[tuple[int, Recipe]] = []
 

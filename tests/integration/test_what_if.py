@@ -107,4 +107,4 @@ def test_an_empty_range_and_an_unknown_history_end_with_one_line(
     assert "no sample in this range" in capsys.readouterr().err
     Path("other.py").write_text(Path("same.py").read_text().replace(f'"{lived}",', '"never-ran",'))
     assert cli.main(["what-if", "other.py"]) == 2
-    assert "never-ran.samples" in capsys.readouterr().err
+    assert "there is no history: topic 'never-ran.samples'" in capsys.readouterr().err
