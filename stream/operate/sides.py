@@ -4,7 +4,9 @@ Laws of this file:
 - Nothing is appended, committed, asked of a group or read from Redis: whatever runs does not notice.
 - Where featurize would compute the same, the samples log is folded again; else its samples are computed anew from the sources.
 - A changed definition lives by its own decisions: the policy decides at once on what its own fold asks for, and the commands in
-  the log, which name models of another fold, are passed over. A definition that is the log's own follows the log's commands.
+  the log, which name models of another fold, are passed over. The log's own definition follows the log's commands, as what was
+  predicted did; where a former definition is folded again, both sides live by decisions made at once, so that only the change
+  differs.
 """
 
 from __future__ import annotations
@@ -177,16 +179,18 @@ def folded(
     what: str,
     progress: Progress,
     recompute: bool = False,
+    follow: bool = False,
 ) -> Predicted:
     """What a definition says of every sample of the history up to the end of the range.
 
     With `alone` its own model says it, without the others that would predict beside it. With `recompute` samples are computed
-    anew in any case.
+    anew in any case. With `follow` a definition that is the log's own follows the log's commands, as they fell; otherwise its
+    policy decides, at once, as it does for every other definition.
     """
     recompute = recompute or change_of(history.recipe, pipeline).recomputes
     what = f"{'computing samples of' if recompute else 'folding'} {what}"
     last = history.found.last_position
-    if not (recompute or alone) and history.recipe.digest == pipeline.digest:
+    if follow and not (recompute or alone) and history.recipe.digest == pipeline.digest:
         made = ByPosition(history.start)
         replay(
             pipeline,

@@ -203,15 +203,14 @@ def what_if(
         else:
             live = folded(former, history, alone=alone, what="the former definition", progress=progress)
             pipeline = _loaded(changed)  # again: functions pickle by the file that was loaded last
-        other = folded(
-            pipeline, history, alone=alone, recompute=recompute, what="the changed one", progress=progress
-        )
+        how = {"alone": alone, "recompute": recompute, "follow": former is None}
+        other = folded(pipeline, history, what="the changed one", progress=progress, **how)
         pairing = Pairing(live, other)
         columns = _columns(pairing, pipeline, history, by, progress)
         notes = _notes(history, pipeline, recomputed=recompute)
-    how = LIVE if former is None else FOLDED
+    side = LIVE if former is None else FOLDED
     parts, took_s = columns.parts(by), time.monotonic() - began_s
-    given = (pipeline.name, change.lines, recompute, how, alone, span, by, pairing.left, notes, took_s)
+    given = (pipeline.name, change.lines, recompute, side, alone, span, by, pairing.left, notes, took_s)
     return WhatIf(*given, columns, parts)
 
 

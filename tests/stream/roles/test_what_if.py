@@ -270,6 +270,10 @@ def test_commands_of_the_former_models_are_passed_over() -> None:
     assert len(found.columns) > EVENTS and changed_side(found) == compared(made, found)
     same = asked(parcels_with(), log)
     assert same.labels()["live"] == same.labels()["changed"], "its own commands it follows"
+    again = asked(parcels_with(), log, against=parcels_with())
+    assert again.labels()["live"] == again.labels()["changed"] != same.labels()["live"], (
+        "neither side follows them"
+    )
 
 
 def test_a_history_of_several_recipes_is_read_on_as_the_changed_definition() -> None:
