@@ -27,8 +27,9 @@ FILE is a copy of a definition with something changed: the model, a view, an inp
 same name. Where only the model or its rules changed, the samples log is folded again, otherwise samples are computed anew from
 the source topics by featurize's own engine, in memory. Nothing is written, no group is joined: what runs goes on undisturbed.
 
-The live side is what was predicted at the time, as far as the predictions topic still holds it; --against folds the former
-definition again instead, with all decisions at once on both sides: best for small differences. Both sides are as they would run, several models together, unless you say --alone: one model each.
+The live side is what was predicted at the time, as far as the predictions topic still holds it. --against folds the former
+definition again instead, with all decisions at once on both sides: best for small differences. Both sides are as they would run,
+several models together, unless you say --alone: one model each.
 A sample is compared if both sides predicted it and its label came; the others are counted. A difference is in nats (log loss) a
 label, with an interval that allows for neighbouring events being alike; a part is clear (better or worse) if the interval leaves
 0 out and the e-value is at least 20.
