@@ -215,6 +215,11 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             (log,),
             reads_keys=(snapshot, *_pieces(stored), versions),
         ),
+        Step(
+            "what-if",
+            "another definition over the same history",
+            (log, topology.predictions(name, prefix), *sources),
+        ),
         Step("backfill", "brings a changed definition over", sources, (log,), (*features, *states)),
         Step(
             "reset",

@@ -84,14 +84,14 @@ SHELL: dict[str, tuple[str, ...]] = {
         "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "model_registry",
         "models",
         "operate",
-        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
+        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("identity", "in_memory", "metrics", "start"),  # builds clients, runs loops, times them
+    "stream/roles": ("identity", "in_memory", "metrics", "start", "what_if"),  # builds clients, runs loops, times them
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
@@ -127,6 +127,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
+        "attended", "recompute", "segments", "sides",  # fold and featurize what they read from a log
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300

@@ -19,7 +19,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import REPLACING, job_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
-from penstock.stream.learn.records import Replay, Unusable, lineage
+from penstock.stream.learn.records import Predicted, Replay, Unusable, lineage
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Command, Entry, decode_entry
@@ -252,11 +252,13 @@ def replay(
     progress: Callable[[int, int], None] | None = None,
     store: ModelStore | None = None,
     outside: ModelStore | None = None,
+    predicted: Callable[[Predicted], None] | None = None,
 ) -> Fold:
     """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`.
 
     `store`, empty at first, is given every version the replay makes. `outside` has those that a command names with their digest
-    and that the log did not make, or makes no longer: imports, and what only a name kept.
+    and that the log did not make, or makes no longer: imports, and what only a name kept. `predicted` hears of
+    every prediction.
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
@@ -285,6 +287,8 @@ def replay(
         store.delete(fold.outputs.dropped)
         fold.outputs.versions.clear()
         fold.outputs.dropped.clear()
+        if predicted is not None and fold.outputs.predictions:
+            predicted(fold.outputs.predictions.pop())
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()
