@@ -70,9 +70,9 @@ def change_of(recipe: Recipe, pipeline: Pipeline) -> Change:
         [f"the model: {model_change(said['model'], now['model'])}"] if said["model"] != now["model"] else []
     )
     rest += [
-        f"the label's {what}: {said['label'][what]} → {now['label'][what]}"
-        for what in ("wait", "default")
-        if said["label"][what] != now["label"][what]
+        f"the label's {what}: {said['label'].get(what)} → {now['label'].get(what)}"
+        for what in ("wait", "within", "after", "absent", "corrected_for")
+        if said["label"].get(what) != now["label"].get(what)
     ]
     return Change([*lines, *rest], bool(lines))
 

@@ -18,11 +18,13 @@ from penstock import View, count
 from penstock.stream import topology
 from penstock.stream.cli.what_if import Progress, lines
 from penstock.stream.definitions import Label, Pipeline
-from penstock.stream.learn.learner import probability, vector
+from penstock.stream.learn.engine import probability
+from penstock.stream.learn.learner import vector
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Command, Sample, decode_entry, decode_prediction, encode_entry
+from penstock.stream.messages import Command, Sample, decode_entry, encode_entry
 from penstock.stream.operate.sides import CannotCompare
+from penstock.stream.prediction import decode_prediction
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.what_if import WhatIf, what_if
