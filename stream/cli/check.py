@@ -122,6 +122,7 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
         "recipe": pipeline.digest,
         "vector": pipeline.vector_names,
         **pipeline.describe(),
+        "task": pipeline.kind,
         "expected": expected,
     }
     return {**found, "sampled": [check_sample.as_json(one) for one in judged]} if judged else found

@@ -86,7 +86,7 @@ METRICS = (
         "sum of the losses in nats over joined labels: of the live prediction, and of the base predictor (base)",
     ),
     Metric(
-        "penstock_measure", Gauge, ("name",), "figures of the task over all labels: mae, macro_f1 and so on"
+        "penstock_measure", Gauge, ("figure",), "figures of the task over all labels: mae, macro_f1 and so on"
     ),
     Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
     Metric(

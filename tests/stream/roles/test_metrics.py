@@ -199,7 +199,7 @@ def fold(**fields: Any) -> SimpleNamespace:
             "open_jobs": {},
             "recipes": recipes,
             "experts": Experts(None, "v0", 6),
-            "measures": lambda: {"coverage": 0.9},
+            "measures": lambda: {"mae": 12.5},
             **fields,
         }
     )
@@ -243,6 +243,7 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_expert_learnings_total") == 3
     assert sample(health, "penstock_lead_changes_total") == 1
     assert sample(health, "penstock_log_loss_nats_total", model="live") == 1.5
+    assert sample(health, "penstock_measure", figure="mae") == 12.5
     assert sample(health, "penstock_labels_total", outcome="dropped") == 7
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
