@@ -32,11 +32,11 @@ from penstock.features import (
     tumbling,
     variance,
 )
-from penstock.stream import Label, Pipeline, Source
+from penstock.stream import Label, OnInputs, OnLabels, OnPerformance, OnSchedule, Pipeline, Source
 
 # fmt: off
 __all__ = [
-    "Label", "Pipeline", "Source", "View",
+    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Source", "View",
     "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
     "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",
     "top_k", "tumbling", "variance",

@@ -1,5 +1,6 @@
 """What a definition file needs from the flow."""
 
 from penstock.stream.definitions import Label, Pipeline, Source
+from penstock.stream.triggers import OnInputs, OnLabels, OnPerformance, OnSchedule
 
-__all__ = ["Label", "Pipeline", "Source"]
+__all__ = ["Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Source"]

@@ -17,21 +17,14 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
+from penstock.stream.definition_error import DefinitionError, duration_ms
 from penstock.stream.meaning import meaning
+from penstock.stream.triggers import DEFAULT, Trigger, checked
+
+__all__ = ["DefinitionError", "Label", "Pipeline", "Source"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
-
-
-class DefinitionError(ValueError):
-    """A definition that cannot run; the message says what, where and what would do."""
-
-
-def _duration(text: str, where: str) -> int:
-    try:
-        return milliseconds(text)
-    except ValueError as error:
-        raise DefinitionError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,8 @@ class Source:
             if not isinstance(getattr(self, part), str) or not getattr(self, part):
                 raise DefinitionError(f"Source {self.name!r}: {part} must name a field of its events")
         self._check_key()
-        _duration(self.grace, f"Source {self.name!r}, grace")
-        _duration(self.ahead, f"Source {self.name!r}, ahead")
+        duration_ms(self.grace, f"Source {self.name!r}, grace")
+        duration_ms(self.ahead, f"Source {self.name!r}, ahead")
 
     def _check_key(self) -> None:
         """Refuse a key that names no entity; a list, as JSON has it, becomes a tuple, and a tuple of one its field."""
@@ -115,7 +108,7 @@ class Label:
             )
         if not (self.default is None or isinstance(self.default, bool)):
             raise DefinitionError(f"Label: default must be True, False or None, not {self.default!r}")
-        _duration(self.wait, "Label, wait")
+        duration_ms(self.wait, "Label, wait")
 
     @cached_property
     def meaning(self) -> str:
@@ -137,7 +130,9 @@ class Pipeline:
     `guard` watches for values far outside what was learned: True alerts and lets a model take part that leaves them out, "hold"
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
-    the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
+    the least event time between two retrain jobs that evidence set off. With `approval` only the model that a person committed
+    predicts. `retrain` lists what starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from
+    that does not say so itself: "all", "since-onset", or the last so long, such as "30d".
     """
 
     name: str
@@ -151,7 +146,8 @@ class Pipeline:
     experts: int = 6
     cooldown: str = "1d"
     approval: bool = False
-    retrain_cron: str | None = None
+    retrain: Sequence[Trigger] = DEFAULT
+    retrain_window: str | None = None
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -173,7 +169,8 @@ class Pipeline:
                 f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}"
             )
         self._check_leaks(where)
-        _duration(self.cooldown, f"{where}, cooldown")
+        object.__setattr__(self, "retrain", checked(self.retrain, self.retrain_window, where))
+        duration_ms(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
             raise DefinitionError(f'{where}: guard must be True, "hold" or False, not {self.guard!r}')
         if isinstance(self.experts, bool) or not isinstance(self.experts, int) or not 4 <= self.experts <= 16:

@@ -23,8 +23,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "definition_file"),
     ("recipes", "steps"),
     ("definitions", "log"),
-    ("topology", "messages", "meaning", "neighbours"),
-    ("process",),
+    ("topology", "messages", "meaning", "neighbours", "triggers"),
+    ("process", "definition_error", "trigger_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (

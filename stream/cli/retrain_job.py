@@ -20,6 +20,7 @@ class Order(msgspec.Struct):
     start: int = msgspec.field(name="from")
     stop: int = msgspec.field(name="to")
     quarantined: list[tuple[int, int]] = []
+    since_at: int = 0
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,9 +40,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     log = start.open_log(settings)
     try:
         models = start.model_store(pipeline, settings, start.open_redis(settings))
-        run_job(
-            pipeline, log, models, order.id, Job(order.start, order.stop, order.quarantined), settings.prefix
-        )
+        job = Job(order.start, order.stop, order.quarantined, order.since_at)
+        run_job(pipeline, log, models, order.id, job, settings.prefix)
     finally:
         log.close()
     return 0

@@ -7,7 +7,7 @@ Laws of this file:
 - Committed model worse than all together, and than the leader by itself → ask to commit the leader: a rollback to a model of
   before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - One incident is one story: while a guard's episode is open, or just over, what follows from it is told under its name.
-- Only inputs moved → a note.
+- Only inputs moved → a note, which the definition's triggers may make a proposal (`retrain_triggers`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.events import KINDS, Request, describe, losses_of
 from penstock.stream.learn.experts import Expert
-from penstock.stream.learn.records import Hold
+from penstock.stream.learn.records import FoldCounts, Hold
+from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.skill import Skill
 from penstock.stream.messages import Command, rfc3339
 
@@ -33,15 +34,17 @@ VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "ne
 """What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
 MOVED_LABELS = 100
 MOVED_NATS = 10.0
-"""The world has moved, and the data are not broken, when over so many labels of records with values outside the range, the
-expert that leaves such values out has lost so much more than the live prediction."""
+"""The world has moved when, over so many labels of records outside the range, who leaves them out lost so much more than all."""
 
 
 class DriftRules:
     """Everything that judges the model and its data. `requests` collects what to publish, in order."""
 
-    def __init__(self, pipeline: Pipeline, names: list[str], *, guard: bool) -> None:
+    def __init__(
+        self, pipeline: Pipeline, names: list[str], *, guard: bool, triggers: RetrainTriggers | None = None
+    ) -> None:
         self.pipeline = pipeline.name
+        self.triggers = triggers or RetrainTriggers(pipeline, FoldCounts(), {})
         budget = pipeline.alarms_per_year
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
@@ -68,13 +71,10 @@ class DriftRules:
 
     def answers(self, command: Command) -> str | None:
         """Why a command that answers an episode comes too late, or None. An operator's command names no episode."""
-        if command.episode is None:
+        if command.episode is None or command.trigger not in ("", "performance"):
             return None
-        if command.verb == "retrain" and self.harm is None:
-            return "the episode it answers is over"
-        if command.verb in ("rollback", "promote") and self.lead is None:
-            return "the episode it answers is over"
-        return None
+        open_by = {"retrain": self.harm, "rollback": self.lead, "promote": self.lead}
+        return "the episode it answers is over" if open_by.get(command.verb, command) is None else None
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
 
@@ -297,4 +297,4 @@ class DriftRules:
         losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
         reason += losses_of(change)
         told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story)
-        self.requests.append(told)
+        self.requests.append(self.triggers.claim(told))

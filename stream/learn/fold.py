@@ -16,6 +16,7 @@ from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
+from penstock.stream.learn.events import Request
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
@@ -154,6 +155,8 @@ class Fold(FoldState):
         rose = self.suspicion.rose(live if said is None else log_loss(said, y))
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
+        if counts.learned >= self.triggers.labels_due:
+            self._asked([self.triggers.counted(position, at, drift.models)])
 
     def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
         """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""
@@ -191,6 +194,15 @@ class Fold(FoldState):
             else:
                 self._join(position, self.join.clock, waits, default)
         self.counts.unmatched = self.join.unmatched
+        if self.actions:
+            triggers, models = self.triggers, self.drift.models
+            self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))
+
+    def _asked(self, requests: list[Request]) -> None:
+        """Triggers that count have fired: say so, and when they are due next."""
+        self.drift.requests += requests
+        for request in requests:
+            self.publish(self.why, request.event.data.reason)
 
     def _recipe(self, position: int, recipe: Recipe) -> None:
         """Another lineage may begin. Under another definition's, this fold only predicts and learns what it can read."""

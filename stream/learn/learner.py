@@ -114,12 +114,14 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    since_at: int = 0,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
-    stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does.
+    stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does. One
+    older than `since_at` (event time, ms) teaches nothing.
     """
     label = pipeline.label
     seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
@@ -132,7 +134,7 @@ def training(
         if isinstance(entry, Sample):
             names = recipes.names
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
-                skip = any(start <= position < stop for start, stop in quarantined)
+                skip = entry.at < since_at or any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
                 found = join.sample(entry.id, waits)
                 taught = [] if found is None else [(waits, found.y)]

@@ -87,11 +87,15 @@ class Replay(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`."""
+    """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`.
+
+    Samples older than `since_at` (event time, ms) teach nothing either.
+    """
 
     start: int
     stop: int
     skip: list[tuple[int, int]]
+    since_at: int = 0
 
 
 class Unusable(NamedTuple):
@@ -133,7 +137,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 6  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

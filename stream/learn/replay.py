@@ -19,7 +19,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Replay, Unusable, lineage
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, decode_entry
+from penstock.stream.messages import Command, Entry, decode_entry, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import BadEnvelope, Version, dump, open_version
@@ -80,6 +80,7 @@ def preparation(
             "records %d to %d of %s are gone: trained on what follows", need.join_from, start - 1, topic
         )
     start = max(start, need.join_from)
+    job = fold.open_jobs.get(job_of(command))
     trained = yield from training(
         model,
         fold.recipes.until(start),
@@ -87,6 +88,7 @@ def preparation(
         entries(log, topic, start, position),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
+        since_at=0 if job is None else job.since_at,
     )
     return trained.model
 
@@ -129,19 +131,27 @@ def _adopted(
     start, stop = command.from_position, command.trained_to
     if log.bounds([(topic, 0)])[(topic, 0)][0] > start:
         return unusable  # what it was trained on is gone
-    trained = yield from retraining(fold.pipeline, log, topic, start, stop, job.skip)
+    trained = yield from retraining(fold.pipeline, log, topic, start, stop, job.skip, job.since_at)
     if command.digest is None or digest(trained.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
-        made = retrained_version(fold.pipeline, command.version, start, stop, trained, command.digest)
+        given = (start, stop, trained, command.digest, job.since_at)
+        made = retrained_version(fold.pipeline, command.version, *given)
         store.put(made, dump(trained.model))
     return trained.model
 
 
 def retrained_version(
-    pipeline: Pipeline, version: str, start: int, stop: int, trained: Trained, made_digest: str
+    pipeline: Pipeline,
+    version: str,
+    start: int,
+    stop: int,
+    trained: Trained,
+    made_digest: str,
+    since_at: int = 0,
 ) -> Version:
-    """The version of a model trained over [start, stop)."""
+    """The version of a model trained over [start, stop), on the samples from event time `since_at` (ms) on."""
+    window = f", samples from {rfc3339(since_at)} on" if since_at > 0 else ""
     return Version(
         id=version,
         pipeline=pipeline.name,
@@ -153,12 +163,18 @@ def retrained_version(
         labels=trained.labels,
         recipe=pipeline.digest,
         digest=made_digest,
-        why=f"retrained on [{start}, {stop})",
+        why=f"retrained on [{start}, {stop}){window}",
     )
 
 
 def retraining(
-    pipeline: Pipeline, log: Log, topic: str, start: int, stop: int, skip: list[tuple[int, int]]
+    pipeline: Pipeline,
+    log: Log,
+    topic: str,
+    start: int,
+    stop: int,
+    skip: list[tuple[int, int]],
+    since_at: int = 0,
 ) -> Generator[int, None, Trained]:
     """A fresh model trained over [start, stop), in slices: what a retrain job makes."""
     return training(
@@ -168,6 +184,7 @@ def retraining(
         entries(log, topic, start, stop),
         learn_from=start,
         quarantined=skip,
+        since_at=since_at,
     )
 
 

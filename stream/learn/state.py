@@ -15,6 +15,7 @@ from penstock.stream.learn.experts import Expert, Experts
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, rules
+from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.suspicion import Suspicion
 from penstock.stream.messages import ExpertShown, LiveModel
 from penstock.stream.models.digest import digest
@@ -26,6 +27,7 @@ REMEMBERED_COMMANDS = 512
 SHOWN_COMMANDS = 32
 PUBLIC = (
     "pipeline", "version", "why", "at", "position", "recipe", "committed", "weight", "pinned", "alone", "experts",
+    "triggers", "retraining",
 )  # fmt: skip
 """The fields of a `LiveModel` that the public document of the model holds as well."""
 FRESH = "v0"
@@ -66,7 +68,9 @@ class FoldState:
         self.open_jobs: dict[str, Job] = {}
         self.quarantined: list[tuple[int, int]] = []
         self.counts = FoldCounts()
-        self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and bool(pipeline.guard))
+        self.triggers = RetrainTriggers(pipeline, self.counts, self.open_jobs)
+        watched = guard and bool(pipeline.guard)
+        self.drift = DriftRules(pipeline, pipeline.vector_names, guard=watched, triggers=self.triggers)
         self.retention = Retention()
         self.outputs = Outputs()
         self.trace: list[tuple[int, bool, float, float, int]] | None = None
@@ -169,6 +173,8 @@ class FoldState:
             ],
             applied=list(self.applied)[-SHOWN_COMMANDS:],
             refused=dict(list(self.refused.items())[-SHOWN_COMMANDS:]),
+            triggers=self.triggers.shown(),
+            retraining=list(self.open_jobs),
         )
 
     def document(self) -> dict[str, Any]:

@@ -127,6 +127,15 @@ METRICS = (
         "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
+    Metric(
+        "penstock_retrains", Counter, ("trigger",), "retrains begun, by what set them off (demand: a person)"
+    ),
+    Metric(
+        "penstock_retrain_triggers",
+        Counter,
+        ("trigger", "outcome"),
+        "triggers that fired: asked, joined, proposed",
+    ),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
@@ -191,6 +200,8 @@ class Health:
     model_held: Gauge
     model_failures: Counter
     retrains_running: Gauge
+    retrains: Counter
+    retrain_triggers: Counter
     unreadable: Counter
     decisions: Counter
     commands_sent: Counter
