@@ -74,8 +74,8 @@ CHOOSERS = {"features/engine/choose.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "models",
-        "operate",
+        "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
+        "models", "operate",
         "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text

@@ -1,4 +1,4 @@
-"""What an operator typed, judged before it is sent: what the control role would refuse is refused here, with the option's name."""
+"""What an operator typed, judged before it is sent: what control would refuse is refused here, with the option's name."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class Fold(FoldState):
         self._learn(position, at, waits, y)
         births.at_label(self, position, at, rose)
         if counts.learned >= self.triggers.labels_due:
-            self._asked([self.triggers.counted(position, at, drift.models)])
+            self._asked(self.triggers.counted(position, at, drift.models))
 
     def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
         """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""

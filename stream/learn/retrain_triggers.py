@@ -52,7 +52,7 @@ class RetrainTriggers:
         self.counts, self.open_jobs = counts, open_jobs
         self.clock = 0
         self.blind = False
-        self.counted_from = 0
+        self.counted_from, self.counted_at = 0, -1
         self.last: str | None = None
         self.last_at, self.last_position = 0, 0
         self.proposed: str | None = None
@@ -116,15 +116,17 @@ class RetrainTriggers:
             found.append(self._ask(rule, reason, clock, position, models, joins, None, **evidence))
         return found
 
-    def counted(self, position: int, at: int, models: dict[str, str | None]) -> Request:
-        """So many labels were learned: ask, and count anew."""
+    def counted(self, position: int, at: int, models: dict[str, str | None]) -> list[Request]:
+        """So many labels were learned: ask, and count anew. Once a record, which may bring many labels by default."""
+        if position == self.counted_at:
+            return []
         rule, labels = self._rule(OnLabels), self.counts.learned - self.counted_from
         since = "the last retrain began" if self.last is not None else "the beginning"
         reason = f"{labels:,} labels were learned since {since}, {rule.labels:,} were to be awaited"
         request = self._ask(rule, reason, at, position, models, None, labels)
-        self.counted_from = self.counts.learned
+        self.counted_from, self.counted_at = self.counts.learned, position
         self._count()
-        return request
+        return [request]
 
     def _ask(
         self, rule: Any, reason: str, at: int, position: int, models: dict[str, str | None], joins: str | None,
