@@ -122,7 +122,7 @@ class RetrainTriggers:
             return []
         rule, labels = self._rule(OnLabels), self.counts.learned - self.counted_from
         since = "the last retrain began" if self.last is not None else "the beginning"
-        reason = f"{labels:,} labels were learned since {since}, {rule.labels:,} were to be awaited"
+        reason = f"{labels:,} labels were learned since {since}"
         request = self._ask(rule, reason, at, position, models, None, labels)
         self.counted_from, self.counted_at = self.counts.learned, position
         self._count()
