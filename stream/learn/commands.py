@@ -110,7 +110,8 @@ def retrain(state: FoldState, position: int, command: Command, prepared: Any) ->
         return job
     if state.open_jobs:
         running, under_way = next(iter(state.open_jobs.items()))
-        joins = command.trigger not in ("", "demand") or job[::3] == under_way[::3]
+        same = (job.start, job.since_at) == (under_way.start, under_way.since_at)
+        joins = same or command.trigger not in ("", "demand")
         return None if joins else f"a retrain on another stretch is under way ({running})"
     state.open_jobs[command.id] = job
     state.triggers.started(command.id, command.trigger, state.at, position)

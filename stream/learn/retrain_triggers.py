@@ -69,6 +69,7 @@ class RetrainTriggers:
             pipeline.retrain_window,
         )
         self.schedules = [rule for rule in self.rules if isinstance(rule, OnSchedule)]
+        self.next_due = 0
         self._count()
 
     def _rule(self, kind: type[Trigger]) -> Any:
@@ -94,6 +95,9 @@ class RetrainTriggers:
             return []
         self.clock, blind, self.blind = clock, self.blind, False
         found: list[Request] = []
+        if clock < self.next_due:
+            return found
+        self.next_due = min((rule.after(clock) for rule in self.schedules), default=NEVER)
         for rule in self.schedules if before else ():
             due = rule.passed(before, clock)
             if due is None:

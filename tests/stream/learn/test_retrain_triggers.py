@@ -397,5 +397,30 @@ def test_a_job_with_a_window_teaches_only_what_is_in_it_also_when_it_is_trained_
     assert 0 < learned == version.labels <= len(inside) < 300
 
 
+def test_what_the_product_catches_up_with_lies_in_its_window_too() -> None:
+    """A sample older than the window that gets its label behind the retrain teaches nothing."""
+    log, given_ = log_of()
+    fold = go_to(log, given_, 301)
+    [(name, job)] = fold.open_jobs.items()
+    models = MemoryModelStore()
+    made = run_job(PIPELINE, log, models, name, job)
+    adopt = Command(
+        f"adopt-{name}",
+        "adopt",
+        version=made.id,
+        from_position=0,
+        trained_to=job.stop,
+        digest=made.digest,
+        join_from=0,
+    )
+    need = fold.needs(adopt)
+    assert need is not None
+    product = prepare(fold, log, TOPIC, models, 400, adopt, need)
+    fold.open_jobs[name] = job._replace(since_at=START_MS + 10 * DAY)
+    nothing = prepare(fold, log, TOPIC, models, 400, adopt, need)
+    counted = [one["StandardScaler"].counts["weight"] for one in (product, nothing)]
+    assert counted[0] > made.labels == counted[1]
+
+
 def fold_at(given_: list[Any], stop: int) -> int:
     return max(entry.at for entry in given_[:stop] if hasattr(entry, "origin"))
