@@ -22,7 +22,7 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Command, ControlData, Sample, Tick, encode_entry
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import restore
-from tests.stream.generated import DAY, HOUR, START_MS, entries, parcels
+from tests.stream.generated import DAY, HOUR, MINUTE, START_MS, entries, parcels
 from tests.stream.learn.courses import Course
 from tests.stream.learn.test_drift import found, watching
 
@@ -42,11 +42,14 @@ def tick(of: RetrainTriggers, position: int, clock: int, *, acting: bool = True)
 
 courses = st.lists(
     st.one_of(
-        st.tuples(st.just("tick"), st.integers(-HOUR, 30 * HOUR)),
+        st.tuples(
+            st.just("tick"), st.sampled_from([HOUR, 3 * HOUR, 6 * HOUR, 20 * MINUTE, 30 * HOUR, 0, -HOUR])
+        ),
         st.tuples(st.just("label"), st.integers(1, 40)),
         st.tuples(st.just("start"), st.just(0)),
     ),
-    max_size=60,
+    min_size=12,
+    max_size=40,
 )
 
 
@@ -78,7 +81,7 @@ class Fold:
         self.triggers.under(parcels(retrain=self.lines))
 
 
-@given(courses, st.integers(1, 90), st.sets(st.integers(0, 60)))
+@given(courses, st.integers(1, 90), st.sets(st.integers(0, 40)))
 def test_any_course_gives_the_same_triggers_once_each_however_often_the_fold_is_restored(
     course: list[Any], labels: int, restarts: set[int]
 ) -> None:
