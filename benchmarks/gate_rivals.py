@@ -24,7 +24,8 @@ from river import drift, forest, linear_model, naive_bayes, preprocessing, tree
 
 from benchmarks.gate_streams import CannotRead, Opened, lessons
 from penstock.stream.definition_file import seeded
-from penstock.stream.learn.learner import learn, probability, vector
+from penstock.stream.learn.engine import learn, probability
+from penstock.stream.learn.learner import vector
 from penstock.stream.messages import Sample
 
 CLIP = 0.002

@@ -23,7 +23,8 @@ from river.datasets import synth
 from penstock.stream.definitions import Label, Pipeline, Source
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.featurize.ticks import Ticks
-from penstock.stream.learn.join import Join
+from penstock.stream.label_rule import LabelRule
+from penstock.stream.learn.join_by_id import JoinById
 from penstock.stream.messages import Entry, LabelRecord, Origin, Sample, Tick
 
 START_MS = 1_704_067_200_000
@@ -140,25 +141,24 @@ def noisy(x: dict[str, float | None], share: float, chance: random.Random) -> di
 
 def lessons(log: Iterable[Entry], wait_ms: int) -> Iterator[tuple[int, bool | None]]:
     """The number of each sample as it comes, with None, and again with its outcome when its label has come: as the fold joins."""
-    join: Join[_Numbered] = Join(wait_ms)
+    join: JoinById[_Numbered] = JoinById(LabelRule(wait_ms))
     number = -1
-    for entry in log:
+    for position, entry in enumerate(log):
         if isinstance(entry, Sample):
             number += 1
             yield number, None
-            early = join.sample(entry.id, _Numbered(entry.at, number))
-            if early is not None:
-                yield number, early.y
+            for found in join.sample(entry.id, _Numbered(entry.at, position, number)):
+                yield number, bool(found.y)
         elif isinstance(entry, LabelRecord):
-            waits = join.label(entry.id, entry.at, entry.y)
-            if waits is not None:
-                yield waits.number, entry.y
+            for found in join.label(position, entry):
+                yield found.waits.number, bool(entry.y)
         elif isinstance(entry, Tick):
             join.tick(entry)
 
 
 class _Numbered(NamedTuple):
     at: int
+    position: int
     number: int
 
 

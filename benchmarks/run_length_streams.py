@@ -21,8 +21,9 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor, log_loss
 from penstock.monitors.losses.rate_of_labels import YEAR_MS
 from penstock.stream.learn.births import LEAD_EVERY
 from penstock.stream.learn.experts import BASE_WEIGHT, LEADS_AT
-from penstock.stream.learn.fold import BASE_RATE, LEADS
+from penstock.stream.learn.fold import BASE_RATE, JUDGED_LABELS, LEADS
 from penstock.stream.learn.gate import Gate
+from penstock.stream.learn.lasting import Lasting
 
 Floats = NDArray[np.float64]
 
@@ -119,7 +120,7 @@ def _made(rng: np.random.Generator, labels: int, length: int, apart: float) -> I
 def simulated(kind: str, seed: int, years: float) -> Simulated:
     """Experts of equal skill, each with an error of its own that wanders over 500 labels, the first of them committed.
 
-    As in the fold, another one is committed once the `lead` test fires, it leads, and is better by itself.
+    As in the fold, another one is committed once the `lead` test fires, and the one with most of the weight is better by itself.
     """
     named, _, apart = kind.partition(" apart ")
     length = 0 if named.strip() == "iid" else int(named)
@@ -130,31 +131,41 @@ def simulated(kind: str, seed: int, years: float) -> Simulated:
     for _ in range(EXPERTS + 1):
         gate.add(1.0 / (EXPERTS + 1))
     gate.give(0, BASE_WEIGHT)
-    committed = leader = 1
-    wanted, number, gap_sum = False, 0, 0.0
+    committed = leader = challenger = 1
+    wanted, deserved, number, gap_sum = False, False, 0, 0.0
+    lasting: Lasting | None = None
+    lost = dict.fromkeys(range(1, EXPERTS + 1), 0.0)
     for chunk in _made(rng, found.labels, length, float(apart)):
         for own, y in zip(chunk.said, chunk.truth, strict=True):
             answers = [base, *own]
             mixture = gate.mix(answers, base)
             gate.charge(answers, mixture, y)
             live = log_loss(mixture.p, y)
-            alone, best = log_loss(answers[committed], y), log_loss(answers[leader], y)
+            alone = log_loss(answers[committed], y)
+            lost = {place: lost[place] + log_loss(answers[place], y) for place in lost}
             at_ms = START_MS + round(number * step_ms)
-            for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live), best):
+            for one in monitor.update(at_ms, number, live, log_loss(base, y), (alone, live)):
                 wanted = one.state == "firing" if one.monitor == "lead" else wanted
                 _count(found, one.monitor, one.state)
             base += BASE_RATE * (y - base)
             number += 1
-            gap_sum += alone - best
+            gap_sum += alone - log_loss(answers[leader], y)
             if number % LEAD_EVERY == 0:
                 weights = gate.totals()
                 top = max(range(1, len(weights)), key=weights.__getitem__)
                 found.leads += weights[top] > LEADS_AT and top != leader
                 leader = top if weights[top] > LEADS_AT else leader
-                deserved = monitor.lead.rival_gain >= monitor.margin and weights[leader] >= LEADS
-                if wanted and leader != committed and deserved:
+                challenger = max(set(range(1, len(weights))) - {committed}, key=weights.__getitem__)
+                outweighed = weights[challenger] >= LEADS
+                if not wanted:
+                    lasting = None
+                elif number % (4 * JUDGED_LABELS) == 0:
+                    lasting = lasting or Lasting(monitor.lead.gained()[1], number, lost)
+                    gain = lasting.gain(challenger, committed, number, lost)
+                    deserved = outweighed and gain is not None and gain >= monitor.margin
+                if wanted and deserved:
                     found.changes += 1
-                    committed, wanted = leader, False
+                    committed, wanted, deserved, lasting = challenger, False, False, None
                     monitor.committed_changed(at_ms, number, "another is committed")
     found.gap = gap_sum / number / monitor.margin if number and monitor.margin > 0 else 0.0
     return found

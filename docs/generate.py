@@ -25,8 +25,9 @@ import penstock
 from penstock.features.engine import choose
 from penstock.stream import cli, messages, steps, topology
 from penstock.stream.definition_file import load
+from penstock.stream.learn import engine
 from penstock.stream.process import settings
-from penstock.stream.process.health_page import METRICS
+from penstock.stream.process.metric_list import METRICS
 from penstock.stream.process.settings import Settings
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
@@ -44,6 +45,10 @@ SETTING_WORDS = {
     "it, a lost Redis loses no version.",
     "secret": "The key that signs model versions and snapshots. The learn role refuses to start without one. All roles and "
     "`penstock models` and `penstock replay --version` must have the same.",
+    "former_secrets": "Secrets that were in use before, separated by commas: what they signed is still read, and signed anew "
+    "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
+    "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
+    "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "
     "it restarts.",
     "host": "The address that the health page listens on.",
@@ -200,6 +205,14 @@ def settings_page() -> str:
             "`PENSTOCK_ENGINE`",
             "`native` if it was built",
             "Which engine computes features: `native` (in C) or `python`. Their results agree in every bit.",
+        )
+    )
+    assert "PENSTOCK_MODELS" in inspect.getsource(engine)
+    rows.append(
+        (
+            "`PENSTOCK_MODELS`",
+            "`native` if it was built",
+            "What runs river's linear models: `native` (in C) or `river`. Their results agree in every bit.",
         )
     )
     rows.append(

@@ -12,7 +12,7 @@ Laws of this file
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -143,8 +143,10 @@ class EpisodeLog:
         _advance(episode, transition, self.cooldown_ms)
         return EpisodeChange(episode, transition, f"{episode.id}-{episode.sequence}", reopened, withdrawn)
 
-    def apply_all(self, transitions: Iterable[Transition]) -> list[EpisodeChange]:
+    def apply_all(self, transitions: Sequence[Transition]) -> list[EpisodeChange]:
         """Take transitions in order; return the changes to publish."""
+        if not transitions:
+            return []
         changes = (self.apply(transition) for transition in transitions)
         return [change for change in changes if change is not None]
 

@@ -1,4 +1,4 @@
-"""What a user writes: sources, a label and a pipeline. Frozen, and checked when the definition file loads.
+"""What a user writes: a pipeline, of sources and a label. Frozen, and checked when the definition file loads.
 
 Laws of this file:
 - A definition holds no state and does no I/O; two equal definitions have equal digests.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -18,107 +18,17 @@ from typing import Any, Literal
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
 from penstock.stream.definition_error import DefinitionError, duration_ms
-from penstock.stream.meaning import meaning
+from penstock.stream.label import Happened, Label, no_label, none_from
+from penstock.stream.label_rule import LabelRule
+from penstock.stream.source import Source
+from penstock.stream.targets import TAKEN, target_of
+from penstock.stream.targets import Kind as TargetKind
+from penstock.stream.task_kind import TARGETS, Kind, kind_of
 from penstock.stream.triggers import DEFAULT, Trigger, checked
 
-__all__ = ["DefinitionError", "Label", "Pipeline", "Source"]
-
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 
-
-@dataclass(frozen=True)
-class Source:
-    """A Kafka topic of JSON objects, owned by its producers.
-
-    `id` names the field that identifies an event (a sample and its label share it), `time` the event time (milliseconds since
-    the epoch or RFC 3339), `key` the entity: a field, or a tuple of fields for a compound key. The key of a topic's records is
-    that field's text, or a compound key's parts, percent-encoded and joined by `|`. A record more than `grace` behind its own
-    partition's newest event time is a dead letter, and so is one more than `ahead` after its own Kafka timestamp.
-    """
-
-    name: str
-    id: str
-    time: str
-    key: str | tuple[str, ...]
-    grace: str = "1d"
-    ahead: str = "1h"
-
-    def __post_init__(self) -> None:
-        if not _TOPIC.match(self.name):
-            raise DefinitionError(
-                f"Source {self.name!r}: not a Kafka topic name (letters, digits, '.', '_' and '-')"
-            )
-        for part in ("id", "time"):
-            if not isinstance(getattr(self, part), str) or not getattr(self, part):
-                raise DefinitionError(f"Source {self.name!r}: {part} must name a field of its events")
-        self._check_key()
-        duration_ms(self.grace, f"Source {self.name!r}, grace")
-        duration_ms(self.ahead, f"Source {self.name!r}, ahead")
-
-    def _check_key(self) -> None:
-        """Refuse a key that names no entity; a list, as JSON has it, becomes a tuple, and a tuple of one its field."""
-        parts = (self.key,) if isinstance(self.key, str) else self.key
-        named = isinstance(parts, tuple | list) and parts and all(isinstance(p, str) and p for p in parts)
-        if not named or len(set(parts)) != len(parts):
-            raise DefinitionError(
-                f"Source {self.name!r}: key must name a field of its events, or be a tuple of different fields, not {self.key!r}"
-            )
-        object.__setattr__(self, "key", parts[0] if len(parts) == 1 else tuple(parts))
-
-    @property
-    def key_fields(self) -> tuple[str, ...]:
-        """The fields that name the entity, in order."""
-        return (self.key,) if isinstance(self.key, str) else self.key
-
-    @property
-    def grace_ms(self) -> int:
-        """How far behind its partition's newest event a record may be, in ms."""
-        return milliseconds(self.grace)
-
-    @property
-    def ahead_ms(self) -> int:
-        """How far an event time may lie after the record's own timestamp, in ms."""
-        return milliseconds(self.ahead)
-
-
-@dataclass(frozen=True)
-class Label:
-    """How an outcome becomes true or false: `outcome(event)` over the events of `source`, joined to the sample by event id.
-
-    A sample without a label `wait` after its event time expires: it is counted, or takes `default` when one is declared.
-    An outcome is True, False, 1, 0 or None (no label); anything else is a dead letter.
-    `fields` are the event fields `outcome` reads; without them any field may be read and a missing one is a dead letter.
-    """
-
-    source: Source
-    outcome: Callable[[Mapping[str, Any]], bool | None]
-    wait: str = "1d"
-    default: bool | None = None
-    fields: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.source, Source):
-            raise DefinitionError(f"Label: source must be a Source, not {type(self.source).__name__}")
-        if isinstance(self.fields, str):
-            raise DefinitionError(f"Label: fields must be a list of field names, such as ({self.fields!r},)")
-        if not callable(self.outcome):
-            raise DefinitionError(
-                "Label: outcome must be a function of an event, such as lambda e: e['delay'] > 15"
-            )
-        if not (self.default is None or isinstance(self.default, bool)):
-            raise DefinitionError(f"Label: default must be True, False or None, not {self.default!r}")
-        duration_ms(self.wait, "Label, wait")
-
-    @cached_property
-    def meaning(self) -> str:
-        """What `outcome` does, as text: its own, and that of the user's functions and constants it refers to, as first asked."""
-        return meaning(self.outcome)
-
-    @property
-    def wait_ms(self) -> int:
-        """How long a sample waits for its label, in event-time ms."""
-        return milliseconds(self.wait)
+__all__ = ["DefinitionError", "Label", "Pipeline", "Source"]
 
 
 @dataclass(frozen=True)
@@ -131,14 +41,16 @@ class Pipeline:
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
     the least event time between two retrain jobs that evidence set off. With `approval` only the model that a person committed
-    predicts. `retrain` lists what starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from
-    that does not say so itself: "all", "since-onset", or the last so long, such as "30d".
+    predicts. `task` is told by the model; a classifier is for true and false unless it says "multiclass". Without labels
+    (`label=None`) the model is an anomaly detector, and its highest `alert_share` of scores are alerts. `retrain` lists what
+    starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
+    "all", "since-onset", or the last so long, such as "30d".
     """
 
     name: str
     views: Sequence[View]
     predict: Source
-    label: Label
+    label: Label | Any  # None becomes a label that never comes
     model: Any
     inputs: Sequence[str] = ()
     alarms_per_year: float = 1.0
@@ -148,6 +60,8 @@ class Pipeline:
     approval: bool = False
     retrain: Sequence[Trigger] = DEFAULT
     retrain_window: str | None = None
+    task: Kind | None = None
+    alert_share: float = 0.01
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -156,6 +70,8 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: a name starts with a letter and holds letters, digits, '_' and '-'"
             )
+        if self.label is None and isinstance(self.predict, Source):
+            object.__setattr__(self, "label", none_from(self.predict))
         self._check_types(where)
         names = [view.name for view in self.views]
         if twice := next((name for name in names if names.count(name) > 1), None):
@@ -164,12 +80,14 @@ class Pipeline:
             raise DefinitionError(f"{where}: an input is listed twice")
         if not self.inputs and not self.views:
             raise DefinitionError(f"{where}: nothing to learn from: give inputs or views")
-        if not _is_classifier(self.model):
-            raise DefinitionError(
-                f"{where}: model must be a river classifier (learn_one and predict_proba_one), not {_kind(self.model)}"
-            )
+        try:
+            _ = self.kind
+        except ValueError as error:
+            raise DefinitionError(f"{where}: {error}") from None
+        self._check_label(where)
         self._check_leaks(where)
-        object.__setattr__(self, "retrain", checked(self.retrain, self.retrain_window, where))
+        retrain = checked(self.retrain, self.retrain_window, where, labelled=self.labelled)
+        object.__setattr__(self, "retrain", retrain)
         duration_ms(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
             raise DefinitionError(f'{where}: guard must be True, "hold" or False, not {self.guard!r}')
@@ -180,6 +98,10 @@ class Pipeline:
         if not 0 < self.alarms_per_year <= 366:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
+            )
+        if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
+            raise DefinitionError(
+                f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
             )
         by_name: dict[str, Source] = {}
         for source in self._named_sources():
@@ -204,9 +126,27 @@ class Pipeline:
                     f"{where}: the source of view {view.name!r} must be a Source, not {_kind(view.source)}"
                 )
 
+    def _check_label(self, where: str) -> None:
+        """The label says what the model learns, absent or not."""
+        if isinstance(self.label.outcome, Happened) and self.target_kind == "number":
+            raise DefinitionError(
+                f"{where}: the model learns numbers, and the label only says that something happened: name the field that "
+                "has the number, such as Label(readings, 'temperature', key='sensor', ...)"
+            )
+        try:
+            target_of(self.label.absent, self.target_kind)
+        except ValueError:
+            raise DefinitionError(
+                f"{where}: the label's absent={self.label.absent!r} is nothing that the model learns; "
+                f"it must be {TAKEN[self.target_kind]} (None drops a sample without a label)"
+            ) from None
+
     def _check_leaks(self, where: str) -> None:
+        if not self.labelled:
+            return
         labelled = set(self.label.fields)
-        same = self.label.source.name == self.predict.name
+        # by key a label is a later event, so a field of the event itself tells nothing of it
+        same = self.label.source.name == self.predict.name and not self.label.key_fields
         for name in self.inputs:
             if same and name in labelled:
                 raise DefinitionError(
@@ -219,6 +159,16 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: view {view.name!r} is keyed by the label of the event it serves"
                 )
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The task: as the model's kind tells it, or `task` where that leaves a choice."""
+        return kind_of(self.model, task=self.task, labelled=self.labelled)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels come; False with `label=None`."""
+        return self.label.outcome is not no_label
 
     @property
     def sources(self) -> list[Source]:
@@ -241,6 +191,17 @@ class Pipeline:
         keys = {source.name: source.key_fields for source in self.sources}
         same_key = len(set(keys.values())) == 1
         return same_key and all(view.key_fields == keys[view.source.name] for view in self.views)
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What a label of this pipeline is, as its task says."""
+        return TARGETS[self.kind]
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """How samples and labels find each other; `absent` is what the model learns."""
+        rule = self.label.rule
+        return rule._replace(absent=target_of(rule.absent, self.target_kind))
 
     @property
     def cooldown_ms(self) -> int:
@@ -266,13 +227,9 @@ class Pipeline:
             "predict": self.predict.name,
             "inputs": list(self.inputs),
             "views": [view.describe() for view in self.views],
-            "label": {
-                "source": self.label.source.name,
-                "wait": self.label.wait,
-                "default": self.label.default,
-                "outcome": self.label.meaning,
-            },
+            "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
             "model": repr(self.model),
+            **({} if self.kind == "binary" else {"task": self.kind}),
         }
 
     @property
@@ -287,11 +244,3 @@ class Pipeline:
 def _kind(value: Any) -> str:
     """What a wrong value is, in a few words."""
     return f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
-
-
-def _is_classifier(model: Any) -> bool:
-    """Whether it learns and gives probabilities; a river pipeline has both methods whatever its last step is."""
-    final = model
-    while hasattr(final, "steps") and final.steps:
-        final = list(final.steps.values())[-1]
-    return not isinstance(final, type) and hasattr(final, "learn_one") and hasattr(final, "predict_proba_one")

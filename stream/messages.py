@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.targets import Target
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 MAX_NAME_CHARACTERS = 200
@@ -52,7 +53,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     """One event to predict: the vector `x` as computed at event time, in the order of `recipe`. None is missing.
 
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
-    is never read under newer names; it is empty in samples written before there was the field.
+    is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
+    later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
     """
 
     origin: Origin
@@ -61,15 +63,21 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     at: int
     x: list[Value]
     recipe: str = ""
+    label_key: str | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
-    """The outcome of the sample with the same `id`; it may come before it."""
+    """The outcome of the sample with the same `id`; it may come before it.
+
+    With a `key` it is an outcome of the entity of this name, at event time `at`: it labels the samples with this `label_key` that
+    the definition's span of time names. `y` is true or false, a class's name or whole number, or a number.
+    """
 
     origin: Origin
     id: str
     at: int
-    y: bool
+    y: Target
+    key: str | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
@@ -91,8 +99,9 @@ class CommandFields(msgspec.Struct, frozen=True):
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
     adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
-    names, whatever labels say. `window` says what a retrain without `from_position` learns from (`stream.triggers`; empty: all),
-    `trigger` what set it off: demand, schedule, labels, performance or inputs (empty: not said).
+    names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `window` says what
+    a retrain without `from_position` learns from (`stream.triggers`; empty: all), `trigger` what set it off: demand, schedule,
+    labels, performance or inputs (empty: not said).
     """
 
     id: str
@@ -136,15 +145,24 @@ class ModelRef(msgspec.Struct, frozen=True):
     weight: float = 1.0
 
 
-class Prediction(msgspec.Struct, frozen=True):
-    """One prediction; `prediction` is the probability of a true label. `id` is the event's own, so a repeat is recognisable."""
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One prediction. `id` is the event's own, so a repeat is recognisable.
+
+    `prediction` is the probability of a true label; of several classes the most probable one, as text (null while no class is
+    known), with the probability of each in `classes`; the number where a number is predicted; an anomaly's score where nothing is
+    labelled, with `rank`, the share of recent scores that are lower, and `alert`, whether that is within the share that the
+    definition wants to hear of.
+    """
 
     id: str
     at: int
-    prediction: float
+    prediction: float | str | None
     model: ModelRef
     recipe: str
     position: int = -1
+    classes: dict[str, float] | None = None
+    rank: float | None = None
+    alert: bool | None = None
 
 
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +213,7 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`.
 
+    `version` is an id, or the alias `champion` or `previous`; with the `digest` of a stored version, that one as it is stored.
     `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
     `window` says what a retrain learns from: `all`, `since-onset` or a length such as `30d` (empty: as the definition says).
     """
@@ -208,6 +227,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     from_position: Int64 | None = None
     wall_ms: Int64 = 0
     pin: bool = False
+    digest: Name | None = None
     window: Name = ""
 
 
@@ -249,9 +269,10 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
     `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
-    put in place, which predicts `alone` while `pinned`, and always where the definition asks for approval: then `version` is
-    the committed one, whoever has more weight. `experts` are all there are. `why` says why this version is live, and stays as
-    long as it is; `change` what happened when this message was written.
+    put in place, and `previous` the version that was committed before it (empty: none). The committed one predicts `alone` while
+    `pinned`, and always where the definition asks for approval: then `version` is the committed one, whoever has more weight.
+    `experts` are all there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this
+    message was written.
     `anchor`, `anchors` and `candidate` are no longer filled.
     `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason. `triggers` are the
     definition's, as of this message; `retraining` names the commands whose retrain is under way.
@@ -276,6 +297,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     experts: list[ExpertShown] = []
     alone: bool = False
+    previous: str = ""
     triggers: list[TriggerShown] = []
     retraining: list[str] = []
 

@@ -91,8 +91,10 @@ def changes(said: Mapping[str, Any], pipeline: Pipeline) -> Changes:
     return Changes([one for one in found if one is not None], others)
 
 
-def _meaning(said: Mapping[str, Any]) -> tuple[str, str]:
-    return said["label"]["source"], said["label"]["outcome"]
+def _meaning(said: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a label record of this definition says. One of a former version says no kind: it was true or false."""
+    label = said["label"]
+    return label["source"], label["outcome"], label.get("key"), label.get("target", "boolean")
 
 
 def readable(recipe: Recipe, pipeline: Pipeline) -> list[str | None] | None:

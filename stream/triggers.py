@@ -180,8 +180,8 @@ PACED = frozenset({"schedule", "labels"})
 DEFAULT: tuple[Trigger, ...] = (OnPerformance(),)
 
 
-def checked(given: Any, window: str | None, where: str) -> tuple[Trigger, ...]:
-    """The triggers of a pipeline and its `retrain_window`, or a `DefinitionError`."""
+def checked(given: Any, window: str | None, where: str, *, labelled: bool = True) -> tuple[Trigger, ...]:
+    """The triggers of a pipeline and its `retrain_window`, or a `DefinitionError`. Without labels none goes by labels."""
     check_window(window, f"{where}, retrain_window")
     if not isinstance(given, Sequence) or isinstance(given, str):
         raise DefinitionError(
@@ -191,6 +191,13 @@ def checked(given: Any, window: str | None, where: str) -> tuple[Trigger, ...]:
         if isinstance(one, type) or not isinstance(one, Trigger):
             raise DefinitionError(
                 f"{where}: retrain must hold OnSchedule, OnLabels, OnPerformance or OnInputs, called, not {one!r}"
+            )
+    if not labelled:
+        given = () if given is DEFAULT else given
+        if by_labels := next((one for one in given if isinstance(one, OnLabels | OnPerformance)), None):
+            raise DefinitionError(
+                f"{where}: {type(by_labels).__name__} goes by labels, and there are none (label=None): "
+                "use OnSchedule or OnInputs"
             )
     kinds = [one.kind for one in given if one.kind != "schedule"]
     if twice := next((one for one in given if kinds.count(one.kind) > 1), None):

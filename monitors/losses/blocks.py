@@ -27,6 +27,8 @@ SCALE_FLOOR_MARGINS = 0.5
 """A model compared with its own recent copy differs by nothing; the scale is never below half the margin."""
 
 Floats = NDArray[np.float64]
+add = np.add.reduce
+"""What `Floats.sum()` calls: the same bits, at a fraction of its overhead on short arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def merge(values: Floats, multiple: int) -> Floats:
 
 def lag1_correlation(values: Floats) -> float:
     """Lag-1 autocorrelation, 0 for a constant series."""
-    centred = values - values.sum() / len(values)
+    centred = values - add(values) / len(values)
     power = float(centred @ centred)
     return float(centred[1:] @ centred[:-1]) / power if power > 0 else 0.0
 
@@ -78,7 +80,7 @@ def robust_scale(values: Floats) -> float:
     spread = OUTLIER_SIGMAS * MAD_TO_SIGMA * median(np.abs(values - middle))
     if spread > 0:
         values = np.minimum(np.maximum(values, middle - spread), middle + spread)
-    centred = values - values.sum() / len(values)
+    centred = values - add(values) / len(values)
     return math.sqrt(float(centred @ centred) / (len(values) - 1))
 
 
@@ -111,6 +113,6 @@ def calibrate(
     if chosen is None:
         return None
     multiple, scale, correlation, means = chosen
-    standard = (means - means.sum() / len(means)) / scale
-    kappa = float(np.minimum(np.maximum(standard, CLIP_LOW), CLIP_HIGH).sum()) / len(means)
+    standard = (means - add(means) / len(means)) / scale
+    kappa = float(add(np.minimum(np.maximum(standard, CLIP_LOW), CLIP_HIGH))) / len(means)
     return Calibration(multiple, scale, kappa, correlation, len(means))

@@ -13,8 +13,8 @@ Laws of this file
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from math import log
 from typing import Literal
 
 from penstock.monitors.episodes import Transition
@@ -26,7 +26,7 @@ HARM_SHARE = 0.4
 LEAD_SHARE = 0.5
 PROBABILITY_LEAST = 0.005
 PROBABILITY_MOST = 0.995
-LOSS_MOST = -math.log(PROBABILITY_LEAST)
+LOSS_MOST = -log(PROBABILITY_LEAST)
 
 
 def log_loss(probability: float, outcome: float) -> float:
@@ -37,10 +37,14 @@ def log_loss(probability: float, outcome: float) -> float:
     >>> round(log_loss(0.8, 1), 4), round(log_loss(0.8, 0), 4)
     (0.2231, 1.6094)
     """
-    if probability != probability:
+    p = probability
+    if p > PROBABILITY_MOST:
+        p = PROBABILITY_MOST
+    elif p < PROBABILITY_LEAST:
+        p = PROBABILITY_LEAST
+    elif p != p:
         return LOSS_MOST
-    p = min(max(probability, PROBABILITY_LEAST), PROBABILITY_MOST)
-    return -math.log(p if outcome else 1.0 - p)
+    return -log(p if outcome else 1.0 - p)
 
 
 def margin_of(
@@ -102,8 +106,8 @@ class LossMonitor:
     """
 
     __slots__ = (
-        "_base", "_committed", "_in_block", "_leader", "_live", "_rate", "_rival_labels", "_start", "_together", "_witness_since",
-        "config", "harm", "lead", "witness",
+        "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
+        "_witness_since", "config", "harm", "lead", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -124,7 +128,6 @@ class LossMonitor:
 
     def update(
         self, at_ms: int, position: int, live: float, base: float, rivals: tuple[float, float] | None = None,
-        leader: float | None = None,
     ) -> list[Transition]:  # fmt: skip
         """Take one label's losses; return the transitions it caused (almost always none).
 
@@ -134,7 +137,6 @@ class LossMonitor:
             live: loss of the live prediction, made at the sample, as the next two.
             base: loss of the base rate.
             rivals: losses of the committed model and of all models together; None where the committed one said nothing.
-            leader: loss of the model that leads, None where it said nothing.
         """
         if self._in_block == 0:
             self._start = (at_ms, position)
@@ -144,7 +146,6 @@ class LossMonitor:
         if rivals is not None:
             self._committed += rivals[0]
             self._together += rivals[1]
-            self._leader += rivals[0] if leader is None else leader
             self._rival_labels += 1
         if self._in_block < self.config.base_labels:
             return []
@@ -194,30 +195,32 @@ class LossMonitor:
         place = (*self._start, at_ms, position)
         margin = self.margin
         was_firing = self.harm.phase == "firing"
+        # base blocks a year; by a test's share of the budget, base blocks per false alarm
+        blocks = self.labels_per_year / size
+        budget = self.config.false_alarms_per_year
         x, transitions = self.harm.update(
-            BaseBlock(self._live / size, self._base / size, *place),
-            margin,
-            self._blocks_allowed(HARM_SHARE),
+            BaseBlock(self._live / size, self._base / size, *place), margin, blocks / (HARM_SHARE * budget)
         )
         if x is not None:
             transitions += self._hear(x, place)
         if self._rival_labels > 0:
             count = self._rival_labels
-            block = BaseBlock(self._committed / count, self._together / count, *place, self._leader / count)
+            block = BaseBlock(self._committed / count, self._together / count, *place)
             keep = not was_firing and self.harm.phase != "firing"
-            transitions += self.lead.update(block, margin, self._blocks_allowed(LEAD_SHARE), keep)[1]
+            transitions += self.lead.update(block, margin, blocks / (LEAD_SHARE * budget), keep)[1]
         self._clear_block()
         return transitions
 
-    def _blocks_allowed(self, share: float) -> float:
-        """Base blocks per false alarm of a test that has this share of the budget."""
-        return self.labels_per_year / self.config.base_labels / (share * self.config.false_alarms_per_year)
-
     def _hear(self, x: float, place: tuple[int, int, int, int]) -> list[Transition]:
-        """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin."""
+        """Let ADWIN hear one block: x is (D - margin)/scale, so a level above 0 exceeds the margin.
+
+        ADWIN cuts its window by halves and cannot date a rise. The harm test sums the same blocks, so the onset is taken from it,
+        unless that is of an episode it found before.
+        """
         change = self.witness.update(x)
         if change == "firing":
-            self._witness_since = place[:2]
+            onset = self.harm.onset if self.harm.phase != "firing" else None
+            self._witness_since = (onset.start_ms, onset.start_position) if onset else place[:2]
         return [self._witness_transition(change, place[2], place[3], "level of the loss")] if change else []
 
     def _close_witness(self, at_ms: int, position: int, reason: str) -> list[Transition]:
@@ -235,5 +238,5 @@ class LossMonitor:
 
     def _clear_block(self) -> None:
         self._in_block = 0
-        self._live = self._base = self._committed = self._together = self._leader = 0.0
+        self._live = self._base = self._committed = self._together = 0.0
         self._rival_labels = 0

@@ -20,6 +20,9 @@ Phase = Literal["ok", "suspected", "firing"]
 LAMBDAS = (0.1, 0.3, 0.9)
 """Bets against small, middling and large changes; their mixture needs no guess of the size."""
 
+ONSET_SURE = math.log(20.0)
+"""An onset is known up to the steps before which its bet had gained less than twenty to one."""
+
 ONSET_LAMBDA = 0.3
 """The bet whose CUSUM dates the onset: large enough to return to zero soon when nothing happens."""
 
@@ -42,7 +45,17 @@ class EDetector:
         1
     """
 
-    __slots__ = ("_cusum", "_evidence", "lambdas", "onset_step", "phase", "statistic", "step", "threshold")
+    __slots__ = (
+        "_cusum",
+        "_evidence",
+        "lambdas",
+        "onset_step",
+        "onset_to_step",
+        "phase",
+        "statistic",
+        "step",
+        "threshold",
+    )
 
     def __init__(self, threshold: float, lambdas: tuple[float, ...] = LAMBDAS) -> None:
         if not threshold > 1:
@@ -58,7 +71,7 @@ class EDetector:
         """Forget all evidence. Steps go on counting."""
         self.phase: Phase = "ok"
         self.statistic = 0.0
-        self.onset_step = self.step + 1
+        self.onset_step = self.onset_to_step = self.step + 1
         self._evidence = [0.0] * len(self.lambdas)
         self._cusum = 0.0
 
@@ -82,6 +95,9 @@ class EDetector:
         # CUSUM of the log bet: its last departure from 0 is the usual estimate of a change point.
         if self._cusum <= 0.0 and self.phase != "firing":
             self.onset_step = self.step
+        # A later onset gives up what the bet had gained before it: so much less likely it is.
+        if self._cusum <= ONSET_SURE and self.phase != "firing":
+            self.onset_to_step = self.step
         self._cusum = max(0.0, self._cusum + math.log1p(ONSET_LAMBDA * z))
 
     def _transition(self) -> Literal["suspected", "firing", "resolved"] | None:
@@ -89,9 +105,9 @@ class EDetector:
         if self.phase == "firing":
             if self.statistic <= root:
                 # Statistic and onset stay readable until the next update: they describe what has ended.
-                statistic, onset_step = self.statistic, self.onset_step
+                kept = self.statistic, self.onset_step, self.onset_to_step
                 self.restart()
-                self.statistic, self.onset_step = statistic, onset_step
+                self.statistic, self.onset_step, self.onset_to_step = kept
                 return "resolved"
             self._evidence = [min(value, self.threshold) for value in self._evidence]
             return None

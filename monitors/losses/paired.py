@@ -12,13 +12,14 @@ Laws of this file
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from penstock.monitors.episodes import Transition
-from penstock.monitors.losses.blocks import Calibration, Floats, calibrate
+from penstock.monitors.losses.blocks import Calibration, Floats, add, calibrate
 from penstock.monitors.losses.edetector import EDetector
 
 THRESHOLD_LEAST = 20.0
@@ -27,7 +28,7 @@ THRESHOLD_LEAST = 20.0
 
 @dataclass(frozen=True, slots=True)
 class BaseBlock:
-    """Mean losses of one base block of labels, and where it lay; `rival` is of who would take the first one's place."""
+    """Mean losses of one base block of labels, and where it lay."""
 
     first: float
     second: float
@@ -35,7 +36,6 @@ class BaseBlock:
     start_position: int
     end_ms: int
     end_position: int
-    rival: float | None = None
 
 
 class PairedTest:
@@ -48,14 +48,11 @@ class PairedTest:
         base_labels: labels per base block.
         reference_blocks: base blocks kept as reference.
         min_blocks: judged blocks the reference must hold before anything is tested.
-
-    Attributes:
-        rival_gain: what `first` lost more than the rival since the onset of what fires, or fired last (nats a label).
     """
 
     __slots__ = (
-        "_episode", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
-        "estimate_ratio", "last_x", "min_blocks", "monitor", "ratio", "rival_gain",
+        "_columns", "_episode", "_onsets", "_pending", "_reference", "base_labels", "calibration", "detector",
+        "estimate_ratio", "last_x", "min_blocks", "monitor", "ratio",
     )  # fmt: skip
 
     def __init__(
@@ -69,11 +66,16 @@ class PairedTest:
         self.calibration: Calibration | None = None
         self.ratio = 1.0
         self.last_x: float | None = None
-        self.rival_gain = 0.0
         self._reference: deque[BaseBlock] = deque(maxlen=reference_blocks)
+        self._columns: tuple[Floats, Floats] | None = None
         self._episode: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._pending: list[BaseBlock] = []
         self._onsets: dict[int, list[BaseBlock]] = {}
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """The columns are found again from the blocks: a stored state holds plain values only."""
+        kept = {name: getattr(self, name) for name in self.__slots__ if name != "_columns"}
+        return None, {**kept, "_columns": None}
 
     @property
     def phase(self) -> Literal["ok", "suspected", "firing"]:
@@ -88,8 +90,10 @@ class PairedTest:
     def reference_means(self) -> tuple[float, float]:
         """Mean loss of first and of second over the reference; (0, 0) while it is empty."""
         count = len(self._reference)
+        if not count:
+            return 0.0, 0.0
         first, second = self._pairs()
-        return (float(first.sum()) / count, float(second.sum()) / count) if count else (0.0, 0.0)
+        return float(add(first)) / count, float(add(second)) / count
 
     def update(
         self, block: BaseBlock, margin: float, blocks_allowed: float, keep: bool = True
@@ -138,14 +142,13 @@ class PairedTest:
     def accept_level(self, margin: float) -> None:
         """Take the level since the onset as the reference, and start again from no evidence."""
         if self._episode:
-            self._reference = deque(self._episode, maxlen=self._reference.maxlen)
+            self._refer(self._episode)
         self.restart()
         self._calibrate(margin)
 
     def exclude_since(self, position: int, margin: float) -> None:
         """Take out of the reference what came at or after a log position, because it proved bad."""
-        kept = [block for block in self._reference if block.start_position < position]
-        self._reference = deque(kept, maxlen=self._reference.maxlen)
+        self._refer(block for block in self._reference if block.start_position < position)
         if self.phase != "firing":
             self._calibrate(margin)
 
@@ -153,7 +156,7 @@ class PairedTest:
         """The transition that closes what is open, if anything is; the caller then restarts the test."""
         if self.phase == "ok":
             return []
-        onset = self._onset()
+        onset = self.onset
         return [
             Transition(
                 self.monitor, "loss", "resolved", self.detector.statistic, self.detector.threshold, 0.0,
@@ -167,9 +170,28 @@ class PairedTest:
         lost = sum(block.first - block.second for block in self._episode) * self.base_labels
         return (lost, len(self._episode) * self.base_labels) if self.phase == "firing" else (0.0, 0)
 
+    def _refer(self, blocks: Iterable[BaseBlock]) -> None:
+        """These blocks are the reference from here on."""
+        self._reference = deque(blocks, maxlen=self._reference.maxlen)
+        self._columns = None
+
+    def _extend_reference(self) -> None:
+        """The pending blocks join the reference, and the oldest beyond its length leave it."""
+        first, second = self._pairs()
+        self._reference.extend(self._pending)
+        gone = len(first) + len(self._pending) - len(self._reference)
+        self._columns = (
+            np.concatenate((first, [block.first for block in self._pending]))[gone:].copy(),
+            np.concatenate((second, [block.second for block in self._pending]))[gone:].copy(),
+        )
+
     def _pairs(self) -> tuple[Floats, Floats]:
-        first = np.array([block.first for block in self._reference], dtype=np.float64)
-        return first, np.array([block.second for block in self._reference], dtype=np.float64)
+        """The reference's losses as two columns."""
+        if self._columns is None:
+            first = np.array([block.first for block in self._reference], dtype=np.float64)
+            second = np.array([block.second for block in self._reference], dtype=np.float64)
+            self._columns = first, second
+        return self._columns
 
     def _difference(self) -> float:
         count = len(self._pending)
@@ -181,10 +203,8 @@ class PairedTest:
         """Move the judged block into the reference (or the episode), and calibrate for the next."""
         if self.phase == "firing":
             self._episode.extend(self._pending)
-            gains = [block.first - block.rival for block in self._episode if block.rival is not None]
-            self.rival_gain = sum(gains) / len(gains) if gains else 0.0
         elif keep:
-            self._reference.extend(self._pending)
+            self._extend_reference()
         self._pending.clear()
         if self.phase != "firing":
             self._calibrate(margin)
@@ -194,18 +214,20 @@ class PairedTest:
             return
         first, second = self._pairs()
         if self.estimate_ratio:
-            total = float(second.sum())
-            self.ratio = float(first.sum()) / total if total > 0 else 1.0
+            total = float(add(second))
+            self.ratio = float(add(first)) / total if total > 0 else 1.0
         # A reference too short for a scale keeps the last one: a new level seldom changes the noise.
         fresh = calibrate(first - self.ratio * second, margin, self.min_blocks)
         self.calibration = fresh or self.calibration
 
-    def _onset(self) -> BaseBlock | None:
+    @property
+    def onset(self) -> BaseBlock | None:
+        """The base block at which the difference seems to have begun; None where it was left out of a test."""
         found = self._onsets.get(self.detector.onset_step)
         return found[0] if found else None
 
     def _open_episode(self) -> None:
-        onset = self._onset()
+        onset = self.onset
         since = onset.start_position if onset else self._pending[0].start_position
         # Also those that were kept out of the reference; the newest are added when they are absorbed.
         judged = [block for _, blocks in sorted(self._onsets.items()) for block in blocks]
@@ -214,8 +236,7 @@ class PairedTest:
             (block for block in judged if since <= block.start_position < newest),
             maxlen=self._reference.maxlen,
         )
-        kept = [block for block in self._reference if block.start_position < since]
-        self._reference = deque(kept, maxlen=self._reference.maxlen)
+        self._refer(block for block in self._reference if block.start_position < since)
 
     def _transition(
         self,
@@ -224,13 +245,16 @@ class PairedTest:
         margin: float,
         block: BaseBlock,
     ) -> Transition:
-        onset = self._onset() or self._pending[0]
+        onset = self.onset or self._pending[0]
+        last = self._onsets.get(self.detector.onset_to_step, self._pending)[-1]
         calibration = self.calibration
         assert calibration is not None
         return Transition(
             self.monitor, "loss", change, self.detector.statistic, self.detector.threshold, difference,
             onset.start_ms, onset.start_position, block.end_ms, block.end_position,
             {
+                "onset_to_ms": last.end_ms,
+                "onset_to_position": last.end_position,
                 "block_labels": calibration.multiple * self.base_labels,
                 "scale": calibration.scale,
                 "correlation": calibration.correlation,

@@ -50,12 +50,18 @@ class LabelRate:
     @property
     def per_year(self) -> float:
         """The rate now; 0 before the first count."""
-        return max(self._over(SHORT_MS), self._over(LONG_MS)) if self._marks else 0.0
-
-    def _over(self, window_ms: int) -> float:
-        since_ms, before = self._marks[0]
-        for at_ms, total in reversed(self._marks):
-            if at_ms <= self._now_ms - window_ms:
-                since_ms, before = at_ms, total
+        if not self._marks:
+            return 0.0
+        # the short window ends near the newest mark, the long one near the oldest
+        short = next((mark for mark in reversed(self._marks) if mark[0] <= self._now_ms - SHORT_MS), None)
+        long = None
+        for mark in self._marks:
+            if mark[0] > self._now_ms - LONG_MS:
                 break
+            long = mark
+        return max(self._since(short), self._since(long))
+
+    def _since(self, mark: tuple[int, int] | None) -> float:
+        """Labels per year since a kept moment; since the oldest for None."""
+        since_ms, before = mark or self._marks[0]
         return (self._total - before) * YEAR_MS / max(self._now_ms - since_ms, 1)

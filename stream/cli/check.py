@@ -13,13 +13,14 @@ from penstock.stream import steps
 from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
-from penstock.stream.featurize.labels import TAKEN
 from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.log.kafka_python import client
-from penstock.stream.operate.expected import example, example_line, expected_fields
+from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from penstock.stream.targets import TAKEN
+from penstock.stream.task_kind import MEANINGS, final_of, names_only
 from penstock.stream.triggers import ALL, SINCE_ONSET, in_words, window_of
 
 EXAMPLES = """\
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
     check_model(pipeline)
+    check_outcome(pipeline)
     flow = steps.of(pipeline, settings.prefix)
     if args.picture or args.steps:
         print(picture.picture(flow) if args.picture else picture.describe(flow))
@@ -129,15 +131,13 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
 
 def describe(pipeline: Pipeline) -> str:
     """The pipeline in words, a line per part."""
-    label = pipeline.label
     parts = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
     one_task = "one task owns all partitions (a view is keyed unlike its source)"
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",
-        f"label     from {label.source.name!r}, awaited {label.wait}"
-        + ("" if label.default is None else f", then taken as {label.default}"),
-        f"          takes {TAKEN}; anything else is a dead letter",
+        *_task(pipeline),
+        *_label(pipeline),
         f"model     {' | '.join(type(step).__name__ for step in parts)}",
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
@@ -165,6 +165,32 @@ def retrains(pipeline: Pipeline) -> list[str]:
     return [f"on demand (penstock retrain {pipeline.name}); {in_words(asked or ALL)}", *said]
 
 
+def _task(pipeline: Pipeline) -> list[str]:
+    """Which task this is, why, and how it is judged."""
+    named = type(final_of(pipeline.model)).__name__
+    told = f"as the model says ({named})" if pipeline.task is None else f"as task={pipeline.task!r} says"
+    if pipeline.task is None and pipeline.kind == "binary" and getattr(pipeline.model, "_multiclass", False):
+        told += '; of several classes only with task="multiclass"'
+    means = MEANINGS[pipeline.kind]
+    lines = [f"task      {pipeline.kind}: {means.predicts}, {told}", f"          judged by {means.judged}"]
+    if pipeline.kind in ("binary", "multiclass") and names_only(pipeline.model):
+        lines.append(f"          {named} names a class only: how often it is right makes that a probability")
+    return lines
+
+
+def _label(pipeline: Pipeline) -> list[str]:
+    label = pipeline.label
+    if not pipeline.labelled:
+        share = f"{pipeline.alert_share:.2%}".replace(".00%", "%")
+        return [
+            f"label     none; the model learns from every event, and the highest {share} of scores are alerts"
+        ]
+    return [
+        f"label     {label.sentence}",
+        f"          takes {TAKEN[pipeline.target_kind]}; anything else is a dead letter",
+    ]
+
+
 def expectations(pipeline: Pipeline) -> list[str]:
     """What the producers of each topic must write, with an example."""
     lines: list[str] = []
@@ -179,7 +205,8 @@ def expectations(pipeline: Pipeline) -> list[str]:
             f"  {row.name:<{name_width}}  {row.holds:<{width}}  {', '.join(row.uses)}".rstrip()
             for row in fields
         ]
-        if source == pipeline.label.source and not pipeline.label.fields:
+        reads = pipeline.labelled and pipeline.label.reads_any_field
+        if reads and source == pipeline.label.source:
             lines.append("  and whatever else the label reads")
         lines.append(f"  example  {example_line(pipeline, source, wall_ms())}")
     return lines

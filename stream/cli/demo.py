@@ -27,10 +27,14 @@ examples:
   penstock demo --guard off                  the same, and labels alone must tell
   penstock demo --incident none              the year as it was
   penstock demo --incident labels            five days of inverted labels: the learner heals itself
+  penstock demo --task regression            how many minutes late: mean absolute error
   penstock demo --backend memory --end 2013-03-01     without a broker, two months
   penstock demo --json result.json           what it found, for a program
 
 While it runs, in a second terminal: `penstock watch flights`, with the addresses the demo prints."""
+
+
+DEFINITIONS = {"binary": "flights.py", "regression": "flights_delay.py"}
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,6 +45,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Start what it needs, run New York's 328,521 flights of 2013 through the whole loop, and verify it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--task",
+        choices=DEFINITIONS,
+        default="binary",
+        help="what is predicted: whether a flight lands late, or how many minutes (default: binary)",
     )
     command.add_argument(
         "--incident",
@@ -72,7 +82,7 @@ def say(line: str) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run, verify, report. Exit code 1 when a proof fails."""
-    definition = str(Path(penstock.examples.__file__).parent / "flights.py")
+    definition = str(Path(penstock.examples.__file__).parent / DEFINITIONS[args.task])
     options = Options(definition, args.incident, args.guard == "on", args.start, args.end)
     pipeline = load(definition)
 
@@ -92,14 +102,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if stack.kafka is not None:
                 say(
                     f"follow it elsewhere:  export KAFKA_BOOTSTRAP_SERVERS={stack.kafka} REDIS_URL={stack.redis_url}"
-                    "; penstock watch flights"
+                    f"; penstock watch {pipeline.name}"
                 )
                 running = run_on_kafka(pipeline, options, stack, say, tell)
             else:
                 running = run_in_memory(pipeline, options, connect(stack.redis_url), say, tell)
             backend = f"{stack.description[0]}"
             where = next(line for line in stack.description if line.startswith("Redis"))
-            report = Report(backend, where, options.incident, options.guard)
+            report = Report(backend, where, options.incident, options.guard, pipeline.kind)
             with running as finished:
                 report.seconds, report.records = finished.seconds, finished.records
                 report.control_events, report.decisions = finished.control_events, finished.decisions

@@ -45,12 +45,14 @@ def others(live: LiveModel) -> str:
 
 
 def role(one: ExpertShown, live: LiveModel) -> str:
-    """What an expert is now: it leads, predicts alone, is committed, or none of them."""
+    """What an expert is now: it leads, predicts alone, is committed or was before, or none of them."""
     roles = []
     if one.version == live.version:
         roles.append("alone" if live.alone else "leads")
     if one.version == live.committed:
         roles.append("pinned" if live.pinned else "committed")
+    if one.version == live.previous:
+        roles.append("committed before")
     return ", ".join(roles)
 
 

@@ -21,6 +21,7 @@ from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.label_rule import LabelRule
 from penstock.stream.learn.replay import entries
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Log
@@ -32,10 +33,9 @@ from penstock.stream.operate.training_set import (
     Span,
     Summary,
     Survey,
-    Terms,
+    label_rule,
     rows,
     survey,
-    terms_of,
 )
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
@@ -47,12 +47,13 @@ EXAMPLES = """\
 examples:
   penstock export flights --out flights.parquet                                     all that is retained
   penstock export flights --from 2013-03-01T00:00:00Z --to 2013-04-01T00:00:00Z --labelled --out march.parquet
-  penstock export examples/flights.py --out flights.csv                             wait and default of this file
+  penstock export examples/flights.py --out flights.csv                             the label's rule of this file
   python -c "import pandas; print(pandas.read_parquet('march.parquet').describe())"
 
 A row is a sample as it stands in the samples log: the vector that was computed at event time, served and predicted from,
-never computed again, so nothing in it comes from after the event. Its label is joined by event id, as learn joins it: within
-the label's `wait`, once, and by `default` when none came and the pipeline has one (`label_at` is empty then).
+never computed again, so nothing in it comes from after the event. Its label is joined as learn joins it, by event id or by key,
+once, or it is `absent` when none came and the pipeline says what it is then (`label_at` is empty).
+A late label's correction stands in the row.
 Columns: event_id key at position recipe, one per input, label label_at. A sample of the range whose label comes after
 --to has it. A label that is empty did not come, or can still come: the summary counts both.
 --from and --to are event times, --from included, --to not: RFC 3339 with a zone, or milliseconds since the epoch.
@@ -72,12 +73,12 @@ class Job:
     labelled: bool = False
     wait_ms: int | None = None
 
-    def terms(self, recipe: Recipe | None) -> Terms:
-        """Of --wait, the file, the recipe's text, or a day: the first that says something."""
+    def rule(self, recipe: Recipe | None) -> LabelRule:
+        """Of --wait, the file, the recipe's text, or by id within a day: the first that says something."""
         if self.given is not None:
-            found = Terms(self.given.label.wait_ms, self.given.label.default)
+            found = self.given.label_rule
         else:
-            found = (terms_of(recipe) if recipe is not None else None) or Terms(milliseconds(WAIT))
+            found = (label_rule(recipe) if recipe is not None else None) or LabelRule(milliseconds(WAIT))
         return found if self.wait_ms is None else found._replace(wait_ms=self.wait_ms)
 
     @property
@@ -186,9 +187,9 @@ def write(
 ) -> None:
     """The second reading: rows into `part`, a batch at a time, counted in `done`."""
     again = told(entries(log, topic, *bounds), *bounds)
-    joined = rows(again, job.span, job.terms, opening=job.opening, last_position=found.last_position)
+    joined = rows(again, job.span, job.rule, opening=job.opening, last_position=found.last_position)
     kept = done.kept(joined, labelled=job.labelled)
-    columns = training_files.Columns(found.columns)
+    columns = training_files.Columns(found.columns, found.label_types)
     recipes = {one.digest: {"inputs": one.inputs, "source": one.source} for one in found.recipes.values()}
     about: dict[str, Any] = {
         "pipeline": job.name,
@@ -237,7 +238,7 @@ def check_recipes(job: Job, found: Survey) -> None:
     if job.given is not None and found.recipes and job.given.digest not in found.recipes:
         there = ", ".join(found.recipes)
         say(
-            f"the file is recipe {job.given.digest}, the log has {there}: wait and default are the file's all the same"
+            f"the file is recipe {job.given.digest}, the log has {there}: the label's rule is the file's all the same"
         )
 
 

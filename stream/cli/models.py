@@ -1,4 +1,7 @@
-"""`penstock models`: the models that predict now, how much each counts, and the versions that are stored."""
+"""`penstock models`: the models that predict now, how much each counts, and the versions that are stored.
+
+`show` is here, and stands for itself where no verb is given; what changes the registry is in `model_registry`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from typing import Any
 import msgspec
 
 from penstock.features.redis.keys import model_key
+from penstock.stream.cli import model_registry
 from penstock.stream.cli.expert_lines import columns
 from penstock.stream.cli.expert_lines import table as experts_table
 from penstock.stream.definition_file import load
 from penstock.stream.messages import LiveModel, rfc3339
-from penstock.stream.models.version import Version, named
+from penstock.stream.models.version import CHAMPION, PREVIOUS, Version, named
+from penstock.stream.operate.registry import known_as
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
@@ -23,15 +28,24 @@ from penstock.stream.topology import deployed
 
 KINDS = {"probation": "copy", "retrained": "retrain", "candidate": "adopted"}
 """What made a stored version, where it is called otherwise than it was stored; former versions stored the first and the last."""
-RIGHT = (4, 6)
+RIGHT = (4, 5, 6, 8)
 NONE_YET = (
     "there are no versions yet: learn stores a copy of the leading model every few thousand labels, and where a guard fires, "
     "and the product of each retrain (`penstock retrain {name}`)"
 )
-EXAMPLES = """\
+VERBS = """\
 examples:
+  penstock models examples/flights.py                                    the same as `penstock models show examples/flights.py`
+  penstock models alias examples/flights.py before-strike v12            keep this version under a name
+  penstock models export examples/flights.py champion champion.penstock  carry it elsewhere; `import` takes it in
+  penstock models sync examples/flights.py --mlflow http://mlflow:5000   show what is stored in MLflow
+
+Each verb has a --help of its own. Exit codes: 0 done, 1 no such version or name, or not to be done, 2 could not."""
+EXAMPLES = """\
+examples (`show` may be left out):
   penstock models examples/flights.py            the models of now and their weights, then every stored version
-  penstock models examples/flights.py v12        one version: lineage, digest, range of the log
+  penstock models examples/flights.py v12        one version: lineage, losses, digest, range of the log, author
+  penstock models examples/flights.py champion   the committed one; `previous` is the one that was committed before it
   penstock models examples/flights.py --json | jq .live
 
 The first table holds the models that predict together, as of the last snapshot (about ten seconds ago). Their weight is
@@ -39,25 +53,50 @@ what labels gave them. "now" says which one leads, and which is committed; one t
 "labels" is how many a model has learned. "loss" is its mean log loss in nats over the labels that came since it takes part, and
 "live's" that of the live prediction over the same labels.
 
-The second table holds what is stored, and can be put in place (penstock rollback|promote NAME --version V). A version's
-position is its offset in the samples log, and "born" the event time there. Reads Redis (REDIS_URL) and, where it is set, the
+The second table holds what is stored, and can be put in place (penstock rollback|promote NAME --version V). Under "state" stand
+what a version is now, then champion (committed) or previous (committed before), then names that people gave it. "loss" and "base"
+are its mean log loss and the base rate's over the same labels. A version's position is its offset in the samples log, and "born"
+the event time there. Reads Redis (REDIS_URL) and, where it is set, the
 folder PENSTOCK_MODELS. Exit codes: 0 done, 1 no such version, 2 could not, such as with another secret."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command."""
+    """Register the command and its verbs."""
     command = subparsers.add_parser(
         "models",
-        help="the models of a pipeline: who predicts now, and what is stored",
+        help="the models of a pipeline: who predicts now, and what is stored; names, export and import",
+        description="Show the models of a pipeline and its stored versions, and keep, carry and publish versions.",
+        epilog=VERBS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = command.add_subparsers(dest="models_verb", metavar="VERB", required=True)
+    show = verbs.add_parser(
+        "show",
+        help="the models that predict now, and every stored version",
         description="List the models that predict together now, with their weights, and the stored versions, whose signatures "
         "are verified (PENSTOCK_SECRET).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("file", metavar="FILE", help="the definition file")
-    command.add_argument("version", metavar="VERSION", nargs="?", help="only this one, in full")
-    command.add_argument("--json", action="store_true", help="one JSON object")
-    command.set_defaults(run=run)
+    show.add_argument("file", metavar="FILE", help="the definition file")
+    show.add_argument("version", metavar="VERSION", nargs="?", help="only this one, in full")
+    show.add_argument("--json", action="store_true", help="one JSON object")
+    show.set_defaults(run=run)
+    model_registry.add(verbs)
+    _show_by_default(command, [*verbs.choices])
+
+
+def _show_by_default(command: argparse.ArgumentParser, verbs: Sequence[str]) -> None:
+    """Read `models FILE` as `models show FILE`."""
+    parse: Any = command.parse_known_args
+
+    def with_verb(args: Any = None, namespace: Any = None) -> Any:
+        given = list(args or ())
+        if given and given[0] not in (*verbs, "-h", "--help"):
+            given = ["show", *given]
+        return parse(given, namespace)
+
+    command.parse_known_args = with_verb  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -69,7 +108,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     live = msgspec.json.decode(document) if isinstance(document, bytes) else {}
     versions = store.versions()
     if args.version is not None:
-        args.version = named(args.version, [version.id for version in versions])
+        alias = {CHAMPION: live.get("committed"), PREVIOUS: live.get("previous")}.get(args.version)
+        args.version = named(alias or args.version, [version.id for version in versions])
         return one(args, live, versions)
     if args.json:
         print(json.dumps({"live": live, "versions": [told(version, live, versions) for version in versions]}))
@@ -106,11 +146,20 @@ def one(args: argparse.Namespace, live: dict[str, Any], versions: Sequence[Versi
     if args.json:
         print(json.dumps({"live": live, "versions": found}))
     elif found:
-        print("\n".join(printable(f"{name:<10} {value}") for name, value in found[0].items()))
+        print("\n".join(printable(f"{name:<12} {_shown(value)}") for name, value in found[0].items()))
     else:
         there = ", ".join(version.id for version in versions) or "none"
         print(f"penstock: there is no version {args.version!r}; there are: {there}", file=sys.stderr)
     return 0 if found else 1
+
+
+def _shown(value: Any) -> str:
+    """A value for people: nothing as a dash, what it holds without brackets."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None or value == "" else str(value)
 
 
 def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) -> dict[str, Any]:
@@ -121,24 +170,31 @@ def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) ->
     state = live.get("states", {}).get(version.id)
     if state is None:
         state = "live" if version.id == live.get("version") else "kept"
-    return {**msgspec.to_builtins(version), "labels": labels, "state": state}
+    names = known_as(live, version, list(versions))
+    return {**msgspec.to_builtins(version), "labels": labels, "state": state, "known_as": names}
 
 
 def table(versions: Sequence[Version], live: dict[str, Any]) -> list[str]:
     """A line for each version under a line of headings, oldest first; none without versions."""
-    rows = [("", "version", "state", "kind", "labels", "born", "position", "parent", "why")]
+    rows = [
+        ("", "version", "state", "kind", "labels", "loss", "base", "born", "position", "parent", "by", "why")
+    ]
     for version in versions:
         known = told(version, live, versions)
+        measured = version.measured
         rows.append(
             (
                 "*" if known["state"] == "live" else "",
                 version.id,
-                known["state"],
+                ", ".join(dict.fromkeys([known["state"], *known["known_as"]])),
                 KINDS.get(version.kind, version.kind),
                 f"{known['labels']:,}" if known["labels"] else "-",
+                "-" if measured is None else f"{measured.loss:.4f}",
+                "-" if measured is None else f"{measured.base_loss:.4f}",
                 rfc3339(version.at)[:16] if version.at else "-",
                 f"{version.position:,}",
                 version.parent or "-",
+                version.author or "-",
                 version.why or "-",
             )
         )

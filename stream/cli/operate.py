@@ -72,7 +72,8 @@ The request goes to {topic}; the control role decides on it and the learn role c
 and prints them. Exit codes: 0 done, 1 refused, 2 could not ask, 3 no answer within --wait (the request stands: look at
 `penstock watch`, or ask again with the same --id, which never does anything twice)."""
 MORE = {
-    "rollback": "  penstock rollback flights --version v12 --reason ...          to this version; `penstock models` lists them\n"
+    "rollback": "  penstock rollback flights --version previous --reason ...     to what was committed before\n"
+    "  penstock rollback flights --version v12 --reason ...          to this version; `penstock models` lists them\n"
     "  penstock rollback flights --version v12 --pin --reason ...    and keep it, whatever labels say\n"
     "  penstock rollback flights --from-position 81000 --reason ...  to the newest frozen copy born before this position\n",
     "promote": "  penstock promote flights --version v12 --reason ...           this version; `penstock models` lists them\n",
@@ -100,8 +101,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             "--reason", required=True, help="why; it is kept with the decision and the model"
         )
         if name in ("rollback", "promote"):
-            what_if_not = "frozen copy" if name == "rollback" else "product of a retrain"
-            command.add_argument("--version", help=f"the version meant (default: the newest {what_if_not})")
+            usual = "frozen copy" if name == "rollback" else "product of a retrain"
+            meant = f"an id, champion, previous or a name (default: the newest {usual})"
+            command.add_argument("--version", help=f"the version meant: {meant}")
             command.add_argument(
                 "--pin", action="store_true", help="keep it, predicting alone, whatever labels say"
             )
@@ -194,6 +196,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         window=args.window,
     )
     check_request(request)
+    if request.version is not None:
+        from penstock.stream.cli.model_registry import looked_up  # the store and river take seconds to import
+
+        request = looked_up(request, settings)
     answer = Answer(request)
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaConsumer, settings, **more) as consumer, client(KafkaProducer, settings) as producer:

@@ -23,7 +23,8 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import SnapshotHeader
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Envelope, Version, named, open_version
+from penstock.stream.models.version import NAMED, BadEnvelope, Envelope, Version, open_version
+from penstock.stream.operate.registry import IMPORTED, RegistryError, find
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -33,7 +34,8 @@ examples:
   penstock replay examples/flights.py --version v12        can this version be made again from the log?
   penstock replay examples/flights.py --json | jq .equal
 
-Only the samples log is folded, from its start, with every command in it; nothing is written. The digest covers the
+Only the samples log is folded, from its start, with every command in it; nothing is written. Versions that a command took from
+the store by its digest (imports, and names that people gave) are read there, with PENSTOCK_SECRET. The digest covers the
 model's whole state, and without --version also every prediction and command since the log's start. Equal digests are
 promised inside the retained log, under the same Python, river and platform.
 Exit codes: 0 equal, 1 not equal, 2 it cannot be said."""
@@ -98,9 +100,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if args.version is None:
                 wanted = of_snapshot(pipeline.name, live, header)
             else:
-                wanted = of_version(start.model_store(pipeline, settings, client), args.version)
+                wanted = of_version(start.model_store(pipeline, settings, client), args.version, live or {})
             guard = args.guard == "on" if args.guard else guarded(pipeline, header)
-            found = fold(pipeline, log, topic, wanted, guard=guard)
+            outside = start.model_store(pipeline, settings, client) if settings.secret else None
+            found = fold(pipeline, log, topic, wanted, outside, guard=guard)
         except CannotSay as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
@@ -151,18 +154,18 @@ def of_snapshot(pipeline: str, live: Any, header: SnapshotHeader | None) -> Want
     )
 
 
-def of_version(store: ModelStore, version_id: str) -> Wanted:
+def of_version(store: ModelStore, version_id: str, live: dict[str, Any]) -> Wanted:
     """A stored version. One that a retrain made stands in the log only where it was adopted, so all of it is folded."""
     try:
-        found = store.get(version_id)
-        if found is None:
-            found = store.get(named(version_id, [version.id for version in store.versions()]))
+        version, payload = find(store, version_id, live)
     except BadEnvelope as error:
         raise CannotSay(f"version {version_id!r} is not used: {error}") from None
-    if found is None:
-        there = ", ".join(version.id for version in store.versions()) or "none"
-        raise CannotSay(f"there is no version {version_id!r}; there are: {there}")
-    version, payload = found
+    except RegistryError as error:
+        raise CannotSay(str(error)) from None
+    if version.id.startswith(IMPORTED):
+        raise CannotSay(f"{version.id} was imported: this log does not say how it was trained")
+    if version.id.startswith(NAMED) and version.parent is not None:  # what was named can be made again
+        version = msgspec.structs.replace(version, id=version.parent)
     if (version.python, version.river) == (platform.python_version(), river.__version__):
         try:
             open_version(version, payload)
@@ -183,8 +186,10 @@ def of_version(store: ModelStore, version_id: str) -> Wanted:
     )
 
 
-def fold(pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, *, guard: bool) -> Replayed:
-    """Replay as far as needed. Raises `CannotSay` for what no replay here can make."""
+def fold(
+    pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, outside: ModelStore | None, *, guard: bool
+) -> Replayed:
+    """Replay as far as needed; `outside` has imports and named versions. Raises `CannotSay` for what no replay can make."""
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     if low > 0:
         raise CannotSay(f"records 0 to {low - 1:,} of {topic} are gone: {wanted.what} can only be restored")
@@ -203,7 +208,9 @@ def fold(pipeline: Pipeline, log: Log, topic: str, wanted: Wanted, *, guard: boo
     made = MemoryModelStore()
     progress = Progress()
     print(f"folding {stop:,} records of {topic}", file=sys.stderr, flush=True)
-    ended = replay(pipeline, log, topic, stop=stop, guard=guard, progress=progress.say, store=made)
+    ended = replay(
+        pipeline, log, topic, stop=stop, guard=guard, progress=progress.say, store=made, outside=outside
+    )
     seconds = time.monotonic() - progress.started_s
     if wanted.version is None:
         return Replayed(stop, seconds, ended.digest())

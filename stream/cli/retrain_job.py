@@ -9,6 +9,7 @@ import msgspec
 from penstock.stream.definition_file import load
 from penstock.stream.learn.records import Job
 from penstock.stream.learn.retrain import run_job
+from penstock.stream.models.version import RULE
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -20,6 +21,7 @@ class Order(msgspec.Struct):
     start: int = msgspec.field(name="from")
     stop: int = msgspec.field(name="to")
     quarantined: list[tuple[int, int]] = []
+    by: str = RULE
     since_at: int = 0
 
 
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     log = start.open_log(settings)
     try:
         models = start.model_store(pipeline, settings, start.open_redis(settings))
-        job = Job(order.start, order.stop, order.quarantined, order.since_at)
+        job = Job(order.start, order.stop, order.quarantined, order.by, order.since_at)
         run_job(pipeline, log, models, order.id, job, settings.prefix)
     finally:
         log.close()

@@ -71,6 +71,8 @@ def as_json(found: Status) -> dict[str, Any]:
         "samples": found.samples,
         "labels": found.labels,
         "pending": found.pending,
+        "duplicate_labels": found.duplicates,
+        "contradicting_labels": found.contradictions,
         "scores": None if found.scores is None else found.scores._asdict(),
         "dead_letters": found.dead_total,
         "newest_dead_letters": [
@@ -150,15 +152,15 @@ def _quality(found: Status) -> list[str]:
         f"labels     of the newest {found.tail:,} records of the samples log: {found.samples:,} samples, "
         f"{found.labels:,} labels, {found.pending:,} samples without one yet"
     ]
+    if found.duplicates or found.contradictions:
+        lines.append(
+            f"           {found.duplicates:,} labels said the same of an id again, "
+            f"{found.contradictions:,} something else; only the first counts"
+        )
     measured = found.scores
     if measured is None:
         return [*lines, "loss       no prediction has its label among them yet"]
-    auc = "unknown, one kind of label only" if measured.auc is None else f"{measured.auc:.3f}"
-    return [
-        *lines,
-        f"loss       {measured.loss:.4f} nats against {measured.base_loss:.4f} of the base rate; AUC {auc}; "
-        f"over {measured.labels:,} labels",
-    ]
+    return [*lines, f"loss       {measured.text}"]
 
 
 def _dead(found: Status) -> list[str]:

@@ -78,6 +78,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             bootstrap=stack.kafka,
             redis_url=stack.redis_url,
             secret=settings.secret or kept_secret(keep),
+            former_secrets=settings.former_secrets,
+            mlflow=settings.mlflow,
             models=settings.models,
             prefix=settings.prefix,
             kafka=settings.kafka,

@@ -29,7 +29,7 @@ from penstock.stream.messages import (
     OperatorRequest,
     encode_json,
 )
-from penstock.stream.models.version import named
+from penstock.stream.models.version import ALIASES, named
 from penstock.stream.triggers import ALL, PACED, SINCE_ONSET, WINDOWS, length_ms
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
@@ -186,14 +186,22 @@ def _asked(state: PolicyState, request: OperatorRequest, config: PolicyConfig, w
         verb=request.verb,
         reason=request.reason,
         by=request.by,
-        version=None if request.version is None else named(request.version, state.versions),
+        version=_version(state, request),
         from_position=request.from_position,
         wall_ms=wall_ms,
         pin=request.pin,
+        digest=request.digest,
         window=request.window or config.window if trains and request.from_position is None else "",
         trigger="demand" if trains else "",
     )
     return _decision(state, request.id, request.verb, "accepted", why, request.by, command, wall_ms)
+
+
+def _version(state: PolicyState, request: OperatorRequest) -> str | None:
+    """The id that a person means; one with a digest was looked up already."""
+    if request.version is None or request.digest is not None:
+        return request.version
+    return named(request.version, state.versions)
 
 
 def _refusal(state: PolicyState, request: OperatorRequest) -> str:
@@ -210,6 +218,8 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
         if all(one.kind != "retrained" for one in live.experts):
             return "no product of a retrain takes part; `penstock retrain` makes one, or name a --version"
     elif request.verb in ("rollback", "promote") and request.version is not None and live is not None:
+        if request.version in ALIASES or request.digest is not None:  # learn knows, and reads the store
+            return ""
         if named(request.version, state.versions) not in state.versions:
             return f"version {request.version!r} is not known; known are {', '.join(state.versions[-16:])}"
     return ""

@@ -18,12 +18,13 @@ from penstock.examples import flights_data
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.demo.measure import Trace, after, log_losses, months, roc_auc, weekly_ratio
+from penstock.stream.demo.measure import Trace, after, finite, months, roc_auc, weekly_ratio
 from penstock.stream.demo.report import Report
+from penstock.stream.demo.restart import restarted
 from penstock.stream.demo.run import Options, Run, published_events
 from penstock.stream.demo.verify import Proof, features_equal, samples_unique
-from penstock.stream.learn.records import FoldCounts
-from penstock.stream.learn.replay import replay
+from penstock.stream.learn.records import FoldCounts, Traced
+from penstock.stream.learn.replay import entries, replay
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.process.settings import Settings
@@ -31,7 +32,7 @@ from penstock.stream.roles import start
 from penstock.stream.roles.in_memory import SECRET, MemoryFlow
 
 FEED_RECORDS = 4_000
-Folded = tuple[str, FoldCounts, list[tuple[int, bool, float, float, int]]]
+Folded = tuple[str, FoldCounts, list[Traced]]
 
 
 def fold_again(
@@ -48,6 +49,19 @@ def fold_again(
         if log is None:
             opened.close()
     return fold.digest(), fold.counts, fold.trace or []
+
+
+def begun_anew(definition: str, settings: Settings | None, log: Log | None) -> list[Traced]:
+    """The run's samples log with one model that is begun anew at ADWIN's alarms."""
+    pipeline = load(definition)
+    opened = log if log is not None else start.open_log(settings or Settings())
+    topic = topology.samples(pipeline.name)
+    try:
+        low, high = opened.bounds([(topic, 0)])[(topic, 0)]
+        return restarted(pipeline, entries(opened, topic, low, high))
+    finally:
+        if log is None:
+            opened.close()
 
 
 def clean_year(definition: str, options: Options) -> Folded:
@@ -77,10 +91,10 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
         "verifying: folding the samples log again, with actions and without"
         + (", and the year without the incident" if compare else "")
     )
-    live, passive, clean = _folds(options, run, compare)
+    live, passive, clean, anew = _folds(options, run, compare, pipeline.kind == "regression")
     digest, counts, rows = live
     trace, idle = Trace.of(rows), Trace.of(passive[2])
-    _totals(report, counts, trace, idle)
+    _totals(report, counts, trace, idle, Trace.of(anew) if anew else None)
     proof = Proof("the live model equals a fold of the samples log from its start")
     proof.compared = 1
     if digest != run.digest:
@@ -124,21 +138,26 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
         report.incident = _incident(run, trace, idle, Trace.of(clean[2]))
 
 
-def _folds(options: Options, run: Run, compare: bool) -> tuple[Folded, Folded, Folded | None]:
+def _folds(
+    options: Options, run: Run, compare: bool, restart: bool
+) -> tuple[Folded, Folded, Folded | None, list[Traced] | None]:
     definition = options.definition
     if run.settings is None:
         live = fold_again(definition, None, run.log, True, options.guard)
         passive = fold_again(definition, None, run.log, False, options.guard)
-        return live, passive, clean_year(definition, options) if compare else None
+        anew = begun_anew(definition, None, run.log) if restart else None
+        return live, passive, clean_year(definition, options) if compare else None, anew
     os.environ["PYTHONHASHSEED"] = "0"
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         again = pool.submit(fold_again, definition, run.settings, None, True, options.guard)
         cleaned = pool.submit(clean_year, definition, options) if compare else None
         off = pool.submit(fold_again, definition, run.settings, None, False, options.guard)
-        return again.result(), off.result(), cleaned.result() if cleaned else None
+        begun = pool.submit(begun_anew, definition, run.settings, None) if restart else None
+        found = again.result(), off.result(), cleaned.result() if cleaned else None
+        return *found, begun.result() if begun else None
 
 
-def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace) -> None:
+def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace, restart: Trace | None) -> None:
     report.samples, report.labels_joined, report.labels_expired = (
         counts.samples,
         counts.joined,
@@ -146,11 +165,12 @@ def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace) ->
     )
     report.labels_pending = counts.samples - counts.joined - counts.expired
     report.held_back = counts.held_back
-    report.months = months(trace, passive)
-    report.roc_auc = roc_auc(trace.y, trace.p)
-    report.log_loss = float(log_losses(trace.y, trace.p).mean())
-    report.baseline_log_loss = float(log_losses(trace.y, trace.base).mean())
-    report.passive_log_loss = float(log_losses(passive.y, passive.p).mean())
+    report.months = months(trace, passive, restart)
+    report.roc_auc = finite(roc_auc(trace.y, trace.p))
+    report.loss = float(trace.losses.mean())
+    report.baseline_loss = float(trace.base_losses.mean())
+    report.passive_loss = float(passive.losses.mean())
+    report.restart_loss = None if restart is None else float(restart.losses.mean())
 
 
 def _raw(options: Options) -> list[tuple[str, dict[str, Any], int]]:

@@ -1,4 +1,4 @@
-"""Figures over a run: prequential log loss and ROC AUC by month, and what an incident cost.
+"""Figures over a run: prequential loss by month (log loss and ROC AUC, or absolute error), and what an incident cost.
 
 Laws of this file:
 - All runs of one year have the same labels in the same order, so they are compared label by label.
@@ -23,26 +23,37 @@ CLIP = (0.005, 0.995)
 class Trace:
     """One value per joined label, in the order of the labels.
 
-    Sample time (ms), outcome, the model's and the base rate's probability, and the sample's position in its log.
+    Sample time (ms), outcome (true and false, or numbers), the model's and the base predictor's answer, and the sample's position
+    in its log.
     """
 
     at: npt.NDArray[np.int64]
-    y: npt.NDArray[np.bool_]
+    y: npt.NDArray[Any]
     p: Floats
     base: Floats
     position: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, bool, float, float, int]]) -> Trace:
+    def of(cls, rows: Sequence[tuple[int, Any, Any, Any, int]]) -> Trace:
         """The columns of a fold's trace."""
         at, y, p, base, position = zip(*rows, strict=True) if rows else ((), (), (), (), ())
         return cls(
             np.array(at, np.int64),
-            np.array(y, np.bool_),
+            np.array(y, float if y and isinstance(y[0], float) else np.bool_),
             np.array(p, float),
             np.array(base, float),
             np.array(position, np.int64),
         )
+
+    @property
+    def losses(self) -> Floats:
+        """The loss of every label: nats of true and false, absolute errors of numbers."""
+        return losses_of(self.y, self.p)
+
+    @property
+    def base_losses(self) -> Floats:
+        """The base predictor's."""
+        return losses_of(self.y, self.base)
 
     def __len__(self) -> int:
         return len(self.at)
@@ -54,8 +65,18 @@ def log_losses(y: npt.NDArray[np.bool_], p: Floats) -> Floats:
     return np.where(y, -np.log(clipped), -np.log1p(-clipped))
 
 
-def roc_auc(y: npt.NDArray[np.bool_], p: Floats) -> float:
-    """Area under the ROC curve by the rank statistic (Hanley and McNeil 1982), ties counted half; NaN with one class only."""
+def losses_of(y: npt.NDArray[Any], p: Floats) -> Floats:
+    """Log losses where outcomes are true and false, absolute errors where they are numbers."""
+    return log_losses(y, p) if y.dtype == np.bool_ else np.abs(y - p)
+
+
+def roc_auc(y: npt.NDArray[Any], p: Floats) -> float:
+    """Area under the ROC curve by the rank statistic (Hanley and McNeil 1982), ties counted half; NaN with one class only.
+
+    NaN of numbers, too.
+    """
+    if y.dtype != np.bool_:
+        return float("nan")
     positives = int(y.sum())
     negatives = len(y) - positives
     if not positives or not negatives:
@@ -65,24 +86,33 @@ def roc_auc(y: npt.NDArray[np.bool_], p: Floats) -> float:
     return float((ranks[inverse][y].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def finite(value: float) -> float | None:
+    """JSON has no NaN: None for it."""
+    return value if np.isfinite(value) else None
+
+
 @dataclass(frozen=True)
 class Month:
-    """One month of a run: labels, then log loss and AUC of the live model, the base rate and the run without actions."""
+    """One month of a run: labels, then loss and AUC of the live model, the base predictor and the run without actions.
+
+    `restart_loss` is that of a model that is begun anew at alarms, where it was asked for. AUC is None of numbers.
+    """
 
     month: str
     labels: int
     live_loss: float
     base_loss: float
     passive_loss: float
-    live_auc: float
-    passive_auc: float
+    live_auc: float | None
+    passive_auc: float | None
+    restart_loss: float | None = None
 
 
-def months(live: Trace, passive: Trace) -> list[Month]:
-    """The months of a run beside the same log folded with actions off."""
+def months(live: Trace, passive: Trace, restart: Trace | None = None) -> list[Month]:
+    """The months of a run beside the same log folded with actions off, and beside a model begun anew at alarms."""
     names = np.array([datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m") for at in live.at.tolist()])
-    live_losses, base_losses = log_losses(live.y, live.p), log_losses(live.y, live.base)
-    passive_losses = log_losses(passive.y, passive.p)
+    live_losses, base_losses, passive_losses = live.losses, live.base_losses, passive.losses
+    restart_losses = None if restart is None else restart.losses
     found: list[Month] = []
     for name in sorted(set(names.tolist())):
         inside = names == name
@@ -93,20 +123,21 @@ def months(live: Trace, passive: Trace) -> list[Month]:
                 float(live_losses[inside].mean()),
                 float(base_losses[inside].mean()),
                 float(passive_losses[inside].mean()),
-                roc_auc(live.y[inside], live.p[inside]),
-                roc_auc(passive.y[inside], passive.p[inside]),
+                finite(roc_auc(live.y[inside], live.p[inside])),
+                finite(roc_auc(passive.y[inside], passive.p[inside])),
+                None if restart_losses is None else float(restart_losses[inside].mean()),
             )
         )
     return found
 
 
 def after(live: Trace, clean: Trace, passive: Trace, position: int, labels: int = 4_000) -> dict[str, Any]:
-    """Log loss over the `labels` labels of samples predicted after log position `position`, and its ratio to the clean run."""
+    """Loss over the `labels` labels of samples predicted after log position `position`, and its ratio to the clean run."""
     chosen = np.flatnonzero(live.position > position)[:labels]
     if not len(chosen):
         return {"labels": 0}
     sums = {
-        name: float(log_losses(trace.y[chosen], trace.p[chosen]).mean())
+        name: float(trace.losses[chosen].mean())
         for name, trace in (("live", live), ("clean", clean), ("passive", passive))
     }
     return {
@@ -118,9 +149,9 @@ def after(live: Trace, clean: Trace, passive: Trace, position: int, labels: int 
 
 
 def weekly_ratio(trace: Trace, clean: Trace, from_ms: int, weeks: int = 8) -> list[float]:
-    """Log loss of a run over that of the clean run, by week from `from_ms` on."""
+    """Loss of a run over that of the clean run, by week from `from_ms` on."""
     ratios: list[float] = []
-    losses, reference = log_losses(trace.y, trace.p), log_losses(clean.y, clean.p)
+    losses, reference = trace.losses, clean.losses
     for week in range(weeks):
         start = from_ms + week * 7 * 86_400_000
         inside = (trace.at >= start) & (trace.at < start + 7 * 86_400_000)

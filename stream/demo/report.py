@@ -14,6 +14,7 @@ from typing import Any
 from penstock.stream.demo.measure import Month
 from penstock.stream.demo.verify import Proof
 from penstock.stream.messages import ControlEvent, Decision, LiveModel
+from penstock.stream.task_kind import Kind
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Report:
     redis: str
     incident_name: str
     guard: bool
+    task: Kind = "binary"
     events: int = 0
     outcomes: int = 0
     samples: int = 0
@@ -36,10 +38,11 @@ class Report:
     entities: int = 0
     seconds: float = 0.0
     records: int = 0
-    roc_auc: float = 0.0
-    log_loss: float = 0.0
-    baseline_log_loss: float = 0.0
-    passive_log_loss: float = 0.0
+    roc_auc: float | None = 0.0
+    loss: float = 0.0
+    baseline_loss: float = 0.0
+    passive_loss: float = 0.0
+    restart_loss: float | None = None
     months: list[Month] = field(default_factory=list)
     control_events: list[ControlEvent] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -78,10 +81,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "entities": report.entities,
         "events_per_s": round(report.events_per_s, 1),
         "seconds": round(report.seconds, 2),
-        "roc_auc": report.roc_auc,
-        "log_loss": report.log_loss,
-        "baseline_log_loss": report.baseline_log_loss,
-        "passive_log_loss": report.passive_log_loss,
+        "task": report.task,
+        **_losses(report),
         "months": [asdict(month) for month in report.months],
         "episodes": episodes(report.control_events),
         "control_events": [event_row(event) for event in report.control_events],
@@ -90,6 +91,23 @@ def as_json(report: Report) -> dict[str, Any]:
         "live": None if report.live is None else {"version": report.live.version, "why": report.live.why},
         "incident_effect": report.incident,
         "verified": {name: proof.holds for name, proof in report.proofs.items()},
+    }
+
+
+def _losses(report: Report) -> dict[str, float | None]:
+    """The run's losses, named by what they are."""
+    if report.task == "regression":
+        return {
+            "mae": report.loss,
+            "baseline_mae": report.baseline_loss,
+            "passive_mae": report.passive_loss,
+            "restart_mae": report.restart_loss,
+        }
+    return {
+        "roc_auc": report.roc_auc,
+        "log_loss": report.loss,
+        "baseline_log_loss": report.baseline_loss,
+        "passive_log_loss": report.passive_loss,
     }
 
 
@@ -127,8 +145,10 @@ def decision_row(decision: Decision) -> dict[str, Any]:
 def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
     """One row per episode that fired: what, since when, when found and resolved, and what was asked for."""
     found: dict[str, dict[str, Any]] = {}
+    firing: set[tuple[str, str, str]] = set()
     for event in events:
         data = event.data
+        finding = (data.episode, data.kind, event.subject)
         row = found.setdefault(
             data.episode,
             {
@@ -152,8 +172,13 @@ def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
                 statistic=data.statistic,
                 threshold=data.threshold,
             )
-        if data.state == "resolved":
-            row["resolved"] = data.detected_at
+        if data.state == "firing":
+            firing.add(finding)
+            row["resolved"] = None
+        elif data.state == "resolved":
+            firing.discard(finding)
+            if all(episode != data.episode for episode, _, _ in firing):
+                row["resolved"] = data.detected_at
         if data.suggested_action != "none":
             row["actions"].append(
                 data.suggested_action + (f" to {data.target_version}" if data.target_version else "")
@@ -180,16 +205,7 @@ def lines(report: Report) -> list[str]:
         "expired, "
         f"{report.labels_pending:,} still awaited, {report.held_back:,} held back from learning"
     )
-    out += ["", "Month      labels   log loss: live   base rate   no actions   ROC AUC: live   no actions"]
-    out += [
-        f"{month.month}   {month.labels:>7,}           {month.live_loss:.4f}      {month.base_loss:.4f}       "
-        f"{month.passive_loss:.4f}           {month.live_auc:.4f}       {month.passive_auc:.4f}"
-        for month in report.months
-    ]
-    out.append(
-        f"the whole                     {report.log_loss:.4f}      {report.baseline_log_loss:.4f}       "
-        f"{report.passive_log_loss:.4f}           {report.roc_auc:.4f}"
-    )
+    out += _month_lines(report)
     out += ["", "Drift episodes (event time, UTC)"]
     out += [_episode_line(row) for row in episodes(report.control_events)] or ["  none"]
     out += ["", "Decisions on what was asked for"]
@@ -207,6 +223,46 @@ def lines(report: Report) -> list[str]:
         )
         out += [f"         {text}" for text in proof.differences]
     return out
+
+
+def _month_lines(report: Report) -> list[str]:
+    """The losses by month, and of the whole."""
+    if report.task == "regression":
+        head = "Month      labels   mean absolute error: live   base predictor   no actions   begun anew"
+        rows = [
+            (one.month, one.labels, one.live_loss, one.base_loss, one.passive_loss, one.restart_loss or 0.0)
+            for one in report.months
+        ]
+        rows.append(
+            (
+                "the whole",
+                report.labels_joined,
+                report.loss,
+                report.baseline_loss,
+                report.passive_loss,
+                report.restart_loss or 0.0,
+            )
+        )
+        return ["", head] + [
+            f"{month:<9} {labels:>7,}                     {live:>7.3f}"
+            f"          {base:>7.3f}      {passive:>7.3f}      {anew:>7.3f}"
+            for month, labels, live, base, passive, anew in rows
+        ]
+    out = ["", "Month      labels   log loss: live   base rate   no actions   ROC AUC: live   no actions"]
+    out += [
+        f"{month.month}   {month.labels:>7,}           {month.live_loss:.4f}      {month.base_loss:.4f}       "
+        f"{month.passive_loss:.4f}           {_auc(month.live_auc)}       {_auc(month.passive_auc)}"
+        for month in report.months
+    ]
+    out.append(
+        f"the whole                     {report.loss:.4f}      {report.baseline_loss:.4f}       "
+        f"{report.passive_loss:.4f}           {_auc(report.roc_auc)}"
+    )
+    return out
+
+
+def _auc(value: float | None) -> str:
+    return "     -" if value is None else f"{value:.4f}"
 
 
 def _episode_line(row: dict[str, Any]) -> str:
@@ -227,7 +283,7 @@ def _incident_lines(incident: dict[str, Any]) -> list[str]:
         out.append(
             f"  committed {row['version']}, {row['labels_after_end']:,} labels after its end; "
             f"over the {row['labels']:,} labels predicted after it: "
-            f"log loss {row['live']:.4f}, "
+            f"loss {row['live']:.4f}, "
             f"without the incident {row['clean']:.4f} (ratio {row['ratio_to_clean']:.3f}), with actions off {row['passive']:.4f} "
             f"(ratio {row['passive_ratio_to_clean']:.2f})"
         )

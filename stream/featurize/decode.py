@@ -63,7 +63,7 @@ class SourceDecoder:
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _NUMBER_KEY, _ID)]
         inputs = pipeline.inputs if source == pipeline.predict else ()
         self.named_inputs = [name for name in inputs if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
-        labels_anything = pipeline.label.source == source and not pipeline.label.fields
+        labels_anything = pipeline.label.source == source and pipeline.label.reads_any_field
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
         self.time, self.grace_ms = source.time, source.grace_ms
@@ -164,6 +164,8 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     for view in pipeline.views:
         if view.source.name == source.name or source == pipeline.predict:
             types.update({name: _KEY for name in view.key_fields})
+    if source in (pipeline.predict, pipeline.label.source):
+        types.update(dict.fromkeys(pipeline.label.key_fields, _KEY))
     types.update(dict.fromkeys(source.key_fields, _KEY))
     types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})
     types[source.time] = _TIME

@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Only clones learn. A model is refused only when every vector that the definition allows makes it raise.
-- What is tried is what the fold does: predict before any label, learn both labels, predict.
+- What is tried is what the fold does: predict before any label, learn labels of each kind, predict.
 """
 
 from __future__ import annotations
@@ -12,31 +12,56 @@ from itertools import combinations
 from typing import Any, Literal
 
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.task_kind import Kind, names_only
 
 Held = Literal["number", "text"]
 NUMBER, TEXT = 1.0, "text"
 MOST_TRIALS = 2_000
+LABELS: dict[Kind, tuple[Any, ...]] = {
+    "binary": (True, False),
+    "multiclass": ("one", "two", "three"),
+    "regression": (1.0, -2.0),
+    "anomaly": (True, False),
+    "unlabelled": (None, None),
+}
+"""The labels that a trial teaches."""
 
 
 def text_inputs(pipeline: Pipeline) -> set[str]:
     """The inputs in which the model takes text, tried on clones; all of them when it does not take numbers everywhere either."""
     numbers: dict[str, Any] = dict.fromkeys(pipeline.vector_names, NUMBER)
-    if raised(pipeline.model, numbers) is not None:
+    if raised(pipeline.model, numbers, pipeline.kind) is not None:
         return set(pipeline.inputs)
-    return {name for name in pipeline.inputs if raised(pipeline.model, {**numbers, name: TEXT}) is None}
+    kind = pipeline.kind
+    return {name for name in pipeline.inputs if raised(pipeline.model, {**numbers, name: TEXT}, kind) is None}
 
 
-def raised(model: Any, x: Mapping[str, Any]) -> Exception | None:
+def raised(model: Any, x: Mapping[str, Any], kind: Kind = "binary") -> Exception | None:
     """What a fresh copy of the model raises on this vector; None if it predicts and learns it."""
     try:
         model = model.clone()
-        for y in (True, False):
-            model.predict_proba_one(dict(x)).get(True)
-            model.learn_one(dict(x), y)
-        model.predict_proba_one(dict(x)).get(True)
+        for y in LABELS[kind]:
+            _ask(model, dict(x), kind)
+            if kind in ("anomaly", "unlabelled"):
+                model.learn_one(dict(x))
+            else:
+                model.learn_one(dict(x), y)
+        _ask(model, dict(x), kind)
     except Exception as error:
         return error
     return None
+
+
+def _ask(model: Any, x: dict[str, Any], kind: Kind) -> None:
+    """One answer, as the fold asks for it; raises for what is none."""
+    if kind in ("anomaly", "unlabelled"):
+        float(model.score_one(x))
+    elif kind == "regression":
+        float(model.predict_one(x))
+    elif names_only(model):
+        model.predict_one(x)
+    else:
+        model.predict_proba_one(x).get(True)
 
 
 def check_model(pipeline: Pipeline) -> None:
@@ -50,7 +75,7 @@ def check_model(pipeline: Pipeline) -> None:
     for tried, texts in enumerate(subsets(unknown)):
         if tried == MOST_TRIALS:
             return  # too many to say that none is right
-        error = raised(pipeline.model, {**settled, **dict.fromkeys(texts, TEXT)})
+        error = raised(pipeline.model, {**settled, **dict.fromkeys(texts, TEXT)}, pipeline.kind)
         if error is None:
             return
         first = first or error

@@ -28,6 +28,7 @@ from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
+from penstock.stream.targets import Target
 
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
@@ -73,6 +74,7 @@ class Featurize:
         self.task = task
         self.deployed = topology.deployed(pipeline.name, prefix)
         self.sources = pipeline.sources
+        self.target_kind, self.label_key = pipeline.target_kind, pipeline.label.key_fields
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
         self.ttls_ms = [view.ttl_ms for view in pipeline.views]
@@ -113,7 +115,7 @@ class Featurize:
             for number, view in used
         ]
         labels = self.pipeline.label.source == source and building is None
-        outcome = self.pipeline.label.outcome if labels else None
+        outcome = self.pipeline.label.of if labels else None
         return SourcePlan(source.key_fields, keys, views, predicts, outcome)
 
     # -- positions ---------------------------------------------------------------------------------------------------------
@@ -196,10 +198,10 @@ class Featurize:
             self._bury(item, item.reject or "")
             return
         plan = self.plans[item.source]
-        y: bool | None = None
+        y: Target | None = None
         if plan.outcome is not None:
             try:
-                y = label_of(plan.outcome(event))
+                y = label_of(plan.outcome(event), self.target_kind)
             except Rejected as error:
                 self._bury(item, str(error))
                 return
@@ -215,15 +217,25 @@ class Featurize:
             origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 0)
             parts = plan.key_fields
             key = event[parts[0]] if len(parts) == 1 else entity_of(event, parts)
-            sample = Sample(origin, item.id, "" if key is None else str(key), at, vector, self.digest)
+            of_label = entity_of(event, self.label_key) if self.label_key else None
+            sample = Sample(
+                origin, item.id, "" if key is None else str(key), at, vector, self.digest, of_label
+            )
             self._emit(encode_entry(sample))
             self.counts.samples += 1
         if y is not None:
-            origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
-            self._emit(encode_entry(LabelRecord(origin, item.id, at, y)))
-            self.counts.labels += 1
+            self._label(item, event, y)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))
+
+    def _label(self, item: Item, event: Event, y: Target) -> None:
+        """The record of a label; where labels are joined by key and this event's is null, it is nobody's, and there is none."""
+        key = entity_of(event, self.label_key) if self.label_key else None
+        if self.label_key and key is None:
+            return
+        origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
+        self._emit(encode_entry(LabelRecord(origin, item.id, item.at, y, key)))
+        self.counts.labels += 1
 
     def _update(
         self, plan: SourcePlan, item: Item, event: Event, at: int, entities: Sequence[str | None]

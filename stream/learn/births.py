@@ -31,8 +31,10 @@ def is_due(labels: int) -> bool:
     >>> [labels for labels in range(1, 12_001) if is_due(labels)]
     [500, 1000, 2000, 4000, 8000, 12000]
     """
-    age, rest = divmod(labels, YOUNG_LABELS)
-    return rest == 0 and (age & (age - 1) == 0 or age % 8 == 0)
+    if labels % YOUNG_LABELS:
+        return False
+    age = labels // YOUNG_LABELS
+    return age & (age - 1) == 0 or age % 8 == 0
 
 
 def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
@@ -50,7 +52,7 @@ def at_label(state: FoldState, position: int, at: int, rose: bool) -> None:
         departures.quiet(experts, state.counts.samples)
     due = rose or is_due(labels)
     if due:
-        experts.add("new", state.pipeline.model.clone(), state.new_id(), (labels, at, position))
+        experts.add("new", state.fresh(), state.new_id(), (labels, at, position))
     freezes = labels % FREEZE_EVERY == 0 and experts.leader.learns
     if freezes:
         freeze(state, position, at)
@@ -93,7 +95,8 @@ def freeze(state: FoldState, position: int, at: int) -> Expert:
     frozen = state.experts.add("frozen", restore(payload), state.new_id(), born, of=leader)
     frozen.payload = payload
     frozen.taught = leader.taught
-    state.keep(frozen, "copy", f"a copy of {leader.version}, which led after {state.counts.learned:,} labels")
+    why = f"a copy of {leader.version}, which led after {state.counts.learned:,} labels"
+    state.keep(frozen, "copy", why, of=leader)
     return frozen
 
 

@@ -12,22 +12,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from penstock.stream.learn import births
 from penstock.stream.learn.experts import Expert
 from penstock.stream.learn.records import Job, Replay, Unusable
 from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
+from penstock.stream.models.version import CHAMPION, PREVIOUS, RULE
 from penstock.stream.triggers import ALL, SINCE_ONSET, WINDOWS, length_ms
+
+
+def meant(state: FoldState, command: Command) -> Command:
+    """The command, with the version in the place of an alias that it names."""
+    ids = {CHAMPION: state.experts.committed.version, PREVIOUS: state.experts.previous or PREVIOUS}
+    version = ids.get(command.version or "")
+    return command if version is None else msgspec.structs.replace(command, version=version)
 
 
 def needs(state: FoldState, command: Command) -> Replay | None:
     """The model `command` needs from outside before it can be carried out, or None."""
+    command = meant(state, command)
     if command.verb == "adopt" and job_of(command) in state.open_jobs:
         join_from = command.from_position if command.join_from is None else command.join_from
         return Replay(command.version, join_from or 0, command.trained_to or 0)
     if command.verb not in REPLACING or target(state, command) is not None:
         return None
-    if command.version is None or state.retention.why_gone(command.version):
+    # A digest says that whoever asked read the version in the store: by a name that keeps it there, or as an import.
+    if command.version is None or (command.digest is None and state.retention.why_gone(command.version)):
         return None
     return Replay(command.version, -1, -1)
 
@@ -40,12 +52,13 @@ def job_of(command: Command) -> str:
 def target(state: FoldState, command: Command) -> Expert | None:
     """The expert a command names, or None if it is none of them.
 
-    Without a name a rollback means the newest frozen copy born before its onset, or else the first model; a promotion means the
-    newest product of a retrain.
+    A command with a digest means the version as it is stored, and so no expert that has learned since. Without a name a rollback
+    means the newest frozen copy born before its onset, or else the first model; a promotion the newest product of a retrain.
     """
     models = state.experts.models
     if command.version is not None:
-        return state.experts.find(command.version)
+        found = state.experts.find(command.version)
+        return None if found is not None and found.learns and command.digest is not None else found
     if command.verb == "promote":
         made = [one for one in models if one.kind == "retrained"]
         return made[-1] if made else None
@@ -55,7 +68,10 @@ def target(state: FoldState, command: Command) -> Expert | None:
 
 
 def hold(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Pause learning until a release, a rollback or a resume."""
+    """Pause learning until a resume, or until a person puts a version in place.
+
+    With approval the latter commits a version and ends no hold: only a resume does.
+    """
     return state.drift.hold_by_command(state.at, position, command)
 
 
@@ -77,6 +93,9 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         return prepared.why
     if command.episode is not None and state.pinned:  # asked for before a person pinned another one
         return f"{state.version} is pinned; `penstock resume` ends it"
+    if command.version == PREVIOUS and not state.experts.previous:
+        return f"no version was committed before {state.experts.committed.version}"
+    command = meant(state, command)
     expert = target(state, command)
     if expert is None and prepared is None:
         if command.version is None:
@@ -87,8 +106,9 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         born = (state.counts.learned, state.at, position)
         expert = experts.add("resumed", prepared, state.new_id(), born)
         expert.parent = command.version
+        expert.learned_from = None
     if command.episode is not None or state.alone:
-        experts.committed = expert
+        experts.commit(expert)
         state.drift.committed(state.at, position, f"committed {expert.version}")
     else:
         experts.give(expert)
@@ -98,9 +118,17 @@ def replace(state: FoldState, position: int, command: Command, prepared: Any) ->
         state.release(position)
         state.drift.replaced(state.at, position, f"{expert.version} was put in place")
     state.pinned = command.pin
+    state.note_commit(
+        _author(command), f"{command.verb}: {command.reason or 'no reason given'}", state.at, position
+    )
     births.leave(state)
     state.name_models()
     return None
+
+
+def _author(command: Command) -> str:
+    """Who asked: a person by name, or a rule."""
+    return RULE if command.episode is not None else command.by or "unknown"
 
 
 def retrain(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
@@ -143,12 +171,13 @@ def stretch(state: FoldState, position: int, command: Command) -> Job | str:
         return f"window {command.window!r} is none: it is {WINDOWS}"
     # The job knows this definition alone, so it begins where the definition's own samples do.
     start = max(start, state.recipes.began)
-    return Job(start, max(start, position), state.quarantine(position), since_at)
+    return Job(start, max(start, position), state.quarantine(position), _author(command), since_at)
 
 
 def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
     """Let a retrained model take part."""
-    if state.open_jobs.pop(job_of(command), None) is None:
+    job = state.open_jobs.pop(job_of(command), None)
+    if job is None:
         return "the retrain it comes from is over"
     if isinstance(prepared, Unusable):
         return prepared.why
@@ -158,8 +187,9 @@ def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> s
         state.retention.add(command.version, state.at)  # as the job stored it
     born = (state.counts.learned, state.at, position)
     made = state.experts.add("retrained", prepared, state.new_id(), born)
-    made.parent = command.version
-    state.keep(made, "adopted", f"{command.reason or 'retrained'}, and on what came until here")
+    made.parent, made.learned_from = command.version, job.start
+    why = f"{command.reason or 'retrained'}, and on what came until here"
+    state.keep(made, "adopted", why, author=job.by)
     births.leave(state)
     return None
 

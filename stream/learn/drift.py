@@ -4,15 +4,16 @@ Laws of this file:
 - Nothing here moves the live prediction: the weights of the experts do that, by labels (`gate`). Requests come back as commands.
 - A guard that fires alerts at once; a model that leaves such values out takes part from there on, and labels decide. With
   `guard="hold"` learning stops instead, until the values are as before.
-- Committed model worse than all together, and than the leader by itself → ask to commit the leader: a rollback to a model of
-  before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
-- One incident is one story: while a guard's episode is open, or just over, what follows from it is told under its name.
+- Committed model worse than all together, and than another by itself, and that lasts → ask to commit the other: a rollback to a
+  model of before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
+- What passes asks for nothing: the weights have followed it already, and committing is for what stays.
+- One incident is one story: what began in the course of another finding is told under its name (`stories`).
 - Only inputs moved → a note, which the definition's triggers may make a proposal (`retrain_triggers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,17 +22,20 @@ from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.events import KINDS, Request, describe, losses_of
+from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of
 from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.lasting import Lasting
 from penstock.stream.learn.records import FoldCounts, Hold
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
+from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
+from penstock.stream.learn.stories import LOSS, Stories
 from penstock.stream.messages import Command, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
-VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
-"""What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
+PROVEN_LABELS = 5_000
+"""A model committed because of an incident is part of its story for so many labels."""
 MOVED_LABELS = 100
 MOVED_NATS = 10.0
 """The world has moved when, over so many labels of records outside the range, who leaves them out lost so much more than all."""
@@ -54,18 +58,20 @@ class DriftRules:
         self.psi = PsiMonitor([*names, "prediction"], budget)
         self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
         self.skill = Skill()
+        self.level = None if pipeline.labelled else ScoreLevel()
         self.episodes = EpisodeLog(pipeline.name)
+        self.stories = Stories()
         self.hold: Hold | None = None
         self.hold_over = False
         self.fired = False
-        self.incident: EpisodeChange | None = None
         self.lead: EpisodeChange | None = None
+        self.lasting: Lasting | None = None
         self.asked_for: str | None = None
         self.told_lead = False
         self.harm: Transition | None = None
         self.failing = False
         self.labels = 0
-        self.harm_until = 0
+        self.harm_until = self.proven_at = 0
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
 
@@ -90,19 +96,27 @@ class DriftRules:
     def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
         """One sample's inputs and the live prediction."""
         if self.hold is None:
-            for change in self.episodes.apply_all(self.psi.update(at, position, [*values, p])):
+            for change in self.episodes.apply_all(self.psi.update(at, position, (*values, p))):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
-    def _guarded(self, found: Iterable[Transition]) -> None:
+    def scored(self, at: int, position: int, score: float) -> None:
+        """One sample's anomaly score, where no labels come."""
+        for change in self.episodes.apply_all(self.level.update(at, position, score) if self.level else []):
+            rose = change.transition.state == "firing"
+            self._tell("note", change, "the level of the score rose" if rose else "the score is as before")
+
+    def _guarded(self, found: Sequence[Transition]) -> None:
         for change in self.episodes.apply_all(found):
             transition, hold = change.transition, self.hold
             if transition.state == "firing":
                 what = "nulls in" if transition.monitor == "nulls" else "values outside the learned range of"
-                self.incident, self.fired = change, True
+                self.fired = True
                 if not self.holds:
                     then = "a model that leaves them out takes part, and labels decide which is believed"
-                    if transition.monitor == "nulls":
+                    if self.level is not None:
+                        then = 'no label can say what that does; with guard="hold" nothing would be learned from them'
+                    elif transition.monitor == "nulls":
                         then = "the leading model as it was before them is kept, and labels decide which is believed"
                     self._tell("alert", change, f"{what} {transition.subject}: {then}")
                     continue
@@ -156,24 +170,21 @@ class DriftRules:
 
     def label(
         self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None,
-        leader: float | None = None,
     ) -> None:  # fmt: skip
-        """One label's losses (nats), all predicted at the sample.
-
-        `rivals` are those of the committed model and of all together, None where the committed one said nothing; `leader` that
-        of the one that leads.
-        """
+        """One label's losses (nats); `rivals`: of the committed model and of all together, None where that one said nothing."""
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
-        found = self.losses.update(at, position, live, base, rivals, leader)
+        if self.labels == self.proven_at:
+            self.stories.proven(at)
+        found = self.losses.update(at, position, live, base, rivals)
         if found:
             self._lost(found)
         if self.harm is not None and self.labels >= self.harm_until:
             self.accept(at, position, "nothing brought the skill back: the new level is accepted")
 
-    def _lost(self, found: Iterable[Transition]) -> None:
+    def _lost(self, found: Sequence[Transition]) -> None:
         for change in self.episodes.apply_all(found):
             transition = change.transition
             if transition.monitor == "lead":
@@ -197,63 +208,46 @@ class DriftRules:
         self._tell("retrain", change, why, onset=transition.since_position)
 
     def _lead_moved(self, change: EpisodeChange) -> None:
-        """The committed model is worse than all together, or no longer; the leader is asked for when it deserves it."""
+        """The committed model is worse than all together, or no longer; another is asked for when it deserves it."""
         if change.transition.state == "firing":
             self.lead = change
         elif change.transition.state == "resolved":
             if self.told_lead:
                 self._tell("note", change, "the committed model is no longer worse than all together")
-            self.lead, self.asked_for, self.told_lead = None, None, False
+            self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
 
-    def deserves(self, leader: Expert) -> bool:
-        """Whether to ask that the leader be committed: not asked for yet, and by itself better by the margin since the onset.
+    def deserves(self, expert: Expert, committed: Expert, lost: Mapping[int, float]) -> bool:
+        """Whether to ask that it be committed: not asked for yet, and by itself better by the margin since the test fired.
 
-        All together may be better than each of them: that alone is no reason to commit another one.
+        All together may be better than each of them: that alone is no reason to commit another one. And a model that was worse
+        for a day may be the better one on the next: so it must have lasted. `lost` is what each expert lost so far, by number.
         """
-        return leader.version != self.asked_for and self.losses.lead.rival_gain >= self.losses.margin
+        if self.lasting is None:
+            self.lasting = Lasting(self.losses.lead.gained()[1], self.labels, lost)
+        gain = self.lasting.gain(expert.number, committed.number, self.labels, lost)
+        return gain is not None and gain >= self.losses.margin and expert.version != self.asked_for
 
-    def ask(self, leader: Expert, weight: float, at: int, position: int) -> None:
-        """Ask that the leader be committed, and say what it won, since when, and what it is.
+    def ask(self, expert: Expert, weight: float, at: int, position: int) -> None:
+        """Ask that an expert be committed, and say what it won, since when, and what it is.
 
-        Detected is here and now, though the test may have fired long before another one led: what is told at a record must say
-        so, or a worker that starts again in between takes it for published.
+        Detected is here and now, though the test fired before: what is told at a record must say so, or a worker that starts
+        again in between takes it for published.
         """
         assert self.lead is not None
         asks = replace(self.lead.transition, at_ms=at, position=position)
-        change, self.asked_for = replace(self.lead, transition=asks), leader.version
+        change, self.asked_for = replace(self.lead, transition=asks), expert.version
         onset = asks.since_position
         nats, labels = self.losses.lead.gained()
-        story = self.incident if self._is_of_incident(labels) else None
-        verb = VERB_OF.get(leader.kind, "promote")
-        born = f"born {rfc3339(leader.born_at)} at {leader.born:,} labels, {leader.taught:,} learned"
+        verb = VERB_OF.get(expert.kind, "promote")
+        holds = "leads with" if expert.version == self.models["leader"] else "has"
+        born = f"born {rfc3339(expert.born_at)} at {expert.born:,} labels, {expert.taught:,} learned"
         reason = (
-            f"{leader.version} ({KINDS[leader.kind]}; {born}) leads with {weight:.0%} of the weight; since "
+            f"{expert.version} ({KINDS[expert.kind]}; {born}) {holds} {weight:.0%} of the weight; since "
             f"{rfc3339(change.transition.since_ms)} all together lost {nats:,.0f} nats less than "
             f"{self.models['committed']} over {labels:,} labels"
         )
-        if story is not None:
-            reason = f"{story.transition.subject} left its range, and {reason}"
-        self.told_lead = story is None
-        self._tell(verb, change, reason, leader.version, onset, story=story)
-
-    def _is_of_incident(self, labels: int) -> bool:
-        """Whether what was won over so many labels belongs to the guard's story: it began with that, or while it was open."""
-        if self.incident is None or self.lead is None:
-            return False
-        found, episode, began = self.lead.transition, self.incident.episode, self.incident.transition
-        is_open = episode.state != "resolved" or found.at_ms < (episode.cooldown_until_ms or 0)
-        # an onset is known to a judged block of labels
-        block = found.detail.get("block_labels", 0)
-        slack = (
-            (found.position - found.since_position)
-            / max(labels, 1)
-            * (block if isinstance(block, int) else 0)
-        )
-        return (
-            is_open
-            and found.since_position + slack >= began.since_position
-            and found.position >= began.since_position
-        )
+        self.told_lead = True
+        self._tell(verb, change, reason, expert.version, onset)
 
     # -- what was carried out -------------------------------------------------------------------------------------------------
 
@@ -271,6 +265,9 @@ class DriftRules:
 
     def committed(self, at: int, position: int, why: str) -> None:
         """Another expert is the committed one, as was asked for."""
+        if self.told_lead:
+            self.stories.prove(("lead", "loss"))
+            self.proven_at = self.labels + PROVEN_LABELS
         self._closed(self.losses.committed_changed(at, position, why), why)
 
     def replaced(self, at: int, position: int, why: str) -> None:
@@ -278,11 +275,11 @@ class DriftRules:
         self.harm = None
         self._closed(self.losses.live_changed(at, position, why), why)
 
-    def _closed(self, closed: Iterable[Transition], why: str) -> None:
+    def _closed(self, closed: Sequence[Transition], why: str) -> None:
         for change in self.episodes.apply_all(closed):
             if change.transition.monitor != "lead" or self.told_lead:
                 self._tell("note", change, f"closed: {why}")
-        self.lead, self.asked_for, self.told_lead = None, None, False
+        self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
 
     def _tell(
         self,
@@ -291,10 +288,12 @@ class DriftRules:
         reason: str,
         target: str | None = None,
         onset: int | None = None,
-        story: EpisodeChange | None = None,
     ) -> None:
         live, base = self.losses.harm.reference_means()
         losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
+        story = self.stories.of(change)
+        if story.causes and change.transition.monitor in LOSS and change.transition.state == "firing":
+            reason = f"{', '.join(story.causes)}, and {reason}"
         reason += losses_of(change)
-        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story)
+        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
         self.requests.append(self.triggers.claim(told))

@@ -49,6 +49,9 @@ KINDS = {
 }
 """What each kind of expert is, for people."""
 
+VERB_OF = {"first": "rollback", "frozen": "rollback", "resumed": "rollback", "new": "retrain"}
+"""What it is to commit an expert of a kind: to go back to one of before, or to one trained anew; else a promotion."""
+
 
 class Request(NamedTuple):
     """A control event and the topic it belongs on."""
@@ -70,6 +73,21 @@ def losses_of(change: EpisodeChange) -> str:
     return f": loss {loss:.3g}, {other} {against:.3g}"
 
 
+def of_incident(incident: EpisodeChange | None, found: Transition, labels: int) -> bool:
+    """Whether what was won over so many labels belongs to a guard's story: it began with that, or while it was open."""
+    if incident is None:
+        return False
+    episode, began = incident.episode, incident.transition
+    is_open = episode.state != "resolved" or found.at_ms < (episode.cooldown_until_ms or 0)
+    # an onset is known to a judged block of labels
+    block = found.detail.get("block_labels", 0)
+    slack = (
+        (found.position - found.since_position) / max(labels, 1) * (block if isinstance(block, int) else 0)
+    )
+    since = found.since_position + slack >= began.since_position
+    return is_open and since and found.position >= began.since_position
+
+
 def describe(
     pipeline: str,
     verb: str,
@@ -79,21 +97,22 @@ def describe(
     losses: Mapping[str, float],
     target: str | None,
     onset: int | None,
-    story: EpisodeChange | None = None,
+    story: str | None = None,
 ) -> Request:
     """The control event that says what `change` found and what `verb` would do about it.
 
-    `losses` are means over the harm test's reference, in nats per label. With `story` the event belongs to that episode. A
+    `losses` are means over the harm test's reference, in nats per label. With `story` the event is told under that id. A
     retrain that names a version is made already, by a model born since the onset: what is asked is to commit it.
     """
-    transition, episode = change.transition, (story or change).episode
+    transition, episode = change.transition, change.episode
+    story = story or episode.id
     asks = "promote" if verb == "retrain" and target is not None else verb
     detail = dict(transition.detail)
     shares = detail.pop("shares", None)
     over = transition.state == "resolved"
     data = ControlData(
         pipeline=pipeline,
-        episode=episode.id,
+        episode=story,
         kind=transition.monitor,
         state="withdrawn" if change.withdrawn else transition.state,
         severity=SEVERITY[verb],
@@ -110,7 +129,7 @@ def describe(
         suggested_action="none" if verb in TOLD_ONLY else asks,
         target_version=target,
         cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
-        command=_command_line(pipeline, asks, target, onset, episode.id),
+        command=_command_line(pipeline, asks, target, onset, story),
     )
     event = ControlEvent(
         id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),

@@ -11,11 +11,15 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from operator import add
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
+
+from penstock.stream.learn import weighing
+from penstock.stream.learn.engine import engine_of, plain
 from penstock.stream.learn.gate import SHARE, Gate, Mixture, shared, slowed
-from penstock.stream.learn.learner import learn, said
+from penstock.stream.learn.tasks.binary import Binary
+from penstock.stream.learn.tasks.task import Task
 
 Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "careful"]
 """What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
@@ -37,14 +41,16 @@ DELAY_RATE = 0.01
 class Expert:
     """One of them. `number` is unique for ever; `born` counts labels, `born_at` is event time (ms), `born_position` in the log.
 
-    `payload` are the bytes a frozen one was made from. `judged_before` and `live_before` are the labels that were judged
-    before its birth, and what the live prediction had lost by them (nats); `loss_then` and `live_then` what the two had lost when
-    it was last looked at, `due` the label at which it is next.
+    `payload` are the bytes a frozen one was made from. `judged_before`, `live_before` and `base_before` are the labels that were
+    judged before its birth, and what the live prediction and the base rate had lost by them (nats); `loss_then` and `live_then`
+    what the two had lost when it was last looked at, `due` the label at which it is next. `learned_from` is the offset of the
+    first record that could teach it, copies' sources included; None where that is not known. `engine` answers and learns;
+    `model` is river's model as that left it, and a pickle holds it alone.
     """
 
     __slots__ = (
-        "born", "born_at", "born_position", "due", "failures", "judged_before", "kind", "live_before", "live_then",
-        "loss_then", "model", "number", "parent", "payload", "taught", "unlearned", "version",
+        "base_before", "born", "born_at", "born_position", "due", "engine", "failures", "judged_before", "kind", "learned_from",
+        "live_before", "live_then", "loss_then", "number", "parent", "payload", "taught", "unlearned", "version",
     )  # fmt: skip
 
     def __init__(
@@ -60,8 +66,22 @@ class Expert:
         self.born, self.born_at, self.born_position = born
         self.payload: bytes | None = None
         self.taught = self.judged_before = self.failures = self.unlearned = 0
-        self.loss_then = self.live_before = self.live_then = 0.0
+        self.loss_then = self.live_before = self.live_then = self.base_before = 0.0
+        self.learned_from: int | None = self.born_position
         self.due = self.born + YOUNG_LABELS
+
+    @property
+    def model(self) -> Any:
+        """River's model, as it is now."""
+        return self.engine.model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self.engine = engine_of(model)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        kept = {name: getattr(self, name) for name in self.__slots__ if name != "engine"}
+        return None, {**kept, "model": self.model}
 
     @property
     def learns(self) -> bool:
@@ -69,19 +89,29 @@ class Expert:
         return self.kind not in ("base", "frozen")
 
 
-class Answer(NamedTuple):
-    """What the experts said of one sample: who was asked, their probabilities, and the mixture."""
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What the experts said of one sample: who was asked, their answers (or likelihoods, see `tasks`), and the mixture."""
 
     asked: tuple[int, ...]
-    said: tuple[float | None, ...]
+    said: tuple[Any, ...]
     mixture: Mixture
+
+    def of(self, expert: Expert) -> float | None:
+        """What this expert said; None where it said nothing, or was not there yet."""
+        asked, number = self.asked, expert.number
+        return self.said[asked.index(number)] if number in asked else None
 
 
 class Experts:
-    """All experts of one fold, the base rate first. `most` bounds the models beside the first and the careful one."""
+    """All experts of one fold, the base rate first. `most` bounds the models beside the first and the careful one.
 
-    def __init__(self, model: Any, version: str, most: int) -> None:
+    `previous` is the version that was committed before `committed` is; empty where none was.
+    """
+
+    def __init__(self, model: Any, version: str, most: int, task: Task | None = None) -> None:
         self.most = most
+        self.task: Task = Binary() if task is None else task
+        self.binary = self.task.kind == "binary"
         self.all: list[Expert] = []
         self.gate = Gate()
         self.numbers: tuple[int, ...] = ()
@@ -96,7 +126,8 @@ class Experts:
         self.leader_weight = 1.0
         self.add("base", None, "base", (0, 0, 0))
         self.first = self.add("first", model, version, (0, 0, 0))
-        self.leader = self.committed = self.first
+        self.leader = self.committed = self.rival = self.first
+        self.previous = ""
         self.gate.give(1, 1.0 - BASE_WEIGHT)
 
     # -- who there is ------------------------------------------------------------------------------------------------------
@@ -139,6 +170,9 @@ class Experts:
         expert = Expert(self.born, version, kind, model, born, of.version if of is not None else None)
         expert.judged_before, expert.live_before = self.judged, self.live_loss
         expert.live_then = self.live_loss
+        expert.base_before = self.losses[0] if self.losses else 0.0
+        if of is not None:
+            expert.learned_from = of.learned_from
         self.born += 1
         if halved and of is not None:
             self.gate.split(self.all.index(of))
@@ -158,13 +192,22 @@ class Experts:
         if self.leader is expert:
             self.leader = self.heaviest()
         if self.committed is expert:
-            self.committed = self.leader
+            self.commit(self.leader)
+        if self.rival is expert:
+            self.rival = self.leader
+
+    def commit(self, expert: Expert) -> None:
+        """It is the committed one from here on, and the one that was is remembered."""
+        if expert is not self.committed:
+            self.previous = self.committed.version
+        self.committed = expert
 
     def give(self, expert: Expert) -> None:
         """A person says so: all weight is this one's, until labels take it away."""
         place = self.all.index(expert)
         self.gate.give(place, 1.0 - SHARE)
-        self.leader = self.committed = expert
+        self.leader = expert
+        self.commit(expert)
         self.leader_weight = 1.0
 
     def _renumber(self) -> None:
@@ -178,19 +221,21 @@ class Experts:
 
     # -- samples and labels ------------------------------------------------------------------------------------------------
 
-    def ask(self, x: dict[str, Any], base: float, sample: int, outside: Sequence[str] = ()) -> Answer:
+    def ask(self, x: dict[str, Any], base: Any, sample: int, outside: Sequence[str] = ()) -> Answer:
         """What they say of the vector `x`, the `sample`-th, whose values named `outside` lie far outside what was learned."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
         thin = () if outside else self.thin
         asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
-        answers: list[float | None] = [base]
+        answers: list[Any] = [base]
+        binary, said = self.binary, self.task.said
         self.silent = False
         for place in range(1, len(self.all)):
             if asleep and asleep[place]:
                 answers.append(None)
                 continue
             one = self.all[place]
-            p = said(one.model, inside if outside and one.kind == "careful" else x)
+            seen = inside if outside and one.kind == "careful" else x
+            p = one.engine.said(seen) if binary else said(plain(one.engine), seen)
             if p is None:
                 one.failures += 1
                 self.silent = True
@@ -200,7 +245,9 @@ class Experts:
         if outside:
             self.outside_at = sample
         return Answer(
-            self.numbers, tuple(answers), self.gate.mix(answers, base, thin if asleep is _NONE else ())
+            self.numbers,
+            tuple(answers),
+            self.task.mix(self.gate, answers, base, thin if asleep is _NONE else ()),
         )
 
     def charge(self, answer: Answer, y: bool, delay: int) -> None:
@@ -216,18 +263,19 @@ class Experts:
                 more = dict(zip(answer.asked, answer.mixture.boosted, strict=True))
                 answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
         charged, live = self.gate.charge(answers, answer.mixture, y, slowed(self.delay), shared(self.delay))
-        self.losses = list(map(add, self.losses, charged))
+        weighing.add(self.losses, charged)
         self.judged += 1
         self.live_loss += live
 
-    def teach(self, x: dict[str, Any], y: bool, outside: Collection[str] = ()) -> int:
+    def teach(self, x: dict[str, Any], y: Any, outside: Collection[str] = ()) -> int:
         """One label for every model that learns; how many learned it."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
-        taught = 0
+        taught, binary, learn = 0, self.binary, self.task.learn
         self.dull = False
         for one in self.all:
             if one.learns:
-                if learn(one.model, inside if one.kind == "careful" else x, y):
+                seen = inside if one.kind == "careful" else x
+                if one.engine.learn(seen, y) if binary else learn(plain(one.engine), seen, y):
                     one.unlearned = 0
                     taught += 1
                 else:
@@ -241,20 +289,27 @@ class Experts:
         self.suspected, self.thin = labels, _NONE
 
     def lead(self, labels: int) -> Expert | None:
-        """The expert that takes the lead with this label, if one does. Also finds who is asked at few samples from here on."""
+        """The expert that takes the lead with this label, if one does.
+
+        Also finds who is asked at few samples from here on, and the rival: the model with most of the weight beside the
+        committed one.
+        """
         weights = self.gate.totals()
+        committed = self.all.index(self.committed)
+        places = [place for place in range(1, len(weights)) if place != committed]
+        if places:
+            self.rival = self.all[max(places, key=weights.__getitem__)]
         self.thin = _NONE
         if labels - self.suspected >= THIN_AFTER_LABELS:
             kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS
-            thin = tuple(
-                [
-                    weight < THIN_WEIGHT and one.born <= young and one.kind != "base" and one not in kept
-                    for one, weight in zip(self.all, weights, strict=True)
-                ]
-            )
+            thin = [False] * len(weights)
+            for place in range(1, len(weights)):
+                if weights[place] < THIN_WEIGHT:
+                    one = self.all[place]
+                    thin[place] = one.born <= young and one not in kept
             if True in thin:
-                self.thin = thin
-        place = max(range(1, len(weights)), key=weights.__getitem__)
+                self.thin = tuple(thin)
+        place = weights.index(max(weights[1:]), 1)
         top = self.all[place]
         if top is self.leader:
             self.leader_weight = weights[place]

@@ -10,21 +10,25 @@ Laws of this file:
 
 from __future__ import annotations
 
-import hashlib
-import struct
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
 from penstock.stream.learn.events import Request
+from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.join import Settled
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
 from penstock.stream.learn.state import REMEMBERED_COMMANDS, FoldState
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 
-BASE_RATE = 0.002
-LEADS = 0.5
-"""The leader is asked for only while it has at least so much of all weight."""
+JUDGED_LABELS = 25
+"""Whether another model is to be committed is looked at once for so many labels, while the committed one is found worse."""
+LEADS = 0.8
+"""Another model is asked for only while it has at least so much of all weight. It need not have taken the lead: copies of one
+another share what is theirs, and may take thousands of labels until one of them leads."""
 
 
 class Fold(FoldState):
@@ -50,19 +54,23 @@ class Fold(FoldState):
             self._recipe(position, entry)
         self.position = position + 1
 
-    def _passes_over(self, origin: Origin, fits: bool = True) -> bool:
-        """Whether a record is a repeat, says nothing here, or came late from a former recipe's worker: counted, no more."""
+    def _passes_over(self, origin: Origin, names: Sequence[str | None] | None, fits: bool = True) -> bool:
+        """Whether a record is a repeat, or says nothing here, where no `names` are readable or its kind does not fit: counted."""
         if fits and self.seen.is_repeat(origin):
             self.counts.repeats += 1
             return True
-        passes = self.recipes.names is None or not fits
-        self.counts.unreadable += passes
-        return passes
+        if names is None or not fits:
+            self.counts.unreadable += 1
+            return True
+        return False
 
     def _sample(self, position: int, sample: Sample) -> None:
         counts, now = self.counts, self.recipes.now
         names = now.names
-        if self._passes_over(sample.origin, now.reads(sample)) or names is None:
+        if not now.reads(sample):  # it came late, from a former recipe's worker
+            counts.unreadable += 1
+            return
+        if self._passes_over(sample.origin, names) or names is None:
             return
         counts.samples += 1
         x = vector(names, sample.x)
@@ -75,7 +83,7 @@ class Fold(FoldState):
             outside = drift.guards(at, position, sample.x)
             if drift.fired or drift.hold_over:
                 self._guarded(position, at)
-            if outside and experts.careful is None and self.pipeline.guard is True:
+            if outside and experts.careful is None and self.pipeline.guard is True and not self.task.at_once:
                 births.fork(self, position, at, outside)
         answer = experts.ask(x, self.base, counts.samples, outside)
         counts.asked += len(answer.said) - 1 - answer.said.count(None)
@@ -83,117 +91,150 @@ class Fold(FoldState):
             health.at_sample(self, position, at, x, answer)
         else:
             self.answered = x
-        p, live = answer.mixture.p, self.live
-        weight = experts.leader_weight
-        if self.alone or self.pinned:
-            own = dict(zip(answer.asked, answer.said, strict=True)).get(live.number)
+        p, live, weight = answer.mixture.p, experts.leader, experts.leader_weight
+        if (self.alone or self.pinned) and not self.task.at_once:
+            live = experts.committed
+            own = answer.of(live)
             p, weight = (p, 0.0) if own is None else (own, 1.0)
-        self.chain = hashlib.blake2b(self.chain + struct.pack("<qd", position, p), digest_size=16).digest()
+        self.chain = blake2b(self.chain + self.task.packed(position, p), digest_size=16).digest()
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position)
         )
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside)
         if self.acting:
-            drift.sample(at, position, sample.x, p)
-        early = self.join.sample(sample.id, waits)
-        if early is not None:
-            self._join(position, max(at, early.at), waits, early.y)
-        counts.unmatched, counts.duplicate_ids = self.join.unmatched, self.join.duplicate_ids
-        counts.dropped = self.join.dropped
+            drift.sample(at, position, sample.x, self.task.watched(p))
+        if self.task.at_once:
+            self._learn_at_once(position, at, waits)
+            return
+        for settled in self.join.sample(sample.id, waits, sample.label_key):
+            self._settle(position, settled)
 
     def _guarded(self, position: int, at: int) -> None:
         """A guard fired at this record, or what it held learning for is over."""
         if self.drift.fired:
             self.drift.fired = False
             self.experts.outside_labels, self.experts.outside_gap = 0, 0.0
-            births.freeze(self, position, at)
-            births.leave(self)
+            if not self.task.at_once:
+                births.freeze(self, position, at)
+                births.leave(self)
         if self.drift.hold_over:
             self.release(position)
 
+    def _learn_at_once(self, position: int, at: int, waits: Pending) -> None:
+        """Without labels the sample itself teaches, and the level of its score is watched."""
+        if self.drift.hold is not None and self.acting:
+            self.counts.held_back += 1
+            return
+        if self.acting:
+            self.drift.scored(at, position, self.task.watched(waits.p))
+        self._learn(position, at, waits, None)
+
     def _label(self, position: int, label: LabelRecord) -> None:
         counts = self.counts
-        if self._passes_over(label.origin):
+        if self._passes_over(label.origin, self.recipes.now.names, self.task.knows(label.y)):
             return
         counts.labels += 1
         if label.at > self.at:
             self.at = label.at
-        waits = self.join.label(label.id, label.at, label.y)
-        if waits is not None:
-            self._join(position, label.at, waits, label.y)
-        counts.unmatched, counts.dropped = self.join.unmatched, self.join.dropped
+        for settled in self.join.label(position, label):
+            self._settle(position, settled)
 
-    def _join(self, position: int, at: int, waits: Pending, y: bool) -> None:
+    def _settle(self, position: int, settled: Settled) -> None:
+        """A sample has its label, or never will, or has another than the `absent` it took."""
+        waits, y, at, how = settled
+        counts = self.counts
+        if y is None:
+            counts.expired += 1
+        elif how != "corrected":
+            counts.absent += how == "absent"
+            self._join(position, max(at, waits.at), waits, y)
+        # The models were charged by what was known then, and are not again: the true label is learned, and no more.
+        elif not (self.acting and (self.drift.hold is not None or self.is_quarantined(waits.position))):
+            counts.corrected += 1
+            self._learn(position, at, waits, y)
+
+    def _join(self, position: int, at: int, waits: Pending, label: Any) -> None:
         """Charge every expert with what it said of this sample, then let those learn that do."""
         counts, drift, experts = self.counts, self.drift, self.experts
         counts.joined += 1
+        if self.trace is not None:
+            self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
+        waits, y = self.task.heard(waits, label)
         live, base = log_loss(waits.p, y), log_loss(waits.base, y)
         counts.live_loss += live
         counts.base_loss += base
-        if self.trace is not None:
-            self.trace.append((waits.at, y, waits.p, waits.base, waits.position))
         if not self.acting:
-            self._learn(position, at, waits, y)
+            self._learn(position, at, waits, label)
             return
-        if drift.hold is not None or self.is_quarantined(waits.position):
+        if drift.hold is not None or (self.quarantined and self.is_quarantined(waits.position)):
             counts.held_back += 1
             return
         answer = waits.answer
         experts.charge(answer, y, counts.samples - waits.number)
-        own = dict(zip(answer.asked, answer.said, strict=True))
+        said = answer.of(experts.leader)
+        leader = None if said is None else log_loss(said, y)
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
-            said = own.get(experts.committed.number)
-            rivals = None if said is None else (log_loss(said, y), log_loss(answer.mixture.p, y))
-            best = own.get(experts.leader.number)
-            drift.label(at, position, live, base, rivals, None if best is None else log_loss(best, y))
-            if drift.lead is not None and not self.pinned:
+            drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
+            if drift.lead is not None and not self.pinned and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
-            self._outside(position, at, own, y, live)
-        said = own.get(experts.leader.number)
-        rose = self.suspicion.rose(live if said is None else log_loss(said, y))
-        self._learn(position, at, waits, y)
+            self._outside(position, at, answer, y, live)
+        rose = self.suspicion.rose(live if leader is None else leader)
+        self._learn(position, at, waits, label)
         births.at_label(self, position, at, rose)
         if counts.learned >= self.triggers.labels_due:
             self._asked(self.triggers.counted(position, at, drift.models))
 
-    def _outside(self, position: int, at: int, own: dict[int, float | None], y: bool, live: float) -> None:
+    def _rivals(
+        self, waits: Pending, y: bool, live: float, leader: float | None
+    ) -> tuple[float, float] | None:
+        """What the committed model and all together lost by a label, None where the committed one said nothing."""
+        experts, answer = self.experts, waits.answer
+        committed = leader
+        if experts.committed is not experts.leader:
+            said = answer.of(experts.committed)
+            committed = None if said is None else log_loss(said, y)
+        if committed is None:
+            return None
+        together = answer.mixture.p
+        return committed, live if together == waits.p else log_loss(together, y)
+
+    def _outside(self, position: int, at: int, answer: Answer, y: bool, live: float) -> None:
         """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""
         experts = self.experts
-        said = own.get(experts.careful.number) if experts.careful is not None else None
+        careful = experts.careful
+        said = answer.of(careful) if careful is not None else None
         if said is not None:
             experts.outside_labels += 1
             experts.outside_gap += log_loss(said, y) - live
             self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
     def _commits(self, at: int, position: int) -> None:
-        """The committed model is worse than all together: once the leader by itself is better, too, ask that it be committed."""
-        leader, experts = self.experts.leader, self.experts
-        if leader is experts.committed or experts.leader_weight < LEADS or not self.drift.deserves(leader):
+        """The committed model is worse than all together: once another by itself is better, too, ask that it be committed."""
+        one, experts = self.experts.rival, self.experts
+        lost = {each.number: loss for each, loss in zip(experts.all, experts.losses, strict=True)}
+        deserved = self.drift.deserves(one, experts.committed, lost)
+        weight = experts.weights()[one.version]
+        if one is experts.committed or weight < LEADS or not deserved:
             return
-        if leader.learns:  # a frozen one is kept already
+        if one.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"
-            self.keep(leader, "copy", why)
-        self.drift.ask(leader, experts.leader_weight, at, position)
+            self.keep(one, "copy", why)
+        self.drift.ask(one, weight, at, position)
 
-    def _learn(self, position: int, at: int, waits: Pending, y: bool) -> None:
+    def _learn(self, position: int, at: int, waits: Pending, y: Any) -> None:
         taught = self.experts.teach(waits.x, y, waits.outside)
         self.counts.taught += taught
         if self.experts.dull:
             health.at_label(self, position, at, waits.x, y, taught)
-        self.base += BASE_RATE * (y - self.base)
+        self.base = self.task.follow(self.base, y)
         self.counts.learned += 1
 
     def _tick(self, position: int, tick: Tick) -> None:
-        """Move the clock to the least of the non-idle sources and let expire what waited too long."""
-        default = self.pipeline.label.default
-        for waits in self.join.tick(tick):
-            if default is None:
-                self.counts.expired += 1
-            else:
-                self._join(position, self.join.clock, waits, default)
-        self.counts.unmatched = self.join.unmatched
+        """Move the clock to the least of the non-idle sources: what is settled by that, and what waited too long."""
+        for settled in self.join.tick(tick):
+            self._settle(position, settled)
         if self.actions:
             triggers, models = self.triggers, self.drift.models
             self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))
@@ -211,8 +252,12 @@ class Fold(FoldState):
         self.acting = self.actions and not self.recipes.foreign
         if returns:
             self.replaced_at = position
-            for one in self.experts.models:
+            renamed = {one: one.version for one in self.experts.models}
+            for one in renamed:
                 one.version = self.new_id()
+            ids = {before: one.version for one, before in renamed.items()}
+            self.experts.previous = ids.get(self.experts.previous, self.experts.previous)
+            self.commit = self.commit._replace(version=self.experts.committed.version)
             self.name_models()
             self.publish(f"goes on under recipe {self.recipe}, taught by the samples before it")
 
@@ -228,7 +273,7 @@ class Fold(FoldState):
     def _command(self, position: int, command: Command, prepared: Any) -> None:
         if not self.acting or command.id in self.applied or command.id in self.refused:
             return
-        self.chain = hashlib.blake2b(self.chain + command.id.encode(), digest_size=16).digest()
+        self.chain = blake2b(self.chain + command.id.encode(), digest_size=16).digest()
         refusal = self.drift.answers(command) or commands.VERBS[command.verb](
             self, position, command, prepared
         )

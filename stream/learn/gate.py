@@ -23,7 +23,9 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from typing import Any
+
+import msgspec
 
 from penstock.stream.learn import weighing
 
@@ -64,24 +66,21 @@ def shared(delay: float) -> float:
 
 def least_probability(base: float) -> float:
     """How far from 0 and 1 a charged probability is kept, where `base` is the share of true labels: less where one is rare."""
-    return min(LEAST_PROBABILITY, 0.2 * min(base, 1.0 - base) + 1e-5)
+    rarer = 1.0 - base if base > 0.5 else base
+    least = 0.2 * rarer + 1e-5
+    return LEAST_PROBABILITY if least > LEAST_PROBABILITY else least
 
 
-class Mixture:
+class Mixture(msgspec.Struct, gc=False):
     """What the gate made of one sample: the prediction, and what its label will need.
 
     `rates` is the (clipped) mixture of each rate, `boosted` says of each expert whether it counted `BOOST` times over.
     """
 
-    __slots__ = ("boosted", "least", "p", "rates")
-
-    def __init__(
-        self, p: float, rates: tuple[float, float, float], least: float, boosted: Sequence[bool] = ()
-    ) -> None:
-        self.p = p
-        self.rates = rates
-        self.least = least
-        self.boosted = boosted
+    p: Any
+    rates: tuple[float, float, float]
+    least: float
+    boosted: Sequence[bool] = ()
 
 
 class Gate:
@@ -173,16 +172,10 @@ class Gate:
         Returns:
             What each was charged, in nats, and what the live prediction was; who slept is charged the same as that.
         """
-        least = mixture.least
-        mixed = [log(p) if y else log(1.0 - p) for p in mixture.rates]
-        p = min(max(mixture.p, least), 1.0 - least)
-        live = -log(p if y else 1.0 - p)
         charged: list[float] = []
         first, second, third = self.weights
-        weighing.charge(
-            first, second, third, said, mixed, least, y, RATES[0] * slow, mixture.boosted, BOOST, share, live, charged
+        live = weighing.settle(
+            first, second, third, self.rate_weights, said, mixture.rates, mixture.p, mixture.least, y, RATES[0] * slow,
+            mixture.boosted, BOOST, share, OUTER_RATE, OUTER_SHARE, charged,
         )  # fmt: skip
-        a, b, c = (w * exp(OUTER_RATE * gain) for w, gain in zip(self.rate_weights, mixed, strict=True))
-        keep, part = (1.0 - OUTER_SHARE) / (a + b + c), OUTER_SHARE / len(RATES)
-        self.rate_weights = [a * keep + part, b * keep + part, c * keep + part]
         return charged, live

@@ -1,8 +1,8 @@
 """Whether models still answer with numbers, and what becomes of one that no longer does.
 
 Laws of this file:
-- A model fails at a sample when it raises or answers what is no probability, and at a label when learning raises. A model that
-  fails sleeps: the others predict, and the base rate always can.
+- A model fails at a sample when it raises or answers what is none, and at a label when learning raises. A model that fails
+  sleeps: the others predict, and the base rate always can.
 - After `FAILURES` failures in a row it is looked at, and again each time they have doubled. It is broken if another model can
   do what it cannot, or if it fails at a vector that there was an answer to before; else producers are to blame, and it stays.
 - A broken model goes. If it was the first, or the last that learns, a fresh one begins in its place.
@@ -16,9 +16,8 @@ from typing import Any
 
 from penstock.monitors.episodes import Transition
 from penstock.stream.learn.experts import Answer, Expert
-from penstock.stream.learn.learner import learn, said
 from penstock.stream.learn.state import FoldState
-from penstock.stream.models.version import dump, restore
+from penstock.stream.models.version import RULE, dump, restore
 
 FAILURES = 5
 RECOVERED = 100
@@ -44,7 +43,7 @@ def at_sample(state: FoldState, position: int, at: int, x: dict[str, Any], answe
             _goes(state, position, at, one, "gave no number")
 
 
-def at_label(state: FoldState, position: int, at: int, x: dict[str, Any], y: bool, others: int) -> None:
+def at_label(state: FoldState, position: int, at: int, x: dict[str, Any], y: Any, others: int) -> None:
     """Look after models of which some could not learn this label; `others` could."""
     live = state.live
     if live.unlearned:
@@ -63,13 +62,13 @@ def _looked_at(failures: int) -> bool:
     return rest == 0 and times > 0 and times & (times - 1) == 0
 
 
-def _fails_again(state: FoldState, one: Expert, y: bool | None) -> bool:
+def _fails_again(state: FoldState, one: Expert, y: Any) -> bool:
     """Whether it fails at the newest vector that there was an answer to; with `y`, at learning from it."""
     if state.answered is None:
         return True
     if y is None:
-        return said(one.model, state.answered) is None
-    return not learn(restore(dump(one.model)), state.answered, y)
+        return state.task.said(one.model, state.answered) is None
+    return not state.task.learn(restore(dump(one.model)), state.answered, y)
 
 
 def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> None:
@@ -78,7 +77,7 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
     learners = [other for other in experts.models if other.learns and other is not one]
     if one is experts.first or not learners:
         born = (state.counts.learned, at, position)
-        fresh = experts.add("first", state.pipeline.model.clone(), state.new_id(), born)
+        fresh = experts.add("first", state.fresh(), state.new_id(), born)
         if one is experts.first:
             experts.first = fresh
         else:
@@ -87,6 +86,7 @@ def _goes(state: FoldState, position: int, at: int, one: Expert, does: str) -> N
     experts.remove(one)
     if was_committed:
         state.pinned = False
+        state.note_commit(RULE, f"{one.version} {does}, and this one leads", at, position)
         state.drift.committed(at, position, f"{one.version} {does}")
     state.name_models()
     told = f"{one.version} {does} {FAILURES} times in a row and is gone: {state.version} leads"

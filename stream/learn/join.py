@@ -1,22 +1,27 @@
-"""Samples and labels find each other by event id, whichever comes first; what waits too long expires by event time.
+"""What every way to join samples and labels shares: the clock, the samples that wait, and what becomes of them.
 
 Laws of this file:
 - One join for the live fold, for training and for training sets: the same entries pair the same samples and labels in all.
 - The clock is the least event time that the source partitions which are not idle have reached, as ticks tell it; it never goes
   back. Ticks stand where event time passes a line, so what expires where is a function of the events' order. Partitions of
   sources that the recipe does not name any more are forgotten.
-- A label counts only within `wait_ms` of event time after its sample, and only once.
-- What waits is bounded, whatever becomes of the clock: beyond `most` samples, or labels without a sample, the oldest go.
+- A label counts only within the time that the rule names, and a sample is labelled only once. But what waited in vain and took
+  the label `absent` stays for `corrected_ms` more, and a label that came late is then told as its correction.
+- What waits is bounded, whatever becomes of the clock: beyond `most` samples, or labels, the oldest go.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from penstock.stream.messages import Recipe, Tick
+from penstock.stream.label_rule import LabelRule
+from penstock.stream.messages import LabelRecord, Recipe, Tick
 from penstock.stream.recipes import topics_of
+from penstock.stream.targets import Target
 
 #: About 1.3 GB of samples with 15 inputs.
 MOST_WAITING = 1_000_000
@@ -25,84 +30,97 @@ SLACK = 1_000
 
 
 class Waits(Protocol):
-    """A sample that waits for its label: at least its event time in ms."""
+    """A sample that waits for its label."""
 
     @property
     def at(self) -> int:
         """Event time of the sample, in ms."""
 
+    @property
+    def position(self) -> int:
+        """Where it stands in the samples log."""
+
 
 W = TypeVar("W", bound=Waits)
+How = Literal["label", "absent", "expired", "corrected"]
 
 
-class Early(NamedTuple):
-    """A label that came before its sample."""
+class Settled(NamedTuple):
+    """What became of the sample `waits`: its label `y`, the label of those that have none (absent), or neither (expired).
 
+    `at` is the label's event time, or that at which there was none. One settled as absent may be settled once more, as corrected.
+    """
+
+    waits: Any
+    y: Target | None
     at: int
-    y: bool
+    how: How
 
 
-class Join(Generic[W]):
-    """The samples that wait for a label, and the labels that wait for a sample.
+@dataclass
+class JoinCounts:
+    """What became of samples and labels in the join.
 
-    `unmatched` counts labels without a sample within `wait_ms`, `duplicate_ids` samples whose id waits already, `dropped` samples
-    and labels that went because more than `most` waited. `on_drop` hears of each such sample.
+    `unmatched` counts labels that no sample waited for in their time, `duplicate_ids` samples whose id waits already, `dropped`
+    samples and labels that went because too many waited. Of labels for an id that has one already, `duplicates` said the same and
+    `contradictions` something else; neither is learned.
+    """
+
+    unmatched: int = 0
+    dropped: int = 0
+    duplicate_ids: int = 0
+    duplicates: int = 0
+    contradictions: int = 0
+
+
+class Join(ABC, Generic[W]):
+    """The samples that wait for a label. `on_gone` hears of those that nothing will be told of any more though they had no label.
+
+    These are samples that were dropped, and those whose time for a correction is over.
     """
 
     def __init__(
-        self, wait_ms: int, most: int = MOST_WAITING, on_drop: Callable[[W], None] | None = None
+        self,
+        rule: LabelRule,
+        counts: JoinCounts | None = None,
+        most: int | None = None,
+        on_gone: Callable[[W], None] | None = None,
     ) -> None:
-        self.wait_ms = wait_ms
-        self.most = most
-        self.on_drop = on_drop
+        self.rule = rule
+        self.counts = JoinCounts() if counts is None else counts
+        self.most = MOST_WAITING if most is None else most
+        self.on_gone = on_gone
         self.pending: dict[str, W] = {}
-        self.waiting: deque[tuple[int, str]] = deque()
-        self.early: dict[str, Early] = {}
-        self.early_waiting: deque[tuple[int, str]] = deque()
+        self.defaulted: dict[str, W] = {}
+        self.defaulted_queue: deque[tuple[int, int, str, str]] = deque()
         self.times: dict[str, int] = {}
         self.idle: set[str] = set()
         self.clock = 0
-        self.unmatched = 0
-        self.duplicate_ids = 0
-        self.dropped = 0
 
-    def sample(self, event_id: str, waits: W) -> Early | None:
-        """Take a sample: its label if that came before, otherwise the sample waits from now on."""
-        early = self.early.pop(event_id, None)
-        if early is not None:
-            if early.at - waits.at <= self.wait_ms:
-                return early
-            self.unmatched += 1
-        if event_id in self.pending:
-            self.duplicate_ids += 1
-        else:
-            self.pending[event_id] = waits
-            self.waiting.append((waits.at, event_id))
-            if len(self.pending) > self.most:
-                self._drop(self.pending, self.waiting, self.on_drop)
-            elif len(self.waiting) > 2 * len(self.pending) + SLACK:
-                self.waiting = _still(self.pending, self.waiting)
-        return None
+    @abstractmethod
+    def sample(self, event_id: str, waits: W, key: str | None = None) -> Sequence[Settled]:
+        """Take a sample: settled if its label came before, otherwise it waits from now on."""
 
-    def label(self, event_id: str, at: int, y: bool) -> W | None:
-        """Take a label: its sample, or None; a label whose sample is still to come waits for it."""
-        waits = self.pending.get(event_id)
-        if waits is None:
-            if event_id in self.early:
-                self.unmatched += 1
-            else:
-                self.early[event_id] = Early(at, y)
-                self.early_waiting.append((at, event_id))
-                if len(self.early) > self.most:
-                    self._drop(self.early, self.early_waiting)
-                elif len(self.early_waiting) > 2 * len(self.early) + SLACK:
-                    self.early_waiting = _still(self.early, self.early_waiting)
-            return None
-        if at - waits.at > self.wait_ms:
-            self.unmatched += 1
-            return None
-        del self.pending[event_id]
-        return waits
+    @abstractmethod
+    def label(self, position: int, label: LabelRecord) -> Sequence[Settled]:
+        """Take the label at this position of the log: the samples that it settles."""
+
+    @abstractmethod
+    def _advance(self) -> list[Settled]:
+        """The samples that are settled because the clock has moved, and forget what can settle none any more."""
+
+    @abstractmethod
+    def _drop_oldest(self) -> W | None:
+        """Take the sample that has waited longest out of everything; None where none waits."""
+
+    @abstractmethod
+    def _labels(self) -> Iterator[int]:
+        """Positions of the labels that may still settle a sample."""
+
+    def oldest(self) -> int | None:
+        """The position of the oldest record that may still settle a sample, or be settled; None without any."""
+        waiting = [waits.position for waits in (*self.pending.values(), *self.defaulted.values())]
+        return min([*waiting, *self._labels()], default=None)
 
     def recipe(self, recipe: Recipe) -> None:
         """Forget the partitions of topics that are no sources of this recipe: nobody ticks for them any more."""
@@ -111,8 +129,8 @@ class Join(Generic[W]):
             self.times = {name: at for name, at in self.times.items() if name.rpartition("/")[0] in topics}
             self.idle.intersection_update(self.times)
 
-    def tick(self, tick: Tick) -> list[W]:
-        """Move the clock; the samples that waited in vain, oldest first. Labels without a sample expire with them."""
+    def tick(self, tick: Tick) -> list[Settled]:
+        """Move the clock; what is settled by that, the samples that waited in vain among them."""
         self.times.update(tick.times)
         self.idle.difference_update(tick.times)
         self.idle.update(tick.idle)
@@ -121,40 +139,43 @@ class Join(Generic[W]):
             return []
         live = [at for name, at in self.times.items() if name not in self.idle and at >= 0]
         self.clock = max(self.clock, min(live or [max(self.times.values(), default=-1)]))
-        limit = self.clock - self.wait_ms
-        expired: list[W] = []
-        while self.waiting and self.waiting[0][0] < limit:
-            at, event_id = self.waiting.popleft()
-            waits = self.pending.get(event_id)
-            if waits is not None and waits.at == at:
-                expired.append(self.pending.pop(event_id))
-        while self.early_waiting and self.early_waiting[0][0] < limit:
-            at, event_id = self.early_waiting.popleft()
-            early = self.early.get(event_id)
-            if early is not None and early.at == at:
-                del self.early[event_id]
-                self.unmatched += 1
-        return expired
+        settled = self._advance()
+        limit = self.clock - self.rule.wait_ms - self.rule.corrected_ms
+        while self.defaulted_queue and self.defaulted_queue[0][0] < limit:
+            self._forget_defaulted()
+        return settled
 
-    def _drop(
-        self, waits: dict[str, Any], queue: deque[tuple[int, str]], on_drop: Callable[[W], None] | None = None
-    ) -> None:
-        """Let the one go that has waited longest."""
-        while queue:
-            at, event_id = queue.popleft()
-            found = waits.get(event_id)
-            if found is not None and found.at == at:
-                del waits[event_id]
-                self.dropped += 1
-                if on_drop is not None:
-                    on_drop(found)
+    def _in_vain(self, event_id: str, waits: W, at: int, key: str = "") -> Settled:
+        """No label came for this sample, by event time `at`."""
+        rule = self.rule
+        if rule.absent is None:
+            return Settled(waits, None, at, "expired")
+        if rule.corrected_ms:
+            former = self.defaulted.get(event_id)
+            if former is not None and self.on_gone is not None:
+                self.on_gone(former)
+            self.defaulted[event_id] = waits
+            self.defaulted_queue.append((waits.at, waits.position, event_id, key))
+        return Settled(waits, rule.absent, at, "absent")
+
+    def _forget_defaulted(self) -> bool:
+        """The sample that took `absent` longest ago can be corrected no more; whether it still could."""
+        _, position, event_id, _ = self.defaulted_queue.popleft()
+        waits = self.defaulted.get(event_id)
+        if waits is None or waits.position != position:
+            return False
+        del self.defaulted[event_id]
+        if self.on_gone is not None:
+            self.on_gone(waits)
+        return True
+
+    def _make_room(self) -> None:
+        """Let the oldest sample go: first of those that wait for no more than a correction."""
+        while self.defaulted_queue:
+            if self._forget_defaulted():
                 return
-
-
-def _still(waits: Mapping[str, Waits], queue: deque[tuple[int, str]]) -> deque[tuple[int, str]]:
-    """The queue without what is no longer waited for."""
-    return deque(
-        (at, event_id)
-        for at, event_id in queue
-        if (found := waits.get(event_id)) is not None and found.at == at
-    )
+        waits = self._drop_oldest()
+        if waits is not None:
+            self.counts.dropped += 1
+            if self.on_gone is not None:
+                self.on_gone(waits)

@@ -1,4 +1,4 @@
-"""Training outside the live fold: a model over a stretch of the samples log, joined by event id like the fold joins.
+"""Training outside the live fold: a model over a stretch of the samples log, joined like the fold joins.
 
 Laws of this file:
 - The same entries give a model that says the same, here and in the fold: one label is one `learn_one`, in the order of the log.
@@ -7,11 +7,14 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from penstock.monitors.losses.drift import log_loss
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.join import Join
+from penstock.stream.learn.engine import engine_of, learn, plain
+from penstock.stream.learn.join import Join, Settled
+from penstock.stream.learn.joins import join_of
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.recipes import RecipeHistory
 
@@ -19,13 +22,12 @@ T = TypeVar("T")
 Interval = tuple[int, int]
 SLICE_RECORDS = 5_000
 """Entries that training reads at a stretch: a worker turns its loop in between."""
-_ROUNDING = 1e-6  # how far outside [0, 1] rounding may put a probability
+BASE_RATE = 0.002
+"""How fast the base rate follows the labels."""
 
 
 def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
     """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
-    if None not in values and None not in names:
-        return dict(zip(names, values, strict=True))  # type: ignore[arg-type]
     return {
         name: value
         for name, value in zip(names, values, strict=True)
@@ -43,46 +45,12 @@ class Seen:
 
     def is_repeat(self, origin: Origin) -> bool:
         """Whether this origin was seen already; takes it as seen otherwise."""
-        place = (origin.topic_id, origin.partition)
+        newest, place = self.newest, (origin.topic_id, origin.partition)
         here = origin.offset * 4 + origin.sub
-        if here <= self.newest.get(place, -1):
+        if here <= newest.get(place, -1):
             return True
-        self.newest[place] = here
+        newest[place] = here
         return False
-
-
-def said(model: Any, x: dict[str, Any]) -> float | None:
-    """The model's probability of a true label; None when it fails: it raises, or answers what is no probability.
-
-    A model that knows no class yet says 0.5; one that knows false alone (a tree before its first true label) the rest of that.
-    """
-    try:
-        given = model.predict_proba_one(x)
-        p = given.get(True)
-        if p is None:
-            if not given.get(False):
-                return 0.5
-            p = 1.0 - given[False]
-        if 0.0 <= p <= 1.0:
-            return float(p)
-        return min(max(float(p), 0.0), 1.0) if -_ROUNDING <= p <= 1.0 + _ROUNDING else None
-    except Exception:
-        return None
-
-
-def probability(model: Any, x: dict[str, Any]) -> float:
-    """The model's probability of a true label; 0.5 when it fails: one odd vector must not stop the stream."""
-    p = said(model, x)
-    return 0.5 if p is None else p
-
-
-def learn(model: Any, x: dict[str, Any], y: bool) -> bool:
-    """One `learn_one`; False when the model raised. What it had changed by then stays, here and wherever the log is folded."""
-    try:
-        model.learn_one(x, y)
-    except Exception:
-        return False
-    return True
 
 
 class Waits(NamedTuple):
@@ -97,13 +65,20 @@ class Waits(NamedTuple):
 class Trained(NamedTuple):
     """What training made: a model, the labels it learned, and the newest event time it met.
 
-    `join_from` is the oldest record that still waits for its other half, None where nothing waits.
+    `join_from` is the oldest record that still waits for its other half, None where nothing waits. `loss` and `base_loss` are
+    sums of log losses (nats) over the labels, the model's and the base rate's, each before it learned them; 0 if not measured.
     """
 
     model: Any
     labels: int
     join_from: int | None
     at: int
+    loss: float = 0.0
+    base_loss: float = 0.0
+
+
+def _is_boolean(y: Any) -> bool:
+    return type(y) is bool
 
 
 def training(
@@ -115,20 +90,27 @@ def training(
     learn_from: int,
     quarantined: Sequence[Interval] = (),
     since_at: int = 0,
+    learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
+    knows: Callable[[Any], bool] = _is_boolean,
+    at_once: bool = False,
+    measure: bool = False,
 ) -> Generator[int, None, Trained]:
     """Fold (position, entry) pairs into `model` in place, in slices: yields after each how many entries it read.
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
-    label later. A sample whose label does not come within the wait teaches the default label, or nothing without one. `recipes`
-    stands where `entries` begin, and is moved along; a sample that is not of its lineage is passed over, as the fold does. One
-    older than `since_at` (event time, ms) teaches nothing.
+    label later. A sample without a label in time teaches `absent`, or nothing without one, and a correction teaches once more.
+    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does, and
+    one older than `since_at` (event time, ms) teaches nothing.
+    `learn` is how the task teaches a label, `knows` whether something is a label of it: others are passed over.
+    With `at_once` samples teach by themselves. With `measure` the model answers before every label of
+    true or false that it learns.
     """
-    label = pipeline.label
-    seen, join, learned = Seen(), Join[Waits](label.wait_ms), 0
-    early: dict[str, int] = {}
-    newest = 0
+    engine = engine_of(model)
+    seen, learned, newest = Seen(), 0, 0
+    loss, base_loss, base = 0.0, 0.0, 0.5
+    join: Join[Waits] = join_of(pipeline.label_rule)
     for number, (position, entry) in enumerate(entries, 1):
-        taught: list[tuple[Waits, bool]] = []
+        settled: Sequence[Settled] = ()
         if isinstance(entry, Sample | LabelRecord) and entry.at > newest:
             newest = entry.at
         if isinstance(entry, Sample):
@@ -136,31 +118,31 @@ def training(
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
                 skip = entry.at < since_at or any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
-                found = join.sample(entry.id, waits)
-                taught = [] if found is None else [(waits, found.y)]
+                if at_once:
+                    settled = (Settled(waits, None, entry.at, "label"),)
+                else:
+                    settled = join.sample(entry.id, waits, entry.label_key)
         elif isinstance(entry, LabelRecord):
-            if not seen.is_repeat(entry.origin) and recipes.names is not None:
-                paired = join.label(entry.id, entry.at, entry.y)
-                taught = [] if paired is None else [(paired, entry.y)]
-                if paired is None and entry.id in join.early:
-                    early.setdefault(entry.id, position)
+            fits = knows(entry.y) and recipes.names is not None
+            if fits and not seen.is_repeat(entry.origin):
+                settled = join.label(position, entry)
         elif isinstance(entry, Tick):
-            expired = join.tick(entry)
-            taught = [] if label.default is None else [(waits, label.default) for waits in expired]
-            if len(early) > 2 * len(join.early) + SLICE_RECORDS:
-                early = {event_id: at for event_id, at in early.items() if event_id in join.early}
+            settled = join.tick(entry)
         elif isinstance(entry, Recipe):
             recipes.begin(position, entry, pipeline)
             join.recipe(entry)
-        for waits, y in taught:
-            if position >= learn_from and not waits.skip:
-                learn(model, waits.x, y)
+        for waits, y, _, how in settled:
+            if how != "expired" and position >= learn_from and not waits.skip:
+                if measure:
+                    p = engine.said(waits.x)
+                    loss += log_loss(0.5 if p is None else p, bool(y))
+                    base_loss += log_loss(base, bool(y))
+                    base += BASE_RATE * (bool(y) - base)
+                learn(plain(engine), waits.x, y)
                 learned += 1
         if number % SLICE_RECORDS == 0:
             yield SLICE_RECORDS
-    waiting = [waits.position for waits in join.pending.values()]
-    waiting += [at for event_id, at in early.items() if event_id in join.early]
-    return Trained(model, learned, min(waiting, default=None), newest)
+    return Trained(engine.model, learned, join.oldest(), newest, loss, base_loss)
 
 
 def at_once(slices: Generator[int, None, T]) -> T:

@@ -11,12 +11,14 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.join import JoinCounts
 from penstock.stream.messages import LiveModel
-from penstock.stream.models.version import Version
+from penstock.stream.models.version import RULE, Version
 
 
 @dataclass
@@ -29,27 +31,25 @@ class Hold:
     by_guard: bool
 
 
-class Pending:
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
-    `p` is the live prediction, `base` the base rate, `answer` what every expert said. `outside` names the inputs whose values lay
-    far outside what was learned. `number` counts samples.
+    `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside`
+    names the inputs whose values lay far outside what was learned. `number` counts samples.
     """
 
-    __slots__ = ("answer", "at", "base", "number", "outside", "p", "position", "x")
+    x: dict[str, Any]
+    at: int
+    position: int
+    number: int
+    p: Any
+    base: Any
+    answer: Answer
+    outside: tuple[str, ...] = ()
 
-    def __init__(
-        self, x: dict[str, Any], at: int, position: int, number: int, p: float, base: float, answer: Answer,
-        outside: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
-        self.x = x
-        self.at = at
-        self.position = position
-        self.number = number
-        self.p = p
-        self.base = base
-        self.answer = answer
-        self.outside = outside
+    def heard(self, p: float, base: float, answer: Answer) -> Pending:
+        """The same sample with likelihoods of its label in the place of what was said."""
+        return Pending(self.x, self.at, self.position, self.number, p, base, answer, self.outside)
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -57,18 +57,22 @@ class Pending:
         return self.answer.asked
 
     @property
-    def said(self) -> tuple[float | None, ...]:
-        """Their probabilities, in the same order."""
+    def said(self) -> tuple[Any, ...]:
+        """Their answers, in the same order."""
         return self.answer.said
 
 
-class Predicted(NamedTuple):
-    """One prediction to publish."""
+Traced = tuple[int, Any, Any, Any, int]
+"""One joined label: the sample's time (ms), the label, what was predicted live and by the base predictor, its position."""
+
+
+class Predicted(msgspec.Struct, frozen=True, gc=False):
+    """One prediction to publish; `p` is the answer, as the task has it."""
 
     id: str
     key: str
     at: int
-    p: float
+    p: Any
     version: str
     weight: float
     position: int
@@ -89,13 +93,24 @@ class Replay(NamedTuple):
 class Job(NamedTuple):
     """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`.
 
-    Samples older than `since_at` (event time, ms) teach nothing either.
+    `by` is who asked for it. Samples older than `since_at` (event time, ms) teach nothing either.
     """
 
     start: int
     stop: int
     skip: list[tuple[int, int]]
+    by: str = RULE
     since_at: int = 0
+
+
+class Commit(NamedTuple):
+    """The last commitment: of which version, who asked for it and why, and when (event time in ms, and offset)."""
+
+    version: str
+    by: str
+    why: str
+    at: int
+    position: int
 
 
 class Unusable(NamedTuple):
@@ -105,8 +120,11 @@ class Unusable(NamedTuple):
 
 
 @dataclass
-class FoldCounts:
-    """Everything that became of samples and labels."""
+class FoldCounts(JoinCounts):
+    """Everything that became of samples and labels.
+
+    `absent` counts samples that took the label of those without one, `corrected` those of them whose label came afterwards.
+    """
 
     samples: int = 0
     labels: int = 0
@@ -114,10 +132,9 @@ class FoldCounts:
     learned: int = 0
     held_back: int = 0
     expired: int = 0
-    unmatched: int = 0
-    dropped: int = 0
+    absent: int = 0
+    corrected: int = 0
     repeats: int = 0
-    duplicate_ids: int = 0
     failed: int = 0
     unreadable: int = 0
     asked: int = 0
@@ -137,7 +154,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 8  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
@@ -146,6 +163,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"
+        f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
     )
 
 

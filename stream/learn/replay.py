@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Nothing but the log is read: versions a command names are those the replay itself made, and a retrain is trained again over the
-  range its command names.
+  range its command names. The one exception stands in the log with its digest: a stored version that was named or imported.
 - With actions off the same log shows what would have happened without Penstock's decisions.
 """
 
@@ -14,15 +14,24 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.commands import job_of
+from penstock.stream.learn.commands import REPLACING, job_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Replay, Unusable, lineage
+from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Command, Entry, decode_entry, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import BadEnvelope, Version, dump, open_version
+from penstock.stream.models.version import (
+    PENSTOCK,
+    RULE,
+    BadEnvelope,
+    Measured,
+    Version,
+    dump,
+    open_version,
+)
 from penstock.stream.recipes import RecipeHistory
 
 logger = logging.getLogger("penstock.replay")
@@ -71,7 +80,7 @@ def preparation(
     if command.verb == "adopt":
         model = yield from _adopted(fold, log, topic, store, command)
     else:
-        model = _stored(fold, store, need.version)
+        model = _stored(fold, store, need.version, command.digest)
     if model is None or isinstance(model, Unusable) or need.join_from < 0:
         return model
     start = log.bounds([(topic, 0)])[(topic, 0)][0]
@@ -89,6 +98,9 @@ def preparation(
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
         since_at=0 if job is None else job.since_at,
+        learn=fold.task.learn,
+        knows=fold.task.knows,
+        at_once=fold.task.at_once,
     )
     return trained.model
 
@@ -100,17 +112,25 @@ def prepare(
     return at_once(preparation(fold, log, topic, store, position, command, need))
 
 
-def _stored(fold: Fold, store: ModelStore, version_id: str | None) -> Any:
+def _stored(fold: Fold, store: ModelStore, version_id: str | None, pinned: str | None = None) -> Any:
     """A stored version's model; `Unusable` when it may not be opened, None when it is not there or of another recipe or fold.
 
-    Another fold's version is no part of this one: whoever replays the log does not have it.
+    Another fold's version is no part of this one: whoever replays the log does not have it, unless the command has its digest
+    (`pinned`), and so says what it is wherever it lies.
     """
-    if version_id is not None and re.fullmatch(VERSION, version_id) and not version_id.endswith(fold.lineage):
+    other_fold = (
+        version_id is not None and re.fullmatch(VERSION, version_id) and not version_id.endswith(fold.lineage)
+    )
+    if other_fold and pinned is None:
         return None
     try:
         stored = None if version_id is None else store.get(version_id)
         if stored is None or stored[0].recipe != fold.recipe:
             return None
+        if pinned is not None and stored[0].digest != pinned:
+            return Unusable(
+                f"version {version_id!r} is stored as {stored[0].digest}, asked for was {pinned}: ask again"
+            )
         return open_version(*stored)
     except BadEnvelope as error:
         logger.warning("version %s is not used: %s", version_id, error)
@@ -121,6 +141,7 @@ def _adopted(
     fold: Fold, log: Log, topic: str, store: ModelStore, command: Command
 ) -> Generator[int, None, Any]:
     """A retrain's product: as stored, or trained again over the range its command names when the store lost it."""
+    # without the digest: another one is trained again
     found = _stored(fold, store, command.version)
     unusable = found if isinstance(found, Unusable) else None
     if found is not None and unusable is None and digest(found) == command.digest:
@@ -135,7 +156,7 @@ def _adopted(
     if command.digest is None or digest(trained.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
-        given = (start, stop, trained, command.digest, job.since_at)
+        given = (start, stop, trained, command.digest, job.by, job.since_at)
         made = retrained_version(fold.pipeline, command.version, *given)
         store.put(made, dump(trained.model))
     return trained.model
@@ -148,10 +169,19 @@ def retrained_version(
     stop: int,
     trained: Trained,
     made_digest: str,
+    by: str = RULE,
     since_at: int = 0,
 ) -> Version:
-    """The version of a model trained over [start, stop), on the samples from event time `since_at` (ms) on."""
+    """The version of a model trained over [start, stop), which `by` asked for; `since_at` is the oldest event time in ms."""
+    labels = trained.labels
     window = f", samples from {rfc3339(since_at)} on" if since_at > 0 else ""
+    measured = Measured(
+        labels=labels,
+        loss=trained.loss / max(labels, 1),
+        base_loss=trained.base_loss / max(labels, 1),
+        start=start,
+        stop=stop,
+    )
     return Version(
         id=version,
         pipeline=pipeline.name,
@@ -164,6 +194,10 @@ def retrained_version(
         recipe=pipeline.digest,
         digest=made_digest,
         why=f"retrained on [{start}, {stop}){window}",
+        penstock=PENSTOCK,
+        author=by,
+        learned_from=start,
+        measured=measured if labels else None,
     )
 
 
@@ -177,14 +211,19 @@ def retraining(
     since_at: int = 0,
 ) -> Generator[int, None, Trained]:
     """A fresh model trained over [start, stop), in slices: what a retrain job makes."""
+    task = task_of(pipeline)
     return training(
-        pipeline.model.clone(),
+        task.fresh(pipeline.model),
         RecipeHistory(pipeline.digest, pipeline.vector_names),
         pipeline,
         entries(log, topic, start, stop),
         learn_from=start,
         quarantined=skip,
         since_at=since_at,
+        measure=task.kind == "binary",
+        learn=task.learn,
+        knows=task.knows,
+        at_once=task.at_once,
     )
 
 
@@ -193,7 +232,8 @@ def fresh(pipeline: Pipeline, log: Log, topic: str, *, actions: bool = True, gua
     start = log.bounds([(topic, 0)])[(topic, 0)][0]
     tag = lineage(pipeline, guard=guard, topic_id=log.topic_id(topic), start=start)
     fold = Fold(pipeline, actions=actions, guard=guard, lineage=tag)
-    fold.position = start
+    fold.position = fold.experts.first.born_position = start
+    fold.experts.first.learned_from = start
     return fold
 
 
@@ -208,10 +248,12 @@ def replay(
     trace: bool = False,
     progress: Callable[[int, int], None] | None = None,
     store: ModelStore | None = None,
+    outside: ModelStore | None = None,
 ) -> Fold:
     """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`.
 
-    `store`, empty at first, is given every version the replay makes.
+    `store`, empty at first, is given every version the replay makes. `outside` has those that a command names with their digest
+    and that the log did not make, or makes no longer: imports, and what only a name kept.
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
@@ -224,7 +266,16 @@ def replay(
         need = fold.needs(entry)
         prepared = None
         if need is not None and isinstance(entry, Command):
-            prepared = prepare(fold, log, topic, store, position, entry, need)
+            source = store
+            if entry.verb in REPLACING and entry.digest is not None and outside is None:
+                logger.warning(
+                    "%s named a version that the log did not make: without the store it is refused here",
+                    entry.id,
+                )
+            elif entry.verb in REPLACING and entry.digest is not None and outside is not None:
+                made = store.get(need.version or "")
+                source = store if made is not None and made[0].digest == entry.digest else outside
+            prepared = prepare(fold, log, topic, source, position, entry, need)
         fold.step(position, entry, prepared)
         for version, payload in fold.outputs.versions:
             store.put(version, payload)

@@ -51,7 +51,7 @@ def run_job(
     trained = at_once(retraining(pipeline, log, topic, start, job.stop, job.skip, job.since_at))
     made = digest(trained.model)
     name = f"retrain-{command_id}.{made[:6]}"
-    version = retrained_version(pipeline, name, start, job.stop, trained, made, job.since_at)
+    version = retrained_version(pipeline, name, start, job.stop, trained, made, job.by, job.since_at)
     models.put(version, dump(trained.model))
     adopt = Command(
         id=f"adopt-{command_id}",
@@ -110,6 +110,7 @@ class ProcessRetrainer:
             "from": job.start,
             "to": job.stop,
             "quarantined": job.skip,
+            "by": job.by,
             "since_at": job.since_at,
         }
         line = [

@@ -29,6 +29,7 @@ from penstock.stream.models.version import BadEnvelope, dump, restore
 
 STATE = "state"
 _LEFT_OUT = frozenset({"pipeline", "outputs", "join", "trace"})
+_OF_SAMPLES = frozenset({"pending", "defaulted"})
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,8 @@ class _StateUnpickler(pickle.Unpickler):
 
 def take(fold: Fold, topic_id: str) -> Taken:
     """The snapshot of a fold between two records of the samples topic with this id."""
-    rescan_from = min((waits.position for waits in fold.pending.values()), default=fold.position)
+    held = [*fold.join.pending.items(), *fold.join.defaulted.items()]
+    rescan_from = min((waits.position for _, waits in held), default=fold.position)
     header = SnapshotHeader(
         pipeline=fold.pipeline.name,
         position=fold.position,
@@ -111,11 +113,12 @@ def take(fold: Fold, topic_id: str) -> Taken:
         rules=fold.rules,
     )
     state: dict[str, Any] = {name: value for name, value in vars(fold).items() if name not in _LEFT_OUT}
-    state["of_join"] = {name: value for name, value in vars(fold.join).items() if name != "pending"}
+    state["of_join"] = {name: value for name, value in vars(fold.join).items() if name not in _OF_SAMPLES}
     state["waits"] = {
         waits.position: (event_id, waits.at, waits.number, waits.p, waits.base, waits.answer, waits.outside)
-        for event_id, waits in fold.pending.items()
+        for event_id, waits in held
     }
+    state["defaulted"] = {waits.position for waits in fold.join.defaulted.values()}
     models = models_of(fold)
     file = io.BytesIO()
     _StatePickler(file, models).dump(state)
@@ -131,7 +134,7 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     _check(pipeline, header, log, topic, guard=guard)
     try:
         state = _StateUnpickler(taken.parts).load()
-        waits, of_join = state.pop("waits"), state.pop("of_join")
+        waits, of_join, defaulted = (state.pop(name) for name in ("waits", "of_join", "defaulted"))
     except Exception as error:  # whatever a class that changed since may raise
         raise BadEnvelope(
             f"the snapshot was written under Python {header.python} and river {header.river} and does not open here "
@@ -143,19 +146,19 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     # They are no part of the recipe, nor of the rules: the definition may have others now.
     fold.triggers.under(pipeline)
     fold.outputs = Outputs()
-    found: dict[str, Pending] = {}
+    join = fold.join
     for position, entry in entries(log, topic, header.rescan_from, header.position):
         if isinstance(entry, Sample) and position in waits:
             event_id, at, number, p, base, answer, outside = waits.pop(position)
             names = fold.recipes.at(position).names
             assert names is not None, "what could not be read does not wait"
             x = vector(names, entry.x)
-            found[event_id] = Pending(x, at, position, number, p, base, answer, outside)
+            pending = Pending(x, at, position, number, p, base, answer, outside)
+            (join.defaulted if position in defaulted else join.pending)[event_id] = pending
     if waits:
         raise BadEnvelope(
             f"{len(waits)} samples that wait for a label are no longer in {topic!r}: its retention is too short"
         )
-    fold.join.pending = found
     return fold
 
 

@@ -13,20 +13,22 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.experts import Expert, Experts
 from penstock.stream.learn.join import Join
+from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
-from penstock.stream.learn.records import FoldCounts, Job, Outputs, Pending, rules
+from penstock.stream.learn.records import Commit, FoldCounts, Job, Outputs, Pending, Traced, rules
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.suspicion import Suspicion
+from penstock.stream.learn.tasks import task_of
 from penstock.stream.messages import ExpertShown, LiveModel
 from penstock.stream.models.digest import digest
 from penstock.stream.models.retention import Retention
-from penstock.stream.models.version import Version, dump
+from penstock.stream.models.version import PENSTOCK, PREVIOUS, RULE, Measured, Version, dump
 from penstock.stream.recipes import RecipeHistory
 
 REMEMBERED_COMMANDS = 512
 SHOWN_COMMANDS = 32
 PUBLIC = (
-    "pipeline", "version", "why", "at", "position", "recipe", "committed", "weight", "pinned", "alone", "experts",
+    "pipeline", "version", "why", "at", "position", "recipe", "committed", "previous", "weight", "pinned", "alone", "experts",
     "triggers", "retraining",
 )  # fmt: skip
 """The fields of a `LiveModel` that the public document of the model holds as well."""
@@ -47,33 +49,38 @@ class FoldState:
         self.recipe = pipeline.digest
         self.recipes = RecipeHistory(self.recipe, pipeline.vector_names)
         self.rules = rules(pipeline, guard=guard)
-        self.wait_ms = pipeline.label.wait_ms
         self.version_count = 1
-        self.experts = Experts(pipeline.model.clone(), FRESH, pipeline.experts)
+        self.task = task_of(pipeline)
+        self.experts = Experts(self.fresh(), FRESH, pipeline.experts, self.task)
         self.alone = pipeline.approval or not actions
         self.pinned = False
         self.replaced_at = 0
         self.suspicion = Suspicion()
         self.why = "the first model"
-        self.base = 0.5
+        self.commit = Commit(FRESH, RULE, self.why, 0, 0)
+        self.base = self.task.first_base
         self.position = 0
         self.at = 0
         self.chain = b"\0" * 16
         self.seen = Seen()
         self.sound = 0
         self.answered: dict[str, Any] | None = None
-        self.join: Join[Pending] = Join(self.wait_ms)
         self.applied: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.refused: dict[str, str] = {}
         self.open_jobs: dict[str, Job] = {}
         self.quarantined: list[tuple[int, int]] = []
         self.counts = FoldCounts()
+        self.join: Join[Pending] = join_of(pipeline.label_rule, self.counts)
         self.triggers = RetrainTriggers(pipeline, self.counts, self.open_jobs)
         watched = guard and bool(pipeline.guard)
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=watched, triggers=self.triggers)
         self.retention = Retention()
         self.outputs = Outputs()
-        self.trace: list[tuple[int, bool, float, float, int]] | None = None
+        self.trace: list[Traced] | None = None
+
+    def fresh(self) -> Any:
+        """A new model that knows nothing."""
+        return self.task.fresh(self.pipeline.model)
 
     def name_models(self) -> None:
         """Let what is told from here on name who leads and who is committed."""
@@ -103,23 +110,52 @@ class FoldState:
         tag = self.lineage or (self.recipe[:6] if self.recipes.began else "")
         return f"v{self.version_count - 1}{'.' if tag else ''}{tag}"
 
-    def keep(self, expert: Expert, kind: str, why: str) -> None:
-        """Hand an expert as it is now to the shell for storing."""
+    def keep(
+        self, expert: Expert, kind: str, why: str, *, author: str = RULE, of: Expert | None = None
+    ) -> None:
+        """Hand an expert as it is now to the shell for storing; how well it did is what `of` did, where it is a copy of that."""
+        oldest = self.join.oldest()
         version = Version(
             id=expert.version,
             pipeline=self.pipeline.name,
             parent=expert.parent,
             kind=kind,
             position=self.position,
-            join_from=min((waits.position for waits in self.pending.values()), default=self.position),
+            join_from=self.position if oldest is None else oldest,
             at=self.at,
             labels=expert.taught,
             recipe=self.recipe,
             digest=digest(expert.model),
             why=why,
+            penstock=PENSTOCK,
+            author=author,
+            learned_from=expert.learned_from,
+            measured=self.measured(of or expert),
         )
         self.outputs.versions.append((version, expert.payload or dump(expert.model)))
         self.retention.add(version.id, self.at)
+
+    def measured(self, expert: Expert) -> Measured | None:
+        """How an expert did, beside the base rate and the live prediction, since it takes part."""
+        experts = self.experts
+        judged = experts.judged - expert.judged_before
+        if not judged:
+            return None
+        return Measured(
+            labels=judged,
+            loss=experts.losses[experts.all.index(expert)] / judged,
+            base_loss=(experts.losses[0] - expert.base_before) / judged,
+            live_loss=(experts.live_loss - expert.live_before) / judged,
+            start=expert.born_position,
+            stop=self.position,
+        )
+
+    def note_commit(self, by: str, why: str, at: int, position: int) -> None:
+        """Note who had the committed version put in place, and keep it as it is now; a frozen one is kept already."""
+        one = self.experts.committed
+        self.commit = Commit(one.version, by, why, at, position)
+        if one.learns:
+            self.keep(one, "committed", why, author=by)
 
     def drop_versions(self) -> None:
         """Name the versions that are kept no longer."""
@@ -128,6 +164,8 @@ class FoldState:
     def in_use(self) -> dict[str, str]:
         """The versions that are kept however old they are, each with what it is now: live, committed, or its kind."""
         states: dict[str, str] = {one.version: one.kind for one in self.experts.models}
+        if self.experts.previous:
+            states.setdefault(self.experts.previous, PREVIOUS)
         states[self.experts.committed.version] = "committed"
         states[self.version] = "live"
         return states
@@ -152,6 +190,7 @@ class FoldState:
             held=hold is not None,
             held_since=hold.since_at if hold is not None else None,
             committed=experts.committed.version,
+            previous=experts.previous,
             weight=weights[self.version],
             pinned=self.pinned,
             alone=self.alone or self.pinned,
@@ -181,7 +220,13 @@ class FoldState:
         """What any service may read of what is live, with the model's digest, the labels learned, and what versions are now."""
         live = self.live_model()
         shown = {name: getattr(live, name) for name in PUBLIC}
-        return {**shown, "digest": self.digest(), "labels": self.counts.learned, "states": self.in_use()}
+        return {
+            **shown,
+            "commit": self.commit._asdict(),
+            "digest": self.digest(),
+            "labels": self.counts.learned,
+            "states": self.in_use(),
+        }
 
     def quarantine(self, position: int) -> list[tuple[int, int]]:
         """Every interval of sample positions that must teach nothing, the open hold's up to `position` among them."""

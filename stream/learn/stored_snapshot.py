@@ -20,7 +20,7 @@ from penstock.features.redis.keys import model_key, snapshot_key, states_prefix
 from penstock.features.redis.store import StateStore, Unit, Write
 from penstock.stream.learn.snapshot import SnapshotHeader, Taken
 from penstock.stream.models.pieces import cut, name_of
-from penstock.stream.models.version import BadEnvelope, seal, unseal
+from penstock.stream.models.version import BadEnvelope, Secret, seal, unseal
 
 MOST_DELETED = 200  # keys in one unit of work
 READS = 3
@@ -32,7 +32,7 @@ class StoredSnapshot:
     `written_bytes` counts what was sent, for whoever wants to know.
     """
 
-    def __init__(self, store: StateStore, pipeline: str, secret: str) -> None:
+    def __init__(self, store: StateStore, pipeline: str, secret: Secret) -> None:
         self.store, self.secret = store, secret
         self.key, self.document_key = snapshot_key(pipeline), model_key(pipeline)
         # Under the task's own states, so that clearing the task clears them.

@@ -4,7 +4,8 @@ Laws of this file:
 - A version is deleted only after a snapshot covers the record that dropped it: a worker that goes on from an older snapshot still
   finds every version that a command after it may name.
 - What the fold does not know (other recipes' versions, products of retrains nobody adopted) is bounded too: the newest
-  `MOST_VERSIONS` of them stay. They are looked through once after each taking up, when the fold has caught up.
+  `MOST_VERSIONS` of them stay, and all that people gave a name. They are looked through once after each taking up, when the fold
+  has caught up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 from penstock.stream.learn.fold import Fold
 from penstock.stream.models.retention import MOST_VERSIONS
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import BadEnvelope
+from penstock.stream.models.version import NAMED, BadEnvelope
 
 logger = logging.getLogger("penstock.learn")
 
@@ -26,6 +27,7 @@ class StoredVersions:
         self.models = models
         self.due: list[str] = []
         self.swept = False
+        self.stored: set[str] = set()
 
     def taken_up(self, fold: Fold) -> None:
         """Another fold goes on: what it dropped before may lie there still."""
@@ -35,12 +37,13 @@ class StoredVersions:
         """Store what the fold made since the last call, and note what it dropped."""
         for version, payload in fold.outputs.versions:
             self.models.put(version, payload)
+            self.stored.add(version.id)
         self.due += fold.outputs.dropped
         fold.outputs.versions.clear()
         fold.outputs.dropped.clear()
 
-    def covered(self, fold: Fold, *, caught_up: bool) -> None:
-        """A snapshot of the fold as it is was stored: delete what it keeps no longer."""
+    def covered(self, fold: Fold, *, caught_up: bool) -> set[str]:
+        """A snapshot of the fold as it is was stored: delete what it keeps no longer; the ids stored since the last one."""
         due = [version for version in self.due if version not in fold.retention.born]
         if due:
             self.models.delete(due)
@@ -53,11 +56,14 @@ class StoredVersions:
                 logger.warning(
                     "versions that this fold does not know are left until the next start: %s", error
                 )
+        stored, self.stored = self.stored, set()
+        return stored
 
     def _sweep(self, fold: Fold) -> None:
         """Delete the oldest of what the fold does not know, beyond `MOST_VERSIONS`."""
         waited_for = {f"retrain-{job}" for job in fold.open_jobs}
-        unknown = self.models.ids() - fold.retention.born.keys() - fold.in_use().keys() - waited_for
+        known = {*fold.retention.born, *fold.in_use(), *waited_for}
+        unknown = {one for one in self.models.ids() - known if not one.startswith(NAMED)}
         if len(unknown) <= MOST_VERSIONS:
             return
         born: list[tuple[int, str]] = []

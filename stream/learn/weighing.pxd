@@ -14,5 +14,13 @@ cpdef mix(list slow, list middle, list fast, list rate_weights, said, double lea
 cpdef charge(list slow, list middle, list fast, said, mixed, double least, bint y, double rate, boosted, double boost,
              double share, double live, list charged)
 
+@cython.locals(most=double, live=double, a=double, b=double, c=double, x=double, v=double, z=double, keep=double, part=double)
+cpdef double settle(list slow, list middle, list fast, list rate_weights, said, rates, double p, double least, bint y,
+                    double rate, boosted, double boost, double share, double outer_rate, double outer_share,
+                    list charged) except? -1.0
+
+@cython.locals(i=Py_ssize_t, x=double, v=double)
+cpdef add(list losses, list charged)
+
 @cython.locals(a=double, b=double, c=double, i=Py_ssize_t, x=double, v=double, z=double, found=list)
 cpdef totals(list slow, list middle, list fast, list rate_weights)

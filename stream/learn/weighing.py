@@ -95,6 +95,40 @@ def charge(
         fast[i] = z * all_c + part
 
 
+def settle(
+    slow: list[float], middle: list[float], fast: list[float], rate_weights: list[float], said: Sequence[float | None],
+    rates: Sequence[float], p: float, least: float, y: bool, rate: float, boosted: Sequence[bool], boost: float,
+    share: float, outer_rate: float, outer_share: float, charged: list[float],
+) -> float:  # fmt: skip
+    """One label: `charge` it to all, and to the rates by what the mixture of each was; what the prediction `p` lost by it."""
+    most = 1.0 - least
+    if p < least:
+        p = least
+    elif p > most:
+        p = most
+    live = -math.log(p if y else 1.0 - p)
+    a, b, c = rates[0], rates[1], rates[2]
+    if y:
+        a, b, c = math.log(a), math.log(b), math.log(c)
+    else:
+        a, b, c = math.log(1.0 - a), math.log(1.0 - b), math.log(1.0 - c)
+    charge(slow, middle, fast, said, (a, b, c), least, y, rate, boosted, boost, share, live, charged)
+    x = rate_weights[0] * math.exp(outer_rate * a)
+    v = rate_weights[1] * math.exp(outer_rate * b)
+    z = rate_weights[2] * math.exp(outer_rate * c)
+    keep, part = (1.0 - outer_share) / (x + v + z), outer_share / 3.0
+    rate_weights[0], rate_weights[1], rate_weights[2] = x * keep + part, v * keep + part, z * keep + part
+    return live
+
+
+def add(losses: list[float], charged: Sequence[float]) -> None:
+    """Add to each of `losses` what was charged, in place."""
+    for i in range(len(losses)):
+        x = losses[i]
+        v = charged[i]
+        losses[i] = x + v
+
+
 def totals(
     slow: list[float], middle: list[float], fast: list[float], rate_weights: list[float]
 ) -> list[float]:

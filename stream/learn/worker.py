@@ -32,8 +32,9 @@ from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
 from penstock.stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
+from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import BadEnvelope
+from penstock.stream.models.version import BadEnvelope, Secret
 
 logger = logging.getLogger("penstock.learn")
 
@@ -61,7 +62,7 @@ class LearnWorker:
         store: StateStore,
         models: ModelStore,
         retrainer: Retrainer,
-        secret: str,
+        secret: Secret,
         wall_ms: Callable[[], int],
         *,
         prefix: str = "",
@@ -69,11 +70,12 @@ class LearnWorker:
         guard: bool = True,
         decision_wait_s: float = 0.0,
         health: LearnHealth | None = None,
+        publisher: Publisher | None = None,
     ) -> None:
         self.pipeline, self.log, self.store = pipeline, log, store
         self.models, self.retrainer, self.versions = models, retrainer, StoredVersions(models)
         self.secret, self.wall_ms, self.prefix = secret, wall_ms, prefix
-        self.guard, self.health = guard, health
+        self.guard, self.health, self.publisher = guard, health, publisher
         self.decision_wait_s = decision_wait_s
         self.unfolded: list[Record] = []
         self.preparing: Generator[int, None, Any] | None = None
@@ -242,7 +244,8 @@ class LearnWorker:
         for made in outputs.predictions:
             if made.position >= below:
                 by = ModelRef(made.version, made.weight)
-                message = Prediction(made.id, made.at, made.p, by, fold.recipe, made.position)
+                value, *more = fold.task.shown(made.p)
+                message = Prediction(made.id, made.at, value, by, fold.recipe, made.position, *more)
                 outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
         for topic, event in fold.drift.requests:
             if event.data.detected_at["position"] >= below:
@@ -271,11 +274,14 @@ class LearnWorker:
             self.store.alive()
             self.snapshot_ms, self.snapshot_wait_ms = now, SNAPSHOT_EVERY_MS
             return
-        document = encode_json(fold.document())
+        live = fold.document()
+        document = encode_json(live)
         taken = take(fold, self.log.topic_id(self.topic))
         self.stored = self.snapshot.save(self.stored, taken, document)
         self.saved_at = fold.position
-        self.versions.covered(fold, caught_up=fold.position >= self.emitted_below)
+        stored = self.versions.covered(fold, caught_up=fold.position >= self.emitted_below)
+        if self.publisher is not None:
+            self.publisher.tell(live, stored)
         self.snapshot_ms = self.wall_ms()
         self.snapshot_wait_ms = max(SNAPSHOT_EVERY_MS, SNAPSHOT_SPACING * (self.snapshot_ms - now))
 

@@ -3,6 +3,7 @@
 Laws of this file:
 - A version is sealed before it leaves the process and verified before it is opened again.
 - Putting the same version twice is harmless: its bytes are a function of the samples log. So is deleting it twice.
+- What a former secret signed still opens, and `resign` signs it anew; it is written only under today's.
 - Any text is an id: it names a field of a hash, or a file by `file_name`, which no two ids share.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -19,7 +21,7 @@ import redis
 
 from penstock.features.redis.keys import versions_key
 from penstock.features.redis.store import StoreUnavailable, address
-from penstock.stream.models.version import BadEnvelope, Version, seal, unseal
+from penstock.stream.models.version import BadEnvelope, Secret, Version, keys_of, resealed, seal, unseal
 from penstock.stream.topology import deployed
 
 logger = logging.getLogger("penstock.models")
@@ -27,6 +29,10 @@ logger = logging.getLogger("penstock.models")
 MOST_NAME = 160  # characters; file systems take 255 bytes
 _SUFFIX = ".model"
 _CUT = "%-"  # never in percent-encoded text
+_REPLACE = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1"""
 
 
 class ModelStore(Protocol):
@@ -100,10 +106,10 @@ class RedisModelStore:
     """Versions in the Redis hash `penstock:<prefix><pipeline>:versions`, and as files under `folder` when one is given."""
 
     def __init__(
-        self, client: redis.Redis, pipeline: str, secret: str, folder: str = "", prefix: str = ""
+        self, client: redis.Redis, pipeline: str, secret: Secret, folder: str = "", prefix: str = ""
     ) -> None:
         self.client: Any = client
-        self.pipeline, self.secret, self.folder = pipeline, secret, folder.rstrip("/")
+        self.pipeline, self.secret, self.folder = pipeline, keys_of(secret), folder.rstrip("/")
         self.deployed = deployed(pipeline, prefix)
         self.key = versions_key(self.deployed)
         self.files: Any = fsspec.url_to_fs(self.folder)[0] if folder else None
@@ -124,11 +130,34 @@ class RedisModelStore:
         sealed = seal(version, payload, self.secret)
         if self.files is not None:
             self.files.makedirs(f"{self.folder}/{self.deployed}", exist_ok=True)
-            path = self._path(version.id)
-            with self.files.open(path + ".part", "wb") as file:
-                file.write(sealed)
-            self.files.mv(path + ".part", path)  # a crash while writing leaves no torn version behind
+            self._write(self._path(version.id), sealed)
         self._asked(lambda: self.client.hset(self.key, version.id, sealed))
+
+    def _write(self, path: str, sealed: bytes) -> None:
+        with self.files.open(path + ".part", "wb") as file:
+            file.write(sealed)
+        self.files.mv(path + ".part", path)  # a crash while writing leaves no torn version behind
+
+    def resign(self) -> list[str]:
+        """Sign everything anew that a former secret signed; the ids. Raises `BadEnvelope` for what no known secret signed."""
+        done = set()
+        for version_id in sorted(self.ids()):
+            path = self._path(version_id)
+            if self.files is not None and self.files.exists(path):
+                with self.files.open(path, "rb") as file:
+                    fresh = resealed(file.read(), self.secret)
+                if fresh is not None:
+                    self._write(path, fresh)
+                    done.add(version_id)
+            if self._asked(partial(self._resign, version_id)):
+                done.add(version_id)
+        return sorted(done)
+
+    def _resign(self, version_id: str) -> bool:
+        """In Redis, unless learn stores the version again in between: then it has signed it."""
+        stored = self.client.hget(self.key, version_id)
+        fresh = None if stored is None else resealed(stored, self.secret)
+        return fresh is not None and bool(self.client.eval(_REPLACE, 1, self.key, version_id, stored, fresh))
 
     def get(self, version_id: str) -> tuple[Version, bytes] | None:
         """One version from Redis, or from the folder when Redis lost it."""

@@ -10,9 +10,10 @@ import json
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
-from penstock.stream.definitions import Pipeline, Source
-from penstock.stream.featurize.decode import field_types
+from penstock.stream.definitions import DefinitionError, Pipeline, Source
+from penstock.stream.featurize.decode import Rejected, field_types
 from penstock.stream.featurize.labels import label_of
+from penstock.stream.targets import TAKEN
 
 _NULL = type(None)
 #: What a field may hold in words, and a value of it, by the types it may have.
@@ -58,7 +59,9 @@ def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
     uses += ["key"] if name in source.key_fields else []
     predicts = source == pipeline.predict
     uses += ["input"] if predicts and name in pipeline.inputs else []
-    uses += ["label"] if source == pipeline.label.source and name in pipeline.label.fields else []
+    labels = pipeline.labelled and source == pipeline.label.source
+    uses += ["label"] if labels and name in pipeline.label.fields else []
+    uses += ["key of the label"] if (predicts or labels) and name in pipeline.label.key_fields else []
     for view in pipeline.views:
         own = view.source.name == source.name
         if (own or predicts) and name in view.key_fields:
@@ -70,23 +73,51 @@ def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
 
 def example(pipeline: Pipeline, source: Source, at_ms: int) -> dict[str, Any]:
     """A record of this topic with event time `at_ms` that can be used, as far as the label's function can be pleased."""
-    types = field_types(pipeline, source)
-    made = {name: _held(kind)[1] for name, kind in types.items()}
-    keys = {part for view in pipeline.views for part in view.key_fields if part in types}
-    made |= {name: f"{name}-1" for name in [*keys, *source.key_fields] if made[name] is None}
-    made |= {source.id: "id-1", source.time: at_ms}
+    tried = _tried(pipeline, source, at_ms)
     if source == pipeline.label.source:
-        for answer in _ANSWERS:
-            tried = {
-                **made,
-                **dict.fromkeys((n for n in pipeline.label.fields if _is_free(made, types, n)), answer),
-            }
+        for event in tried:
             try:
-                if label_of(pipeline.label.outcome(tried)) is not None:
-                    return tried
+                if label_of(pipeline.label.of(event), pipeline.target_kind) is not None:
+                    return event
             except Exception:  # a user's function: another kind of answer may please it
                 continue
-    return made
+    return tried[-1]
+
+
+def check_outcome(pipeline: Pipeline) -> None:
+    """Raise `DefinitionError` if the label's function gives values of events like the examples, and all are of another task."""
+    found: list[Any] = []
+    for event in _tried(pipeline, pipeline.label.source, 0):
+        try:
+            value = pipeline.label.of(event)
+        except Exception:  # it may want other events than these
+            continue
+        try:
+            if label_of(value, pipeline.target_kind) is not None:
+                return
+        except Rejected:
+            found.append(value)
+    if found:
+        classes = pipeline.kind == "binary" and isinstance(found[0], str)
+        hint = '; if it names one of several classes, say task="multiclass"' if classes else ""
+        raise DefinitionError(
+            f"Pipeline {pipeline.name!r}: the label's outcome of an example event is {found[0]!r}, and a label of the task "
+            f"{pipeline.kind!r} must be {TAKEN[pipeline.target_kind]}{hint}"
+        )
+
+
+def _tried(pipeline: Pipeline, source: Source, at_ms: int) -> list[dict[str, Any]]:
+    """Records of this topic with different answers in the fields that only the label reads, the last without one."""
+    types = field_types(pipeline, source)
+    made = {name: _held(kind)[1] for name, kind in types.items()}
+    keyed = [pipeline.label.key_fields, *(view.key_fields for view in pipeline.views)]
+    keys = {part for parts in keyed for part in parts if part in types}
+    made |= {name: f"{name}-1" for name in [*keys, *source.key_fields] if made[name] is None}
+    made |= {source.id: "id-1", source.time: at_ms}
+    if source != pipeline.label.source:
+        return [made]
+    free = [name for name in pipeline.label.fields if _is_free(made, types, name)]
+    return [*({**made, **dict.fromkeys(free, answer)} for answer in _ANSWERS), made]
 
 
 def _is_free(made: dict[str, Any], types: dict[str, Any], name: str) -> bool:

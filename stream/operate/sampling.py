@@ -89,7 +89,7 @@ def _label_fails(pipeline: Pipeline, source: Source, event: Mapping[str, object]
     if source != pipeline.label.source:
         return None
     try:
-        label_of(pipeline.label.outcome(event))
+        label_of(pipeline.label.of(event), pipeline.target_kind)
     except Rejected as error:
         return str(error)
     except Exception as error:  # a user's function over a user's data
@@ -132,6 +132,19 @@ def newest(
     for tp in tps:
         consumer.seek(tp, max(low[tp], high[tp] - share))
     return _read(consumer, tps, high, headers=headers), len(tps)
+
+
+def oldest(consumer: KafkaConsumer, topic: str) -> list[Record]:
+    """The first record that is left of each partition of a topic. Raises as `newest` does."""
+    partitions = consumer.partitions_for_topic(topic)
+    if not partitions:
+        raise UnknownTopic(topic)
+    tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+    consumer.assign(tps)
+    low, high = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
+    for tp in tps:
+        consumer.seek(tp, low[tp])
+    return _read(consumer, tps, {tp: min(low[tp] + 1, high[tp]) for tp in tps}, headers=False)
 
 
 def _read(

@@ -17,11 +17,14 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from penstock.stream import topology
 from penstock.stream.control.state import PolicyState, decode_state
+from penstock.stream.label_rule import LabelRule
 from penstock.stream.log.protocol import Record, UnknownTopic
 from penstock.stream.messages import (
     ControlEvent,
     LabelRecord,
     LiveModel,
+    Prediction,
+    Recipe,
     Sample,
     Tick,
     decode_control_event,
@@ -29,8 +32,10 @@ from penstock.stream.messages import (
     decode_live_model,
     decode_prediction,
 )
-from penstock.stream.operate.sampling import newest
-from penstock.stream.operate.scores import Scores, scores
+from penstock.stream.operate.sampling import newest, oldest
+from penstock.stream.operate.scores import AnyScores, scores_of
+from penstock.stream.operate.tail_labels import tail_labels
+from penstock.stream.operate.training_set import label_rule
 from penstock.stream.process.health_page import kind_of
 
 ROLES = ("featurize", "learn", "control")
@@ -51,7 +56,10 @@ class RoleStatus:
 
 @dataclass
 class Status:
-    """One pipeline at one moment. Ages are seconds; `samples`, `labels` and `pending` are counts of the newest `tail` records.
+    """One pipeline at one moment.
+
+    Ages are seconds. `samples`, `labels` and `pending` are counts of the newest `tail` records, and so are labels that said the
+    same of an id again (`duplicates`), or something else (`contradictions`).
 
     `scores` are of the predictions with labels among them. `dead` counts the newest dead letters by (topic, reason), of
     `dead_total` in all. `open` are episodes that are not over, `waiting` the requests that wait for a person, by id.
@@ -65,13 +73,15 @@ class Status:
     pending: int = 0
     event_age_s: float | None = None
     tick_age_s: float | None = None
-    scores: Scores | None = None
+    scores: AnyScores | None = None
     dead_total: int = 0
     dead: Counter[tuple[str, str]] = field(default_factory=Counter)
     open: list[ControlEvent] = field(default_factory=list)
     live: LiveModel | None = None
     waiting: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    contradictions: int = 0
 
 
 def look(
@@ -90,7 +100,8 @@ def look(
     moments = [entry.at for entry in entries if isinstance(entry, Sample | LabelRecord)]
     if moments:
         found.event_age_s = (wall_ms - max(moments)) / 1000
-    _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL))
+    rule = _rule(consumer, topology.samples(pipeline, prefix), entries)
+    _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL), rule)
     _dead_letters(found, consumer, topology.dead_letters(pipeline, prefix))
     _control(found, consumer, prefix)
     found.wrong = wrong(found)
@@ -140,20 +151,27 @@ def _roles(
     return found
 
 
-def _quality(found: Status, entries: list[Any], predicted: list[Record]) -> None:
+def _rule(consumer: KafkaConsumer, topic: str, entries: list[Any]) -> LabelRule | None:
+    """The rule of the newest recipe among these, or else of the one that the log opens with."""
+    known = [entry for entry in entries if isinstance(entry, Recipe)]
+    if not known and entries:
+        known = [entry for record in oldest(consumer, topic) if isinstance(entry := _entry(record), Recipe)]
+    return label_rule(known[-1]) if known else None
+
+
+def _quality(found: Status, entries: list[Any], predicted: list[Record], rule: LabelRule | None) -> None:
     """Labels, waiting samples and scores of the tails."""
-    labels = {entry.id: entry.y for entry in entries if isinstance(entry, LabelRecord)}
-    samples = {entry.id for entry in entries if isinstance(entry, Sample)}
-    probabilities: dict[str, float] = {}
+    labels = tail_labels(entries, rule)
+    first: dict[str, Prediction] = {}
     for record in predicted:
         try:
             prediction = decode_prediction(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        probabilities.setdefault(prediction.id, prediction.prediction)
-    found.samples, found.labels = len(samples), len(labels)
-    found.pending = len(samples - labels.keys())
-    found.scores = scores((p, labels[name]) for name, p in probabilities.items() if name in labels)
+        first.setdefault(prediction.id, prediction)
+    found.samples, found.labels, found.pending = len(labels.samples), labels.records, labels.pending
+    found.duplicates, found.contradictions = labels.duplicates, labels.contradictions
+    found.scores = scores_of(first.values(), labels.of)
 
 
 def _dead_letters(found: Status, consumer: KafkaConsumer, topic: str) -> None:
@@ -173,19 +191,25 @@ def _control(found: Status, consumer: KafkaConsumer, prefix: str) -> None:
         live = _decoded(decode_live_model, record)
         if live is not None and live.pipeline == found.pipeline:
             found.live = live
-    events: dict[str, ControlEvent] = {}
+    events: list[ControlEvent] = []
     told = [r for topic in EVENTS for r in _tail(consumer, prefix + topic, 5_000)]
     for record in sorted(told, key=lambda record: record.timestamp_ms):
         event = _decoded(decode_control_event, record)
         if event is not None and event.data.pipeline == found.pipeline:
-            events[event.data.episode] = event
-    found.open = [event for event in events.values() if event.data.state in ("suspected", "firing")]
+            events.append(event)
+    found.open = still_open(events)
     state: PolicyState | None = None
     for record in _tail(consumer, topology.policy_changelog(found.pipeline, prefix).name, 1_000):
         state = _decoded(decode_state, record) or state
     for request, verb in (state.waiting if state else {}).items():
         decision = state.decisions.get(request) if state else None
         found.waiting[request] = f"{verb}: {decision.why}" if decision else verb
+
+
+def still_open(events: Iterable[ControlEvent]) -> list[ControlEvent]:
+    """The newest event of each finding that is not over. Several may be told in one episode, and one may end before another."""
+    newest = {(event.data.episode, event.data.kind, event.subject): event for event in events}
+    return [event for event in newest.values() if event.data.state in ("suspected", "firing")]
 
 
 def _decoded(decode: Any, record: Record) -> Any:
@@ -210,10 +234,8 @@ def wrong(found: Status) -> list[str]:
     if found.live is not None and found.live.held:
         lines.append(f"learning is held: penstock resume {found.pipeline} --reason …, or a rollback, ends it")
     measured = found.scores
-    if measured is not None and measured.labels >= LEAST_LABELS and measured.loss > measured.base_loss:
-        lines.append(
-            f"the model is worse than the base rate: {measured.loss:.4f} against {measured.base_loss:.4f} nats"
-        )
+    worse = measured.worse if measured is not None and measured.labels >= LEAST_LABELS else None
+    lines += [worse] if worse else []
     lines += [
         f"{event.data.kind} of {event.subject} is firing"
         for event in found.open

@@ -3,7 +3,7 @@
 Laws of this file:
 - A file's columns are fixed when it is opened: the seven of every row, then one per input of any recipe in the range.
 - Number columns are 64-bit floats (true is 1, false 0); an input that was text anywhere in the range is text in all of it. What a
-  row's recipe does not name is null there.
+  row's recipe does not name is null there. The label's column is of the labels' own type, text where they are of several.
 - CSV and JSON have times in milliseconds since the epoch, as Penstock's topics do; parquet has timestamps in UTC.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -31,11 +31,12 @@ BATCH_ROWS = 32_768
 class Columns:
     """Where each input goes: `names` of the columns, the fixed ones first, and a row's values in that order.
 
-    An input that has the name of a fixed column is called `input.<name>`.
+    An input that has the name of a fixed column is called `input.<name>`. `label_types` are those of the labels there are.
     """
 
-    def __init__(self, inputs: Mapping[str, bool]) -> None:
+    def __init__(self, inputs: Mapping[str, bool], label_types: Collection[type] = ()) -> None:
         self.inputs = dict(inputs)
+        self.label_types = frozenset(label_types) or {bool}
         taken = {*FIXED}
         self.of_input: dict[str, str] = {}
         for name in self.inputs:
@@ -160,7 +161,14 @@ class _Parquet:
         time, text = pa.timestamp("ms", tz="UTC"), pa.string()
         kinds = [text, text, time, pa.int64(), text]
         kinds += [text if is_text else pa.float64() for is_text in columns.inputs.values()]
-        kinds += [pa.bool_(), time]
+        # bool is an int to Python, and to no reader of the file
+        labels = {
+            frozenset({bool}): pa.bool_(),
+            frozenset({int}): pa.int64(),
+            frozenset({float}): pa.float64(),
+        }
+        self.label_text = columns.label_types not in labels
+        kinds += [labels.get(frozenset(columns.label_types), text), time]
         fields = [pa.field(name, kind) for name, kind in zip(columns.names, kinds, strict=True)]
         self.schema = pa.schema(fields, metadata={b"penstock": msgspec.json.encode(about)})
         self.writer = parquet.ParquetWriter(path, self.schema, compression="zstd")
@@ -169,7 +177,10 @@ class _Parquet:
         if not rows:
             return
         pa = self.arrow
-        by_column = zip(*(self.columns.values(row) for row in rows), strict=True)
+        values = [self.columns.values(row) for row in rows]
+        if self.label_text:
+            values = [[*row[:-2], _as_text(row[-2]), row[-1]] for row in values]
+        by_column = zip(*values, strict=True)
         arrays = [
             pa.array(values, type=field.type) for values, field in zip(by_column, self.schema, strict=True)
         ]

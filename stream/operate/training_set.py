@@ -2,24 +2,26 @@
 
 Laws of this file:
 - Pure: (position, entry) pairs in, rows out. The join is the fold's own (`stream/learn/join.py`), so a row has the
-  label that the live model learned from, under the same `wait` and `default`.
+  label that the live model learned from, under the same rule; one that was corrected has the correction.
 - A row is a sample of the range, once: repeats of a crash are dropped. Rows come in the order of their positions.
 - Samples outside the range are joined and left out, so that a range gives the rows that a wider one gives for it.
-- What is in memory is what still waits for its label and what came after it: as much as `wait` of event time holds.
+- What is in memory is what still waits for its label, or its correction, and what came after it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from penstock.features.define.durations import milliseconds
-from penstock.stream.learn.join import Join
+from penstock.stream.label_rule import LabelRule, rule_of
+from penstock.stream.learn.join import Join, Settled
+from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
 from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample, Tick, Value
+from penstock.stream.targets import Target
 
 
 class CannotExport(Exception):
@@ -37,26 +39,18 @@ class Span(NamedTuple):
         return (self.start is None or self.start <= at) and (self.stop is None or at < self.stop)
 
 
-class Terms(NamedTuple):
-    """How long a sample waits for its label, in ms of event time, and what it takes when none came."""
-
-    wait_ms: int
-    default: bool | None = None
+RuleOf = Callable[[Recipe | None], LabelRule]
 
 
-TermsOf = Callable[[Recipe | None], Terms]
+def label_rule(recipe: Recipe) -> LabelRule | None:
+    """How a recipe's own text says that samples and labels find each other; None when it says nothing.
 
-
-def terms_of(recipe: Recipe) -> Terms | None:
-    """The terms that a recipe's own text names; None when it names none.
-
-    >>> terms_of(Recipe("5188d1dfaa7f", ["hour"], '{"label": {"wait": "36h", "default": null}}'))
-    Terms(wait_ms=129600000, default=None)
+    >>> label_rule(Recipe("5188d1dfaa7f", ["hour"], '{"label": {"wait": "36h", "absent": false}}'))
+    LabelRule(wait_ms=129600000, absent=False, corrected_ms=0, keyed=False, after_ms=0)
     """
     try:
-        label = json.loads(recipe.source)["label"]
-        return Terms(milliseconds(label["wait"]), label["default"])
-    except (ValueError, KeyError, TypeError):
+        return rule_of(json.loads(recipe.source)["label"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -65,7 +59,7 @@ class Row:
     """One sample and the label it got.
 
     `x` is in the order of the inputs of its `recipe`. `label` is None while none came; `label_at`, the label's event time in ms,
-    is None for a `default` too. `settled` says that no later record changes the row, `wanted` that it lies in the range.
+    is None for an `absent` one, too. `settled` says that no later record changes the row, `wanted` that it lies in the range.
     """
 
     event_id: str
@@ -75,25 +69,32 @@ class Row:
     recipe: Recipe
     x: list[Value]
     wanted: bool
-    label: bool | None = None
+    label: Target | None = None
     label_at: int | None = None
     settled: bool = False
 
-    def settle(self, label: bool | None, label_at: int | None) -> None:
-        """Take the label, or None when it will never come."""
-        self.label, self.label_at, self.settled = label, label_at, True
+    def take(self, found: Settled, corrected: bool) -> None:
+        """Take the label, or None when it will never come; one that is `absent` may be `corrected` yet."""
+        self.label, self.label_at = found.y, None if found.how in ("absent", "expired") else found.at
+        self.settled = not (corrected and found.how == "absent")
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self.settled = True
 
 
 @dataclass(slots=True)
 class Survey:
     """What a range of the log holds, before anything is written.
 
-    `columns` maps every input logged in it to whether text was; `recipes` every recipe of its samples, by digest. `first_at` and
-    `newest_at` are event times of the log's first and of its newest sample, inside the range or not.
+    `columns` maps every input logged in it to whether text was; `recipes` every recipe of its samples, by digest; `label_types`
+    are those of all labels in the log. `first_at` and `newest_at` are event times of the log's first and of its newest sample,
+    inside the range or not.
     """
 
     samples: int = 0
     last_position: int = -1
+    label_types: set[type] = field(default_factory=set)
     columns: dict[str, bool] = field(default_factory=dict)
     recipes: dict[str, Recipe] = field(default_factory=dict)
     first_at: int | None = None
@@ -112,6 +113,7 @@ def survey(entries: Iterable[tuple[int, Entry]], span: Span, opening: Recipe | N
             recipe = known[entry.digest] = entry
         elif isinstance(entry, LabelRecord):
             seen.is_repeat(entry.origin)
+            found.label_types.add(type(entry.y))
         elif isinstance(entry, Sample) and not seen.is_repeat(entry.origin):
             found.first_at = entry.at if found.first_at is None else found.first_at
             found.newest_at = entry.at if found.newest_at is None else max(entry.at, found.newest_at)
@@ -133,38 +135,39 @@ def survey(entries: Iterable[tuple[int, Entry]], span: Span, opening: Recipe | N
 def rows(
     entries: Iterable[tuple[int, Entry]],
     span: Span,
-    terms: TermsOf,
+    rule_at: RuleOf,
     *,
     opening: Recipe | None = None,
     last_position: int | None = None,
 ) -> Iterator[Row]:
     """The rows of a range, in the order of their positions; those that still wait at the end of `entries` come without a label.
 
-    `entries` begin where the log does, whatever the range. `terms` is asked at each recipe. After `last_position` (that of
+    `entries` begin where the log does, whatever the range. `rule_at` is asked at each recipe. After `last_position` (that of
     the range's last sample, from `survey`) no more is read than the labels of these rows need.
     """
-    seen, recipe, its = Seen(), opening, terms(opening)
+    seen, recipe, waiting = Seen(), opening, deque[Row]()
     known = {} if opening is None else {opening.digest: opening}
-    join, waiting = Join[Row](its.wait_ms, on_drop=lambda row: row.settle(None, None)), deque[Row]()
+    join: Join[Row] = join_of(rule_at(opening), on_gone=Row.end)
     for position, entry in entries:
+        found: Sequence[Settled] = ()
         if isinstance(entry, Sample):
             if not seen.is_repeat(entry.origin):
                 row = _row(position, entry, recipe, known, span.holds(entry.at))
-                _sample(join, row)
+                found = join.sample(entry.id, row, entry.label_key)
+                # one whose id waits already never gets a label: the fold learns nothing from it
+                row.settled = not found and join.pending.get(entry.id) is not row
                 if row.wanted:
                     waiting.append(row)
         elif isinstance(entry, LabelRecord):
-            found = None if seen.is_repeat(entry.origin) else join.label(entry.id, entry.at, entry.y)
-            if found is not None:
-                found.settle(entry.y, entry.at)
+            found = () if seen.is_repeat(entry.origin) else join.label(position, entry)
         elif isinstance(entry, Tick):
-            for expired in join.tick(entry):
-                expired.settle(its.default, None)
+            found = join.tick(entry)
         elif isinstance(entry, Recipe):
-            recipe, its = entry, terms(entry)
-            known[entry.digest] = entry
-            join.wait_ms = its.wait_ms
+            recipe = known[entry.digest] = entry
+            join = _under(join, rule_at(entry))
             join.recipe(entry)
+        for settled in found:
+            settled.waits.take(settled, bool(join.rule.corrected_ms))
         while waiting and waiting[0].settled:
             yield waiting.popleft()
         if last_position is not None and position >= last_position and not waiting:
@@ -172,13 +175,16 @@ def rows(
     yield from waiting
 
 
-def _sample(join: Join[Row], row: Row) -> None:
-    """Join a sample. One whose id waits already never gets a label: the fold learns nothing from it."""
-    early = join.sample(row.event_id, row)
-    if early is not None:
-        row.settle(early.y, early.at)
-    elif join.pending[row.event_id] is not row:
-        row.settle(None, None)
+def _under(join: Join[Row], rule: LabelRule) -> Join[Row]:
+    """The join under another recipe's rule. From ids to keys or back nothing that waits can find its label any more."""
+    if rule.keyed == join.rule.keyed:
+        join.rule = rule
+        return join
+    for row in (*join.pending.values(), *join.defaulted.values()):
+        row.end()
+    other: Join[Row] = join_of(rule, on_gone=Row.end)
+    other.times, other.idle, other.clock = join.times, join.idle, join.clock
+    return other
 
 
 _OUTSIDE = Recipe("", [], "")
@@ -240,7 +246,7 @@ class Summary:
                 self.waiting += not row.settled
             else:
                 self.labelled += 1
-                self.true += row.label
+                self.true += row.label is True
                 self.defaults += row.label_at is None
             self.first_at = row.at if self.first_at is None else min(self.first_at, row.at)
             self.last_at = row.at if self.last_at is None else max(self.last_at, row.at)

@@ -1,7 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of every role, on a small server beside the loop.
 
 Laws of this file:
-- `METRICS` is the list of all metrics, with Prometheus' names and units; a label's values are bounded.
+- Every metric stands in `metric_list`, and no other is told.
 - Reporting costs a loop's turn a few microseconds; what needs more is looked at once a second.
 - The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503
   and not a hanging page.
@@ -21,7 +21,6 @@ import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import NamedTuple
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -33,110 +32,10 @@ from prometheus_client import (
 )
 
 from penstock.stream.process.latency import BatchHistogram
+from penstock.stream.process.metric_list import METRICS
 
 STALLED_S = 30.0
 MOST_REASONS = 40
-
-
-class Metric(NamedTuple):
-    """One metric as `/metrics` shows it (a counter's name ends in `_total` there)."""
-
-    name: str
-    kind: type[Counter] | type[Gauge] | type[Histogram] | type[BatchHistogram]
-    labels: tuple[str, ...]
-    help: str
-
-
-METRICS = (
-    # every role
-    Metric("penstock_records", Counter, ("topic",), "records read and worked on"),
-    Metric("penstock_turns", Counter, (), "turns of the loop"),
-    Metric(
-        "penstock_turn_seconds",
-        Histogram,
-        (),
-        "wall time of one turn of the loop, the wait for records included",
-    ),
-    Metric("penstock_condition", Gauge, ("reason",), "1 where this condition of readiness holds"),
-    Metric("penstock_lag_records", Gauge, ("topic",), "records in the log after the position read"),
-    Metric("penstock_position", Gauge, ("topic", "partition"), "offset of the next record to work on"),
-    Metric("penstock_event_time_age_seconds", Gauge, (), "wall clock less the newest event time"),
-    # featurize
-    Metric("penstock_samples", Counter, (), "samples written to the samples log"),
-    Metric("penstock_labels_written", Counter, (), "labels written to the samples log"),
-    Metric("penstock_dead_letters", Counter, ("reason",), "records that could not be used"),
-    Metric(
-        "penstock_late_records", Counter, ("source",), "dead letters of events that came after their grace"
-    ),
-    Metric(
-        "penstock_out_of_order_records",
-        Counter,
-        ("source",),
-        "events behind the newest of their own partition, within the grace: they are counted where they belong",
-    ),
-    Metric(
-        "penstock_event_to_readable_seconds",
-        BatchHistogram,
-        (),
-        "from a record's own Kafka timestamp until the features of its whole batch can be read from Redis; "
-        "every record once, but not those read again while state is rebuilt",
-    ),
-    Metric(
-        "penstock_entities_first_seen",
-        Counter,
-        ("view",),
-        "entities whose first state was stored; counted again when they come back or state is rebuilt",
-    ),
-    Metric(
-        "penstock_states_expired",
-        Counter,
-        ("view",),
-        "private states deleted because no window can see their events any more",
-    ),
-    Metric(
-        "penstock_defaults_served",
-        Counter,
-        ("view",),
-        "values in samples' vectors that were read from an entity without any event, or of a null key",
-    ),
-    Metric("penstock_rebuilding", Gauge, (), "1 while state is rebuilt from Kafka after a loss of Redis"),
-    # learn
-    Metric("penstock_predictions", Counter, (), "predictions made"),
-    Metric("penstock_pending_labels", Gauge, (), "samples that wait for their label"),
-    Metric("penstock_labels", Counter, ("outcome",), "labels by what became of them"),
-    Metric(
-        "penstock_log_loss_nats",
-        Counter,
-        ("model",),
-        "sum of the log losses over joined labels: of the live prediction, and of the base rate (base)",
-    ),
-    Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
-    Metric(
-        "penstock_expert_weight",
-        Gauge,
-        ("kind",),
-        "how much the models of a kind count in the live prediction, by labels; all kinds together are 1",
-    ),
-    Metric("penstock_lead_changes", Counter, (), "how often another model took the lead"),
-    Metric("penstock_expert_predictions", Counter, (), "predictions of single models: what CPU goes into"),
-    Metric("penstock_expert_learnings", Counter, (), "labels learned by single models: what CPU goes into"),
-    Metric("penstock_episodes", Counter, ("kind", "state"), "drift episodes that went into this state"),
-    Metric("penstock_episodes_open", Gauge, ("kind",), "drift episodes suspected or firing now"),
-    Metric("penstock_model_held", Gauge, (), "1 while learning is held"),
-    Metric(
-        "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
-    ),
-    Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
-    Metric("penstock_retrains", Counter, ("trigger",), "retrains begun, by what set them off"),
-    Metric("penstock_retrain_triggers", Counter, ("trigger", "outcome"), "triggers fired, by outcome"),
-    Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
-    # control
-    Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
-    Metric("penstock_commands_sent", Counter, (), "commands appended to the samples log, repeats included"),
-    Metric(
-        "penstock_commands_open", Gauge, (), "commands that learn does not show as carried out or refused"
-    ),
-)
 
 
 def kind_of(reason: str) -> str:
@@ -183,6 +82,7 @@ class Health:
     pending_labels: Gauge
     labels: Counter
     log_loss_nats: Counter
+    measure: Gauge
     experts: Gauge
     expert_weight: Gauge
     lead_changes: Counter
@@ -195,6 +95,7 @@ class Health:
     retrains_running: Gauge
     retrains: Counter
     retrain_triggers: Counter
+    mlflow: Counter
     unreadable: Counter
     decisions: Counter
     commands_sent: Counter

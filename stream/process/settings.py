@@ -27,7 +27,8 @@ class Settings:
     `kafka` holds client settings in librdkafka's names (`security.protocol`, `sasl.mechanism`, …): every environment variable
     `PENSTOCK_KAFKA_SASL_MECHANISM` becomes `sasl.mechanism`. `prefix` stands before the name of everything this deployment owns:
     topics, groups, members, clients, keys in Redis, folders of versions.
-    `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them.
+    `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
+    `former_secrets` signed is still read. `mlflow` is the tracking URI of an MLflow server that shows them, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -35,6 +36,8 @@ class Settings:
     prefix: str = ""
     models: str = ""
     secret: str = ""
+    former_secrets: tuple[str, ...] = ()
+    mlflow: str = ""
     slot: str = "0"
     host: str = "127.0.0.1"
     port: int = 0
@@ -63,6 +66,7 @@ class Settings:
             "prefix": env.get("PENSTOCK_PREFIX"),
             "models": env.get("PENSTOCK_MODELS"),
             "secret": env.get("PENSTOCK_SECRET"),
+            "mlflow": env.get("PENSTOCK_MLFLOW"),
             "slot": env.get("PENSTOCK_SLOT"),
             "host": env.get("PENSTOCK_HOST"),
         }
@@ -71,7 +75,9 @@ class Settings:
             for name, value in env.items()
             if name.startswith("PENSTOCK_KAFKA_")
         }
+        former = env.get("PENSTOCK_SECRETS_FORMER", "").split(",")
         return cls(
+            former_secrets=tuple(one.strip() for one in former if one.strip()),
             port=int(_number(env, "PENSTOCK_PORT", cls.port)),
             connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
             kafka=kafka,

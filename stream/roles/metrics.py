@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["FeaturizeReport", "Health", "LearnReport"]
 
 LOOK_EVERY_S = 1.0
-LEARNED = ("joined", "learned", "held_back", "expired", "unmatched", "dropped", "repeats")
+LEARNED = (
+    "joined", "learned", "held_back", "expired", "absent", "corrected", "unmatched", "duplicates", "contradictions", "dropped",
+    "repeats",
+)  # fmt: skip
 
 
 class Growth:
@@ -130,6 +133,9 @@ class LearnReport:
         health, fold, grown = self.health, worker.fold, self.growth.of
         health.turned()
         health.unreadable.inc(grown("unreadable", worker.unreadable))
+        if worker.publisher is not None:
+            for outcome in ("registered", "failures"):
+                health.mlflow.labels(outcome).inc(grown(outcome, getattr(worker.publisher, outcome)))
         if fold is not None:
             counts = fold.counts
             # a fold restored from a snapshot brings counts that were counted before
@@ -162,6 +168,8 @@ class LearnReport:
             health.retrains_running.set(len(fold.open_jobs))
             self._retrains(fold.triggers)
             self._experts(fold.experts)
+            for name, value in fold.task.measures().items():
+                health.measure.labels(name).set(value)
             self._episodes(fold.drift.episodes.open)
         _lag(health, worker.member)
         health.ready(

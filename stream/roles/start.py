@@ -29,7 +29,10 @@ from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Log
-from penstock.stream.models.store import ModelStore, RedisModelStore
+from penstock.stream.models.mlflow_registry import MlflowRegistry, NoMlflow, client_of
+from penstock.stream.models.publisher import Publisher
+from penstock.stream.models.store import RedisModelStore
+from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
@@ -66,14 +69,39 @@ def open_redis(settings: Settings) -> redis.Redis:
     return client
 
 
-def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> ModelStore:
-    """The pipeline's version store. Versions are pickles, so a secret to sign them with is demanded."""
+def model_store(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> RedisModelStore:
+    """The pipeline's version store."""
+    return versions_of(pipeline.name, settings, client)
+
+
+def versions_of(pipeline: str, settings: Settings, client: redis.Redis) -> RedisModelStore:
+    """The version store of a pipeline, by its name. Versions are pickles, so a secret to sign them with is demanded."""
     if not settings.secret:
         raise SettingError(
             "PENSTOCK_SECRET is not set: model versions are signed with it, in Redis as elsewhere. "
             "Set it to the same value for every role, such as the output of `openssl rand -hex 32`"
         )
-    return RedisModelStore(client, pipeline.name, settings.secret, settings.models, settings.prefix)
+    return RedisModelStore(client, pipeline, keys(settings), settings.models, settings.prefix)
+
+
+def keys(settings: Settings) -> Keys:
+    """The secret that signs, and those that signed before."""
+    return Keys(settings.secret, settings.former_secrets)
+
+
+def mlflow_registry(pipeline: Pipeline, settings: Settings, models: RedisModelStore) -> MlflowRegistry:
+    """The pipeline's registered model on the settings' MLflow server. Raises `SettingError` without the extra."""
+    try:
+        client = client_of(settings.mlflow)
+    except NoMlflow as error:
+        raise SettingError(str(error)) from None
+    name = topology.deployed(pipeline.name, settings.prefix)
+    return MlflowRegistry(client, name, models, keys(settings), pipeline.vector_names)
+
+
+def mlflow_publisher(pipeline: Pipeline, settings: Settings, models: RedisModelStore) -> Publisher | None:
+    """What publishes versions to MLflow; None where no server is named."""
+    return Publisher(mlflow_registry(pipeline, settings, models)) if settings.mlflow else None
 
 
 def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.Redis) -> None:
@@ -169,6 +197,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     check_owner(pipeline, settings, log, client)
     deployed = topology.deployed(pipeline.name, settings.prefix)
     retrainer = ProcessRetrainer(Path(definition))
+    publisher = mlflow_publisher(pipeline, settings, models)
     with Health("learn", settings.host, settings.port) as health:
         worker = LearnWorker(
             pipeline,
@@ -176,15 +205,17 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             RedisStateStore(client, deployed, "learn"),
             models,
             retrainer,
-            settings.secret,
+            keys(settings),
             wall_ms,
             prefix=settings.prefix,
             instance_id=f"{deployed}-learn-{settings.slot}",
             guard=guard,
             decision_wait_s=DECISION_WAIT_S,
             health=LearnReport(health),
+            publisher=publisher,
         )
-        turn_until(stopped, worker, health, retrainer.stop, log.close)
+        after = [] if publisher is None else [publisher.start().close]
+        turn_until(stopped, worker, health, retrainer.stop, log.close, *after)
 
 
 def run_control(pipeline: Pipeline, settings: Settings) -> None:
@@ -204,6 +235,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_PREFIX": settings.prefix,
         "PENSTOCK_MODELS": settings.models,
         "PENSTOCK_SECRET": settings.secret,
+        "PENSTOCK_SECRETS_FORMER": ",".join(settings.former_secrets),
+        "PENSTOCK_MLFLOW": settings.mlflow,
         "PENSTOCK_SLOT": settings.slot,
         "PENSTOCK_HOST": settings.host,
         "PYTHONHASHSEED": "0",

@@ -12,7 +12,8 @@ import pytest
 
 from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
-from penstock.stream.learn.learner import probability, vector
+from penstock.stream.learn.engine import probability
+from penstock.stream.learn.learner import vector
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import decode_prediction

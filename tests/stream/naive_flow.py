@@ -104,7 +104,7 @@ class NaiveFlow:
         if predicts:
             self.samples[place] = (event_id, at, vector)
         if source == label.source:
-            outcome = label.outcome(event)
+            outcome = label.of(event)
             if outcome is not None:
                 self.labels[place] = (event_id, at, outcome == 1)
 
@@ -231,7 +231,7 @@ def valid(pipeline: Pipeline, source: Source, record: Record, newest: int) -> di
         assert 0 <= at < 253_402_300_800_000
         assert newest - source.grace_ms <= at <= record.timestamp_ms + source.ahead_ms
         if source == pipeline.label.source:
-            outcome = pipeline.label.outcome(event)
+            outcome = pipeline.label.of(event)
             assert outcome is None or (type(outcome) in (bool, int, float) and outcome in (0, 1))
     except Exception:
         return None

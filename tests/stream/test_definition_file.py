@@ -96,7 +96,7 @@ BROKEN = {
     ),
     "a lambda in the model": (but(SCALER, "compose.FuncTransformer(lambda x: x)"), "instead of a lambda"),
     "a leak": (but('inputs=["amount"]', 'inputs=["fraud"]'), "the model would read the answer"),
-    "a regressor": (but("LogisticRegression()", "LinearRegression()"), "must be a river classifier"),
+    "a transformer": (but("linear_model.LogisticRegression()", SCALER), "must be a river classifier"),
 }
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from river import linear_model, naive_bayes, preprocessing, tree
+from river import anomaly, linear_model, multioutput, naive_bayes, preprocessing, tree
 
 from penstock import View, count, mean
 from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
+from penstock.stream.label_rule import LabelRule, rule_of
+from penstock.stream.recipes import recipe_of
 from tests.stream.generated import DELIVERED, PAID, SENT, cards, parcels
 
 BY_DEPOT = View("depot", DELIVERED, key="depot", features={"n": count("1h")})
@@ -46,13 +50,47 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     "views that are none": (lambda: parcels(views=[count("1h")]), "views must be a list of views"),
     "views left out": (lambda: parcels(views=None), "views must be a list of views, not None"),
     "nothing to learn from": (lambda: parcels(views=[], inputs=[]), "nothing to learn from"),
-    "a label left out": (lambda: parcels(label=None), "label must be a Label, not NoneType"),
+    "a label left out": (lambda: parcels(label=None), "label must be a Label: LogisticRegression learns"),
+    "neither a label nor a source": (
+        lambda: parcels(label=None, predict="sent"),
+        "predict must be a Source, not str",
+    ),
     "a topic's name for a source": (lambda: parcels(predict="sent"), "predict must be a Source, not str"),
-    "a regressor": (lambda: parcels(model=linear_model.LinearRegression()), "must be a river classifier"),
-    "a pipeline that ends in a regressor": (
-        lambda: parcels(model=preprocessing.StandardScaler() | linear_model.LinearRegression()),
+    "a transformer": (lambda: parcels(model=preprocessing.StandardScaler()), "must be a river classifier"),
+    "a pipeline that ends in a transformer": (
+        lambda: parcels(model=preprocessing.MinMaxScaler() | preprocessing.StandardScaler()),
         "must be a river classifier",
     ),
+    "a task that there is not": (lambda: parcels(task="ranking"), "task must be one of binary, multiclass,"),
+    "numbers of a classifier": (
+        lambda: parcels(task="regression"),
+        "LogisticRegression is for the task 'binary'; take a regressor, such as linear_model.LinearRegression",
+    ),
+    "classes of a regressor": (
+        lambda: parcels(task="multiclass", model=linear_model.LinearRegression()),
+        "LinearRegression is for the task 'regression'; take a classifier for several classes",
+    ),
+    "several classes of a model for two": (
+        lambda: parcels(task="multiclass"),
+        "wrap it, as multiclass.OneVsRestClassifier(LogisticRegression())",
+    ),
+    "labels for no task": (
+        lambda: parcels(task="unlabelled", model=anomaly.HalfSpaceTrees()),
+        "HalfSpaceTrees is for the task 'anomaly'; take a detector, such as anomaly.HalfSpaceTrees, and label=None",
+    ),
+    "numbers without labels": (
+        lambda: parcels(label=None, model=linear_model.LinearRegression()),
+        "label must be a Label: LinearRegression learns from labels",
+    ),
+    "a detector of targets": (
+        lambda: parcels(model=anomaly.GaussianScorer()),
+        "scores a target that must be known beforehand",
+    ),
+    "several targets": (
+        lambda: parcels(model=multioutput.RegressorChain(linear_model.LinearRegression())),
+        "predicts several targets at once",
+    ),
+    "alerts for all": (lambda: parcels(alert_share=1.0), "alert_share must be above 0 and at most 0.5"),
     "a class in place of a model": (
         lambda: parcels(model=linear_model.LogisticRegression),
         "not the class LogisticRegression; call it",
@@ -80,6 +118,22 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     "a view of the label": (
         lambda: cards(views=[View("card", PAID, key="card", features={"x": mean("fraud", "1h")})]),
         "view 'card' reads the label",
+    ),
+    "no outcome by id": (lambda: Label(PAID), "outcome must be a function of an event"),
+    "a label's key of numbers": (lambda: Label(PAID, key=3, within="1h"), "key must name a field"),  # type: ignore[arg-type]
+    "a label's key twice the same": (
+        lambda: Label(PAID, key=("card", "card"), within="1h"),
+        "different fields",
+    ),
+    "a wait by key": (lambda: Label(PAID, key="card", wait="1h"), "says within= in place of wait="),
+    "nothing to wait for": (lambda: Label(PAID, key="card"), "says within= in place of wait="),
+    "a span by id": (lambda: Label(PAID, "fraud", within="1h"), "name the fields of the entity"),
+    "a span that is none": (lambda: Label(PAID, key="card", within="soon"), "Label, within: duration 'soon'"),
+    "a correction of nothing": (lambda: Label(PAID, "fraud", corrected_for="7d"), "give absent="),
+    "an absent list": (lambda: Label(PAID, "fraud", absent=[]), "absent must be a label"),  # type: ignore[arg-type]
+    "an absent that the model does not learn": (
+        lambda: cards(label=Label(PAID, "fraud", absent="no")),
+        "it must be true, false, 1 or 0",
     ),
     "a view keyed by the label": (
         lambda: cards(views=[View("answer", PAID, key=("card", "fraud"), features={"n": count("1h")})]),
@@ -111,6 +165,72 @@ def test_the_label_of_another_source_may_feed_a_view() -> None:
 )
 def test_classifiers_are_taken_as_they_are_or_at_the_end_of_a_pipeline(model: Any) -> None:
     assert parcels(model=model).model is model
+
+
+def test_a_field_of_the_event_itself_may_be_an_input_when_the_label_is_a_later_event() -> None:
+    """By id it is the answer; by key the label is a later value of it."""
+    later = Label(PAID, lambda e: e["amount"] > 40, key="card", after="10m", within="2m", fields=("amount",))
+    made = cards(label=later)
+    assert made.inputs == ["amount"] and made.label_rule == LabelRule(12 * 60_000, None, 0, True, 10 * 60_000)
+
+
+def test_absent_is_what_the_model_learns() -> None:
+    made = cards(label=Label(PAID, "fraud", absent=0))
+    assert made.label_rule.absent is False and '"absent": false' in recipe_of(made).source
+
+
+def test_a_label_says_its_rule_in_a_sentence() -> None:
+    says = [
+        (Label(PAID, "fraud"), "'fraud' of 'cards.paid', joined by its id 'payment', up to 1d after the event; "
+            "without one there is no label"),
+        (
+            Label(PAID, key=("card", "shop"), within="30m", absent=False, corrected_for="7d"),
+            "True where 'cards.paid' has an event, the first of the same card and shop up to 30m after the event; without one "
+            "it is False, which a label up to 7d later corrects",
+        ),
+        (
+            Label(PAID, "amount", key="card", after="10m", within="2m"),
+            "'amount' of 'cards.paid', the first of the same card from 10m after the event on, up to 2m later; without one "
+            "there is no label",
+        ),
+    ]  # fmt: skip
+    assert [label.sentence for label, _ in says] == [sentence for _, sentence in says]
+
+
+def test_the_text_of_a_definition_says_the_same_rule() -> None:
+    for label in (
+        Label(PAID, "fraud"),
+        Label(PAID, key="card", within="30m", absent=False, corrected_for="7d"),
+        Label(PAID, "fraud", key=["card", "shop"], after="10m", within="2m"),  # type: ignore[arg-type]
+    ):
+        made = cards(label=label)
+        assert rule_of(json.loads(recipe_of(made).source)["label"]) == made.label_rule
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "kind", "target"),
+    [
+        (linear_model.LogisticRegression(), {}, "binary", "boolean"),
+        (tree.HoeffdingTreeClassifier(), {}, "binary", "boolean"),
+        (tree.HoeffdingTreeClassifier(), {"task": "multiclass"}, "multiclass", "class"),
+        (preprocessing.StandardScaler() | linear_model.LinearRegression(), {}, "regression", "number"),
+        (preprocessing.TargetStandardScaler(linear_model.LinearRegression()), {}, "regression", "number"),
+        (preprocessing.MinMaxScaler() | anomaly.HalfSpaceTrees(), {}, "anomaly", "boolean"),
+        (anomaly.HalfSpaceTrees(), {"label": None}, "unlabelled", "boolean"),
+    ],
+)
+def test_the_task_is_told_by_the_model(model: Any, more: dict[str, Any], kind: str, target: str) -> None:
+    pipeline = parcels(model=model, **more)
+    assert (pipeline.kind, pipeline.target_kind, pipeline.labelled) == (kind, target, "label" not in more)
+    assert ("task" in pipeline.describe()) == (kind != "binary")
+    again = replace(pipeline, inputs=["weight", "age"])
+    assert again.kind == kind and again.labelled == pipeline.labelled
+
+
+def test_without_labels_only_what_is_predicted_and_what_views_read_is_a_source() -> None:
+    pipeline = parcels(label=None, model=anomaly.HalfSpaceTrees())
+    assert pipeline.sources == [SENT, DELIVERED]
+    assert parcels(label=None, views=[], model=anomaly.HalfSpaceTrees()).sources == [SENT]
 
 
 def test_sources_are_each_named_once_the_predicted_one_first() -> None:
@@ -162,7 +282,25 @@ def test_equal_definitions_have_equal_digests() -> None:
         {"model": preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=0.1)},
         {"label": Label(DELIVERED, lambda e: e["late"] > 16, wait="6h", fields=("late",))},
         {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="7h", fields=("late",))},
-        {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)},
+        {"label": Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)},
+        {
+            "label": Label(
+                DELIVERED,
+                lambda e: e["late"] > 15,
+                wait="6h",
+                fields=("late",),
+                absent=False,
+                corrected_for="1h",
+            )
+        },
+        {"label": Label(DELIVERED, lambda e: e["late"] > 15, within="6h", fields=("late",), key="van")},
+        {
+            "label": Label(
+                DELIVERED, lambda e: e["late"] > 15, within="6h", fields=("late",), key="van", after="1h"
+            )
+        },
+        {"label": Label(DELIVERED, key="van", within="6h")},
+        {"label": Label(DELIVERED, "late", wait="6h")},
     ],
 )
 def test_whatever_changes_a_sample_or_the_model_changes_the_digest(changes: dict[str, Any]) -> None:

@@ -48,7 +48,17 @@ ENTRIES: dict[str, Entry] = {
     "sample.v2": Sample(
         Origin("topic-id", 3, 41, 0), "p1", "van7", AT_MS, [1.5, None, "é", True], "0123456789ab"
     ),
+    "sample.v3": Sample(
+        Origin("topic-id", 3, 41, 0),
+        "p1",
+        "van7",
+        AT_MS,
+        [1.5, None, "é", True],
+        "0123456789ab",
+        "north|van7",
+    ),
     "label.v1": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, True),
+    "label.v2": LabelRecord(Origin("topic-id", 3, 41, 1), "p1", AT_MS, 20.5, "north|van7"),
     "tick.v1": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5),
     "tick.v2": Tick({"sent/0": AT_MS, "done/0": -1}, ["done/0"], AT_MS + 5, 2),
     "command.v1": COMMAND,
@@ -173,7 +183,7 @@ JSON |= {
         ],
     ),
 }  # fmt: skip
-# since the definition lists what starts a retrain
+# since the definition lists what starts a retrain, versions have names, and the champion before is known
 JSON |= {
     "control-event.v4": msgspec.structs.replace(
         JSON["control-event.v3"],
@@ -188,14 +198,15 @@ JSON |= {
             ),
         ),
     ),
-    "operator-request.v3": OperatorRequest(
-        id="r1", pipeline="flights", verb="retrain", reason="pager 4711", by="ann", wall_ms=AT_MS, window="30d"
+    "operator-request.v3": msgspec.structs.replace(
+        JSON["operator-request.v2"], version="name/best", digest="00ff00ff00ff00ff", window="30d"
     ),
     "decision.v4": msgspec.structs.replace(
         JSON["decision.v3"], command=CommandSent(**msgspec.structs.asdict(ENTRIES["command.v4"]))
     ),
     "live-model.v4": msgspec.structs.replace(
         JSON["live-model.v3"],
+        previous="v1",
         triggers=[TriggerShown(kind="labels", rule="on every 9 labels", window="from all samples", labels_missing=7)],
         retraining=["command-r1"],
     ),
@@ -203,6 +214,8 @@ JSON |= {
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
+    "sample.v2",
+    "label.v1",
     "tick.v1",
     "command.v1",
     "command-adopt.v1",
@@ -212,6 +225,7 @@ FORMER = {
     "control-event.v1",
     "control-event.v2",
     "operator-request.v1",
+    "operator-request.v2",
     "decision.v1",
     "decision.v2",
     "live-model.v1",
@@ -219,7 +233,6 @@ FORMER = {
     "command.v3",
     "command-adopt.v3",
     "control-event.v3",
-    "operator-request.v2",
     "decision.v3",
     "live-model.v3",
 }
@@ -276,8 +289,8 @@ def test_an_entry_written_before_a_field_was_added_still_reads() -> None:
 
 
 def test_an_entry_from_a_newer_version_with_a_field_more_still_reads() -> None:
-    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v1"])) + ["new"]
-    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v1"]
+    longer = msgspec.msgpack.decode(encode_entry(ENTRIES["label.v2"])) + ["new"]
+    assert decode_entry(msgspec.msgpack.encode(longer)) == ENTRIES["label.v2"]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from river import anomaly
 
 from penstock import OnInputs, OnLabels, OnPerformance, OnSchedule
-from penstock.stream.definitions import DefinitionError
+from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.triggers import Due, window_of
 from tests.stream.generated import DAY, HOUR, parcels
 
@@ -37,6 +38,16 @@ def test_all_of_them_stand_in_one_list_and_leave_the_recipe_as_it_is() -> None:
     assert parcels(retrain=[]).retrain == ()
 
 
+def unlabelled(**more: Any) -> Pipeline:
+    return parcels(label=None, model=anomaly.HalfSpaceTrees(), **more)
+
+
+def test_without_labels_no_line_goes_by_labels_and_the_others_do_their_work() -> None:
+    assert unlabelled().retrain == ()
+    lines = (OnSchedule("7d"), OnInputs())
+    assert unlabelled(retrain=lines).retrain == lines
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -61,6 +72,8 @@ def test_all_of_them_stand_in_one_list_and_leave_the_recipe_as_it_is() -> None:
         (lambda: parcels(retrain=[OnLabels(5), OnLabels(6)]), "retrain names OnLabels twice"),
         (lambda: parcels(retrain=[OnSchedule("7d"), OnSchedule("7d")]), "names one schedule twice"),
         (lambda: parcels(retrain_window="month"), "retrain_window: window must be"),
+        (lambda: unlabelled(retrain=[OnLabels(5)]), "OnLabels goes by labels, and there are none"),
+        (lambda: unlabelled(retrain=[OnPerformance()]), "OnPerformance goes by labels, and there are none"),
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_refused_where_it_stands(made: Any, said: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import chdtrc, stdtr  # type: ignore[import-untyped]
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.histogram import Histogram, Value
@@ -221,3 +222,64 @@ def test_a_setting_without_meaning_is_refused() -> None:
         PsiMonitor(["x"], windows=3)
     with pytest.raises(ValueError, match="positive"):
         PsiMonitor(["x"], budget_per_year=0)
+
+
+numbers = st.floats(-3.0, 3.0) | st.sampled_from(
+    [None, math.nan, math.inf, -math.inf, 0.0, -0.0, True, "text", 1]
+)
+
+
+@given(
+    st.lists(numbers, max_size=80),
+    st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=9, unique=True),
+)
+def test_a_value_is_counted_in_the_bin_whose_upper_edge_it_does_not_exceed(
+    column: list[Value], edges: list[float]
+) -> None:
+    edges.sort()
+    found = [0] * (len(edges) + 2)
+    for value in column:
+        null = value is None or isinstance(value, str) or value != value
+        found[-1 if null else sum(edge < value for edge in edges)] += 1  # type: ignore[operator]
+    assert Histogram(edges, None).count(column).tolist() == found
+
+
+def of_arrays(past: np.ndarray, window: np.ndarray) -> tuple[float, float, str]:
+    """PSI, its p-value and which test gave it, written with numpy's own means and deviations."""
+
+    def relatives(references: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        n_reference, n_window = references.sum(axis=1, keepdims=True), windows.sum(axis=1, keepdims=True)
+        p = (references + 0.5) / (n_reference + windows.shape[1] / 2)
+        q = (windows + 0.5) / (n_window + windows.shape[1] / 2)
+        unit = 1 / np.maximum(n_reference, 1) + 1 / np.maximum(n_window, 1)
+        return ((q - p) * np.log(q / p)).sum(axis=1) / ((windows.shape[1] - 1) * unit[:, 0])
+
+    used = (past.sum(axis=0) + window) > 0
+    table, window = past[:, used], window[used]
+    total, free, windows = table.sum(axis=0), int(used.sum()) - 1, len(table)
+    relative = float(relatives(total[None], window[None])[0])
+    own = relatives(total - table, table)
+    logs = np.log(np.maximum(own, 1e-9))
+    spread = max(float(logs.std(ddof=1)), math.sqrt(2 / free)) * math.sqrt(1 + 1 / windows)
+    p_t = float(stdtr(windows - 1, -(math.log(max(relative, 1e-9)) - float(logs.mean())) / spread))
+    value = relative * free * (1 / int(total.sum()) + 1 / int(window.sum()))
+    if own.mean() < 1 + 2 * math.sqrt(2 / (free * windows)):
+        return value, max(float(chdtrc(free, relative * free)), p_t**2), "chi2"
+    return value, p_t, "t"
+
+
+def test_a_judgement_has_the_bits_of_numpys_own_means_and_deviations() -> None:
+    rng, tests = np.random.default_rng(3), set()
+    for turn in range(300):
+        shares = rng.dirichlet(np.full(int(rng.integers(3, 13)), rng.choice([0.3, 3.0])))
+        windows = int(rng.integers(2, 29))
+        past = np.array([
+            rng.multinomial(int(rng.integers(30, 2_000)), rng.dirichlet(shares * 90 + 0.01) if turn % 2 else shares)
+            for _ in range(windows)
+        ])  # fmt: skip
+        window = rng.multinomial(int(rng.integers(30, 2_000)), shares)
+        found = judge(past, window)
+        if found is not None:
+            assert (found.psi, found.p_value, found.test) == of_arrays(past, window)
+            tests.add(found.test)
+    assert tests == {"chi2", "t"}

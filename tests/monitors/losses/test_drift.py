@@ -85,6 +85,18 @@ def test_a_committed_model_worse_than_the_live_prediction_fires_lead_and_dates_t
     assert firing(said, "harm") == [], "what people get is as good as before"
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_finds_the_same_rise_dates_it_alike_and_says_until_when_it_may_have_begun(seed: int) -> None:
+    monitor = LossMonitor()
+    feed(monitor, losses(seed, 30_000))
+    said = feed(monitor, losses(seed + 10, 6_000, harm=0.1), 30_000)
+    (harm,), witness = firing(said, "harm"), firing(said, "adwin")[0]
+    last = harm.detail["onset_to_position"]
+    assert isinstance(last, int) and harm.since_position + 125 < last <= harm.position
+    assert harm.since_position <= 30_000 <= last
+    assert witness.position <= harm.position and witness.since_position == harm.since_position
+
+
 def test_a_harder_world_that_hurts_all_alike_fires_no_lead() -> None:
     monitor = LossMonitor()
     feed(monitor, losses(6, 30_000))
@@ -285,3 +297,9 @@ def test_a_pickled_monitor_says_the_same_as_one_that_never_stopped(split: int) -
     found += feed(broken, STREAM[split:], start=split)
     assert found == expected
     assert firing(expected, "harm") and firing(expected, "lead")
+
+
+@given(st.floats(-0.5, 1.5) | st.sampled_from([0.005, 0.995, math.nan, math.inf, -math.inf]), st.booleans())
+def test_the_loss_is_that_of_the_clipped_probability_and_of_no_number_the_most(p: float, y: bool) -> None:
+    clipped = min(max(p, 0.005), 0.995)
+    assert log_loss(p, y) == (LOSS_MOST if math.isnan(p) else -math.log(clipped if y else 1.0 - clipped))

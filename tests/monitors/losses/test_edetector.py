@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.monitors.losses.edetector import LAMBDAS, EDetector
+from penstock.monitors.losses.edetector import LAMBDAS, ONSET_LAMBDA, EDetector
 
 zs = st.lists(st.floats(-1.0, 5.0), min_size=1, max_size=60)
 
@@ -30,6 +30,24 @@ def test_the_statistic_is_the_sum_over_all_change_points(values: list[float]) ->
     for z in values:
         detector.update(z)
     assert detector.statistic == pytest.approx(naive_shiryaev_roberts(values), rel=1e-9)
+
+
+@given(zs)
+def test_the_onset_lies_between_the_best_one_and_the_last_that_is_not_twenty_times_less_likely(
+    values: list[float],
+) -> None:
+    detector = EDetector(threshold=1e300)
+    for z in values:
+        detector.update(z)
+    gains = [math.log1p(ONSET_LAMBDA * z) for z in values]
+    since = [math.fsum(gains[start:]) for start in range(len(values))]  # of every possible onset
+    first = detector.onset_step - 1
+    assert max(since) - since[first] < 1e-9 or max(since) < 1e-9
+    assert since[first] - since[detector.onset_to_step - 1] <= math.log(20) + 1e-9
+    assert (
+        all(since[first] - later > math.log(20) - 1e-9 for later in since[detector.onset_to_step :])
+        and first < detector.onset_to_step
+    )
 
 
 @given(zs, st.floats(2, 500))

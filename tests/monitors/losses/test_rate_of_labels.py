@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.monitors.losses.rate_of_labels import DAY_MS, YEAR_MS, LabelRate
+from penstock.monitors.losses.rate_of_labels import DAY_MS, LONG_MS, SHORT_MS, YEAR_MS, LabelRate
 
 HOUR_MS = 3_600_000
 
@@ -86,3 +86,22 @@ def test_it_remembers_little_and_never_says_less_than_the_last_month_held(
 
 def test_marks_are_bounded_over_years() -> None:
     assert len(run(LabelRate(), 24 * 365 * 2, 3)._marks) <= 28 * 12 + 2
+
+
+def naive(rate: LabelRate, window_ms: int) -> float:
+    """The newest kept moment at least as old as the window is long, looked for from the newest."""
+    since_ms, before = rate._marks[0]
+    for at_ms, total in reversed(rate._marks):
+        if at_ms <= rate._now_ms - window_ms:
+            since_ms, before = at_ms, total
+            break
+    return (rate._total - before) * YEAR_MS / max(rate._now_ms - since_ms, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(-HOUR_MS, 90 * HOUR_MS)), min_size=1, max_size=60))
+def test_both_windows_begin_where_a_search_from_the_newest_moment_finds(steps: list[tuple[int, int]]) -> None:
+    rate, at_ms = LabelRate(), 10**12
+    for labels, step_ms in steps:
+        rate.count(labels, at_ms, at_ms + step_ms)
+        at_ms += step_ms
+        assert rate.per_year == max(naive(rate, SHORT_MS), naive(rate, LONG_MS))

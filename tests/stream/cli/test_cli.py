@@ -103,12 +103,14 @@ def test_help_says_what_a_command_does_and_shows_an_example(command, capsys):
 def test_every_argument_of_a_command_says_what_it_is(command):
     def of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
         found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-        return [inner for one in found for inner in of(one.choices.get(command) or one.choices["get"])] or [
-            parser
+        under = [
+            inner
+            for one in found
+            for inner in ([one.choices[command]] if command in one.choices else one.choices.values())
         ]
+        return [inner for one in under for inner in of(one)] or [parser]
 
-    [parser] = of(cli.parser(command))
-    for action in parser._actions:
+    for action in [action for parser in of(cli.parser(command)) for action in parser._actions]:
         what = action.option_strings or [action.dest]
         assert action.help and len(action.help) > 5, what
         if action.type in (int, float) and action.default is not None:

@@ -12,7 +12,7 @@ import pytest
 from penstock.stream.cli.status import as_json, as_text
 from penstock.stream.messages import ControlData, ControlEvent, ExpertShown, LiveModel
 from penstock.stream.operate.scores import Scores
-from penstock.stream.operate.status import LEAST_LABELS, RoleStatus, Status, wrong
+from penstock.stream.operate.status import LEAST_LABELS, RoleStatus, Status, still_open, wrong
 
 
 def event(state: str) -> ControlEvent:
@@ -33,6 +33,13 @@ def status(**changes: Any) -> Status:
     return found
 
 
+def test_of_several_findings_in_one_episode_each_is_open_until_it_is_over_itself() -> None:
+    psi, over = event("firing"), event("resolved")
+    harm = msgspec.structs.replace(psi, data=msgspec.structs.replace(psi.data, kind="harm"))
+    assert still_open([psi, harm, over]) == [harm]
+    assert still_open([harm, psi]) == [harm, psi]
+
+
 def test_a_healthy_pipeline_fits_one_screen_and_says_so_first() -> None:
     lines = as_text(status())
     assert lines[0] == "cards: all is well" and len(lines) < 15
@@ -40,7 +47,15 @@ def test_a_healthy_pipeline_fits_one_screen_and_says_so_first() -> None:
     assert "learn      learn-0 at 10.0.0.1; lag 0 records" in text
     assert "live       v3: it won; said at 01 Jan 1970" in text, "a former version's message names no experts"
     assert "0.2000 nats against 0.3000 of the base rate; AUC 0.810; over 400 labels" in text
-    assert "500 samples, 400 labels, 100 samples without one yet" in text
+    assert "500 samples, 400 labels, 100 samples without one yet" in text and "said the same" not in text
+
+
+def test_labels_that_were_said_again_are_told_by_whether_they_contradict() -> None:
+    found = status(duplicates=7, contradictions=2)
+    assert "7 labels said the same of an id again, 2 something else; only the first counts" in "\n".join(
+        as_text(found)
+    )
+    assert (as_json(found)["duplicate_labels"], as_json(found)["contradicting_labels"]) == (7, 2)
 
 
 def test_the_leader_the_committed_one_and_how_many_there_are_are_told_in_short() -> None:

@@ -179,6 +179,23 @@ def test_an_unknown_version_is_refused_with_what_is_known():
     assert decision.why == "version 'v17' is not known; known are v2, v3, v4", "the base rate is no version"
 
 
+@pytest.mark.parametrize("alias", ["champion", "previous"])
+def test_an_alias_is_left_to_learn_which_knows_what_it_means_at_that_record(alias: str) -> None:
+    state = PolicyState("flights")
+    observe(state, live(experts=[expert("v2")]))
+    decision = decide(state, asked("r", version=alias), CONFIG, 0)
+    assert decision is not None and decision.command is not None and decision.command.version == alias
+
+
+def test_a_version_with_a_digest_was_looked_up_already_and_is_passed_on_as_it_is() -> None:
+    state = PolicyState("flights")
+    observe(state, live(experts=[expert("v2.aaaaaa")]))
+    for version in ("name/best", "v2"):
+        decision = decide(state, asked(f"r{version}", version=version, digest="d"), CONFIG, 0)
+        assert decision is not None and decision.command is not None
+        assert (decision.command.version, decision.command.digest) == (version, "d")
+
+
 def test_a_version_seen_earlier_stays_known():
     state = PolicyState("flights")
     observe(state, live(version="v1"))

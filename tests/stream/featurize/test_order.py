@@ -20,14 +20,15 @@ from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.featurize import merge
 from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.label_rule import LabelRule
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.join import Join
+from penstock.stream.learn.join_by_id import JoinById
 from penstock.stream.learn.learner import at_once, training
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Entry, LabelRecord, Sample, Tick, decode_entry
 from penstock.stream.models.digest import digest
-from penstock.stream.operate.training_set import Span, Terms, rows
+from penstock.stream.operate.training_set import Span, rows
 from penstock.stream.recipes import RecipeHistory
 from tests.stream.generated import (
     DELIVERED,
@@ -45,9 +46,9 @@ from tests.stream.naive_flow import NaiveFlow, everything
 def some_labels(name: str) -> tuple[Pipeline, list[Out]]:
     """A pipeline whose samples without a label within `wait` take a default, and its events."""
     if name == "one task":
-        label = Label(DELIVERED, lambda e: e["late"] > 15, wait="1h", fields=("late",), default=False)
+        label = Label(DELIVERED, lambda e: e["late"] > 15, wait="1h", fields=("late",), absent=False)
         return parcels(label=label), outs(parcel_events(400))
-    label = Label(PAID, lambda e: True if e["fraud"] else None, wait="30m", fields=("fraud",), default=False)
+    label = Label(PAID, lambda e: True if e["fraud"] else None, wait="30m", fields=("fraud",), absent=False)
     return cards(label=label), outs(card_events(700))
 
 
@@ -99,10 +100,9 @@ def learned(world: World) -> dict[str, Any]:
     fold.trace = []
     for position, entry in log:
         fold.step(position, entry)
-    label = world.pipeline.label
     history = RecipeHistory(world.pipeline.digest, world.pipeline.vector_names)
     made = at_once(training(world.pipeline.model.clone(), history, world.pipeline, log, learn_from=0))
-    terms = Terms(label.wait_ms, label.default)
+    rule = world.pipeline.label_rule
     return {
         "model": digest([one.model for one in fold.experts.models]),
         "counts": replace(fold.counts, repeats=0),
@@ -110,7 +110,7 @@ def learned(world: World) -> dict[str, Any]:
         "predictions": [(made.id, made.p) for made in fold.outputs.predictions],
         "waiting": list(fold.pending),
         "retrained": (digest(made.model), made.labels),
-        "set": [(row.event_id, row.label, row.label_at) for row in rows(log, Span(), lambda recipe: terms)],
+        "set": [(row.event_id, row.label, row.label_at) for row in rows(log, Span(), lambda recipe: rule)],
     }
 
 
@@ -217,7 +217,7 @@ def topology_partition(key: str) -> int:
 
 
 def fold_clock(world: World) -> int:
-    join = Join[Any](0)
+    join = JoinById[Any](LabelRule(0))
     for tick in world.ticks():
         join.tick(tick)
     return join.clock

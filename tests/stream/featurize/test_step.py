@@ -184,6 +184,57 @@ def test_what_is_true_or_false_in_any_of_pythons_words_is_a_label(outcome: Any, 
     assert isinstance(label, LabelRecord) and label.y is y
 
 
+@pytest.mark.parametrize(
+    ("kind", "late", "y"),
+    [
+        ("number", 20, 20.0),
+        ("number", -0.5, -0.5),
+        ("class", "very", "very"),
+        ("class", 3, 3),
+        ("class", False, False),
+    ],
+)
+def test_a_target_of_another_kind_stands_in_the_log_as_the_model_learns_it(
+    kind: Any, late: Any, y: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pipeline, "target_kind", kind)
+    bench = Bench(parcels(views=[], label=Label(DELIVERED, "late")))
+    (label,) = bench.entries(DELIVERED.name, delivered("p1", 0, late=late))
+    assert isinstance(label, LabelRecord) and label.y == y and type(label.y) is type(y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "late"), [("number", "20"), ("number", True), ("number", 1e76), ("class", 0.5), ("class", "")]
+)
+def test_what_is_no_target_of_the_models_kind_is_a_dead_letter(
+    kind: Any, late: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pipeline, "target_kind", kind)
+    bench = Bench(parcels(views=[], label=Label(DELIVERED, "late")))
+    (out,) = bench.give(DELIVERED.name, delivered("p1", 0, late=late))
+    assert "the outcome is no label" in dict(out.headers)["penstock-reason"].decode()
+
+
+def test_a_label_by_key_names_the_entity_in_the_sample_and_in_the_label() -> None:
+    label = Label(DELIVERED, key=("depot", "street"), within="1h")
+    bench = Bench(parcels(views=[], label=label))
+    (sample,) = bench.entries(SENT.name, sent("p1", 0, depot="d|1", street=7))
+    assert isinstance(sample, Sample) and sample.label_key == "d%7C1|7"
+    (found,) = bench.entries(DELIVERED.name, delivered("other id", 1, depot="d|1", street="7"))
+    assert isinstance(found, LabelRecord) and (found.key, found.y) == ("d%7C1|7", True)
+    assert bench.entries(DELIVERED.name, delivered("p3", 2, depot=None)) == []
+    (unknown,) = bench.entries(SENT.name, sent("p4", 3, street=None))
+    assert isinstance(unknown, Sample) and unknown.label_key is None
+
+
+def test_the_fields_of_a_labels_key_must_be_there_and_be_keys() -> None:
+    bench = Bench(parcels(views=[], label=Label(DELIVERED, key="depot", within="1h")))
+    for topic, event in ((SENT.name, sent("p1", 0)), (DELIVERED.name, delivered("p1", 0))):
+        for broken in ({**event, "depot": 1.5}, {k: v for k, v in event.items() if k != "depot"}):
+            (out,) = bench.give(topic, broken)
+            assert "depot" in dict(out.headers)["penstock-reason"].decode()
+
+
 def test_an_entity_that_is_null_has_the_values_of_nothing_and_changes_nothing() -> None:
     bench = Bench(parcels())
     (sample,) = bench.entries(SENT.name, sent("p1", 0, depot=None))

@@ -11,9 +11,9 @@ import pytest
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.guard import RangeGuard
-from penstock.monitors.losses.drift import log_loss
+from penstock.monitors.losses.drift import LossMonitor, log_loss
 from penstock.stream.demo.event_lines import story_line
-from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, VERB_OF, DriftRules
+from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, PROVEN_LABELS, VERB_OF, DriftRules
 from penstock.stream.learn.experts import Expert, Kind
 from penstock.stream.learn.skill import WINDOW_LABELS
 from penstock.stream.messages import Command
@@ -172,28 +172,106 @@ def test_what_is_asked_for_is_named_by_what_leads(kind: Kind, verb: str) -> None
 def test_the_same_leader_is_asked_for_once() -> None:
     watch = watching()
     watch._lost([found("lead", "firing")])
-    assert watch.deserves(expert("v7"))
+    first, lost = Expert(1, "v0", "first", None, (0, 0, 0)), {1: 1.0, 7: 0.0}
+    assert not watch.deserves(expert("v7"), first, {1: 0.0, 7: 0.0})
+    watch.labels += 1
+    assert watch.deserves(expert("v7"), first, lost)
     watch.ask(expert("v7"), 0.97, 600_000, 600)
-    assert not watch.deserves(expert("v7")) and watch.deserves(expert("v8"))
+    assert not watch.deserves(expert("v7"), first, lost) and watch.deserves(expert("v8"), first, lost)
+
+
+def judged(worse_labels: int, better: float) -> list[bool]:
+    """Whether v7 deserves to be committed, at each label while the committed one is found worse than all together.
+
+    From label 9,000 on the committed one is worse for so many labels, and a block of them is lost altogether; meanwhile v7 is
+    better than it by `better`.
+    """
+    chance = random.Random(2)
+    watch = watching()
+    one, first = expert("v7"), Expert(1, "v0", "first", None, (0, 0, 0))
+    lost = {1: 0.0, 7: 0.0}
+    found = []
+    for number in range(15_000):
+        worse = 9_000 <= number < 9_000 + worse_labels
+        together = chance.expovariate(3.0)
+        committed = together + 0.2 * worse + 2.0 * (9_250 <= number < 9_375) + chance.gauss(0.0, 0.1)
+        base = together + 0.25 + chance.gauss(0.0, 0.1)
+        watch.label(number * 60_000, number, together, base, (committed, together))
+        lost = {1: lost[1] + committed, 7: lost[7] + committed - better * worse}
+        if watch.lead is not None and number % 125 == 124:
+            found.append(watch.deserves(one, first, lost))
+    assert found
+    return found
 
 
 @pytest.mark.parametrize(("better", "deserved"), [(0.0, False), (0.2, True)])
-def test_that_all_together_are_better_is_no_reason_to_commit_a_leader_that_is_not(
+def test_that_all_together_are_better_is_no_reason_to_commit_one_that_is_not(
     better: float, deserved: bool
 ) -> None:
-    chance = random.Random(2)
+    assert any(judged(6_000, better)) is deserved
+
+
+@pytest.mark.parametrize(("worse_labels", "deserved"), [(625, False), (6_000, True)])
+def test_a_model_that_is_worse_for_a_while_is_no_reason_to_commit_another_one(
+    worse_labels: int, deserved: bool
+) -> None:
+    """As a storm does: one block is lost altogether, some more are bad, and then the committed one is as good as before."""
+    assert any(judged(worse_labels, 0.2)) is deserved
+
+
+def shared_out(course: Course, weights: list[float]) -> None:
+    """The committed first model is found worse, and so much of the weight is each model's: the base rate's is the rest."""
+    fold, experts = course.fold, course.fold.experts
+    while len(experts.all) < len(weights) + 1:
+        born = (fold.counts.learned, fold.at, fold.position)
+        experts.add("new", parcels().model.clone(), fold.new_id(), born)
+    for layer in experts.gate.weights:
+        layer[:] = [1.0 - sum(weights), *weights]
+    if fold.drift.lead is None:
+        fold.drift._lost([found("lead", "firing")])
+    experts.lead(fold.counts.learned)
+    fold._commits(600_000, 600)
+    for _ in range(4):
+        experts.losses = [
+            0.0 if one is not experts.committed else loss + 1.0
+            for one, loss in zip(experts.all, experts.losses, strict=True)
+        ]
+        fold.drift.labels += 1
+        fold._commits(600_000, 600)
+
+
+def test_a_model_with_most_of_the_weight_is_asked_for_though_it_has_not_taken_the_lead() -> None:
+    """Copies of one another share what is theirs: it takes long until one of them has 95 %."""
+    course = Course()
+    shared_out(course, [0.3, 0.15, 0.4, 0.05])
+    assert course.told() == [], "nobody has more than half of it"
+    shared_out(course, [0.1, 0.15, 0.55, 0.15])
+    (asked,) = course.told(of="lead")
+    third, second = course.fold.experts.all[3].version, course.fold.experts.all[2].version
+    assert asked.target_version == third and f"{third} (a fresh model" in asked.reason
+    assert "has 55% of the weight" in asked.reason and course.fold.experts.leader.version == "v0"
+    shared_out(course, [0.1, 0.35, 0.3, 0.2])
+    shared_out(course, [0.1, 0.6, 0.2, 0.05])
+    assert [data.target_version for data in course.told(of="lead")] == [third, second]
+
+
+@pytest.mark.parametrize(("labels", "one_story"), [(PROVEN_LABELS - 1, True), (PROVEN_LABELS, False)])
+def test_a_model_committed_in_an_incident_that_is_not_proven_yet_is_told_of_in_its_story(
+    monkeypatch: pytest.MonkeyPatch, labels: int, one_story: bool
+) -> None:
     watch = watching()
-    for number in range(12_000):
-        worse = number >= 9_000
-        together = chance.expovariate(3.0)
-        committed = together + 0.2 * worse + chance.gauss(0.0, 0.1)
-        base = together + 0.25 + chance.gauss(0.0, 0.1)
-        leader = committed - better * worse
-        watch.label(number * 60_000, number, together, base, (committed, together), leader)
-        if watch.lead is not None:
-            break
-    assert watch.lead is not None and number > 9_000
-    assert watch.deserves(expert("v7")) is deserved
+    watch._lost([found("lead", "firing")])
+    watch.ask(expert("v7"), 0.97, 600_000, 600)
+    over = [found("lead", "resolved", position=700)]
+    monkeypatch.setattr(LossMonitor, "committed_changed", lambda self, at, position, why: over)
+    watch.committed(700_000, 700, "committed v7")
+    for number in range(labels):
+        watch.label((1_000 + number) * 1_000, 1_000 + number, 0.3, 0.6, None)
+    late = 1_000 + PROVEN_LABELS + 7 * HOUR // 1_000
+    watch._lost([found("lead", "firing", since=late, position=late + 100)])
+    watch.ask(expert("v8"), 0.97, late * 1_000, late + 100)
+    first, *_, last = watch.requests
+    assert (first.event.data.episode == last.event.data.episode) == one_story
 
 
 def test_a_lead_that_is_over_is_told_only_if_it_was_asked_for() -> None:

@@ -282,3 +282,32 @@ def test_who_leads_and_is_gone_is_followed_by_the_heaviest_model() -> None:
     experts.gate.give(2, 0.6)
     experts.remove(third)
     assert experts.leader is experts.committed is second
+
+
+@settings(max_examples=examples(150))
+@given(
+    st.lists(st.sampled_from([0.0, 1e-4, 0.002, 0.01, 0.3]), min_size=1, max_size=7),
+    st.integers(0, 2_000),
+    st.data(),
+)
+def test_who_is_thin_and_who_leads_is_as_looked_for_one_by_one(
+    others: list[float], labels: int, data: st.DataObject
+) -> None:
+    experts = pool()
+    for place, weight in enumerate(others, 2):
+        born(experts, at=data.draw(st.integers(0, labels)))
+        for weights in experts.gate.weights:
+            weights[place] = weight
+    experts.committed = data.draw(st.sampled_from(experts.models))
+    weights = experts.gate.totals()
+    kept = (experts.first, experts.leader, experts.committed)
+    thin = tuple(
+        weight < 0.003 and one.born <= labels - THIN_AFTER_LABELS and one.kind != "base" and one not in kept
+        for one, weight in zip(experts.all, weights, strict=True)
+    )
+    top = experts.all[max(range(1, len(weights)), key=weights.__getitem__)]
+    before = experts.leader
+    led = experts.lead(labels)
+    assert experts.thin == (thin if True in thin and labels >= THIN_AFTER_LABELS else ())
+    assert led is (top if top is not before and max(weights[1:]) > of_experts.LEADS_AT else None)
+    assert experts.leader_weight == weights[experts.all.index(experts.leader)]

@@ -12,9 +12,10 @@ import pytest
 
 from penstock import View, mean
 from penstock.stream.definitions import Label, Pipeline
+from penstock.stream.learn import join
+from penstock.stream.learn.engine import learn
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.join import Join
-from penstock.stream.learn.learner import at_once, learn, training, vector
+from penstock.stream.learn.learner import at_once, training, vector
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
 from penstock.stream.recipes import RecipeHistory, recipe_of
@@ -134,7 +135,7 @@ def test_a_label_that_never_comes_expires_by_event_time() -> None:
 
 
 def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None:
-    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)
+    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)
     pipeline = parcels(label=of)
     fold = fold_of(sample(0), tick(6 * 60 + 1), pipeline=pipeline)
     assert (fold.counts.expired, fold.counts.learned) == (0, 1)
@@ -143,8 +144,41 @@ def test_a_label_that_never_comes_takes_the_default_where_there_is_one() -> None
     )
 
 
+CORRECTED = Label(
+    DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False, corrected_for="2h"
+)
+
+
+def test_a_correction_teaches_the_true_label_once_more_and_charges_nobody_again() -> None:
+    pipeline = parcels(label=CORRECTED)
+    before = [sample(0), sample(1), label(1), tick(6 * 60 + 1)]
+    wrong = fold_of(*before, pipeline=pipeline)
+    right = fold_of(*before, label(2, "p0", minute=7 * 60), pipeline=pipeline)
+    assert (wrong.counts.absent, wrong.counts.corrected, right.counts.corrected) == (1, 0, 1)
+    assert (right.counts.joined, right.counts.learned) == (2, 3)
+    assert right.counts.live_loss == wrong.counts.live_loss and right.experts.judged == wrong.experts.judged
+    assert right.experts.weights() == wrong.experts.weights()
+    taught = fold_of(*before, pipeline=pipeline).experts.first.model
+    taught.learn_one(vector(pipeline.vector_names, sample(0).x), True)
+    assert digest(right.experts.first.model) == digest(taught) != digest(wrong.experts.first.model)
+
+
+@pytest.mark.parametrize(("minute", "y"), [(8 * 60 + 1, True), (7 * 60, False)])
+def test_what_comes_too_late_or_says_what_was_learned_corrects_nothing(minute: int, y: bool) -> None:
+    fold = fold_of(
+        sample(0), tick(6 * 60 + 1), label(0, minute=minute, y=y), pipeline=parcels(label=CORRECTED)
+    )
+    assert (fold.counts.absent, fold.counts.corrected, fold.counts.learned) == (1, 0, 1)
+
+
+def test_while_learning_is_held_a_correction_teaches_nothing() -> None:
+    log = [sample(0), tick(6 * 60 + 1), Command("c", "hold", "because", "ann"), label(0, minute=7 * 60)]
+    fold = fold_of(*log, pipeline=parcels(label=CORRECTED))
+    assert (fold.counts.corrected, fold.counts.learned) == (0, 1)
+
+
 def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_training() -> None:
-    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), default=False)
+    of = Label(DELIVERED, lambda e: e["late"] > 15, wait="6h", fields=("late",), absent=False)
     pipeline = parcels(label=of)
     left = Tick({"left/0": START_MS - MINUTE}, [], 0)
     log = [recipe_of(pipeline), left, sample(0), tick(6 * 60 + 1), recipe_of(pipeline), tick(6 * 60 + 1)]
@@ -159,7 +193,7 @@ def test_a_source_that_left_the_definition_lets_labels_expire_again_live_and_in_
 def test_more_samples_than_may_wait_lets_the_oldest_go_and_counts_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Join.__init__, "__defaults__", (3, None))
+    monkeypatch.setattr(join, "MOST_WAITING", 3)
     fold = fold_of(*map(sample, range(5)), label(0, "p0"), label(1, "p4"))
     assert (fold.counts.dropped, fold.counts.joined, list(fold.pending)) == (2, 1, ["p2", "p3"])
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from penstock.stream.learn.engine import said
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.health import FAILURES, RECOVERED
-from penstock.stream.learn.learner import said, vector
+from penstock.stream.learn.learner import vector
 from penstock.stream.messages import Command, Entry, LabelRecord, Origin, Sample
 from penstock.stream.models.digest import digest
 from tests.stream.generated import START_MS, parcels

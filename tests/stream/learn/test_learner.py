@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from river import linear_model, preprocessing, tree
 
 from penstock.stream.definitions import Label, Pipeline
+from penstock.stream.learn.engine import learn, probability, said
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import Seen, Trained, at_once, learn, probability, said, training, vector
+from penstock.stream.learn.learner import Seen, Trained, at_once, training, vector
 from penstock.stream.messages import Entry, LabelRecord, Origin, Sample
 from penstock.stream.recipes import RecipeHistory
 from tests.stream.generated import DELIVERED, START_MS, entries, parcels
@@ -20,7 +21,7 @@ from tests.stream.generated import DELIVERED, START_MS, entries, parcels
 
 def pipeline(default: bool | None = None) -> Pipeline:
     return parcels(
-        label=Label(DELIVERED, lambda e: e["late"] > 15, wait="2h", fields=("late",), default=default)
+        label=Label(DELIVERED, lambda e: e["late"] > 15, wait="2h", fields=("late",), absent=default)
     )
 
 

@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.stream import topology
+from penstock.stream.definitions import Label
+from penstock.stream.learn import join
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.join import Join
 from penstock.stream.learn.replay import prepare, replay
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Command, Entry, Sample, Tick, encode_entry
+from penstock.stream.messages import Command, Entry, LabelRecord, Recipe, Sample, Tick, encode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import BadEnvelope, restore
-from tests.stream.generated import entries, parcels
+from tests.stream.generated import DELIVERED, MINUTE, entries, parcels
 
 TOPIC = topology.samples("parcels")
 PIPELINE = parcels()
@@ -90,7 +92,7 @@ def everything(fold: Fold) -> dict[str, str]:
         {name: getattr(one, name) for name in one.__slots__ if name != "payload"} for one in fold.experts.all
     ]
     parts["payloads"] = [restore(one.payload) for one in fold.experts.all if one.payload is not None]
-    for name in ("first", "leader", "committed"):
+    for name in ("first", "leader", "committed", "rival"):
         parts[f"experts.{name}"] = getattr(fold.experts, name).number
     parts["experts.gate"] = [fold.experts.gate.weights, fold.experts.gate.rate_weights]
     return {name: digest(value) for name, value in parts.items()} | {"digest": fold.digest()}
@@ -166,7 +168,7 @@ def test_each_model_is_stored_once_whatever_refers_to_it_and_a_frozen_one_as_the
 def test_what_goes_beyond_the_cap_is_the_same_after_a_snapshot_and_in_a_replay(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Join.__init__, "__defaults__", (12, None))
+    monkeypatch.setattr(join, "MOST_WAITING", 12)
     straight = go_on(Fold(PIPELINE), log, len(LOG))
     fold = Fold(PIPELINE)
     for place in (150, 301, 640):
@@ -175,6 +177,34 @@ def test_what_goes_beyond_the_cap_is_the_same_after_a_snapshot_and_in_a_replay(
     assert everything(go_on(fold, log, len(LOG))) == everything(straight)
     assert fold.counts.dropped == straight.counts.dropped > 100
     assert replay(PIPELINE, log, TOPIC).digest() == straight.digest()
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_what_may_still_be_corrected_is_the_same_after_a_snapshot(key: str | None) -> None:
+    span = {"within": "30m", "key": "van"} if key else {"wait": "30m"}
+    label = Label(DELIVERED, "late", absent=False, corrected_for="3h", **span)  # type: ignore[arg-type]
+    pipeline = parcels(label=label)
+    plain = [entry for entry in entries(300, late=90) if not isinstance(entry, Recipe)]
+    given = [replace(entry, label_key=key) if isinstance(entry, Sample) else entry for entry in plain]
+    given = [replace(entry, key=key) if isinstance(entry, LabelRecord) else entry for entry in given]
+    if key:  # an hour after its time, when the clock has passed it
+        late = [
+            replace(one, at=one.at - 60 * MINUTE) if isinstance(one, LabelRecord) else one for one in given
+        ]
+        given = late
+    made = MemoryLog()
+    made.create(TOPIC)
+    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in given])
+    straight, fold = Fold(pipeline), Fold(pipeline)
+    seen = 0
+    for position, entry in enumerate(given):
+        straight.step(position, entry)
+        if position % 97 == 96:
+            seen += len(fold.join.defaulted)
+            fold = restore_fold(pipeline, take(fold, made.topic_id(TOPIC)), made, TOPIC)
+        fold.step(position, entry)
+    assert everything(fold) == everything(straight)
+    assert seen > 30 and straight.counts.corrected > 20
 
 
 def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:

@@ -14,7 +14,7 @@ from penstock.features.redis.store import MemoryServer, MemoryStateStore, RedisS
 from penstock.stream.learn.snapshot import SnapshotHeader, Taken
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.models import pieces
-from penstock.stream.models.version import BadEnvelope
+from penstock.stream.models.version import BadEnvelope, Keys, Secret
 
 MODEL = bytes(range(256)) * 8
 NewStore = Callable[[], StateStore]
@@ -68,7 +68,7 @@ def snapshot(position: int, **parts: bytes) -> Taken:
     return Taken(header, parts)
 
 
-def opened(store: StateStore, secret: str = "secret") -> tuple[StoredSnapshot, bytes, Taken | None]:
+def opened(store: StateStore, secret: Secret = "secret") -> tuple[StoredSnapshot, bytes, Taken | None]:
     """Take the task up, as a worker does."""
     position = store.acquire()
     if position is None:
@@ -97,6 +97,20 @@ def test_what_was_saved_is_loaded(world: Any) -> None:
     stored.save(base, FIRST, b"{}")
     found = opened(world[0]())[2]
     assert found is not None and found.parts == FIRST.parts and found.header.position == 1
+
+
+def test_a_snapshot_under_a_former_secret_is_gone_on_from_and_the_next_one_is_under_todays(
+    world: Any,
+) -> None:
+    stored, base, _ = opened(world[0](), "old")
+    stored.save(base, FIRST, b"{}")
+    with pytest.raises(BadEnvelope, match="PENSTOCK_SECRETS_FORMER"):
+        opened(world[0](), "new")
+    both, base, found = opened(world[0](), Keys("new", ("old",)))
+    assert found is not None and found.parts == FIRST.parts
+    both.save(base, SECOND, b"{}")
+    found = opened(world[0](), "new")[2]
+    assert found is not None and found.parts == SECOND.parts
 
 
 def test_killed_between_any_two_writes_the_former_or_the_new_one_is_whole_and_nothing_is_left_over(

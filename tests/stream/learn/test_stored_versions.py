@@ -61,3 +61,16 @@ def test_before_it_has_caught_up_nothing_is_taken_for_unknown() -> None:
     assert len(models.ids()) == 50
     versions.covered(anew, caught_up=True)
     assert len(models.ids()) == 32
+
+
+def test_what_people_gave_a_name_stays_however_many_versions_nobody_knows_there_are() -> None:
+    fold, models = Fold(PIPELINE), MemoryModelStore()
+    for number in range(1, 51):
+        born(fold, f"v{number}")
+    born(fold, "name/best")
+    StoredVersions(models).put(fold)
+    anew = Fold(PIPELINE)
+    versions = StoredVersions(models)
+    versions.taken_up(anew)
+    versions.covered(anew, caught_up=True)
+    assert len(models.ids()) == 33 and "name/best" in models.ids()

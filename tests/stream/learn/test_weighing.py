@@ -78,3 +78,34 @@ def test_where_nobody_is_awake_a_half_is_said_and_nobodys_weight_moves_but_by_sh
         assert charged == [0.7, 0.7]
         for found, before in zip((slow, middle, fast), (0.9, 0.8, 0.7), strict=True):
             assert found[0] == before or abs(found[0] - before) < 1e-15
+
+
+def by_hand(state: dict[str, Any], rates: Any, p: float) -> list[Any]:
+    """A label as it was settled in plain Python before: the rates' losses, then the experts, then the rates' weights."""
+    slow, middle, fast = (list(weights) for weights in state["weights"])
+    said, least, boosted, y = state["said"], state["least"], state["boosted"], state["y"]
+    mixed = [math.log(q) if y else math.log(1.0 - q) for q in rates]
+    p = min(max(p, least), 1.0 - least)
+    live = -math.log(p if y else 1.0 - p)
+    charged: list[float] = []
+    PURE.charge(slow, middle, fast, said, mixed, least, y, state["rate"], boosted, 4.0, 1e-4, live, charged)
+    a, b, c = (w * math.exp(0.1 * gain) for w, gain in zip(state["rates"], mixed, strict=True))
+    keep, part = (1.0 - 1e-3) / (a + b + c), 1e-3 / 3
+    losses = [one + two for one, two in zip(range(len(charged)), charged, strict=True)]
+    return [live, slow, middle, fast, [a * keep + part, b * keep + part, c * keep + part], losses]
+
+
+@settings(max_examples=examples(300))
+@given(states())
+def test_a_label_is_settled_as_by_hand_to_the_last_bit(state: dict[str, Any]) -> None:
+    for module in (weighing, PURE):
+        slow, middle, fast = (list(weights) for weights in state["weights"])
+        outer, said, least, boosted = list(state["rates"]), state["said"], state["least"], state["boosted"]
+        p, rates = module.mix(slow, middle, fast, outer, said, least, boosted, 4.0)
+        charged: list[float] = []
+        live = module.settle(
+            slow, middle, fast, outer, said, rates, p, least, state["y"], state["rate"], boosted, 4.0, 1e-4, 0.1, 1e-3, charged
+        )  # fmt: skip
+        losses = [float(place) for place in range(len(charged))]
+        module.add(losses, charged)
+        assert [live, slow, middle, fast, outer, losses] == by_hand(state, rates, p)

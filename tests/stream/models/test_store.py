@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore, file_name, id_of
-from penstock.stream.models.version import BadEnvelope, Version
+from penstock.stream.models.version import BadEnvelope, Keys, Version
 
 SECRET = "secret"
 
@@ -178,3 +179,52 @@ def test_an_older_header_without_newer_fields_still_opens() -> None:
         {name: getattr(version("v1"), name) for name in version("v1").__struct_fields__[:10]}
     )
     assert msgspec.msgpack.decode(old, type=Version).id == "v1"
+
+
+def test_signing_anew_leaves_what_was_stored_as_it_is_and_today_s_secret_alone_opens_it(
+    stores: Stores, valkey: redis.Redis, tmp_path: Path
+) -> None:
+    former = stores(folder=tmp_path)
+    for name in ("v1", "name/best", "x" * 300):
+        former.put(version(name), name.encode())
+    both = stores(secret=Keys("new", ("older", SECRET)), folder=tmp_path)
+    both.put(version("v2"), b"v2")
+    before = both.versions()
+    with pytest.raises(BadEnvelope, match="PENSTOCK_SECRETS_FORMER"):
+        stores(secret="new", folder=tmp_path).versions()
+    assert both.resign() == sorted(["v1", "name/best", "x" * 300]) and both.resign() == []
+    for lose_redis in (False, True):
+        if lose_redis:
+            valkey.flushall()
+        only_new = stores(secret="new", folder=tmp_path)
+        assert only_new.versions() == before
+        assert only_new.get("v1") == (version("v1"), b"v1") and only_new.get("v2") == (version("v2"), b"v2")
+        with pytest.raises(BadEnvelope):
+            stores(folder=tmp_path).get("v1")
+
+
+def test_what_no_known_secret_signed_stops_signing_anew(stores: Stores) -> None:
+    stores(secret="stranger").put(version("v1"), b"bytes")
+    with pytest.raises(BadEnvelope, match="does not fit"):
+        stores(secret=Keys("new", (SECRET,))).resign()
+
+
+def test_a_version_that_is_stored_again_meanwhile_is_not_put_back(
+    stores: Stores, valkey: redis.Redis
+) -> None:
+    """learn stores it anew between the moment it is read to be signed and the moment it is written."""
+    former, both = stores(), stores(secret=Keys("new", (SECRET,)))
+    former.put(version("v1"), b"old")
+
+    class Racing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(valkey, name)
+
+        def hget(self, key: str, field: str) -> Any:
+            stored = valkey.hget(key, field)
+            stores(secret="new").put(version("v1", 9), b"newer")
+            return stored
+
+    both.client = Racing()
+    assert both.resign() == []
+    assert stores(secret="new").get("v1") == (version("v1", 9), b"newer")

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from river import linear_model, tree
 
 from penstock.stream.definition_file import load
-from penstock.stream.definitions import Label, Pipeline
+from penstock.stream.definitions import DefinitionError, Label, Pipeline
 from penstock.stream.featurize.decode import SourceDecoder, field_types
 from penstock.stream.log.protocol import Record
-from penstock.stream.operate.expected import example_line, expected_fields
+from penstock.stream.operate.expected import check_outcome, example_line, expected_fields
 from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
 from tests.stream.test_compound_keys import shops
 
@@ -57,3 +58,29 @@ def test_each_field_says_what_it_may_hold_and_what_it_is_for() -> None:
 
 def test_id_time_and_key_come_first() -> None:
     assert [row.name for row in expected_fields(parcels(), DELIVERED)][:3] == ["parcel", "done_at", "van"]
+
+
+def by(outcome: Any, **more: Any) -> Pipeline:
+    """Parcels with another outcome."""
+    return parcels(label=Label(DELIVERED, outcome, fields=("late",)), **more)
+
+
+def test_an_outcome_of_another_task_is_refused_with_the_task_that_it_fits() -> None:
+    def named(event: Any) -> str:
+        return "late" if event["late"] else "on time"
+
+    with pytest.raises(
+        DefinitionError, match="'late', and a label of the task 'binary' must be true.*task=\"multiclass\""
+    ):
+        check_outcome(by(named))
+    with pytest.raises(DefinitionError, match="a label of the task 'regression' must be a finite number"):
+        check_outcome(by(named, model=linear_model.LinearRegression()))
+    check_outcome(by(named, task="multiclass", model=tree.HoeffdingTreeClassifier()))
+
+
+def test_an_outcome_that_wants_other_events_is_not_refused() -> None:
+    check_outcome(by(lambda e: {"yes": True}[e["late"]]))
+    check_outcome(by(lambda e: None))
+    check_outcome(by(lambda e: e["late"], model=linear_model.LinearRegression()))
+    for pipeline in PIPELINES:
+        check_outcome(pipeline)

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 
 from penstock.stream.cli.export import Job, export
 from penstock.stream.cli.export import run as run_export
-from penstock.stream.learn.join import Join
+from penstock.stream.label_rule import LabelRule
+from penstock.stream.learn import join
 from penstock.stream.learn.learner import at_once, training
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import LogError, Out
 from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick, encode_entry
 from penstock.stream.messages import LabelRecord as LabelEntry
 from penstock.stream.operate.training_files import FIXED, Columns, arrow
-from penstock.stream.operate.training_set import CannotExport, Row, Span, Terms, rows, survey, terms_of
+from penstock.stream.operate.training_set import CannotExport, Row, Span, label_rule, rows, survey
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.effort import examples
@@ -38,7 +39,7 @@ RECIPE = Recipe("r1", ["a", "b"], '{"label": {"wait": "2h", "default": null}}')
 
 
 def terms(default: bool | None = None) -> Any:
-    return lambda recipe: Terms(WAIT_MS, default)
+    return lambda recipe: LabelRule(WAIT_MS, default)
 
 
 def made(log: Iterable[Entry], span: Span = OPEN, default: bool | None = None, **options: Any) -> list[Row]:
@@ -146,7 +147,7 @@ def test_training_on_the_rows_is_training_on_the_log() -> None:
 
     of = parcels()
     names, recipes = of.vector_names, RecipeHistory(of.digest, of.vector_names)
-    of = replace(of, label=replace(of.label, wait=f"{WAIT_MS}ms", default=False))
+    of = replace(of, label=replace(of.label, wait=f"{WAIT_MS}ms", absent=False))
     model, learned, *_ = at_once(training(Taught(), recipes, of, enumerate(LOG), learn_from=0))
     found = [row for row in made(LOG, default=False) if row.label is not None]
     vectors = [
@@ -175,7 +176,7 @@ def test_a_label_that_is_repeated_is_not_taken_by_a_later_sample_of_the_same_id(
 def test_a_row_that_no_longer_waits_because_too_many_did_comes_without_a_label(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Join.__init__, "__defaults__", (2, None))
+    monkeypatch.setattr(join, "MOST_WAITING", 2)
     samples = [Sample(Origin("sent", 0, n), f"p{n}", "k", START_MS + n, [1.0, 1.0]) for n in range(3)]
     label = LabelEntry(Origin("done", 0, 0, 1), "p0", START_MS + 9, True)
     found = made([RECIPE, *samples, label])
@@ -211,7 +212,7 @@ def test_each_recipe_waits_as_long_as_it_says() -> None:
         )
     ]
     job = Job("parcels", None, OPEN, Path("x.csv"), "csv")
-    found = list(rows(enumerate(log), OPEN, job.terms))
+    found = list(rows(enumerate(log), OPEN, job.rule))
     assert [(row.label, row.label_at) for row in found] == [(True, START_MS + HOUR), (False, None)]
 
 
@@ -225,14 +226,14 @@ def test_nothing_is_held_back_longer_than_its_label_takes() -> None:
 
 def test_a_recipe_says_how_long_a_label_may_take() -> None:
     of_file = recipe_of(parcels())
-    assert terms_of(of_file) == Terms(6 * HOUR, None)
-    assert terms_of(RECIPE) == Terms(2 * HOUR, None)
+    assert label_rule(of_file) == LabelRule(6 * HOUR, None)
+    assert label_rule(RECIPE) == LabelRule(2 * HOUR, None)
     for text in ("", "1 +", "[]", '{"label": {"wait": "soon", "default": null}}', '{"label": 3}'):
-        assert terms_of(Recipe("r", [], text)) is None
+        assert label_rule(Recipe("r", [], text)) is None
     job = Job("parcels", None, OPEN, Path("x.csv"), "csv")
-    assert job.terms(RECIPE).wait_ms == 2 * HOUR and job.terms(Recipe("r", [], "")).wait_ms == 24 * HOUR
+    assert job.rule(RECIPE).wait_ms == 2 * HOUR and job.rule(Recipe("r", [], "")).wait_ms == 24 * HOUR
     given = Job("parcels", parcels(), OPEN, Path("x.csv"), "csv", wait_ms=5)
-    assert given.terms(RECIPE) == Terms(5, None)
+    assert given.rule(RECIPE) == LabelRule(5, None)
 
 
 def test_a_sample_whose_recipe_is_gone_is_refused_and_taken_with_the_file() -> None:
@@ -322,6 +323,34 @@ def test_parquet_has_types_and_says_its_recipes(tmp_path: Path) -> None:
     assert found == EXPECTED
     about = json.loads(table.schema.metadata[b"penstock"])
     assert about["columns"]["label"] == "input.label" and about["recipes"]["r2"]["inputs"][2] == "v.c"
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ([20.5, -1.0], "double"),
+        ([3, 7], "int64"),
+        (["gold", "lead"], "string"),
+        (["gold", True], "string"),
+        ([True, False], "bool"),
+    ],
+)
+def test_a_labels_column_is_of_the_labels_own_type(tmp_path: Path, labels: list[Any], kind: str) -> None:
+    pytest.importorskip("pyarrow")
+    log: list[Entry] = [RECIPE]
+    for n, y in enumerate([*labels, None]):
+        log.append(Sample(Origin("sent", 0, n), f"p{n}", "k", START_MS + n, [float(n), None]))
+        if y is not None:
+            log.append(LabelEntry(Origin("done", 0, n, 1), f"p{n}", START_MS + n, y))
+    for name in ("x.parquet", "x.jsonl"):
+        done = export(log_of(log), TOPIC, job(tmp_path / name))
+        assert done.true == sum(y is True for y in labels)
+    table = arrow()[1].read_table(tmp_path / "x.parquet")
+    assert str(table.schema.field("label").type) == kind
+    told = ["true" if y is True else y for y in labels] if kind == "string" else labels
+    assert table.column("label").to_pylist() == [*told, None]
+    lines = (tmp_path / "x.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [*labels, None]
 
 
 def test_a_long_parquet_file_is_written_in_row_groups(tmp_path: Path, monkeypatch: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count as numbers
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ from penstock.stream.messages import (
     decode_prediction,
     encode_json,
 )
+from penstock.stream.models.publisher import Publisher
+from penstock.stream.models.retention import Retention
+from penstock.stream.operate.registry import give_name, to_ask_for
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import PAID, card_events, cards, outs, parcel_events, parcels
 from tests.stream.naive_flow import NaiveFlow, everything
@@ -205,3 +209,55 @@ def test_nothing_to_read_is_nothing_to_do() -> None:
     flow = flow_of(cards())
     flow.settle()
     assert everything(flow.log, topology.predictions("cards")) == [] and everything(flow.log, PAID.name) == []
+
+
+def test_what_a_name_kept_is_put_in_place_after_the_flow_dropped_it_and_a_replay_with_the_store_agrees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("penstock.stream.learn.state.Retention", lambda: Retention(most=0))
+    monkeypatch.setattr("penstock.stream.learn.departures.MOST_FROZEN", 1)
+    flow, events = flow_of(cards()), outs(card_events(400))
+    flow.feed(events[:150])
+    flow.settle()
+    fold = flow.learn.fold
+    assert fold is not None
+    (kept,) = [one.version for one in fold.experts.models if one.kind == "frozen"]
+    give_name(flow.models, "best", kept, {}, "ann", "")
+    flow.feed(events[150:])
+    flow.settle()
+    flow.learn._snapshot(fold)
+    assert fold.retention.why_gone(kept) is not None and flow.models.get(kept) is None
+    version, digest = to_ask_for(flow.models, "best")
+    decision, live = ask(flow, "rollback", version=version, digest=digest)
+    assert decision.command is not None and decision.command.id in live.applied
+    placed = fold.experts.committed
+    assert (placed.parent, live.committed, live.previous) == ("name/best", placed.version, "v0")
+    stored = flow.models.get(placed.version)
+    assert stored is not None and (stored[0].author, stored[0].digest) == ("ann", digest)
+    samples = topology.samples(flow.pipeline.name)
+    assert replay(flow.pipeline, flow.log, samples, outside=flow.models).digest() == fold.digest()
+    assert replay(flow.pipeline, flow.log, samples).digest() != fold.digest()
+
+
+def test_after_each_snapshot_the_publisher_is_told_what_is_live_and_what_was_stored() -> None:
+    told: list[tuple[str, str, list[str]]] = []
+
+    class Noted:
+        def sync(self, live: Any, stored_again: Any = ()) -> Any:
+            told.append((live["committed"], live["commit"]["by"], list(stored_again)))
+            return SimpleNamespace(registered=[])
+
+    flow = flow_of(cards())
+    flow.feed(outs(card_events(300)))
+    flow.settle()
+    fold = flow.learn.fold
+    assert fold is not None
+    flow.learn._snapshot(fold)  # told to nobody
+    flow.learn.publisher = Publisher(Noted())
+    (*_, frozen) = [one.version for one in fold.experts.models if one.kind == "frozen"]
+    for version in (frozen, "v0"):
+        ask(flow, "rollback", version=version)
+        flow.learn._snapshot(fold)
+        assert flow.learn.publisher.due()
+        flow.learn.publisher.publish()
+    assert told == [(frozen, "ann", []), ("v0", "ann", ["v0"])]

@@ -15,7 +15,8 @@ from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.experts import Experts, Kind
 from penstock.stream.learn.records import FoldCounts
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
-from penstock.stream.process.health_page import METRICS, MOST_REASONS
+from penstock.stream.process.health_page import MOST_REASONS
+from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
 from tests.stream.generated import parcels
@@ -173,7 +174,11 @@ def fold(**fields: Any) -> SimpleNamespace:
             "learned",
             "held_back",
             "expired",
+            "absent",
+            "corrected",
             "unmatched",
+            "duplicates",
+            "contradictions",
             "dropped",
             "repeats",
             "failed",
@@ -223,9 +228,11 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
         retry_at_ms=0,
         wall_ms=lambda: 1,
         member=member({("flights.samples", 0): 2_000}, {("flights.samples", 0): 2_010}),
+        publisher=SimpleNamespace(registered=4, failures=0),
     )
     report = LearnReport(health)
     report.batch(worker)
+    worker.publisher = SimpleNamespace(registered=4, failures=2)
     worker.fold.counts.samples, worker.fold.counts.learned, worker.fold.position = 905, 803, 2_008
     worker.fold.counts.dropped = worker.fold.counts.failed = 7
     worker.fold.counts.asked, worker.fold.counts.taught, worker.fold.counts.leads = 4_530, 2_403, 12
@@ -242,6 +249,8 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
+    assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
+    assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
 
 
 def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_not_counted_again(health):

@@ -1,0 +1,146 @@
+"""Under whose name a finding is told: what began together, or in the course of another, is one story."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.monitors.episodes import EpisodeLog, Transition
+from penstock.stream.learn.stories import KEPT, Stories
+from tests.stream.generated import HOUR
+
+SECOND = 1_000
+
+
+class Told:
+    """Findings told one after the other, one position a second."""
+
+    def __init__(self) -> None:
+        self.log, self.stories = EpisodeLog("pumps"), Stories()
+
+    def tell(
+        self, monitor: str, state: Any, since: int, at: int, *, to: int | None = None, subject: str = "loss"
+    ) -> str:
+        """The id of the story it is told in; `to` is the last position at which it may have begun."""
+        detail: dict[str, object] = {} if to is None else {"onset_to_position": to}
+        found = Transition(
+            monitor, subject, state, 9.0, 8.0, 0.1, since * SECOND, since, at * SECOND, at, detail
+        )
+        (change,) = self.log.apply_all([found])
+        return self.stories.of(change).id
+
+
+def test_what_may_have_begun_with_the_guards_finding_is_told_in_its_story() -> None:
+    """The estimated onset of a loss lies a day before the guard's, and that is no more than the estimate is worth."""
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    assert told.tell("lead", "firing", 400, 2_000, to=1_200) == story
+    assert told.tell("harm", "firing", 300, 3_000, to=1_001) == story
+    assert told.tell("adwin", "firing", 1_500, 3_100) == story
+
+
+def test_what_surely_began_before_the_guards_finding_is_a_story_of_its_own() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    assert told.tell("harm", "firing", 300, 1_500, to=999) != story
+
+
+def test_a_story_goes_on_while_anything_told_in_it_does_and_a_cooldown_longer() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    told.tell("harm", "firing", 1_100, 2_000)
+    told.tell("range", "resolved", 1_000, 3_000, subject="flow")
+    after = 3_000 + 48 * HOUR // SECOND
+    assert told.tell("lead", "firing", after, after + 100) == story, "harm is still open"
+    told.tell("lead", "resolved", after, after + 200)
+    told.tell("harm", "resolved", 1_100, after + 300)
+    soon, late = after + 300 + HOUR // SECOND, after + 300 + 7 * HOUR // SECOND
+    assert told.tell("adwin", "firing", soon, late + 5_000) == story, (
+        "it began before the end, whenever found"
+    )
+    told.tell("adwin", "resolved", soon, late + 5_001)
+    assert told.tell("harm", "firing", late + 90_000, late + 90_100) != story
+
+
+def test_a_story_goes_on_until_the_model_committed_in_it_has_proven_itself() -> None:
+    told = Told()
+    story = told.tell("lead", "firing", 1_000, 1_200)
+    told.stories.prove(("lead", "loss"))
+    told.tell("lead", "resolved", 1_000, 1_200)
+    back = 1_200 + 90 * HOUR // SECOND
+    assert told.tell("lead", "firing", back, back + 100) == story
+    told.tell("lead", "resolved", back, back + 100)
+    told.stories.proven((back + 200) * SECOND)
+    later = back + 90 * HOUR // SECOND
+    assert told.tell("lead", "firing", later, later + 100) != story
+
+
+def test_a_guard_that_fires_while_an_old_loss_is_open_is_a_story_of_its_own_and_the_next_loss_is_the_guards() -> (
+    None
+):
+    told = Told()
+    old = told.tell("harm", "firing", 100, 900, to=300)
+    new = told.tell("range", "firing", 5_000, 5_010, subject="flow")
+    assert new != old
+    assert told.tell("lead", "firing", 4_800, 6_000, to=5_200) == new
+
+
+def test_a_guard_that_fires_after_the_loss_that_began_with_it_joins_that_story() -> None:
+    told = Told()
+    story = told.tell("harm", "firing", 100, 900, to=300)
+    assert told.tell("range", "firing", 250, 950, subject="flow") == story
+
+
+def test_two_inputs_broken_together_are_one_story_and_both_are_its_causes() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    assert told.tell("nulls", "firing", 1_002, 1_020, subject="heat") == story
+    assert told.tell("range", "firing", 9_000, 9_010, subject="heat") != story
+    (first, second) = told.stories._stories
+    assert (first.causes, second.causes) == (
+        ["flow left its range", "heat has nulls"],
+        ["heat left its range"],
+    )
+
+
+def test_distributions_that_moved_together_are_one_story_and_explain_no_loss() -> None:
+    told = Told()
+    story = told.tell("psi", "firing", 1_000, 1_100, subject="flow")
+    assert told.tell("psi", "firing", 1_050, 1_150, subject="heat") == story
+    assert told.tell("harm", "firing", 1_000, 1_200) != story
+    assert told.tell("range", "firing", 1_060, 1_070, subject="heat") != story
+    assert told.tell("psi", "firing", 5_000, 5_100, subject="prediction") not in (story, None)
+
+
+@pytest.mark.parametrize("monitor", ["failures", "skill"])
+def test_what_is_about_the_model_alone_is_told_by_itself(monitor: str) -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    assert told.tell(monitor, "firing", 1_000, 1_010, subject="model") != story
+
+
+def test_what_comes_back_as_the_same_episode_is_told_in_the_same_story() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    told.tell("lead", "firing", 1_000, 1_200)
+    told.tell("lead", "resolved", 1_000, 1_300)
+    told.tell("range", "resolved", 1_000, 1_400, subject="flow")
+    back = 1_300 + 5 * HOUR // SECOND
+    assert told.tell("lead", "firing", back, back + 100) == story
+
+
+def test_the_end_of_what_was_never_told_draws_nothing_to_it() -> None:
+    told = Told()
+    told.log.apply_all(
+        [Transition("harm", "loss", "suspected", 9.0, 8.0, 0.1, 1_000 * SECOND, 1_000, 1_100 * SECOND, 1_100)]
+    )
+    withdrawn = told.tell("harm", "resolved", 1_000, 1_200)
+    assert told.tell("lead", "firing", 1_150, 1_300) != withdrawn
+
+
+def test_only_so_many_stories_are_remembered() -> None:
+    told = Told()
+    for number in range(3 * KEPT):
+        told.tell("range", "firing", 1_000 * number, 1_000 * number + 10, subject=f"input {number}")
+    assert len(told.stories._stories) == KEPT
