@@ -69,11 +69,15 @@ class RetrainTriggers:
             pipeline.retrain_window,
         )
         self.schedules = [rule for rule in self.rules if isinstance(rule, OnSchedule)]
-        self.next_due = 0
+        self.next_due = self._next(self.clock) if self.clock else 0
         self._count()
 
     def _rule(self, kind: type[Trigger]) -> Any:
         return next((rule for rule in self.rules if isinstance(rule, kind)), None)
+
+    def _next(self, clock: int) -> int:
+        """When a schedule is due next, behind this event time."""
+        return min((rule.after(clock) for rule in self.schedules), default=NEVER)
 
     def _count(self) -> None:
         rule = self._rule(OnLabels)
@@ -97,7 +101,7 @@ class RetrainTriggers:
         found: list[Request] = []
         if clock < self.next_due:
             return found
-        self.next_due = min((rule.after(clock) for rule in self.schedules), default=NEVER)
+        self.next_due = self._next(clock)
         for rule in self.schedules if before else ():
             due = rule.passed(before, clock)
             if due is None:
