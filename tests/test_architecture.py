@@ -25,11 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source",),
+    ("source", "triggers"),
     ("topology", "messages", "prediction", "meaning", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process",),
+    ("process", "definition_error", "trigger_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -81,9 +81,8 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "model_registry",
-        "models",
-        "operate",
+        "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
+        "model_registry", "models", "operate",
         "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text

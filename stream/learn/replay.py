@@ -22,7 +22,7 @@ from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Predicted, Replay, Unusable, lineage
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, decode_entry
+from penstock.stream.messages import Command, Entry, decode_entry, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import (
@@ -91,6 +91,7 @@ def preparation(
             "records %d to %d of %s are gone: trained on what follows", need.join_from, start - 1, topic
         )
     start = max(start, need.join_from)
+    job = fold.open_jobs.get(job_of(command))
     trained = yield from training(
         model,
         fold.recipes.until(start),
@@ -98,6 +99,7 @@ def preparation(
         entries(log, topic, start, position),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
+        since_at=0 if job is None else job.since_at,
         learn=fold.task.learn,
         knows=fold.task.knows,
         at_once=fold.task.at_once,
@@ -155,13 +157,14 @@ def _adopted(
     start, stop = command.from_position, command.trained_to
     if log.bounds([(topic, 0)])[(topic, 0)][0] > start:
         return unusable  # what it was trained on is gone
-    skip = [] if job is None else job.skip
-    trained = yield from retraining(fold.pipeline, log, topic, start, stop, skip, model)
+    skip, since_at = ([], 0) if job is None else (job.skip, job.since_at)
+    trained = yield from retraining(fold.pipeline, log, topic, start, stop, skip, since_at, model)
     if command.digest is None or digest(trained.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
         by = RULE if job is None else job.by
-        made = retrained_version(fold.pipeline, command.version, start, stop, trained, command.digest, by)
+        given = (start, stop, trained, command.digest, by, since_at)
+        made = retrained_version(fold.pipeline, command.version, *given)
         if command.challenger:
             made = msgspec.structs.replace(made, kind="challenger", why=command.reason)
         store.put(made, dump(trained.model))
@@ -176,9 +179,11 @@ def retrained_version(
     trained: Trained,
     made_digest: str,
     by: str = RULE,
+    since_at: int = 0,
 ) -> Version:
-    """The version of a model trained over [start, stop), which `by` asked for."""
+    """The version of a model trained over [start, stop), which `by` asked for; `since_at` is the oldest event time in ms."""
     labels = trained.labels
+    window = f", samples from {rfc3339(since_at)} on" if since_at > 0 else ""
     measured = Measured(
         labels=labels,
         loss=trained.loss / max(labels, 1),
@@ -197,7 +202,7 @@ def retrained_version(
         labels=trained.labels,
         recipe=pipeline.digest,
         digest=made_digest,
-        why=f"retrained on [{start}, {stop})",
+        why=f"retrained on [{start}, {stop}){window}",
         penstock=PENSTOCK,
         author=by,
         learned_from=start,
@@ -212,6 +217,7 @@ def retraining(
     start: int,
     stop: int,
     skip: list[tuple[int, int]],
+    since_at: int = 0,
     model: Any = None,
 ) -> Generator[int, None, Trained]:
     """A fresh model trained over [start, stop), in slices: what a retrain job makes. `model` is another than the definition's."""
@@ -223,6 +229,7 @@ def retraining(
         entries(log, topic, start, stop),
         learn_from=start,
         quarantined=skip,
+        since_at=since_at,
         measure=task.kind == "binary",
         learn=task.learn,
         knows=task.knows,

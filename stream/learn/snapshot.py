@@ -152,6 +152,8 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     fold = Fold(pipeline, guard=guard)
     vars(fold).update(state)
     vars(fold.join).update(of_join)
+    # They are no part of the recipe, nor of the rules: the definition may have others now.
+    fold.triggers.under(pipeline)
     fold.outputs = Outputs()
     join = fold.join
     for position, entry in entries(log, topic, header.rescan_from, header.position):

@@ -105,6 +105,8 @@ METRICS = (
         "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
+    Metric("penstock_retrains", Counter, ("trigger",), "retrains begun, by what set them off"),
+    Metric("penstock_retrain_triggers", Counter, ("trigger", "outcome"), "triggers fired, by outcome"),
     Metric("penstock_mlflow", Counter, ("outcome",), "versions registered there, and failed attempts"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
     # challenge

@@ -294,7 +294,7 @@ def test_a_job_run_twice_ends_at_its_command_and_makes_one_version() -> None:
     world.give([*LOG[:600], Command("c1", "retrain", from_position=10)])
     world.settle(worker)
     command_id, job = worker.retrainer.told
-    assert job == (10, 600, [], "unknown")
+    assert job == (10, 600, [], "unknown", 0)
     made = []
     for more in (LOG[600:700], LOG[700:800]):
         world.give(more)

@@ -14,10 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.expert import Kind
 from penstock.stream.learn.experts import Experts
+from penstock.stream.learn.records import FoldCounts
+from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.process.health_page import MOST_REASONS
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
+from tests.stream.generated import parcels
 
 
 @pytest.fixture
@@ -200,6 +203,7 @@ def fold(**fields: Any) -> SimpleNamespace:
             "recipes": recipes,
             "experts": Experts(None, "v0", 6),
             "measures": lambda: {"mae": 12.5},
+            "triggers": RetrainTriggers(parcels(), FoldCounts(), {}),
             **fields,
         }
     )
@@ -250,6 +254,31 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
     assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
     assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
+
+
+def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_not_counted_again(health):
+    made = fold()
+    made.triggers.started("c1", "schedule", 0, 0)
+    worker: Any = SimpleNamespace(
+        fold=made,
+        topic="flights.samples",
+        unreadable=0,
+        assigned=True,
+        retry_at_ms=0,
+        wall_ms=lambda: 1,
+        member=member({}, {}),
+    )
+    report = LearnReport(health)
+    report.batch(worker)
+    for trigger in ("schedule", "demand", "demand"):
+        made.triggers.started("c2", trigger, 0, 0)
+    made.triggers.fired["schedule", "joined"] += 1
+    report.look_s = 0.0
+    report.batch(worker)
+    assert sample(health, "penstock_retrains_total", trigger="schedule") == 1
+    assert sample(health, "penstock_retrains_total", trigger="demand") == 2
+    assert sample(health, "penstock_retrains_total", trigger="labels") == 0
+    assert sample(health, "penstock_retrain_triggers_total", trigger="schedule", outcome="joined") == 1
 
 
 def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_of_it(health):
