@@ -23,8 +23,9 @@ from penstock.stream.demo.report import Report
 from penstock.stream.demo.restart import restarted
 from penstock.stream.demo.run import Options, Run, published_events
 from penstock.stream.demo.verify import Proof, features_equal, samples_unique
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.records import FoldCounts, Traced
-from penstock.stream.learn.replay import entries, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.process.settings import Settings

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import REPLACING, job_of
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Predicted, Replay, Unusable, lineage
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, decode_entry, rfc3339
+from penstock.stream.messages import Command, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import (
@@ -41,35 +42,6 @@ logger = logging.getLogger("penstock.replay")
 BATCH_RECORDS = 10_000
 VERSION = r"v\d+(\..*)?"
 """The ids of versions that a fold makes; those of retrain jobs end in their digest."""
-
-
-def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
-    """(position, entry) of the samples log in [start, stop). Records that are no entry are passed over, as the fold does."""
-    if start >= stop:
-        return
-    reader = log.reader({(topic, 0): start})
-    try:
-        position = start
-        while position < stop:
-            for record in reader.poll(BATCH_RECORDS, 1.0):
-                position = record.offset + 1
-                if record.offset >= stop:
-                    break
-                entry = entry_of(record.value)
-                if entry is not None:
-                    yield record.offset, entry
-            position = max(position, reader.positions().get((topic, 0), position))
-    finally:
-        reader.close()
-
-
-def entry_of(value: bytes | None) -> Entry | None:
-    """The entry of one record's bytes; None for bytes that are none (somebody else wrote them)."""
-    try:
-        entry: Entry = decode_entry(value or b"")
-    except ValueError:
-        return None
-    return entry
 
 
 def preparation(

@@ -19,10 +19,10 @@ import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Outputs, Pending, rules
-from penstock.stream.learn.replay import entries
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Sample
 from penstock.stream.models.version import BadEnvelope, dump, restore

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.replay import entries, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Command, Entry, Recipe, Sample
 from penstock.stream.operate.attended import Attended

@@ -15,8 +15,9 @@ import river
 
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
+from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.records import Job, lineage
-from penstock.stream.learn.replay import entry_of, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.learn.retrain import InlineRetrainer, run_job
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.worker import LearnWorker
