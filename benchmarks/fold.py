@@ -21,9 +21,9 @@ from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import vector
-from penstock.stream.learn.replay import entries
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Entry, LabelRecord, Sample

@@ -43,8 +43,9 @@ from penstock import grid
 from penstock.stream.challenge.race import Race, Runner
 from penstock.stream.challenge.worker import TURN_RECORDS
 from penstock.stream.definition_file import seeded
+from penstock.stream.learn.engine import learn, probability
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import at_once, learn, probability, training, vector
+from penstock.stream.learn.learner import at_once, training, vector
 from penstock.stream.messages import Command, Entry, Sample
 from penstock.stream.models.digest import digest
 from penstock.stream.models.version import dump, restore

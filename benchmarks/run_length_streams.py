@@ -21,9 +21,10 @@ from penstock.monitors.losses.drift import LossConfig, LossMonitor, log_loss
 from penstock.monitors.losses.rate_of_labels import YEAR_MS
 from penstock.stream.learn.births import LEAD_EVERY
 from penstock.stream.learn.experts import BASE_WEIGHT, LEADS_AT
-from penstock.stream.learn.fold import BASE_RATE, JUDGED_LABELS, LEADS
+from penstock.stream.learn.fold import JUDGED_LABELS, LEADS
 from penstock.stream.learn.gate import Gate
 from penstock.stream.learn.lasting import Lasting
+from penstock.stream.learn.learner import BASE_RATE
 
 Floats = NDArray[np.float64]
 

@@ -25,11 +25,11 @@ from typing import Any
 from scipy.stats import chi2
 
 from benchmarks.gate_options import OPTIONS
-from benchmarks.gate_policy import Attended
 from benchmarks.gate_rivals import model_of
 from benchmarks.gate_streams import CannotRead, Variant, opened
 from benchmarks.run_length_streams import KINDS, SIMULATED, simulated, stationary
 from penstock.stream.messages import ControlEvent
+from penstock.stream.operate.attended import Attended
 from penstock.stream.roles.start import settle_memory
 
 BUDGET = {"changes": 0.5, "retrains": 0.5, "adwin": 0.1}

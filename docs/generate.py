@@ -343,6 +343,7 @@ WORDS = {
     "Any": "anything",
     "Int64": "whole number",
     "Id": f"text of 1 to {messages.MAX_NAME_CHARACTERS} characters",
+    "Word": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
     "Name": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
     "Reason": f"text of at most {messages.MAX_REASON_CHARACTERS:,} characters",
     "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.gate_flights import YEAR_DAYS, flights_with, kept
-from benchmarks.gate_policy import Attended
 from penstock.examples.flights_data import INCIDENT_DAYS, NEW_YORK, new_york_ms
 from penstock.stream.definition_file import load
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Entry, LabelRecord, Sample
+from penstock.stream.operate.attended import Attended
+from penstock.stream.operate.svg import Axes, line, text
 
 SVG = Path(__file__).parent / "pages" / "explanation" / "weights.svg"
 FLIGHTS = Path(__file__).parent.parent / "examples" / "flights.py"
@@ -40,7 +41,7 @@ KINDS = {
     "base": ("the base rate", "#8a8f98"),
 }
 """From the bottom up: the kinds that are drawn, what they are called, and their colours."""
-LIVE, ALONE, QUIET, RED = "#d9673f", "#3b82c4", "#7d838c", "#c0392b"
+LIVE, ALONE, RED = "#d9673f", "#3b82c4", "#c0392b"
 INCIDENT = "13 to 17 May: one airline's delays in milliseconds"
 
 
@@ -124,36 +125,6 @@ WIDTH, HEIGHT, LEFT, RIGHT = 880, 534, 56, 866
 TOP, MIDDLE = (44, 244), (354, 504)
 """The upper and lower border of the two pictures."""
 DASHED = ' stroke-width="1.5" stroke-dasharray="4 3"'
-
-
-class Axes:
-    """Where a time and a value stand."""
-
-    def __init__(self, start: int, stop: int, borders: tuple[int, int], most: float) -> None:
-        self.start, self.stop, self.borders, self.most = start, stop, borders, most
-
-    def x(self, at: int) -> float:
-        """Pixels from the left."""
-        return LEFT + (RIGHT - LEFT) * (at - self.start) / (self.stop - self.start)
-
-    def y(self, value: float) -> float:
-        """Pixels from above."""
-        upper, lower = self.borders
-        return lower - (lower - upper) * min(value, self.most) / self.most
-
-    def points(self, of: Sequence[tuple[int, float]]) -> str:
-        """The points of a line."""
-        return " ".join(f"{self.x(at):.1f},{self.y(value):.1f}" for at, value in of)
-
-
-def text(x: float, y: float, said: str, *, anchor: str = "start", colour: str = QUIET, more: str = "") -> str:
-    """A line of text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}"{more}>{said}</text>'
-
-
-def line(x1: float, y1: float, x2: float, y2: float, more: str = "", colour: str = QUIET) -> str:
-    """A straight thin line."""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{more}/>'
 
 
 def frame(axes: Axes, title: str, values: Sequence[float]) -> list[str]:

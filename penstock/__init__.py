@@ -4,6 +4,8 @@
 package: a project that has a `features` folder of its own is never mistaken for ours.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from penstock.features import (
     View,
     count,
@@ -32,13 +34,25 @@ from penstock.features import (
     tumbling,
     variance,
 )
-from penstock.stream import Label, Pipeline, Source, grid
+from penstock.stream import Label, OnInputs, OnLabels, OnPerformance, OnSchedule, Pipeline, Source, grid
+
+if TYPE_CHECKING:
+    from penstock.stream.roles.what_if import what_if
 
 # fmt: off
 __all__ = [
-    "Label", "Pipeline", "Source", "View", "grid",
+    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Source", "View", "grid",
     "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
     "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",
-    "top_k", "tumbling", "variance",
+    "top_k", "tumbling", "variance", "what_if",
 ]
 # fmt: on
+
+
+def __getattr__(name: str) -> Any:
+    """`what_if`, which notebooks call, brings the clients of Kafka and Redis: a definition file does not wait for them."""
+    if name != "what_if":
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    from penstock.stream.roles.what_if import what_if
+
+    return what_if

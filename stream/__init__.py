@@ -2,5 +2,6 @@
 
 from penstock.stream.definitions import Label, Pipeline, Source
 from penstock.stream.grids import grid
+from penstock.stream.triggers import OnInputs, OnLabels, OnPerformance, OnSchedule
 
-__all__ = ["Label", "Pipeline", "Source", "grid"]
+__all__ = ["Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Source", "grid"]

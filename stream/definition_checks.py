@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.stream.source import DefinitionError
+from penstock.stream.definition_error import DefinitionError
 from penstock.stream.task_kind import Kind, kind_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")

@@ -18,12 +18,14 @@ from typing import Any, Literal
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
 from penstock.stream.definition_checks import check_challengers, check_uncertainty
+from penstock.stream.definition_error import DefinitionError, duration_ms
 from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
-from penstock.stream.source import DefinitionError, Source, duration_ms
+from penstock.stream.source import Source
 from penstock.stream.targets import TAKEN, target_of
 from penstock.stream.targets import Kind as TargetKind
 from penstock.stream.task_kind import TARGETS, Kind, kind_of
+from penstock.stream.triggers import DEFAULT, Trigger, checked
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
@@ -39,12 +41,15 @@ class Pipeline:
     `guard` watches for values far outside what was learned: True alerts and lets a model take part that leaves them out, "hold"
     stops learning until they are over, False does nothing. `experts` bounds how many models predict together, beside the first
     one, which is never touched, and that one (4 to 16; frozen copies are kept from 5 on, two from 6). `cooldown` is
-    the least event time between two unasked retrain jobs. With `approval` only the model that a person committed predicts.
-    `task` is told by the model; a classifier is for true and false unless it says "multiclass". Without labels (`label=None`) the
-    model is an anomaly detector, and its highest `alert_share` of scores are alerts. With `interval` (0.9, say) every prediction
-    has an interval, or a set of classes, that holds the label so often; with `calibrate` a corrected probability.
-    `challengers` are other models, by name, that race beside this one in a process of their own (`penstock run FILE --role
-    challenge`), which takes at most `race_cpu` of a core (above 0, up to 1); who carries weight there takes part in learn.
+    the least event time between two retrain jobs that evidence set off. With `approval` only the model that a person committed
+    predicts. `task` is told by the model; a classifier is for true and false unless it says "multiclass". Without labels
+    (`label=None`) the model is an anomaly detector, and its highest `alert_share` of scores are alerts. With `interval` (say 0.9)
+    every prediction has an interval, or a set of classes, that holds the label so often; with `calibrate` a corrected
+    probability. `challengers` are other models, by name, that race beside this one in a process of their own (`penstock run FILE
+    --role challenge`), which takes at most `race_cpu` of a core (above 0, up to 1); who carries weight there takes part in learn.
+    `retrain` lists what
+    starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
+    "all", "since-onset", or the last so long, such as "30d".
     """
 
     name: str
@@ -58,7 +63,8 @@ class Pipeline:
     experts: int = 6
     cooldown: str = "1d"
     approval: bool = False
-    retrain_cron: str | None = None
+    retrain: Sequence[Trigger] = DEFAULT
+    retrain_window: str | None = None
     task: Kind | None = None
     alert_share: float = 0.01
     interval: float | None = None
@@ -89,6 +95,8 @@ class Pipeline:
             raise DefinitionError(f"{where}: {error}") from None
         self._check_label(where)
         self._check_leaks(where)
+        retrain = checked(self.retrain, self.retrain_window, where, labelled=self.labelled)
+        object.__setattr__(self, "retrain", retrain)
         duration_ms(self.cooldown, f"{where}, cooldown")
         if not (isinstance(self.guard, bool) or self.guard == "hold"):
             raise DefinitionError(f'{where}: guard must be True, "hold" or False, not {self.guard!r}')

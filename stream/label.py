@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from penstock.features.define.durations import milliseconds
+from penstock.stream.definition_error import DefinitionError, duration_ms
 from penstock.stream.label_rule import LabelRule, rule_of
 from penstock.stream.meaning import meaning
-from penstock.stream.source import DefinitionError, Source, duration_ms
+from penstock.stream.source import Source
 from penstock.stream.targets import Target
 
 WAIT = "1d"

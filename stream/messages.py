@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from penstock.stream.targets import Target
+from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
@@ -98,8 +99,10 @@ class CommandFields(msgspec.Struct, frozen=True):
     `from_position` is the samples-log offset a retrain replays from (or a rollback's onset); `version` the one to restore or to
     adopt; `digest`, `trained_to` and `join_from` (the oldest record that the model still waits for the other half of) belong to
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
-    names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `challenger` names
-    the one of the definition's that an `adopt` brings.
+    names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `window` says what
+    a retrain without `from_position` learns from (`stream.triggers`; empty: all), `trigger` what set it off: demand, schedule,
+    labels, performance or inputs (empty: not said). `challenger` names the one of the
+    definition's that an `adopt` brings.
     """
 
     id: str
@@ -114,6 +117,8 @@ class CommandFields(msgspec.Struct, frozen=True):
     wall_ms: int = 0
     join_from: int | None = None
     pin: bool = False
+    window: str = ""
+    trigger: str = ""
     challenger: Name = ""
 
 
@@ -142,7 +147,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
     inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
     that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
-    same episode. `window` and `reference` were fields of version 1 that were never filled.
+    same episode. `trigger` says what set a retrain off. `window` and `reference` were fields of version 1 that were never filled.
     """
 
     pipeline: str
@@ -164,6 +169,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     target_version: Name | None = None
     cooldown_until: int | None = None
     command: str = ""
+    trigger: TriggerFired | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +190,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` is an id, or the alias `champion` or `previous`; with the `digest` of a stored version, that one as it is stored.
     `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
+    `window` says what a retrain learns from: `all`, `since-onset` or a length such as `30d` (empty: as the definition says).
     """
 
     id: Id
@@ -196,6 +203,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     wall_ms: Int64 = 0
     pin: bool = False
     digest: Name | None = None
+    window: Name = ""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +249,8 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     `experts` are all there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this
     message was written.
     `anchor`, `anchors` and `candidate` are no longer filled.
-    `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason.
+    `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason. `triggers` are the
+    definition's, as of this message; `retraining` names the commands whose retrain is under way.
     """
 
     pipeline: str
@@ -264,6 +273,8 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     experts: list[ExpertShown] = []
     alone: bool = False
     previous: str = ""
+    triggers: list[TriggerShown] = []
+    retraining: list[str] = []
 
 
 def rfc3339(at_ms: int) -> str:

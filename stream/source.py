@@ -10,20 +10,9 @@ import re
 from dataclasses import dataclass
 
 from penstock.features.define.durations import milliseconds
+from penstock.stream.definition_error import DefinitionError, duration_ms
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
-
-
-class DefinitionError(ValueError):
-    """A definition that cannot run; the message says what, where and what would do."""
-
-
-def duration_ms(text: str, where: str) -> int:
-    """A duration such as "10m" in ms; raises `DefinitionError`, naming the place."""
-    try:
-        return milliseconds(text)
-    except ValueError as error:
-        raise DefinitionError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True)

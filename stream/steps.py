@@ -132,7 +132,6 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
     log = topology.samples(name, prefix)
     snapshot, live, versions = _model_keys(stored)
     changelog = topology.policy_changelog(name, prefix).name
-    scheduled = (prefix + topology.CONTROL_COMMANDS,) if pipeline.retrain_cron else ()
     return (
         Step(
             "featurize",
@@ -170,9 +169,9 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         *_challenge(pipeline, log, versions, prefix),
         Step(
             "control",
-            "approval, schedule, a cooldown between retrain jobs: requests become decisions and commands",
+            "approval, a cooldown between retrain jobs: requests become decisions and commands",
             (*(prefix + topic for topic in topology.CONTROL_READS), changelog),
-            (log, prefix + topology.CONTROL_DECISIONS, changelog, *scheduled),
+            (log, prefix + topology.CONTROL_DECISIONS, changelog),
             group=topology.consumer_group(name, "control", prefix),
         ),
     )
@@ -214,6 +213,11 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "samples as rows; the fold again",
             (log,),
             reads_keys=(snapshot, *_pieces(stored), versions),
+        ),
+        Step(
+            "what-if",
+            "another definition over the same history",
+            (log, topology.predictions(name, prefix), *sources),
         ),
         Step("backfill", "brings a changed definition over", sources, (log,), (*features, *states)),
         Step(

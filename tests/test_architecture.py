@@ -25,11 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source",),
+    ("source", "triggers"),
     ("topology", "messages", "prediction", "meaning", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process",),
+    ("process", "definition_error", "trigger_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -81,17 +81,16 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_sample", "dead_letters", "demo", "export", "features", "model_registry",
-        "models",
-        "operate",
-        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch",
+        "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
+        "model_registry", "models", "operate",
+        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("identity", "in_memory", "metrics", "start"),  # builds clients, runs loops, times them
+    "stream/roles": ("identity", "in_memory", "metrics", "start", "what_if"),  # builds clients, runs loops, times them
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
@@ -127,6 +126,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
+        "attended", "recompute", "segments", "sides",  # fold and featurize what they read from a log
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300

@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,6 +138,36 @@ def run(python: list[Block], redis_url: str) -> None:
             tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
             text = ast.unparse(tree)
         exec(compile(text, str(path.absolute()), "exec"), names)
+
+
+def test_the_page_on_trying_a_change_does_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / "docs" / "pages" / "how-to" / "try-a-change.md"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (copying,) = [
+        line for block in blocks(page, "sh") for line in block.text.splitlines() if line.startswith("sed")
+    ]
+    subprocess.run(copying, shell=True, check=True)
+    flow = MemoryFlow(load(ROOT / "examples" / "cards.py"))
+    events = itertools.islice(cards_data.events(), 2_000)
+    flow.feed([Out(topic, card.encode(), msgspec.json.encode(fields)) for topic, card, fields, _ in events])
+    flow.settle()
+    flow.close()
+    monkeypatch.setattr("penstock.stream.roles.start.open_log", lambda settings: flow.log)
+    (block,) = blocks(page, "python")
+    run([block._replace(mark="")], "")
+    assert (tmp_path / "difference.svg").read_text().startswith("<svg")
+    lines = [line for line in command_lines(page) if line.startswith("penstock what-if changed.py")]
+    assert len(lines) >= 2
+    for line in lines:
+        assert penstock(line.removeprefix("penstock ")).startswith(
+            "On 2,000 labels the changed definition loses "
+        )
+    told = json.loads(penstock("what-if changed.py --json"))
+    assert told["changes"] == ["the model: l2=0. → l2=0.01"]
+    assert {*told["parts"][0], "parts", "left", "changes", "verdict", "worth_acting_on"} <= spans(page)
 
 
 def test_the_definition_of_the_readme_is_the_example_it_says_it_is(tmp_path: Path) -> None:

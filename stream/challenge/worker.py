@@ -16,8 +16,8 @@ from typing import Protocol
 from penstock.stream import topology
 from penstock.stream.challenge.race import Race, Runner
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.entries import entries, entry_of
 from penstock.stream.learn.learner import Trained, training
-from penstock.stream.learn.replay import entries, entry_of
 from penstock.stream.log.protocol import AppendFailed, Log, LogUnavailable, Out
 from penstock.stream.messages import Command, decode_live_model, encode_entry
 from penstock.stream.models.digest import digest

@@ -45,6 +45,7 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "export": "export",
     "replay": "replay",
+    "what-if": "what_if",
     "reset": "reset",
     "backfill": "backfill",
     "bench": "bench",

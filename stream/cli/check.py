@@ -21,6 +21,7 @@ from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
 from penstock.stream.targets import TAKEN
 from penstock.stream.task_kind import MEANINGS, final_of, names_only
+from penstock.stream.triggers import ALL, SINCE_ONSET, in_words, window_of
 
 EXAMPLES = """\
 examples:
@@ -122,6 +123,8 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
         "recipe": pipeline.digest,
         "vector": pipeline.vector_names,
         **pipeline.describe(),
+        "task": pipeline.kind,
+        "retrain": retrains(pipeline),
         "expected": expected,
     }
     return {**found, "sampled": [check_sample.as_json(one) for one in judged]} if judged else found
@@ -140,6 +143,7 @@ def describe(pipeline: Pipeline) -> str:
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]
+    lines += [f"{'retrain' if not number else '':<9} {one}" for number, one in enumerate(retrains(pipeline))]
     if pipeline.inputs:
         taken = text_inputs(pipeline)
         texts = [name for name in pipeline.inputs if name in taken]
@@ -153,6 +157,13 @@ def describe(pipeline: Pipeline) -> str:
         for view in pipeline.views
     ]
     return "\n".join(lines)
+
+
+def retrains(pipeline: Pipeline) -> list[str]:
+    """What starts a retrain, and from what it learns: a person first, then the definition's triggers."""
+    asked = pipeline.retrain_window if pipeline.retrain_window not in (None, SINCE_ONSET) else ALL
+    said = [f"{one}; {in_words(window_of(one, pipeline.retrain_window))}" for one in pipeline.retrain]
+    return [f"on demand (penstock retrain {pipeline.name}); {in_words(asked or ALL)}", *said]
 
 
 def _task(pipeline: Pipeline) -> list[str]:

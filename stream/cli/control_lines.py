@@ -25,6 +25,8 @@ from penstock.stream.messages import (
     decode_operator_request,
 )
 from penstock.stream.process.terminal import printable
+from penstock.stream.trigger_records import TriggerFired
+from penstock.stream.triggers import in_words
 
 FOLLOWED = (
     topology.CONTROL_RETRAIN,
@@ -98,7 +100,10 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
         "hold": "HOLD taken",
     }
     calm = "note" if data.severity == "info" else "ALERT"
-    head = f"{asks.get(data.suggested_action, calm)}: {data.reason}"
+    wants = asks.get(data.suggested_action, calm)
+    if data.trigger is not None and data.trigger.proposes and data.suggested_action == "retrain":
+        wants = "RETRAIN proposed"
+    head = f"{wants}: {data.reason}"
     found, since = data.detected_at, data.since
     if "offset" in since:  # dead letters: no events, so they have their records' own times and places
         lines = [
@@ -118,6 +123,8 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
         measured.append(f"effect {data.effect:+.4g}")
     if measured:
         lines.append(", ".join(measured) + f"  ({data.state}, episode {data.episode})")
+    if data.trigger is not None:
+        lines.append(_fired(data.trigger))
     for name, psi, share in data.top_features[:3]:
         lines.append(f"{name}: PSI {psi:.3g}, {share:.0%} of it")
     names = ", ".join(f"{role} {version}" for role, version in data.model.items() if version)
@@ -128,6 +135,20 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     if data.command:
         lines.append(f"by hand: {data.command}")
     return _MARKS[data.severity], head, lines
+
+
+def _fired(fired: TriggerFired) -> str:
+    """A trigger's evidence."""
+    last = f"the last retrain ({fired.after})" if fired.after is not None else "the beginning"
+    parts = [
+        f"trigger {fired.rule}",
+        f"{fired.labels:,} labels since {last}",
+        f"learns {in_words(fired.window)}",
+    ]
+    if fired.due_at is not None:
+        missed = f", {fired.missed:,} missed before it" if fired.missed else ""
+        parts.insert(1, f"due {moment(fired.due_at)} (event time){missed}")
+    return "; ".join(parts)
 
 
 def _number(value: float) -> str:
@@ -146,6 +167,7 @@ def _decision(decision: Decision) -> tuple[str, str, list[str]]:
 def _request(request: OperatorRequest) -> tuple[str, str, list[str]]:
     more = [f"version {request.version}"] if request.version else []
     more += [f"from position {request.from_position}"] if request.from_position is not None else []
+    more += [f"learning {in_words(request.window)}"] if request.window else []
     more += ["pinned: it keeps its place whatever labels say"] if request.pin else []
     return "  ", f"{request.by} asks to {request.verb}: {request.reason}", [", ".join(more)] if more else []
 

@@ -22,7 +22,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.label_rule import LabelRule
-from penstock.stream.learn.replay import entries
+from penstock.stream.learn.entries import entries
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Entry, Recipe, rfc3339

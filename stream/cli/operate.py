@@ -16,11 +16,10 @@ import msgspec
 from kafka import KafkaConsumer, KafkaProducer
 
 from penstock.stream import topology
+from penstock.stream.cli.check_request import check_request
 from penstock.stream.cli.control_lines import tell
 from penstock.stream.log.kafka_python import client, read_positions
 from penstock.stream.messages import (
-    MAX_NAME_CHARACTERS,
-    MAX_REASON_CHARACTERS,
     Decision,
     LiveModel,
     OperatorRequest,
@@ -30,7 +29,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.operate.pipelines import check_pipeline
-from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 
 VERBS: dict[str, tuple[Verb, str]] = {
@@ -59,7 +58,8 @@ ABOUT = {
     "promote": PLACED,
     "retrain": "\nThe job runs beside the flow. Its product takes part with little weight, and gains by every label that\n"
     "it foresaw better than the others. Nothing more has to be done; `penstock promote` gives it all the weight at once.\n"
-    "The definition's cooldown holds back only retrains that nobody asked for, never this one.\n",
+    "A retrain that is under way is joined if it learns from the same samples. A request that waits for a person is approved by\n"
+    "this. The definition's cooldown never holds it back.\n",
     "accept": "\nOpen episodes about lost skill end, and the ranges that a guard fires on are learned anew.\n",
     "resume": "\nLabels of samples that came during the hold stay out. When a pin ends, the models predict\n"
     "together again, with the weights that labels gave them meanwhile.\n",
@@ -77,7 +77,8 @@ MORE = {
     "  penstock rollback flights --version v12 --pin --reason ...    and keep it, whatever labels say\n"
     "  penstock rollback flights --from-position 81000 --reason ...  to the newest frozen copy born before this position\n",
     "promote": "  penstock promote flights --version v12 --reason ...           this version; `penstock models` lists them\n",
-    "retrain": "  penstock retrain flights --from-position 81000 --reason ...   learn from this position of the samples log on\n",
+    "retrain": "  penstock retrain flights --from-position 81000 --reason ...   learn from this position of the samples log on\n"
+    "  penstock retrain flights --window 30d --reason ...            learn from the last 30 days of event time\n",
 }
 DONE, REFUSED, NO_ANSWER = 0, 1, 3
 POLL_MS = 100
@@ -115,6 +116,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                 if name == "retrain"
                 else "the newest frozen copy born before this offset of the samples log is meant",
             )
+        if name == "retrain":
+            command.add_argument(
+                "--window",
+                default="",
+                metavar="W",
+                help="learn from: all, since-onset (of what is open now), or the last so long of event time, such as 30d "
+                "(default: the definition's retrain_window, or all)",
+            )
         command.add_argument("--by", default=None, help="who asks (default: you, on this host)")
         command.add_argument(
             "--id", default=None, help="the request's id, to ask again safely (default: a new one)"
@@ -127,7 +136,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             help="seconds to wait (default 30; 0: do not wait)",
         )
         command.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        command.set_defaults(run=run, verb=verb, version=None, from_position=None, pin=False)
+        command.set_defaults(run=run, verb=verb, version=None, from_position=None, pin=False, window="")
 
 
 @dataclass
@@ -184,8 +193,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         from_position=args.from_position,
         wall_ms=time.time_ns() // 1_000_000,
         pin=args.pin,
+        window=args.window,
     )
-    check_text(request)
+    check_request(request)
     if request.version is not None:
         from penstock.stream.cli.model_registry import looked_up  # the store and river take seconds to import
 
@@ -218,22 +228,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             file=sys.stderr,
         )
     return answer.code
-
-
-def check_text(request: OperatorRequest) -> None:
-    """Refuse here what the control role would refuse. Raises `SettingError` with the option's name."""
-    for option, text, most in (
-        ("--id", request.id, MAX_NAME_CHARACTERS),
-        ("--by", request.by, MAX_NAME_CHARACTERS),
-        ("--version", request.version or "", MAX_NAME_CHARACTERS),
-        ("--reason", request.reason, MAX_REASON_CHARACTERS),
-    ):
-        if len(text) > most:
-            raise SettingError(f"{option} has {len(text):,} characters, the most is {most:,}: say it shorter")
-        if not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text):
-            raise SettingError(f"{option} holds bytes that are not UTF-8: {ascii(text[:80])}")
-    if request.from_position is not None and not -(2**63) <= request.from_position < 2**63:
-        raise SettingError(f"--from-position {request.from_position} is no offset of a log")
 
 
 def wait(consumer: KafkaConsumer, answer: Answer, wait_s: float, prefix: str, *, quiet: bool) -> None:

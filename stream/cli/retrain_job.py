@@ -22,6 +22,7 @@ class Order(msgspec.Struct):
     stop: int = msgspec.field(name="to")
     quarantined: list[tuple[int, int]] = []
     by: str = RULE
+    since_at: int = 0
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     log = start.open_log(settings)
     try:
         models = start.model_store(pipeline, settings, start.open_redis(settings))
-        job = Job(order.start, order.stop, order.quarantined, order.by)
+        job = Job(order.start, order.stop, order.quarantined, order.by, order.since_at)
         run_job(pipeline, log, models, order.id, job, settings.prefix)
     finally:
         log.close()

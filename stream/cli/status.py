@@ -95,7 +95,7 @@ def as_text(found: Status) -> list[str]:
     lines.append(
         f"time       {_newest(found.event_age_s)}; featurize's newest tick {_age(found.tick_age_s)} old"
     )
-    lines += [_live(found), *_quality(found), *_dead(found)]
+    lines += [_live(found), *_retrains(found), *_quality(found), *_dead(found)]
     for event in found.open:
         since = moment(event.data.since.get("at"))
         lines.append(
@@ -129,6 +129,22 @@ def _live(found: Status) -> str:
     known = [who_predicts(live), f"of {models} model{'s' if models > 1 else ''}" if models else ""]
     said = ", ".join(part for part in known if part)
     return f"live       {live.version}: {live.why}; {said + '; ' if said else ''}said at {moment(live.at)} (event time)"
+
+
+def _retrains(found: Status) -> list[str]:
+    """The retrains under way, and each trigger with what is missing for the next."""
+    live = found.live
+    if live is None:
+        return []
+    said = [f"under way: {command}" for command in live.retraining]
+    for one in live.triggers:
+        due = ""
+        if one.due_at is not None:
+            due = f"; next at {moment(one.due_at)} (event time)"
+        elif one.labels_missing is not None:
+            due = f"; {one.labels_missing:,} labels were missing at {moment(live.at)} (event time)"
+        said.append(f"{one.rule}; {one.window}{due}")
+    return [f"{'retrain' if not number else '':<10} {line}" for number, line in enumerate(said)]
 
 
 def _quality(found: Status) -> list[str]:

@@ -17,20 +17,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from faust.types import AppT, StreamT, TableT
 
 from penstock.stream import topology
 from penstock.stream.control.faust_app import build, changelog_of
-from penstock.stream.control.policy import SCHEDULE
 from penstock.stream.control.state import PolicyConfig, PolicyState, decode_state, encode_state
 from penstock.stream.control.step import READ_TOPICS, RESEND_MS, Undecodable, control_step, take_due
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.kafka_python import read_after
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import OperatorRequest, decode_decision, encode_json
+from penstock.stream.messages import decode_decision
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
@@ -95,12 +93,6 @@ class Control:
         async def audit() -> None:
             if self.recovered.is_set():
                 await self.retried(self.catch_up, "reading the control topics", once=True)
-
-        if self.pipeline.retrain_cron:
-
-            @app.crontab(self.pipeline.retrain_cron, timezone=UTC)
-            async def scheduled() -> None:
-                await self.retried(self.schedule, "writing the scheduled retrain")
 
     # -- records in ------------------------------------------------------------------------------------------
 
@@ -176,19 +168,6 @@ class Control:
     async def send(self, out: Out) -> None:
         """Append one record and wait for the broker's acknowledgement."""
         await self.app.producer.send_and_wait(out.topic, out.key, out.value, out.partition, None, None)
-
-    async def schedule(self) -> None:
-        """Ask for the scheduled retrain, as an operator would; the minute names the request."""
-        minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ")
-        request = OperatorRequest(
-            id=f"{SCHEDULE}-{self.pipeline.name}-{minute}",
-            pipeline=self.pipeline.name,
-            verb="retrain",
-            reason=f"scheduled: {self.pipeline.retrain_cron}",
-            by=SCHEDULE,
-            wall_ms=wall_ms(),
-        )
-        await self.send(Out(self.prefix + topology.CONTROL_COMMANDS, self.key, encode_json(request)))
 
     # -- state -----------------------------------------------------------------------------------------------
 

@@ -6,8 +6,11 @@ Laws of this file:
 - One decision per request id. The same request again gets the same decision, and its command has the same id,
   so that the fold carries it out once however often it is sent.
 - Cooldowns and the loop breaker count in event time, so a catch-up of a year is judged as that year was.
-- A person's request is never delayed, and neither is the commitment of a model that already leads by the weight labels gave it:
-  cooldown and breaker hold back only retrain jobs that ask for themselves, which cost a process and a stretch of the log.
+- A person's request is never delayed, nor the commitment of a model that already leads by the weight labels gave it, nor a
+  retrain whose pace the definition sets (schedule, count of labels): cooldown and breaker hold back only retrain jobs that
+  evidence set off, which cost a process and a stretch of the log.
+- Moved inputs alone only propose a retrain: a person is asked, unless the definition says otherwise. When the episode that asked
+  is over, nobody is asked any more.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.models.version import ALIASES, named
+from penstock.stream.triggers import ALL, PACED, SINCE_ONSET, WINDOWS, length_ms
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
 OPERATORS: tuple[str, ...] = ("retrain", "rollback", "promote", "hold", "resume", "accept")
@@ -39,7 +43,6 @@ REMEMBERED_DECISIONS = 128
 REMEMBERED_VERSIONS = 256
 MOST_SENDS = 6
 MOST_BYTES = 400_000  # of all remembered decisions: the whole state is one Kafka record
-SCHEDULE = "schedule"
 
 
 def decide(
@@ -59,11 +62,21 @@ def decide(
             return None
         decision = _unattended(state, request, config, wall_ms)
     else:
-        decision = _asked(state, request, wall_ms)
+        decision = _asked(state, request, config, wall_ms)
     keep(state, decision)
     if decision.command is not None:
         state.sending[decision.command.id] = Sending(request.id, 0, wall_ms)
     return decision
+
+
+def withdraw(state: PolicyState, event: ControlEvent) -> bool:
+    """Whether an event ended an episode that a person was asked about: nobody is any more."""
+    if event.data.state not in ("resolved", "withdrawn"):
+        return False
+    over = [request for request in state.waiting if request.startswith(f"{event.data.episode}-")]
+    for request in over:
+        del state.waiting[request]
+    return bool(over)
 
 
 def keep(state: PolicyState, decision: Decision) -> None:
@@ -91,18 +104,29 @@ def send_again(state: PolicyState, decision: Decision, wall_ms: int) -> None:
 def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, wall_ms: int) -> Decision:
     data = event.data
     verb, at = data.suggested_action, data.detected_at.get("at", 0)
+    fired = data.trigger if verb == SPARED else None
+    from_onset = verb in FROM_POSITION and (fired is None or fired.window == SINCE_ONSET)
     command = CommandSent(
         id=f"command-{event.id}",
         verb=verb,  # type: ignore[arg-type]
         reason=data.reason[:MAX_REASON_CHARACTERS],
         by="policy",
         version=data.target_version,
-        from_position=data.since.get("position") if verb in FROM_POSITION else None,
+        from_position=data.since.get("position") if from_onset else None,
         episode=data.episode,
         wall_ms=wall_ms,
+        window="" if fired is None or from_onset else fired.window,
+        trigger="" if fired is None else fired.kind,
     )
+    if command.trigger in PACED:
+        why = (
+            "the definition's schedule"
+            if command.trigger == "schedule"
+            else "the definition's count of labels"
+        )
+        return _decision(state, event.id, verb, "accepted", why, "policy", command, wall_ms)
     by_hand = f"; to do it now: {data.command[:MAX_REASON_CHARACTERS]}" if data.command else ""
-    waits = _why_wait(state, verb, at, config)
+    waits = _why_wait(state, verb, at, config, command.trigger)
     if waits:
         waits = f"{waits}: {command.reason}"
         state.waiting[event.id] = verb
@@ -121,8 +145,10 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
     return _decision(state, event.id, verb, "accepted", "within the policy", "policy", command, wall_ms)
 
 
-def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig) -> str:
+def _why_wait(state: PolicyState, verb: str, at: int, config: PolicyConfig, trigger: str) -> str:
     """Why a person must look first; empty if none must."""
+    if trigger == "inputs" and not config.inputs_act:
+        return "moved inputs alone only propose"
     if config.approval:
         return "the definition asks for a person's approval"
     window_ms = BREAKER_COOLDOWNS * config.cooldown_ms
@@ -142,19 +168,19 @@ def _cooling_since(state: PolicyState, verb: str, at: int, config: PolicyConfig)
     return None
 
 
-def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decision:
-    """A person's request, or the definition's schedule: refused only where it names what is not there."""
+def _asked(state: PolicyState, request: OperatorRequest, config: PolicyConfig, wall_ms: int) -> Decision:
+    """A person's request: refused only where it names what is not there."""
     refusal = _refusal(state, request)
     if refusal:
         return _decision(state, request.id, request.verb, "refused", refusal, request.by, None, wall_ms)
-    why = "the definition's schedule" if request.by == SCHEDULE else "asked by a person"
+    why = "asked by a person"
     approved = [waits for waits, verb in state.waiting.items() if verb == request.verb]
-    if request.by != SCHEDULE:
-        if approved:
-            why = f"approved: {len(approved)} request{'s' if len(approved) > 1 else ''} to {request.verb} waited"
-        for waits in approved:
-            del state.waiting[waits]
-        state.unattended = [done for done in state.unattended if done[0] != request.verb]
+    if approved:
+        why = f"approved: {len(approved)} request{'s' if len(approved) > 1 else ''} to {request.verb} waited"
+    for waits in approved:
+        del state.waiting[waits]
+    state.unattended = [done for done in state.unattended if done[0] != request.verb]
+    trains = request.verb == SPARED
     command = CommandSent(
         id=f"command-{request.id}",
         verb=request.verb,
@@ -165,6 +191,8 @@ def _asked(state: PolicyState, request: OperatorRequest, wall_ms: int) -> Decisi
         wall_ms=wall_ms,
         pin=request.pin,
         digest=request.digest,
+        window=request.window or config.window if trains and request.from_position is None else "",
+        trigger="demand" if trains else "",
     )
     return _decision(state, request.id, request.verb, "accepted", why, request.by, command, wall_ms)
 
@@ -180,6 +208,10 @@ def _refusal(state: PolicyState, request: OperatorRequest) -> str:
     if request.verb not in OPERATORS:
         return f"{request.verb} is not for people: use {', '.join(OPERATORS)}"
     live = state.live
+    if request.window and (request.verb != SPARED or request.from_position is not None):
+        return "a window belongs to a retrain without from_position"
+    if request.window not in ("", ALL, SINCE_ONSET) and length_ms(request.window) is None:
+        return f"window {request.window!r} is none: it is {WINDOWS}"
     if request.from_position is not None and request.from_position < 0:
         return f"from_position {request.from_position} is negative"
     if request.verb == "promote" and request.version is None and live is not None:

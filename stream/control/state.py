@@ -12,19 +12,32 @@ import msgspec
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.messages import Decision, LiveModel
+from penstock.stream.triggers import ALL, SINCE_ONSET, OnInputs
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """The least event time between two unattended commands of one verb, and whether a person must approve each."""
+    """The least event time between two retrains that evidence set off, and whether a person must approve what nobody asked for.
+
+    `inputs_act` says that moved inputs are enough for a retrain, `window` what a person's retrain learns from unless it says so.
+    """
 
     cooldown_ms: int = 86_400_000
     approval: bool = False
+    inputs_act: bool = False
+    window: str = ALL
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> PolicyConfig:
         """The policy a definition asks for."""
-        return cls(pipeline.cooldown_ms, pipeline.approval)
+        inputs_act = any(isinstance(rule, OnInputs) and rule.acts for rule in pipeline.retrain)
+        window = pipeline.retrain_window
+        return cls(
+            pipeline.cooldown_ms,
+            pipeline.approval,
+            inputs_act,
+            ALL if window is None or window == SINCE_ONSET else window,
+        )
 
 
 class Sending(msgspec.Struct):

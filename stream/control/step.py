@@ -19,7 +19,7 @@ from collections.abc import Callable
 import msgspec
 
 from penstock.stream import topology
-from penstock.stream.control.policy import decide, due, observe
+from penstock.stream.control.policy import decide, due, observe, withdraw
 from penstock.stream.control.refusal import refuse
 from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.definitions import Pipeline
@@ -71,7 +71,10 @@ def control_step(
             asked = decode_operator_request(value)
             return asked.pipeline == state.pipeline and decide(state, asked, config, wall_ms) is not None
         event = decode_control_event(value)
-        return event.data.pipeline == state.pipeline and decide(state, event, config, wall_ms) is not None
+        if event.data.pipeline != state.pipeline:
+            return False
+        ended = withdraw(state, event)
+        return decide(state, event, config, wall_ms) is not None or ended
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         asks = topic != topology.CONTROL_MODELS
         refused = asks and refuse(state, topic, offset, value, str(error), wall_ms)

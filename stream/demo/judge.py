@@ -18,13 +18,14 @@ from penstock.examples import flights_data
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.demo.measure import Trace, after, finite, months, roc_auc, weekly_ratio
+from penstock.stream.demo.measure import Trace, after, auc_of, finite, months, weekly_ratio
 from penstock.stream.demo.report import Report
 from penstock.stream.demo.restart import restarted
 from penstock.stream.demo.run import Options, Run, published_events
 from penstock.stream.demo.verify import Proof, features_equal, samples_unique
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.records import FoldCounts, Traced
-from penstock.stream.learn.replay import entries, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.process.settings import Settings
@@ -166,7 +167,7 @@ def _totals(report: Report, counts: FoldCounts, trace: Trace, passive: Trace, re
     report.labels_pending = counts.samples - counts.joined - counts.expired
     report.held_back = counts.held_back
     report.months = months(trace, passive, restart)
-    report.roc_auc = finite(roc_auc(trace.y, trace.p))
+    report.roc_auc = finite(auc_of(trace.y, trace.p))
     report.loss = float(trace.losses.mean())
     report.baseline_loss = float(trace.base_losses.mean())
     report.passive_loss = float(passive.losses.mean())

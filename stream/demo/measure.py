@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.monitors.losses.comparison import log_losses, roc_auc
+
 Floats = npt.NDArray[np.float64]
-CLIP = (0.005, 0.995)
 
 
 @dataclass(frozen=True)
@@ -59,31 +60,14 @@ class Trace:
         return len(self.at)
 
 
-def log_losses(y: npt.NDArray[np.bool_], p: Floats) -> Floats:
-    """Log loss per label in nats, probabilities clipped to [.005, .995] as the monitors clip them."""
-    clipped = np.clip(p, *CLIP)
-    return np.where(y, -np.log(clipped), -np.log1p(-clipped))
-
-
 def losses_of(y: npt.NDArray[Any], p: Floats) -> Floats:
     """Log losses where outcomes are true and false, absolute errors where they are numbers."""
     return log_losses(y, p) if y.dtype == np.bool_ else np.abs(y - p)
 
 
-def roc_auc(y: npt.NDArray[Any], p: Floats) -> float:
-    """Area under the ROC curve by the rank statistic (Hanley and McNeil 1982), ties counted half; NaN with one class only.
-
-    NaN of numbers, too.
-    """
-    if y.dtype != np.bool_:
-        return float("nan")
-    positives = int(y.sum())
-    negatives = len(y) - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2.0
-    return float((ranks[inverse][y].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+def auc_of(y: npt.NDArray[Any], p: Floats) -> float:
+    """Area under the ROC curve; NaN of numbers."""
+    return roc_auc(y, p) if y.dtype == np.bool_ else float("nan")
 
 
 def finite(value: float) -> float | None:
@@ -123,8 +107,8 @@ def months(live: Trace, passive: Trace, restart: Trace | None = None) -> list[Mo
                 float(live_losses[inside].mean()),
                 float(base_losses[inside].mean()),
                 float(passive_losses[inside].mean()),
-                finite(roc_auc(live.y[inside], live.p[inside])),
-                finite(roc_auc(passive.y[inside], passive.p[inside])),
+                finite(auc_of(live.y[inside], live.p[inside])),
+                finite(auc_of(passive.y[inside], passive.p[inside])),
                 None if restart_losses is None else float(restart_losses[inside].mean()),
             )
         )

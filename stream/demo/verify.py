@@ -19,7 +19,7 @@ from penstock.features.define.view import Feature, View
 from penstock.features.redis.keys import entity_of, public_key
 from penstock.features.windows.tiles import tile_hop_ms
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.replay import entries
+from penstock.stream.learn.entries import entries
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import LabelRecord, Sample
 

@@ -20,6 +20,7 @@ from penstock.stream.learn.records import Job, Replay, Unusable
 from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command
 from penstock.stream.models.version import CHAMPION, PREVIOUS, RULE, challenger_of
+from penstock.stream.triggers import ALL, SINCE_ONSET, WINDOWS, length_ms
 
 
 def meant(state: FoldState, command: Command) -> Command:
@@ -148,15 +149,46 @@ def _author(command: Command) -> str:
 
 
 def retrain(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
-    """Open a job: the shell runs it beside the state."""
+    """Open a job: the shell runs it beside the state. While one is under way, a trigger's command joins that one."""
+    job = stretch(state, position, command)
+    if isinstance(job, str):
+        return job
     if state.open_jobs:
-        return f"a retrain is under way ({next(iter(state.open_jobs))})"
-    # The job knows this definition alone, so it begins where the definition's own samples do.
-    start = max(command.from_position or 0, state.recipes.began)
-    state.open_jobs[command.id] = Job(
-        start, max(start, position), state.quarantine(position), by=_author(command)
-    )
+        running, under_way = next(iter(state.open_jobs.items()))
+        same = (job.start, job.since_at) == (under_way.start, under_way.since_at)
+        joins = same or command.trigger not in ("", "demand")
+        return None if joins else f"a retrain on another stretch is under way ({running})"
+    state.open_jobs[command.id] = job
+    state.triggers.started(command.id, command.trigger, state.at, position)
     return None
+
+
+def open_since(state: FoldState) -> int | None:
+    """The position at which what is open now began: lost skill, else a committed model that lost, else an input that moved."""
+    kinds = ("harm", "lead", "psi")
+    found = [one for one in state.drift.episodes.firing if one.monitor in kinds]
+    return min(found, key=lambda one: kinds.index(one.monitor)).since_position if found else None
+
+
+def stretch(state: FoldState, position: int, command: Command) -> Job | str:
+    """What a retrain's model is to learn from, or why that cannot be said."""
+    start, since_at = command.from_position or 0, 0
+    length = length_ms(command.window)
+    if command.from_position is not None or command.window in ("", ALL):
+        pass
+    elif length is not None:
+        since_at = max(0, state.at - length)
+        start = state.triggers.times.position_of(since_at)
+    elif command.window == SINCE_ONSET:
+        onset = open_since(state)
+        if onset is None:
+            return "nothing is open that has an onset: name --from-position, or another --window"
+        start = onset
+    else:
+        return f"window {command.window!r} is none: it is {WINDOWS}"
+    # The job knows this definition alone, so it begins where the definition's own samples do.
+    start = max(start, state.recipes.began)
+    return Job(start, max(start, position), state.quarantine(position), _author(command), since_at)
 
 
 def adopt(state: FoldState, position: int, command: Command, prepared: Any) -> str | None:
@@ -206,7 +238,7 @@ REPLACING = frozenset({"rollback", "promote"})
 
 def done(state: FoldState, command: Command) -> str:
     """What a command just did, in a few words."""
-    committed = state.experts.committed.version
+    committed, under_way = state.experts.committed.version, next(iter(state.open_jobs), "")
     weighs = command.episode is None and not state.alone
     placed = f"{committed} has all the weight" if weighs else f"committed {committed}"
     if state.pinned:
@@ -215,7 +247,9 @@ def done(state: FoldState, command: Command) -> str:
         "hold": "learning held",
         "resume": "learning goes on, and no version is pinned",
         "rollback": f"rolled back: {placed}",
-        "retrain": "retrain started",
+        "retrain": "retrain started"
+        if command.id in state.open_jobs
+        else f"it joins the retrain under way ({under_way})",
         "adopt": f"retrain finished, {state.experts.all[-1].version} takes part",
         "promote": f"promoted: {placed}",
         "accept": "what is seen today is accepted as normal",

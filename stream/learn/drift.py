@@ -8,7 +8,7 @@ Laws of this file:
   model of before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - What passes asks for nothing: the weights have followed it already, and committing is for what stays.
 - One incident is one story: what began in the course of another finding is told under its name (`stories`).
-- Only inputs moved → a note.
+- Only inputs moved → a note, which the definition's triggers may make a proposal (`retrain_triggers`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of
 from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.lasting import Lasting
-from penstock.stream.learn.records import Hold
+from penstock.stream.learn.records import FoldCounts, Hold
+from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
 from penstock.stream.learn.stories import LOSS, Stories
@@ -37,15 +38,17 @@ PROVEN_LABELS = 5_000
 """A model committed because of an incident is part of its story for so many labels."""
 MOVED_LABELS = 100
 MOVED_NATS = 10.0
-"""The world has moved, and the data are not broken, when over so many labels of records with values outside the range, the
-expert that leaves such values out has lost so much more than the live prediction."""
+"""The world has moved when, over so many labels of records outside the range, who leaves them out lost so much more than all."""
 
 
 class DriftRules:
     """Everything that judges the model and its data. `requests` collects what to publish, in order."""
 
-    def __init__(self, pipeline: Pipeline, names: list[str], *, guard: bool) -> None:
+    def __init__(
+        self, pipeline: Pipeline, names: list[str], *, guard: bool, triggers: RetrainTriggers | None = None
+    ) -> None:
         self.pipeline = pipeline.name
+        self.triggers = triggers or RetrainTriggers(pipeline, FoldCounts(), {})
         budget = pipeline.alarms_per_year
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
@@ -74,13 +77,10 @@ class DriftRules:
 
     def answers(self, command: Command) -> str | None:
         """Why a command that answers an episode comes too late, or None. An operator's command names no episode."""
-        if command.episode is None:
+        if command.episode is None or command.trigger not in ("", "performance"):
             return None
-        if command.verb == "retrain" and self.harm is None:
-            return "the episode it answers is over"
-        if command.verb in ("rollback", "promote") and self.lead is None:
-            return "the episode it answers is over"
-        return None
+        open_by = {"retrain": self.harm, "rollback": self.lead, "promote": self.lead}
+        return "the episode it answers is over" if open_by.get(command.verb, command) is None else None
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
 
@@ -171,10 +171,7 @@ class DriftRules:
     def label(
         self, at: int, position: int, live: float, base: float, rivals: tuple[float, float] | None,
     ) -> None:  # fmt: skip
-        """One label's losses (nats), all predicted at the sample.
-
-        `rivals` are those of the committed model and of all together, None where the committed one said nothing.
-        """
+        """One label's losses (nats); `rivals`: of the committed model and of all together, None where that one said nothing."""
         self.labels += 1
         if not self.skill.proven:
             for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
@@ -294,4 +291,4 @@ class DriftRules:
             reason = f"{', '.join(story.causes)}, and {reason}"
         reason += losses_of(change)
         told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
-        self.requests.append(told)
+        self.requests.append(self.triggers.claim(told))

@@ -16,6 +16,7 @@ from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
+from penstock.stream.learn.events import Request
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import Settled
 from penstock.stream.learn.learner import vector
@@ -185,6 +186,8 @@ class Fold(FoldState):
         rose = self.suspicion.rose(live if leader is None else leader)
         self._learn(position, at, waits, label)
         births.at_label(self, position, at, rose)
+        if counts.learned >= self.triggers.labels_due:
+            self._asked(self.triggers.counted(position, at, drift.models))
 
     def _rivals(
         self, waits: Pending, y: bool, live: float, leader: float | None
@@ -235,6 +238,15 @@ class Fold(FoldState):
         """Move the clock to the least of the non-idle sources: what is settled by that, and what waited too long."""
         for settled in self.join.tick(tick):
             self._settle(position, settled)
+        if self.actions:
+            triggers, models = self.triggers, self.drift.models
+            self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))
+
+    def _asked(self, requests: list[Request]) -> None:
+        """Triggers that count have fired: say so, and when they are due next."""
+        self.drift.requests += requests
+        for request in requests:
+            self.publish(self.why, request.event.data.reason)
 
     def _recipe(self, position: int, recipe: Recipe) -> None:
         """Another lineage may begin. Under another definition's, this fold only predicts and learns what it can read."""

@@ -89,6 +89,7 @@ def training(
     *,
     learn_from: int,
     quarantined: Sequence[Interval] = (),
+    since_at: int = 0,
     learn: Callable[[Any, dict[str, Any], Any], bool] = learn,
     knows: Callable[[Any], bool] = _is_boolean,
     at_once: bool = False,
@@ -98,7 +99,8 @@ def training(
 
     Entries before `learn_from` are read for the join only: their labels are known to the model, but their samples may get a
     label later. A sample without a label in time teaches `absent`, or nothing without one, and a correction teaches once more.
-    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does.
+    `recipes` stands where `entries` begin, and is moved along; a sample not of its lineage is passed over, as the fold does, and
+    one older than `since_at` (event time, ms) teaches nothing.
     `learn` is how the task teaches a label, `knows` whether something is a label of it: others are passed over.
     With `at_once` samples teach by themselves. With `measure` the model answers before every label of
     true or false that it learns.
@@ -114,7 +116,7 @@ def training(
         if isinstance(entry, Sample):
             names = recipes.names
             if recipes.now.reads(entry) and not seen.is_repeat(entry.origin) and names is not None:
-                skip = any(start <= position < stop for start, stop in quarantined)
+                skip = entry.at < since_at or any(start <= position < stop for start, stop in quarantined)
                 waits = Waits(entry.at, vector(names, entry.x), skip, position)
                 if at_once:
                     settled = (Settled(waits, None, entry.at, "label"),)

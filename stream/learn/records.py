@@ -96,13 +96,14 @@ class Replay(NamedTuple):
 class Job(NamedTuple):
     """A retrain under way: it trains on [start, stop), `stop` being where its command stands, without the intervals of `skip`.
 
-    `by` is who asked for it.
+    `by` is who asked for it. Samples older than `since_at` (event time, ms) teach nothing either.
     """
 
     start: int
     stop: int
     skip: list[tuple[int, int]]
     by: str = RULE
+    since_at: int = 0
 
 
 class Commit(NamedTuple):
@@ -156,7 +157,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 7  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 8  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

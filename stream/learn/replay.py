@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.commands import REPLACING, job_of
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import Trained, at_once, training
-from penstock.stream.learn.records import Replay, Unusable, lineage
+from penstock.stream.learn.records import Predicted, Replay, Unusable, lineage
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, Entry, decode_entry
+from penstock.stream.messages import Command, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import (
@@ -41,35 +42,6 @@ logger = logging.getLogger("penstock.replay")
 BATCH_RECORDS = 10_000
 VERSION = r"v\d+(\..*)?"
 """The ids of versions that a fold makes; those of retrain jobs end in their digest."""
-
-
-def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
-    """(position, entry) of the samples log in [start, stop). Records that are no entry are passed over, as the fold does."""
-    if start >= stop:
-        return
-    reader = log.reader({(topic, 0): start})
-    try:
-        position = start
-        while position < stop:
-            for record in reader.poll(BATCH_RECORDS, 1.0):
-                position = record.offset + 1
-                if record.offset >= stop:
-                    break
-                entry = entry_of(record.value)
-                if entry is not None:
-                    yield record.offset, entry
-            position = max(position, reader.positions().get((topic, 0), position))
-    finally:
-        reader.close()
-
-
-def entry_of(value: bytes | None) -> Entry | None:
-    """The entry of one record's bytes; None for bytes that are none (somebody else wrote them)."""
-    try:
-        entry: Entry = decode_entry(value or b"")
-    except ValueError:
-        return None
-    return entry
 
 
 def preparation(
@@ -91,6 +63,7 @@ def preparation(
             "records %d to %d of %s are gone: trained on what follows", need.join_from, start - 1, topic
         )
     start = max(start, need.join_from)
+    job = fold.open_jobs.get(job_of(command))
     trained = yield from training(
         model,
         fold.recipes.until(start),
@@ -98,6 +71,7 @@ def preparation(
         entries(log, topic, start, position),
         learn_from=need.learn_from,
         quarantined=fold.quarantine(position),
+        since_at=0 if job is None else job.since_at,
         learn=fold.task.learn,
         knows=fold.task.knows,
         at_once=fold.task.at_once,
@@ -155,13 +129,14 @@ def _adopted(
     start, stop = command.from_position, command.trained_to
     if log.bounds([(topic, 0)])[(topic, 0)][0] > start:
         return unusable  # what it was trained on is gone
-    skip = [] if job is None else job.skip
-    trained = yield from retraining(fold.pipeline, log, topic, start, stop, skip, model)
+    skip, since_at = ([], 0) if job is None else (job.skip, job.since_at)
+    trained = yield from retraining(fold.pipeline, log, topic, start, stop, skip, since_at, model)
     if command.digest is None or digest(trained.model) != command.digest:
         return unusable
     if command.version is not None:  # as the job stored it: a later command may name it
         by = RULE if job is None else job.by
-        made = retrained_version(fold.pipeline, command.version, start, stop, trained, command.digest, by)
+        given = (start, stop, trained, command.digest, by, since_at)
+        made = retrained_version(fold.pipeline, command.version, *given)
         if command.challenger:
             made = msgspec.structs.replace(made, kind="challenger", why=command.reason)
         store.put(made, dump(trained.model))
@@ -176,9 +151,11 @@ def retrained_version(
     trained: Trained,
     made_digest: str,
     by: str = RULE,
+    since_at: int = 0,
 ) -> Version:
-    """The version of a model trained over [start, stop), which `by` asked for."""
+    """The version of a model trained over [start, stop), which `by` asked for; `since_at` is the oldest event time in ms."""
     labels = trained.labels
+    window = f", samples from {rfc3339(since_at)} on" if since_at > 0 else ""
     measured = Measured(
         labels=labels,
         loss=trained.loss / max(labels, 1),
@@ -197,7 +174,7 @@ def retrained_version(
         labels=trained.labels,
         recipe=pipeline.digest,
         digest=made_digest,
-        why=f"retrained on [{start}, {stop})",
+        why=f"retrained on [{start}, {stop}){window}",
         penstock=PENSTOCK,
         author=by,
         learned_from=start,
@@ -212,6 +189,7 @@ def retraining(
     start: int,
     stop: int,
     skip: list[tuple[int, int]],
+    since_at: int = 0,
     model: Any = None,
 ) -> Generator[int, None, Trained]:
     """A fresh model trained over [start, stop), in slices: what a retrain job makes. `model` is another than the definition's."""
@@ -223,6 +201,7 @@ def retraining(
         entries(log, topic, start, stop),
         learn_from=start,
         quarantined=skip,
+        since_at=since_at,
         measure=task.kind == "binary",
         learn=task.learn,
         knows=task.knows,
@@ -252,11 +231,13 @@ def replay(
     progress: Callable[[int, int], None] | None = None,
     store: ModelStore | None = None,
     outside: ModelStore | None = None,
+    predicted: Callable[[Predicted], None] | None = None,
 ) -> Fold:
     """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`.
 
     `store`, empty at first, is given every version the replay makes. `outside` has those that a command names with their digest
-    and that the log did not make, or makes no longer: imports, and what only a name kept.
+    and that the log did not make, or makes no longer: imports, and what only a name kept. `predicted` hears of
+    every prediction.
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
@@ -285,6 +266,8 @@ def replay(
         store.delete(fold.outputs.dropped)
         fold.outputs.versions.clear()
         fold.outputs.dropped.clear()
+        if predicted is not None and fold.outputs.predictions:
+            predicted(fold.outputs.predictions.pop())
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()

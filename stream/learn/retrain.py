@@ -48,10 +48,10 @@ def run_job(
     """
     topic = topology.samples(pipeline.name, prefix)
     start = max(log.bounds([(topic, 0)])[(topic, 0)][0], job.start)
-    trained = at_once(retraining(pipeline, log, topic, start, job.stop, job.skip))
+    trained = at_once(retraining(pipeline, log, topic, start, job.stop, job.skip, job.since_at))
     made = digest(trained.model)
     name = f"retrain-{command_id}.{made[:6]}"
-    version = retrained_version(pipeline, name, start, job.stop, trained, made, job.by)
+    version = retrained_version(pipeline, name, start, job.stop, trained, made, job.by, job.since_at)
     models.put(version, dump(trained.model))
     adopt = Command(
         id=f"adopt-{command_id}",
@@ -105,7 +105,14 @@ class ProcessRetrainer:
         running = self.processes.get(command_id)
         if running is not None and running.poll() is None:
             return
-        order = {"id": command_id, "from": job.start, "to": job.stop, "quarantined": job.skip, "by": job.by}
+        order = {
+            "id": command_id,
+            "from": job.start,
+            "to": job.stop,
+            "quarantined": job.skip,
+            "by": job.by,
+            "since_at": job.since_at,
+        }
         line = [
             sys.executable,
             "-m",

@@ -19,10 +19,10 @@ import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Outputs, Pending, rules
-from penstock.stream.learn.replay import entries
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Sample
 from penstock.stream.models.version import BadEnvelope, dump, restore
@@ -152,6 +152,8 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     fold = Fold(pipeline, guard=guard)
     vars(fold).update(state)
     vars(fold.join).update(of_join)
+    # They are no part of the recipe, nor of the rules: the definition may have others now.
+    fold.triggers.under(pipeline)
     fold.outputs = Outputs()
     join = fold.join
     for position, entry in entries(log, topic, header.rescan_from, header.position):

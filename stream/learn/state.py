@@ -17,6 +17,7 @@ from penstock.stream.learn.join import Join
 from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
 from penstock.stream.learn.records import Commit, FoldCounts, Job, Outputs, Pending, Traced, rules
+from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.suspicion import Suspicion
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.learn.uncertainty import Uncertainty
@@ -30,6 +31,7 @@ REMEMBERED_COMMANDS = 512
 SHOWN_COMMANDS = 32
 PUBLIC = (
     "pipeline", "version", "why", "at", "position", "recipe", "committed", "previous", "weight", "pinned", "alone", "experts",
+    "triggers", "retraining",
 )  # fmt: skip
 """The fields of a `LiveModel` that the public document of the model holds as well."""
 FRESH = "v0"
@@ -75,7 +77,9 @@ class FoldState:
         self.quarantined: list[tuple[int, int]] = []
         self.counts = FoldCounts()
         self.join: Join[Pending] = join_of(pipeline.label_rule, self.counts)
-        self.drift = DriftRules(pipeline, pipeline.vector_names, guard=guard and bool(pipeline.guard))
+        self.triggers = RetrainTriggers(pipeline, self.counts, self.open_jobs)
+        watched = guard and bool(pipeline.guard)
+        self.drift = DriftRules(pipeline, pipeline.vector_names, guard=watched, triggers=self.triggers)
         self.retention = Retention()
         self.outputs = Outputs()
         self.trace: list[Traced] | None = None
@@ -221,6 +225,8 @@ class FoldState:
             ],
             applied=list(self.applied)[-SHOWN_COMMANDS:],
             refused=dict(list(self.refused.items())[-SHOWN_COMMANDS:]),
+            triggers=self.triggers.shown(),
+            retraining=list(self.open_jobs),
         )
 
     def document(self) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from penstock.features.redis.store import Fenced as StoreFenced
 from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.published import published
 from penstock.stream.learn.records import Replay
-from penstock.stream.learn.replay import entry_of, fresh, preparation
+from penstock.stream.learn.replay import fresh, preparation
 from penstock.stream.learn.retrain import Retrainer
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot

@@ -1,6 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of every role, on a small server beside the loop.
 
 Laws of this file:
+- Every metric stands in `metric_list`, and no other is told.
 - Reporting costs a loop's turn a few microseconds; what needs more is looked at once a second.
 - The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503
   and not a hanging page.
@@ -93,6 +94,8 @@ class Health:
     model_held: Gauge
     model_failures: Counter
     retrains_running: Gauge
+    retrains: Counter
+    retrain_triggers: Counter
     mlflow: Counter
     unreadable: Counter
     challengers: Gauge

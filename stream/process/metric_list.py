@@ -93,7 +93,7 @@ METRICS = (
         "sum of the losses in nats over joined labels: of the live prediction, and of the base predictor (base)",
     ),
     Metric(
-        "penstock_measure", Gauge, ("name",), "figures of the task over all labels: mae, macro_f1 and so on"
+        "penstock_measure", Gauge, ("figure",), "figures of the task over all labels: mae, macro_f1 and so on"
     ),
     Metric("penstock_experts", Gauge, (), "models that predict together; the base rate is not counted"),
     Metric(
@@ -112,6 +112,8 @@ METRICS = (
         "penstock_model_failures", Counter, (), "samples and labels at which the leading model gave no number"
     ),
     Metric("penstock_retrains_running", Gauge, (), "retrain jobs under way"),
+    Metric("penstock_retrains", Counter, ("trigger",), "retrains begun, by what set them off"),
+    Metric("penstock_retrain_triggers", Counter, ("trigger", "outcome"), "triggers fired, by outcome"),
     Metric("penstock_mlflow", Counter, ("outcome",), "versions registered there, and failed attempts"),
     Metric("penstock_unreadable", Counter, (), "records of Penstock's own topics that could not be read"),
     # challenge

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.stream.learn.events import KINDS
 from penstock.stream.process.health_page import Health
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from penstock.stream.featurize.task import Task
     from penstock.stream.featurize.worker import FeaturizeWorker
     from penstock.stream.learn.experts import Experts
+    from penstock.stream.learn.retrain_triggers import RetrainTriggers
     from penstock.stream.learn.worker import LearnWorker
     from penstock.stream.log.protocol import Reader
 
@@ -45,7 +46,7 @@ class Growth:
         self._last[name] = value
         return value - before if value >= before else value
 
-    def start(self, values: Mapping[str, float]) -> None:
+    def start(self, values: Mapping[Any, float]) -> None:
         """Take these values as seen."""
         self._last.update(values)
 
@@ -144,6 +145,7 @@ class LearnReport:
             if fold is not self.counted_fold:
                 self.counted_fold = fold
                 self.growth.start({**vars(counts), "position": fold.position})
+                self.growth.start(fold.triggers.totals())
             health.predictions.inc(grown("samples", counts.samples))
             health.records.labels(worker.topic).inc(grown("position", fold.position))
             for outcome in LEARNED:
@@ -167,6 +169,7 @@ class LearnReport:
             health.position.labels(worker.topic, "0").set(fold.position)
             health.model_held.set(fold.drift.hold is not None)
             health.retrains_running.set(len(fold.open_jobs))
+            self._retrains(fold.triggers)
             self._experts(fold.experts)
             for name, value in fold.measures().items():
                 health.measure.labels(name).set(value)
@@ -180,6 +183,15 @@ class LearnReport:
                 "in touch with Kafka and Redis": worker.retry_at_ms <= worker.wall_ms(),
             }
         )
+
+    def _retrains(self, triggers: RetrainTriggers) -> None:
+        """What set retrains off, and what became of triggers that fired."""
+        health, grown = self.health, self.growth.of
+        for (trigger, outcome), count in triggers.totals().items():
+            if outcome == "begun":
+                health.retrains.labels(trigger).inc(grown((trigger, outcome), count))
+            else:
+                health.retrain_triggers.labels(trigger, outcome).inc(grown((trigger, outcome), count))
 
     def _experts(self, experts: Experts) -> None:
         """How many models there are, and the weight of each kind; a kind that is gone has none."""

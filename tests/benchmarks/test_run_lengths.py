@@ -12,10 +12,10 @@ import pytest
 from river import linear_model, preprocessing
 
 from benchmarks import run_lengths
-from benchmarks.gate_policy import Attended
 from benchmarks.gate_streams import Row, Variant, opened
 from benchmarks.run_length_streams import INPUTS, KINDS, ar, simulated, stationary
 from penstock.stream.messages import Command
+from penstock.stream.operate.attended import Attended
 
 
 def turned(number: int, changed_at: int) -> list[Row]:

@@ -101,7 +101,7 @@ class Place:
 
     def entries(self) -> list[Any]:
         """The samples and labels of the log."""
-        from penstock.stream.learn.replay import entries
+        from penstock.stream.learn.entries import entries
 
         stop = self.log.bounds([(self.samples, 0)])[self.samples, 0][1]
         found = [entry for _, entry in entries(self.log, self.samples, 0, stop)]

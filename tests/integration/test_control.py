@@ -218,10 +218,3 @@ def test_a_missing_topic_and_a_missing_broker_are_one_line_before_anything_start
         role.run(pipeline(), Settings(bootstrap=outside.settings.bootstrap, prefix="nowhere."))
     with pytest.raises(LogUnavailable, match="127.0.0.1:1 does not answer"):
         role.run(pipeline(), Settings(bootstrap="127.0.0.1:1", connect_timeout_s=0.5))
-
-
-def test_a_schedule_asks_for_a_retrain_and_its_minute_names_the_request(outside):
-    outside.start(retrain_cron="* * * * * *")  # every second, but named by the minute
-    command = outside.commands(1)[0]
-    assert command.verb == "retrain" and command.by == "schedule"
-    assert re.fullmatch(r"command-schedule-flights-\d{4}-\d\d-\d\dT\d\d:\d\dZ", command.id)

@@ -17,8 +17,9 @@ import pytest
 
 from penstock.stream import topology
 from penstock.stream.learn import births, drift
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.replay import entries, fresh, prepare, replay
+from penstock.stream.learn.replay import fresh, prepare, replay
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import (
     Command,

@@ -204,6 +204,8 @@ def test_free_ports_are_distinct_and_free() -> None:
 def test_servers_end_with_their_parent_however_it_ends(end: signal.Signals) -> None:
     program = (
         "from penstock.stream.stack.valkey import valkey_server; import signal\n"
+        # what a shell starts in the background inherits that SIGINT is ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "server, url = valkey_server(); print(server.pid, server.folder, flush=True); signal.pause()"
     )
     parent = subprocess.Popen(

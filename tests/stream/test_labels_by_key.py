@@ -11,9 +11,10 @@ import pytest
 from river import linear_model, preprocessing
 
 from penstock.stream.definitions import Label, Pipeline
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import at_once, training
-from penstock.stream.learn.replay import entries, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample
 from penstock.stream.models.digest import digest

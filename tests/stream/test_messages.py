@@ -33,6 +33,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.prediction import ModelRef, Prediction
+from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 AT_MS = 1_368_417_600_000
@@ -83,6 +84,24 @@ ENTRIES: dict[str, Entry] = {
 }
 
 ENTRIES["command-adopt.v3"] = ENTRIES["command-adopt.v2"]
+# since the definition lists what starts a retrain
+ENTRIES["command.v4"] = Command(
+    "command-e1-1-retrain",
+    "retrain",
+    "20,000 labels",
+    "policy",
+    None,
+    None,
+    None,
+    None,
+    "e1",
+    AT_MS,
+    None,
+    False,
+    "30d",
+    "labels",
+)
+ENTRIES["command-adopt.v4"] = ENTRIES["command-adopt.v3"]
 
 JSON: dict[str, Any] = {
     "prediction.v1": Prediction("p1", AT_MS, 0.25, ModelRef("v2"), "0123456789ab", 812),
@@ -163,13 +182,34 @@ JSON |= {
         ],
     ),
 }  # fmt: skip
-# since versions have names, and the champion before is known
+# since the definition lists what starts a retrain, versions have names, and the champion before is known
 JSON |= {
-    "operator-request.v3": msgspec.structs.replace(
-        JSON["operator-request.v2"], version="name/best", digest="00ff00ff00ff00ff"
+    "control-event.v4": msgspec.structs.replace(
+        JSON["control-event.v3"],
+        data=msgspec.structs.replace(
+            JSON["control-event.v3"].data,
+            kind="schedule",
+            state="due",
+            suggested_action="retrain",
+            trigger=TriggerFired(
+                kind="schedule", rule="OnSchedule('7d')", window="30d", labels=812, after="command-e0-1-retrain",
+                after_position=7, due_at=AT_MS, missed=2, why_missed="no event lies between", joins=None, proposes=False,
+            ),
+        ),
     ),
-    "live-model.v4": msgspec.structs.replace(JSON["live-model.v3"], previous="v1"),
-}
+    "operator-request.v3": msgspec.structs.replace(
+        JSON["operator-request.v2"], version="name/best", digest="00ff00ff00ff00ff", window="30d"
+    ),
+    "decision.v4": msgspec.structs.replace(
+        JSON["decision.v3"], command=CommandSent(**msgspec.structs.asdict(ENTRIES["command.v4"]))
+    ),
+    "live-model.v4": msgspec.structs.replace(
+        JSON["live-model.v3"],
+        previous="v1",
+        triggers=[TriggerShown(kind="labels", rule="on every 9 labels", window="from all samples", labels_missing=7)],
+        retraining=["command-r1"],
+    ),
+}  # fmt: skip
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
@@ -189,6 +229,10 @@ FORMER = {
     "decision.v2",
     "live-model.v1",
     "live-model.v2",
+    "command.v3",
+    "command-adopt.v3",
+    "control-event.v3",
+    "decision.v3",
     "live-model.v3",
 }
 

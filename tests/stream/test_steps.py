@@ -196,10 +196,6 @@ def test_watch_follows_every_control_topic() -> None:
     assert set(FOLLOWED) == set(topology.CONTROL_ALL)
 
 
-def test_a_schedule_is_the_control_role_writing_a_request() -> None:
-    assert topology.CONTROL_COMMANDS in steps.of(cards(retrain_cron="0 4 * * *")).step("control").writes
-
-
 @pytest.mark.parametrize("name", ["flights", "cards"])
 def test_the_examples_topologies_are_drawn_and_listed_as_they_were(name: str) -> None:
     found = steps.of(load(EXAMPLES / f"{name}.py"))

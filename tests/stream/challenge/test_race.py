@@ -16,8 +16,9 @@ from penstock.stream import topology
 from penstock.stream.challenge.race import Race, Runner
 from penstock.stream.challenge.worker import ChallengeWorker
 from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
+from penstock.stream.learn.entries import entries
 from penstock.stream.learn.learner import at_once, training
-from penstock.stream.learn.replay import entries, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Command, LabelRecord, Origin, Sample
 from penstock.stream.models.digest import digest

@@ -12,9 +12,10 @@ import pytest
 from penstock.features.read.client import Features
 from penstock.stream import cli, topology
 from penstock.stream.cli import operate
+from penstock.stream.cli.check_request import check_request
 from penstock.stream.cli.control_lines import FOLLOWED, Unreadable, decode, tell
 from penstock.stream.cli.features import as_text
-from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, check_text, news, take
+from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, news, take
 from penstock.stream.cli.publish import BadLine, records
 from penstock.stream.cli.watch import show
 from penstock.stream.demo.event_lines import story_line
@@ -237,7 +238,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> OperatorRequest:
         found.append(request)
         raise SettingError("far enough")
 
-    monkeypatch.setattr(operate, "check_text", note)
+    monkeypatch.setattr(operate, "check_request", note)
     assert cli.main([*words, "--reason", "pager 4711"]) == 2
     return found[0]
 
@@ -357,12 +358,12 @@ def asked(**fields: Any) -> OperatorRequest:
 )
 def test_what_control_would_refuse_is_said_before_it_is_sent(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingError, match=says):
-        check_text(asked(**fields))
+        check_request(asked(**fields))
 
 
 def test_what_may_be_asked_is_what_control_can_read() -> None:
     longest = asked(
         id="é" * 200, by="é" * 200, version="é" * 200, reason="é" * 1_000, from_position=2**63 - 1
     )
-    check_text(longest)
+    check_request(longest)
     assert decode("control.commands", encode_json(longest)) == longest

@@ -33,7 +33,7 @@ def event(name: str, verb: str = "rollback", at: int = 0, state: str = "firing",
         time="2013-05-13T00:00:00Z",
         data=ControlData(
             pipeline="flights",
-            episode="e1",
+            episode=data.pop("episode", "e1"),
             kind="lead",
             state=state,
             severity=data.pop("severity", "critical"),

@@ -269,7 +269,7 @@ def test_a_retrains_product_takes_part_as_an_expert_learns_and_may_lead() -> Non
     assert course.command("retrain", from_position=100) is None
     at = course.fold.position - 1
     job = f"c{at}"
-    assert course.fold.open_jobs == {job: (100, at, [], "ann")}
+    assert course.fold.open_jobs == {job: (100, at, [], "ann", 0)}
     assert "under way" in (course.command("retrain") or "")
     adopt = Command(
         f"adopt-{job}",

@@ -12,11 +12,12 @@ import pytest
 from penstock.stream import topology
 from penstock.stream.cli.retrain_job import Order
 from penstock.stream.learn.engine import probability
+from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import at_once, vector
 from penstock.stream.learn.records import Job
 from penstock.stream.learn.replay import entries as entries_of
-from penstock.stream.learn.replay import entry_of, prepare, replay, retraining
+from penstock.stream.learn.replay import prepare, replay, retraining
 from penstock.stream.learn.retrain import ProcessRetrainer, run_job
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import OffsetLost, Out

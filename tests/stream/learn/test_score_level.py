@@ -11,6 +11,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.score_level import BLOCK_SAMPLES, LEAST_BLOCKS, ScoreLevel
 from penstock.stream.messages import Origin, Sample
 from tests.stream.generated import MINUTE, START_MS
+from tests.stream.learn.courses import Course, quick_guard
 from tests.stream.learn.task_courses import pipeline_of
 
 
@@ -57,3 +58,26 @@ def test_people_are_told_of_a_rise_without_labels(monkeypatch: pytest.MonkeyPatc
     told = [request.event.data for request in fold.drift.requests if request.event.subject == "score"]
     assert [(one.kind, one.state, one.suggested_action) for one in told][:1] == [("adwin", "firing", "none")]
     assert "the level of the score rose" in told[0].reason
+
+
+def test_without_labels_a_guard_alerts_and_tries_no_model_since_nothing_could_judge_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    course = Course(pipeline_of("unlabelled", views=[]))
+    quick_guard(course, monkeypatch)
+    course.go(500)
+    course.go(60, weight=9e5)
+    told = [one for one in course.told() if one.kind == "range"]
+    assert told and told[0].severity == "critical" and "no label can say what that does" in told[0].reason
+    assert course.kinds() == ["first"] and course.fold.counts.learned == 560
+    assert course.fold.counts.unreadable == 560, "labels are none of it"
+
+
+def test_without_labels_a_guard_may_hold_learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = Course(pipeline_of("unlabelled", views=[], guard="hold"))
+    quick_guard(course, monkeypatch)
+    course.go(500)
+    course.go(60, weight=9e5)
+    counts = course.fold.counts
+    assert counts.held_back > 30 and counts.learned + counts.held_back == 560
+    assert len(course.fold.outputs.predictions) == 560

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -111,6 +111,7 @@ def again(fold: Fold, log: MemoryLog) -> Fold:
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@example(places=[len(LOG)])
 @given(places=st.lists(st.integers(0, len(LOG)), min_size=1, max_size=3))
 def test_restored_anywhere_any_number_of_times_it_ends_as_the_uninterrupted_fold(
     places: list[int], log: MemoryLog, straight: dict[str, str]

@@ -18,7 +18,8 @@ from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
 from penstock.stream.learn.calibration import LEAST, Calibration
 from penstock.stream.learn.conformal import GAMMA, MOST_CLASSES, WINDOW, ClassSets, Interval, Oddness
-from penstock.stream.learn.replay import entries, fresh, replay
+from penstock.stream.learn.entries import entries
+from penstock.stream.learn.replay import fresh, replay
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.log.protocol import Out
 from penstock.stream.roles.in_memory import MemoryFlow

@@ -15,8 +15,9 @@ import river
 
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
+from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.records import Job, lineage
-from penstock.stream.learn.replay import entry_of, replay
+from penstock.stream.learn.replay import replay
 from penstock.stream.learn.retrain import InlineRetrainer, run_job
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.worker import LearnWorker
@@ -294,7 +295,7 @@ def test_a_job_run_twice_ends_at_its_command_and_makes_one_version() -> None:
     world.give([*LOG[:600], Command("c1", "retrain", from_position=10)])
     world.settle(worker)
     command_id, job = worker.retrainer.told
-    assert job == (10, 600, [], "unknown")
+    assert job == (10, 600, [], "unknown", 0)
     made = []
     for more in (LOG[600:700], LOG[700:800]):
         world.give(more)

@@ -14,10 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.expert import Kind
 from penstock.stream.learn.experts import Experts
+from penstock.stream.learn.records import FoldCounts
+from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.process.health_page import MOST_REASONS
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
+from tests.stream.generated import parcels
 
 
 @pytest.fixture
@@ -199,7 +202,8 @@ def fold(**fields: Any) -> SimpleNamespace:
             "open_jobs": {},
             "recipes": recipes,
             "experts": Experts(None, "v0", 6),
-            "measures": lambda: {"coverage": 0.9},
+            "measures": lambda: {"mae": 12.5},
+            "triggers": RetrainTriggers(parcels(), FoldCounts(), {}),
             **fields,
         }
     )
@@ -245,6 +249,7 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_expert_learnings_total") == 3
     assert sample(health, "penstock_lead_changes_total") == 1
     assert sample(health, "penstock_log_loss_nats_total", model="live") == 1.5
+    assert sample(health, "penstock_measure", figure="mae") == 12.5
     assert sample(health, "penstock_labels_total", outcome="dropped") == 7
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
@@ -253,6 +258,32 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_turn_part_seconds_total", part="fold") == 3.25
     assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
     assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
+
+
+def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_not_counted_again(health):
+    made = fold()
+    made.triggers.started("c1", "schedule", 0, 0)
+    worker: Any = SimpleNamespace(
+        fold=made,
+        topic="flights.samples",
+        unreadable=0,
+        assigned=True,
+        retry_at_ms=0,
+        wall_ms=lambda: 1,
+        member=member({}, {}),
+        publisher=None,
+    )
+    report = LearnReport(health)
+    report.batch(worker)
+    for trigger in ("schedule", "demand", "demand"):
+        made.triggers.started("c2", trigger, 0, 0)
+    made.triggers.fired["schedule", "joined"] += 1
+    report.look_s = 0.0
+    report.batch(worker)
+    assert sample(health, "penstock_retrains_total", trigger="schedule") == 1
+    assert sample(health, "penstock_retrains_total", trigger="demand") == 2
+    assert sample(health, "penstock_retrains_total", trigger="labels") == 0
+    assert sample(health, "penstock_retrain_triggers_total", trigger="schedule", outcome="joined") == 1
 
 
 def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_of_it(health):

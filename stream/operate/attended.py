@@ -2,7 +2,7 @@
 
 Laws of this file:
 - The decisions are the control role's (`stream.control.policy`), and take no time: a command is the record after the request.
-- A retrain's job trains at once on what was folded so far. No broker, no store: the log is the list of what was folded.
+- A retrain's job trains at once on what was folded so far. No broker, no store: the log is a list of what was folded, encoded.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from penstock.stream.messages import Command, ControlEvent, Decision, Entry, dec
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.recipes import recipe_of
 
-TOPIC = "benchmark"
+TOPIC = "attended"
 RESEND_MS = 10_000
 
 
 class FoldedLog:
     """As much of a log as a retrain job reads: one topic, whose records are the entries folded so far."""
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[bytes]) -> None:
         self.entries = entries
         self.appended: list[Entry] = []
 
@@ -48,14 +48,14 @@ class FoldedLog:
 class FoldedReader:
     """Reads a `FoldedLog`."""
 
-    def __init__(self, entries: list[Entry], at: tuple[tuple[str, int], int]) -> None:
+    def __init__(self, entries: list[bytes], at: tuple[tuple[str, int], int]) -> None:
         self.entries, (self.tp, self.position) = entries, at
 
     def poll(self, most: int, timeout_s: float) -> list[Record]:
         """The next records, at most so many."""
         start, self.position = self.position, min(self.position + most, len(self.entries))
         return [
-            Record(*self.tp, offset, 0, None, encode_entry(self.entries[offset]), ())
+            Record(*self.tp, offset, 0, None, self.entries[offset], ())
             for offset in range(start, self.position)
         ]
 
@@ -73,13 +73,18 @@ class Attended:
     def __init__(self, pipeline: Pipeline, *, guard: bool = True) -> None:
         self.pipeline = pipeline
         self.fold = Fold(pipeline, guard=guard)
-        self.entries: list[Entry] = []
+        self._encoded: list[bytes] = []
         self.told: list[ControlEvent] = []
         self.decided: list[Decision] = []
-        self._log: Any = FoldedLog(self.entries)
+        self._log: Any = FoldedLog(self._encoded)
         self._store = MemoryModelStore()
         self._config, self._state = PolicyConfig.of(pipeline), PolicyState(pipeline.name)
         self._step(recipe_of(pipeline))
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All that was folded, commands among it."""
+        return [decode_entry(one) for one in self._encoded]
 
     def step(self, entry: Entry) -> float | None:
         """Fold an entry, and every command that follows from it; the live prediction, if it was a sample."""
@@ -104,14 +109,14 @@ class Attended:
 
     def _step(self, entry: Entry) -> float | None:
         """Fold one entry as a worker would, without its writing."""
-        fold, position = self.fold, len(self.entries)
+        fold, position = self.fold, len(self._encoded)
         prepared = None
         if isinstance(entry, Command):
             need = fold.needs(entry)
             if need is not None:
                 prepared = prepare(fold, self._log, TOPIC, self._store, position, entry, need)
         fold.step(position, entry, prepared)
-        self.entries.append(entry)
+        self._encoded.append(encode_entry(entry))
         outputs = fold.outputs
         for version, payload in outputs.versions:
             self._store.put(version, payload)

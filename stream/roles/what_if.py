@@ -1,0 +1,294 @@
+"""What would another definition have predicted? For notebooks, and for `penstock what-if`.
+
+Laws of this file:
+- Reading only: topics are read without a group, and whatever runs does not notice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from penstock.stream import topology
+from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.label_rule import LabelRule
+from penstock.stream.log.protocol import Log
+from penstock.stream.messages import Recipe
+from penstock.stream.operate import difference_plot, segments
+from penstock.stream.operate.pairs import Left, Pairing
+from penstock.stream.operate.parts import Columns, Part, verdict
+from penstock.stream.operate.sides import (
+    CannotCompare,
+    History,
+    Progress,
+    as_predicted,
+    change_of,
+    folded,
+    history_of,
+    told,
+)
+from penstock.stream.operate.training_set import Span, label_rule
+from penstock.stream.process.settings import Settings
+from penstock.stream.recipes import recipe_of
+from penstock.stream.roles import start as start_of
+
+Moment = int | str | datetime
+"""An event time: ms since the epoch, RFC 3339 with a zone, or a datetime with one."""
+
+LIVE = "as it was predicted"
+FOLDED = "the former definition, folded again"
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A comparison. `verdict` says it in words, `rows` as figures: the whole, every month, every segment.
+
+    A row has `part` (whole, month or the segment's field), `value`, `labels`, `live_loss` and `changed_loss` (mean log loss, nats
+    a label), `difference` (changed less live: below 0 the change is better) with its 95 % interval `low` to `high`,
+    `e_value_log10`, `clear` (the interval leaves 0 out, and the e-value is at least 20), `live_auc`, `changed_auc`. `left` counts
+    what could not be compared. `changes` says what differs from the recipe that the history was lived under, or from `against`.
+    """
+
+    pipeline: str
+    changes: list[str]
+    recomputed: bool
+    live: str
+    alone: bool
+    span: Span
+    by: str | None
+    left: Left
+    notes: list[str]
+    seconds: float
+    columns: Columns = field(repr=False)
+    parts: list[Part] = field(repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in one or two sentences."""
+        return verdict(self.parts, self.columns.worth)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row for each part; `pandas.DataFrame(result.rows)` takes them as they are."""
+        return [part.row() for part in self.parts]
+
+    def labels(self) -> dict[str, list[Any]]:
+        """Columns with one value for each label that was compared, in the order of the samples log.
+
+        `event_id`, `key`, `at` (event time, ms), `label`, the probabilities `live` and `changed`, the losses `live_loss` and
+        `changed_loss`, and `segment` if the comparison was by one.
+        """
+        one = self.columns
+        live, changed = one.losses
+        found: dict[str, list[Any]] = {
+            "event_id": one.event_id, "key": one.key, "at": one.at, "label": one.label, "live": one.live, "changed": one.changed,
+            "live_loss": live.tolist(), "changed_loss": changed.tolist(),
+        }  # fmt: skip
+        return found if self.by is None else {**found, "segment": one.segment}
+
+    def frame(self, *, labels: bool = False) -> Any:
+        """The rows, or the single `labels`, as a pandas DataFrame, or as a pyarrow Table where there is no pandas.
+
+        Raises `ImportError` where there is neither.
+        """
+        if importlib.util.find_spec("pandas") is not None:
+            return importlib.import_module("pandas").DataFrame(self.labels() if labels else self.rows)
+        if importlib.util.find_spec("pyarrow") is not None:
+            table = importlib.import_module("pyarrow").table
+            rows = self.rows
+            return table(
+                self.labels()
+                if labels
+                else {name: [row[name] for row in rows] for name in rows[0]}
+                if rows
+                else {}
+            )
+        raise ImportError(
+            "a frame needs pandas or pyarrow (`pip install pyarrow`); `rows` and `labels()` need neither"
+        )
+
+    def svg(self) -> str:
+        """The difference summed up over event time, as a picture."""
+        return difference_plot.picture(self.pipeline, self.columns, self.parts)
+
+    _repr_svg_ = svg
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparison for programs, without the single labels."""
+        return {
+            "pipeline": self.pipeline,
+            "changes": self.changes,
+            "recomputed": self.recomputed,
+            "live": self.live,
+            "alone": self.alone,
+            "from": self.span.start,
+            "to": self.span.stop,
+            "by": self.by,
+            "verdict": self.verdict,
+            "worth_acting_on": self.columns.worth,
+            "parts": self.rows,
+            "left": asdict(self.left),
+            "notes": self.notes,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody wants to hear of."""
+
+
+def what_if(
+    changed: str | Path | Pipeline,
+    *,
+    start: Moment | None = None,
+    stop: Moment | None = None,
+    against: str | Path | Pipeline | None = None,
+    alone: bool = False,
+    by: str | None = None,
+    recompute: bool = False,
+    log: Log | None = None,
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> WhatIf:
+    """What another definition would have predicted of the history of the pipeline of its name, beside what was predicted.
+
+    Args:
+        changed: the changed definition: a file, or a `Pipeline`.
+        start: the event time to compare from; the history before teaches all the same.
+        stop: the event time to compare up to, without it.
+        against: the former definition, folded again; without it the live side is what was predicted at the time.
+        alone: the model of the definition by itself, without the others that Penstock would let predict beside it.
+        by: also compare by this input, by "key" (the entity), or by another field of the predicted events.
+        recompute: compute samples anew from the source topics, even if views and inputs are the same.
+        log: where the topics are, if it is open already.
+        settings: where they are otherwise; by default what the environment says.
+        progress: hears of (what is done, how far, of how much).
+
+    Raises:
+        CannotCompare: when there is nothing to compare with; the message says what to do.
+
+    Example (needs a broker, so it is not run here):
+        from penstock import what_if
+        result = what_if("changed.py", by="carrier")
+        print(result.verdict)
+        pandas.DataFrame(result.rows)            # or result.frame()
+        pandas.DataFrame(result.labels())        # one row for each label; or result.frame(labels=True)
+
+    """
+    began_s, span = time.monotonic(), _span(start, stop)
+    settings = settings or Settings.from_env()
+    pipeline = _loaded(changed)
+    former = None if against is None else _loaded(against)
+    if former is not None and former.name != pipeline.name:
+        raise CannotCompare(
+            f"the files define {former.name!r} and {pipeline.name!r}: a history belongs to one pipeline"
+        )
+    with ExitStack() as closing:
+        if log is None:
+            log = start_of.open_log(settings)
+            closing.callback(log.close)
+        topic = topology.samples(pipeline.name, settings.prefix)
+        history = history_of(log, topic, span, recipe_of(former or pipeline), progress)
+        recompute = recompute or change_of(history.recipe, pipeline).recomputes
+        change = change_of(recipe_of(former) if former is not None else history.recipe, pipeline)
+        if former is None:
+            live = as_predicted(log, pipeline.name, settings.prefix, history.start, progress)
+        else:
+            live = folded(former, history, alone=alone, what="the former definition", progress=progress)
+            pipeline = _loaded(changed)  # again: functions pickle by the file that was loaded last
+        how = {"alone": alone, "recompute": recompute, "follow": former is None}
+        other = folded(pipeline, history, what="the changed one", progress=progress, **how)
+        pairing = Pairing(live, other)
+        columns = _columns(pairing, pipeline, history, by, progress)
+        notes = _notes(history, pipeline, recomputed=recompute)
+    side = LIVE if former is None else FOLDED
+    parts, took_s = columns.parts(by), time.monotonic() - began_s
+    given = (pipeline.name, change.lines, recompute, side, alone, span, by, pairing.left, notes, took_s)
+    return WhatIf(*given, columns, parts)
+
+
+def _columns(
+    pairing: Pairing, pipeline: Pipeline, history: History, by: str | None, progress: Progress
+) -> Columns:
+    """Pair the two sides, and find each pair's segment."""
+
+    def rule_at(recipe: Recipe | None) -> LabelRule:
+        said = None if recipe is None else label_rule(recipe)
+        return said or pipeline.label_rule
+
+    read = told(history.entries(), "joining labels", history.start, history.stop, progress)
+    pairs = pairing.pairs(
+        read, history.span, rule_at, opening=history.opening, last_position=history.found.last_position
+    )
+    columns = Columns()
+    logged = by is not None and segments.in_log(by, list(history.found.columns))
+    places: list[tuple[int, int]] = []
+    for pair in pairs:
+        columns.add(pair, segments.of_pair(pair, by) if by and logged else None, by=by is not None)
+        if by is not None and not logged:
+            places.append((pair.origin.partition, pair.origin.offset))
+    if places and by is not None:
+        columns.segment = segments.of_events(history.log, pipeline.predict.name, by, places, progress)
+    return columns
+
+
+def _notes(history: History, pipeline: Pipeline, *, recomputed: bool) -> list[str]:
+    """What a reader of the comparison should know of the history."""
+    found = []
+    if history.start:
+        found.append(
+            f"records 0 to {history.start - 1:,} of {history.topic} are gone: the fold begins after them"
+        )
+    if len(history.found.recipes) > 1:
+        found.append(
+            f"the range was lived under {len(history.found.recipes)} recipes: {', '.join(history.found.recipes)}"
+        )
+    if recomputed:
+        tps = [
+            (source.name, partition)
+            for source in pipeline.sources
+            for partition in range(history.log.partitions(source.name))
+        ]
+        gone = sum(low for low, _ in history.log.bounds(tps).values())
+        if gone:
+            found.append(
+                f"{gone:,} records of the sources are gone: features that look back to them know less than they did live"
+            )
+    return found
+
+
+def _loaded(definition: str | Path | Pipeline) -> Pipeline:
+    """The definition. Raises `CannotCompare` for a task whose losses are not compared here."""
+    pipeline = definition if isinstance(definition, Pipeline) else load(definition)
+    if pipeline.kind not in ("binary", "anomaly"):
+        raise CannotCompare(
+            f"the task of {pipeline.name!r} is {pipeline.kind}: what-if compares probabilities of true or false; "
+            "`penstock replay` folds the history of other tasks again"
+        )
+    return pipeline
+
+
+def _span(start: Moment | None, stop: Moment | None) -> Span:
+    """The range. Raises `CannotCompare` for one that holds nothing."""
+    span = Span(_at(start, "start"), _at(stop, "stop"))
+    if span.start is not None and span.stop is not None and span.start >= span.stop:
+        raise CannotCompare(f"nothing lies between {start} and {stop}: the first must be earlier")
+    return span
+
+
+def _at(moment: Moment | None, name: str) -> int | None:
+    """Event time in ms. Raises `CannotCompare` for what is no time."""
+    if isinstance(moment, datetime):
+        moment = moment.isoformat()
+    try:
+        return None if moment is None else event_time(int(moment) if str(moment).isdigit() else moment, name)
+    except Rejected as error:
+        raise CannotCompare(str(error)) from None
