@@ -363,7 +363,10 @@ def in_words(annotation: str) -> str:
     said = re.sub(
         r"\b[A-Za-z]\w*\b",
         lambda word: WORDS.get(
-            word[0], "object" if is_message(getattr(messages, word[0], None)) else word[0]
+            word[0],
+            "object"
+            if any(is_message(getattr(one, word[0], None)) for one in (messages, prediction))
+            else word[0],
         ),
         said,
     )

@@ -24,7 +24,7 @@ import yaml
 
 from penstock.examples import cards_data
 from penstock.features.read.client import FeatureReader
-from penstock.stream import cli, messages
+from penstock.stream import cli, messages, prediction
 from penstock.stream.definition_file import load
 from penstock.stream.learn.events import SEVERITY
 from penstock.stream.log.protocol import Out
@@ -247,7 +247,8 @@ def test_a_message_that_a_page_shows_is_one(page: Path, block: Block) -> None:
     if block.mark == "document":
         check_document(block.text)
         return
-    kind = getattr(messages, block.mark.removeprefix("message: "))
+    named = block.mark.removeprefix("message: ")
+    kind = getattr(messages, named, None) or getattr(prediction, named)
     decoded = msgspec.to_builtins(msgspec.json.decode(block.text, type=kind))
     assert not unknown(json.loads(block.text), decoded), name(page)
 
