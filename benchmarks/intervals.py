@@ -4,7 +4,8 @@
 
 The year of flights, by month and for the incident's week: the share of labels that Penstock's sets (or intervals) held at 0.8,
 0.9 and 0.95, and their size (or width, in minutes), next to split conformal ones: the same scores, but bounds from the first
-5,000 labels that never move. For true and false also the calibration error before and after the correction.
+5,000 labels that never move. *Odd* are sets that are empty, and intervals without an end: their width is not
+in the mean. For true and false also the calibration error before and after the correction.
 
 Laws of this file:
 - Everything is said at the sample and judged at its label, in the order of the fold.
@@ -266,7 +267,7 @@ def shown(value: float | None, digits: int = 3) -> str:
 
 def told_rows(found: Sequence[dict[str, Any]]) -> str:
     """The table of one task and share."""
-    lines = ["period      labels     held    size   empty|  fixed    size   empty|  error   after"]
+    lines = ["period      labels     held    size     odd|  fixed    size     odd|  error   after"]
     for row in found:
         numbers = [shown(row[key], 2 if "size" in key else 3) for key in list(row)[4:]]
         text = " ".join(numbers[:3]) + " " + " ".join(numbers[3:6]) + " " + " ".join(numbers[6:])
@@ -293,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     args = parser.parse_args(arguments)
     told = sys.stderr if args.json == "-" else sys.stdout
-    figures: dict[str, list[dict[str, Any]]] = {"rows": [], "promises": []}
+    figures: dict[str, list[dict[str, Any]]] = {"rows": [], "promises": [], "measures": []}
     for task in args.task or list(EXAMPLES):
         pipeline = replace(load(EXAMPLES[task]), interval=PUBLISHED, calibrate=task == "binary")
         for one in run(kept(args.incident, args.cache, args.days, EXAMPLES[task]), pipeline, SHARES):
@@ -302,6 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures["rows"] += found
             figures["promises"] += promises
             print(f"\n{task}, {one.share:g} asked for\n{told_rows(found)}", file=told, flush=True)
+            own = {key: round(value, 4) for key, value in one.uncertainty.measures().items()}
+            figures["measures"].append({"task": task, "share": one.share, **own})
+            print(f"as the metric tells it (intervals with two ends only): {own}", file=told)
             for promise in promises:
                 print(
                     f"{promise['of']:6} missed {promise['missed']:.4f} of {promise['labels']:,}, asked {promise['asked']:.4f}"
