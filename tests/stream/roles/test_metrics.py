@@ -15,6 +15,7 @@ from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.experts import Experts, Kind
 from penstock.stream.learn.records import FoldCounts
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
+from penstock.stream.learn.tasks.binary import Binary
 from penstock.stream.process.health_page import MOST_REASONS
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
@@ -201,6 +202,7 @@ def fold(**fields: Any) -> SimpleNamespace:
             "open_jobs": {},
             "recipes": recipes,
             "experts": Experts(None, "v0", 6),
+            "task": Binary(),
             "triggers": RetrainTriggers(parcels(), FoldCounts(), {}),
             **fields,
         }
@@ -263,6 +265,7 @@ def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_n
         assigned=True,
         retry_at_ms=0,
         wall_ms=lambda: 1,
+        publisher=None,
         member=member({}, {}),
     )
     report = LearnReport(health)
