@@ -7,8 +7,9 @@ from river import linear_model, preprocessing
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import commands
+from penstock.stream.learn.engine import probability
 from penstock.stream.learn.fold import Fold
-from penstock.stream.learn.learner import BASE_RATE, probability
+from penstock.stream.learn.learner import BASE_RATE
 from penstock.stream.learn.records import Replay, Unusable
 from penstock.stream.learn.replay import prepare, replay
 from penstock.stream.log.memory import MemoryLog
