@@ -23,7 +23,7 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, steps, topology
+from penstock.stream import cli, messages, prediction, steps, topology
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
@@ -56,7 +56,7 @@ SETTING_WORDS = {
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
-    messages.Prediction: "On `<pipeline>.predictions`, keyed by entity.",
+    prediction.Prediction: "On `<pipeline>.predictions`, keyed by entity.",
     messages.ControlEvent: "On `control.retrain`, `control.rollback` and `control.alerts`, keyed by pipeline. "
     "[Control events](control-events.md) explains it with an example.",
     messages.LiveModel: "On `control.models`, keyed by pipeline.",

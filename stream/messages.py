@@ -138,33 +138,6 @@ encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
-class ModelRef(msgspec.Struct, frozen=True):
-    """Which model leads the prediction, and how much of it is its own: `weight` is 1 where it predicts alone."""
-
-    version: str
-    weight: float = 1.0
-
-
-class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One prediction. `id` is the event's own, so a repeat is recognisable.
-
-    `prediction` is the probability of a true label; of several classes the most probable one, as text (null while no class is
-    known), with the probability of each in `classes`; the number where a number is predicted; an anomaly's score where nothing is
-    labelled, with `rank`, the share of recent scores that are lower, and `alert`, whether that is within the share that the
-    definition wants to hear of.
-    """
-
-    id: str
-    at: int
-    prediction: float | str | None
-    model: ModelRef
-    recipe: str
-    position: int = -1
-    classes: dict[str, float] | None = None
-    rank: float | None = None
-    alert: bool | None = None
-
-
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
 
@@ -308,7 +281,6 @@ def rfc3339(at_ms: int) -> str:
 
 
 encode_json = msgspec.json.Encoder().encode
-decode_prediction = msgspec.json.Decoder(Prediction).decode
 decode_control_event = msgspec.json.Decoder(ControlEvent).decode
 decode_operator_request = msgspec.json.Decoder(OperatorRequest).decode
 decode_decision = msgspec.json.Decoder(Decision).decode

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log"),
     ("label",),
     ("source", "triggers"),
-    ("topology", "messages", "meaning", "neighbours", "task_kind"),
+    ("topology", "messages", "prediction", "meaning", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
     ("process", "definition_error", "trigger_records"),

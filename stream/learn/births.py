@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from penstock.stream.learn import departures
 from penstock.stream.learn.events import KINDS
-from penstock.stream.learn.experts import YOUNG_LABELS, Expert
+from penstock.stream.learn.expert import YOUNG_LABELS, Expert
 from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import dump, restore
 

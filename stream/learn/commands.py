@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from penstock.stream.learn import births
-from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.records import Job, Replay, Unusable
 from penstock.stream.learn.state import FoldState
 from penstock.stream.messages import Command

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from penstock.stream.learn.experts import YOUNG_LABELS, Expert, Experts
+from penstock.stream.learn.expert import YOUNG_LABELS, Expert
+from penstock.stream.learn.experts import Experts
 
 MOST_FROZEN = 2
 LEAST_LEARNING = 4

@@ -23,7 +23,7 @@ from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of
-from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.lasting import Lasting
 from penstock.stream.learn.records import FoldCounts, Hold
 from penstock.stream.learn.retrain_triggers import RetrainTriggers

@@ -17,7 +17,7 @@ from typing import Any
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import births, commands, health
 from penstock.stream.learn.events import Request
-from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import Settled
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.monitors.episodes import Transition
-from penstock.stream.learn.experts import Answer, Expert
+from penstock.stream.learn.expert import Answer, Expert
 from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import RULE, dump, restore
 

@@ -15,7 +15,7 @@ import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import JoinCounts
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import RULE, Version

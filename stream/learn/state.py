@@ -11,7 +11,8 @@ from typing import Any
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.drift import DriftRules
-from penstock.stream.learn.experts import Expert, Experts
+from penstock.stream.learn.expert import Expert
+from penstock.stream.learn.experts import Experts
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen

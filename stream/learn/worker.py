@@ -31,10 +31,11 @@ from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
-from penstock.stream.messages import Command, ModelRef, Prediction, Recipe, encode_entry, encode_json
+from penstock.stream.messages import Command, Recipe, encode_entry, encode_json
 from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.store import ModelStore
 from penstock.stream.models.version import BadEnvelope, Secret
+from penstock.stream.prediction import ModelRef, Prediction
 
 logger = logging.getLogger("penstock.learn")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from penstock.stream.learn.tasks.measures import Confusion, Errors
 from penstock.stream.learn.tasks.multiclass import text
-from penstock.stream.messages import Prediction
+from penstock.stream.prediction import Prediction
 from penstock.stream.targets import Target
 
 LEAST_P = 1e-15

@@ -23,19 +23,18 @@ from penstock.stream.messages import (
     ControlEvent,
     LabelRecord,
     LiveModel,
-    Prediction,
     Recipe,
     Sample,
     Tick,
     decode_control_event,
     decode_entry,
     decode_live_model,
-    decode_prediction,
 )
 from penstock.stream.operate.sampling import newest, oldest
 from penstock.stream.operate.scores import AnyScores, scores_of
 from penstock.stream.operate.tail_labels import tail_labels
 from penstock.stream.operate.training_set import label_rule
+from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.process.health_page import kind_of
 
 ROLES = ("featurize", "learn", "control")

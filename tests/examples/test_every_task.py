@@ -16,7 +16,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Prediction, decode_prediction
+from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
 
 try:

@@ -16,8 +16,8 @@ from penstock.stream.learn.engine import probability
 from penstock.stream.learn.learner import vector
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import decode_prediction
 from penstock.stream.operate.training_files import arrow
+from penstock.stream.prediction import decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.integration.test_kill import PARCELS
 from tests.patience import PATIENCE_S

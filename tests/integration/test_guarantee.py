@@ -26,11 +26,11 @@ from penstock.stream.messages import (
     Entry,
     LabelRecord,
     Origin,
-    Prediction,
     Sample,
     encode_entry,
 )
 from penstock.stream.models.store import MemoryModelStore
+from penstock.stream.prediction import Prediction
 from penstock.stream.recipes import recipe_of
 from tests.integration.test_kill import Making, Place, Role, again, place
 from tests.stream.naive_flow import everything

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from penstock.stream import messages
+from penstock.stream import messages, prediction
 from penstock.stream.messages import (
     Command,
     CommandFields,
@@ -23,10 +23,8 @@ from penstock.stream.messages import (
     ExpertShown,
     LabelRecord,
     LiveModel,
-    ModelRef,
     OperatorRequest,
     Origin,
-    Prediction,
     Recipe,
     Sample,
     Tick,
@@ -34,6 +32,7 @@ from penstock.stream.messages import (
     encode_entry,
     encode_json,
 )
+from penstock.stream.prediction import ModelRef, Prediction
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -255,10 +254,11 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     assert {type(entry) for entry in ENTRIES.values()} == set(get_args(Entry))
     public = {
         value
-        for value in vars(messages).values()
+        for module in (messages, prediction)
+        for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == messages.__name__
+        and value.__module__ == module.__name__
     }
     nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))

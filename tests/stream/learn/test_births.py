@@ -9,7 +9,7 @@ import pytest
 
 from penstock.stream.learn import births
 from penstock.stream.learn.births import is_due
-from penstock.stream.learn.experts import YOUNG_LABELS
+from penstock.stream.learn.expert import YOUNG_LABELS
 from penstock.stream.learn.suspicion import Suspicion
 from penstock.stream.messages import Origin, Sample
 from penstock.stream.models.digest import digest

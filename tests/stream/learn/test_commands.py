@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.stream.learn.experts import Expert
+from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.records import Replay
 from penstock.stream.messages import Command
 from penstock.stream.models.digest import digest

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.stream.learn import departures
 from penstock.stream.learn.departures import hopeless, quiet, surplus
-from penstock.stream.learn.experts import YOUNG_LABELS, Expert, Kind
+from penstock.stream.learn.expert import YOUNG_LABELS, Expert, Kind
 from tests.effort import examples
 from tests.stream.learn.test_experts import born, pool
 

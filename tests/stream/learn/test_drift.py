@@ -14,7 +14,7 @@ from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.losses.drift import LossMonitor, log_loss
 from penstock.stream.demo.event_lines import story_line
 from penstock.stream.learn.drift import MOVED_LABELS, MOVED_NATS, PROVEN_LABELS, VERB_OF, DriftRules
-from penstock.stream.learn.experts import Expert, Kind
+from penstock.stream.learn.expert import Expert, Kind
 from penstock.stream.learn.skill import WINDOW_LABELS
 from penstock.stream.messages import Command
 from tests.stream.generated import HOUR, parcels

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.stream.learn import experts as of_experts
-from penstock.stream.learn.experts import THIN_AFTER_LABELS, Answer, Expert, Experts, Kind
+from penstock.stream.learn.expert import Answer, Expert, Kind
+from penstock.stream.learn.experts import THIN_AFTER_LABELS, Experts
 from penstock.stream.learn.gate import Gate
 from tests.effort import examples
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.stream.learn.experts import Answer
+from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.gate import BOOST, LEAST_PROBABILITY, RATES, SHARE, Gate, least_probability
 from penstock.stream.learn.records import Pending
 from penstock.stream.learn.tasks.calibrated import CalibratedClassifier, CalibratedDetector, Recent

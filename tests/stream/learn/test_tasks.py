@@ -21,14 +21,12 @@ from penstock.stream.messages import (
     Command,
     Entry,
     LabelRecord,
-    ModelRef,
-    Prediction,
     Sample,
-    decode_prediction,
     encode_entry,
     encode_json,
 )
 from penstock.stream.models.digest import digest
+from penstock.stream.prediction import ModelRef, Prediction, decode_prediction
 from tests.stream.generated import HOUR
 from tests.stream.learn.task_courses import CASES, log_of, pipeline_of
 

@@ -26,7 +26,6 @@ from penstock.stream.messages import (
     Command,
     LabelRecord,
     Origin,
-    Prediction,
     Sample,
     decode_control_event,
     decode_live_model,
@@ -35,6 +34,7 @@ from penstock.stream.messages import (
 from penstock.stream.models.retention import Retention
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import Version
+from penstock.stream.prediction import Prediction
 from tests.stream.generated import DAY, START_MS, entries, parcels
 from tests.stream.naive_flow import everything
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.stream.messages import ModelRef, Prediction
 from penstock.stream.operate.scores import AlertScores, ClassScores, NumberScores, auc, scores, scores_of
+from penstock.stream.prediction import ModelRef, Prediction
 
 pairs = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), st.booleans()), max_size=30)
 

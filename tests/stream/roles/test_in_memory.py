@@ -19,16 +19,15 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import (
     Decision,
     LiveModel,
-    ModelRef,
     OperatorRequest,
     decode_decision,
     decode_live_model,
-    decode_prediction,
     encode_json,
 )
 from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.retention import Retention
 from penstock.stream.operate.registry import give_name, to_ask_for
+from penstock.stream.prediction import ModelRef, decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import PAID, card_events, cards, outs, parcel_events, parcels
 from tests.stream.naive_flow import NaiveFlow, everything

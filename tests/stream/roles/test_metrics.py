@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.stream.learn.events import KINDS
-from penstock.stream.learn.experts import Experts, Kind
+from penstock.stream.learn.expert import Kind
+from penstock.stream.learn.experts import Experts
 from penstock.stream.learn.records import FoldCounts
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.tasks.binary import Binary
