@@ -363,7 +363,8 @@ def in_words(annotation: str) -> str:
     said = re.sub(
         r"\b[A-Za-z]\w*\b",
         lambda word: WORDS.get(
-            word[0], "object" if is_message(getattr(messages, word[0], None)) else word[0]
+            word[0],
+            "object" if is_message(vars(messages).get(word[0], vars(prediction).get(word[0]))) else word[0],
         ),
         said,
     )

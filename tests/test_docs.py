@@ -23,7 +23,7 @@ import yaml
 
 from penstock.examples import cards_data
 from penstock.features.read.client import FeatureReader
-from penstock.stream import cli, messages
+from penstock.stream import cli, messages, prediction
 from penstock.stream.definition_file import load
 from penstock.stream.learn.events import SEVERITY
 from penstock.stream.log.protocol import Out
@@ -216,7 +216,7 @@ def test_a_message_that_a_page_shows_is_one(page: Path, block: Block) -> None:
     if block.mark == "document":
         check_document(block.text)
         return
-    kind = getattr(messages, block.mark.removeprefix("message: "))
+    kind = {**vars(prediction), **vars(messages)}[block.mark.removeprefix("message: ")]
     decoded = msgspec.to_builtins(msgspec.json.decode(block.text, type=kind))
     assert not unknown(json.loads(block.text), decoded), name(page)
 
