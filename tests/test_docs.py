@@ -24,7 +24,7 @@ import yaml
 
 from penstock.examples import cards_data
 from penstock.features.read.client import FeatureReader
-from penstock.stream import cli, messages
+from penstock.stream import cli, messages, prediction
 from penstock.stream.definition_file import load
 from penstock.stream.learn.events import SEVERITY
 from penstock.stream.log.protocol import Out
@@ -247,7 +247,7 @@ def test_a_message_that_a_page_shows_is_one(page: Path, block: Block) -> None:
     if block.mark == "document":
         check_document(block.text)
         return
-    kind = getattr(messages, block.mark.removeprefix("message: "))
+    kind = {**vars(prediction), **vars(messages)}[block.mark.removeprefix("message: ")]
     decoded = msgspec.to_builtins(msgspec.json.decode(block.text, type=kind))
     assert not unknown(json.loads(block.text), decoded), name(page)
 
@@ -395,7 +395,7 @@ def test_every_test_that_a_guarantee_names_is_in_the_file_it_names() -> None:
 
 
 def test_every_setting_that_is_named_exists() -> None:
-    known = {*generator().setting_names(), "PENSTOCK_ENGINE", "PENSTOCK_MODELS"}
+    known = {*generator().setting_names(), "PENSTOCK_ENGINE", "PENSTOCK_MODEL_ENGINE"}
     for page in [*PAGES, ROOT / "docker-compose.yml", ROOT / "Dockerfile"]:
         for named in re.findall(r"\bPENSTOCK_[A-Z_]*[A-Z]\b", page.read_text()):
             assert named in known or named.startswith("PENSTOCK_KAFKA"), f"{name(page)}: {named}"
