@@ -103,8 +103,8 @@ def models_name(environment: Mapping[str, str] = os.environ) -> ModelsName:
         return "native"
     if wanted == "native":
         raise ValueError(
-            "PENSTOCK_MODEL_ENGINE=native, but the extension penstock.stream.learn.linear was not built, or does not give Python's "
-            "bits here: install Penstock where there is a C compiler, or leave the variable out"
+            "PENSTOCK_MODEL_ENGINE=native, but the extension penstock.stream.learn.linear was not built, or does not give "
+            "Python's bits here: install Penstock where there is a C compiler, or leave the variable out"
         )
     return "river"
 

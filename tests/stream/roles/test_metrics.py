@@ -16,7 +16,6 @@ from penstock.stream.learn.expert import Kind
 from penstock.stream.learn.experts import Experts
 from penstock.stream.learn.records import FoldCounts
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
-from penstock.stream.learn.tasks.binary import Binary
 from penstock.stream.process.health_page import MOST_REASONS
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
