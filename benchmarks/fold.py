@@ -19,6 +19,7 @@ from penstock.examples.flights_data import Incident, events
 from penstock.features.redis.store import MemoryServer, MemoryStateStore
 from penstock.stream import topology
 from penstock.stream.definition_file import load
+from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
@@ -32,9 +33,11 @@ from penstock.stream.roles.start import settle_memory
 FLIGHTS = Path(penstock.examples.__file__).parent / "flights.py"
 
 
-def samples_log(days: int, incident: Incident = "none") -> list[tuple[int, Entry]]:
-    """The samples log of the year's first days, made by featurize in memory."""
-    pipeline = load(FLIGHTS)
+def samples_log(
+    days: int, incident: Incident = "none", definition: Path = FLIGHTS
+) -> list[tuple[int, Entry]]:
+    """The samples log of the year's first days, made by featurize in memory from this definition of the flights."""
+    pipeline = load(definition)
     log, server = MemoryLog(), MemoryServer()
     for source in pipeline.sources:
         log.create(source.name, 2)
@@ -56,9 +59,9 @@ def samples_log(days: int, incident: Incident = "none") -> list[tuple[int, Entry
     return list(entries(log, tp[0], 0, log.bounds([tp])[tp][1]))
 
 
-def bare(read: Sequence[tuple[int, Entry]]) -> float:
+def bare(read: Sequence[tuple[int, Entry]], pipeline: Pipeline | None = None) -> float:
     """CPU seconds of predicting at each sample and learning at its label with river alone, joined by a dict."""
-    pipeline = load(FLIGHTS)
+    pipeline = load(FLIGHTS) if pipeline is None else pipeline
     model, names = pipeline.model.clone(), pipeline.vector_names
     waits: dict[str, dict[str, object]] = {}
     started = time.process_time()

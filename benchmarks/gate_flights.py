@@ -56,14 +56,14 @@ def flights_with(model: Any) -> Pipeline:
     return replace(load(FLIGHTS), model=model)
 
 
-def kept(incident: Incident, cache: Path | None, days: int) -> list[Entry]:
+def kept(incident: Incident, cache: Path | None, days: int, definition: Path = FLIGHTS) -> list[Entry]:
     """The entries from the cache, or made and put there. Empty the cache when what featurize computes has changed."""
     if cache is None:
-        return made(incident, days)
-    path = cache / f"flights-{incident}-{days}d-{load(FLIGHTS).digest}.msgpack"
+        return made(incident, days, definition)
+    path = cache / f"flights-{incident}-{days}d-{load(definition).digest}.msgpack"
     if path.is_file():
         return msgspec.msgpack.decode(path.read_bytes(), type=list[Entry])
-    entries = made(incident, days)
+    entries = made(incident, days, definition)
     cache.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_bytes(msgspec.msgpack.encode(entries))
@@ -71,11 +71,11 @@ def kept(incident: Incident, cache: Path | None, days: int) -> list[Entry]:
     return entries
 
 
-def made(incident: Incident, days: int) -> list[Entry]:
+def made(incident: Incident, days: int, definition: Path = FLIGHTS) -> list[Entry]:
     """What featurize makes of the flights, without the recipe, and no sample naming one."""
     return [
         msgspec.structs.replace(entry, recipe="") if isinstance(entry, Sample) else entry
-        for _, entry in samples_log(days, incident)
+        for _, entry in samples_log(days, incident, definition)
         if not isinstance(entry, Recipe)
     ]
 

@@ -17,6 +17,9 @@ Kind = Literal["base", "first", "new", "frozen", "resumed", "retrained", "challe
 """What an expert is: the base rate; the model that was never touched; a fresh one; a frozen copy; a learning copy of a frozen
 one; the product of a retrain; a challenger that won its race; and a copy that leaves out values far outside what was learned."""
 
+IDLE = frozenset({"base", "frozen"})
+"""Those that labels do not change."""
+
 YOUNG_LABELS = 500
 """An expert is not judged before it has learned so many labels."""
 
@@ -69,7 +72,7 @@ class Expert:
     @property
     def learns(self) -> bool:
         """Whether labels change it."""
-        return self.kind not in ("base", "frozen")
+        return self.kind not in IDLE
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

@@ -15,7 +15,7 @@ from typing import Any
 
 from penstock.stream.learn import weighing
 from penstock.stream.learn.engine import plain
-from penstock.stream.learn.expert import Answer, Expert, Kind
+from penstock.stream.learn.expert import IDLE, Answer, Expert, Kind
 from penstock.stream.learn.gate import SHARE, Gate, shared, slowed
 from penstock.stream.learn.tasks.binary import Binary
 from penstock.stream.learn.tasks.task import Task
@@ -202,7 +202,7 @@ class Experts:
         taught, binary, learn = 0, self.binary, self.task.learn
         self.dull = False
         for one in self.all:
-            if one.learns:
+            if one.kind not in IDLE:
                 seen = inside if one.kind == "careful" else x
                 if one.engine.learn(seen, y) if binary else learn(plain(one.engine), seen, y):
                     one.unlearned = 0
@@ -225,20 +225,21 @@ class Experts:
         """
         weights = self.gate.totals()
         committed = self.all.index(self.committed)
-        places = [place for place in range(1, len(weights)) if place != committed]
-        if places:
-            self.rival = self.all[max(places, key=weights.__getitem__)]
+        rival = place = 0
+        most = second = -1.0
+        thinner = False
+        for here in range(1, len(weights)):
+            weight = weights[here]
+            if weight > most:
+                most, place = weight, here
+            if weight > second and here != committed:
+                second, rival = weight, here
+            thinner = thinner or weight < THIN_WEIGHT
+        if rival:
+            self.rival = self.all[rival]
         self.thin = _NONE
-        if labels - self.suspected >= THIN_AFTER_LABELS:
-            kept, young = (self.first, self.leader, self.committed), labels - THIN_AFTER_LABELS
-            thin = [False] * len(weights)
-            for place in range(1, len(weights)):
-                if weights[place] < THIN_WEIGHT:
-                    one = self.all[place]
-                    thin[place] = one.born <= young and one not in kept
-            if True in thin:
-                self.thin = tuple(thin)
-        place = weights.index(max(weights[1:]), 1)
+        if thinner and labels - self.suspected >= THIN_AFTER_LABELS:
+            self._thin_out(weights, labels - THIN_AFTER_LABELS)
         top = self.all[place]
         if top is self.leader:
             self.leader_weight = weights[place]
@@ -248,3 +249,14 @@ class Experts:
             return None
         self.leader, self.leader_weight = top, weights[place]
         return top
+
+    def _thin_out(self, weights: Sequence[float], young: int) -> None:
+        """Those of little weight are asked at few samples, but for the first, the leader, the committed one and the young."""
+        kept = (self.first, self.leader, self.committed)
+        thin = [False] * len(weights)
+        for place in range(1, len(weights)):
+            if weights[place] < THIN_WEIGHT:
+                one = self.all[place]
+                thin[place] = one.born <= young and one not in kept
+        if True in thin:
+            self.thin = tuple(thin)

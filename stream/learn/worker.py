@@ -25,18 +25,19 @@ from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.published import published
 from penstock.stream.learn.records import Replay
 from penstock.stream.learn.replay import fresh, preparation
 from penstock.stream.learn.retrain import Retrainer
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
+from penstock.stream.learn.turn_parts import TurnParts
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
 from penstock.stream.messages import Command, Recipe, encode_entry, encode_json
 from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.store import ModelStore
 from penstock.stream.models.version import BadEnvelope, Secret
-from penstock.stream.prediction import ModelRef, Prediction
 
 logger = logging.getLogger("penstock.learn")
 
@@ -92,7 +93,7 @@ class LearnWorker:
         self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
         self.running: set[str] = set()
         self.attempts: Counter[str] = Counter()
-        self.unreadable = 0
+        self.unreadable, self.parts = 0, TurnParts(time.perf_counter)
         self.retry_at_ms = 0
         self.snapshot = StoredSnapshot(store, self.deployed, secret)
         self.saved_at: int | None = None
@@ -122,7 +123,9 @@ class LearnWorker:
             elif self.fold is not None:
                 folded = self._fold(self.fold, records)
                 if now - self.snapshot_ms >= self.snapshot_wait_ms:
+                    self.parts.start()
                     self._snapshot(self.fold)
+                    self.parts.ends("snapshot")
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
             self.fold, self.unfolded, self.preparing = None, [], None
@@ -172,8 +175,10 @@ class LearnWorker:
     def _fold(self, fold: Fold, records: list[Record]) -> int:
         """Fold records up to the first that makes a request; the rest is left for the next turn."""
         asked, read = False, 0
-        for number, record in enumerate(records):
-            entry = entry_of(record.value)
+        self.parts.start()
+        decoded = [entry_of(record.value) for record in records]
+        self.parts.ends("decode")
+        for number, (record, entry) in enumerate(zip(records, decoded, strict=True)):
             if entry is None:
                 self.unreadable += 1
                 continue
@@ -194,6 +199,7 @@ class LearnWorker:
                 if asked:
                     records, self.unfolded = records[: number + 1], records[number + 1 :]
                     break
+        self.parts.ends("fold")
         if records or self.unannounced:
             self._write(fold, records[-1].offset + 1 if records else fold.position)
         if asked and len(self.unfolded) and self.decision_wait_s:
@@ -242,35 +248,20 @@ class LearnWorker:
         """Versions, then outputs, then the commit."""
         outputs, below = fold.outputs, self.emitted_below
         self.versions.put(fold)
-        outs: list[Out] = []
-        for made in outputs.predictions:
-            if made.position >= below:
-                by = ModelRef(made.version, made.weight)
-                value, *more = fold.task.shown(made.p)
-                sure: dict[str, Any] = {}
-                if fold.uncertainty is not None and made.issued is not None:
-                    sure = fold.uncertainty.shown(made.p, made.issued)
-                message = Prediction(made.id, made.at, value, by, fold.recipe, made.position, *more, **sure)
-                outs.append(Out(self.predictions_topic, made.key.encode(), encode_json(message), (), 0))
-        for topic, event in fold.drift.requests:
-            if event.data.detected_at["position"] >= below:
-                outs.append(Out(self.prefix + topic, self.pipeline.name.encode(), encode_json(event)))
         # A fold made anew may have another model than the one it last published: say which, once it has caught up.
         if self.unannounced and position >= below and not outputs.live:
             outputs.live.append(fold.live_model())
         self.unannounced = self.unannounced and position < below
-        for live in outputs.live:
-            if live.position >= below:
-                outs.append(
-                    Out(self.prefix + topology.CONTROL_MODELS, self.pipeline.name.encode(), encode_json(live))
-                )
+        outs = published(fold, below, self.predictions_topic, self.prefix)
         if outs:
             self.log.append(outs)
         outputs.predictions.clear()
         outputs.live.clear()
         fold.drift.requests.clear()
+        self.parts.ends("write")
         if position > below:
             self.member.commit({self.tp: position})
+            self.parts.ends("commit")
 
     def _snapshot(self, fold: Fold) -> None:
         """Replace the stored snapshot, if it is still the one this worker wrote or found."""

@@ -78,6 +78,7 @@ class Health:
     states_expired: Counter
     defaults_served: Counter
     rebuilding: Gauge
+    turn_part_seconds: Counter
     predictions: Counter
     pending_labels: Gauge
     labels: Counter

@@ -76,6 +76,13 @@ METRICS = (
     ),
     Metric("penstock_rebuilding", Gauge, (), "1 while state is rebuilt from Kafka after a loss of Redis"),
     # learn
+    Metric(
+        "penstock_turn_part_seconds",
+        Counter,
+        ("part",),
+        "wall time of the parts of learn's turns: decode (records to entries), fold, write (versions and outputs, until "
+        "acknowledged), commit, snapshot; the wait for records is none of them",
+    ),
     Metric("penstock_predictions", Counter, (), "predictions made"),
     Metric("penstock_pending_labels", Gauge, (), "samples that wait for their label"),
     Metric("penstock_labels", Counter, ("outcome",), "labels by what became of them"),

@@ -134,6 +134,8 @@ class LearnReport:
         health, fold, grown = self.health, worker.fold, self.growth.of
         health.turned()
         health.unreadable.inc(grown("unreadable", worker.unreadable))
+        for part, seconds in worker.parts.seconds.items():
+            health.turn_part_seconds.labels(part).inc(grown(("part", part), seconds))
         if worker.publisher is not None:
             for outcome in ("registered", "failures"):
                 health.mlflow.labels(outcome).inc(grown(outcome, getattr(worker.publisher, outcome)))

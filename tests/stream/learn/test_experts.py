@@ -309,6 +309,9 @@ def test_who_is_thin_and_who_leads_is_as_looked_for_one_by_one(
     top = experts.all[max(range(1, len(weights)), key=weights.__getitem__)]
     before = experts.leader
     led = experts.lead(labels)
+    others_of = [place for place in range(1, len(weights)) if experts.all[place] is not experts.committed]
+    if others_of:
+        assert experts.rival is experts.all[max(others_of, key=weights.__getitem__)]
     assert experts.thin == (thin if True in thin and labels >= THIN_AFTER_LABELS else ())
     assert led is (top if top is not before and max(weights[1:]) > of_experts.LEADS_AT else None)
     assert experts.leader_weight == weights[experts.all.index(experts.leader)]

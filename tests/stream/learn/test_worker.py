@@ -392,6 +392,26 @@ def test_another_folds_version_is_not_restored_by_a_command_that_names_it() -> N
     other.check(worker)
 
 
+def test_the_time_of_a_turn_is_split_into_its_parts_by_looks_at_the_clock_that_no_record_adds_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every look takes a second here, so a part has as many seconds as it was ended."""
+    monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 250)
+    monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 1e9)
+    clock = numbers(1)
+    monkeypatch.setattr("penstock.stream.learn.worker.time.perf_counter", lambda: float(next(clock)))
+    world = World()
+    worker = world.worker()
+    worker.process_batch(0.0)  # it becomes the owner
+    world.give([entry for entry in LOG if isinstance(entry, Sample)][:500])
+    assert [worker.process_batch(0.0) for _ in range(2)] == [250, 250]
+    assert worker.parts.seconds == {"decode": 2, "fold": 2, "write": 2, "commit": 2, "snapshot": 0}
+    monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 0)
+    worker.snapshot_wait_ms = 0
+    worker.process_batch(0.0)
+    assert worker.parts.seconds["snapshot"] == 1 and worker.parts.seconds["write"] == 2, "nothing came"
+
+
 def test_a_restart_goes_on_from_the_snapshot_and_says_nothing_twice() -> None:
     world = World()
     world.give(busy()[:500])

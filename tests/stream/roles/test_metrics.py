@@ -226,6 +226,7 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
         ),
         topic="flights.samples",
         unreadable=0,
+        parts=SimpleNamespace(seconds={"decode": 0.5, "fold": 3.0}),
         assigned=True,
         retry_at_ms=0,
         wall_ms=lambda: 1,
@@ -239,6 +240,7 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     worker.fold.counts.dropped = worker.fold.counts.failed = 7
     worker.fold.counts.asked, worker.fold.counts.taught, worker.fold.counts.leads = 4_530, 2_403, 12
     worker.fold.counts.live_loss = 101.5
+    worker.parts.seconds["fold"] = 3.25
     report.batch(worker)
     assert sample(health, "penstock_predictions_total") == 5
     assert sample(health, "penstock_model_failures_total") == 2
@@ -252,6 +254,8 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
     assert sample(health, "penstock_pending_labels") == 1
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
+    assert sample(health, "penstock_turn_part_seconds_total", part="decode") == 0.5
+    assert sample(health, "penstock_turn_part_seconds_total", part="fold") == 3.25
     assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
     assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
 
