@@ -207,10 +207,10 @@ def settings_page() -> str:
             "Which engine computes features: `native` (in C) or `python`. Their results agree in every bit.",
         )
     )
-    assert "PENSTOCK_MODELS" in inspect.getsource(engine)
+    assert "PENSTOCK_MODEL_ENGINE" in inspect.getsource(engine)
     rows.append(
         (
-            "`PENSTOCK_MODELS`",
+            "`PENSTOCK_MODEL_ENGINE`",
             "`native` if it was built",
             "What runs river's linear models: `native` (in C) or `river`. Their results agree in every bit.",
         )
@@ -364,9 +364,7 @@ def in_words(annotation: str) -> str:
         r"\b[A-Za-z]\w*\b",
         lambda word: WORDS.get(
             word[0],
-            "object"
-            if any(is_message(getattr(one, word[0], None)) for one in (messages, prediction))
-            else word[0],
+            "object" if is_message(vars(messages).get(word[0], vars(prediction).get(word[0]))) else word[0],
         ),
         said,
     )

@@ -21,6 +21,7 @@ from penstock.stream.definition_checks import check_challengers, check_uncertain
 from penstock.stream.definition_error import DefinitionError, duration_ms
 from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
+from penstock.stream.model_text import model_text
 from penstock.stream.source import Source
 from penstock.stream.targets import TAKEN, target_of
 from penstock.stream.targets import Kind as TargetKind
@@ -239,7 +240,7 @@ class Pipeline:
             "inputs": list(self.inputs),
             "views": [view.describe() for view in self.views],
             "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
-            "model": repr(self.model),
+            "model": model_text(self.model),
             **({} if self.kind == "binary" else {"task": self.kind}),
         }
 

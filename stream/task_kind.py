@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, get_args
 
 from river import base
+from river.active.base import ActiveLearningClassifier
 
 Kind = Literal["binary", "multiclass", "regression", "anomaly", "unlabelled"]
 """What there is to predict: true or false; one of several classes; a number; whether an event is an anomaly, with labels that say
@@ -71,6 +72,11 @@ def family_of(model: Any) -> Literal["classifier", "regressor", "detector"]:
         raise ValueError(_wanted(_what(final)))
     if isinstance(final, _SEVERAL):
         raise ValueError(f"{name} predicts several targets at once; make a pipeline for each of them")
+    if isinstance(final, ActiveLearningClassifier):
+        raise ValueError(
+            f"{name} chooses the labels to ask for, and answers with that choice; here every label that comes is learned: take"
+            f" the classifier that it wraps"
+        )
     if isinstance(final, base.SupervisedAnomalyDetector):
         raise ValueError(
             f"{name} scores a target that must be known beforehand, and here it comes later; take a detector that scores an event"

@@ -225,8 +225,18 @@ def in_words(window: str) -> str:
 
 
 def _cron(fields: str, at_ms: int, *, back: bool = False) -> int:
-    """The first due time behind an event time, or with `back` the last one before it; both exclude it."""
-    second = -(-at_ms // 1000) if back else at_ms // 1000
-    times = croniter(fields, datetime.fromtimestamp(second, UTC))
-    found: datetime = times.get_prev(datetime) if back else times.get_next(datetime)
+    """The first due time behind an event time, or with `back` the last one before it; both exclude it.
+
+    About a leap day croniter passes over some times in one direction, so what it finds is looked at from the other side, too.
+    """
+
+    def beside(moment: datetime, *, back: bool) -> datetime:
+        times = croniter(fields, moment)
+        found: datetime = times.get_prev(datetime) if back else times.get_next(datetime)
+        return found
+
+    begin = datetime.fromtimestamp(-(-at_ms // 1000) if back else at_ms // 1000, UTC)
+    found = beside(begin, back=back)
+    while (nearer := beside(found, back=not back)) != begin and (nearer < begin) == back:
+        found = nearer
     return int(found.timestamp()) * 1000

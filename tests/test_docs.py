@@ -247,8 +247,7 @@ def test_a_message_that_a_page_shows_is_one(page: Path, block: Block) -> None:
     if block.mark == "document":
         check_document(block.text)
         return
-    named = block.mark.removeprefix("message: ")
-    kind = getattr(messages, named, None) or getattr(prediction, named)
+    kind = {**vars(prediction), **vars(messages)}[block.mark.removeprefix("message: ")]
     decoded = msgspec.to_builtins(msgspec.json.decode(block.text, type=kind))
     assert not unknown(json.loads(block.text), decoded), name(page)
 
@@ -396,7 +395,7 @@ def test_every_test_that_a_guarantee_names_is_in_the_file_it_names() -> None:
 
 
 def test_every_setting_that_is_named_exists() -> None:
-    known = {*generator().setting_names(), "PENSTOCK_ENGINE", "PENSTOCK_MODELS"}
+    known = {*generator().setting_names(), "PENSTOCK_ENGINE", "PENSTOCK_MODEL_ENGINE"}
     for page in [*PAGES, ROOT / "docker-compose.yml", ROOT / "Dockerfile"]:
         for named in re.findall(r"\bPENSTOCK_[A-Z_]*[A-Z]\b", page.read_text()):
             assert named in known or named.startswith("PENSTOCK_KAFKA"), f"{name(page)}: {named}"

@@ -31,7 +31,7 @@ class Calibration:
 
     Example:
         >>> timid = Calibration()
-        >>> for number in range(4_000):  # it says 0.6 where 0.9 is right, and 0.4 where 0.1 is
+        >>> for number in range(20_000):  # it says 0.6 where 0.9 is right, and 0.4 where 0.1 is
         ...     p, y = (0.6, number % 20 > 1) if number % 2 else (0.4, number % 20 < 2)
         ...     timid.add(p, y)
         >>> round(timid.corrected(0.6), 1), round(timid.corrected(0.4), 1)

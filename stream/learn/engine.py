@@ -1,4 +1,4 @@
-"""What runs a model: river itself or, for its linear models, the same arithmetic compiled; `PENSTOCK_MODELS` names one.
+"""What runs a model: river itself or, for its linear models, the same arithmetic compiled; `PENSTOCK_MODEL_ENGINE` names one.
 
 Laws of this file:
 - The two agree in every bit, in what they raise and in what is stored, so nothing but speed depends on the choice, and it may
@@ -91,20 +91,20 @@ def models_name(environment: Mapping[str, str] = os.environ) -> ModelsName:
     """Say what runs river's linear models.
 
     Raises:
-        ValueError: if `PENSTOCK_MODELS` names neither, or names the native one and it was not built.
+        ValueError: if `PENSTOCK_MODEL_ENGINE` names neither, or names the native one and it was not built.
 
     """
-    wanted = environment.get("PENSTOCK_MODELS", "")
+    wanted = environment.get("PENSTOCK_MODEL_ENGINE", "")
     if wanted == "river":
         return "river"
     if wanted not in ("", "native"):
-        raise ValueError(f"PENSTOCK_MODELS={wanted!r}: use native or river, or leave it out")
+        raise ValueError(f"PENSTOCK_MODEL_ENGINE={wanted!r}: use native or river, or leave it out")
     if _compiled() is not None:
         return "native"
     if wanted == "native":
         raise ValueError(
-            "PENSTOCK_MODELS=native, but the extension penstock.stream.learn.linear was not built, or does not give Python's "
-            "bits here: install Penstock where there is a C compiler, or leave the variable out"
+            "PENSTOCK_MODEL_ENGINE=native, but the extension penstock.stream.learn.linear was not built, or does not give "
+            "Python's bits here: install Penstock where there is a C compiler, or leave the variable out"
         )
     return "river"
 

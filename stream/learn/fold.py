@@ -179,7 +179,7 @@ class Fold(FoldState):
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
             drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
-            if drift.lead is not None and not self.pinned and drift.labels % JUDGED_LABELS == 0:
+            if drift.lead is not None and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
             self._outside(position, at, answer, y, live)
@@ -214,12 +214,15 @@ class Fold(FoldState):
             self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
     def _commits(self, at: int, position: int) -> None:
-        """The committed model is worse than all together: once another by itself is better, too, ask that it be committed."""
+        """The committed model is worse than all together: once another by itself is better, too, ask that it be committed.
+
+        A pin only keeps it from being asked for: whether the other lasts is looked at all the while.
+        """
         one, experts = self.experts.rival, self.experts
         lost = {each.number: loss for each, loss in zip(experts.all, experts.losses, strict=True)}
         deserved = self.drift.deserves(one, experts.committed, lost)
         weight = experts.weights()[one.version]
-        if one is experts.committed or weight < LEADS or not deserved:
+        if self.pinned or one is experts.committed or weight < LEADS or not deserved:
             return
         if one.learns:  # a frozen one is kept already
             why = f"as it was when it was asked to be committed in place of {experts.committed.version}"

@@ -19,6 +19,7 @@ from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import JoinCounts
 from penstock.stream.learn.uncertainty import Issued
 from penstock.stream.messages import LiveModel
+from penstock.stream.model_text import model_text
 from penstock.stream.models.version import RULE, Version
 
 
@@ -163,7 +164,7 @@ LAYOUT = 8  # raise with every change to what a snapshot holds: older ones are t
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
     """What decides beside the recipe: a fold goes on only under the rules it began with."""
     how = {True: "on", False: "off", "hold": "hold"}[pipeline.guard if guard else False]
-    race = "; ".join(f"{name}: {model!r}" for name, model in pipeline.challengers.items())
+    race = "; ".join(f"{name}: {model_text(model)}" for name, model in pipeline.challengers.items())
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"

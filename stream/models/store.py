@@ -175,8 +175,8 @@ class RedisModelStore:
         return version, payload
 
     def versions(self) -> list[Version]:
-        """Every stored version, oldest first."""
-        found = [self.get(version_id) for version_id in self.ids()]
+        """Every stored version, oldest first; by id where several are of one position."""
+        found = [self.get(version_id) for version_id in sorted(self.ids())]
         return sorted(
             (entry[0] for entry in found if entry is not None), key=lambda version: version.position
         )

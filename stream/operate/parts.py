@@ -148,6 +148,9 @@ def segments(values: Sequence[Any]) -> tuple[list[str], list[str]]:
     >>> segments([float(n) for n in range(100)])[1]
     ['up to 24.75', 'up to 49.5', 'up to 74.25', 'above 74.25']
     """
+    kinds = {type(value) for value in values} & {bool, int, float}
+    if len(kinds) > 1:  # False, 0 and 0.0 are one value to Python: let them have one name
+        values = [float(value) if isinstance(value, bool | int | float) else value for value in values]
     counts = Counter(values)
     known = [value for value in counts if value is not None]
     numbers = all(isinstance(value, int | float) for value in known)
@@ -166,7 +169,7 @@ def segments(values: Sequence[Any]) -> tuple[list[str], list[str]]:
 
 
 def _name(value: Any) -> str:
-    return MISSING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return MISSING if value is None else f"{value + 0.0:g}" if isinstance(value, float) else str(value)
 
 
 # -- in words ------------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def attended(rows: list[Row]) -> Attended:
 
 
 def test_what_the_fold_asks_for_is_decided_and_carried_out_at_the_next_record() -> None:
-    watched = attended(turned(6_000, 5_000))
+    watched = attended(turned(8_000, 5_000))
     commands = [entry for entry in watched.entries if isinstance(entry, Command)]
     asked = [event for event in watched.told if event.data.target_version]
     assert len(commands) == len(asked) == 1

@@ -287,7 +287,8 @@ def test_each_of_the_five_triggers_starts_a_retrain_with_its_evidence(
     [accepted] = [one for one in place.decisions().values() if one.request == lost[0].id]
     assert accepted.command is not None and accepted.command.trigger == "performance"
     assert accepted.command.from_position == lost[0].data.since["position"]
-    assert fold.triggers.begun["performance"] >= 1
+    # another trigger's command may have come before it, and then it joined that one's retrain
+    assert accepted.command.id in fold.applied and accepted.command.id not in fold.refused
 
     # twenty days without an event: one run for all of them
     before = len(place.told("schedule"))

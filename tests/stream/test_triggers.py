@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from river import anomaly
 
@@ -90,6 +90,7 @@ def test_a_length_is_due_on_a_grid_that_no_record_begins(hours: int, start: int,
     assert rule.passed(start, start + ahead) == (Due(due[-1], len(due) - 1) if due else None)
 
 
+@example("15 4 */3 1-6 1,3", 1_325_376_000_000, 5_199_300_000)  # a leap day lies within
 @given(
     st.sampled_from([SUNDAYS, "30 */6 * * *", "0 0 1 * *", "15 4 */3 1-6 1,3"]),
     st.integers(utc(2012, 1, 1), utc(2014, 1, 1)),
@@ -109,6 +110,18 @@ def test_cron_is_due_where_somebody_finds_who_looks_at_every_minute(
     assert not any(
         matches(fields, one * 60_000) for one in range(minute, min(minute + 600, rule.after(start) // 60_000))
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "days"),
+    [("15 4 */5 * *", (26, 1, 6)), ("15 4 */3 * 1,3", (28, 29, 1, 4)), ("15 4 8-29/3 * */2", (26, 28, 29, 1))],
+)  # fmt: skip
+def test_a_leap_day_hides_no_due_time_from_either_side(fields: str, days: tuple[int, ...]) -> None:
+    due = [utc(2012, 2 if day > 20 else 3, day, 4, 15) for day in days]
+    rule = OnSchedule(fields)
+    for before, at in zip(due, due[1:], strict=False):
+        assert rule.after(before) == at
+        assert rule.passed(before - 1, at - 1) == Due(before, 0) and rule.passed(before, at) == Due(at, 0)
 
 
 def matches(fields: str, at_ms: int) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import fsum, isfinite
 from typing import Any
 
 from penstock.stream.learn.gate import Gate, Mixture, least_probability
@@ -62,11 +62,12 @@ class Multiclass:
         """The model's probabilities, made to add up to 1; None when it raises, or they are none."""
         try:
             given = model.predict_proba_one(x)
-            total = 0.0
+            total = fsum(
+                given.values()
+            )  # exact, so the same in whatever order a restored model names its classes
             for p in given.values():
                 if not p >= -_ROUNDING:
                     return None
-                total += p
             if total > 0.0 and isfinite(total):
                 return {text(name): max(float(p), 0.0) / total for name, p in given.items()}
         except Exception:

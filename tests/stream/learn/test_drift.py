@@ -243,15 +243,15 @@ def shared_out(course: Course, weights: list[float]) -> None:
 def test_a_model_with_most_of_the_weight_is_asked_for_though_it_has_not_taken_the_lead() -> None:
     """Copies of one another share what is theirs: it takes long until one of them has 95 %."""
     course = Course()
-    shared_out(course, [0.3, 0.15, 0.4, 0.05])
-    assert course.told() == [], "nobody has more than half of it"
-    shared_out(course, [0.1, 0.15, 0.55, 0.15])
+    shared_out(course, [0.1, 0.05, 0.75, 0.05])
+    assert course.told() == [], "nobody has four fifths of it"
+    shared_out(course, [0.05, 0.05, 0.85, 0.03])
     (asked,) = course.told(of="lead")
     third, second = course.fold.experts.all[3].version, course.fold.experts.all[2].version
     assert asked.target_version == third and f"{third} (a fresh model" in asked.reason
-    assert "has 55% of the weight" in asked.reason and course.fold.experts.leader.version == "v0"
-    shared_out(course, [0.1, 0.35, 0.3, 0.2])
-    shared_out(course, [0.1, 0.6, 0.2, 0.05])
+    assert "has 85% of the weight" in asked.reason and course.fold.experts.leader.version == "v0"
+    shared_out(course, [0.05, 0.45, 0.4, 0.05])
+    shared_out(course, [0.05, 0.85, 0.05, 0.03])
     assert [data.target_version for data in course.told(of="lead")] == [third, second]
 
 

@@ -316,7 +316,7 @@ def all_of(fold: Fold) -> dict[str, Any]:
 def test_a_fold_through_a_drift_ends_as_with_river_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[dict[str, Any]] = []
     for name in ("river", "native"):
-        monkeypatch.setenv("PENSTOCK_MODELS", name)
+        monkeypatch.setenv("PENSTOCK_MODEL_ENGINE", name)
         course = Course()
         course.go(4_200, heavy_is_late, noise=0.1)
         course.go(2_000, light_is_late, noise=0.1)
@@ -339,7 +339,7 @@ def test_a_fold_over_the_flights_ends_as_with_river_alone(monkeypatch: pytest.Mo
     ends = []
     read = samples_log(11)
     for name in ("river", "native"):
-        monkeypatch.setenv("PENSTOCK_MODELS", name)
+        monkeypatch.setenv("PENSTOCK_MODEL_ENGINE", name)
         fold = Fold(load(FLIGHTS))
         for position, entry in read:
             fold.step(position, entry)
@@ -356,13 +356,13 @@ def test_a_snapshot_opens_with_the_other_and_goes_on_the_same(
 ) -> None:
     topic, log = topology.samples("parcels"), MemoryLog()
     log.create(topic)
-    monkeypatch.setenv("PENSTOCK_MODELS", writer)
+    monkeypatch.setenv("PENSTOCK_MODEL_ENGINE", writer)
     course = Course()
     course.go(600)
     taken = take(course.fold, log.topic_id(topic))
     log.append([Out(topic, None, encode_entry(entry), (), 0) for entry in course.log])
     assert not any(b"stream.learn.linear" in part for part in taken.parts.values())
-    monkeypatch.setenv("PENSTOCK_MODELS", reader)
+    monkeypatch.setenv("PENSTOCK_MODEL_ENGINE", reader)
     fold = restore_fold(course.fold.pipeline, taken, log, topic)
     kinds = {type(one.engine).__name__ for one in fold.experts.models}
     assert kinds == {"River" if reader == "river" else "Linear"}
@@ -375,10 +375,10 @@ def test_a_snapshot_opens_with_the_other_and_goes_on_the_same(
 
 
 def test_what_runs_models_is_chosen_by_one_variable() -> None:
-    assert models_name({}) == models_name({"PENSTOCK_MODELS": "native"}) == "native"
-    assert models_name({"PENSTOCK_MODELS": "river"}) == "river"
+    assert models_name({}) == models_name({"PENSTOCK_MODEL_ENGINE": "native"}) == "native"
+    assert models_name({"PENSTOCK_MODEL_ENGINE": "river"}) == "river"
     with pytest.raises(ValueError, match="native or river"):
-        models_name({"PENSTOCK_MODELS": "fast"})
+        models_name({"PENSTOCK_MODEL_ENGINE": "fast"})
 
 
 def test_without_the_extension_river_runs_and_who_asked_for_it_is_told(
@@ -387,4 +387,4 @@ def test_without_the_extension_river_runs_and_who_asked_for_it_is_told(
     monkeypatch.setattr("penstock.stream.learn.engine._compiled", lambda: None)
     assert models_name({}) == "river" and type(engine_of(linear_model.LogisticRegression())) is River
     with pytest.raises(ValueError, match="not built"):
-        models_name({"PENSTOCK_MODELS": "native"})
+        models_name({"PENSTOCK_MODEL_ENGINE": "native"})

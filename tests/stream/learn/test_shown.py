@@ -11,7 +11,7 @@ import pytest
 
 from penstock.stream.control.policy import decide
 from penstock.stream.control.state import PolicyConfig, PolicyState
-from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.fold import JUDGED_LABELS, Fold
 from penstock.stream.messages import Command, LabelRecord, LiveModel, Origin, Recipe, Sample, encode_json
 from tests.stream.generated import cards
 
@@ -66,7 +66,7 @@ def test_with_approval_the_committed_version_stays_live_for_the_reason_that_it_w
 
 
 def test_with_approval_what_is_asked_for_waits_and_says_what_approval_brings() -> None:
-    fold = Folded(5_000, turns_at=4_000, approval=True).fold
+    fold = Folded(5_500, turns_at=4_000, approval=True).fold
     [asked] = [one.event for one in fold.drift.requests if one.event.data.suggested_action == "promote"]
     decision = decide(PolicyState("cards"), asked, PolicyConfig(approval=True), 0)
     assert decision is not None and decision.verdict == "waits for approval" and decision.command is None
@@ -80,7 +80,7 @@ def test_with_approval_what_is_asked_for_waits_and_says_what_approval_brings() -
     assert (f"{own['loss']:.3g}", f"{own['against']:.3g}") == (loss, together)
     [live] = [
         one.event
-        for one in Folded(5_000, turns_at=4_000).fold.drift.requests
+        for one in Folded(5_500, turns_at=4_000).fold.drift.requests
         if one.event.data.target_version
     ]
     alike = live.data.detector["params"]
@@ -134,12 +134,12 @@ def test_while_a_version_is_pinned_nothing_asks_for_another_and_when_the_pin_end
 ):
     folded = Folded(3_900, turns_at=4_000)
     folded.step(Command("c1", "rollback", "audit", "ann", version="v0", pin=True))
-    folded.more(1_100)
+    folded.more(1_500)
     fold = folded.fold
     assert (fold.version, fold.pinned) == ("v0", True) and fold.experts.leader.version != "v0"
     assert asked_for(fold) == []
     folded.step(Command("c2", "resume", "the audit is over", "ann"))
-    folded.more(200)
+    folded.more(JUDGED_LABELS)
     assert asked_for(fold) == [fold.experts.leader.version]
 
 
