@@ -20,12 +20,12 @@ HEAD = """\
 # River's estimators
 
 **{passing} of {all} of river 0.26's classifiers, regressors and anomaly detectors pass, and all {pipelines} pipelines.**
-Of the others Penstock refuses {refused} when the definition loads, {differ} differs in its digest alone, and {untried} could not be
-tried.
+Of the others Penstock refuses {refused} when the definition loads, {differ} differs in its digest alone, and {untried} could
+not be tried.
 
 The inventory is river's own: every classifier, regressor and detector that it exports, with the parameters that river's own
-checks use. Where those build large or slow models, or trees that would not grow in so short a stream, others stand in. `make test`
-runs all of them over {samples} samples. Labels come up to 29 samples late. To pass means:
+checks use. Where those build large or slow models, or trees that would not grow in so short a stream, others stand in.
+`make test` runs all of them over {samples} samples. Labels come up to 29 samples late. To pass means:
 
 - **The same answers.** What the model says inside the fold is, to the last bit, what it says in river's
   `progressive_val_score` with the same delays. Compared is the model's own answer, before its task reads it: the

@@ -273,6 +273,7 @@ def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_n
         wall_ms=lambda: 1,
         member=member({}, {}),
         publisher=None,
+        parts=SimpleNamespace(seconds={}),
     )
     report = LearnReport(health)
     report.batch(worker)
