@@ -267,7 +267,6 @@ def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_n
         fold=made,
         topic="flights.samples",
         unreadable=0,
-        parts=SimpleNamespace(seconds={}),
         assigned=True,
         retry_at_ms=0,
         wall_ms=lambda: 1,
