@@ -33,7 +33,7 @@ from benchmarks.gate_flights import WEEK_MS, YEAR_DAYS, kept
 from penstock.examples.flights_data import INCIDENT_DAYS, INCIDENTS, new_york_ms
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.conformal import GAMMA
+from penstock.stream.learn.conformal import END_GAMMA, GAMMA
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.uncertainty import Issued, Uncertainty
 from penstock.stream.messages import Entry
@@ -189,12 +189,13 @@ class AtShare:
         """For each class or end: the share of labels it missed, what was asked for, and how far the two may differ."""
         for name in sorted(self.judged):
             labels, late = self.judged[name], self.late[name]
+            gamma = END_GAMMA if self.kind == "regression" else GAMMA
             yield {
                 "of": name,
                 "labels": labels,
                 "missed": self.missed[name] / labels,
                 "asked": self.fixed.wrong,
-                "bound": (1.0 + GAMMA * (late + 1)) / (GAMMA * labels),
+                "bound": (1.0 + gamma * (late + 1)) / (gamma * labels),
             }
 
 

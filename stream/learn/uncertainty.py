@@ -64,7 +64,7 @@ class Uncertainty:
         wrong = None if interval is None else 1.0 - interval
         self.sets = None if wrong is None or kind == "regression" else ClassSets(wrong)
         self.interval = None if wrong is None or kind != "regression" else Interval(wrong)
-        self.judged = self.held = 0
+        self.judged = self.held = self.open = 0
         self.size = 0.0
 
     # -- at the sample -----------------------------------------------------------------------------------------------------
@@ -104,10 +104,11 @@ class Uncertainty:
             self.calibration.add(p, y)
         if self.interval is not None:
             below, above = issued.bounds
-            held = self.interval.add(p, y, issued.bounds)
-            if not isinf(below + above):
-                self.judged += 1
-                self.held += held
+            self.judged += 1
+            self.held += self.interval.add(p, y, issued.bounds)
+            if isinf(below + above):
+                self.open += 1
+            else:
                 self.size += below + above
         elif self.sets is not None:
             name, said = text(y), self._classes(p, issued.calibrated)
@@ -116,11 +117,16 @@ class Uncertainty:
             self.size += sum(1.0 - share <= issued.bounds[one] for one, share in said.items())
 
     def measures(self) -> dict[str, float]:
-        """Coverage and the mean width of intervals (those with two ends) or size of sets; calibration error before and after."""
+        """Coverage; the mean size of sets, or width of intervals with two ends and the share of the others; calibration error."""
         found: dict[str, float] = {}
         if self.judged:
-            size = "set_size" if self.interval is None else "interval_width"
-            found = {"coverage": self.held / self.judged, size: self.size / self.judged}
+            found["coverage"] = self.held / self.judged
+            if self.interval is None:
+                found["set_size"] = self.size / self.judged
+            else:
+                found["open_intervals"] = self.open / self.judged
+                if self.open < self.judged:
+                    found["interval_width"] = self.size / (self.judged - self.open)
         if self.corrected.labels:
             found |= {"calibration_error": self.corrected.error(), "raw_calibration_error": self.raw.error()}
         return found

@@ -171,14 +171,16 @@ def test_published_predictions_hold_their_labels_as_often_as_asked_before_and_af
             else str(truth[one["id"]]).lower() in one["set"]
             for one in part
         ]  # fmt: skip
-        assert sum(held) / len(held) == pytest.approx(0.8, abs=0.04)
+        # an end moves slowly, so that it is seldom infinite
+        assert sum(held) / len(held) == pytest.approx(0.8, abs=0.06 if kind == "regression" else 0.04)
     assert ("calibrated" in said[-1]) is (kind == "binary")
     if kind == "regression":
         widths = [one["interval"][1] - one["interval"][0] for one in (said[1_900], said[-1])]
         assert widths[1] > 2.0 * widths[0]
     fold = flow.learn.fold
     assert fold is not None
-    assert fold.measures()["coverage"] == pytest.approx(0.8, abs=0.01)
+    assert fold.measures()["coverage"] == pytest.approx(0.8, abs=0.06 if kind == "regression" else 0.01)
+    assert fold.measures().get("open_intervals", 0.0) < 0.05
     assert replay(pipeline, flow.log, topology.samples("pumps")).digest() == fold.digest()
 
 
