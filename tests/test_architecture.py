@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definition_checks",),
     ("label",),
     ("source",),
-    ("topology", "messages", "prediction", "meaning", "neighbours", "task_kind"),
+    ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
     ("process",),
