@@ -42,6 +42,7 @@ lint: $(STAMP)
 # --strict: a link that leads nowhere fails the build.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m tests.estimators.page
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 
 bench: $(STAMP)

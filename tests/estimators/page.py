@@ -11,7 +11,7 @@ from collections import defaultdict
 from penstock.stream.task_kind import Kind
 from tests.estimators import inventory, pipelines
 from tests.estimators.course import ROOT, SAMPLES
-from tests.estimators.exceptions import OTHER_DIGEST, REFUSED, UNTRIED
+from tests.estimators.exceptions import LAST_BIT, OTHER_DIGEST, REFUSED, STEPS, UNTRIED
 
 PAGE = ROOT / "docs" / "pages" / "reference" / "estimators.md"
 HEAD = """\
@@ -20,8 +20,8 @@ HEAD = """\
 # River's estimators
 
 **{passing} of {all} of river 0.26's classifiers, regressors and anomaly detectors pass, and all {pipelines} pipelines.**
-Of the others Penstock refuses {refused} when the definition loads, {differ} differs in its digest alone, and {untried} could
-not be tried.
+Of the others Penstock refuses {refused} when the definition loads, {differ} differs in its digest alone, {last} after a
+snapshot in its last bit, and {untried} could not be tried.
 
 The inventory is river's own: every classifier, regressor and detector that it exports, with the parameters that river's own
 checks use. Where those build large or slow models, or trees that would not grow in so short a stream, others stand in.
@@ -33,8 +33,8 @@ checks use. Where those build large or slow models, or trees that would not grow
   again, and makes a detector's score, or the class of a classifier without probabilities, a probability.
 - **The same model.** After the last label, the digest of the model in the fold is that of the model that river trained.
 - **The same again.** Interrupted by a snapshot in the middle and restored, and replayed from the log, all models have the same
-  digests and all predictions the same bits, copies and fresh models among them. Another process, with other hashes of text, gives
-  the same as well.
+  digests and all predictions the same bits, copies and fresh models among them. Another process gives the same as well: all that
+  Penstock starts have `PYTHONHASHSEED=0`, which you set yourself where you fold in a process of your own.
 
 Seeds that are left out are set to 0, so that the same log gives the same model.
 """
@@ -43,7 +43,7 @@ Seeds that are left out are set to 0, so that the same log gives the same model.
 def text() -> str:
     """The page."""
     names = list(inventory.estimators())
-    others = {**REFUSED, **OTHER_DIGEST, **UNTRIED}
+    others = {**REFUSED, **OTHER_DIGEST, **LAST_BIT, **UNTRIED}
     kinds: dict[str, list[Kind]] = defaultdict(list)
     for case in [*inventory.cases(), *pipelines.cases()]:
         if case.kind not in kinds[case.estimator]:
@@ -54,15 +54,18 @@ def text() -> str:
         "pipelines": len(pipelines.PIPELINES),
         "refused": len(REFUSED),
         "differ": len(OTHER_DIGEST),
+        "last": len(LAST_BIT),
         "untried": len(UNTRIED),
         "samples": SAMPLES,
     }
     parts = [HEAD.format(**numbers)]
     parts += ["## Those that do not pass\n", "| Estimator | What happens | Why |\n|---|---|---|"]
     for what, reasons in (
-        ("refused", REFUSED), ("another digest", OTHER_DIGEST), ("not tried", UNTRIED),
+        ("refused", REFUSED), ("another digest", OTHER_DIGEST), ("another last bit", LAST_BIT), ("not tried", UNTRIED),
     ):  # fmt: skip
         parts += [f"| `{name}` | {what} | {why} |" for name, why in reasons.items()]
+    parts += ["\n## Steps to avoid\n"]
+    parts += [f"- `{name}`: {why}" for name, why in STEPS.items()]
     parts += ["\n## Those that pass\n", "| Estimator | Tasks |\n|---|---|"]
     parts += [f"| `{name}` | {', '.join(kinds[name])} |" for name in names if name not in others]
     parts += [

@@ -62,7 +62,7 @@ class Multiclass:
         """The model's probabilities, made to add up to 1; None when it raises, or they are none."""
         try:
             given = model.predict_proba_one(x)
-            # exact, so the same in whatever order a restored model names its classes
+            # Exact, so the same in whatever order a restored model names its classes.
             total = fsum(given.values())
             for p in given.values():
                 if not p >= -_ROUNDING:

@@ -311,3 +311,15 @@ def test_a_class_that_is_only_named_is_as_probable_as_it_was_right() -> None:
 def test_names_of_classes_and_the_first_by_name_of_the_most_probable() -> None:
     assert [text(y) for y in (1, True, "1")] == ["1", "true", "1"]
     assert most_probable({"b": 0.4, "a": 0.4, "c": 0.2}) == "a" and most_probable({}) is None
+
+
+def test_a_class_has_the_same_bits_in_whatever_order_a_model_names_the_classes() -> None:
+    class Names:
+        def __init__(self, order: str) -> None:
+            self.order = order
+
+        def predict_proba_one(self, x: dict[str, Any]) -> dict[str, float]:
+            return {name: {"a": 0.1, "b": 0.2, "c": 0.3}[name] for name in self.order}
+
+    said = [Multiclass().said(Names(order), {}) for order in ("abc", "cba")]
+    assert said[0] == said[1]
