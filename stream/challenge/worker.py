@@ -33,6 +33,8 @@ BACKFILL_RECORDS = 400_000
 TURN_RECORDS = 40_000
 """What a challenger reads of the log when its turn comes."""
 RATE_OVER_S = 20.0
+MOST_WAIT_S = 1.0
+"""A role that waits longer than this at a time would look as if it hung, and be slow to stop."""
 FILLED = 0.8
 """Of the CPU share, so much is given to runners; the rest is for reading and for those that catch up."""
 
@@ -83,6 +85,8 @@ class ChallengeWorker:
 
     def process_batch(self, timeout_s: float) -> int:
         """Read once and fold what came, or let who catches up go on; how many records that were."""
+        if self._waits_for_its_share():
+            return 0
         began = self.cpu_s()
         try:
             read = self._catch_up() if self.catching_up is not None else self._fold(timeout_s)
@@ -90,20 +94,26 @@ class ChallengeWorker:
         except (LogUnavailable, AppendFailed) as error:
             logger.warning("%s; trying again", error)
             read, self.in_touch = 0, False
+            if self.catching_up is not None:  # reading broke off, and cannot go on where it was
+                self.race.waiting.insert(0, self.catching_up[0].name)
+                self.catching_up = None
         self.spent_s += self.cpu_s() - began
         if self.health is not None:
             self.health.batch(self)
-        self._keep_share()
         return read
 
-    def _keep_share(self) -> None:
-        """Wait where this turn took more CPU than its share; what was not spent is not saved for later."""
+    def _waits_for_its_share(self) -> bool:
+        """Wait where turns took more CPU than the share, a little at a time; what was not spent is not saved for later."""
         now = self.wall_s()
         ahead_s = self.spent_s / self.pipeline.race_cpu - (now - self.began_s)
-        if ahead_s > 0.0:
-            self.sleep(ahead_s)
         if ahead_s < -1.0:
             self.spent_s, self.began_s = 0.0, now
+        if ahead_s <= 0.0:
+            return False
+        self.sleep(min(ahead_s, MOST_WAIT_S))
+        if self.health is not None:
+            self.health.batch(self)
+        return True
 
     def _fold(self, timeout_s: float) -> int:
         records = self.reader.poll(BATCH_RECORDS, timeout_s)

@@ -74,21 +74,6 @@ def losses_of(change: EpisodeChange) -> str:
     return f": loss {loss:.3g}, {other} {against:.3g}"
 
 
-def of_incident(incident: EpisodeChange | None, found: Transition, labels: int) -> bool:
-    """Whether what was won over so many labels belongs to a guard's story: it began with that, or while it was open."""
-    if incident is None:
-        return False
-    episode, began = incident.episode, incident.transition
-    is_open = episode.state != "resolved" or found.at_ms < (episode.cooldown_until_ms or 0)
-    # an onset is known to a judged block of labels
-    block = found.detail.get("block_labels", 0)
-    slack = (
-        (found.position - found.since_position) / max(labels, 1) * (block if isinstance(block, int) else 0)
-    )
-    since = found.since_position + slack >= began.since_position
-    return is_open and since and found.position >= began.since_position
-
-
 def describe(
     pipeline: str,
     verb: str,

@@ -19,7 +19,7 @@ from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.learner import at_once, training
 from penstock.stream.learn.replay import replay
-from penstock.stream.log.protocol import Out
+from penstock.stream.log.protocol import LogUnavailable, Out
 from penstock.stream.messages import Command, LabelRecord, Origin, Sample
 from penstock.stream.models.digest import digest
 from penstock.stream.recipes import RecipeHistory
@@ -202,3 +202,36 @@ def test_a_grid_names_every_combination():
     )
     assert list(made) == ["lin-lr_0_1-l2_0_0", "lin-lr_1-l2_0_0"]
     assert made["lin-lr_0_1-l2_0_0"].intercept_lr.get(1) == 0.1
+
+
+def test_a_challenger_whose_catching_up_breaks_off_begins_it_again(raced, monkeypatch):
+    made = ChallengeWorker(raced.pipeline, raced.log, raced.models, lambda: 0.0, lambda: 0.0, lambda _s: None)
+    while made.catching_up is None:
+        made.process_batch(0.0)
+    name = made.catching_up[0].name
+
+    def broken():
+        raise LogUnavailable("the broker is away")
+        yield 0
+
+    made.catching_up = made.catching_up[0], broken()
+    made.process_batch(0.0)
+    assert made.catching_up is None and made.race.waiting[0] == name and not made.in_touch
+    while name not in [one.name for one in made.race.runners]:
+        made.process_batch(0.0)
+        if made.catching_up is None and name in made.race.waiting:
+            made._look()
+
+
+def test_what_was_spent_beyond_the_share_is_waited_for_a_little_at_a_time(raced):
+    waits: list[float] = []
+    cpu = iter(range(0, 10_000, 10))
+    pipeline = replace(raced.pipeline, race_cpu=0.1)
+    made = ChallengeWorker(
+        pipeline, raced.log, raced.models, lambda: float(next(cpu)), lambda: sum(waits), waits.append
+    )
+    assert made.process_batch(0.0) > 0 and waits == []
+    assert made.process_batch(0.0) == 0 and waits == [1.0]
+    while not made.process_batch(0.0):
+        pass
+    assert 90.0 <= sum(waits) and max(waits) == 1.0
