@@ -9,7 +9,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isinf
+from math import inf, isinf
 from typing import Any, NamedTuple
 
 from penstock.stream.learn.calibration import Calibration
@@ -18,13 +18,20 @@ from penstock.stream.learn.tasks.multiclass import text
 from penstock.stream.task_kind import Kind
 
 BINS = 20
+LEARNED_LABELS = 100
+"""How odd labels were to a model that had learned fewer says nothing of it later. Where labels came a thousand samples late the
+first bounds rested on such, and ends were infinite for most of 20,000 labels to make up for it (94 of 100; 11 since)."""
 
 
 class Issued(NamedTuple):
-    """What was said of one prediction: the corrected probability, and the bounds of its set or interval. None: not asked for."""
+    """What was said of one prediction: the corrected probability, and the bounds of its set or interval. None: not asked for.
+
+    `early` is what was said before `LEARNED_LABELS` labels: it holds everything, and how odd its label is is not remembered.
+    """
 
     calibrated: float | None
     bounds: Any
+    early: bool = False
 
 
 class Reliability:
@@ -64,7 +71,7 @@ class Uncertainty:
         wrong = None if interval is None else 1.0 - interval
         self.sets = None if wrong is None or kind == "regression" else ClassSets(wrong)
         self.interval = None if wrong is None or kind != "regression" else Interval(wrong)
-        self.judged = self.held = self.open = 0
+        self.seen = self.judged = self.held = self.open = 0
         self.size = 0.0
 
     # -- at the sample -----------------------------------------------------------------------------------------------------
@@ -72,9 +79,13 @@ class Uncertainty:
     def issue(self, p: Any) -> Issued:
         """What to say of the live prediction `p`, as its task has it."""
         q = None if self.calibration is None else self.calibration.corrected(p)
+        early = self.seen < LEARNED_LABELS
         if self.interval is not None:
-            return Issued(q, self.interval.issue())
-        return Issued(q, None if self.sets is None else self.sets.issue(self._classes(p, q)))
+            return Issued(q, (inf, inf) if early else self.interval.issue(), early)
+        if self.sets is None:
+            return Issued(q, None)
+        classes = self._classes(p, q)
+        return Issued(q, dict.fromkeys(classes, inf) if early else self.sets.issue(classes), early)
 
     def _classes(self, p: Any, q: float | None) -> Mapping[str, float]:
         """The probability of every class by name."""
@@ -102,10 +113,11 @@ class Uncertainty:
             self.raw.add(p, y)
             self.corrected.add(issued.calibrated, y)
             self.calibration.add(p, y)
+        self.seen += 1
         if self.interval is not None:
             below, above = issued.bounds
             self.judged += 1
-            self.held += self.interval.add(p, y, issued.bounds)
+            self.held += True if issued.early else self.interval.add(p, y, issued.bounds)
             if isinf(below + above):
                 self.open += 1
             else:
@@ -113,7 +125,8 @@ class Uncertainty:
         elif self.sets is not None:
             name, said = text(y), self._classes(p, issued.calibrated)
             self.judged += 1
-            self.held += self.sets.add(name, said.get(name, 0.0), issued.bounds.get(name))
+            bound = issued.bounds.get(name)
+            self.held += name in said if issued.early else self.sets.add(name, said.get(name, 0.0), bound)
             self.size += sum(1.0 - share <= issued.bounds[one] for one, share in said.items())
 
     def measures(self) -> dict[str, float]:

@@ -21,6 +21,7 @@ from penstock.stream.learn.conformal import GAMMA, MOST_CLASSES, WINDOW, ClassSe
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.replay import fresh, replay
 from penstock.stream.learn.snapshot import restore_fold, take
+from penstock.stream.learn.uncertainty import Uncertainty
 from penstock.stream.log.protocol import Out
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import MINUTE, START_MS
@@ -216,3 +217,16 @@ def test_a_snapshot_in_the_middle_says_the_same_of_every_later_prediction(kind):
 def test_what_cannot_be_promised_is_refused(kind, options, why):
     with pytest.raises(DefinitionError, match=why):
         pumps(kind, **options)
+
+
+def test_what_a_model_said_before_it_learned_anything_is_no_measure_of_it_where_labels_come_late():
+    """Untrained it is ten away; trained it is right but for noise. Its first labels come a thousand samples late."""
+    chance, uncertain, waiting, open_ = Random(4), Uncertainty("regression", 0.9, False), deque(), 0
+    for number in range(8_000):
+        p, y = (0.0 if number < 1_050 else 10.0), 10.0 + chance.gauss(0.0, 1.0)
+        issued = uncertain.issue(p)
+        open_ += inf in issued.bounds
+        waiting.append((p, issued, y))
+        if len(waiting) > 1_000:
+            uncertain.label(*waiting.popleft())
+    assert open_ < 0.35 * 8_000
