@@ -38,8 +38,6 @@ class Fold(FoldState):
     `needs(command)`; its result is then `prepared`. With `actions` off there is the first model alone, as if nobody watched it.
     """
 
-    # -- records -----------------------------------------------------------------------------------------------------------
-
     def step(self, position: int, entry: Entry, prepared: Any = None) -> None:
         """Fold the record at `position`; `prepared` is the model that `needs(entry)` asked for."""
         if isinstance(entry, Sample):
@@ -103,7 +101,7 @@ class Fold(FoldState):
         )
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued)
         if self.acting:
-            drift.sample(at, position, sample.x, self.task.watched(p))
+            drift.sample(at, position, sample, self.task.watched(p))
         if self.task.at_once:
             self._learn_at_once(position, at, waits)
             return
@@ -137,6 +135,7 @@ class Fold(FoldState):
         counts.labels += 1
         if label.at > self.at:
             self.at = label.at
+        self.drift.arrived(position, label)
         for settled in self.join.label(position, label):
             self._settle(position, settled)
 
@@ -179,6 +178,7 @@ class Fold(FoldState):
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
             drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
+            drift.judged(at, position, waits, label, live, base)
             if drift.lead is not None and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
@@ -242,6 +242,7 @@ class Fold(FoldState):
         for settled in self.join.tick(tick):
             self._settle(position, settled)
         if self.actions:
+            self.drift.tick(self.join.clock, position)
             triggers, models = self.triggers, self.drift.models
             self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))
 

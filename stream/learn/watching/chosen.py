@@ -1,0 +1,13 @@
+"""Which watchers a definition asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.watching.watcher import Watchers
+
+
+def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
+    """The watchers of a pipeline whose vectors hold `names`."""
+    return Watchers([])
