@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 
+from river import anomaly
+
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.records import Pending
@@ -42,7 +44,7 @@ def test_a_suspicion_is_told_beside_everything_and_asks_for_nothing() -> None:
 
 
 def test_only_true_or_false_has_an_estimate() -> None:
-    pipeline = parcels(label=None, model=__import__("river").anomaly.HalfSpaceTrees())
+    pipeline = parcels(label=None, model=anomaly.HalfSpaceTrees())
     watch = DriftRules(pipeline, pipeline.vector_names, guard=False)
     assert not any("expected_loss" in name for name in watch.watchers.measures())
     assert watch.watchers.all == []
