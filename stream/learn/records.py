@@ -158,7 +158,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 8  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 9  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:
@@ -171,6 +171,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
         f"{f', sets that hold {pipeline.interval:g}' if pipeline.interval else ''}"
         f"{', calibrated' if pipeline.calibrate else ''}"
         f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
+        f"{'' if pipeline.quality is True else ', quality ' + pipeline.asked_quality.text}"
         f"{', challengers ' + hashlib.sha256(race.encode()).hexdigest()[:6] if race else ''}"
     )
 
