@@ -275,7 +275,8 @@ def messages_page() -> str:
     parts = [
         "# Messages",
         "Topics that other programs read hold JSON. Each message has a file with its JSON Schema 2020-12. Fields may be added "
-        "later, and then always with a default; none is renamed. Times that end in `_ms`, and every `at`, are milliseconds since 1970, UTC. "
+        "later, and then always with a default; none is renamed. Times that end in `_ms`, and every `at`, are milliseconds since "
+        "1970, UTC. "
         "`at` is event time; `wall_ms` is the clock of the machine that wrote the message.",
     ]
     for (kind, words), file in zip(MESSAGE_WORDS.items(), schemas(), strict=True):
