@@ -63,8 +63,9 @@ TOP_LEVEL = {
     "examples",
     "benchmarks",
 }
-#: The linear models of `stream`, compiled; the other Cython files are those of `features`.
+#: The linear models of `stream`, compiled, and what monitors count; the other Cython files are those of `features`.
 LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
+COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
@@ -140,7 +141,9 @@ def sources(*packages: str) -> list[Path]:
 
 
 def cython_sources() -> list[Path]:
-    return sorted([*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR])
+    return sorted(
+        [*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR, COUNTING]
+    )
 
 
 def name(path: Path) -> str:
@@ -340,10 +343,11 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
 
 def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
     made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    engine, gate, linear = made
+    engine, gate, linear, counting = made
     assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()} - set(
-        map(name, LINEAR)
+        map(name, [*LINEAR, COUNTING])
     )
+    assert counting["sources"] == [name(COUNTING)] and "depends" not in counting
     assert [*linear["sources"], *linear["depends"]] == [name(path) for path in LINEAR]
     beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
     assert {*gate["sources"], *gate["depends"]} == beside
