@@ -55,6 +55,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
     is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
     later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
+    `segments` are the values of the definition's segment fields that are no inputs, in its order; None where there are none.
     """
 
     origin: Origin
@@ -64,6 +65,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     x: list[Value]
     recipe: str = ""
     label_key: str | None = None
+    segments: list[Value] | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
@@ -140,6 +142,21 @@ encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
+class SegmentBlamed(msgspec.Struct, frozen=True, kw_only=True):
+    """The one segment that carries what was found: the records whose `field` has this `value`.
+
+    `share` is its part (0 to 1) of the damage: of the loss above what was usual, of the records out of range or null, of the shift
+    of the distribution. `labels` is how many labels of it that rests on; of inputs, how many records. `usual` is its part of all
+    records, which is its share of a damage that spares nobody.
+    """
+
+    field: str
+    value: Value
+    share: float
+    labels: int
+    usual: float = 0.0
+
+
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
 
@@ -147,7 +164,8 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
     inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
     that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
-    same episode. `trigger` says what set a retrain off. `window` and `reference` were fields of version 1 that were never filled.
+    same episode. `trigger` says what set a retrain off. `segment` is the one that carries the damage, None where none does or the
+    definition names no segments. `window` and `reference` were fields of version 1 that were never filled.
     """
 
     pipeline: str
@@ -170,6 +188,7 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_until: int | None = None
     command: str = ""
     trigger: TriggerFired | None = None
+    segment: SegmentBlamed | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
