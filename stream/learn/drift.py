@@ -47,15 +47,16 @@ class DriftRules(Telling):
     def __init__(
         self, pipeline: Pipeline, names: list[str], *, guard: bool, triggers: RetrainTriggers | None = None
     ) -> None:
-        budget = pipeline.alarms_per_year
-        losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
+        budget, of_whole = pipeline.alarms_per_year, budget_of_whole(pipeline)
+        losses = LossMonitor(LossConfig(false_alarms_per_year=of_whole))
         super().__init__(pipeline.name, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
         self.inputs = len(pipeline.inputs)
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.holds = pipeline.guard == "hold"
-        self.psi = PsiMonitor([*names, "prediction"], budget)
+        self.psi = PsiMonitor([*names, "prediction"], of_whole)
+        self.segments = SegmentWatch(pipeline, names) if pipeline.segments else None
         self.skill = Skill()
         self.level = None if pipeline.labelled else ScoreLevel()
         self.watchers = watchers_of(pipeline, names)
@@ -79,11 +80,15 @@ class DriftRules(Telling):
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
 
-    def guards(self, at: int, position: int, values: Sequence[Any]) -> tuple[str, ...]:
+    def guards(self, at: int, position: int, sample: Sample) -> tuple[str, ...]:
         """Look at one sample's own inputs; the names of those far outside what was learned of them."""
+        found = (
+            self.guard.update(at, position, sample.x[: self.inputs], self.hold is None) if self.guard else ()
+        )
+        if self.segments is not None:
+            self.segments.sample(at, position, sample, self.guard)
         if self.guard is None:
             return ()
-        found = self.guard.update(at, position, values[: self.inputs], self.hold is None)
         if found:
             self._guarded(found)
         return () if self.holds else self.guard.outside
@@ -91,9 +96,12 @@ class DriftRules(Telling):
     def sample(self, at: int, position: int, sample: Sample, p: float) -> None:
         """One sample's inputs and the live prediction."""
         if self.hold is None:
+            inputs = [] if self.segments is None else self.segments.inputs(at, position, sample.x, p)
             for change in self.episodes.apply_all(self.psi.update(at, position, (*sample.x, p))):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
+            if inputs and self.segments is not None:
+                self.hear(self.segments.moved(inputs, self.psi.firing))
         for watcher in self.watchers.of_samples:
             self.hear(watcher.sample(at, position, sample, p))
 

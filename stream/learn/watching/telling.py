@@ -14,6 +14,7 @@ from penstock.monitors.losses.drift import LossMonitor
 from penstock.stream.learn.events import Request, describe, losses_of
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.stories import LOSS, Stories
+from penstock.stream.learn.watching.segments import SegmentWatch, told_of
 from penstock.stream.learn.watching.watcher import Finding
 
 
@@ -26,6 +27,7 @@ class Telling:
         self.triggers = triggers
         self.episodes = EpisodeLog(pipeline)
         self.stories = Stories()
+        self.segments: SegmentWatch | None = None
         self.fired = False
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
@@ -47,5 +49,11 @@ class Telling:
         if story.causes and change.transition.monitor in LOSS and change.transition.state == "firing":
             reason = f"{', '.join(story.causes)}, and {reason}"
         reason += losses_of(change)
-        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
+        segment = None
+        if self.segments is not None:
+            change, segment = self.segments.attributed(change)
+            reason += told_of(segment) if segment else ""
+        told = describe(
+            self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id, segment
+        )
         self.requests.append(self.triggers.claim(told))
