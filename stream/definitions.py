@@ -177,7 +177,7 @@ class Pipeline:
 
     @property
     def _labels_itself(self) -> bool:
-        """Whether an event has its own label. By key a label is a later event, so a field of the event itself tells nothing of it."""
+        """Whether an event has its own label. By key a label is a later event: a field of the event itself tells nothing."""
         same = self.label.source.name == self.predict.name and not self.label.key_fields
         return self.labelled and same
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.segment_blamed import SegmentBlamed
 from penstock.stream.targets import Target
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
@@ -140,21 +141,6 @@ Entry = Recipe | Sample | LabelRecord | Tick | Command
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
-
-
-class SegmentBlamed(msgspec.Struct, frozen=True, kw_only=True):
-    """The one segment that carries what was found: the records whose `field` has this `value`.
-
-    `share` is its part (0 to 1) of the damage: of the loss above what was usual, of the records out of range or null, of the shift
-    of the distribution. `labels` is how many labels of it that rests on; of inputs, how many records. `usual` is its part of all
-    records, which is its share of a damage that spares nobody.
-    """
-
-    field: str
-    value: Value
-    share: float
-    labels: int
-    usual: float = 0.0
 
 
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):

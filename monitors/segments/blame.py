@@ -2,8 +2,8 @@
 
 Laws of this file
 - A segment carries it if at least half of its field's damage is its own, and that is far from its usual share of records:
-  the relative entropy of the two shares is at least `FAR` nats. Of several, the one with the most: a carrier that flies mostly from
-  one airport is told as the carrier, because all of the damage is its own and only most of it the airport's.
+  the relative entropy of the two shares is at least `FAR` nats. Of several, the one with the most: a carrier that flies mostly
+  from one airport is told as the carrier, because all of the damage is its own and only most of it the airport's.
 - Where the damage is a number of records, chance must be excluded as well: `records * entropy` bounds the log of its probability
   (Chernoff), held against one in twenty over all segments.
 """

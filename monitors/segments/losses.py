@@ -4,7 +4,7 @@ Laws of this file
 - Per label only its losses and places are kept; sums by segment are made once per block of `BLOCK_LABELS` labels.
 - A segment's damage since an onset is the live loss above its own ratio to the base rate's loss, which is that of the kept blocks
   before the onset, drawn to the ratio of all with the weight of `DRAWN_LABELS` labels. Blocks are kept for 28,000 labels.
-- Each segment has a harm test of its own (`losses.paired`, with its block rule), on blocks of at least `BASE_LABELS` of its labels.
+- Each segment has a harm test of its own (`losses.paired`, with its block rule), on blocks of at least `BASE_LABELS` of its own.
 - The budget is shared by Bonferroni: each of T segments with a test may raise budget / T false alarms a year, whatever depends on
   what. A segment of nearly all labels is the whole, and has none.
 - A loss that lasts for `NEW_LEVEL_BLOCKS` blocks of its segment is the new level.
@@ -18,12 +18,13 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.drift import margin_of
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
 from penstock.monitors.segments.blame import Blamed, Floats, blame
-from penstock.monitors.segments.places import Placed
+from penstock.monitors.segments.places import WIDTH, Placed
 
 BLOCK_LABELS = 250
 KEPT_BLOCKS = 112
@@ -35,16 +36,17 @@ LEAST_BEFORE = 1_000.0
 WHOLE = 0.9
 NEW_LEVEL_BLOCKS = 40
 LABELS, LIVE, BASE, GAP = range(4)
+Stored = NDArray[np.float32] | Floats
 
 
 class Block(NamedTuple):
-    """Sums by place of one block of labels (rows: labels, live loss, base loss, committed less all together), and where it lay."""
+    """Sums by place of one block of labels (labels, live loss, base loss, committed less all together), and where it lay."""
 
     start_ms: int
     start_position: int
     end_ms: int
     end_position: int
-    sums: Floats
+    sums: Stored
 
 
 class Carried(NamedTuple):
@@ -80,10 +82,8 @@ class SegmentLosses:
         """How many segments share the budget."""
         return len(self._tests)
 
-    def update(
-        self, at_ms: int, position: int, placed: Placed, live: float, base: float, gap: float, per_year: float
-    ) -> list[tuple[int, Transition]]:
-        """Take one label's losses (nats); the transitions of segments' tests, with their places (almost always none).
+    def update(self, at_ms: int, position: int, placed: Placed, live: float, base: float, gap: float) -> bool:
+        """Take one label's losses (nats); whether it completes a block, which is then to be judged.
 
         Args:
             at_ms: event time of the label.
@@ -92,7 +92,6 @@ class SegmentLosses:
             live: loss of the live prediction.
             base: loss of the base rate.
             gap: loss of the committed model less that of all together.
-            per_year: labels a year of the whole stream.
         """
         rows = self._open
         if not rows[0]:
@@ -102,14 +101,15 @@ class SegmentLosses:
         rows[2].append(base)
         rows[3].append(gap)
         if len(rows[0]) < BLOCK_LABELS:
-            return []
-        block = Block(*self._start, at_ms, position, self._summed())
-        self._clear()
+            return False
+        block = Block(*self._start, at_ms, position, self._summed().astype(np.float32))
+        for column in rows:
+            column.clear()
         self.blocks.append(block)
-        return self._judge(block, per_year)
+        return True
 
     def carries(self, since_position: int, what: Literal["harm", "lead"]) -> Carried | None:
-        """The segment that carries a loss of skill, or the committed model's being worse, since an onset; None where none does."""
+        """The segment that carries a loss of skill, or the committed model's being worse, since an onset; None for no one."""
         kept = list(self.blocks)
         if self._open[0]:
             kept.append(Block(*self._start, self._start[0], 1 << 62, self._summed()))
@@ -135,7 +135,9 @@ class SegmentLosses:
         >>> SegmentLosses.excess(before, now).round(6).tolist()
         [0.0, 50.0]
         """
-        labels, live, base = (float(row.sum()) for row in before[:3])
+        labels, live, base = (
+            float(row.sum()) for row in before[:3, :WIDTH]
+        )  # the first field's: every label once
         if labels < LEAST_BEFORE or base <= 0:
             return None
         ratio = (before[LIVE] + DRAWN_LABELS * live / labels) / (before[BASE] + DRAWN_LABELS * base / labels)
@@ -163,23 +165,27 @@ class SegmentLosses:
         self._sums[:] = 0.0
         return closed
 
-    def _clear(self) -> None:
-        for rows in self._open:
-            rows.clear()  # type: ignore[attr-defined]
-
     def _summed(self) -> Floats:
         """The open block's sums."""
         placed = np.array(self._open[0], dtype=np.int64)
         fields = placed.shape[1]
         flat = placed.ravel()
-        rows = [np.bincount(flat, minlength=self.places).astype(np.float64)]
+        rows: list[Floats] = [np.bincount(flat, minlength=self.places).astype(np.float64)]
         for losses in self._open[1:]:
             weights = np.repeat(np.array(losses, dtype=np.float64), fields)
-            rows.append(np.bincount(flat, weights, minlength=self.places))
+            rows.append(np.bincount(flat, weights, minlength=self.places).astype(np.float64))
         return np.stack(rows)
 
-    def _judge(self, block: Block, per_year: float) -> list[tuple[int, Transition]]:
-        """Give every segment with labels enough its base block."""
+    def judge(self, per_year: float) -> list[tuple[int, Transition]]:
+        """Give every segment with labels enough its base block, once a block is complete.
+
+        Args:
+            per_year: labels a year of the whole stream.
+
+        Returns:
+            Transitions of the segments' tests, with their places (almost always none).
+        """
+        block = self.blocks[-1]
         for place in np.flatnonzero(block.sums[LABELS]).tolist():
             if self._sums[LABELS, place] == 0:
                 self._since[place] = (block.start_ms, block.start_position)
@@ -202,7 +208,9 @@ class SegmentLosses:
                     "segment", estimate_ratio=True, base_labels=BASE_LABELS, reference_blocks=REFERENCE_BLOCKS,
                     min_blocks=LEAST_BLOCKS,
                 )  # fmt: skip
-            one = BaseBlock(live / labels, base / labels, *self._since[place], block.end_ms, block.end_position)
+            one = BaseBlock(
+                live / labels, base / labels, *self._since[place], block.end_ms, block.end_position
+            )
             blocks = max(per_year * share / labels, 1.0) * len(self._tests) / self.budget
             found += [(place, change) for change in self._heard(place, test, one, blocks)]
         return found
@@ -222,9 +230,9 @@ class SegmentLosses:
         return [replace(change, detail={**change.detail, **shared}) for change in found]
 
 
-def sum_of(sums: Sequence[Floats]) -> Floats:
+def sum_of(sums: Sequence[Stored]) -> Floats:
     """The sum of arrays of one shape, in order; at least one."""
-    total = sums[0].copy()
+    total = sums[0].astype(np.float64)
     for one in sums[1:]:
         total += one
     return total

@@ -1,8 +1,9 @@
 """A small number for each value of each segment field, so that sums by segment are arrays.
 
 Laws of this file
-- A field has `WIDTH` places: one for all other values, one for null, and one for each of `MOST_VALUES` values, given as they come.
-- A value that did not come for `FORGOTTEN_MS` of event time makes way for a new one; whoever keeps sums by place is told to forget.
+- A field has `WIDTH` places: one for all other values, one for null, and `MOST_VALUES` for values, given as they come.
+- Where a field is full, values that did not come for `FORGOTTEN_MS` of event time make way for new ones; whoever keeps sums by
+  place is told to forget them.
 - 1, 1.0 and true are one value, as they are in Python.
 """
 

@@ -1,13 +1,13 @@
 """The population stability index by segment: whose inputs moved, and whether those of one segment did.
 
 Laws of this file
-- Counts by segment, input and bin, over the same tumbling windows as the whole. The reference is all windows before, fading as the
-  last 28 do; nothing else is kept of them but each window's own statistic.
+- Counts by segment, input and bin, over the same tumbling windows as the whole. The reference is all windows before, fading as
+  the last 28 do; nothing else is kept of them but each window's own statistic.
 - Whose: PSI = sum (q - p) ln(q / p) splits exactly over the segments of a field, as their joint shares q and p do.
-- Whether: ln G (PSI over its mean under no drift) of a segment's window is t-tested against those of its windows before, each judged
-  by what came before it: whatever noise days have, is in both. alpha = budget / (segments * inputs * windows a year).
-- A segment speaks with `LEAST_RECORDS` in a window and `LEAST_WINDOWS` such windows before. Of the segments in which one input moved at
-  once, the clearest is told.
+- Whether: ln G (PSI over its mean under no drift) of a segment's window is t-tested against those of its windows before, each
+  judged by what came before it: whatever noise days have, is in both. alpha = budget / (segments * inputs * windows a year).
+- A segment speaks with `LEAST_RECORDS` in a window and `LEAST_WINDOWS` such windows before. Of the segments in which one input
+  moved at once, the clearest is told.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ class SegmentStability:
                 "budget_per_year": self.budget, "budget_segments": judged,
             }  # fmt: skip
             found.append((place, Transition(
-                "psi", self.names[column], state, float(p[row, column]), alpha, float(index[row, column]), *since, at_ms, position,
-                detail,
+                "psi", self.names[column], state, float(p[row, column]), alpha, float(index[row, column]), *since, at_ms,
+                position, detail,
             )))  # fmt: skip
         return found
 

@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
-from penstock.stream.messages import ControlData, ControlEvent, SegmentBlamed, rfc3339
+from penstock.stream.messages import ControlData, ControlEvent, rfc3339
+from penstock.stream.segment_blamed import SegmentBlamed
 
 TOPIC_OF = {
     "retrain": topology.CONTROL_RETRAIN,

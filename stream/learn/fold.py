@@ -99,8 +99,7 @@ class Fold(FoldState):
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position, issued)
         )
-        segments = drift.segments.values if drift.segments is not None and self.acting else ()
-        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued, segments)
+        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued, drift.values)
         if self.acting:
             drift.sample(at, position, sample, self.task.watched(p))
         if self.task.at_once:

@@ -37,7 +37,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     """A sample that waits for its label: its vector, and what was predicted when it arrived.
 
     `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside` names the
-    inputs whose values lay far outside what was learned. `number` counts samples. `issued` says how sure the prediction is. `segments` are the values of the definition's segment fields.
+    inputs whose values lay far outside what was learned. `number` counts samples. `issued` says how sure the prediction is.
+    `segments` are the values of the definition's segment fields.
     """
 
     x: dict[str, Any]

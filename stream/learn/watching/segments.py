@@ -2,8 +2,8 @@
 
 Laws of this file:
 - A function of the log alone, like all that watches. Per record it costs the places of its values; sums are made by block.
-- Half of the budget of alarms is the tests' of the whole, half the segments' (`SHARE`); guards, which have no test by segment, keep
-  all of theirs. So nobody is woken more often than without segments.
+- Half of the budget of alarms is the tests' of the whole, half the segments' (`SHARE`); guards, which have no test by segment,
+  keep all of theirs. So nobody is woken more often than without segments.
 - What one segment shows is told only while the whole shows nothing of the kind, and of the segments that show it at once only the
   first: the others are where the same records are counted again.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.monitors.inputs.guard import RangeGuard
+from penstock.monitors.losses.drift import LossMonitor
 from penstock.monitors.segments.blame import Blamed
 from penstock.monitors.segments.losses import SegmentLosses
 from penstock.monitors.segments.places import OTHER, Places, Value
@@ -23,7 +24,8 @@ from penstock.monitors.segments.stability import SegmentStability
 from penstock.monitors.segments.violations import SegmentRecords
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.watching.watcher import Finding
-from penstock.stream.messages import Sample, SegmentBlamed
+from penstock.stream.messages import Sample
+from penstock.stream.segment_blamed import SegmentBlamed
 
 SHARE = 0.5
 """The segments' part of the budget of alarms."""
@@ -38,7 +40,7 @@ def budget_of_whole(pipeline: Pipeline) -> float:
 
 
 class SegmentWatch:
-    """A pipeline's segments: their values, their losses, and their inputs. `values` are those of the newest sample."""
+    """A pipeline's segments: their values, their losses, and their inputs. `placed` says where the newest sample belongs."""
 
     def __init__(self, pipeline: Pipeline, names: Sequence[str]) -> None:
         carried, inputs = pipeline.carried, list(pipeline.inputs)
@@ -54,21 +56,21 @@ class SegmentWatch:
         self.losses = SegmentLosses(self.places.count, budget)
         self.records = SegmentRecords(self.places)
         self.stability = SegmentStability([*names, "prediction"], self.places.count, budget)
-        self.values: tuple[Value, ...] = ()
         self.placed: tuple[int, ...] = ()
         self.told: str | None = None
 
     # -- records --------------------------------------------------------------------------------------------------------------
 
-    def sample(self, at: int, position: int, sample: Sample, guard: RangeGuard | None) -> None:
-        """A sample came, and the guard has looked at it."""
+    def sample(self, at: int, position: int, sample: Sample, guard: RangeGuard | None) -> tuple[Value, ...]:
+        """A sample came, and the guard has looked at it; its values."""
         carried = sample.segments
-        if self.carried and (carried is None or len(carried) != self.carried or not self._own(sample)):
-            self.values = self.placed = ()  # from a worker of a definition with other segments
-            return
+        own = sample.recipe in ("", self.recipe) and len(carried or ()) == self.carried
+        if not own and self.carried:
+            self.placed = ()  # from a worker of a definition with other segments
+            return ()
         x = sample.x
-        self.values = tuple([x[place] if of_x else carried[place] for of_x, place in self._from])  # type: ignore[index]
-        self.placed = self.places.take(self.values, at)
+        values = tuple([(x if of_x else carried or x)[place] for of_x, place in self._from])
+        self.placed = self.places.take(values, at)
         self.records.update(at, self.placed)
         if guard is not None and (guard.outside or guard.nulls):
             self.records.violates(position, "range", guard.outside, self.placed)
@@ -77,28 +79,25 @@ class SegmentWatch:
             for one in (self.losses, self.records, self.stability):
                 one.forget(self.places.forgotten)
             self.places.forgotten.clear()
+        return values
 
     def inputs(self, at: int, position: int, x: Sequence[Any], p: float) -> list[tuple[int, Transition]]:
         """The newest sample's inputs and prediction, where its values are known: what moved, by place."""
         return self.stability.update(at, position, self.placed, x, p) if self.placed else []
 
     def label(
-        self, at: int, position: int, values: Sequence[Value], live: float, base: float,
-        rivals: tuple[float, float] | None, per_year: float,
-    ) -> list[tuple[int, Transition]]:  # fmt: skip
-        """A sample with these values met its label: what that shows, by place. `rivals` as in `LossMonitor.update`."""
-        if not values:
-            return []
-        gap = 0.0 if rivals is None else rivals[0] - rivals[1]
-        return self.losses.update(at, position, self.places.of(values), live, base, gap, per_year)
-
-    def _own(self, sample: Sample) -> bool:
-        return sample.recipe in ("", self.recipe)
+        self, at: int, position: int, values: Sequence[Value], live: float, base: float, whole: LossMonitor
+    ) -> Sequence[Finding]:
+        """A sample with these values met its label, and the monitor of the whole has heard it: what segments' tests found."""
+        if not values or not self.losses.update(at, position, self.places.of(values), live, base, whole.gap):
+            return ()
+        found = self.losses.judge(whole.labels_per_year)
+        return self.lost(found, whole_fires=whole.firing) if found else ()
 
     # -- what is told ---------------------------------------------------------------------------------------------------------
 
     def lost(self, found: Sequence[tuple[int, Transition]], whole_fires: bool) -> list[Finding]:
-        """What segments' tests of the loss found, in words; nothing but ends while the whole shows it, or another segment does."""
+        """What segments' tests of the loss found, in words; only ends while the whole shows it, or another segment."""
         told = []
         for place, change in found:
             subject = self.name(place)
@@ -114,27 +113,28 @@ class SegmentWatch:
             told.append(Finding(replace(change, subject=subject), verb, reason))  # type: ignore[arg-type]
         return told
 
-    def moved(
-        self, found: Sequence[tuple[int, Transition]], whole_moved: Collection[str]
-    ) -> list[Finding]:
+    def moved(self, found: Sequence[tuple[int, Transition]], whole_moved: Collection[str]) -> list[Finding]:
         """What moved in one segment only, in words; nothing but ends of what moved in the whole as well."""
         told = []
         for place, change in found:
             if change.state == "firing" and change.subject in whole_moved:
                 continue
             subject = f"{change.subject} where {self.name(place)}"
-            what = "moved, and that of the whole did not" if change.state == "firing" else "is as before again"
+            what = (
+                "moved, and that of the whole did not" if change.state == "firing" else "is as before again"
+            )
             told.append(
-                Finding(
-                    replace(change, subject=subject), "note", f"the distribution of {subject} {what}"
-                )
+                Finding(replace(change, subject=subject), "note", f"the distribution of {subject} {what}")
             )
         return told
 
     def attributed(self, change: EpisodeChange) -> tuple[EpisodeChange, SegmentBlamed | None]:
         """A finding with the budget that its test had, and the segment that carries it, if one does."""
         transition = change.transition
-        if transition.monitor in ("harm", "lead", "adwin", "psi") and "budget_per_year" not in transition.detail:
+        if (
+            transition.monitor in ("harm", "lead", "adwin", "psi")
+            and "budget_per_year" not in transition.detail
+        ):
             detail = {**transition.detail, "budget_per_year": self.whole}
             change = replace(change, transition=replace(transition, detail=detail))
         found = self._carrier(transition)
