@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
 from penstock.stream.messages import ControlData, ControlEvent, rfc3339
+from penstock.stream.segment_blamed import SegmentBlamed
 
 TOPIC_OF = {
     "retrain": topology.CONTROL_RETRAIN,
@@ -84,11 +85,13 @@ def describe(
     target: str | None,
     onset: int | None,
     story: str | None = None,
+    segment: SegmentBlamed | None = None,
 ) -> Request:
     """The control event that says what `change` found and what `verb` would do about it.
 
     `losses` are means over the harm test's reference, in nats per label. With `story` the event is told under that id. A
-    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it.
+    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it. `segment` is the
+    one that carries what was found.
     """
     transition, episode = change.transition, change.episode
     story = story or episode.id
@@ -116,6 +119,7 @@ def describe(
         target_version=target,
         cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
         command=_command_line(pipeline, asks, target, onset, story),
+        segment=segment,
     )
     event = ControlEvent(
         id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),

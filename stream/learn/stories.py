@@ -3,8 +3,8 @@
 Laws of this file:
 - An onset is an estimate. A finding may have begun at any record of its *span*: from the estimated onset to the last block before
   which the evidence was below twenty to one (`paired`), or until it was found where a monitor says no more.
-- A finding about the loss (harm, lead, adwin) is a consequence. It belongs to the newest story in the course of which it may have
-  begun: its span reaches the story's beginning, and its onset lies before the story's end.
+- A finding about the loss (harm, lead, adwin, segment) is a consequence. It belongs to the newest story in the course of which it
+  may have begun: its span reaches the story's beginning, and its onset lies before the story's end.
 - A guard's finding (range, nulls) is a cause. It begins a story of its own, unless one began together with it: the two spans
   meet. So it stays by itself while an old one about the loss is still open, and two fields broken together are one story.
 - A distribution that moved (psi) joins what began together with it, but explains no loss. All else is told by itself.
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from penstock.monitors.episodes import EpisodeChange, Transition
 
 KEPT = 16
-LOSS = frozenset({"harm", "lead", "adwin"})
+LOSS = frozenset({"harm", "lead", "adwin", "segment"})
 GUARDS = {"range": "left its range", "nulls": "has nulls"}
 """The monitors that name a cause, and what each says of its subject."""
 

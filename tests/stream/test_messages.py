@@ -33,6 +33,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.prediction import ModelRef, Prediction
+from penstock.stream.segment_blamed import SegmentBlamed
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -102,6 +103,17 @@ ENTRIES["command.v4"] = Command(
     "labels",
 )
 ENTRIES["command-adopt.v4"] = ENTRIES["command-adopt.v3"]
+# since a definition may name segments
+ENTRIES["sample.v4"] = Sample(
+    Origin("topic-id", 3, 41, 0),
+    "p1",
+    "van7",
+    AT_MS,
+    [1.5, None, "é", True],
+    "0123456789ab",
+    "north|van7",
+    ["UA", None],
+)
 
 JSON: dict[str, Any] = {
     "prediction.v1": Prediction("p1", AT_MS, 0.25, ModelRef("v2"), "0123456789ab", 812),
@@ -210,10 +222,19 @@ JSON |= {
         retraining=["command-r1"],
     ),
 }  # fmt: skip
+# since a definition may name segments
+JSON["control-event.v5"] = msgspec.structs.replace(
+    JSON["control-event.v4"],
+    data=msgspec.structs.replace(
+        JSON["control-event.v4"].data,
+        segment=SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125),
+    ),
+)
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
     "sample.v2",
+    "sample.v3",
     "label.v1",
     "tick.v1",
     "command.v1",
@@ -232,6 +253,7 @@ FORMER = {
     "command.v3",
     "command-adopt.v3",
     "control-event.v3",
+    "control-event.v4",
     "decision.v3",
     "live-model.v3",
 }

@@ -14,11 +14,16 @@ from penstock.monitors.losses.drift import LossMonitor
 from penstock.stream.learn.events import Request, describe, losses_of
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.stories import LOSS, Stories
-from penstock.stream.learn.watching.watcher import Finding
+from penstock.stream.learn.watching.segments import SegmentWatch, told_of
+from penstock.stream.learn.watching.watcher import Finding, Watchers
+from penstock.stream.messages import LabelRecord, Value
 
 
 class Telling:
-    """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept."""
+    """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept.
+
+    `values` are the newest sample's in the fields of `segments`, where a definition names any.
+    """
 
     def __init__(self, pipeline: str, losses: LossMonitor, triggers: RetrainTriggers) -> None:
         self.pipeline = pipeline
@@ -26,9 +31,24 @@ class Telling:
         self.triggers = triggers
         self.episodes = EpisodeLog(pipeline)
         self.stories = Stories()
+        self.watchers = Watchers([])
+        self.segments: SegmentWatch | None = None
+        self.values: tuple[Value, ...] = ()
         self.fired = False
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
+
+    def arrived(self, position: int, label: LabelRecord) -> None:
+        """A label came, at its event time; a sample may wait for it or not."""
+        for watcher in self.watchers.of_arrivals:
+            if found := watcher.arrived(label.at, position, label):
+                self.hear(found)
+
+    def tick(self, at: int, position: int) -> None:
+        """The clock of the stream stands at `at`."""
+        for watcher in self.watchers.of_ticks:
+            if found := watcher.tick(at, position):
+                self.hear(found)
 
     def hear(self, findings: Sequence[Finding]) -> None:
         """Tell what watchers found."""
@@ -47,5 +67,11 @@ class Telling:
         if story.causes and change.transition.monitor in LOSS and change.transition.state == "firing":
             reason = f"{', '.join(story.causes)}, and {reason}"
         reason += losses_of(change)
-        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
+        segment = None
+        if self.segments is not None:
+            change, segment = self.segments.attributed(change)
+            reason += told_of(segment) if segment else ""
+        told = describe(
+            self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id, segment
+        )
         self.requests.append(self.triggers.claim(told))
