@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.targets import Target
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
@@ -147,7 +148,8 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
     inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
     that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
-    same episode. `trigger` says what set a retrain off. `window` and `reference` were fields of version 1 that were never filled.
+    same episode. `trigger` says what set a retrain off. `causes` are those of the episode so far, in words; `at_stake` is what
+    the live prediction loses by it, in nats `per_label` and `per_day`. `summary` is there when an episode is over.
     """
 
     pipeline: str
@@ -170,6 +172,9 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_until: int | None = None
     command: str = ""
     trigger: TriggerFired | None = None
+    causes: list[str] = []
+    at_stake: dict[str, float | None] = {}
+    summary: EpisodeSummary | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.prediction import ModelRef, Prediction
+from penstock.stream.story_records import Deed, EpisodeSummary
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -210,6 +211,27 @@ JSON |= {
         retraining=["command-r1"],
     ),
 }  # fmt: skip
+# since an episode that is over is summed up
+JSON |= {
+    "control-event.v5": msgspec.structs.replace(
+        JSON["control-event.v4"],
+        id="e1-summary-1",
+        type="penstock.summary",
+        data=msgspec.structs.replace(
+            JSON["control-event.v4"].data,
+            kind="summary",
+            state="over",
+            suggested_action="none",
+            causes=["dep_delay left its range"],
+            at_stake={"per_label": 0.03125, "per_day": None},
+            summary=EpisodeSummary(
+                until={"at": AT_MS, "position": 912}, length_ms=812, records=212, labels=100, number=2, excess_nats=12.5,
+                excess_per_label=0.125, error_nats=2.5, live_loss=0.375, clean_ratio=0.5, findings=[("range", "dep_delay")],
+                segments=["carrier UA"], done=[Deed(what="v3 was kept", by="penstock", at=AT_MS, position=702)],
+            ),
+        ),
+    ),
+}  # fmt: skip
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
@@ -232,6 +254,7 @@ FORMER = {
     "command.v3",
     "command-adopt.v3",
     "control-event.v3",
+    "control-event.v4",
     "decision.v3",
     "live-model.v3",
 }

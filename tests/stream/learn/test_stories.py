@@ -98,7 +98,7 @@ def test_two_inputs_broken_together_are_one_story_and_both_are_its_causes() -> N
     assert told.tell("nulls", "firing", 1_002, 1_020, subject="heat") == story
     assert told.tell("range", "firing", 9_000, 9_010, subject="heat") != story
     (first, second) = told.stories._stories
-    assert (first.causes, second.causes) == (
+    assert (list(first.causes.values()), list(second.causes.values())) == (
         ["flow left its range", "heat has nulls"],
         ["heat left its range"],
     )
