@@ -5,7 +5,8 @@ Laws of this file:
   standard error), what the finding itself measured, and for broken inputs their share of the records times what the model is
   worth, since those records may have lost all of it.
 - Critical is what cannot wait until morning: nothing is learned, or more than the margin is at stake. Where no label can say what
-  it costs, an alert counts as that. What asks or alerts else is a warning; notes and promotions are for information.
+  it costs, an alert counts as that. What asks or alerts else is a warning, and so is a level of the loss that rose by more than
+  the margin; other notes, and promotions, are for information.
 """
 
 from __future__ import annotations
@@ -54,14 +55,18 @@ def stake_of(transition: Transition, story: Story, losses: LossMonitor, *, alone
     return Stake(found, found * losses.labels_per_year / YEAR_DAYS)
 
 
-def severity_of(verb: str, monitor: str, stake: Stake, margin: float, *, held: bool) -> Severity:
+def severity_of(
+    verb: str, monitor: str, stake: Stake, margin: float, *, held: bool = False, fires: bool = True
+) -> Severity:
     """How urgent it is that somebody hears of it.
 
-    >>> severity_of("alert", "range", Stake(0.03, 27.0), 0.025, held=False)
+    >>> severity_of("alert", "range", Stake(0.03, 27.0), 0.025)
     'critical'
-    >>> severity_of("alert", "range", Stake(0.01, 9.0), 0.025, held=False)
+    >>> severity_of("alert", "range", Stake(0.01, 9.0), 0.025)
     'warning'
     """
+    if verb == "note" and monitor == "adwin" and fires and (stake.per_label or 0.0) > margin:
+        return "warning"
     if verb in CALM:
         return "info"
     if verb == "hold" or (verb == "alert" and (held or monitor in STOPS)):

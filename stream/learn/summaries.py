@@ -16,6 +16,8 @@ from penstock.stream.messages import ControlData, ControlEvent, rfc3339
 from penstock.stream.story_records import EpisodeSummary
 
 DAY_MS, HOUR_MS, MINUTE_MS = 86_400_000, 3_600_000, 60_000
+CHANCE = 2.0
+"""A cost of less than so many standard errors may be none."""
 NAMED = 4
 """So many deeds and findings are named in the sentence; the event has all."""
 
@@ -91,11 +93,12 @@ def in_words(summary: EpisodeSummary, causes: list[str]) -> str:
     if summary.excess_nats is None or summary.error_nats is None:
         sentences.append("what it cost cannot be said, since too few labels were judged before it or in it")
     else:
-        more = "more" if summary.excess_nats >= 0 else "less"
-        sentences.append(
-            f"the live prediction lost {abs(summary.excess_nats):,.0f} ± {summary.error_nats:,.0f} nats {more} than clean data "
-            f"would have cost, {summary.excess_per_label:+.3f} a label"
-        )
+        measured = f"{summary.excess_nats:+,.0f} ± {summary.error_nats:,.0f} nats, {summary.excess_per_label:+.3f} a label"
+        if abs(summary.excess_nats) < CHANCE * summary.error_nats:
+            sentences.append(f"it cost nothing that chance would not explain ({measured})")
+        else:
+            more = "more" if summary.excess_nats > 0 else "less"
+            sentences.append(f"the live prediction lost {more} than clean data would have cost ({measured})")
     done = [f"{deed.what} (by {deed.by})" for deed in summary.done]
     sentences.append(f"done: {_listed(done, '; ')}" if done else "nothing had to be done")
     found = [f"{kind} of {subject}" for kind, subject in summary.findings]

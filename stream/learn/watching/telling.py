@@ -61,7 +61,8 @@ class Telling:
             reason = f"{', '.join(story.causes.values())}, and {reason}"
         reason += losses_of(change)
         stake = stake_of(transition, story, self.losses, alone=self.alone)
-        severity = severity_of(verb, transition.monitor, stake, margin, held=self.hold is not None)
+        held, fires = self.hold is not None, transition.state == "firing"
+        severity = severity_of(verb, transition.monitor, stake, margin, held=held, fires=fires)
         told = describe(
             self.pipeline, verb, change, reason, self.models, losses, target, onset, story, severity, stake
         )
