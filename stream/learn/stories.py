@@ -129,8 +129,11 @@ class Stories:
             story.causes.setdefault(subject, cause_of(transition, reason, self.followers))
             if transition.monitor in GUARDS:
                 story.fields.add(transition.subject)
-            if story.sort == "moved":
+            if story.sort == "moved":  # from here on it explains losses, as a story that begins now would
                 story.began = span(transition)
+                if story in self._stories:
+                    self._stories.remove(story)
+                    self._stories.append(story)
         if STRENGTH[sort] > STRENGTH[story.sort]:
             story.sort = sort
 

@@ -182,7 +182,7 @@ def test_a_field_found_broken_after_what_follows_it_had_moved_is_the_cause_and_t
     assert told.tell("nulls", "firing", 1_100, 2_450, to=1_120, subject="heat") != story, "it follows nothing"
     assert told.tell("nulls", "firing", 1_600, 2_500, subject="flow") == story
     assert told.tell("harm", "firing", 1_500, 4_000) == story, "now there is something that explains a loss"
-    assert told.stories._stories[0].since == (1_600 * SECOND, 1_600)
+    assert told.stories._stories[-1].since == (1_600 * SECOND, 1_600)
 
 
 def test_a_story_is_over_once_after_the_cooldown_of_what_ended_last() -> None:
