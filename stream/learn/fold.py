@@ -114,7 +114,8 @@ class Fold(FoldState):
             self.drift.fired = False
             self.experts.outside_labels, self.experts.outside_gap = 0, 0.0
             if not self.task.at_once:
-                births.freeze(self, position, at)
+                kept = births.freeze(self, position, at).version
+                self.drift.did(f"{kept}, the leading model as it was, was kept", at, position)
                 births.leave(self)
         if self.drift.hold_over:
             self.release(position)
@@ -292,8 +293,6 @@ class Fold(FoldState):
         else:
             self.applied.append(command.id)
             asked = f"{command.reason or 'no reason given'} ({command.by or 'unknown'})"
-            replaces = command.verb in commands.REPLACING
-            self.publish(
-                f"{command.verb}: {asked}" if replaces else self.why,
-                f"{commands.done(self, command)}: {asked}",
-            )
+            replaces, done = command.verb in commands.REPLACING, commands.done(self, command)
+            self.drift.carried_out(command, done, self.at, position)
+            self.publish(f"{command.verb}: {asked}" if replaces else self.why, f"{done}: {asked}")

@@ -30,7 +30,7 @@ ZONES = ["north", "south", "east", "west", "inner", "outer", None]
 def course(
     count: int, bad_from: int, *, wrong: bool = False, weight: float = 1.0, null: bool = False, seed: int = 4
 ) -> Iterator[Entry]:
-    """A sample a minute, its label 30 later. From `bad_from` on the north, a seventh of all, has wrong labels or other weights."""
+    """A sample a minute, its label 30 later. From `bad_from` on the north, a seventh, has wrong labels or other weights."""
     chance = random.Random(seed)
     waiting: list[LabelRecord] = []
     for n in range(count):
