@@ -19,6 +19,7 @@ from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
 from penstock.stream.definition_checks import check_challengers, check_uncertainty
 from penstock.stream.definition_error import DefinitionError, duration_ms
+from penstock.stream.detectors import checked as checked_monitors
 from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.model_text import model_text
@@ -50,7 +51,8 @@ class Pipeline:
     --role challenge`), which takes at most `race_cpu` of a core (above 0, up to 1); who carries weight there takes part in learn.
     `retrain` lists what
     starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
-    "all", "since-onset", or the last so long, such as "30d".
+    "all", "since-onset", or the last so long, such as "30d". `monitors` are drift detectors that tell people of a series of their
+    own choice, such as `[Adwin("loss")]` (`stream.detectors`).
     """
 
     name: str
@@ -72,6 +74,7 @@ class Pipeline:
     calibrate: bool = False
     challengers: Mapping[str, Any] = field(default_factory=dict)
     race_cpu: float = 1.0
+    monitors: Sequence[Any] = ()
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +114,8 @@ class Pipeline:
             )
         check_challengers(where, self.challengers, self.race_cpu, self.kind, self.task)
         check_uncertainty(where, self.interval, self.calibrate, self.kind)
+        found = checked_monitors(self.monitors, where, self.vector_names, self.kind)
+        object.__setattr__(self, "monitors", found)
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
             raise DefinitionError(
                 f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"

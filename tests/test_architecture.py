@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers"),
+    ("source", "triggers", "detectors"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -39,8 +39,8 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other, and detectors of any series above them.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("series",), ("losses", "inputs"), ("episodes",))
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds

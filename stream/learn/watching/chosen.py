@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.watching.detectors import detectors_of
 from penstock.stream.learn.watching.watcher import Watchers
 
 
 def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
     """The watchers of a pipeline whose vectors hold `names`."""
-    return Watchers([])
+    return Watchers([*detectors_of(pipeline, names)])
