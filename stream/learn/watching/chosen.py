@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.watching.detectors import detectors_of
-from penstock.stream.learn.watching.watcher import Watchers
+from penstock.stream.learn.watching.estimate import Estimate
+from penstock.stream.learn.watching.watcher import Watcher, Watchers
 
 
 def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
     """The watchers of a pipeline whose vectors hold `names`."""
-    return Watchers([*detectors_of(pipeline, names)])
+    chosen: list[Watcher] = []
+    if pipeline.labelled and pipeline.kind == "binary":
+        chosen.append(Estimate(pipeline.alarms_per_year))
+    return Watchers([*chosen, *detectors_of(pipeline, names)])

@@ -49,6 +49,10 @@ class Watcher:
         """The clock of the stream stands at `at`: all sources that are not idle have come so far."""
         return ()
 
+    def measures(self) -> dict[str, float]:
+        """Running figures to show, by name."""
+        return {}
+
 
 class Watchers:
     """All of a pipeline's, and which of them wants to hear what."""
@@ -61,3 +65,7 @@ class Watchers:
 
         self.of_samples, self.of_labels = writing("sample"), writing("label")
         self.of_arrivals, self.of_ticks = writing("arrived"), writing("tick")
+
+    def measures(self) -> dict[str, float]:
+        """Their running figures, by name."""
+        return {name: value for one in self.all for name, value in one.measures().items()}
