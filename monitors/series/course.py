@@ -17,12 +17,17 @@ KEPT = 256
 
 
 class Change(NamedTuple):
-    """A border in a course: points and mean before and after it, and where the first one after is."""
+    """A border in a course: points and means before and after it, and where the first one after is.
+
+    `before` and `after` are means of what the detector was given, `was` and `now` those of the series itself.
+    """
 
     count_before: int
     before: float
+    was: float
     count_after: int
     after: float
+    now: float
     at: int
     position: int
 
@@ -44,19 +49,19 @@ class Course:
     Example:
         >>> course = Course()
         >>> for n in range(12):
-        ...     course.add(Point(float(n >= 9), 10 * n, n))
+        ...     course.add(Point(float(n >= 9), 10 * n, n, 70.0))
         >>> found = course.change()
-        >>> found.position, found.before, found.after
-        (9, 0.0, 1.0)
+        >>> found.position, found.before, found.after, found.now
+        (9, 0.0, 1.0, 70.0)
     """
 
-    __slots__ = ("_kept", "_mean", "_old", "_squares", "_total", "count", "high", "low")
+    __slots__ = ("_kept", "_mean", "_means", "_old", "_squares", "_total", "count", "high", "low")
 
     def __init__(self) -> None:
         self.count = 0
         self.low, self.high = float("inf"), float("-inf")
         self._kept: deque[Point] = deque()
-        self._old, self._total = 0, 0.0
+        self._old, self._total, self._means = 0, 0.0, 0.0
         self._mean = self._squares = 0.0
 
     def add(self, point: Point) -> None:
@@ -69,31 +74,43 @@ class Course:
         self._squares += off * (x - self._mean)
         self._kept.append(point)
         if len(self._kept) > KEPT:
+            oldest = self._kept.popleft()
             self._old += 1
-            self._total += self._kept.popleft().x
+            self._total += oldest.x
+            self._means += oldest.mean
 
     @property
     def mean(self) -> float:
-        """Of all points, 0 before the first."""
+        """Of all points as the detector was given them, 0 before the first."""
         return self._mean
 
     @property
+    def mean_of_series(self) -> float:
+        """Of all points as they came, 0 before the first."""
+        return (self._means + sum(point.mean for point in self._kept)) / max(self.count, 1)
+
+    @property
     def variance(self) -> float:
-        """Of all points, 0 before the first."""
+        """Of all points as the detector was given them, 0 before the first."""
         return self._squares / max(self.count, 1)
 
     def borders(self) -> Iterator[Change]:
         """Before each kept point that has others before it."""
         whole = self._total + sum(point.x for point in self._kept)
-        count, total = self._old, self._total
+        whole_means = self._means + sum(point.mean for point in self._kept)
+        count, total, means = self._old, self._total, self._means
         for point in self._kept:
             if count:
                 rest = self.count - count
-                yield Change(count, total / count, rest, (whole - total) / rest, point.at, point.position)
-            count, total = count + 1, total + point.x
+                yield Change(
+                    count, total / count, means / count,
+                    rest, (whole - total) / rest, (whole_means - means) / rest, point.at, point.position,
+                )  # fmt: skip
+            count, total, means = count + 1, total + point.x, means + point.mean
 
     def change(self) -> Change:
         """The border that parts the course best. There must be a point; a single one is after it, and its mean that of both."""
         newest = self._kept[-1]
-        alone = Change(self.count - 1, newest.x, 1, newest.x, newest.at, newest.position)
+        x, mean = newest.x, newest.mean
+        alone = Change(self.count - 1, x, mean, 1, x, mean, newest.at, newest.position)
         return max(self.borders(), key=lambda border: border.gain, default=alone)

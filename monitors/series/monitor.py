@@ -106,7 +106,7 @@ class SeriesMonitor:
         self.limit = watched.quiet or (QUIET_VALUES if watched.block is None else QUIET_BLOCKS)
         self.firing = self.broken = False
         self.since = (0, 0)
-        self.before = self.level = 0.0
+        self.before = self.level = self.was = self.now = 0.0
         self.quiet = 0
         self._begin()
 
@@ -121,7 +121,7 @@ class SeriesMonitor:
         if x is None or self.broken:
             return []
         if self.units is None:
-            return self._judge(at, position, Point(x, at, position))
+            return self._judge(at, position, Point(x, at, position, x))
         point = self.units.update(at, position, x, self.firing)
         return [] if point is None else self._judge(at, position, point)
 
@@ -137,7 +137,11 @@ class SeriesMonitor:
         if not self.firing:
             return []
         self.quiet += 1
-        return self._end(at, position, self.course.mean) if self.quiet >= self.limit else []
+        return (
+            self._end(at, position, self.course.mean, self.course.mean_of_series)
+            if self.quiet >= self.limit
+            else []
+        )
 
     def _alarm(self, at: int, position: int) -> list[Heard]:
         change = self.course.change()
@@ -146,16 +150,16 @@ class SeriesMonitor:
         if self.firing:
             self.quiet = 0
             if self._is_back(change.after):
-                return self._end(at, position, change.after)
-            self.level = change.after
+                return self._end(at, position, change.after, change.now)
+            self.level, self.now = change.after, change.now
             return []
         if self.watched.rises and change.after <= change.before:
             return []
         self.firing, self.quiet = True, 0
         self.since = (change.at, change.position)
         self.before, self.level = change.before, change.after
-        then, now = self._in_series(change.before), self._in_series(change.after)
-        detail = {"before": then, "level": now, "window": change.points, "window_after": change.count_after}
+        then, now = self.was, self.now = change.was, change.now
+        detail = {"before": then, "level": now, "updates": change.points, "updates_after": change.count_after}
         reason = f"{self.watched.monitor} finds that {self.watched.subject} has changed: from {then:.4g} to {now:.4g}"
         found = self._transition("firing", at, position, (statistic, threshold, now - then), detail)
         return [Heard(found, reason)]
@@ -163,9 +167,9 @@ class SeriesMonitor:
     def _is_back(self, level: float) -> bool:
         return abs(level - self.before) < abs(level - self.level)
 
-    def _end(self, at: int, position: int, level: float) -> list[Heard]:
-        """The episode is over: the level is as before, or it is the normal from here on."""
-        back, now = self._is_back(level), self._in_series(level)
+    def _end(self, at: int, position: int, level: float, now: float) -> list[Heard]:
+        """The episode is over: the level is as before, or is the normal from here on. `now` is the series' own level."""
+        back = self._is_back(level)
         if back:
             reason = f"{self.watched.monitor}: the level of {self.watched.subject} is as before, {now:.4g}"
         else:
@@ -173,8 +177,7 @@ class SeriesMonitor:
                 f"{self.watched.monitor}: {self.watched.subject} has not changed again in {self.limit} updates, so "
                 f"{now:.4g} is taken for its level"
             )
-        effect = now - self._in_series(self.before)
-        found = self._transition("resolved", at, position, (nan, nan, effect), {"level": now})
+        found = self._transition("resolved", at, position, (nan, nan, now - self.was), {"level": now})
         self.firing = False
         self._begin()
         if self.units is not None:
@@ -183,15 +186,12 @@ class SeriesMonitor:
 
     def _breaks(self, at: int, position: int, point: Point, error: Exception) -> list[Heard]:
         self.broken = True
-        ended = self._end(at, position, self.level) if self.firing else []
+        ended = self._end(at, position, self.level, self.now) if self.firing else []
         self.since = (point.at, point.position)
         said = f"{type(error).__name__}: {error}"
         reason = f"{self.watched.monitor} on {self.watched.subject} raised {said}; it is asked no more"
         found = self._transition("firing", at, position, (nan, nan, nan), {"error": said, "value": point.x})
         return [*ended, Heard(found, reason, broken=True)]
-
-    def _in_series(self, x: float) -> float:
-        return x if self.units is None else self.units.in_series(x)
 
     def _transition(
         self, state: Literal["firing", "resolved"], at: int, position: int, figures: tuple[float, float, float],

@@ -25,11 +25,12 @@ MOST_UNITS = 8.0
 
 
 class Point(NamedTuple):
-    """One number for a detector, and where what it stands for began: event time (ms) and log position."""
+    """One number for a detector, where what it stands for began, in event time (ms) and log position, and its mean as it came."""
 
     x: float
     at: int
     position: int
+    mean: float
 
 
 class NoiseUnits:
@@ -89,8 +90,9 @@ class NoiseUnits:
             return None
         point = None
         if self.multiple:
-            x = (sum(self._means) / len(self._means) - self.centre) / self.scale
-            point = Point(min(max(x, -MOST_UNITS), MOST_UNITS), *self._start)
+            mean = sum(self._means) / len(self._means)
+            x = (mean - self.centre) / self.scale
+            point = Point(min(max(x, -MOST_UNITS), MOST_UNITS), *self._start, mean)
         (self._episode if firing else self._past).extend(self._means)
         self._means.clear()
         if not firing:
@@ -105,10 +107,6 @@ class NoiseUnits:
     def dismiss(self) -> None:
         """What came while something fired was an exception: the past is as it was before."""
         self._episode.clear()
-
-    def in_series(self, x: float) -> float:
-        """A level in units of noise as one of the series itself."""
-        return self.centre + x * self.scale
 
     def _calibrate(self) -> None:
         if not self._past:
