@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers", "quality"),
+    ("source", "triggers", "quality", "detectors"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -39,8 +39,12 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other, and above them quality, and both by segment.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("segments", "quality"), ("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other; above them quality, both by segment, any series.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("segments", "quality", "series"),
+    ("losses", "inputs"),
+    ("episodes",),
+)
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds

@@ -47,7 +47,9 @@ class Naive:
         size, hours = len(self.hours), self.hours
         kept = range(max(0, size - WEEKS * 168), size)
         plain = [hours[n] for n in kept if hours[n] is not None]
-        day = [hours[n] for n in kept if hours[n] is not None and (size - n) % 24 == 0 and size - n <= DAYS * 24]
+        day = [
+            hours[n] for n in kept if hours[n] is not None and (size - n) % 24 == 0 and size - n <= DAYS * 24
+        ]
         week = [hours[n] for n in kept if hours[n] is not None and (size - n) % 168 == 0]
 
         def trimmed(cells: list[int]) -> float:
