@@ -64,7 +64,7 @@ TOP_LEVEL = {
     "benchmarks",
 }
 #: The linear models of `stream`, compiled; the other Cython files are those of `features`.
-LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi")]
+LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",

@@ -95,17 +95,20 @@ class DriftRules(Telling):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
         for watcher in self.watchers.of_samples:
-            self.hear(watcher.sample(at, position, sample, p))
+            if found := watcher.sample(at, position, sample, p):
+                self.hear(found)
 
     def arrived(self, position: int, label: LabelRecord) -> None:
         """A label came, at its event time; a sample may wait for it or not."""
         for watcher in self.watchers.of_arrivals:
-            self.hear(watcher.arrived(label.at, position, label))
+            if found := watcher.arrived(label.at, position, label):
+                self.hear(found)
 
     def tick(self, at: int, position: int) -> None:
         """The clock of the stream stands at `at`."""
         for watcher in self.watchers.of_ticks:
-            self.hear(watcher.tick(at, position))
+            if found := watcher.tick(at, position):
+                self.hear(found)
 
     def scored(self, at: int, position: int, score: float) -> None:
         """One sample's anomaly score, where no labels come."""
@@ -176,7 +179,8 @@ class DriftRules(Telling):
     def judged(self, at: int, position: int, waits: Pending, y: Any, live: float, base: float) -> None:
         """A sample met its label; the losses (nats) of the live and the base prediction."""
         for watcher in self.watchers.of_labels:
-            self.hear(watcher.label(at, position, waits, y, live, base))
+            if found := watcher.label(at, position, waits, y, live, base):
+                self.hear(found)
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ class Watcher:
         """The clock of the stream stands at `at`: all sources that are not idle have come so far."""
         return ()
 
+    def measures(self) -> dict[str, float]:
+        """Running figures to show, by name."""
+        return {}
+
 
 class Watchers:
     """All of a pipeline's, and which of them wants to hear what."""
@@ -73,3 +77,7 @@ class Watchers:
         ):
             if getattr(type(watcher), hook) is not getattr(Watcher, hook):
                 hearers.append(watcher)
+
+    def measures(self) -> dict[str, float]:
+        """Their running figures, by name."""
+        return {name: value for one in self.all for name, value in one.measures().items()}
