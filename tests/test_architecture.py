@@ -88,14 +88,14 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
         "model_registry", "models", "operate",
-        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("identity", "in_memory", "metrics", "start", "what_if"),  # builds clients, runs loops, times them
+    "stream/roles": ("identity", "in_memory", "metrics", "report", "start", "what_if"),  # builds clients, runs loops, times them
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
