@@ -7,7 +7,6 @@ Laws of this file:
 - Committed model worse than all together, and than another by itself, and that lasts → ask to commit the other: a rollback to a
   model of before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - What passes asks for nothing: the weights have followed it already, and committing is for what stays.
-- One incident is one story: what began in the course of another finding is told under its name (`stories`).
 - Only inputs moved → a note, which the definition's triggers may make a proposal (`retrain_triggers`).
 """
 
@@ -17,20 +16,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
+from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of
+from penstock.stream.learn.events import KINDS, VERB_OF
 from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.lasting import Lasting
-from penstock.stream.learn.records import FoldCounts, Hold
+from penstock.stream.learn.records import FoldCounts, Hold, Pending
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
-from penstock.stream.learn.stories import LOSS, Stories
-from penstock.stream.messages import Command, rfc3339
+from penstock.stream.learn.watching.chosen import watchers_of
+from penstock.stream.learn.watching.segments import SegmentWatch, budget_of_whole
+from penstock.stream.learn.watching.telling import Telling
+from penstock.stream.messages import Command, Sample, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
@@ -41,29 +42,26 @@ MOVED_NATS = 10.0
 """The world has moved when, over so many labels of records outside the range, who leaves them out lost so much more than all."""
 
 
-class DriftRules:
-    """Everything that judges the model and its data. `requests` collects what to publish, in order."""
+class DriftRules(Telling):
+    """Everything that judges the model and its data."""
 
     def __init__(
         self, pipeline: Pipeline, names: list[str], *, guard: bool, triggers: RetrainTriggers | None = None
     ) -> None:
-        self.pipeline = pipeline.name
-        self.triggers = triggers or RetrainTriggers(pipeline, FoldCounts(), {})
-        budget = pipeline.alarms_per_year
+        budget, of_whole = pipeline.alarms_per_year, budget_of_whole(pipeline)
+        losses = LossMonitor(LossConfig(false_alarms_per_year=of_whole))
+        super().__init__(pipeline, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
         self.inputs = len(pipeline.inputs)
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.holds = pipeline.guard == "hold"
-        self.psi = PsiMonitor([*names, "prediction"], budget)
-        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
+        self.psi = PsiMonitor([*names, "prediction"], of_whole)
+        self.segments = SegmentWatch(pipeline, names) if pipeline.segments else None
         self.skill = Skill()
         self.level = None if pipeline.labelled else ScoreLevel()
-        self.episodes = EpisodeLog(pipeline.name)
-        self.stories = Stories()
-        self.hold: Hold | None = None
+        self.watchers = watchers_of(pipeline, names)
         self.hold_over = False
-        self.fired = False
         self.lead: EpisodeChange | None = None
         self.lasting: Lasting | None = None
         self.asked_for: str | None = None
@@ -72,8 +70,6 @@ class DriftRules:
         self.failing = False
         self.labels = 0
         self.harm_until = self.proven_at = 0
-        self.requests: list[Request] = []
-        self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
 
     def answers(self, command: Command) -> str | None:
         """Why a command that answers an episode comes too late, or None. An operator's command names no episode."""
@@ -84,21 +80,28 @@ class DriftRules:
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
 
-    def guards(self, at: int, position: int, values: Sequence[Any]) -> tuple[str, ...]:
+    def guards(self, at: int, position: int, sample: Sample) -> tuple[str, ...]:
         """Look at one sample's own inputs; the names of those far outside what was learned of them."""
-        if self.guard is None:
-            return ()
-        found = self.guard.update(at, position, values[: self.inputs], self.hold is None)
+        guard, own = self.guard, sample.x[: self.inputs]
+        found = guard.update(at, position, own, self.hold is None) if guard is not None else ()
+        if self.segments is not None:
+            self.values = self.segments.sample(at, position, sample, guard)
         if found:
             self._guarded(found)
-        return () if self.holds else self.guard.outside
+        return () if self.holds or guard is None else guard.outside
 
-    def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
+    def sample(self, at: int, position: int, sample: Sample, p: float) -> None:
         """One sample's inputs and the live prediction."""
         if self.hold is None:
-            for change in self.episodes.apply_all(self.psi.update(at, position, (*values, p))):
+            inputs = [] if self.segments is None else self.segments.inputs(at, position, sample.x, p)
+            for change in self.episodes.apply_all(self.psi.update(at, position, (*sample.x, p))):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
+            if inputs and self.segments is not None:
+                self.hear(self.segments.moved(inputs, self.psi.firing))
+        for watcher in self.watchers.of_samples:
+            if found := watcher.sample(at, position, sample, p):
+                self.hear(found)
 
     def scored(self, at: int, position: int, score: float) -> None:
         """One sample's anomaly score, where no labels come."""
@@ -126,6 +129,7 @@ class DriftRules:
                 elif hold.by_guard:
                     hold.since_position = min(hold.since_position, transition.since_position)
                 self._tell("hold", change, f"{what} {transition.subject}: learning is held")
+                self.did("learning was held", transition.at_ms, transition.position)
                 continue
             self._tell("note", change, f"{transition.subject} is back in its range")
             if hold is not None and hold.by_guard and self.guard is not None and not self.guard.firing:
@@ -151,6 +155,8 @@ class DriftRules:
     def release(self, at: int, position: int, *, accept: bool) -> Hold | None:
         """End the hold, if there is one; what was held. While the guard fires the next one begins, unless a person accepts."""
         hold, self.hold, self.hold_over = self.hold, None, False
+        if hold is not None and hold.by_guard and not accept:
+            self.did("learning went on", at, position)
         if hold is not None and self.guard is not None and self.guard.firing:
             if accept:
                 self.accept_ranges(at, position)
@@ -165,6 +171,14 @@ class DriftRules:
                 self._tell(
                     "note", change, f"{change.transition.subject} is accepted: its range is learned anew"
                 )
+
+    def judged(self, at: int, position: int, waits: Pending, y: Any, live: float, base: float) -> None:
+        """A sample met its label; the losses (nats) of the live and the base prediction."""
+        if self.segments is not None:
+            self.hear(self.segments.label(at, position, waits.segments, live, base, self.losses))
+        for watcher in self.watchers.of_labels:
+            if found := watcher.label(at, position, waits, y, live, base):
+                self.hear(found)
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
@@ -273,6 +287,8 @@ class DriftRules:
     def replaced(self, at: int, position: int, why: str) -> None:
         """A person put another model in place."""
         self.harm = None
+        if self.segments is not None:
+            self.hear(self.segments.restart(at, position, why))
         self._closed(self.losses.live_changed(at, position, why), why)
 
     def _closed(self, closed: Sequence[Transition], why: str) -> None:
@@ -280,15 +296,3 @@ class DriftRules:
             if change.transition.monitor != "lead" or self.told_lead:
                 self._tell("note", change, f"closed: {why}")
         self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
-
-    def _tell(
-        self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None
-    ) -> None:  # fmt: skip
-        live, base = self.losses.harm.reference_means()
-        losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
-        story = self.stories.of(change)
-        if story.causes and change.transition.monitor in LOSS and change.transition.state == "firing":
-            reason = f"{', '.join(story.causes)}, and {reason}"
-        reason += losses_of(change)
-        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
-        self.requests.append(self.triggers.claim(told))

@@ -124,3 +124,14 @@ def engine_of(model: Any) -> Engine:
     compile_, name = _compiled(), models_name()
     found = compile_(model) if compile_ is not None and name == "native" else None
     return River(model) if found is None else found
+
+
+def pooled() -> tuple[Callable[..., bool], Callable[..., tuple[int, bool]]] | None:
+    """What asks and teaches many engines at once; None where that was not built, or river is wanted."""
+    if os.environ.get("PENSTOCK_MODEL_ENGINE", "") == "river":
+        return None
+    try:
+        from penstock.stream.learn import linear
+    except ImportError:
+        return None
+    return linear.ask, linear.teach

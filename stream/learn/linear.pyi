@@ -1,9 +1,19 @@
 """Types of the compiled linear models; what they are stands in `linear.pyx`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 def agrees() -> bool: ...
 def linear(model: Any) -> Linear | None: ...
+def ask(
+    experts: list[Any],
+    x: dict[str, Any],
+    inside: dict[str, Any],
+    asleep: Sequence[bool],
+    answers: list[Any],
+    /,
+) -> bool: ...
+def teach(experts: list[Any], x: dict[str, Any], inside: dict[str, Any], y: Any, /) -> tuple[int, bool]: ...
 
 class Linear:
     def __init__(self, model: Any) -> None: ...

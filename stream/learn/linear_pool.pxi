@@ -1,0 +1,57 @@
+# What several experts say of one vector, and what they learn from one label, in one call.
+# Included by linear.pyx.
+
+def ask(list experts, x, inside, asleep, list answers):
+    """Append to `answers` what all experts but the first say of `x`, as `Experts.ask` does; whether one of them failed."""
+    cdef Py_ssize_t place
+    cdef double raw
+    cdef bint read = False, silent = False
+    for place in range(1, len(experts)):
+        if asleep and asleep[place]:
+            answers.append(None)
+            continue
+        one = experts[place]
+        engine = one.engine
+        seen = inside if inside is not x and one.kind == "careful" else x
+        if seen is x and type(engine) is Linear and (<Linear>engine).loaded and (<Linear>engine).classifies:
+            read = read or OFFERED.take(x)
+            if read and (<Linear>engine).ready() and (<Linear>engine).weighed(&raw):
+                answers.append(probability(raw))
+                if one.failures:
+                    one.failures = 0
+                continue
+        p, read = engine.said(seen), False
+        if p is None:
+            one.failures += 1
+            silent = True
+        elif one.failures:
+            one.failures = 0
+        answers.append(p)
+    return silent
+
+
+def teach(list experts, x, inside, y):
+    """Teach `x` and its label to all that learn, as `Experts.teach` does: how many learned it, and whether one did not."""
+    cdef Py_ssize_t taught = 0
+    cdef bint read = False, dull = False, learned
+    for one in experts:
+        kind = one.kind
+        if kind in IDLE:
+            continue
+        engine = one.engine
+        seen = inside if inside is not x and kind == "careful" else x
+        learned = False
+        if seen is x and type(engine) is Linear and (<Linear>engine).loaded:
+            read = read or OFFERED.take(x)
+            learned = read and (<Linear>engine).ready() and (<Linear>engine).followed(y)
+        if not learned:
+            learned, read = engine.learn(seen, y), False
+        if learned:
+            taught += 1
+            if one.unlearned:
+                one.unlearned = 0
+        else:
+            one.unlearned += 1
+            dull = True
+        one.taught += 1
+    return taught, dull
