@@ -1,7 +1,8 @@
 """What sort of thing a finding is, what it says of its subject in words, and which features follow a field.
 
 Laws of this file:
-- A monitor that is not named here watches the quality of the data: what it finds is a cause.
+- What the guards and the watchers of the data's quality find is a cause. A monitor that is not named here, such as a detector of
+  the definition's own, is told by itself.
 - Which features follow a field is read off the definition: those of views that read the field, or are keyed by it.
 """
 
@@ -12,29 +13,27 @@ from typing import Literal
 
 from penstock.monitors.episodes import Transition
 from penstock.stream.definitions import Pipeline
+from penstock.stream.quality import SHARES
 
 Sort = Literal["loss", "moved", "alone", "cause"]
 
+GUARDS = {"range": "left its range", "nulls": "has nulls"}
+"""The guards, and what each says of its subject."""
 SORTS: dict[str, Sort] = {
     "harm": "loss",
     "lead": "loss",
     "adwin": "loss",
     "segment": "loss",
     "psi": "moved",
-    "skill": "alone",
-    "failures": "alone",
-    "level": "alone",
-    "estimate": "alone",
+    **dict.fromkeys((*GUARDS, *SHARES), "cause"),
 }
-GUARDS = {"range": "left its range", "nulls": "has nulls"}
-"""The guards, and what each says of its subject."""
 
 Followers = Mapping[str, tuple[str, ...]]
 
 
 def sort_of(transition: Transition) -> Sort:
     """A consequence (`loss`), inputs that `moved`, a thing of the model `alone`, or a `cause`."""
-    return SORTS.get(transition.monitor, "cause")
+    return SORTS.get(transition.monitor, "alone")
 
 
 def followers_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:

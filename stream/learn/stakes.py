@@ -19,8 +19,8 @@ from penstock.stream.learn.stories import Story
 
 Severity = Literal["info", "warning", "critical"]
 CALM = frozenset({"note", "promote", "summary"})
-STOPS = frozenset({"labels", "freshness"})
-"""Monitors whose finding means that nothing comes, and so nothing is learned."""
+STOPS = frozenset({"label_rate"})
+"""Monitors whose finding may mean that no labels come, and so nothing is learned."""
 YEAR_DAYS = 365.25
 LEAST_LABELS = 125
 
