@@ -86,17 +86,18 @@ class DriftRules:
 
     def guards(self, at: int, position: int, values: Sequence[Any]) -> tuple[str, ...]:
         """Look at one sample's own inputs; the names of those far outside what was learned of them."""
-        if self.guard is None:
+        guard = self.guard
+        if guard is None:
             return ()
-        found = self.guard.update(at, position, values[: self.inputs], self.hold is None)
+        found = guard.update(at, position, tuple(values[: self.inputs]), self.hold is None)
         if found:
             self._guarded(found)
-        return () if self.holds else self.guard.outside
+        return () if self.holds else guard.outside
 
     def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
         """One sample's inputs and the live prediction."""
-        if self.hold is None:
-            for change in self.episodes.apply_all(self.psi.update(at, position, (*values, p))):
+        if self.hold is None and (found := self.psi.update(at, position, (*values, p))):
+            for change in self.episodes.apply_all(found):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
 
@@ -173,8 +174,8 @@ class DriftRules:
     ) -> None:  # fmt: skip
         """One label's losses (nats); `rivals`: of the committed model and of all together, None where that one said nothing."""
         self.labels += 1
-        if not self.skill.proven:
-            for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
+        if not self.skill.proven and (skill := self.skill.update(at, position, live, base)):
+            for change in self.episodes.apply_all(skill):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
         if self.labels == self.proven_at:
             self.stories.proven(at)
