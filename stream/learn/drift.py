@@ -7,7 +7,6 @@ Laws of this file:
 - Committed model worse than all together, and than another by itself, and that lasts → ask to commit the other: a rollback to a
   model of before, a retrain if it is a fresh one, a promotion otherwise. Skill over the base rate lost → ask for a retrain.
 - What passes asks for nothing: the weights have followed it already, and committing is for what stays.
-- One incident is one story: what began in the course of another finding is told under its name (`stories`).
 - Only inputs moved → a note, which the definition's triggers may make a proposal (`retrain_triggers`).
 """
 
@@ -17,20 +16,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
+from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.inputs.psi import PsiMonitor
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.events import KINDS, VERB_OF, Request, describe, losses_of
+from penstock.stream.learn.events import KINDS, VERB_OF
 from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.lasting import Lasting
-from penstock.stream.learn.records import FoldCounts, Hold
+from penstock.stream.learn.records import FoldCounts, Hold, Pending
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
-from penstock.stream.learn.stories import LOSS, Stories
-from penstock.stream.messages import Command, rfc3339
+from penstock.stream.learn.watching.chosen import watchers_of
+from penstock.stream.learn.watching.telling import Telling
+from penstock.stream.messages import Command, LabelRecord, Sample, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
@@ -41,29 +41,26 @@ MOVED_NATS = 10.0
 """The world has moved when, over so many labels of records outside the range, who leaves them out lost so much more than all."""
 
 
-class DriftRules:
-    """Everything that judges the model and its data. `requests` collects what to publish, in order."""
+class DriftRules(Telling):
+    """Everything that judges the model and its data."""
 
     def __init__(
         self, pipeline: Pipeline, names: list[str], *, guard: bool, triggers: RetrainTriggers | None = None
     ) -> None:
-        self.pipeline = pipeline.name
-        self.triggers = triggers or RetrainTriggers(pipeline, FoldCounts(), {})
         budget = pipeline.alarms_per_year
+        losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
+        super().__init__(pipeline.name, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
         self.inputs = len(pipeline.inputs)
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.holds = pipeline.guard == "hold"
         self.psi = PsiMonitor([*names, "prediction"], budget)
-        self.losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
         self.skill = Skill()
         self.level = None if pipeline.labelled else ScoreLevel()
-        self.episodes = EpisodeLog(pipeline.name)
-        self.stories = Stories()
+        self.watchers = watchers_of(pipeline, names)
         self.hold: Hold | None = None
         self.hold_over = False
-        self.fired = False
         self.lead: EpisodeChange | None = None
         self.lasting: Lasting | None = None
         self.asked_for: str | None = None
@@ -72,8 +69,6 @@ class DriftRules:
         self.failing = False
         self.labels = 0
         self.harm_until = self.proven_at = 0
-        self.requests: list[Request] = []
-        self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
 
     def answers(self, command: Command) -> str | None:
         """Why a command that answers an episode comes too late, or None. An operator's command names no episode."""
@@ -94,12 +89,27 @@ class DriftRules:
             self._guarded(found)
         return () if self.holds else guard.outside
 
-    def sample(self, at: int, position: int, values: Sequence[Any], p: float) -> None:
+    def sample(self, at: int, position: int, sample: Sample, p: float) -> None:
         """One sample's inputs and the live prediction."""
-        if self.hold is None and (found := self.psi.update(at, position, (*values, p))):
-            for change in self.episodes.apply_all(found):
+        if self.hold is None and (inputs := self.psi.update(at, position, (*sample.x, p))):
+            for change in self.episodes.apply_all(inputs):
                 moved = "moved" if change.transition.state != "resolved" else "is as before again"
                 self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
+        for watcher in self.watchers.of_samples:
+            if found := watcher.sample(at, position, sample, p):
+                self.hear(found)
+
+    def arrived(self, position: int, label: LabelRecord) -> None:
+        """A label came, at its event time; a sample may wait for it or not."""
+        for watcher in self.watchers.of_arrivals:
+            if found := watcher.arrived(label.at, position, label):
+                self.hear(found)
+
+    def tick(self, at: int, position: int) -> None:
+        """The clock of the stream stands at `at`."""
+        for watcher in self.watchers.of_ticks:
+            if found := watcher.tick(at, position):
+                self.hear(found)
 
     def scored(self, at: int, position: int, score: float) -> None:
         """One sample's anomaly score, where no labels come."""
@@ -166,6 +176,12 @@ class DriftRules:
                 self._tell(
                     "note", change, f"{change.transition.subject} is accepted: its range is learned anew"
                 )
+
+    def judged(self, at: int, position: int, waits: Pending, y: Any, live: float, base: float) -> None:
+        """A sample met its label; the losses (nats) of the live and the base prediction."""
+        for watcher in self.watchers.of_labels:
+            if found := watcher.label(at, position, waits, y, live, base):
+                self.hear(found)
 
     # -- labels: paired losses ------------------------------------------------------------------------------------------------
 
@@ -281,15 +297,3 @@ class DriftRules:
             if change.transition.monitor != "lead" or self.told_lead:
                 self._tell("note", change, f"closed: {why}")
         self.lead, self.lasting, self.asked_for, self.told_lead = None, None, None, False
-
-    def _tell(
-        self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None
-    ) -> None:  # fmt: skip
-        live, base = self.losses.harm.reference_means()
-        losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
-        story = self.stories.of(change)
-        if story.causes and change.transition.monitor in LOSS and change.transition.state == "firing":
-            reason = f"{', '.join(story.causes)}, and {reason}"
-        reason += losses_of(change)
-        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
-        self.requests.append(self.triggers.claim(told))

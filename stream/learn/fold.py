@@ -37,13 +37,9 @@ class Fold(FoldState):
     `needs(command)`; its result is then `prepared`. With `actions` off there is the first model alone, as if nobody watched it.
     """
 
-    # -- records -----------------------------------------------------------------------------------------------------------
-
     def step(self, position: int, entry: Entry, prepared: Any = None) -> None:
         """Fold the record at `position`; `prepared` is the model that `needs(entry)` asked for."""
-        if (
-            type(entry) is Sample
-        ):  # `isinstance` of a record takes a tenth of a microsecond where it is not one
+        if type(entry) is Sample:  # what is no Sample takes `isinstance` a tenth of a microsecond
             self._sample(position, entry)
         elif type(entry) is LabelRecord:
             self._label(position, entry)
@@ -100,7 +96,7 @@ class Fold(FoldState):
         )
         waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued)
         if acting:
-            drift.sample(at, position, values, task.watched(p))
+            drift.sample(at, position, sample, task.watched(p))
         if task.at_once:
             self._learn_at_once(position, at, waits)
             return
@@ -138,6 +134,7 @@ class Fold(FoldState):
         counts.labels += 1
         if label.at > self.at:
             self.at = label.at
+        self.drift.arrived(position, label)
         for settled in self.join.label(position, label):
             self._settle(position, settled)
 
@@ -180,6 +177,7 @@ class Fold(FoldState):
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
             drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
+            drift.judged(at, position, waits, label, live, base)
             if drift.lead is not None and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
@@ -244,6 +242,7 @@ class Fold(FoldState):
         for settled in self.join.tick(tick):
             self._settle(position, settled)
         if self.actions:
+            self.drift.tick(self.join.clock, position)
             triggers, models = self.triggers, self.drift.models
             self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))
 

@@ -115,6 +115,7 @@ class FoldState:
         return {
             **self.task.measures(),
             **({} if self.uncertainty is None else self.uncertainty.measures()),
+            **self.drift.watchers.measures(),
         }
 
     def new_id(self) -> str:

@@ -31,7 +31,12 @@ def picture(name: str, columns: Columns, parts: Sequence[Part]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12" '
         'role="img">'
     )
-    title = f"{name}: nats that the changed definition lost more (up) or less (down) than what was live, summed up"
+    lost = (
+        "nats that the changed definition lost"
+        if columns.by.unit
+        else "by how much the changed definition erred"
+    )
+    title = f"{name}: {lost} more (up) or less (down) than what was live, summed up"
     drawn = [opening, f"<title>{title}</title>", text(LEFT, 24, title, more=' font-weight="600"')]
     if not len(columns):
         return "\n".join([*drawn, text(LEFT, 60, "nothing to compare"), "</svg>"]) + "\n"

@@ -262,7 +262,9 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     }
     nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
-    files = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("topology-")}
+    files = {
+        path.name for path in GOLDEN.iterdir() if path.is_file() and not path.name.startswith("topology-")
+    }
     assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}
 
 

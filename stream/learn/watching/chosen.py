@@ -1,0 +1,17 @@
+"""Which watchers a definition asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.watching.estimate import Estimate
+from penstock.stream.learn.watching.watcher import Watcher, Watchers
+
+
+def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
+    """The watchers of a pipeline whose vectors hold `names`."""
+    chosen: list[Watcher] = []
+    if pipeline.labelled and pipeline.kind == "binary":
+        chosen.append(Estimate(pipeline.alarms_per_year))
+    return Watchers(chosen)
