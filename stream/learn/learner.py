@@ -32,6 +32,19 @@ vector = taken if _linear is None else _linear.vector
 """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
 
 
+def _noted(newest: dict[tuple[str, int], int], origin: Origin) -> bool:
+    place = (origin.topic_id, origin.partition)
+    here = origin.offset * 4 + origin.sub
+    if here <= newest.get(place, -1):
+        return True
+    newest[place] = here
+    return False
+
+
+_is_repeat: Callable[[dict[tuple[str, int], int], Origin], bool]
+_is_repeat = _noted if _linear is None else _linear.is_repeat
+
+
 class Seen:
     """The newest origin seen per (topic id, source partition): what is not above it is a repeat of a crash."""
 
@@ -42,12 +55,7 @@ class Seen:
 
     def is_repeat(self, origin: Origin) -> bool:
         """Whether this origin was seen already; takes it as seen otherwise."""
-        newest, place = self.newest, (origin.topic_id, origin.partition)
-        here = origin.offset * 4 + origin.sub
-        if here <= newest.get(place, -1):
-            return True
-        newest[place] = here
-        return False
+        return _is_repeat(self.newest, origin)
 
 
 class Waits(NamedTuple):

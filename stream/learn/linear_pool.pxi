@@ -14,6 +14,15 @@ def vector(names, values):
     return x
 
 
+def is_repeat(dict newest, origin):
+    """As `learner.Seen.is_repeat`, of what it holds."""
+    place, here = (origin.topic_id, origin.partition), origin.offset * 4 + origin.sub
+    if here <= newest.get(place, -1):
+        return True
+    newest[place] = here
+    return False
+
+
 def ask(list experts, x, inside, asleep, list answers):
     """Append to `answers` what all experts but the first say of `x`, as `pool.ask_by` does: how many did, and if one failed."""
     cdef Py_ssize_t place, asked = 0
