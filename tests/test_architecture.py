@@ -25,11 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers"),
+    ("source", "triggers", "quality", "detectors"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records"),
+    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -39,8 +39,12 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other; above them quality, both by segment, any series.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("segments", "quality", "series"),
+    ("losses", "inputs"),
+    ("episodes",),
+)
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds
@@ -84,14 +88,14 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
         "model_registry", "models", "operate",
-        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("identity", "in_memory", "metrics", "start", "what_if"),  # builds clients, runs loops, times them
+    "stream/roles": ("identity", "in_memory", "metrics", "report", "start", "what_if"),  # builds clients, runs loops, times them
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
