@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.definition_checks import check_challengers, check_uncertainty
+from penstock.stream.definition_checks import check_challengers, check_segments, check_uncertainty
 from penstock.stream.definition_error import DefinitionError, duration_ms
 from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
@@ -50,7 +50,9 @@ class Pipeline:
     --role challenge`), which takes at most `race_cpu` of a core (above 0, up to 1); who carries weight there takes part in learn.
     `retrain` lists what
     starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
-    "all", "since-onset", or the last so long, such as "30d".
+    "all", "since-onset", or the last so long, such as "30d". `segments` names up to four fields of the predicted event with few
+    values each: what is found is told with the one value that carries it, and each value is watched by itself, for half of the
+    budget of alarms.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Pipeline:
     calibrate: bool = False
     challengers: Mapping[str, Any] = field(default_factory=dict)
     race_cpu: float = 1.0
+    segments: Sequence[str] = ()
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +114,8 @@ class Pipeline:
             )
         check_challengers(where, self.challengers, self.race_cpu, self.kind, self.task)
         check_uncertainty(where, self.interval, self.calibrate, self.kind)
+        answers = set(self.label.fields) if self._labels_itself else set()
+        check_segments(where, self.segments, answers, (self.predict.id, self.predict.time))
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
             raise DefinitionError(
                 f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
@@ -156,9 +161,7 @@ class Pipeline:
     def _check_leaks(self, where: str) -> None:
         if not self.labelled:
             return
-        labelled = set(self.label.fields)
-        # by key a label is a later event, so a field of the event itself tells nothing of it
-        same = self.label.source.name == self.predict.name and not self.label.key_fields
+        labelled, same = set(self.label.fields), self._labels_itself
         for name in self.inputs:
             if same and name in labelled:
                 raise DefinitionError(
@@ -171,6 +174,17 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: view {view.name!r} is keyed by the label of the event it serves"
                 )
+
+    @property
+    def _labels_itself(self) -> bool:
+        """Whether an event has its own label. By key a label is a later event: a field of the event itself tells nothing."""
+        same = self.label.source.name == self.predict.name and not self.label.key_fields
+        return self.labelled and same
+
+    @property
+    def carried(self) -> list[str]:
+        """The segment fields that are no inputs: samples carry their values beside the vector."""
+        return [name for name in self.segments if name not in self.inputs]
 
     @cached_property
     def kind(self) -> Kind:
@@ -242,6 +256,7 @@ class Pipeline:
             "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
             "model": model_text(self.model),
             **({} if self.kind == "binary" else {"task": self.kind}),
+            **({"segments": list(self.segments)} if self.segments else {}),
         }
 
     @property

@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records", "story_records"),
+    ("process", "definition_error", "trigger_records", "story_records", "segment_blamed"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -39,8 +39,8 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other, and both of them by segment.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("segments",), ("losses", "inputs"), ("episodes",))
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds

@@ -32,7 +32,7 @@ class RangeGuard:
     Transitions carry monitor `range` or `nulls`, the input's name as subject, and as effect the share of
     violating samples since the onset. `since_*` is the first violating sample of the run; a `resolved` names
     in its detail the last violating sample (`last_ms`, `last_position`). `outside` names the inputs of the newest sample
-    that lay outside their range, fired or not.
+    that lay outside their range, and `nulls` those that were null where that is judged, fired or not.
 
     Args:
         names: the inputs, in the order of `values`. Guard what producers send; a windowed feature repeats one
@@ -45,7 +45,7 @@ class RangeGuard:
 
     __slots__ = (
         "_budget", "_first_ms", "_high", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
-        "_threshold", "learn_samples", "learned_samples", "names", "outside", "samples", "samples_per_year",
+        "_threshold", "learn_samples", "learned_samples", "names", "nulls", "outside", "samples", "samples_per_year",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +64,7 @@ class RangeGuard:
         self.samples = 0
         self.learned_samples = 0
         self.outside: tuple[str, ...] = ()
+        self.nulls: tuple[str, ...] = ()
         self._budget = false_alarms_per_year
         self._threshold = THRESHOLD_LEAST
         self._first_ms: int | None = None
@@ -131,7 +132,7 @@ class RangeGuard:
         if self._first_ms is None:
             self._first_ms = at_ms
         transitions: list[Transition] = []
-        self.outside = ()
+        self.outside = self.nulls = ()
         try:
             for least, value, most in zip(low, values, high, strict=False):
                 # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
@@ -165,6 +166,8 @@ class RangeGuard:
             if test is not None:
                 if kind == "range":
                     self.outside += (self.names[index],)
+                else:
+                    self.nulls += (self.names[index],)
                 transitions += self._hit((kind, index), test, at_ms, position, value)
         return transitions
 

@@ -81,6 +81,11 @@ class PsiMonitor:
         self._window: int | None = None
         self._start = (0, 0)
 
+    @property
+    def firing(self) -> set[str]:
+        """The inputs that moved, and are not as before yet."""
+        return {self.names[index] for index in self._firing}
+
     def update(self, at_ms: int, position: int, values: Sequence[Value]) -> list[Transition]:
         """Take one sample. The first of a later window closes the open one; a late one joins the open one.
 

@@ -95,7 +95,8 @@ class LossMonitor:
     """Watch the live loss against the base rate's (harm), and the committed model's against that of all together (lead).
 
     Losses come per label, in the order of the log. Transitions carry monitor `harm`, `lead` or `adwin`,
-    subject `loss`, and effects in nats per label.
+    subject `loss`, and effects in nats per label. `gap` is what the committed model lost more than
+    all together by the newest label.
 
     Args:
         config: budgets and sizes.
@@ -108,7 +109,7 @@ class LossMonitor:
 
     __slots__ = (
         "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
-        "_witness_since", "config", "harm", "lead", "ledger", "witness",
+        "_witness_since", "config", "gap", "harm", "lead", "ledger", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -126,6 +127,7 @@ class LossMonitor:
         self._start = (0, 0)
         self.witness = AdwinRise(floor=0.0)
         self._witness_since = (0, 0)
+        self.gap = 0.0
         self._clear_block()
 
     def update(
@@ -145,6 +147,7 @@ class LossMonitor:
         self._in_block += 1
         self._live += live
         self._base += base
+        self.gap = 0.0 if rivals is None else rivals[0] - rivals[1]
         if rivals is not None:
             self._committed += rivals[0]
             self._together += rivals[1]
@@ -181,6 +184,11 @@ class LossMonitor:
         self.harm.accept_level(self.margin)
         self.witness.restart()
         return closed
+
+    @property
+    def firing(self) -> bool:
+        """Whether any of the tests fires now."""
+        return "firing" in (self.harm.phase, self.lead.phase) or self.witness.firing
 
     @property
     def labels_per_year(self) -> float:

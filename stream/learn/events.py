@@ -9,14 +9,15 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import NamedTuple
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
-from penstock.stream.learn.stakes import UNKNOWN, Severity, Stake
+from penstock.stream.learn.stakes import UNKNOWN, Severity, Stake, severity_of
 from penstock.stream.learn.stories import Story
 from penstock.stream.messages import ControlData, ControlEvent, rfc3339
+from penstock.stream.segment_blamed import SegmentBlamed
 
 TOPIC_OF = {
     "retrain": topology.CONTROL_RETRAIN,
@@ -77,13 +78,15 @@ def describe(
     target: str | None,
     onset: int | None,
     story: Story | None = None,
-    severity: Severity = "info",
+    severity: Severity | None = None,
     stake: Stake = UNKNOWN,
+    segment: SegmentBlamed | None = None,
 ) -> Request:
     """The control event that says what `change` found and what `verb` would do about it.
 
     `losses` are means over the harm test's reference, in nats per label. With `story` the event is told under its id. A
-    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it.
+    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it. `segment` is the
+    one that carries what was found.
     """
     transition, episode = change.transition, change.episode
     told_as = episode.id if story is None else story.id
@@ -96,7 +99,7 @@ def describe(
         episode=told_as,
         kind=transition.monitor,
         state="withdrawn" if change.withdrawn else transition.state,
-        severity=severity,
+        severity=severity or severity_of(verb, transition, stake, inf),
         reason=reason,
         detector={"name": transition.monitor, "subject": transition.subject, "params": detail},
         statistic=_finite(transition.statistic),
@@ -113,6 +116,7 @@ def describe(
         command=_command_line(pipeline, asks, target, onset, told_as),
         causes=[] if story is None else list(story.causes.values()),
         at_stake={} if over else {"per_label": stake.per_label, "per_day": stake.per_day},
+        segment=segment,
     )
     event = ControlEvent(
         id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),

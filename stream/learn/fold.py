@@ -78,7 +78,7 @@ class Fold(FoldState):
         drift, experts = self.drift, self.experts
         outside: tuple[str, ...] = ()
         if self.acting:
-            outside = drift.guards(at, position, sample.x)
+            outside = drift.guards(at, position, sample)
             if drift.fired or drift.hold_over:
                 self._guarded(position, at)
             if outside and experts.careful is None and self.pipeline.guard is True and not self.task.at_once:
@@ -99,7 +99,7 @@ class Fold(FoldState):
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position, issued)
         )
-        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued)
+        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued, drift.values)
         if self.acting:
             drift.sample(at, position, sample, self.task.watched(p))
         if self.task.at_once:

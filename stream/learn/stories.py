@@ -27,6 +27,7 @@ from penstock.stream.story_records import Deed
 
 KEPT = 16
 MOST_DEEDS = 32
+MOST_SEGMENTS = 8
 NEVER = 1 << 62
 
 Subject = tuple[str, str]
@@ -71,6 +72,11 @@ class Story:
     end: End | None = None
     over: bool = False
     summaries: int = 0
+
+    def names(self, segment: str) -> None:
+        """A finding told in it is carried by this segment."""
+        if segment not in self.segments and len(self.segments) < MOST_SEGMENTS:
+            self.segments.append(segment)
 
     def begins(self, transition: Transition, sort: Sort) -> bool:
         """Take the onset of a finding for the story's, if it is a better one; whether it is."""
@@ -216,7 +222,8 @@ class Stories:
         return None
 
     def _follows(self, name: str, field: str) -> bool:
-        return name == field or name in self.followers.get(field, ())
+        whole = name.partition(" where ")[0]  # of one segment of it
+        return whole == field or whole in self.followers.get(field, ())
 
 
 def span(transition: Transition) -> tuple[int, int]:

@@ -17,10 +17,14 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 from jsonschema import Draft202012Validator
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
+from penstock.monitors.losses.ledger import Ledger
 from penstock.stream.learn.events import TOPIC_OF, describe
 from penstock.stream.learn.published import published
+from penstock.stream.learn.stories import Stories
+from penstock.stream.learn.summaries import summed_up
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import EVENT_HEADERS, ControlEvent, decode_control_event, encode_json
+from penstock.stream.story_records import Deed
 from penstock.stream.topology import CONTROL_MODELS
 from tests.stream.generated import HOUR, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
@@ -75,10 +79,16 @@ def examples() -> dict[str, ControlEvent]:
     }
     models: dict[str, str | None] = {"leader": "v3", "committed": "v4"}
     losses = {"live": 0.25, "base_rate": 0.5, "margin": math.inf}
-    return {
+    told = {
         verb: describe("flights", verb, found, f"why {verb}", models, losses, target, onset).event
         for verb, (found, target, onset) in made.items()
     }
+    stories, over = Stories(), change("range", "resolved")
+    story = stories.of(replace(over, transition=replace(over.transition, state="firing")))
+    stories.did(Deed(what="v3 was kept", by="penstock", at=AT_MS, position=812))
+    stories.of(over)
+    stories.over(1 << 62)
+    return {**told, "summary": summed_up("flights", story, Ledger(), models, AT_MS + 7 * HOUR, 950).event}
 
 
 def course() -> Course:

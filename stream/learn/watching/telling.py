@@ -20,14 +20,18 @@ from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.stakes import severity_of, stake_of
 from penstock.stream.learn.stories import Stories, Story
 from penstock.stream.learn.summaries import summed_up
-from penstock.stream.learn.watching.watcher import Finding
-from penstock.stream.messages import Command
+from penstock.stream.learn.watching.segments import SegmentWatch, shown, told_of
+from penstock.stream.learn.watching.watcher import Finding, Watchers
+from penstock.stream.messages import Command, LabelRecord, Value
 from penstock.stream.models.version import RULE
 from penstock.stream.story_records import Deed
 
 
 class Telling:
-    """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept."""
+    """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept.
+
+    `values` are the newest sample's in the fields of `segments`, where a definition names any.
+    """
 
     def __init__(self, pipeline: Pipeline, losses: LossMonitor, triggers: RetrainTriggers) -> None:
         self.pipeline = pipeline.name
@@ -37,9 +41,25 @@ class Telling:
         self.episodes = EpisodeLog(pipeline.name)
         self.stories = Stories(followers_of(pipeline))
         self.hold: Hold | None = None
+        self.watchers = Watchers([])
+        self.segments: SegmentWatch | None = None
+        self.values: tuple[Value, ...] = ()
         self.fired = False
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
+
+    def arrived(self, position: int, label: LabelRecord) -> None:
+        """A label came, at its event time; a sample may wait for it or not."""
+        for watcher in self.watchers.of_arrivals:
+            if found := watcher.arrived(label.at, position, label):
+                self.hear(found)
+
+    def tick(self, at: int, position: int) -> None:
+        """The clock of the stream stands at `at`."""
+        self.sum_up(at, position)
+        for watcher in self.watchers.of_ticks:
+            if found := watcher.tick(at, position):
+                self.hear(found)
 
     def hear(self, findings: Sequence[Finding]) -> None:
         """Tell what watchers found."""
@@ -60,11 +80,27 @@ class Telling:
         if story.causes and sort_of(transition) == "loss" and transition.state == "firing":
             reason = f"{', '.join(story.causes.values())}, and {reason}"
         reason += losses_of(change)
+        segment = None
+        if self.segments is not None:
+            change, segment = self.segments.attributed(change)
+            reason += told_of(segment) if segment else ""
+        if segment is not None:
+            story.names(f"{segment.field} {shown(segment.value)}")
         stake = stake_of(transition, story, self.losses, alone=self.alone)
-        held, fires = self.hold is not None, transition.state == "firing"
-        severity = severity_of(verb, transition.monitor, stake, margin, held=held, fires=fires)
+        severity = severity_of(verb, transition, stake, margin, held=self.hold is not None)
         told = describe(
-            self.pipeline, verb, change, reason, self.models, losses, target, onset, story, severity, stake
+            self.pipeline,
+            verb,
+            change,
+            reason,
+            self.models,
+            losses,
+            target,
+            onset,
+            story,
+            severity,
+            stake,
+            segment,
         )
         self.requests.append(self.triggers.claim(told))
 

@@ -30,7 +30,7 @@ class Told:
             monitor, subject, state, 9.0, 8.0, 0.1, since * SECOND, since, at * SECOND, at, detail
         )
         (change,) = self.log.apply_all([found])
-        return self.stories.of(change, f"{subject} is odd: look at it").id
+        return self.stories.of(change, f"{subject} is odd: the leading model is kept").id
 
     def over(self, at: int) -> list[tuple[str, int]]:
         """The stories that are over at a second, each with how many summaries it has had."""
