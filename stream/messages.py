@@ -105,8 +105,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
     names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `window` says what
     a retrain without `from_position` learns from (`stream.triggers`; empty: all), `trigger` what set it off: demand, schedule,
-    labels, performance or inputs (empty: not said). `challenger` names the one of the
-    definition's that an `adopt` brings.
+    labels, performance or inputs (empty: not said). `challenger` names the one of the definition's that an `adopt` brings.
     """
 
     id: str
