@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers"),
+    ("source", "triggers", "quality"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -39,8 +39,9 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other, and both of them by segment.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("segments",), ("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other, both of them by segment, and quality, which uses the
+#: tests of both.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("segments", "quality"), ("losses", "inputs"), ("episodes",))
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds

@@ -175,6 +175,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
         f"{f', sets that hold {pipeline.interval:g}' if pipeline.interval else ''}"
         f"{', calibrated' if pipeline.calibrate else ''}"
         f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
+        f"{'' if pipeline.quality is True else ', quality ' + pipeline.asked_quality.text}"
         f"{', challengers ' + hashlib.sha256(race.encode()).hexdigest()[:6] if race else ''}"
     )
 
