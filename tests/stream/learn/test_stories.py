@@ -211,6 +211,13 @@ def test_a_story_that_is_over_is_opened_again_by_what_began_in_it_and_is_over_ag
     assert told.over(2 * end) == [(story, 2)]
 
 
+def test_a_suspicion_that_nothing_came_of_is_not_summed_up() -> None:
+    told = Told()
+    told.tell("estimate", "suspected", 1_000, 1_010)
+    told.tell("estimate", "resolved", 1_000, 2_000)
+    assert told.over(2_000 + 7 * HOUR // SECOND) == []
+
+
 def test_what_breaks_anew_after_its_story_is_over_is_another_story() -> None:
     told = Told()
     story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
