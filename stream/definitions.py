@@ -19,6 +19,7 @@ from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
 from penstock.stream.definition_checks import check_challengers, check_segments, check_uncertainty
 from penstock.stream.definition_error import DefinitionError, duration_ms
+from penstock.stream.detectors import checked as checked_monitors
 from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.model_text import model_text
@@ -54,7 +55,8 @@ class Pipeline:
     starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
     "all", "since-onset", or the last so long, such as "30d". `segments` names up to four fields of the predicted event with few
     values each: what is found is told with the one value that carries it, and each value is watched by itself, for half of the
-    budget of alarms.
+    budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
+    `[Adwin("loss")]` (`stream.detectors`).
     """
 
     name: str
@@ -78,6 +80,7 @@ class Pipeline:
     race_cpu: float = 1.0
     segments: Sequence[str] = ()
     quality: bool | Quality = True
+    monitors: Sequence[Any] = ()
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +123,8 @@ class Pipeline:
         check_uncertainty(where, self.interval, self.calibrate, self.kind)
         answers = set(self.label.fields) if self._labels_itself else set()
         check_segments(where, self.segments, answers, (self.predict.id, self.predict.time))
+        found = checked_monitors(self.monitors, where, self.vector_names, self.kind)
+        object.__setattr__(self, "monitors", found)
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
             raise DefinitionError(
                 f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"

@@ -193,10 +193,6 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
     datacontenttype: str = "application/json"
 
 
-EVENT_HEADERS = (("content-type", b"application/cloudevents+json"),)
-"""What a record with a `ControlEvent` carries, so that any CloudEvents client knows it for structured mode."""
-
-
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What `penstock retrain|rollback|hold|resume|promote` writes to `control.commands`.
 

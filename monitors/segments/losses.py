@@ -135,9 +135,8 @@ class SegmentLosses:
         >>> SegmentLosses.excess(before, now).round(6).tolist()
         [0.0, 50.0]
         """
-        labels, live, base = (
-            float(row.sum()) for row in before[:3, :WIDTH]
-        )  # the first field's: every label once
+        # the first field's: every label once
+        labels, live, base = (float(row.sum()) for row in before[:3, :WIDTH])
         if labels < LEAST_BEFORE or base <= 0:
             return None
         ratio = (before[LIVE] + DRAWN_LABELS * live / labels) / (before[BASE] + DRAWN_LABELS * base / labels)

@@ -1,7 +1,8 @@
 """What sort of thing a finding is, what it says of its subject in words, and which features follow a field.
 
 Laws of this file:
-- What a definition's own detectors find, whose names are not known here, is a loss where they watch one, and else has moved.
+- What the guards and the watchers of the data's quality find is a cause. What a definition's own detectors find, whose names are
+  not known here, is a loss where they watch one, and else has moved.
 - Which features follow a field is read off the definition: those of views that read the field, or are keyed by it.
 """
 
@@ -12,25 +13,23 @@ from typing import Literal
 
 from penstock.monitors.episodes import Transition
 from penstock.stream.definitions import Pipeline
+from penstock.stream.quality import SHARES
 
 Sort = Literal["loss", "moved", "alone", "cause"]
 
+GUARDS = {"range": "left its range", "nulls": "has nulls"}
+"""The guards, and what each says of its subject."""
 SORTS: dict[str, Sort] = {
     "harm": "loss",
     "lead": "loss",
     "adwin": "loss",
     "segment": "loss",
-    "estimate": "loss",
     "psi": "moved",
-    "skill": "alone",
-    "failures": "alone",
-    **dict.fromkeys(("range", "nulls", "volume", "freshness", "label_rate", "label_delay"), "cause"),
-    **dict.fromkeys(("duplicates", "unseen", "stuck", "schema"), "cause"),
+    **dict.fromkeys(("skill", "failures", "estimate"), "alone"),
+    **dict.fromkeys((*GUARDS, *SHARES), "cause"),
 }
 OF_LOSSES = frozenset({"loss", "error"})
 """What a detector may watch that is a consequence."""
-GUARDS = {"range": "left its range", "nulls": "has nulls"}
-"""The guards, and what each says of its subject."""
 
 Followers = Mapping[str, tuple[str, ...]]
 

@@ -162,6 +162,7 @@ class Fold(FoldState):
             self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
         if self.uncertainty is not None and waits.issued is not None:
             self.uncertainty.label(waits.p, waits.issued, label)
+        joined = waits
         waits, y = self.task.heard(waits, label)
         live, base = log_loss(waits.p, y), log_loss(waits.base, y)
         counts.live_loss += live
@@ -179,7 +180,7 @@ class Fold(FoldState):
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
             drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
-            drift.judged(at, position, waits, label, live, base)
+            drift.judged(at, position, joined, label, live, base)
             if drift.lead is not None and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:

@@ -3,8 +3,8 @@
 Laws of this file:
 - An onset is an estimate. A finding may have begun at any record of its *span*: from the estimated onset to the last block before
   which the evidence was below twenty to one (`paired`), or until it was found where a monitor says no more.
-- A finding about the loss (harm, lead, adwin) is a consequence. It belongs to the newest story in the course of which it may have
-  begun: its span reaches the story's beginning, and its onset lies before the story's end.
+- A finding about the loss (harm, lead, adwin, segment) is a consequence. It belongs to the newest story in the course of which it
+  may have begun: its span reaches the story's beginning, and its onset lies before the story's end.
 - A guard's finding (range, nulls), or one about the data's quality, is a cause. It begins a story of its own, unless one began
   together with it: the two spans meet. So it stays by itself while an old one about the loss is still open, and two fields broken
   together are one story. Where only distributions had moved, it joins if one of them follows its field, and is the cause.

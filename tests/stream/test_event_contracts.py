@@ -23,9 +23,10 @@ from penstock.stream.learn.published import published
 from penstock.stream.learn.stories import Stories
 from penstock.stream.learn.summaries import summed_up
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import EVENT_HEADERS, ControlEvent, decode_control_event, encode_json
+from penstock.stream.messages import ControlEvent, decode_control_event, encode_json
+from penstock.stream.segment_blamed import SegmentBlamed
 from penstock.stream.story_records import Deed
-from penstock.stream.topology import CONTROL_MODELS
+from penstock.stream.topology import CONTROL_MODELS, EVENT_HEADERS
 from tests.stream.generated import HOUR, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
 from tests.stream.test_messages import AT_MS, FORMER, GOLDEN, JSON
@@ -79,8 +80,11 @@ def examples() -> dict[str, ControlEvent]:
     }
     models: dict[str, str | None] = {"leader": "v3", "committed": "v4"}
     losses = {"live": 0.25, "base_rate": 0.5, "margin": math.inf}
+    segment = SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125)
     told = {
-        verb: describe("flights", verb, found, f"why {verb}", models, losses, target, onset).event
+        verb: describe(
+            "flights", verb, found, f"why {verb}", models, losses, target, onset, segment=segment
+        ).event
         for verb, (found, target, onset) in made.items()
     }
     stories, over = Stories(), change("range", "resolved")

@@ -234,9 +234,9 @@ JSON |= {
             kind="summary",
             state="over",
             suggested_action="none",
+            segment=SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125),
             causes=["dep_delay left its range"],
             at_stake={"per_label": 0.03125, "per_day": None},
-            segment=SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125),
             summary=EpisodeSummary(
                 until={"at": AT_MS, "position": 912}, length_ms=812, records=212, labels=100, number=2, excess_nats=12.5,
                 excess_per_label=0.125, error_nats=2.5, live_loss=0.375, clean_ratio=0.5, findings=[("range", "dep_delay")],

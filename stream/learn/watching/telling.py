@@ -40,8 +40,8 @@ class Telling:
         self.triggers = triggers
         self.episodes = EpisodeLog(pipeline.name)
         self.stories = Stories(followers_of(pipeline))
-        self.hold: Hold | None = None
         self.watchers = Watchers([])
+        self.hold: Hold | None = None
         self.segments: SegmentWatch | None = None
         self.values: tuple[Value, ...] = ()
         self.fired = False
