@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.targets import Target
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
@@ -151,7 +152,8 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
     that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
     same episode. `trigger` says what set a retrain off. `segment` is the one that carries the damage, None where none does or the
-    definition names no segments. `window` and `reference` were fields of version 1 that were never filled.
+    definition names no segments. `causes` are those of the episode so far, in words; `at_stake` is what the live prediction loses
+    by it, in nats `per_label` and `per_day`. `summary` is there when an episode is over.
     """
 
     pipeline: str
@@ -175,6 +177,9 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     command: str = ""
     trigger: TriggerFired | None = None
     segment: SegmentBlamed | None = None
+    causes: list[str] = []
+    at_stake: dict[str, float | None] = {}
+    summary: EpisodeSummary | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,10 +193,6 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
     data: ControlData
     specversion: str = "1.0"
     datacontenttype: str = "application/json"
-
-
-EVENT_HEADERS = (("content-type", b"application/cloudevents+json"),)
-"""What a record with a `ControlEvent` carries, so that any CloudEvents client knows it for structured mode."""
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):

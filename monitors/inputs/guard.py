@@ -18,6 +18,21 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.ranges import EPOCH_SAMPLES, TEXT_MOST, ColumnRange, Value, is_null, summarise
 from penstock.monitors.inputs.violations import Violations
 
+
+def _inside(low: Sequence[float | str], values: Sequence[Value], high: Sequence[float | str]) -> bool:
+    """Whether every value lies in its range."""
+    for least, value, most in zip(low, values, high, strict=False):
+        # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
+        if not least <= value <= most:  # type: ignore[operator]
+            return False
+    return True
+
+
+try:
+    from penstock.monitors.inputs.counting import inside
+except ImportError:  # it was not built
+    inside = _inside
+
 Kind = Literal["range", "nulls"]
 
 YEAR_MS = 365.25 * 86_400_000
@@ -134,12 +149,10 @@ class RangeGuard:
         transitions: list[Transition] = []
         self.outside = self.nulls = ()
         try:
-            for least, value, most in zip(low, values, high, strict=False):
-                # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
-                if not least <= value <= most:  # type: ignore[operator]
-                    transitions = self._violations(at_ms, position, values)
-                    break
+            clean = inside(low, values, high)
         except TypeError:
+            clean = False
+        if not clean:
             transitions = self._violations(at_ms, position, values)
         if self._live:
             transitions += self._settle(at_ms, position)

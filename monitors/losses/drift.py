@@ -19,6 +19,7 @@ from typing import Literal
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.adwin import DELTA, AdwinRise
+from penstock.monitors.losses.ledger import Ledger, Sums
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
 from penstock.monitors.losses.rate_of_labels import LabelRate
 
@@ -108,7 +109,7 @@ class LossMonitor:
 
     __slots__ = (
         "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
-        "_witness_since", "config", "gap", "harm", "lead", "witness",
+        "_witness_since", "config", "gap", "harm", "lead", "ledger", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -122,6 +123,7 @@ class LossMonitor:
             "lead", estimate_ratio=False, base_labels=base, reference_blocks=blocks, min_blocks=least
         )
         self._rate = LabelRate()
+        self.ledger = Ledger()
         self._start = (0, 0)
         self.witness = AdwinRise(floor=0.0)
         self._witness_since = (0, 0)
@@ -170,6 +172,8 @@ class LossMonitor:
         )
         self.harm.restart()
         self.witness.restart()
+        if self._in_block:
+            self.ledger.add(position, self._in_block, self._live, self._base)
         self._clear_block()
         return closed
 
@@ -197,9 +201,15 @@ class LossMonitor:
         live, base = self.harm.reference_means()
         return margin_of(live, base, self.config.worth_share, self.config.base_share)
 
+    def sums(self, position: int) -> Sums:
+        """What was judged up to a position at the end of the log, the unfinished block with it."""
+        now = self.ledger.now
+        return Sums(position, now.labels + self._in_block, now.live + self._live, now.base + self._base)
+
     def _close_block(self, at_ms: int, position: int) -> list[Transition]:
         size = self.config.base_labels
         self._rate.count(size, self._start[0], at_ms)
+        self.ledger.add(position, size, self._live, self._base)
         place = (*self._start, at_ms, position)
         margin = self.margin
         was_firing = self.harm.phase == "firing"

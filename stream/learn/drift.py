@@ -50,7 +50,7 @@ class DriftRules(Telling):
     ) -> None:
         budget, of_whole = pipeline.alarms_per_year, budget_of_whole(pipeline)
         losses = LossMonitor(LossConfig(false_alarms_per_year=of_whole))
-        super().__init__(pipeline.name, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
+        super().__init__(pipeline, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
         self.inputs = len(pipeline.inputs)
@@ -61,7 +61,6 @@ class DriftRules(Telling):
         self.skill = Skill()
         self.level = None if pipeline.labelled else ScoreLevel()
         self.watchers = watchers_of(pipeline, names)
-        self.hold: Hold | None = None
         self.hold_over = False
         self.lead: EpisodeChange | None = None
         self.lasting: Lasting | None = None
@@ -130,6 +129,7 @@ class DriftRules(Telling):
                 elif hold.by_guard:
                     hold.since_position = min(hold.since_position, transition.since_position)
                 self._tell("hold", change, f"{what} {transition.subject}: learning is held")
+                self.did("learning was held", transition.at_ms, transition.position)
                 continue
             self._tell("note", change, f"{transition.subject} is back in its range")
             if hold is not None and hold.by_guard and self.guard is not None and not self.guard.firing:
@@ -155,6 +155,8 @@ class DriftRules(Telling):
     def release(self, at: int, position: int, *, accept: bool) -> Hold | None:
         """End the hold, if there is one; what was held. While the guard fires the next one begins, unless a person accepts."""
         hold, self.hold, self.hold_over = self.hold, None, False
+        if hold is not None and hold.by_guard and not accept:
+            self.did("learning went on", at, position)
         if hold is not None and self.guard is not None and self.guard.firing:
             if accept:
                 self.accept_ranges(at, position)

@@ -169,13 +169,16 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     """What decides beside the recipe: a fold goes on only under the rules it began with."""
     how = {True: "on", False: "off", "hold": "hold"}[pipeline.guard if guard else False]
     race = "; ".join(f"{name}: {model_text(model)}" for name, model in pipeline.challengers.items())
+    monitors = "; ".join(one.described() for one in pipeline.monitors)
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"
         f"{f', sets that hold {pipeline.interval:g}' if pipeline.interval else ''}"
         f"{', calibrated' if pipeline.calibrate else ''}"
         f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
+        f"{'' if pipeline.quality is True else ', quality ' + pipeline.asked_quality.text}"
         f"{', challengers ' + hashlib.sha256(race.encode()).hexdigest()[:6] if race else ''}"
+        f"{', monitors ' + hashlib.sha256(monitors.encode()).hexdigest()[:6] if monitors else ''}"
     )
 
 

@@ -34,6 +34,7 @@ from penstock.stream.messages import (
 )
 from penstock.stream.prediction import ModelRef, Prediction
 from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.story_records import Deed, EpisodeSummary
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -222,14 +223,28 @@ JSON |= {
         retraining=["command-r1"],
     ),
 }  # fmt: skip
-# since a definition may name segments
-JSON["control-event.v5"] = msgspec.structs.replace(
-    JSON["control-event.v4"],
-    data=msgspec.structs.replace(
-        JSON["control-event.v4"].data,
-        segment=SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125),
+# since an episode that is over is summed up, and a definition may name segments
+JSON |= {
+    "control-event.v5": msgspec.structs.replace(
+        JSON["control-event.v4"],
+        id="e1-summary-1",
+        type="penstock.summary",
+        data=msgspec.structs.replace(
+            JSON["control-event.v4"].data,
+            kind="summary",
+            state="over",
+            suggested_action="none",
+            segment=SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125),
+            causes=["dep_delay left its range"],
+            at_stake={"per_label": 0.03125, "per_day": None},
+            summary=EpisodeSummary(
+                until={"at": AT_MS, "position": 912}, length_ms=812, records=212, labels=100, number=2, excess_nats=12.5,
+                excess_per_label=0.125, error_nats=2.5, live_loss=0.375, clean_ratio=0.5, findings=[("range", "dep_delay")],
+                segments=["carrier UA"], done=[Deed(what="v3 was kept", by="penstock", at=AT_MS, position=702)],
+            ),
+        ),
     ),
-)
+}  # fmt: skip
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
