@@ -45,6 +45,7 @@ from penstock.stream import (
     OnSchedule,
     PageHinkley,
     Pipeline,
+    Quality,
     RateRise,
     Source,
     grid,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Source", "View", "grid",
+    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Quality", "Source", "View", "grid",
     "Adwin", "Detector", "Kswin", "PageHinkley", "RateRise",
     "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
     "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",

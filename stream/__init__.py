@@ -3,6 +3,7 @@
 from penstock.stream.definitions import Label, Pipeline, Source
 from penstock.stream.detectors import Adwin, Detector, Kswin, PageHinkley, RateRise
 from penstock.stream.grids import grid
+from penstock.stream.quality import Quality
 from penstock.stream.triggers import OnInputs, OnLabels, OnPerformance, OnSchedule
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "OnSchedule",
     "PageHinkley",
     "Pipeline",
+    "Quality",
     "RateRise",
     "Source",
     "grid",

@@ -46,6 +46,7 @@ COMMANDS = {
     "export": "export",
     "replay": "replay",
     "what-if": "what_if",
+    "report": "report",
     "reset": "reset",
     "backfill": "backfill",
     "bench": "bench",

@@ -11,19 +11,18 @@ import importlib.util
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Recipe
 from penstock.stream.operate import difference_plot, segments
 from penstock.stream.operate.losses_by_task import Losses, losses_of
+from penstock.stream.operate.moments import Moment, span_of
 from penstock.stream.operate.pairs import Left, Pairing
 from penstock.stream.operate.parts import Columns, Part
 from penstock.stream.operate.sides import (
@@ -42,9 +41,6 @@ from penstock.stream.operate.verdicts import verdict
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
 from penstock.stream.roles import start as start_of
-
-Moment = int | str | datetime
-"""An event time: ms since the epoch, RFC 3339 with a zone, or a datetime with one."""
 
 LIVE = "as it was predicted"
 FOLDED = "the former definition, folded again"
@@ -190,7 +186,8 @@ def what_if(
         pandas.DataFrame(result.labels())        # one row for each label; or result.frame(labels=True)
 
     """
-    began_s, span = time.monotonic(), _span(start, stop)
+    began_s = time.monotonic()
+    span = span_of(start, stop, CannotCompare)
     settings = settings or Settings.from_env()
     pipeline = _loaded(changed)
     losses = _losses(pipeline)
@@ -267,21 +264,3 @@ def _losses(pipeline: Pipeline) -> Losses:
             "`penstock replay` folds its history again"
         )
     return found
-
-
-def _span(start: Moment | None, stop: Moment | None) -> Span:
-    """The range. Raises `CannotCompare` for one that holds nothing."""
-    span = Span(_at(start, "start"), _at(stop, "stop"))
-    if span.start is not None and span.stop is not None and span.start >= span.stop:
-        raise CannotCompare(f"nothing lies between {start} and {stop}: the first must be earlier")
-    return span
-
-
-def _at(moment: Moment | None, name: str) -> int | None:
-    """Event time in ms. Raises `CannotCompare` for what is no time."""
-    if isinstance(moment, datetime):
-        moment = moment.isoformat()
-    try:
-        return None if moment is None else event_time(int(moment) if str(moment).isdigit() else moment, name)
-    except Rejected as error:
-        raise CannotCompare(str(error)) from None
