@@ -34,14 +34,30 @@ from penstock.features import (
     tumbling,
     variance,
 )
-from penstock.stream import Label, OnInputs, OnLabels, OnPerformance, OnSchedule, Pipeline, Source, grid
+from penstock.stream import (
+    Adwin,
+    Detector,
+    Kswin,
+    Label,
+    OnInputs,
+    OnLabels,
+    OnPerformance,
+    OnSchedule,
+    PageHinkley,
+    Pipeline,
+    Quality,
+    RateRise,
+    Source,
+    grid,
+)
 
 if TYPE_CHECKING:
     from penstock.stream.roles.what_if import what_if
 
 # fmt: off
 __all__ = [
-    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Source", "View", "grid",
+    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Quality", "Source", "View", "grid",
+    "Adwin", "Detector", "Kswin", "PageHinkley", "RateRise",
     "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
     "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",
     "top_k", "tumbling", "variance", "what_if",

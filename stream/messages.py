@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.targets import Target
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
@@ -55,6 +57,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
     is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
     later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
+    `segments` are the values of the definition's segment fields that are no inputs, in its order; None where there are none.
     """
 
     origin: Origin
@@ -64,6 +67,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     x: list[Value]
     recipe: str = ""
     label_key: str | None = None
+    segments: list[Value] | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
@@ -147,7 +151,9 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
     inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
     that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
-    same episode. `trigger` says what set a retrain off. `window` and `reference` were fields of version 1 that were never filled.
+    same episode. `trigger` says what set a retrain off. `segment` is the one that carries the damage, None where none does or the
+    definition names no segments. `causes` are those of the episode so far, in words; `at_stake` is what the live prediction loses
+    by it, in nats `per_label` and `per_day`. `summary` is there when an episode is over.
     """
 
     pipeline: str
@@ -170,6 +176,10 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_until: int | None = None
     command: str = ""
     trigger: TriggerFired | None = None
+    segment: SegmentBlamed | None = None
+    causes: list[str] = []
+    at_stake: dict[str, float | None] = {}
+    summary: EpisodeSummary | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,10 +193,6 @@ class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
     data: ControlData
     specversion: str = "1.0"
     datacontenttype: str = "application/json"
-
-
-EVENT_HEADERS = (("content-type", b"application/cloudevents+json"),)
-"""What a record with a `ControlEvent` carries, so that any CloudEvents client knows it for structured mode."""
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,11 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers"),
+    ("source", "triggers", "quality", "detectors"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records"),
+    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -39,8 +39,12 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other; above them quality, both by segment, any series.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("segments", "quality", "series"),
+    ("losses", "inputs"),
+    ("episodes",),
+)
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds
@@ -63,8 +67,9 @@ TOP_LEVEL = {
     "examples",
     "benchmarks",
 }
-#: The linear models of `stream`, compiled; the other Cython files are those of `features`.
+#: The linear models of `stream`, compiled, and what monitors count; the other Cython files are those of `features`.
 LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
+COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
@@ -143,7 +148,9 @@ def sources(*packages: str) -> list[Path]:
 
 
 def cython_sources() -> list[Path]:
-    return sorted([*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR])
+    return sorted(
+        [*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR, COUNTING]
+    )
 
 
 def name(path: Path) -> str:
@@ -343,10 +350,11 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
 
 def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
     made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    engine, gate, linear = made
+    engine, gate, linear, counting = made
     assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()} - set(
-        map(name, LINEAR)
+        map(name, [*LINEAR, COUNTING])
     )
+    assert counting["sources"] == [name(COUNTING)] and "depends" not in counting
     assert [*linear["sources"], *linear["depends"]] == [name(path) for path in LINEAR]
     beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
     assert {*gate["sources"], *gate["depends"]} == beside

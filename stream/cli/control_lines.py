@@ -11,9 +11,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from penstock.stream.cli.expert_lines import others, who_predicts
-from penstock.stream.messages import ControlEvent, Decision, LiveModel, OperatorRequest
+from penstock.stream.messages import ControlData, ControlEvent, Decision, LiveModel, OperatorRequest
 from penstock.stream.operate.control_topics import Message, pipeline_of
 from penstock.stream.process.terminal import printable
+from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.trigger_records import TriggerFired
 from penstock.stream.triggers import in_words
 
@@ -50,6 +51,8 @@ def tell(message: Message, wall_ms: int) -> list[str]:
 
 def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     data = event.data
+    if data.summary is not None:
+        return _MARKS[data.severity], f"OVER: {data.reason}", _summary(data, data.summary)
     asks = {
         "retrain": "RETRAIN wanted",
         "rollback": "ROLLBACK wanted",
@@ -92,6 +95,16 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     if data.command:
         lines.append(f"by hand: {data.command}")
     return _MARKS[data.severity], head, lines
+
+
+def _summary(data: ControlData, summary: EpisodeSummary) -> list[str]:
+    """When it was, and each thing that was done."""
+    until = summary.until
+    lines = [
+        f"from {moment(data.since.get('at'))} to {moment(until.get('at'))} (event time); positions {data.since.get('position')} "
+        f"to {until.get('position')}  (episode {data.episode})"
+    ]
+    return lines + [f"{moment(deed.at)}  {deed.what} (by {deed.by})" for deed in summary.done]
 
 
 def _fired(fired: TriggerFired) -> str:

@@ -18,7 +18,8 @@ from penstock.stream import topology
 from penstock.stream.featurize.dead_letters import kind_of
 from penstock.stream.featurize.decode import END_OF_TIME_MS, Item
 from penstock.stream.log.protocol import Out, Record
-from penstock.stream.messages import EVENT_HEADERS, ControlData, ControlEvent, encode_json, rfc3339
+from penstock.stream.messages import ControlData, ControlEvent, encode_json, rfc3339
+from penstock.stream.topology import EVENT_HEADERS
 
 WINDOW_RECORDS = 100
 FIRING_SHARE = 0.5

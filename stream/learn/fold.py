@@ -78,7 +78,7 @@ class Fold(FoldState):
         drift, experts = self.drift, self.experts
         outside: tuple[str, ...] = ()
         if self.acting:
-            outside = drift.guards(at, position, sample.x)
+            outside = drift.guards(at, position, sample)
             if drift.fired or drift.hold_over:
                 self._guarded(position, at)
             if outside and experts.careful is None and self.pipeline.guard is True and not self.task.at_once:
@@ -99,7 +99,7 @@ class Fold(FoldState):
         self.outputs.predictions.append(
             Predicted(sample.id, sample.key, at, p, live.version, weight, position, issued)
         )
-        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued)
+        waits = Pending(x, at, position, counts.samples, p, self.base, answer, outside, issued, drift.values)
         if self.acting:
             drift.sample(at, position, sample, self.task.watched(p))
         if self.task.at_once:
@@ -114,7 +114,8 @@ class Fold(FoldState):
             self.drift.fired = False
             self.experts.outside_labels, self.experts.outside_gap = 0, 0.0
             if not self.task.at_once:
-                births.freeze(self, position, at)
+                kept = births.freeze(self, position, at).version
+                self.drift.did(f"{kept}, the leading model as it was, was kept", at, position)
                 births.leave(self)
         if self.drift.hold_over:
             self.release(position)
@@ -161,6 +162,7 @@ class Fold(FoldState):
             self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
         if self.uncertainty is not None and waits.issued is not None:
             self.uncertainty.label(waits.p, waits.issued, label)
+        joined = waits
         waits, y = self.task.heard(waits, label)
         live, base = log_loss(waits.p, y), log_loss(waits.base, y)
         counts.live_loss += live
@@ -178,7 +180,7 @@ class Fold(FoldState):
         # what was predicted while another model was put in place by hand says nothing about this one
         if waits.position >= self.replaced_at:
             drift.label(at, position, live, base, self._rivals(waits, y, live, leader))
-            drift.judged(at, position, waits, label, live, base)
+            drift.judged(at, position, joined, label, live, base)
             if drift.lead is not None and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
@@ -292,8 +294,6 @@ class Fold(FoldState):
         else:
             self.applied.append(command.id)
             asked = f"{command.reason or 'no reason given'} ({command.by or 'unknown'})"
-            replaces = command.verb in commands.REPLACING
-            self.publish(
-                f"{command.verb}: {asked}" if replaces else self.why,
-                f"{commands.done(self, command)}: {asked}",
-            )
+            replaces, done = command.verb in commands.REPLACING, commands.done(self, command)
+            self.drift.carried_out(command, done, self.at, position)
+            self.publish(f"{command.verb}: {asked}" if replaces else self.why, f"{done}: {asked}")

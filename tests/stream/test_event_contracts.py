@@ -17,11 +17,15 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 from jsonschema import Draft202012Validator
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
+from penstock.monitors.losses.ledger import Ledger
 from penstock.stream.learn.events import TOPIC_OF, describe
 from penstock.stream.learn.published import published
+from penstock.stream.learn.stories import End, Stories
+from penstock.stream.learn.summaries import summed_up
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import EVENT_HEADERS, ControlEvent, decode_control_event, encode_json
-from penstock.stream.topology import CONTROL_MODELS
+from penstock.stream.messages import ControlEvent, decode_control_event, encode_json
+from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.topology import CONTROL_MODELS, EVENT_HEADERS
 from tests.stream.generated import HOUR, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
 from tests.stream.test_messages import AT_MS, FORMER, GOLDEN, JSON
@@ -75,10 +79,16 @@ def examples() -> dict[str, ControlEvent]:
     }
     models: dict[str, str | None] = {"leader": "v3", "committed": "v4"}
     losses = {"live": 0.25, "base_rate": 0.5, "margin": math.inf}
-    return {
-        verb: describe("flights", verb, found, f"why {verb}", models, losses, target, onset).event
+    segment = SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125)
+    told = {
+        verb: describe(
+            "flights", verb, found, f"why {verb}", models, losses, target, onset, segment=segment
+        ).event
         for verb, (found, target, onset) in made.items()
     }
+    story = Stories().of(change("range", "firing"), "dep_delay left its range")
+    story.summaries, story.end = 1, End(AT_MS + HOUR, 900)
+    return told | {"summary": summed_up("flights", story, Ledger(), models, AT_MS + 7 * HOUR, 1_000).event}
 
 
 def course() -> Course:

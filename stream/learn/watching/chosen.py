@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.watching.detectors import detectors_of
 from penstock.stream.learn.watching.estimate import Estimate
+from penstock.stream.learn.watching.quality import DataQuality
 from penstock.stream.learn.watching.watcher import Watcher, Watchers
+from penstock.stream.quality import OFF
 
 
 def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
@@ -14,4 +17,6 @@ def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
     chosen: list[Watcher] = []
     if pipeline.labelled and pipeline.kind == "binary":
         chosen.append(Estimate(pipeline.alarms_per_year))
-    return Watchers(chosen)
+    if pipeline.asked_quality != OFF:
+        chosen.append(DataQuality(pipeline))
+    return Watchers([*chosen, *detectors_of(pipeline, names)])
