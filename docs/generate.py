@@ -23,7 +23,7 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, prediction, steps, topology
+from penstock.stream import cli, messages, prediction, steps, story_records, topology
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
@@ -83,7 +83,8 @@ def pages() -> dict[str, str]:
         "topics.md": topics(),
         "features.md": features(),
     }
-    return {name: f"{NOTE}\n\n{text.rstrip()}\n" for name, text in found.items()}
+    written = {name: f"{NOTE}\n\n{text.rstrip()}\n" for name, text in found.items()}
+    return written | {f"schemas/{name}.json": text for name, text in schemas().items()}
 
 
 def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
@@ -259,22 +260,31 @@ def metrics() -> str:
 # -- messages and topics --------------------------------------------------------------------------------------------------
 
 
+def schemas() -> dict[str, str]:
+    """The JSON Schema of every message that other programs read or write, by file name."""
+    found = {}
+    for kind in MESSAGE_WORDS:
+        name = re.sub("(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
+        dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:penstock:{name}"}
+        found[name] = json.dumps(dialect | cleaned(msgspec.json.schema(kind)), indent=2) + "\n"
+    return found
+
+
 def messages_page() -> str:
-    """The JSON Schema of every message that other programs read or write."""
+    """Every message that other programs read or write, field by field."""
     parts = [
         "# Messages",
-        "Topics that other programs read hold JSON. Each schema below is JSON Schema 2020-12. Fields may be added later, and "
-        "then always with a default; none is renamed. Times that end in `_ms`, and every `at`, are milliseconds since 1970, UTC. "
+        "Topics that other programs read hold JSON. Each message has a file with its JSON Schema 2020-12. Fields may be added "
+        "later, and then always with a default; none is renamed. Times that end in `_ms`, and every `at`, are milliseconds since "
+        "1970, UTC. "
         "`at` is event time; `wall_ms` is the clock of the machine that wrote the message.",
     ]
-    for kind, words in MESSAGE_WORDS.items():
-        schema = cleaned(msgspec.json.schema(kind))
+    for (kind, words), file in zip(MESSAGE_WORDS.items(), schemas(), strict=True):
         parts += [
             f"## {kind.__name__}",
             f"{words} {in_markdown((inspect.getdoc(kind) or '').split(chr(10) * 2)[0])}",
             table(("Field", "Holds", "If left out"), fields(kind)),
-            "As JSON Schema:",
-            f"```json\n{json.dumps(schema, indent=2)}\n```",
+            f"As JSON Schema: [{file}.json](schemas/{file}.json).",
         ]
     parts += [
         "## The samples log",
@@ -351,6 +361,9 @@ WORDS = {
 }
 
 
+PARTS = {**vars(story_records), **vars(prediction), **vars(messages)}
+
+
 def in_words(annotation: str) -> str:
     """A type as a reader without Python would say it."""
     said = annotation.replace('"', "'")
@@ -364,7 +377,7 @@ def in_words(annotation: str) -> str:
         r"\b[A-Za-z]\w*\b",
         lambda word: WORDS.get(
             word[0],
-            "object" if is_message(vars(messages).get(word[0], vars(prediction).get(word[0]))) else word[0],
+            "object" if is_message(PARTS.get(word[0])) else word[0],
         ),
         said,
     )
@@ -450,6 +463,7 @@ def arguments(function: Any) -> str:
 def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(f"wrote {FOLDER / name}")
 

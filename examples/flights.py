@@ -44,5 +44,6 @@ pipeline = Pipeline(
     predict=departures,
     inputs=["dep_delay", "hour", "distance"],
     label=Label(arrivals, late, wait="36h", fields=("delay",)),
+    segments=["carrier", "origin"],
     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
 )

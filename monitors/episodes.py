@@ -25,7 +25,7 @@ class Transition:
 
     Attributes:
         monitor: which statistic speaks: `harm`, `adwin`, `lead`, `skill`, `failures`, `psi`, `range`, `nulls`,
-            `labels`.
+            `labels`, `segment`.
         subject: what it speaks about: `loss`, or the name of an input.
         state: `suspected` (worth waiting for), `firing` (act) or `resolved` (over, or suspicion withdrawn).
         statistic: the value that crossed; its meaning is the monitor's.

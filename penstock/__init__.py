@@ -35,13 +35,18 @@ from penstock.features import (
     variance,
 )
 from penstock.stream import (
+    Adwin,
+    Detector,
+    Kswin,
     Label,
     OnInputs,
     OnLabels,
     OnPerformance,
     OnSchedule,
+    PageHinkley,
     Pipeline,
     Quality,
+    RateRise,
     Source,
     grid,
 )
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Quality", "Source", "View", "grid",
+    "Adwin", "Detector", "Kswin", "PageHinkley", "RateRise",
     "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
     "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",
     "top_k", "tumbling", "variance", "what_if",

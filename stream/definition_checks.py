@@ -7,7 +7,7 @@ Laws of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from penstock.stream.definition_error import DefinitionError
@@ -28,6 +28,32 @@ def check_uncertainty(where: str, interval: float | None, calibrate: bool, kind:
         raise DefinitionError(
             f"{where}: calibrate corrects the probability of true; the task here is {kind!r}"
         )
+
+
+MOST_SEGMENTS = 4
+
+
+def check_segments(where: str, segments: Any, answers: Collection[str], unique: Collection[str]) -> None:
+    """Refuse segments that are no list of few fields, that tell the answer, or of which every event has its own."""
+    if not isinstance(segments, list | tuple) or not all(isinstance(one, str) and one for one in segments):
+        raise DefinitionError(
+            f"{where}: segments must be a list of names of fields of the predicted event, such as ['carrier'], not {segments!r}"
+        )
+    if len(segments) > MOST_SEGMENTS:
+        raise DefinitionError(
+            f"{where}: {len(segments)} segments share one budget of alarms; name at most {MOST_SEGMENTS}"
+        )
+    for name in segments:
+        if segments.count(name) > 1:
+            raise DefinitionError(f"{where}: segment {name!r} is listed twice")
+        if name in unique:
+            raise DefinitionError(
+                f"{where}: segment {name!r} has another value in every event; name a field with few values"
+            )
+        if name in answers:
+            raise DefinitionError(
+                f"{where}: segment {name!r} is the label of the same event: whoever is late loses more than who is not, always"
+            )
 
 
 def check_challengers(

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.definition_checks import check_challengers, check_uncertainty
+from penstock.stream.definition_checks import check_challengers, check_segments, check_uncertainty
 from penstock.stream.definition_error import DefinitionError, duration_ms
+from penstock.stream.detectors import checked as checked_monitors
 from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.model_text import model_text
@@ -52,7 +53,10 @@ class Pipeline:
     `quality` says which findings about the data are told and what is done about each (True: the usual choice, see `Quality`).
     `retrain` lists what
     starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
-    "all", "since-onset", or the last so long, such as "30d".
+    "all", "since-onset", or the last so long, such as "30d". `segments` names up to four fields of the predicted event with few
+    values each: what is found is told with the one value that carries it, and each value is watched by itself, for a fifth of
+    the budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
+    `[Adwin("loss")]` (`stream.detectors`).
     """
 
     name: str
@@ -74,7 +78,9 @@ class Pipeline:
     calibrate: bool = False
     challengers: Mapping[str, Any] = field(default_factory=dict)
     race_cpu: float = 1.0
+    segments: Sequence[str] = ()
     quality: bool | Quality = True
+    monitors: Sequence[Any] = ()
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +121,10 @@ class Pipeline:
         check_challengers(where, self.challengers, self.race_cpu, self.kind, self.task)
         _ = checked_quality(self.quality, where)
         check_uncertainty(where, self.interval, self.calibrate, self.kind)
+        answers = set(self.label.fields) if self._labels_itself else set()
+        check_segments(where, self.segments, answers, (self.predict.id, self.predict.time))
+        found = checked_monitors(self.monitors, where, self.vector_names, self.kind)
+        object.__setattr__(self, "monitors", found)
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
             raise DefinitionError(
                 f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
@@ -160,9 +170,7 @@ class Pipeline:
     def _check_leaks(self, where: str) -> None:
         if not self.labelled:
             return
-        labelled = set(self.label.fields)
-        # by key a label is a later event, so a field of the event itself tells nothing of it
-        same = self.label.source.name == self.predict.name and not self.label.key_fields
+        labelled, same = set(self.label.fields), self._labels_itself
         for name in self.inputs:
             if same and name in labelled:
                 raise DefinitionError(
@@ -175,6 +183,17 @@ class Pipeline:
                 raise DefinitionError(
                     f"{where}: view {view.name!r} is keyed by the label of the event it serves"
                 )
+
+    @property
+    def _labels_itself(self) -> bool:
+        """Whether an event has its own label. By key a label is a later event: a field of the event itself tells nothing."""
+        same = self.label.source.name == self.predict.name and not self.label.key_fields
+        return self.labelled and same
+
+    @property
+    def carried(self) -> list[str]:
+        """The segment fields that are no inputs: samples carry their values beside the vector."""
+        return [name for name in self.segments if name not in self.inputs]
 
     @cached_property
     def kind(self) -> Kind:
@@ -251,6 +270,7 @@ class Pipeline:
             "label": {**self.label.describe(), "target": self.target_kind, "absent": self.label_rule.absent},
             "model": model_text(self.model),
             **({} if self.kind == "binary" else {"task": self.kind}),
+            **({"segments": list(self.segments)} if self.segments else {}),
         }
 
     @property

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.targets import Target
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
@@ -55,6 +57,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     `recipe` is the digest of the definition that computed it, so that a sample which a worker of a former definition appends late
     is never read under newer names; it is empty in samples written before there was the field. `label_key` names the entity whose
     later events label the sample, where the definition joins labels by key; None where it joins them by id, or the key is null.
+    `segments` are the values of the definition's segment fields that are no inputs, in its order; None where there are none.
     """
 
     origin: Origin
@@ -64,6 +67,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag="sample", gc=Fals
     x: list[Value]
     recipe: str = ""
     label_key: str | None = None
+    segments: list[Value] | None = None
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True, tag="label", gc=False):
@@ -101,8 +105,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
     names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `window` says what
     a retrain without `from_position` learns from (`stream.triggers`; empty: all), `trigger` what set it off: demand, schedule,
-    labels, performance or inputs (empty: not said). `challenger` names the one of the
-    definition's that an `adopt` brings.
+    labels, performance or inputs (empty: not said). `challenger` names the one of the definition's that an `adopt` brings.
     """
 
     id: str
@@ -143,11 +146,12 @@ decode_entry = msgspec.msgpack.Decoder(Entry).decode
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
 
-    `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters`, which are no events, the
-    record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
-    inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
-    that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
-    same episode. `trigger` says what set a retrain off. `window` and `reference` were fields of version 1 that were never filled.
+    `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters` the record's own Kafka time,
+    partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for inputs, a share for guards
+    and dead letters). `state` is `suspected`, `firing`, `resolved`, `withdrawn` for a suspicion that nothing came of, or `over`
+    with the episode's `summary`. `cooldown_until` is the event time (ms) up to which the return of what is resolved is the same
+    episode. `trigger` set a retrain off. `causes` are the episode's so far, `at_stake` what the live prediction loses, in nats
+    `per_label` and `per_day`. `segment` carries the damage (None: none does).
     """
 
     pipeline: str
@@ -170,6 +174,10 @@ class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_until: int | None = None
     command: str = ""
     trigger: TriggerFired | None = None
+    segment: SegmentBlamed | None = None
+    causes: list[str] = []
+    at_stake: dict[str, float | None] = {}
+    summary: EpisodeSummary | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,14 +251,13 @@ class ExpertShown(msgspec.Struct, frozen=True, kw_only=True):
 class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
-    `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
-    put in place, and `previous` the version that was committed before it (empty: none). The committed one predicts `alone` while
-    `pinned`, and always where the definition asks for approval: then `version` is the committed one, whoever has more weight.
-    `experts` are all there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this
-    message was written.
-    `anchor`, `anchors` and `candidate` are no longer filled.
-    `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason. `triggers` are the
-    definition's, as of this message; `retraining` names the commands whose retrain is under way.
+    `version` is the expert that leads, with its `weight`; `committed` the one that budgeted evidence, or a person, last put in
+    place, and `previous` the one committed before it (empty: none). The committed one predicts `alone` while `pinned`, and
+    always where the definition asks for approval: then `version` is the committed one, whoever has more weight. `experts` are
+    all there are. `why` says why this version is live, `change` what happened when this message was written. `anchor`,
+    `anchors` and `candidate` are no longer filled. `applied` lists the newest command ids carried out; `refused` those the fold
+    refused, each with the reason. `triggers` are the definition's, as of this message; `retraining` names the commands whose
+    retrain is under way.
     """
 
     pipeline: str
@@ -279,7 +286,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def rfc3339(at_ms: int) -> str:
     """A time in ms since the epoch as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat("T", "milliseconds").replace("+00:00", "Z")
 
 
 encode_json = msgspec.json.Encoder().encode

@@ -83,12 +83,19 @@ def changes(said: Mapping[str, Any], pipeline: Pipeline) -> Changes:
     for what in ("predict", "inputs", "partitioned"):
         if said[what] != now[what]:
             others.append(f"{what}: {said[what]} → {now[what]}")
+    if _carried(said) != _carried(now):
+        others.append(f"segments beside the inputs: {_carried(said)} → {_carried(now)}")
     if _meaning(said) != _meaning(now):
         others.append("what a label means")
     read = [{s["name"]: (s["id"], s["time"], s["key"]) for s in one["sources"]} for one in (said, now)]
     if read[0] != read[1]:
         others.append("the sources, or their id, time or key")
     return Changes([one for one in found if one is not None], others)
+
+
+def _carried(said: Mapping[str, Any]) -> list[str]:
+    """The segments whose values samples carry beside the vector, as `Pipeline.carried`."""
+    return [name for name in said.get("segments", []) if name not in said["inputs"]]
 
 
 def _meaning(said: Mapping[str, Any]) -> tuple[Any, ...]:

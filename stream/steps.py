@@ -186,6 +186,7 @@ def _challenge(pipeline: Pipeline, log: str, versions: Keys, prefix: str) -> tup
         (log, prefix + topology.CONTROL_MODELS),
         (log,),
         (versions,),
+        group=topology.consumer_group(pipeline.name, "challenge", prefix),
     )
     return (step,)
 

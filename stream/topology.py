@@ -33,6 +33,9 @@ CONTROL_DECISIONS = "control.decisions"
 CONTROL_READS = (CONTROL_MODELS, CONTROL_COMMANDS, CONTROL_RETRAIN, CONTROL_ROLLBACK, CONTROL_ALERTS)
 CONTROL_ALL = (*CONTROL_READS, CONTROL_DECISIONS)
 
+EVENT_HEADERS = (("content-type", b"application/cloudevents+json"),)
+"""What a record with a control event carries, so that any CloudEvents client knows it for structured mode."""
+
 
 def deployed(pipeline: str, prefix: str = "") -> str:
     """The name of a pipeline where several deployments share servers: the deployment's prefix before its own name."""

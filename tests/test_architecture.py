@@ -25,11 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers", "quality"),
+    ("source", "triggers", "quality", "detectors"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records"),
+    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -39,8 +39,12 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("define",),
     ("windows",),
 )
-#: And inside `monitors`: two kinds of drift that know nothing of each other, and quality, which uses the tests of both.
-MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (("quality",), ("losses", "inputs"), ("episodes",))
+#: And inside `monitors`: two kinds of drift that know nothing of each other; above them quality, both by segment, any series.
+MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("segments", "quality", "series"),
+    ("losses", "inputs"),
+    ("episodes",),
+)
 #: What one neighbour may take from another, with the reason.
 NEIGHBOURLY = {
     ("engine", "units"),  # the engine writes what a unit of work holds
@@ -63,8 +67,9 @@ TOP_LEVEL = {
     "examples",
     "benchmarks",
 }
-#: The linear models of `stream`, compiled; the other Cython files are those of `features`.
-LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi")]
+#: The linear models of `stream`, compiled, and what monitors count; the other Cython files are those of `features`.
+LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
+COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
@@ -81,16 +86,19 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
+        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "export",
+        "features",
         "model_registry", "models", "operate",
-        "publish", "replay", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("identity", "in_memory", "metrics", "start", "what_if"),  # builds clients, runs loops, times them
+    "stream/roles": (  # builds clients, runs loops, times them
+        "calibrate", "identity", "in_memory", "metrics", "report", "start", "what_if",
+    ),
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
@@ -126,7 +134,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
-        "attended", "recompute", "segments", "sides",  # fold and featurize what they read from a log
+        "attended", "calibrating/fields", "recompute", "segments", "sides",  # fold and featurize what they read from a log
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300
@@ -140,7 +148,9 @@ def sources(*packages: str) -> list[Path]:
 
 
 def cython_sources() -> list[Path]:
-    return sorted([*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR])
+    return sorted(
+        [*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR, COUNTING]
+    )
 
 
 def name(path: Path) -> str:
@@ -340,10 +350,11 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
 
 def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
     made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    engine, gate, linear = made
+    engine, gate, linear, counting = made
     assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()} - set(
-        map(name, LINEAR)
+        map(name, [*LINEAR, COUNTING])
     )
+    assert counting["sources"] == [name(COUNTING)] and "depends" not in counting
     assert [*linear["sources"], *linear["depends"]] == [name(path) for path in LINEAR]
     beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
     assert {*gate["sources"], *gate["depends"]} == beside

@@ -33,6 +33,7 @@ def test_an_installation_has_one_name_at_the_top() -> None:
         "penstock.features.engine.native",
         "penstock.stream.learn.weighing",
         "penstock.stream.learn.linear",
+        "penstock.monitors.inputs.counting",
     }
     assert given()["project"]["scripts"] == {"penstock": "penstock.stream.cli:main"}
 

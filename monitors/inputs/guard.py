@@ -18,6 +18,21 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.ranges import EPOCH_SAMPLES, TEXT_MOST, ColumnRange, Value, is_null, summarise
 from penstock.monitors.inputs.violations import Violations
 
+
+def _inside(low: Sequence[float | str], values: Sequence[Value], high: Sequence[float | str]) -> bool:
+    """Whether every value lies in its range."""
+    for least, value, most in zip(low, values, high, strict=False):
+        # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
+        if not least <= value <= most:  # type: ignore[operator]
+            return False
+    return True
+
+
+try:
+    from penstock.monitors.inputs.counting import inside
+except ImportError:  # it was not built
+    inside = _inside
+
 Kind = Literal["range", "nulls"]
 
 YEAR_MS = 365.25 * 86_400_000
@@ -32,7 +47,7 @@ class RangeGuard:
     Transitions carry monitor `range` or `nulls`, the input's name as subject, and as effect the share of
     violating samples since the onset. `since_*` is the first violating sample of the run; a `resolved` names
     in its detail the last violating sample (`last_ms`, `last_position`). `outside` names the inputs of the newest sample
-    that lay outside their range, fired or not.
+    that lay outside their range, and `nulls` those that were null where that is judged, fired or not.
 
     Args:
         names: the inputs, in the order of `values`. Guard what producers send; a windowed feature repeats one
@@ -45,7 +60,7 @@ class RangeGuard:
 
     __slots__ = (
         "_budget", "_first_ms", "_high", "_live", "_low", "_places", "_ranges", "_rows", "_tests",
-        "_threshold", "learn_samples", "learned_samples", "names", "outside", "samples", "samples_per_year",
+        "_threshold", "learn_samples", "learned_samples", "names", "nulls", "outside", "samples", "samples_per_year",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +79,7 @@ class RangeGuard:
         self.samples = 0
         self.learned_samples = 0
         self.outside: tuple[str, ...] = ()
+        self.nulls: tuple[str, ...] = ()
         self._budget = false_alarms_per_year
         self._threshold = THRESHOLD_LEAST
         self._first_ms: int | None = None
@@ -131,14 +147,12 @@ class RangeGuard:
         if self._first_ms is None:
             self._first_ms = at_ms
         transitions: list[Transition] = []
-        self.outside = ()
+        self.outside = self.nulls = ()
         try:
-            for least, value, most in zip(low, values, high, strict=False):
-                # Text bounds are text, so one comparison serves every column; null and a wrong type raise.
-                if not least <= value <= most:  # type: ignore[operator]
-                    transitions = self._violations(at_ms, position, values)
-                    break
+            clean = inside(low, values, high)
         except TypeError:
+            clean = False
+        if not clean:
             transitions = self._violations(at_ms, position, values)
         if self._live:
             transitions += self._settle(at_ms, position)
@@ -165,6 +179,8 @@ class RangeGuard:
             if test is not None:
                 if kind == "range":
                     self.outside += (self.names[index],)
+                else:
+                    self.nulls += (self.names[index],)
                 transitions += self._hit((kind, index), test, at_ms, position, value)
         return transitions
 

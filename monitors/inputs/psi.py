@@ -22,12 +22,28 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.histogram import Counts, Histogram, Value, merge_bins
 from penstock.monitors.inputs.stability import Judgement, judge
 
+try:
+    from penstock.monitors.inputs import counting
+except ImportError:  # it was not built
+    counting = None  # type: ignore[assignment]
+
 YEAR_MS = 365.25 * 86_400_000
 DAY_MS = 86_400_000
 BUFFER_ROWS = 1_024
 COLD_ROWS = 8_192
 LEAST_ROWS = 30
+NATIVE = np.dtype("<i8").isnative
+"""Whether counts as they are kept are C's own integers here."""
 LEAST_WINDOWS = 10
+
+
+def bins_of(samples: int, most: int) -> int:
+    """How many bins a window of so many samples has: 20 samples a bin, and at least three bins.
+
+    >>> bins_of(1_000, 10), bins_of(100, 10), bins_of(30, 10)
+    (10, 5, 3)
+    """
+    return min(most, max(3, samples // 20))
 
 
 class PsiMonitor:
@@ -81,6 +97,11 @@ class PsiMonitor:
         self._window: int | None = None
         self._start = (0, 0)
 
+    @property
+    def firing(self) -> set[str]:
+        """The inputs that moved, and are not as before yet."""
+        return {self.names[index] for index in self._firing}
+
     def update(self, at_ms: int, position: int, values: Sequence[Value]) -> list[Transition]:
         """Take one sample. The first of a later window closes the open one; a late one joins the open one.
 
@@ -118,10 +139,23 @@ class PsiMonitor:
                 self._cold = self._cold[::2]
                 self._cold_stride *= 2
         else:
-            columns = zip(self._histograms, zip(*self._rows, strict=True), strict=True)
-            for index, (histogram, column) in enumerate(columns):
-                self._counts[index] = (_counts(self._counts[index]) + histogram.count(column)).tobytes()
+            self._count_columns(self._histograms)
         self._rows.clear()
+
+    def _count_columns(self, histograms: list[Histogram]) -> None:
+        """Add the rows to the open window's counts: compiled, but for text and what is no ordinary number."""
+        done: list[bytes | None] | None = None
+        if counting is not None and NATIVE:
+            done = counting.count(self._rows, [one.edges for one in histograms], self._counts)
+            if done is not None and None not in done:
+                self._counts = [one for one in done if one is not None]
+                return
+        columns = zip(histograms, zip(*self._rows, strict=True), strict=True)
+        for index, (histogram, column) in enumerate(columns):
+            compiled = None if done is None else done[index]
+            if compiled is None:
+                compiled = (_counts(self._counts[index]) + histogram.count(column)).tobytes()
+            self._counts[index] = compiled
 
     def _close(self, at_ms: int, position: int) -> list[Transition]:
         """End a window: judge it against the past, then let it join the past."""
@@ -149,7 +183,7 @@ class PsiMonitor:
         assert self._histograms is not None
         past = _counts(b"".join(self._past[index])).reshape(len(self._past[index]), -1)
         total: Counts = past.sum(axis=0)
-        bins = min(self.bins, max(3, self._seen // 10))
+        bins = bins_of(self._seen, self.bins)
         group, names = self._histograms[index].coarse(total, bins)
         merged = merge_bins(past, group, len(names))
         window = merge_bins(counts, group, len(names))

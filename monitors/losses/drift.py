@@ -19,6 +19,7 @@ from typing import Literal
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.adwin import DELTA, AdwinRise
+from penstock.monitors.losses.ledger import Ledger, Sums
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
 from penstock.monitors.losses.rate_of_labels import LabelRate
 
@@ -94,7 +95,8 @@ class LossMonitor:
     """Watch the live loss against the base rate's (harm), and the committed model's against that of all together (lead).
 
     Losses come per label, in the order of the log. Transitions carry monitor `harm`, `lead` or `adwin`,
-    subject `loss`, and effects in nats per label.
+    subject `loss`, and effects in nats per label. `gap` is what the committed model lost more than
+    all together by the newest label.
 
     Args:
         config: budgets and sizes.
@@ -107,7 +109,7 @@ class LossMonitor:
 
     __slots__ = (
         "_base", "_committed", "_in_block", "_live", "_rate", "_rival_labels", "_start", "_together",
-        "_witness_since", "config", "harm", "lead", "witness",
+        "_witness_since", "config", "gap", "harm", "lead", "ledger", "witness",
     )  # fmt: skip
 
     def __init__(self, config: LossConfig | None = None) -> None:
@@ -121,9 +123,11 @@ class LossMonitor:
             "lead", estimate_ratio=False, base_labels=base, reference_blocks=blocks, min_blocks=least
         )
         self._rate = LabelRate()
+        self.ledger = Ledger()
         self._start = (0, 0)
         self.witness = AdwinRise(floor=0.0)
         self._witness_since = (0, 0)
+        self.gap = 0.0
         self._clear_block()
 
     def update(
@@ -143,6 +147,7 @@ class LossMonitor:
         self._in_block += 1
         self._live += live
         self._base += base
+        self.gap = 0.0 if rivals is None else rivals[0] - rivals[1]
         if rivals is not None:
             self._committed += rivals[0]
             self._together += rivals[1]
@@ -167,6 +172,8 @@ class LossMonitor:
         )
         self.harm.restart()
         self.witness.restart()
+        if self._in_block:
+            self.ledger.add(position, self._in_block, self._live, self._base)
         self._clear_block()
         return closed
 
@@ -179,6 +186,11 @@ class LossMonitor:
         return closed
 
     @property
+    def firing(self) -> bool:
+        """Whether any of the tests fires now."""
+        return "firing" in (self.harm.phase, self.lead.phase) or self.witness.firing
+
+    @property
     def labels_per_year(self) -> float:
         """As configured, or of the stream as it is lately."""
         return self._rate.per_year if self.config.labels_per_year is None else self.config.labels_per_year
@@ -189,9 +201,15 @@ class LossMonitor:
         live, base = self.harm.reference_means()
         return margin_of(live, base, self.config.worth_share, self.config.base_share)
 
+    def sums(self, position: int) -> Sums:
+        """What was judged up to a position at the end of the log, the unfinished block with it."""
+        now = self.ledger.now
+        return Sums(position, now.labels + self._in_block, now.live + self._live, now.base + self._base)
+
     def _close_block(self, at_ms: int, position: int) -> list[Transition]:
         size = self.config.base_labels
         self._rate.count(size, self._start[0], at_ms)
+        self.ledger.add(position, size, self._live, self._base)
         place = (*self._start, at_ms, position)
         margin = self.margin
         was_firing = self.harm.phase == "firing"

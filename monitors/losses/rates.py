@@ -21,7 +21,7 @@ RATE_LAMBDAS = (0.05, 0.1, 0.2, 0.4, 0.8)
 LAG_EVENTS = 64
 HELD_EVENTS_MOST = 4_096
 """Events kept out of the base while suspicion lasts; beyond that the oldest join it, so memory is bounded."""
-LEARN_EVENTS = 100
+LEARN_EVENTS = 200
 SLACK_ERRORS = 1.5
 RATE_LEAST = 1e-3
 
@@ -40,13 +40,24 @@ class RateRise:
         [508]
     """
 
-    __slots__ = ("_base_events", "_base_sum", "_held", "detector")
+    __slots__ = ("_base_events", "_base_sum", "_held", "detector", "drift_detected")
 
-    def __init__(self, threshold: float = 30_000.0) -> None:
+    def __init__(self, threshold: float = 15_000.0) -> None:
         self.detector = EDetector(threshold, RATE_LAMBDAS)
         self._base_events = 0
         self._base_sum = 0.0
         self._held: deque[float] = deque()
+        self.drift_detected = False
+
+    @property
+    def statistic(self) -> float:
+        """The evidence: at most `threshold` while nothing is found."""
+        return self.detector.statistic
+
+    @property
+    def threshold(self) -> float:
+        """What the evidence must reach."""
+        return self.detector.threshold
 
     @property
     def base_rate(self) -> float:
@@ -58,15 +69,19 @@ class RateRise:
     def update(self, value: float) -> Literal["suspected", "firing", "resolved"] | None:
         """Take one value in [0, 1], 1 for an error; return the transition it caused, if any.
 
+        `drift_detected` is then whether it fired.
+
         Raises:
             ValueError: the value lies outside [0, 1] or is not a number.
         """
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"value must lie in [0, 1], got {value}")
         change = None
+        self.drift_detected = False
         if self._base_events >= LEARN_EVENTS:
             rate = self.base_rate
             change = self.detector.update((value - rate) / rate)
+            self.drift_detected = change == "firing"
         if self.detector.phase == "firing":
             # The episode's events are no part of the past; nor are those held since its onset.
             self._held.clear()

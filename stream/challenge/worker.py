@@ -2,6 +2,7 @@
 
 Laws of this file:
 - It writes two things: versions of models, and the `adopt` commands that name them. It commits nothing, and nobody waits for it.
+- It is a member of a group of its own, so that others see that it runs: a second one waits until the first is gone.
 - A challenger whose turn comes learns what it missed before the race goes on, so that it stands where all others stand.
 - How many run follows from what they cost, how fast samples arrive, and the share: what does not fit waits its turn.
 - Started again, the race begins anew at most `BACKFILL_RECORDS` before the log's end.
@@ -18,7 +19,7 @@ from penstock.stream.challenge.race import Race, Runner
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.entries import entries, entry_of
 from penstock.stream.learn.learner import Trained, training
-from penstock.stream.log.protocol import AppendFailed, Log, LogUnavailable, Out
+from penstock.stream.log.protocol import AppendFailed, Log, LogUnavailable, Out, Record
 from penstock.stream.messages import Command, decode_live_model, encode_entry
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import ModelStore
@@ -59,6 +60,7 @@ class ChallengeWorker:
         sleep: Callable[[float], None],
         *,
         prefix: str = "",
+        instance_id: str | None = None,
         health: ChallengeHealth | None = None,
     ) -> None:
         self.pipeline, self.log, self.models, self.prefix, self.health = pipeline, log, models, prefix, health
@@ -66,18 +68,20 @@ class ChallengeWorker:
         self.topic = topology.samples(pipeline.name, prefix)
         self.tp = (self.topic, 0)
         self.live_topic = prefix + topology.CONTROL_MODELS
-        start, end = log.bounds([self.tp])[self.tp]
-        self.start = max(start, end - BACKFILL_RECORDS)
         self.race = Race(pipeline, pipeline.challengers, cpu_s)
-        self.race.position = self.race.runners[0].start = self.start
-        self.reader = log.reader({self.tp: self.start})
+        self.start: int | None = None
+        self.member = log.member(
+            topology.consumer_group(pipeline.name, "challenge", prefix), [self.topic], instance_id=instance_id
+        )
+        self.assigned = self.positioned = False
+        self.unfolded: list[Record] = []
         self.live = log.reader({(self.live_topic, p): 0 for p in range(log.partitions(self.live_topic))})
         self.inside: frozenset[str] = frozenset()
         self.catching_up: tuple[Runner, Generator[int, None, Trained]] | None = None
         self.looked_at = 0
         self.spent_s, self.began_s = 0.0, wall_s()
         self.rate = 0.0
-        self.seen_end: tuple[float, int] = (self.began_s, end)
+        self.seen_end: tuple[float, int] = (self.began_s, log.bounds([self.tp])[self.tp][1])
         self.entered = 0
         self.in_touch = False
 
@@ -89,7 +93,8 @@ class ChallengeWorker:
             return 0
         began = self.cpu_s()
         try:
-            read = self._catch_up() if self.catching_up is not None else self._fold(timeout_s)
+            records = self._poll(timeout_s)
+            read = self._catch_up() if self.catching_up is not None else self._fold(records)
             self.in_touch = True
         except (LogUnavailable, AppendFailed) as error:
             logger.warning("%s; trying again", error)
@@ -115,14 +120,37 @@ class ChallengeWorker:
             self.health.batch(self)
         return True
 
-    def _fold(self, timeout_s: float) -> int:
-        records = self.reader.poll(BATCH_RECORDS, timeout_s)
+    def _poll(self, timeout_s: float) -> list[Record]:
+        """The next records; who was given the log begins the race, or goes on with it."""
+        if self.catching_up is not None:  # a member that does not poll would be put out of its group
+            self.unfolded += self.member.poll(1, 0.0)
+            records = []
+        else:
+            records, self.unfolded = self.unfolded or self.member.poll(BATCH_RECORDS, timeout_s), []
+        change = self.member.take_assignment()
+        if change is not None:
+            self.assigned, self.positioned, self.unfolded = bool(change.assigned), False, []
+        if self.positioned or not self.assigned:
+            return records if self.positioned else []
+        self._take_up()
+        return [] if self.catching_up is not None else self.member.poll(BATCH_RECORDS, timeout_s)
+
+    def _take_up(self) -> None:
+        """Read on where the race stands; one that has not begun begins so far before the log's end."""
+        if self.start is None:
+            start, end = self.log.bounds([self.tp])[self.tp]
+            self.start = max(start, end - BACKFILL_RECORDS)
+            self.race.position = self.race.runners[0].start = self.start
+        self.member.start_at({self.tp: self.race.position})
+        self.positioned = True
+
+    def _fold(self, records: list[Record]) -> int:
         race = self.race
         for record in records:
             entry = entry_of(record.value)
             if entry is not None:
                 race.step(record.offset, entry)
-        if race.looks(self.looked_at):
+        if self.positioned and race.looks(self.looked_at):
             self.looked_at = race.labels
             self._look()
         return len(records)
@@ -156,7 +184,7 @@ class ChallengeWorker:
     def _begin(self, name: str) -> None:
         """Let a challenger learn what it missed: the newest `TURN_RECORDS`, or as much as the race itself has read."""
         stop = self.race.position
-        start = max(self.start, stop - TURN_RECORDS)
+        start = max(self.start or 0, stop - TURN_RECORDS)
         self.race.waiting.remove(name)
         runner, task = Runner(name, self.race.fresh(name), start), self.race.task
         history = RecipeHistory(self.pipeline.digest, self.pipeline.vector_names)
@@ -253,6 +281,6 @@ class ChallengeWorker:
         logger.info("%s asks to take part: %s", runner.name, why)
 
     def close(self) -> None:
-        """Stop reading."""
-        self.reader.close()
+        """Stop reading, and leave the group."""
+        self.member.close()
         self.live.close()

@@ -46,6 +46,8 @@ COMMANDS = {
     "export": "export",
     "replay": "replay",
     "what-if": "what_if",
+    "report": "report",
+    "calibrate": "calibrate",
     "reset": "reset",
     "backfill": "backfill",
     "bench": "bench",

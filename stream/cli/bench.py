@@ -15,8 +15,8 @@ from penstock.stream.process.settings import Settings
 EXAMPLES = """\
 examples:
   penstock bench                                    which there are
-  penstock bench drift_bernoulli --json drift.json  run one; what follows its name is its own
-  penstock bench drift_bernoulli --help             what it understands
+  penstock bench drift --json drift.json            run one; what follows its name is its own
+  penstock bench drift --help                       what it understands
 
 Benchmarks lie in benchmarks/ of a source checkout (the one Penstock is installed from, or the working directory), not in
 an installed package. Each runs in a process of its own, and its exit code is this command's. --json FILE writes what was

@@ -10,60 +10,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import msgspec
-
-from penstock.stream import topology
 from penstock.stream.cli.expert_lines import others, who_predicts
-from penstock.stream.messages import (
-    ControlEvent,
-    Decision,
-    LiveModel,
-    OperatorRequest,
-    decode_control_event,
-    decode_decision,
-    decode_live_model,
-    decode_operator_request,
-)
+from penstock.stream.messages import ControlData, ControlEvent, Decision, LiveModel, OperatorRequest
+from penstock.stream.operate.control_topics import Message, pipeline_of
 from penstock.stream.process.terminal import printable
+from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.trigger_records import TriggerFired
 from penstock.stream.triggers import in_words
 
-FOLLOWED = (
-    topology.CONTROL_RETRAIN,
-    topology.CONTROL_ROLLBACK,
-    topology.CONTROL_ALERTS,
-    topology.CONTROL_COMMANDS,
-    topology.CONTROL_DECISIONS,
-    topology.CONTROL_MODELS,
-)
-Message = ControlEvent | Decision | LiveModel | OperatorRequest
 EVIDENCE = frozenset({"harm", "lead", "rollback", "promotion"})
 """Kinds whose statistic is evidence that grew with every label, not a size anybody knows: the reason tells the losses. The last
 two are those of former versions, whose events may still lie in the topics."""
 _MARKS = {"critical": "!!", "warning": "! ", "info": "  "}
-
-
-class Unreadable(ValueError):
-    """A record that is not a message of its topic."""
-
-
-def decode(topic: str, value: bytes) -> Message:
-    """The message of a control topic (its name without the prefix). Raises `Unreadable`."""
-    try:
-        if topic == topology.CONTROL_MODELS:
-            return decode_live_model(value)
-        if topic == topology.CONTROL_DECISIONS:
-            return decode_decision(value)
-        if topic == topology.CONTROL_COMMANDS:
-            return decode_operator_request(value)
-        return decode_control_event(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(printable(str(error))) from None
-
-
-def pipeline_of(message: Message) -> str:
-    """Which pipeline a message is about."""
-    return message.data.pipeline if isinstance(message, ControlEvent) else message.pipeline
 
 
 def moment(at_ms: int | None) -> str:
@@ -93,6 +51,8 @@ def tell(message: Message, wall_ms: int) -> list[str]:
 
 def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     data = event.data
+    if data.summary is not None:
+        return _MARKS[data.severity], f"OVER: {data.reason}", _summary(data, data.summary)
     asks = {
         "retrain": "RETRAIN wanted",
         "rollback": "ROLLBACK wanted",
@@ -135,6 +95,16 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     if data.command:
         lines.append(f"by hand: {data.command}")
     return _MARKS[data.severity], head, lines
+
+
+def _summary(data: ControlData, summary: EpisodeSummary) -> list[str]:
+    """When it was, and each thing that was done."""
+    until = summary.until
+    lines = [
+        f"from {moment(data.since.get('at'))} to {moment(until.get('at'))} (event time); positions {data.since.get('position')} "
+        f"to {until.get('position')}  (episode {data.episode})"
+    ]
+    return lines + [f"{moment(deed.at)}  {deed.what} (by {deed.by})" for deed in summary.done]
 
 
 def _fired(fired: TriggerFired) -> str:

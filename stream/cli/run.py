@@ -19,9 +19,10 @@ examples:
   penstock run FILE --role challenge         races the definition's challengers; winners take part in learn
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
-sources' key share the partitions; give each its own --slot. Otherwise, and for learn, a second worker is a spare that takes
-over in seconds. Run one control and one challenge: a second would say everything twice. Addresses are settings:
-KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0), PENSTOCK_SECRET (learn needs it).
+sources' key share the partitions; give each its own --slot. Otherwise, and for learn and challenge, a second worker of another
+--slot is a spare that takes over in seconds. Run one control: a second would say everything twice. A challenge gives way to
+whatever else wants the CPU. Addresses are settings: KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL
+(redis://127.0.0.1:6379/0), PENSTOCK_SECRET (learn needs it).
 Exit codes: 0 stopped by a signal, its state written; 2 it cannot run, and one line says why."""
 
 

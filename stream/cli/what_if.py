@@ -9,13 +9,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.stream.operate.parts import Part, e_value
-from penstock.stream.operate.sides import CannotCompare
+from penstock.stream.operate.parts import Part
+from penstock.stream.operate.recipe_change import CannotCompare
+from penstock.stream.operate.verdicts import amount, e_value
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.start import settle_memory
 from penstock.stream.roles.what_if import WhatIf, what_if
 
 SAY_S = 2.0
+NAMES = {"auc": "AUC", "accuracy": "accuracy", "rmse": "RMSE"}
 EXAMPLES = """\
 examples:
   penstock what-if changed.py                                    would it have predicted better than what was live?
@@ -30,9 +32,9 @@ the source topics by featurize's own engine, in memory. Nothing is written, no g
 The live side is what was predicted at the time, as far as the predictions topic still holds it. --against folds the former
 definition again instead, with all decisions at once on both sides: best for small differences. Both sides are as they would run,
 several models together, unless you say --alone: one model each.
-A sample is compared if both sides predicted it and its label came; the others are counted. A difference is in nats (log loss) a
-label, with an interval that allows for neighbouring events being alike; a part is clear (better or worse) if the interval leaves
-0 out and the e-value is at least 20.
+A sample is compared if both sides predicted it and its label came; the others are counted. A difference is in nats (log loss of
+what came, true or false or a class) a label, or, where numbers are predicted, in absolute error; its interval allows for
+neighbouring events being alike; a part is clear (better or worse) if the interval leaves 0 out and the e-value is at least 20.
 --from and --to bound what is compared; what came before --from still teaches.
 Exit codes: 0 compared, 1 nothing to compare, 2 could not."""
 
@@ -143,28 +145,24 @@ def lines(found: WhatIf) -> list[str]:
 
 def table(parts: Sequence[Part]) -> list[str]:
     """One line for each part."""
-    head = (
-        "",
-        "labels",
-        "live loss",
-        "changed",
-        "difference",
-        "95 % interval",
-        "e-value",
-        "clear",
-        "live AUC",
-        "changed",
-    )
+    by = parts[0].by
+    loss, figure = "loss" if by.unit else "MAE", NAMES[by.figure]
+    head = ("", "labels", f"live {loss}", "changed", "difference", "95 % interval", "e-value", "clear",
+            f"live {figure}", "changed")  # fmt: skip
     body = []
     for part in parts:
         one = part.compared
-        bounds = "" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}"
+        bounds = (
+            ""
+            if one.low is None or one.high is None
+            else f"{amount(one.low, by, '+')} to {amount(one.high, by, '+')}"
+        )
         clear = "" if not one.clear else "better" if one.difference < 0 else "worse"
-        areas = ["" if area is None else f"{area:.4f}" for area in (part.live_auc, part.changed_auc)]
+        figures = ["" if one is None else amount(one, by) for one in part.figures]
+        losses = [amount(part.live_loss, by), amount(part.changed_loss, by), amount(one.difference, by, "+")]
         name = part.value if part.of in ("whole", "month") else f"{part.of} {part.value}"
         body.append(
-            (name or "whole", f"{one.labels:,}", f"{part.live_loss:.4f}", f"{part.changed_loss:.4f}", f"{one.difference:+.4f}",
-             bounds, e_value(one.log10_e), clear, *areas)
+            (name or "whole", f"{one.labels:,}", *losses, bounds, e_value(one.log10_e), clear, *figures)
         )  # fmt: skip
     widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
     return [

@@ -6,11 +6,10 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from penstock.stream.demo.episode_rows import episode_lines, episodes
 from penstock.stream.demo.measure import Month
 from penstock.stream.demo.verify import Proof
 from penstock.stream.messages import ControlEvent, Decision, LiveModel
@@ -55,11 +54,6 @@ class Report:
     def events_per_s(self) -> float:
         """Source records per second through the whole flow."""
         return self.records / self.seconds if self.seconds else 0.0
-
-
-def day(at_ms: int | None) -> str:
-    """Event time as a person reads it, in UTC."""
-    return "-" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%d %b %H:%M")
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -142,50 +136,6 @@ def decision_row(decision: Decision) -> dict[str, Any]:
     }
 
 
-def episodes(events: Sequence[ControlEvent]) -> list[dict[str, Any]]:
-    """One row per episode that fired: what, since when, when found and resolved, and what was asked for."""
-    found: dict[str, dict[str, Any]] = {}
-    firing: set[tuple[str, str, str]] = set()
-    for event in events:
-        data = event.data
-        finding = (data.episode, data.kind, event.subject)
-        row = found.setdefault(
-            data.episode,
-            {
-                "episode": data.episode,
-                "kind": data.kind,
-                "subject": event.subject,
-                "since": data.since,
-                "fired": None,
-                "resolved": None,
-                "effect": None,
-                "statistic": None,
-                "threshold": None,
-                "actions": [],
-            },
-        )
-        if data.state == "firing" and row["fired"] is None:
-            row.update(
-                fired=data.detected_at,
-                since=data.since,
-                effect=data.effect,
-                statistic=data.statistic,
-                threshold=data.threshold,
-            )
-        if data.state == "firing":
-            firing.add(finding)
-            row["resolved"] = None
-        elif data.state == "resolved":
-            firing.discard(finding)
-            if all(episode != data.episode for episode, _, _ in firing):
-                row["resolved"] = data.detected_at
-        if data.suggested_action != "none":
-            row["actions"].append(
-                data.suggested_action + (f" to {data.target_version}" if data.target_version else "")
-            )
-    return [row for row in found.values() if row["fired"] is not None]
-
-
 def lines(report: Report) -> list[str]:
     """The report as a person reads it."""
     out = ["", f"What ran        {report.backend}", f"                {report.redis}"]
@@ -207,7 +157,8 @@ def lines(report: Report) -> list[str]:
     )
     out += _month_lines(report)
     out += ["", "Drift episodes (event time, UTC)"]
-    out += [_episode_line(row) for row in episodes(report.control_events)] or ["  none"]
+    rows = episodes(report.control_events)
+    out += [line for row in rows for line in episode_lines(row)] or ["  none"]
     out += ["", "Decisions on what was asked for"]
     out += [f"  {d.verb:<9} {d.verdict:<10} {d.why}" for d in report.decisions] or ["  nothing was asked for"]
     out += _incident_lines(report.incident)
@@ -263,16 +214,6 @@ def _month_lines(report: Report) -> list[str]:
 
 def _auc(value: float | None) -> str:
     return "     -" if value is None else f"{value:.4f}"
-
-
-def _episode_line(row: dict[str, Any]) -> str:
-    resolved = f"over {day(row['resolved']['at'])}" if row["resolved"] else "still open"
-    effect = "" if row["effect"] is None else f"  effect {row['effect']:+.3f}"
-    actions = f"  -> {', '.join(dict.fromkeys(row['actions']))}" if row["actions"] else ""
-    return (
-        f"  {row['kind']:<8} {row['subject']:<22} since {day(row['since']['at'])}  found {day(row['fired']['at'])}  "
-        f"{resolved}{effect}{actions}"
-    )
 
 
 def _incident_lines(incident: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from penstock.stream.featurize.dead_letters import kind_of
 from penstock.stream.featurize.decode import END_OF_TIME_MS, Item
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import ControlData, ControlEvent, encode_json, rfc3339
+from penstock.stream.topology import EVENT_HEADERS
 
 WINDOW_RECORDS = 100
 FIRING_SHARE = 0.5
@@ -137,7 +138,7 @@ class DeadShare:
             time=rfc3339(_time(record.timestamp_ms)),
             data=data,
         )
-        return Out(self.topic, self.pipeline.encode(), encode_json(event))
+        return Out(self.topic, self.pipeline.encode(), encode_json(event), EVENT_HEADERS)
 
 
 def _count(reasons: list[Any], kind: str, record: Record) -> None:

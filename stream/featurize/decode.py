@@ -61,8 +61,11 @@ class SourceDecoder:
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source)
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _NUMBER_KEY, _ID)]
+        carried = pipeline.carried if source == pipeline.predict else []
+        self.texts += [name for name in carried if name not in self.texts]
         inputs = pipeline.inputs if source == pipeline.predict else ()
-        self.named_inputs = [name for name in inputs if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
+        of_samples = (*inputs, *carried)
+        self.named_inputs = [name for name in of_samples if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
         labels_anything = pipeline.label.source == source and pipeline.label.reads_any_field
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
@@ -120,7 +123,9 @@ class SourceDecoder:
                 raise Rejected(f"field {name!r} has more than {MAX_KEY_CHARACTERS} digits")
         for name in self.named_inputs:
             if type(event[name]) is int and abs(event[name]) > MOST_WHOLE_INPUT:
-                raise Rejected(f"field {name!r} is an input and has more digits than a model's numbers")
+                raise Rejected(
+                    f"field {name!r} is an input or a segment and has more digits than a model's numbers"
+                )
         at = event[self.time]
         if type(at) is not int or not 0 <= at < END_OF_TIME_MS:
             at = event_time(at, self.time)
@@ -167,6 +172,8 @@ def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
     if source in (pipeline.predict, pipeline.label.source):
         types.update(dict.fromkeys(pipeline.label.key_fields, _KEY))
     types.update(dict.fromkeys(source.key_fields, _KEY))
+    if source == pipeline.predict:
+        types.update({name: _ANY for name in pipeline.carried if name not in types})
     types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})
     types[source.time] = _TIME
     types[source.id] = _ID

@@ -75,6 +75,7 @@ class Featurize:
         self.deployed = topology.deployed(pipeline.name, prefix)
         self.sources = pipeline.sources
         self.target_kind, self.label_key = pipeline.target_kind, pipeline.label.key_fields
+        self.carried = pipeline.carried
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
         self.ttls_ms = [view.ttl_ms for view in pipeline.views]
@@ -218,9 +219,9 @@ class Featurize:
             parts = plan.key_fields
             key = event[parts[0]] if len(parts) == 1 else entity_of(event, parts)
             of_label = entity_of(event, self.label_key) if self.label_key else None
-            sample = Sample(
-                origin, item.id, "" if key is None else str(key), at, vector, self.digest, of_label
-            )
+            key = "" if key is None else str(key)
+            segments = [event[name] for name in self.carried] if self.carried else None
+            sample = Sample(origin, item.id, key, at, vector, self.digest, of_label, segments)
             self._emit(encode_entry(sample))
             self.counts.samples += 1
         if y is not None:

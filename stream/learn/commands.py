@@ -165,7 +165,7 @@ def retrain(state: FoldState, position: int, command: Command, prepared: Any) ->
 
 def open_since(state: FoldState) -> int | None:
     """The position at which what is open now began: lost skill, else a committed model that lost, else an input that moved."""
-    kinds = ("harm", "lead", "psi")
+    kinds = ("harm", "lead", "segment", "psi")
     found = [one for one in state.drift.episodes.firing if one.monitor in kinds]
     return min(found, key=lambda one: kinds.index(one.monitor)).since_position if found else None
 

@@ -29,8 +29,9 @@ from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.score_level import ScoreLevel
 from penstock.stream.learn.skill import Skill
 from penstock.stream.learn.watching.chosen import watchers_of
+from penstock.stream.learn.watching.segments import SegmentWatch, budget_of_whole
 from penstock.stream.learn.watching.telling import Telling
-from penstock.stream.messages import Command, LabelRecord, Sample, rfc3339
+from penstock.stream.messages import Command, Sample, rfc3339
 
 NEW_LEVEL_LABELS = 14_000
 """A loss of skill that nothing brought back after so many labels is the new level: the problem has become harder."""
@@ -47,19 +48,19 @@ class DriftRules(Telling):
     def __init__(
         self, pipeline: Pipeline, names: list[str], *, guard: bool, triggers: RetrainTriggers | None = None
     ) -> None:
-        budget = pipeline.alarms_per_year
-        losses = LossMonitor(LossConfig(false_alarms_per_year=budget))
-        super().__init__(pipeline.name, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
+        budget, of_whole = pipeline.alarms_per_year, budget_of_whole(pipeline)
+        losses = LossMonitor(LossConfig(false_alarms_per_year=of_whole))
+        super().__init__(pipeline, losses, triggers or RetrainTriggers(pipeline, FoldCounts(), {}))
         # Guards judge what producers send: the event's own fields. A windowed value is null every night and far from its
         # median every storm, without anything being broken; the population stability index watches those.
         self.inputs = len(pipeline.inputs)
         self.guard = RangeGuard(names[: self.inputs], budget) if guard and self.inputs else None
         self.holds = pipeline.guard == "hold"
-        self.psi = PsiMonitor([*names, "prediction"], budget)
+        self.psi = PsiMonitor([*names, "prediction"], of_whole)
+        self.segments = SegmentWatch(pipeline, names) if pipeline.segments else None
         self.skill = Skill()
         self.level = None if pipeline.labelled else ScoreLevel()
         self.watchers = watchers_of(pipeline, names)
-        self.hold: Hold | None = None
         self.hold_over = False
         self.lead: EpisodeChange | None = None
         self.lasting: Lasting | None = None
@@ -79,35 +80,28 @@ class DriftRules(Telling):
 
     # -- samples: guards and population stability -----------------------------------------------------------------------------
 
-    def guards(self, at: int, position: int, values: Sequence[Any]) -> tuple[str, ...]:
+    def guards(self, at: int, position: int, sample: Sample) -> tuple[str, ...]:
         """Look at one sample's own inputs; the names of those far outside what was learned of them."""
-        if self.guard is None:
-            return ()
-        found = self.guard.update(at, position, values[: self.inputs], self.hold is None)
+        guard, own = self.guard, tuple(sample.x[: self.inputs])
+        found = guard.update(at, position, own, self.hold is None) if guard is not None else ()
+        if self.segments is not None:
+            self.values = self.segments.sample(at, position, sample, guard)
         if found:
             self._guarded(found)
-        return () if self.holds else self.guard.outside
+        return () if self.holds or guard is None else guard.outside
 
     def sample(self, at: int, position: int, sample: Sample, p: float) -> None:
         """One sample's inputs and the live prediction."""
         if self.hold is None:
-            for change in self.episodes.apply_all(self.psi.update(at, position, (*sample.x, p))):
-                moved = "moved" if change.transition.state != "resolved" else "is as before again"
-                self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
+            inputs = None if self.segments is None else self.segments.inputs(at, position, sample.x, p)
+            if moves := self.psi.update(at, position, (*sample.x, p)):
+                for change in self.episodes.apply_all(moves):
+                    moved = "moved" if change.transition.state != "resolved" else "is as before again"
+                    self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
+            if inputs and self.segments is not None:
+                self.hear(self.segments.moved(inputs, self.psi.firing))
         for watcher in self.watchers.of_samples:
             if found := watcher.sample(at, position, sample, p):
-                self.hear(found)
-
-    def arrived(self, position: int, label: LabelRecord) -> None:
-        """A label came, at its event time; a sample may wait for it or not."""
-        for watcher in self.watchers.of_arrivals:
-            if found := watcher.arrived(label.at, position, label):
-                self.hear(found)
-
-    def tick(self, at: int, position: int) -> None:
-        """The clock of the stream stands at `at`."""
-        for watcher in self.watchers.of_ticks:
-            if found := watcher.tick(at, position):
                 self.hear(found)
 
     def scored(self, at: int, position: int, score: float) -> None:
@@ -136,6 +130,7 @@ class DriftRules(Telling):
                 elif hold.by_guard:
                     hold.since_position = min(hold.since_position, transition.since_position)
                 self._tell("hold", change, f"{what} {transition.subject}: learning is held")
+                self.did("learning was held", transition.at_ms, transition.position)
                 continue
             self._tell("note", change, f"{transition.subject} is back in its range")
             if hold is not None and hold.by_guard and self.guard is not None and not self.guard.firing:
@@ -161,6 +156,8 @@ class DriftRules(Telling):
     def release(self, at: int, position: int, *, accept: bool) -> Hold | None:
         """End the hold, if there is one; what was held. While the guard fires the next one begins, unless a person accepts."""
         hold, self.hold, self.hold_over = self.hold, None, False
+        if hold is not None and hold.by_guard and not accept:
+            self.did("learning went on", at, position)
         if hold is not None and self.guard is not None and self.guard.firing:
             if accept:
                 self.accept_ranges(at, position)
@@ -178,6 +175,9 @@ class DriftRules(Telling):
 
     def judged(self, at: int, position: int, waits: Pending, y: Any, live: float, base: float) -> None:
         """A sample met its label; the losses (nats) of the live and the base prediction."""
+        if self.segments is not None:
+            if found := self.segments.label(at, position, waits.segments, live, base, self.losses):
+                self.hear(found)
         for watcher in self.watchers.of_labels:
             if found := watcher.label(at, position, waits, y, live, base):
                 self.hear(found)
@@ -189,8 +189,8 @@ class DriftRules(Telling):
     ) -> None:  # fmt: skip
         """One label's losses (nats); `rivals`: of the committed model and of all together, None where that one said nothing."""
         self.labels += 1
-        if not self.skill.proven:
-            for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
+        if not self.skill.proven and (skill := self.skill.update(at, position, live, base)):
+            for change in self.episodes.apply_all(skill):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
         if self.labels == self.proven_at:
             self.stories.proven(at)
@@ -289,6 +289,8 @@ class DriftRules(Telling):
     def replaced(self, at: int, position: int, why: str) -> None:
         """A person put another model in place."""
         self.harm = None
+        if self.segments is not None:
+            self.hear(self.segments.restart(at, position, why))
         self._closed(self.losses.live_changed(at, position, why), why)
 
     def _closed(self, closed: Sequence[Transition], why: str) -> None:

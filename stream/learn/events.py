@@ -9,12 +9,15 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
-from typing import Literal, NamedTuple
+from math import inf, isfinite
+from typing import NamedTuple
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
+from penstock.stream.learn.stakes import UNKNOWN, Severity, Stake, severity_of
+from penstock.stream.learn.stories import Story
 from penstock.stream.messages import ControlData, ControlEvent, rfc3339
+from penstock.stream.segment_blamed import SegmentBlamed
 
 TOPIC_OF = {
     "retrain": topology.CONTROL_RETRAIN,
@@ -24,17 +27,8 @@ TOPIC_OF = {
     "alert": topology.CONTROL_ALERTS,
     "warn": topology.CONTROL_ALERTS,
     "note": topology.CONTROL_ALERTS,
+    "summary": topology.CONTROL_ALERTS,
 }
-SEVERITY: dict[str, Literal["info", "warning", "critical"]] = {
-    "retrain": "warning",
-    "rollback": "critical",
-    "promote": "info",
-    "hold": "critical",
-    "alert": "critical",
-    "warn": "warning",
-    "note": "info",
-}
-
 TOLD_ONLY = frozenset({"alert", "warn", "note"})
 
 
@@ -83,25 +77,29 @@ def describe(
     losses: Mapping[str, float],
     target: str | None,
     onset: int | None,
-    story: str | None = None,
+    story: Story | None = None,
+    severity: Severity | None = None,
+    stake: Stake = UNKNOWN,
+    segment: SegmentBlamed | None = None,
 ) -> Request:
     """The control event that says what `change` found and what `verb` would do about it.
 
-    `losses` are means over the harm test's reference, in nats per label. With `story` the event is told under that id. A
-    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it.
+    `losses` are means over the harm test's reference, in nats per label. With `story` the event is told under its id. A
+    retrain that names a version is made already, by a model born since the onset: what is asked is to commit it. `segment` is the
+    one that carries what was found.
     """
     transition, episode = change.transition, change.episode
-    story = story or episode.id
+    told_as = episode.id if story is None else story.id
     asks = "promote" if verb == "retrain" and target is not None else verb
     detail = dict(transition.detail)
     shares = detail.pop("shares", None)
     over = transition.state == "resolved"
     data = ControlData(
         pipeline=pipeline,
-        episode=story,
+        episode=told_as,
         kind=transition.monitor,
         state="withdrawn" if change.withdrawn else transition.state,
-        severity=SEVERITY[verb],
+        severity=severity or severity_of(verb, transition, stake, inf),
         reason=reason,
         detector={"name": transition.monitor, "subject": transition.subject, "params": detail},
         statistic=_finite(transition.statistic),
@@ -115,7 +113,10 @@ def describe(
         suggested_action="none" if verb in TOLD_ONLY else asks,
         target_version=target,
         cooldown_until=episode.cooldown_until_ms if over and episode.fired else None,
-        command=_command_line(pipeline, asks, target, onset, story),
+        command=_command_line(pipeline, asks, target, onset, told_as),
+        causes=[] if story is None else list(story.causes.values()),
+        at_stake={} if over else {"per_label": stake.per_label, "per_day": stake.per_day},
+        segment=segment,
     )
     event = ControlEvent(
         id=f"{change.event_id}-{verb}" + (f"-{target}" if target else ""),

@@ -11,11 +11,11 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
-from penstock.stream.learn import weighing
-from penstock.stream.learn.engine import plain
-from penstock.stream.learn.expert import IDLE, Answer, Expert, Kind
+from penstock.stream.learn import pool, weighing
+from penstock.stream.learn.expert import Answer, Expert, Kind
 from penstock.stream.learn.gate import SHARE, Gate, shared, slowed
 from penstock.stream.learn.tasks.binary import Binary
 from penstock.stream.learn.tasks.task import Task
@@ -48,6 +48,7 @@ class Experts:
         self.delay: float | None = None
         self.outside_labels, self.outside_gap = 0, 0.0
         self.silent = self.dull = False
+        self.asked = 0
         self.judged, self.live_loss = 0, 0.0
         self.losses: list[float] = []
         self.thin: tuple[bool, ...] = ()
@@ -153,37 +154,23 @@ class Experts:
     def ask(self, x: dict[str, Any], base: Any, sample: int, outside: Sequence[str] = ()) -> Answer:
         """What they say of the vector `x`, the `sample`-th, whose values named `outside` lie far outside what was learned."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
-        thin = () if outside else self.thin
+        thin = _NONE if outside else self.thin
         asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
         answers: list[Any] = [base]
-        binary, said = self.binary, self.task.said
-        self.silent = False
-        for place in range(1, len(self.all)):
-            if asleep and asleep[place]:
-                answers.append(None)
-                continue
-            one = self.all[place]
-            seen = inside if outside and one.kind == "careful" else x
-            p = one.engine.said(seen) if binary else said(plain(one.engine), seen)
-            if p is None:
-                one.failures += 1
-                self.silent = True
-            elif one.failures:
-                one.failures = 0
-            answers.append(p)
+        if self.binary:
+            self.asked, self.silent = pool.ask(self.all, x, inside, asleep, answers)
+        else:
+            ask = pool.asking(self.task.said)
+            self.asked, self.silent = pool.ask_by(ask, self.all, x, inside, asleep, answers)
         if outside:
             self.outside_at = sample
-        return Answer(
-            self.numbers,
-            tuple(answers),
-            self.task.mix(self.gate, answers, base, thin if asleep is _NONE else ()),
-        )
+        mix = self.gate.mix if self.binary else partial(self.task.mix, self.gate)
+        return Answer(self.numbers, tuple(answers), mix(answers, base, thin if asleep is _NONE else _NONE))
 
     def charge(self, answer: Answer, y: bool, delay: int) -> None:
         """Move the weights by one label, which came `delay` samples after its own."""
-        if self.delay is None:
-            self.delay = float(delay)
-        self.delay += DELAY_RATE * (delay - self.delay)
+        late = float(delay) if self.delay is None else self.delay
+        self.delay = late = late + DELAY_RATE * (delay - late)
         answers: Sequence[float | None] = answer.said
         if answer.asked != self.numbers:
             own = dict(zip(answer.asked, answer.said, strict=True))
@@ -191,7 +178,7 @@ class Experts:
             if answer.mixture.boosted:
                 more = dict(zip(answer.asked, answer.mixture.boosted, strict=True))
                 answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
-        charged, live = self.gate.charge(answers, answer.mixture, y, slowed(self.delay), shared(self.delay))
+        charged, live = self.gate.charge(answers, answer.mixture, y, slowed(late), shared(late))
         weighing.add(self.losses, charged)
         self.judged += 1
         self.live_loss += live
@@ -199,18 +186,10 @@ class Experts:
     def teach(self, x: dict[str, Any], y: Any, outside: Collection[str] = ()) -> int:
         """One label for every model that learns; how many learned it."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
-        taught, binary, learn = 0, self.binary, self.task.learn
-        self.dull = False
-        for one in self.all:
-            if one.kind not in IDLE:
-                seen = inside if one.kind == "careful" else x
-                if one.engine.learn(seen, y) if binary else learn(plain(one.engine), seen, y):
-                    one.unlearned = 0
-                    taught += 1
-                else:
-                    one.unlearned += 1
-                    self.dull = True
-                one.taught += 1
+        if self.binary:
+            taught, self.dull = pool.teach(self.all, x, inside, y)
+        else:
+            taught, self.dull = pool.teach_by(pool.teaching(self.task.learn), self.all, x, inside, y)
         return taught
 
     def suspect(self, labels: int) -> None:

@@ -7,6 +7,7 @@ Laws of this file:
   is not finite, parameters that are not claimed) river does itself, on its own model, with whatever it changes or raises.
 - Whoever asks for the model gets river's, up to date, and may change it: it is read again at the next call.
 - A call here writes nothing before it is sure that it comes to its end.
+- A vector that many models are asked about is read once, and again after any of them has run Python, which may have changed it.
 """
 
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
@@ -24,7 +25,8 @@ from river.compose import Pipeline
 from river.linear_model import LogisticRegression
 
 from penstock.stream.learn.claims import claimed
-from penstock.stream.learn.engine import engine_of, learn as river_learns, said as river_says
+from penstock.stream.learn.engine import engine_of, learn as river_learns, said as river_says, taken as river_takes
+from penstock.stream.learn.expert import IDLE
 
 include "linear_slots.pxi"
 
@@ -46,6 +48,14 @@ def linear(model):
         return None
 
 
+cdef inline double probability(double raw) noexcept:
+    if raw < -30.0:
+        return 0.0
+    if raw > 30.0:
+        return 1.0
+    return 1.0 / (1.0 + exp(-raw))
+
+
 cdef class Linear(Slots):
     """One linear model, answered and taught in C; `model` is river's own, always as if it had done it all itself."""
 
@@ -54,12 +64,13 @@ cdef class Linear(Slots):
 
     cdef bint raw(self, x, double *into) except -1:
         """The weighted sum of a vector; False where river must do this call."""
-        cdef Py_ssize_t i, many
+        return self.ready() and OFFERED.take(x) and self.weighed(into)
+
+    cdef bint weighed(self, double *into) except -1:
+        """As `raw`, of the vector that was offered last."""
+        cdef Py_ssize_t i, many = self.match(False)
         cdef double total = 0.0, value
         cdef Slot *slot
-        if not self.ready():
-            return False
-        many = self.take(x, False)
         if many < 0:
             return False
         for i in range(many):
@@ -79,11 +90,7 @@ cdef class Linear(Slots):
         cdef double raw
         if not self.raw(x, &raw) or not self.classifies:
             return river_says(self.model, x)
-        if raw < -30.0:
-            return 0.0
-        if raw > 30.0:
-            return 1.0
-        return 1.0 / (1.0 + exp(-raw))
+        return probability(raw)
 
     def learn(self, x, y):
         """As `engine.learn` of the model."""
@@ -115,17 +122,19 @@ cdef class Linear(Slots):
 
     cdef bint learned(self, x, y) except -1:
         """Learn one label; False where river must do it."""
+        return self.ready() and OFFERED.take(x) and self.followed(y)
+
+    cdef bint followed(self, y) except -1:
+        """As `learned`, of the vector that was offered last."""
         cdef Py_ssize_t i, many
         cdef double target, total = 0.0, gradient, intercept
-        if not self.ready():
-            return False
         if self.classifies:
             if y is not True and y is not False:
                 return False
             target = 1.0 if y is True else -1.0
         elif not number(<PyObject *>y, &target):
             return False
-        many = self.take(x, True)
+        many = self.match(True)
         if many < 0 or (self.scales and not self.scale(many)):
             return False
         for i in range(many):
@@ -208,3 +217,6 @@ cdef class Linear(Slots):
                 slot.mean, slot.var, slot.std = one.mean, one.var, one.std
                 slot.count += 1
         return True
+
+
+include "linear_pool.pxi"

@@ -46,6 +46,49 @@ cdef inline bint number(PyObject *value, double *into):
     return False
 
 
+cdef class Offered:
+    """The vector that models are asked about, or taught, read once for all of them. The names are only borrowed from it."""
+
+    cdef PyObject **names
+    cdef double *values
+    cdef Py_ssize_t many, room
+
+    def __dealloc__(self):
+        PyMem_Free(self.names)
+        PyMem_Free(self.values)
+
+    cdef bint take(self, x) except -1:
+        """Read a vector; False where it is no plain dictionary of ordinary numbers."""
+        cdef Py_ssize_t at = 0
+        cdef PyObject *name
+        cdef PyObject *value
+        self.many = 0
+        if type(x) is not dict:
+            return False
+        if len(<dict>x) > self.room:
+            self.enlarge(2 * len(<dict>x))
+        while PyDict_Next(x, &at, &name, &value):
+            if not number(value, &self.values[self.many]):
+                return False
+            self.names[self.many] = name
+            self.many += 1
+        return True
+
+    cdef int enlarge(self, Py_ssize_t room) except -1:
+        PyMem_Free(self.names)
+        PyMem_Free(self.values)
+        self.room = 0
+        self.names = <PyObject **>PyMem_Malloc(room * sizeof(PyObject *))
+        self.values = <double *>PyMem_Malloc(room * sizeof(double))
+        if self.names == NULL or self.values == NULL:
+            raise MemoryError()
+        self.room = room
+        return 0
+
+
+cdef Offered OFFERED = Offered()
+
+
 cdef class Slots:
     """The numbers of one model in C, and river's model that they were read from."""
 
@@ -201,23 +244,24 @@ cdef class Slots:
         self.seen[<Py_ssize_t>place] = <object>name
         return place
 
-    cdef Py_ssize_t take(self, x, bint learns) except -2:
-        """Put a vector's places and numbers into `given`: how many they are, or -1 where river must do this call."""
-        cdef Py_ssize_t at = 0, many = 0, place = -1
+    cdef Py_ssize_t match(self, bint learns) except -2:
+        """Put the offered vector's places and numbers into `given`: how many they are, or -1 where river must do this call."""
+        cdef Py_ssize_t at, many = 0, place = -1
         cdef PyObject *name
-        cdef PyObject *value
         cdef Slot *slot
-        if type(x) is not dict:
-            return -1
-        while PyDict_Next(x, &at, &name, &value):
-            place = self.place(name, place + 1)
+        cdef Given *one
+        for at in range(OFFERED.many):
+            name = OFFERED.names[at]
+            place += 1
+            if place >= self.many or <PyObject *>PyList_GET_ITEM(self.seen, place) != name:
+                place = self.place(name, place)
             if place < 0:
-                if learns or self.scales or not PyUnicode_CheckExact(<object>name) or not number(value, &self.given[many].value):
+                if learns or self.scales or not PyUnicode_CheckExact(<object>name):
                     return -1
                 continue  # river gives a name that it knows no weight of the weight nought
-            slot = &self.slots[place]
-            if not (slot.learns if learns else slot.answers) or not number(value, &self.given[many].value):
+            slot, one = &self.slots[place], &self.given[many]
+            if not (slot.learns if learns else slot.answers):
                 return -1
-            self.given[many].place = place
+            one.place, one.value = place, OFFERED.values[at]
             many += 1
         return many

@@ -30,7 +30,7 @@ def published(fold: Fold, below: int, predictions_topic: str, prefix: str) -> li
             outs.append(Out(predictions_topic, made.key.encode(), encode_json(message), (), 0))
     for topic, event in fold.drift.requests:
         if event.data.detected_at["position"] >= below:
-            outs.append(Out(prefix + topic, key, encode_json(event)))
+            outs.append(Out(prefix + topic, key, encode_json(event), topology.EVENT_HEADERS))
     for live in fold.outputs.live:
         if live.position >= below:
             outs.append(Out(prefix + topology.CONTROL_MODELS, key, encode_json(live)))

@@ -18,7 +18,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import JoinCounts
 from penstock.stream.learn.uncertainty import Issued
-from penstock.stream.messages import LiveModel
+from penstock.stream.messages import LiveModel, Value
 from penstock.stream.model_text import model_text
 from penstock.stream.models.version import RULE, Version
 from penstock.stream.quality import Quality
@@ -39,6 +39,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
 
     `p` is the live prediction, `base` the base predictor's, `answer` what every expert said (see `tasks`). `outside` names the
     inputs whose values lay far outside what was learned. `number` counts samples. `issued` says how sure the prediction is.
+    `segments` are the values of the definition's segment fields.
     """
 
     x: dict[str, Any]
@@ -50,10 +51,13 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     answer: Answer
     outside: tuple[str, ...] = ()
     issued: Issued | None = None
+    segments: tuple[Value, ...] = ()
 
     def heard(self, p: float, base: float, answer: Answer) -> Pending:
         """The same sample with likelihoods of its label in the place of what was said."""
-        return Pending(self.x, self.at, self.position, self.number, p, base, answer, self.outside)
+        return Pending(
+            self.x, self.at, self.position, self.number, p, base, answer, self.outside, None, self.segments
+        )
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -166,6 +170,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
     """What decides beside the recipe: a fold goes on only under the rules it began with."""
     how = {True: "on", False: "off", "hold": "hold"}[pipeline.guard if guard else False]
     race = "; ".join(f"{name}: {model_text(model)}" for name, model in pipeline.challengers.items())
+    monitors = "; ".join(one.described() for one in pipeline.monitors)
     return (
         f"fold {LAYOUT}, guard {how}, {pipeline.experts} experts, {pipeline.alarms_per_year:g} alarms a year"
         f"{', approval' if pipeline.approval else ''}"
@@ -174,6 +179,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
         f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
         f"{'' if pipeline.asked_quality == Quality() else ', quality ' + pipeline.asked_quality.text}"
         f"{', challengers ' + hashlib.sha256(race.encode()).hexdigest()[:6] if race else ''}"
+        f"{', monitors ' + hashlib.sha256(monitors.encode()).hexdigest()[:6] if monitors else ''}"
     )
 
 

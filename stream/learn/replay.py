@@ -23,7 +23,7 @@ from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Predicted, Replay, Unusable, lineage
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, rfc3339
+from penstock.stream.messages import Command, LiveModel, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import (
@@ -232,18 +232,22 @@ def replay(
     store: ModelStore | None = None,
     outside: ModelStore | None = None,
     predicted: Callable[[Predicted], None] | None = None,
+    begun: Callable[[Fold], None] | None = None,
+    changed: Callable[[LiveModel], None] | None = None,
 ) -> Fold:
     """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`.
 
     `store`, empty at first, is given every version the replay makes. `outside` has those that a command names with their digest
     and that the log did not make, or makes no longer: imports, and what only a name kept. `predicted` hears of
-    every prediction.
+    every prediction, `changed` whenever something else is live or committed; `begun` is given the fold before its first record.
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
     fold = fresh(pipeline, log, topic, actions=actions, guard=guard)
     if trace:
         fold.trace = []
+    if begun is not None:
+        begun(fold)
     if store is None:
         store = MemoryModelStore()  # what the replay makes itself, and nothing else
     for position, entry in entries(log, topic, low, stop):
@@ -268,6 +272,10 @@ def replay(
         fold.outputs.dropped.clear()
         if predicted is not None and fold.outputs.predictions:
             predicted(fold.outputs.predictions.pop())
+        if changed is not None and fold.outputs.live:
+            for live in fold.outputs.live:
+                changed(live)
+            fold.outputs.live.clear()
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()

@@ -124,6 +124,7 @@ def take(fold: Fold, topic_id: str) -> Taken:
             waits.answer,
             waits.outside,
             waits.issued,
+            waits.segments,
         )
         for event_id, waits in held
     }
@@ -158,11 +159,11 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     join = fold.join
     for position, entry in entries(log, topic, header.rescan_from, header.position):
         if isinstance(entry, Sample) and position in waits:
-            event_id, at, number, p, base, answer, outside, issued = waits.pop(position)
+            event_id, at, number, p, base, answer, outside, issued, segments = waits.pop(position)
             names = fold.recipes.at(position).names
             assert names is not None, "what could not be read does not wait"
             x = vector(names, entry.x)
-            pending = Pending(x, at, position, number, p, base, answer, outside, issued)
+            pending = Pending(x, at, position, number, p, base, answer, outside, issued, segments)
             (join.defaulted if position in defaulted else join.pending)[event_id] = pending
     if waits:
         raise BadEnvelope(

@@ -7,7 +7,6 @@ Laws of this file:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from penstock.monitors.losses.blocks import Floats
 from penstock.stream.operate.parts import Columns, Part
-from penstock.stream.operate.svg import QUIET, Axes, line, text
+from penstock.stream.operate.svg import QUIET, Axes, line, marks_of_value, text
 
 WIDTH, HEIGHT, BORDERS = 880, 380, (60, 330)
 LEFT, RIGHT = 72, 866
@@ -31,7 +30,12 @@ def picture(name: str, columns: Columns, parts: Sequence[Part]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12" '
         'role="img">'
     )
-    title = f"{name}: nats that the changed definition lost more (up) or less (down) than what was live, summed up"
+    lost = (
+        "nats that the changed definition lost"
+        if columns.by.unit
+        else "by how much the changed definition erred"
+    )
+    title = f"{name}: {lost} more (up) or less (down) than what was live, summed up"
     drawn = [opening, f"<title>{title}</title>", text(LEFT, 24, title, more=' font-weight="600"')]
     if not len(columns):
         return "\n".join([*drawn, text(LEFT, 60, "nothing to compare"), "</svg>"]) + "\n"
@@ -85,15 +89,12 @@ def _fan(axes: Axes, fan: Fan, months: dict[str, Part]) -> str:
 
 def _scale(axes: Axes) -> list[str]:
     """Sums on the left, and the level of no difference."""
-    reach = axes.most - axes.least
-    step = 10.0 ** math.floor(math.log10(reach))
-    step = next(size for size in (step / 5, step / 2, step, step * 2) if reach / size <= 8)
     drawn = []
-    for number in range(math.ceil(axes.least / step), math.floor(axes.most / step) + 1):
-        y = axes.y(number * step)
+    for value in marks_of_value(axes.least, axes.most):
+        y = axes.y(value)
         drawn += [
-            line(LEFT, y, RIGHT, y, "" if number == 0 else ' opacity="0.35"'),
-            text(LEFT - 6, y + 4, f"{number * step:g}", anchor="end"),
+            line(LEFT, y, RIGHT, y, "" if value == 0 else ' opacity="0.35"'),
+            text(LEFT - 6, y + 4, f"{value:g}", anchor="end"),
         ]
     return drawn
 

@@ -59,6 +59,7 @@ def _uses(pipeline: Pipeline, source: Source, name: str) -> tuple[str, ...]:
     uses += ["key"] if name in source.key_fields else []
     predicts = source == pipeline.predict
     uses += ["input"] if predicts and name in pipeline.inputs else []
+    uses += ["segment"] if predicts and name in pipeline.segments else []
     labels = pipeline.labelled and source == pipeline.label.source
     uses += ["label"] if labels and name in pipeline.label.fields else []
     uses += ["key of the label"] if (predicts or labels) and name in pipeline.label.key_fields else []

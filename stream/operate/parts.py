@@ -1,7 +1,8 @@
-"""Pairs of predictions, compared as a whole, by calendar month and by segment; and what that says in plain words.
+"""Pairs of predictions, compared as a whole, by calendar month and by segment.
 
 Laws of this file:
-- Pure. A difference is the changed side's loss less the live side's, in nats a label: below 0 the change is better.
+- Pure. A difference is the changed side's mean loss a label less the live side's: below 0 the change is better. The task says
+  what a loss is (`losses_by_task`).
 - Months (UTC, of the sample's event time) and segments each share out all labels: weighted by labels they sum to the whole.
 """
 
@@ -19,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.monitors.losses.blocks import Floats
-from penstock.monitors.losses.comparison import Compared, compare, log_losses, roc_auc
+from penstock.monitors.losses.comparison import Compared, compare
 from penstock.monitors.losses.drift import margin_of
+from penstock.stream.operate.losses_by_task import Chosen, Losses, OfTrue
 from penstock.stream.operate.pairs import Pair
+from penstock.stream.targets import Target
 
 MOST_SEGMENTS = 24
 QUANTILES = (0.25, 0.5, 0.75)
@@ -30,15 +33,18 @@ OTHERS, MISSING = "others", "missing"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the comparison: `of` is whole, month or the segment's field, `value` which month or segment."""
+    """One part of the comparison: `of` is whole, month or the segment's field, `value` which month or segment.
+
+    `figures` are those that stand beside the losses of the two sides, by the task, None where there are none.
+    """
 
     of: str
     value: str
     live_loss: float
     changed_loss: float
-    live_auc: float | None
-    changed_auc: float | None
+    figures: tuple[float | None, float | None]
     compared: Compared
+    by: Losses
 
     def row(self) -> dict[str, Any]:
         """As one flat row, for a frame or JSON."""
@@ -54,21 +60,27 @@ class Part:
             "high": found.high,
             "e_value_log10": found.log10_e,
             "clear": found.clear,
-            "live_auc": self.live_auc,
-            "changed_auc": self.changed_auc,
+            f"live_{self.by.figure}": self.figures[0],
+            f"changed_{self.by.figure}": self.figures[1],
         }
 
 
 @dataclass
 class Columns:
-    """Pairs as columns, in the order of the samples log; `segment` is empty without a field to compare by."""
+    """Pairs as columns, in the order of the samples log; `segment` is empty without a field to compare by.
 
+    `live` and `changed` are the values of `by` (`Losses.value`), `live_class` and `changed_class` the classes that were named.
+    """
+
+    by: Losses = field(default_factory=OfTrue)
     event_id: list[str] = field(default_factory=list)
     key: list[str] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
-    label: list[bool] = field(default_factory=list)
+    label: list[Target] = field(default_factory=list)
     live: list[float] = field(default_factory=list)
     changed: list[float] = field(default_factory=list)
+    live_class: list[str | None] = field(default_factory=list)
+    changed_class: list[str | None] = field(default_factory=list)
     segment: list[Any] = field(default_factory=list)
 
     def add(self, pair: Pair, segment: Any = None, *, by: bool = False) -> None:
@@ -76,9 +88,11 @@ class Columns:
         self.event_id.append(pair.row.event_id)
         self.key.append(pair.row.key)
         self.at.append(pair.row.at)
-        self.label.append(pair.y)
-        self.live.append(pair.live)
-        self.changed.append(pair.changed)
+        self.label.append(self.by.label(pair.y))
+        self.live.append(self.by.value(pair.live, pair.y))
+        self.changed.append(self.by.value(pair.changed, pair.y))
+        self.live_class.append(self.by.named(pair.live))
+        self.changed_class.append(self.by.named(pair.changed))
         if by:
             self.segment.append(segment)
 
@@ -86,20 +100,21 @@ class Columns:
         return len(self.at)
 
     @cached_property
-    def truth(self) -> npt.NDArray[np.bool_]:
+    def truth(self) -> npt.NDArray[Any]:
         """The labels."""
-        return np.array(self.label, np.bool_)
+        return np.array(self.label, object)
 
     @cached_property
-    def sides(self) -> tuple[Floats, Floats]:
-        """The probabilities of both sides."""
-        return np.array(self.live, np.float64), np.array(self.changed, np.float64)
+    def sides(self) -> tuple[tuple[Floats, npt.NDArray[Any]], ...]:
+        """Of both sides the values, and the classes that were named."""
+        given = ((self.live, self.live_class), (self.changed, self.changed_class))
+        return tuple((np.array(values, np.float64), np.array(named, object)) for values, named in given)
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
-        """The log loss of each label, in nats: the live side's and the changed side's."""
-        live, changed = self.sides
-        return log_losses(self.truth, live), log_losses(self.truth, changed)
+        """The loss of each label: the live side's and the changed side's."""
+        live, changed = (self.by.losses(self.label, values) for values, _ in self.sides)
+        return live, changed
 
     @cached_property
     def months(self) -> list[str]:
@@ -108,19 +123,19 @@ class Columns:
 
     @property
     def worth(self) -> float:
-        """The least difference that rules of drift would act on (`margin_of`), in nats a label."""
-        rate = float(self.truth.mean()) if len(self) else 0.0
-        base = log_losses(self.truth, np.full(len(self), rate)).mean() if len(self) else 0.0
-        return margin_of(float(self.losses[0].mean()) if len(self) else 0.0, float(base))
+        """The least difference that rules of drift would act on (`margin_of`), a label; of numbers by the same shares."""
+        if not len(self):
+            return 0.0
+        return margin_of(float(self.losses[0].mean()), self.by.of_constant(self.label))
 
-    def part(self, of: str, value: str, chosen: npt.NDArray[np.bool_] | slice) -> Part:
+    def part(self, of: str, value: str, chosen: Chosen) -> Part:
         """Compare some of them."""
         live, changed = (side[chosen] for side in self.losses)
-        areas = [roc_auc(self.truth[chosen], side[chosen]) for side in self.sides]
-        before, after = (None if isnan(area) else area for area in areas)
-        return Part(
-            of, value, float(live.mean()), float(changed.mean()), before, after, compare(changed - live)
-        )
+        y = self.truth[chosen]
+        found = [self.by.beside(y, values[chosen], named[chosen]) for values, named in self.sides]
+        before, after = (None if isnan(one) else one for one in found)
+        means = float(live.mean()), float(changed.mean())
+        return Part(of, value, *means, (before, after), compare(changed - live), self.by)
 
     def parts(self, by: str | None = None) -> list[Part]:
         """The whole, every month, and every segment of the field `by`; nothing of nothing."""
@@ -170,74 +185,3 @@ def segments(values: Sequence[Any]) -> tuple[list[str], list[str]]:
 
 def _name(value: Any) -> str:
     return MISSING if value is None else f"{value + 0.0:g}" if isinstance(value, float) else str(value)
-
-
-# -- in words ------------------------------------------------------------------------------------------------------------------
-
-
-def verdict(parts: Sequence[Part], worth: float = 0.0) -> str:
-    """The comparison in one or two plain sentences; differences below `worth` are said to be small (`Columns.worth`)."""
-    if not parts:
-        return (
-            "No event of the range was predicted by both sides and has a label: there is nothing to compare."
-        )
-    whole = parts[0]
-    found = whole.compared
-    labels = f"On {found.labels:,} label{'s' * (found.labels != 1)}"
-    if whole.live_loss == whole.changed_loss and found.low == found.high:
-        return (
-            f"{labels} the changed definition loses exactly as much as what was live: there is no difference."
-        )
-    said = f"{labels} the changed definition loses {_nats(found.difference)} nats a label {_side(found.difference)}"
-    if found.low is None or found.high is None:
-        return f"{said}: too few labels to judge by."
-    low, high = sorted((found.low, found.high) if found.difference > 0 else (-found.high, -found.low))
-    said += f" (95 % interval {low:.4f} to {high:.4f}, e-value {e_value(found.log10_e)}): "
-    return f"{said}{_judged(whole, worth)}. {_by_month(parts)}".strip()
-
-
-def _judged(whole: Part, worth: float) -> str:
-    """What the evidence is worth."""
-    found = whole.compared
-    if not found.enough:
-        return (
-            f"no single answer, as the difference keeps moving for longer than {found.block_labels:,} labels"
-        )
-    if not found.clear:
-        return "that can be chance"
-    small = (
-        f", though by less than the {worth:.4f} that drift is acted on"
-        if abs(found.difference) < worth
-        else ""
-    )
-    return f"it is {'better' if found.difference < 0 else 'worse'}{small}"
-
-
-def _by_month(parts: Sequence[Part]) -> str:
-    months = [part.compared for part in parts if part.of == "month"]
-    if len(months) < 2:
-        return ""
-    clear = [month for month in months if month.clear]
-    better = sum(month.difference < 0 for month in clear)
-    return (
-        f"By month: better in {better} of {len(months)}, worse in {len(clear) - better}, "
-        f"not clear in {len(months) - len(clear)}."
-    )
-
-
-def _nats(difference: float) -> str:
-    size = f"{abs(difference):.4f}"
-    return size if float(size) else "less than 0.0001"
-
-
-def _side(difference: float) -> str:
-    return "less" if difference < 0 else "more"
-
-
-def e_value(log10_e: float) -> str:
-    """An e-value that can be read.
-
-    >>> e_value(41.3), e_value(1.5), e_value(-0.7)
-    ('10^41', '32', '0.2')
-    """
-    return f"10^{log10_e:.0f}" if log10_e >= 4 else f"{10**log10_e:.2g}"

@@ -30,6 +30,7 @@ from penstock.stream.log.protocol import LogError
 from penstock.stream.process.settings import Settings
 from penstock.stream.topology import Topic, consumer_group, deployed, owned, policy_changelog
 
+ROLES = ("featurize", "learn", "control", "challenge")
 SCAN_KEYS = 1_000
 UNLINK_KEYS = 500
 GONE_S = 30.0
@@ -38,7 +39,7 @@ _UNKNOWN_TOPIC = 3
 
 def groups_of(pipeline: str, settings: Settings) -> list[str]:
     """The consumer groups of the pipeline's roles."""
-    return [consumer_group(pipeline, role, settings.prefix) for role in ("featurize", "learn", "control")]
+    return [consumer_group(pipeline, role, settings.prefix) for role in ROLES]
 
 
 def live_members(admin: KafkaAdminClient, groups: Sequence[str]) -> list[str]:

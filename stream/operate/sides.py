@@ -11,9 +11,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from difflib import SequenceMatcher
 from itertools import chain, count
 from typing import Any, NamedTuple
 
@@ -25,71 +23,18 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Command, Entry, Recipe, Sample
 from penstock.stream.operate.attended import Attended
-from penstock.stream.operate.pairs import ByOrigin, ByPosition, Predicted
+from penstock.stream.operate.pairs import ByOffset, ByOrigin, ByPosition, ClassesByOffset, Predicted
+from penstock.stream.operate.recipe_change import CannotCompare, change_of
 from penstock.stream.operate.recompute import Recomputation
 from penstock.stream.operate.training_set import CannotExport, Span, Survey, survey
 from penstock.stream.prediction import decode_prediction
-from penstock.stream.recipes import changes, recipe_of
+from penstock.stream.recipes import recipe_of
+from penstock.stream.task_kind import Kind
 
 Progress = Callable[[str, int, int], None]
 """Hears of (what is done, how far, of how much)."""
 SAY_RECORDS = 1_024
-MODEL_CHARACTERS = 160
 POLL_RECORDS = 10_000
-
-
-class CannotCompare(Exception):
-    """Why nothing can be said; the message says what to do."""
-
-
-class Change(NamedTuple):
-    """What a definition changes of a recipe, in a few words each, and whether featurize would compute other samples."""
-
-    lines: list[str]
-    recomputes: bool
-
-
-def change_of(recipe: Recipe, pipeline: Pipeline) -> Change:
-    """Compare a definition with a recipe. Raises `CannotCompare` where the two predict different things."""
-    if recipe.digest == pipeline.digest:
-        return Change([], False)
-    try:
-        said = {**json.loads(recipe.source), "partitioned": pipeline.partitioned}
-        now: dict[str, Any] = json.loads(json.dumps(pipeline.describe()))
-        found = changes(said, pipeline)
-        if said["predict"] != now["predict"] or said["label"]["outcome"] != now["label"]["outcome"]:
-            raise CannotCompare(
-                f"{pipeline.name}: the changed definition predicts other events, or means something else by a true label, than "
-                f"recipe {recipe.digest}: losses of different questions cannot be compared"
-            )
-        lines = found.lines()
-        if not lines and said["sources"] != now["sources"]:
-            lines.append("grace or ahead of a source")
-    except (ValueError, KeyError, TypeError):
-        return Change([f"recipe {recipe.digest} does not say what it was"], True)
-    rest = (
-        [f"the model: {model_change(said['model'], now['model'])}"] if said["model"] != now["model"] else []
-    )
-    rest += [
-        f"the label's {what}: {said['label'].get(what)} → {now['label'].get(what)}"
-        for what in ("wait", "within", "after", "absent", "corrected_for")
-        if said["label"].get(what) != now["label"].get(what)
-    ]
-    return Change([*lines, *rest], bool(lines))
-
-
-def model_change(before: str, after: str) -> str:
-    """What differs between the texts of two models, line by line, without what they share."""
-    old, new = (text.splitlines() for text in (before, after))
-    parts: tuple[list[str], list[str]] = [], []
-    for what, start, stop, first, last in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what != "equal":
-            parts[0].extend(old[start:stop])
-            parts[1].extend(new[first:last])
-    texts = [" ".join(" ".join(part).split()) or "nothing" for part in parts]
-    return " → ".join(
-        text if len(text) <= MODEL_CHARACTERS else f"{text[:MODEL_CHARACTERS]} …" for text in texts
-    )
 
 
 class History(NamedTuple):
@@ -139,6 +84,31 @@ def history_of(log: Log, topic: str, span: Span, opening: Recipe, progress: Prog
     return History(log, topic, start, stop, span, found, opening, recipe)
 
 
+def notes_of(history: History, pipeline: Pipeline, *, recomputed: bool) -> list[str]:
+    """What a reader of the comparison should know of the history."""
+    found = []
+    if history.start:
+        found.append(
+            f"records 0 to {history.start - 1:,} of {history.topic} are gone: the fold begins after them"
+        )
+    if len(history.found.recipes) > 1:
+        found.append(
+            f"the range was lived under {len(history.found.recipes)} recipes: {', '.join(history.found.recipes)}"
+        )
+    if recomputed:
+        tps = [
+            (source.name, partition)
+            for source in pipeline.sources
+            for partition in range(history.log.partitions(source.name))
+        ]
+        gone = sum(low for low, _ in history.log.bounds(tps).values())
+        if gone:
+            found.append(
+                f"{gone:,} records of the sources are gone: features that look back to them know less than they did live"
+            )
+    return found
+
+
 def told(
     found: Iterable[tuple[int, Entry]], what: str, start: int, stop: int, progress: Progress
 ) -> Iterator[tuple[int, Entry]]:
@@ -149,11 +119,13 @@ def told(
         yield position, entry
 
 
-def as_predicted(log: Log, pipeline: str, prefix: str, start: int, progress: Progress) -> Predicted:
+def as_predicted(
+    log: Log, pipeline: str, prefix: str, start: int, progress: Progress, kind: Kind = "binary"
+) -> Predicted:
     """What was predicted at the time, as far as the predictions topic still holds it; `start` is the samples log's."""
     topic = topology.predictions(pipeline, prefix)
     first, stop = log.bounds([(topic, 0)])[(topic, 0)]
-    made = ByPosition(start)
+    made = ByPosition(start, _kept(kind))
     if first == stop:
         return made.said
     reader = log.reader({(topic, 0): first})
@@ -165,8 +137,9 @@ def as_predicted(log: Log, pipeline: str, prefix: str, start: int, progress: Pro
                     one = decode_prediction(record.value or b"")
                 except ValueError:
                     continue  # somebody else's
-                if isinstance(one.prediction, float):
-                    made.put(one.position, one.prediction, one.at)
+                said = one.classes if kind == "multiclass" else one.prediction
+                if isinstance(said, dict if kind == "multiclass" else float):
+                    made.put(one.position, said, one.at)
             position = reader.positions().get((topic, 0), position)
             progress("reading predictions", position - first, stop - first)
     finally:
@@ -194,7 +167,7 @@ def folded(
     what = f"{'computing samples of' if recompute else 'folding'} {what}"
     last = history.found.last_position
     if follow and not (recompute or alone) and history.recipe.digest == pipeline.digest:
-        made = ByPosition(history.start)
+        made = ByPosition(history.start, _kept(pipeline.kind))
         replay(
             pipeline,
             history.log,
@@ -204,18 +177,34 @@ def folded(
             predicted=lambda one: made.put(one.position, one.p, one.at),
         )
         return made.said
-    if recompute:
-        again = Recomputation(pipeline, history.log, lambda done, total: progress(what, done, total))
-        read = again.entries(history.span.stop)
-    else:
-        stretch = entries(history.log, history.topic, history.start, last + 1)
-        read = read_as(pipeline, told(stretch, what, history.start, last + 1, progress), history)
-    said, step = ByOrigin(), _by_itself(pipeline) if alone else Attended(pipeline).step
+    read = read_by(pipeline, history, what, progress, recompute=recompute)
+    said, step = ByOrigin(_kept(pipeline.kind)), _by_itself(pipeline) if alone else Attended(pipeline).step
     for entry in read:
         p = step(entry)
         if p is not None and isinstance(entry, Sample):
             said.put(entry.origin, p)
     return said.said
+
+
+def read_by(
+    pipeline: Pipeline,
+    history: History,
+    what: str,
+    progress: Progress,
+    *,
+    recompute: bool,
+    whole: bool = False,
+) -> Iterator[Entry]:
+    """The entries for a fold of `pipeline` up to the last sample of the range: the log's own, or computed anew from the sources.
+
+    With `whole` the log's own go up to its end.
+    """
+    if recompute:
+        again = Recomputation(pipeline, history.log, lambda done, total: progress(what, done, total))
+        return iter(again.entries(history.span.stop))
+    stop = history.stop if whole else history.found.last_position + 1
+    stretch = entries(history.log, history.topic, history.start, stop)
+    return read_as(pipeline, told(stretch, what, history.start, stop, progress), history)
 
 
 def read_as(pipeline: Pipeline, found: Iterable[tuple[int, Entry]], history: History) -> Iterator[Entry]:
@@ -237,11 +226,16 @@ def _reads_alike(recipe: Recipe, pipeline: Pipeline) -> bool:
         return False
 
 
-def _by_itself(pipeline: Pipeline) -> Callable[[Entry], float | None]:
+def _kept(kind: Kind) -> type[ByOffset] | type[ClassesByOffset]:
+    """How the answers of a task are kept."""
+    return ClassesByOffset if kind == "multiclass" else ByOffset
+
+
+def _by_itself(pipeline: Pipeline) -> Callable[[Entry], Any]:
     """The first model alone, as if nobody watched it: a step that gives its prediction of a sample."""
     fold, number = Fold(pipeline, actions=False), count()
 
-    def step(entry: Entry) -> float | None:
+    def step(entry: Entry) -> Any:
         fold.step(next(number), entry)
         made = fold.outputs.predictions
         p = made[-1].p if made else None

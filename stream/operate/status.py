@@ -37,7 +37,7 @@ from penstock.stream.operate.training_set import label_rule
 from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.process.health_page import kind_of
 
-ROLES = ("featurize", "learn", "control")
+ROLES = ("featurize", "learn", "control", "challenge")
 TAIL = 20_000  # records of the samples log looked at
 LETTERS = 1_000
 STALE_S = 60.0
@@ -125,7 +125,10 @@ def _entry(record: Record) -> Any:
 def _roles(
     consumer: KafkaConsumer, admin: KafkaAdminClient, pipeline: str, prefix: str, times: Iterable[str]
 ) -> dict[str, RoleStatus]:
-    """Members and lag of each role. What featurize reads is what its newest tick names."""
+    """Members and lag of each role. What featurize reads is what its newest tick names.
+
+    Only a pipeline with challengers has a challenge role, which commits nothing: it is told of while it runs, without a lag.
+    """
     groups = {role: topology.consumer_group(pipeline, role, prefix) for role in ROLES}
     described = admin.describe_groups(list(groups.values()))
     reads = {
@@ -141,6 +144,10 @@ def _roles(
         for member in described.get(group, {}).get("members", []):
             name = member["group_instance_id"] or member["client_id"]
             status.members.append(f"{name} at {member['client_host'].lstrip('/')}")
+        if role == "challenge":
+            if not status.members:
+                del found[role]
+            continue
         there = [tp for tp in reads[role] if consumer.partitions_for_topic(tp.topic)]
         if there and described.get(group, {}).get("group_state") not in (None, "Dead"):
             offsets = admin.list_group_offsets({group: there}).get(group, {})

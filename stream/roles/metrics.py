@@ -244,8 +244,8 @@ class ChallengeReport:
             health.challenger_weight.labels(one.name).set(one.weight)
             if one.loss is not None:
                 health.challenger_loss_nats.labels(one.name).set(one.loss)
-        _lag(health, worker.reader)
-        health.ready({"in touch with Kafka": worker.in_touch})
+        _lag(health, worker.member)
+        health.ready({"assigned": worker.assigned, "in touch with Kafka": worker.in_touch})
 
 
 def _lag(health: Health, member: Reader) -> None:

@@ -46,6 +46,8 @@ logger = logging.getLogger("penstock")
 POLL_S = 0.05
 LEAD_RECORDS = 2_000
 DECISION_WAIT_S = 0.3
+RACE_NICE = 10
+"""Where processes want more CPU than there is, one of this nice value gets about a tenth of what any other gets."""
 
 
 def with_arguments(settings: Settings, *, port: int | None, slot: str | None) -> Settings:
@@ -221,12 +223,16 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
 
 
 def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
-    """The challenge role, until told to stop. Raises `DefinitionError` when the definition has no challengers."""
+    """The challenge role, until told to stop; it gives way to other processes.
+
+    Raises `DefinitionError` when the definition has no challengers.
+    """
     if not pipeline.challengers:
         raise DefinitionError(
             f"Pipeline {pipeline.name!r}: it has no challengers; give it some, such as "
             f"challengers={{'tree': tree.HoeffdingTreeClassifier()}}, or leave this role out"
         )
+    os.nice(RACE_NICE)
     stopped = until_told()
     client = open_redis(settings)
     models = model_store(pipeline, settings, client)
@@ -241,6 +247,7 @@ def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
             time.monotonic,
             time.sleep,
             prefix=settings.prefix,
+            instance_id=f"{topology.deployed(pipeline.name, settings.prefix)}-challenge-{settings.slot}",
             health=ChallengeReport(health),
         )
         turn_until(stopped, worker, health, log.close)

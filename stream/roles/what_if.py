@@ -11,37 +11,35 @@ import importlib.util
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Recipe
 from penstock.stream.operate import difference_plot, segments
+from penstock.stream.operate.losses_by_task import Losses, losses_of
+from penstock.stream.operate.moments import Moment, span_of
 from penstock.stream.operate.pairs import Left, Pairing
-from penstock.stream.operate.parts import Columns, Part, verdict
+from penstock.stream.operate.parts import Columns, Part
+from penstock.stream.operate.recipe_change import CannotCompare, change_of
 from penstock.stream.operate.sides import (
-    CannotCompare,
     History,
     Progress,
     as_predicted,
-    change_of,
     folded,
     history_of,
+    notes_of,
     told,
 )
 from penstock.stream.operate.training_set import Span, label_rule
+from penstock.stream.operate.verdicts import verdict
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
 from penstock.stream.roles import start as start_of
-
-Moment = int | str | datetime
-"""An event time: ms since the epoch, RFC 3339 with a zone, or a datetime with one."""
 
 LIVE = "as it was predicted"
 FOLDED = "the former definition, folded again"
@@ -52,9 +50,10 @@ class WhatIf:
     """A comparison. `verdict` says it in words, `rows` as figures: the whole, every month, every segment.
 
     A row has `part` (whole, month or the segment's field), `value`, `labels`, `live_loss` and `changed_loss` (mean log loss, nats
-    a label), `difference` (changed less live: below 0 the change is better) with its 95 % interval `low` to `high`,
-    `e_value_log10`, `clear` (the interval leaves 0 out, and the e-value is at least 20), `live_auc`, `changed_auc`. `left` counts
-    what could not be compared. `changes` says what differs from the recipe that the history was lived under, or from `against`.
+    a label; of numbers the mean absolute error), `difference` (changed less live: below 0 the change is better) with its 95 %
+    interval `low` to `high`, `e_value_log10`, `clear` (the interval leaves 0 out, and the e-value is at least 20), and of both
+    sides the AUC (`live_auc`, `changed_auc`), of classes the `accuracy`, of numbers the `rmse`. `left` counts what could not be
+    compared. `changes` says what differs from the recipe that the history was lived under, or from `against`.
     """
 
     pipeline: str
@@ -83,8 +82,9 @@ class WhatIf:
     def labels(self) -> dict[str, list[Any]]:
         """Columns with one value for each label that was compared, in the order of the samples log.
 
-        `event_id`, `key`, `at` (event time, ms), `label`, the probabilities `live` and `changed`, the losses `live_loss` and
-        `changed_loss`, and `segment` if the comparison was by one.
+        `event_id`, `key`, `at` (event time, ms), `label`, what was predicted as `live` and `changed` (the probability of true, or
+        of the class that came, or the number), of classes the predicted ones as `live_class` and `changed_class`, the losses
+        `live_loss` and `changed_loss`, and `segment` if the comparison was by one.
         """
         one = self.columns
         live, changed = one.losses
@@ -92,6 +92,8 @@ class WhatIf:
             "event_id": one.event_id, "key": one.key, "at": one.at, "label": one.label, "live": one.live, "changed": one.changed,
             "live_loss": live.tolist(), "changed_loss": changed.tolist(),
         }  # fmt: skip
+        if one.by.figure == "accuracy":
+            found |= {"live_class": one.live_class, "changed_class": one.changed_class}
         return found if self.by is None else {**found, "segment": one.segment}
 
     def frame(self, *, labels: bool = False) -> Any:
@@ -183,9 +185,11 @@ def what_if(
         pandas.DataFrame(result.labels())        # one row for each label; or result.frame(labels=True)
 
     """
-    began_s, span = time.monotonic(), _span(start, stop)
+    began_s = time.monotonic()
+    span = span_of(start, stop, CannotCompare)
     settings = settings or Settings.from_env()
     pipeline = _loaded(changed)
+    losses = _losses(pipeline)
     former = None if against is None else _loaded(against)
     if former is not None and former.name != pipeline.name:
         raise CannotCompare(
@@ -200,15 +204,15 @@ def what_if(
         recompute = recompute or change_of(history.recipe, pipeline).recomputes
         change = change_of(recipe_of(former) if former is not None else history.recipe, pipeline)
         if former is None:
-            live = as_predicted(log, pipeline.name, settings.prefix, history.start, progress)
+            live = as_predicted(log, pipeline.name, settings.prefix, history.start, progress, pipeline.kind)
         else:
             live = folded(former, history, alone=alone, what="the former definition", progress=progress)
             pipeline = _loaded(changed)  # again: functions pickle by the file that was loaded last
         how = {"alone": alone, "recompute": recompute, "follow": former is None}
         other = folded(pipeline, history, what="the changed one", progress=progress, **how)
-        pairing = Pairing(live, other)
-        columns = _columns(pairing, pipeline, history, by, progress)
-        notes = _notes(history, pipeline, recomputed=recompute)
+        pairing = Pairing(live, other, losses.knows)
+        columns = _columns(pairing, losses, pipeline, history, by, progress)
+        notes = notes_of(history, pipeline, recomputed=recompute)
     side = LIVE if former is None else FOLDED
     parts, took_s = columns.parts(by), time.monotonic() - began_s
     given = (pipeline.name, change.lines, recompute, side, alone, span, by, pairing.left, notes, took_s)
@@ -216,7 +220,12 @@ def what_if(
 
 
 def _columns(
-    pairing: Pairing, pipeline: Pipeline, history: History, by: str | None, progress: Progress
+    pairing: Pairing,
+    losses: Losses,
+    pipeline: Pipeline,
+    history: History,
+    by: str | None,
+    progress: Progress,
 ) -> Columns:
     """Pair the two sides, and find each pair's segment."""
 
@@ -228,7 +237,7 @@ def _columns(
     pairs = pairing.pairs(
         read, history.span, rule_at, opening=history.opening, last_position=history.found.last_position
     )
-    columns = Columns()
+    columns = Columns(losses)
     logged = by is not None and segments.in_log(by, list(history.found.columns))
     places: list[tuple[int, int]] = []
     for pair in pairs:
@@ -240,55 +249,17 @@ def _columns(
     return columns
 
 
-def _notes(history: History, pipeline: Pipeline, *, recomputed: bool) -> list[str]:
-    """What a reader of the comparison should know of the history."""
-    found = []
-    if history.start:
-        found.append(
-            f"records 0 to {history.start - 1:,} of {history.topic} are gone: the fold begins after them"
-        )
-    if len(history.found.recipes) > 1:
-        found.append(
-            f"the range was lived under {len(history.found.recipes)} recipes: {', '.join(history.found.recipes)}"
-        )
-    if recomputed:
-        tps = [
-            (source.name, partition)
-            for source in pipeline.sources
-            for partition in range(history.log.partitions(source.name))
-        ]
-        gone = sum(low for low, _ in history.log.bounds(tps).values())
-        if gone:
-            found.append(
-                f"{gone:,} records of the sources are gone: features that look back to them know less than they did live"
-            )
-    return found
-
-
 def _loaded(definition: str | Path | Pipeline) -> Pipeline:
-    """The definition. Raises `CannotCompare` for a task whose losses are not compared here."""
-    pipeline = definition if isinstance(definition, Pipeline) else load(definition)
-    if pipeline.kind not in ("binary", "anomaly"):
+    """The definition."""
+    return definition if isinstance(definition, Pipeline) else load(definition)
+
+
+def _losses(pipeline: Pipeline) -> Losses:
+    """By what its predictions are judged. Raises `CannotCompare` for a pipeline without labels."""
+    found = losses_of(pipeline.kind)
+    if found is None:
         raise CannotCompare(
-            f"the task of {pipeline.name!r} is {pipeline.kind}: what-if compares probabilities of true or false; "
-            "`penstock replay` folds the history of other tasks again"
+            f"{pipeline.name!r} has no labels, so nothing says which of two definitions is the better one; "
+            "`penstock replay` folds its history again"
         )
-    return pipeline
-
-
-def _span(start: Moment | None, stop: Moment | None) -> Span:
-    """The range. Raises `CannotCompare` for one that holds nothing."""
-    span = Span(_at(start, "start"), _at(stop, "stop"))
-    if span.start is not None and span.stop is not None and span.start >= span.stop:
-        raise CannotCompare(f"nothing lies between {start} and {stop}: the first must be earlier")
-    return span
-
-
-def _at(moment: Moment | None, name: str) -> int | None:
-    """Event time in ms. Raises `CannotCompare` for what is no time."""
-    if isinstance(moment, datetime):
-        moment = moment.isoformat()
-    try:
-        return None if moment is None else event_time(int(moment) if str(moment).isdigit() else moment, name)
-    except Rejected as error:
-        raise CannotCompare(str(error)) from None
+    return found

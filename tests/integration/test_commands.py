@@ -6,15 +6,18 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from river import tree
 
 from penstock.features.redis.store import RedisStateStore, connect
 from penstock.stream import cli, topology
+from penstock.stream.challenge.worker import ChallengeWorker
 from penstock.stream.control import role
 from penstock.stream.definition_file import load
 from penstock.stream.featurize.worker import FeaturizeWorker
@@ -304,6 +307,33 @@ def test_a_reset_of_a_running_pipeline_is_refused_and_takes_nothing(place, capsy
     assert cli.main(["reset", place.file, "--dry-run"]) == 0
     assert "still running" in (told := capsys.readouterr().err) and "records of " + place.samples in told
     running.close()
+
+
+def test_a_race_in_a_process_beside_it_is_told_of_and_keeps_a_reset_from_beginning(place, capsys):
+    place.publish(20)
+    place.run(place.featurize(), place.learn())
+    challengers = {"tree": tree.HoeffdingTreeClassifier()}
+    models = RedisModelStore(place.redis, "parcels", SECRET, str(place.folder), place.settings.prefix)
+    group = f"{place.settings.prefix}parcels.challenge"
+    race = ChallengeWorker(
+        replace(place.pipeline, challengers=challengers), place.log, models, time.process_time, time.monotonic, time.sleep,
+        prefix=place.settings.prefix, instance_id=f"{place.deployed}-challenge-0",
+    )  # fmt: skip
+    until = time.monotonic() + PATIENCE_S
+    while not race.positioned and time.monotonic() < until:
+        race.process_batch(0.05)
+    assert race.positioned
+    assert cli.main(["reset", place.file, "--yes", "--wait", "0"]) == 2
+    assert f"{group}: {place.deployed}-challenge-0 at 127.0.0.1" in capsys.readouterr().err
+    assert len(place.entries()) > 20
+    cli.main(["status", "parcels"])
+    assert f"challenge  {place.deployed}-challenge-0 at 127.0.0.1" in capsys.readouterr().out
+    race.close()
+    # a static member counts until its session ends
+    assert cli.main(["reset", place.file, "--yes", "--wait", str(PATIENCE_S), "--json"]) == 0
+    assert group in json.loads(capsys.readouterr().out)["groups"]
+    cli.main(["status", "parcels"])
+    assert "challenge" not in capsys.readouterr().out
 
 
 def test_a_reset_asks_for_the_name_and_takes_no_other_answer(place, capsys, monkeypatch):

@@ -13,7 +13,7 @@ from river import anomaly, linear_model, multioutput, naive_bayes, preprocessing
 from penstock import View, count, mean
 from penstock.stream.definitions import DefinitionError, Label, Pipeline, Source
 from penstock.stream.label_rule import LabelRule, rule_of
-from penstock.stream.recipes import recipe_of
+from penstock.stream.recipes import changes, recipe_of
 from tests.stream.generated import DELIVERED, PAID, SENT, cards, parcels
 
 BY_DEPOT = View("depot", DELIVERED, key="depot", features={"n": count("1h")})
@@ -339,3 +339,36 @@ def test_a_pipelines_own_fields_say_milliseconds() -> None:
         3_600_000,
         86_400_000,
     )
+
+
+@pytest.mark.parametrize(
+    ("segments", "why"),
+    [
+        ("depot", "must be a list of names of fields"),
+        ([7], "must be a list of names of fields"),
+        (["depot", "depot"], "segment 'depot' is listed twice"),
+        (["a", "b", "c", "d", "e"], "5 segments share one budget of alarms; name at most 4"),
+        (["parcel"], "segment 'parcel' has another value in every event"),
+        (["sent_at"], "segment 'sent_at' has another value in every event"),
+    ],
+)
+def test_segments_that_cannot_be_watched_are_refused_in_a_sentence(segments: Any, why: str) -> None:
+    with pytest.raises(DefinitionError, match=f"Pipeline 'parcels': .*{why}"):
+        parcels(segments=segments)
+
+
+def test_a_segment_may_not_be_the_label_of_the_same_event_but_a_field_of_another() -> None:
+    with pytest.raises(DefinitionError, match="segment 'fraud' is the label of the same event"):
+        cards(segments=["fraud"])
+    assert parcels(segments=["late"]).carried == ["late"]
+
+
+def test_segments_are_part_of_the_digest_and_only_those_beside_the_inputs_need_a_backfill() -> None:
+    plain = parcels()
+    assert "segments" not in plain.describe()
+    said = json.loads(recipe_of(plain).source)
+    by_input, by_depot = parcels(segments=["weight"]), parcels(segments=["depot", "weight"])
+    assert len({plain.digest, by_input.digest, by_depot.digest}) == 3
+    said["partitioned"] = plain.partitioned
+    assert changes(said, by_input).others == []
+    assert changes(said, by_depot).others == ["segments beside the inputs: [] → ['depot']"]

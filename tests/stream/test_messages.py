@@ -33,6 +33,8 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.prediction import ModelRef, Prediction
+from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.story_records import Deed, EpisodeSummary
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -102,6 +104,17 @@ ENTRIES["command.v4"] = Command(
     "labels",
 )
 ENTRIES["command-adopt.v4"] = ENTRIES["command-adopt.v3"]
+# since a definition may name segments
+ENTRIES["sample.v4"] = Sample(
+    Origin("topic-id", 3, 41, 0),
+    "p1",
+    "van7",
+    AT_MS,
+    [1.5, None, "é", True],
+    "0123456789ab",
+    "north|van7",
+    ["UA", None],
+)
 
 JSON: dict[str, Any] = {
     "prediction.v1": Prediction("p1", AT_MS, 0.25, ModelRef("v2"), "0123456789ab", 812),
@@ -210,10 +223,33 @@ JSON |= {
         retraining=["command-r1"],
     ),
 }  # fmt: skip
+# since a definition may name segments, and an episode that is over is summed up
+JSON |= {
+    "control-event.v5": msgspec.structs.replace(
+        JSON["control-event.v4"],
+        id="e1-summary-1",
+        type="penstock.summary",
+        data=msgspec.structs.replace(
+            JSON["control-event.v4"].data,
+            kind="summary",
+            state="over",
+            suggested_action="none",
+            segment=SegmentBlamed(field="carrier", value="UA", share=0.875, labels=812, usual=0.125),
+            causes=["dep_delay left its range"],
+            at_stake={"per_label": 0.03125, "per_day": None},
+            summary=EpisodeSummary(
+                until={"at": AT_MS, "position": 912}, length_ms=812, records=212, labels=100, number=2, excess_nats=12.5,
+                excess_per_label=0.125, error_nats=2.5, live_loss=0.375, clean_ratio=0.5, findings=[("range", "dep_delay")],
+                segments=["carrier UA"], done=[Deed(what="v3 was kept", by="penstock", at=AT_MS, position=702)],
+            ),
+        ),
+    ),
+}  # fmt: skip
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
     "sample.v2",
+    "sample.v3",
     "label.v1",
     "tick.v1",
     "command.v1",
@@ -232,6 +268,7 @@ FORMER = {
     "command.v3",
     "command-adopt.v3",
     "control-event.v3",
+    "control-event.v4",
     "decision.v3",
     "live-model.v3",
 }
@@ -262,7 +299,9 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     }
     nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown}
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
-    files = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("topology-")}
+    files = {
+        path.name for path in GOLDEN.iterdir() if path.is_file() and not path.name.startswith("topology-")
+    }
     assert files == {f"{name}.msgpack" for name in ENTRIES} | {f"{name}.json" for name in JSON}
 
 

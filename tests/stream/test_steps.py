@@ -12,7 +12,6 @@ import redis
 
 from penstock.features.redis.store import connect
 from penstock.stream import steps, topology
-from penstock.stream.cli.control_lines import FOLLOWED
 from penstock.stream.cli.picture import describe, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -22,6 +21,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.memory_members import MemoryReader
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import OperatorRequest, encode_json
+from penstock.stream.operate.control_topics import FOLLOWED
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import card_events, cards, outs, parcel_events, parcels
 

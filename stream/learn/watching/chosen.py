@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.watching.detectors import detectors_of
 from penstock.stream.learn.watching.estimate import Estimate
 from penstock.stream.learn.watching.quality import DataQuality
 from penstock.stream.learn.watching.watcher import Watcher, Watchers
@@ -18,4 +19,4 @@ def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
         chosen.append(Estimate(pipeline.alarms_per_year))
     if pipeline.asked_quality != OFF:
         chosen.append(DataQuality(pipeline))
-    return Watchers(chosen)
+    return Watchers([*chosen, *detectors_of(pipeline, names)])

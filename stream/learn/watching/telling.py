@@ -2,7 +2,8 @@
 
 Laws of this file:
 - What is told is decided by the transition alone: a level that does not change is told once.
-- One incident is one story: what began in the course of another finding is told under its name (`stories`).
+- One incident is one story: what began in the course of another finding is told under its name (`stories`), and summed up when it
+  is over. How urgent it is follows from what is at stake (`stakes`).
 """
 
 from __future__ import annotations
@@ -11,24 +12,54 @@ from collections.abc import Sequence
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog
 from penstock.monitors.losses.drift import LossMonitor
+from penstock.stream.definitions import Pipeline
+from penstock.stream.learn.causes import followers_of, sort_of
 from penstock.stream.learn.events import Request, describe, losses_of
+from penstock.stream.learn.records import Hold
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
-from penstock.stream.learn.stories import LOSS, Stories
-from penstock.stream.learn.watching.watcher import Finding
+from penstock.stream.learn.stakes import severity_of, stake_of
+from penstock.stream.learn.stories import Stories, Story
+from penstock.stream.learn.summaries import summed_up
+from penstock.stream.learn.watching.segments import SegmentWatch, shown, told_of
+from penstock.stream.learn.watching.watcher import Finding, Watchers
+from penstock.stream.messages import Command, LabelRecord, Value
+from penstock.stream.models.version import RULE
+from penstock.stream.story_records import Deed
 
 
 class Telling:
-    """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept."""
+    """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept.
 
-    def __init__(self, pipeline: str, losses: LossMonitor, triggers: RetrainTriggers) -> None:
-        self.pipeline = pipeline
+    `values` are the newest sample's in the fields of `segments`, where a definition names any.
+    """
+
+    def __init__(self, pipeline: Pipeline, losses: LossMonitor, triggers: RetrainTriggers) -> None:
+        self.pipeline = pipeline.name
+        self.alone = pipeline.approval
         self.losses = losses
         self.triggers = triggers
-        self.episodes = EpisodeLog(pipeline)
-        self.stories = Stories()
+        self.episodes = EpisodeLog(pipeline.name)
+        self.stories = Stories(followers_of(pipeline))
+        self.watchers = Watchers([])
+        self.hold: Hold | None = None
+        self.segments: SegmentWatch | None = None
+        self.values: tuple[Value, ...] = ()
         self.fired = False
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
+
+    def arrived(self, position: int, label: LabelRecord) -> None:
+        """A label came, at its event time; a sample may wait for it or not."""
+        for watcher in self.watchers.of_arrivals:
+            if found := watcher.arrived(label.at, position, label):
+                self.hear(found)
+
+    def tick(self, at: int, position: int) -> None:
+        """The clock of the stream stands at `at`."""
+        self.sum_up(at, position)
+        for watcher in self.watchers.of_ticks:
+            if found := watcher.tick(at, position):
+                self.hear(found)
 
     def hear(self, findings: Sequence[Finding]) -> None:
         """Tell what watchers found."""
@@ -42,10 +73,60 @@ class Telling:
         self, verb: str, change: EpisodeChange, reason: str, target: str | None = None, onset: int | None = None
     ) -> None:  # fmt: skip
         live, base = self.losses.harm.reference_means()
-        losses = {"live": live, "base_rate": base, "margin": self.losses.margin}
-        story = self.stories.of(change)
-        if story.causes and change.transition.monitor in LOSS and change.transition.state == "firing":
-            reason = f"{', '.join(story.causes)}, and {reason}"
+        margin = self.losses.margin
+        losses = {"live": live, "base_rate": base, "margin": margin}
+        story, transition = self.stories.of(change, reason), change.transition
+        self._account(story, transition.position)
+        if story.causes and sort_of(transition) == "loss" and transition.state == "firing":
+            reason = f"{', '.join(story.causes.values())}, and {reason}"
         reason += losses_of(change)
-        told = describe(self.pipeline, verb, change, reason, self.models, losses, target, onset, story.id)
+        segment = None
+        if self.segments is not None:
+            change, segment = self.segments.attributed(change)
+            reason += told_of(segment) if segment else ""
+        if segment is not None:
+            story.names(f"{segment.field} {shown(segment.value)}")
+        stake = stake_of(transition, story, self.losses, alone=self.alone)
+        severity = severity_of(verb, transition, stake, margin, held=self.hold is not None)
+        told = describe(
+            self.pipeline,
+            verb,
+            change,
+            reason,
+            self.models,
+            losses,
+            target,
+            onset,
+            story,
+            severity,
+            stake,
+            segment,
+        )
         self.requests.append(self.triggers.claim(told))
+
+    def _account(self, story: Story, position: int) -> None:
+        """Note what had been judged at a story's onset, and at its end."""
+        ledger = self.losses.ledger
+        if story.start is None:
+            story.start = ledger.before(story.since[1])
+            story.clean = ledger.clean_before(story.start)
+        if story.end is not None and story.end.sums is None:
+            story.end.sums = self.losses.sums(position)
+        ledger.clean = not self.stories.troubled
+
+    def sum_up(self, at: int, position: int) -> None:
+        """The clock of the stream stands at `at`: tell of the stories that are over."""
+        if self.stories.due_ms <= at:
+            for story in self.stories.over(at):
+                told = summed_up(self.pipeline, story, self.losses.ledger, self.models, at, position)
+                self.requests.append(told)
+
+    def carried_out(self, command: Command, done: str, at: int, position: int) -> None:
+        """A command was carried out: in the episode that it, or the line a person typed, names, else in all that are open."""
+        deed = Deed(what=done, by=command.by or "unknown", at=at, position=position)
+        self.stories.did(deed, command.episode or command.reason, command.id)
+
+    def did(self, what: str, at: int, position: int) -> None:
+        """Something was done by rule, because of what was told last."""
+        if self.stories.told is not None:
+            self.stories.did(Deed(what=what, by=RULE, at=at, position=position), self.stories.told.id)

@@ -58,13 +58,25 @@ class Watchers:
     """All of a pipeline's, and which of them wants to hear what."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self.all = list(watchers)
+        self.all: list[Watcher] = []
+        self.of_samples: list[Watcher] = []
+        self.of_labels: list[Watcher] = []
+        self.of_arrivals: list[Watcher] = []
+        self.of_ticks: list[Watcher] = []
+        for one in watchers:
+            self.listen(one)
 
-        def writing(hook: str) -> list[Watcher]:
-            return [one for one in self.all if getattr(type(one), hook) is not getattr(Watcher, hook)]
-
-        self.of_samples, self.of_labels = writing("sample"), writing("label")
-        self.of_arrivals, self.of_ticks = writing("arrived"), writing("tick")
+    def listen(self, watcher: Watcher) -> None:
+        """One more hears what it writes hooks for, from here on; of a replay also one who only looks on."""
+        self.all.append(watcher)
+        for hook, hearers in (
+            ("sample", self.of_samples),
+            ("label", self.of_labels),
+            ("arrived", self.of_arrivals),
+            ("tick", self.of_ticks),
+        ):
+            if getattr(type(watcher), hook) is not getattr(Watcher, hook):
+                hearers.append(watcher)
 
     def measures(self) -> dict[str, float]:
         """Their running figures, by name."""

@@ -1,4 +1,4 @@
-"""Unseen values and repeated ids: the usual share is learned, a change is found from its first hit on, what lasts is usual."""
+"""Unseen values and repeated ids: the usual share is learned, a change is found from its first hit, and what lasts is usual."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,9 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import LogUnavailable, Out
 from penstock.stream.messages import Command, LabelRecord, Origin, Sample
 from penstock.stream.models.digest import digest
+from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import RecipeHistory
+from penstock.stream.roles import start as roles
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import MINUTE, START_MS
 
@@ -68,7 +71,10 @@ def flowed(pipeline: Pipeline, count: int = 6_000) -> MemoryFlow:
 
 @pytest.fixture(scope="module")
 def raced() -> MemoryFlow:
-    return flowed(pumps({"tree": tree_model(), "bayes": naive_bayes.GaussianNB()}))
+    flow = flowed(pumps({"tree": tree_model(), "bayes": naive_bayes.GaussianNB()}))
+    assert flow.challenge is not None
+    flow.challenge.close()  # else it would be in the group, and other tests' workers wait for it
+    return flow
 
 
 def live_loss(flow: MemoryFlow) -> float:
@@ -151,18 +157,33 @@ def test_a_runner_is_judged_by_what_it_said_at_the_sample_and_not_by_what_it_wou
     assert runner.loss == pytest.approx(expected, rel=0.02)
 
 
-def worker(pipeline: Pipeline, flow: MemoryFlow, cost: dict[str, float]) -> ChallengeWorker:
-    made = ChallengeWorker(pipeline, flow.log, flow.models, lambda: 0.0, lambda: 0.0, lambda _s: None)
+@pytest.fixture
+def begun() -> Iterator[Callable[..., ChallengeWorker]]:
+    """Makes workers, which leave their group at the end: who is in it and does not poll keeps the others waiting."""
+    with ExitStack() as ends:
+
+        def begin(*given: Any, **more: Any) -> ChallengeWorker:
+            made = ChallengeWorker(*given, **more)
+            ends.callback(made.close)
+            return made
+
+        yield begin
+
+
+NO_CLOCKS: tuple[Any, ...] = (lambda: 0.0, lambda: 0.0, lambda _s: None)
+
+
+def costly(made: ChallengeWorker, cost: dict[str, float]) -> ChallengeWorker:
     made.rate = 100.0  # samples a second
-    for name in pipeline.challengers:
+    for name in made.pipeline.challengers:
         made.race.costs[name] = cost[name], 0.0
     return made
 
 
-def test_who_does_not_fit_into_the_share_of_cpu_waits_its_turn_and_gets_it(raced, monkeypatch):
+def test_who_does_not_fit_into_the_share_of_cpu_waits_its_turn_and_gets_it(raced, begun, monkeypatch):
     monkeypatch.setattr("penstock.stream.challenge.race.SETTLED_LABELS", 600)
     pipeline = replace(raced.pipeline, challengers={name: tree_model() for name in "abc"}, race_cpu=0.5)
-    made = worker(pipeline, raced, {"a": 0.002, "b": 0.0015, "c": 0.003})
+    made = costly(begun(pipeline, raced.log, raced.models, *NO_CLOCKS), {"a": 0.002, "b": 0.0015, "c": 0.003})
     ran: set[str] = set()
     for _ in range(60):
         made.process_batch(0.0)
@@ -204,8 +225,8 @@ def test_a_grid_names_every_combination():
     assert made["lin-lr_0_1-l2_0_0"].intercept_lr.get(1) == 0.1
 
 
-def test_a_challenger_whose_catching_up_breaks_off_begins_it_again(raced, monkeypatch):
-    made = ChallengeWorker(raced.pipeline, raced.log, raced.models, lambda: 0.0, lambda: 0.0, lambda _s: None)
+def test_a_challenger_whose_catching_up_breaks_off_begins_it_again(raced, begun):
+    made = begun(raced.pipeline, raced.log, raced.models, *NO_CLOCKS)
     while made.catching_up is None:
         made.process_batch(0.0)
     name = made.catching_up[0].name
@@ -223,11 +244,11 @@ def test_a_challenger_whose_catching_up_breaks_off_begins_it_again(raced, monkey
             made._look()
 
 
-def test_what_was_spent_beyond_the_share_is_waited_for_a_little_at_a_time(raced):
+def test_what_was_spent_beyond_the_share_is_waited_for_a_little_at_a_time(raced, begun):
     waits: list[float] = []
     cpu = iter(range(0, 10_000, 10))
     pipeline = replace(raced.pipeline, race_cpu=0.1)
-    made = ChallengeWorker(
+    made = begun(
         pipeline, raced.log, raced.models, lambda: float(next(cpu)), lambda: sum(waits), waits.append
     )
     assert made.process_batch(0.0) > 0 and waits == []
@@ -235,3 +256,55 @@ def test_what_was_spent_beyond_the_share_is_waited_for_a_little_at_a_time(raced)
     while not made.process_batch(0.0):
         pass
     assert 90.0 <= sum(waits) and max(waits) == 1.0
+
+
+def test_a_second_worker_waits_until_the_first_is_gone_and_begins_near_the_end_of_the_log_of_then(
+    raced, begun, monkeypatch
+):
+    monkeypatch.setattr("penstock.stream.challenge.worker.BACKFILL_RECORDS", 500)
+    first = begun(raced.pipeline, raced.log, raced.models, *NO_CLOCKS)
+    second = begun(raced.pipeline, raced.log, raced.models, *NO_CLOCKS)
+    for _ in range(5):
+        assert second.process_batch(0.0) == 0
+        first.process_batch(0.0)
+    assert first.assigned and first.race.position > 0
+    assert not second.assigned and second.start is None and second.in_touch
+    raced.log.append([Out(topology.samples("pumps"), None, b"of nobody", (), 0)])
+    end = raced.log.bounds([(topology.samples("pumps"), 0)])[topology.samples("pumps"), 0][1]
+    first.close()
+    turns = [second.process_batch(0.0) for _ in range(20)]
+    assert second.assigned and second.start == end - 500 and sum(turns) >= 500
+
+
+def test_a_worker_that_is_thrown_out_of_its_group_goes_on_where_its_race_stands(raced, begun):
+    made, other = (begun(raced.pipeline, raced.log, raced.models, *NO_CLOCKS) for _ in range(2))
+    while not (made.positioned and made.race.position > 3_000):
+        made.process_batch(0.0)
+        other.process_batch(0.0)
+    other.close()
+    stood, labels = made.race.position, made.race.labels
+    raced.log.expel(made.member)
+    while made.race.position == stood or made.catching_up is not None:
+        made.process_batch(0.0)
+    assert made.race.labels > labels and made.start == 0
+    seen: list[int] = []
+    made.race.step = lambda position, entry: seen.append(position)  # type: ignore[method-assign]
+    begins = made.race.position
+    while not seen:
+        made.process_batch(0.0)
+    assert seen[0] == begins
+
+
+def test_the_role_gives_way_to_whatever_else_wants_the_cpu(raced, monkeypatch):
+    class Enough(Exception): ...
+
+    def no_server(_settings: Settings) -> None:
+        raise Enough
+
+    gave: list[int] = []
+    monkeypatch.setattr(roles.os, "nice", gave.append)
+    monkeypatch.setattr(roles, "until_told", lambda: lambda: True)
+    monkeypatch.setattr(roles, "open_redis", no_server)
+    with pytest.raises(Enough):
+        roles.run_challenge(raced.pipeline, Settings())
+    assert gave == [roles.RACE_NICE] and roles.RACE_NICE > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.stream.demo.report import episodes
+from penstock.stream.demo.episode_rows import episodes
 from penstock.stream.messages import ControlData, ControlEvent
 
 

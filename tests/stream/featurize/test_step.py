@@ -416,3 +416,18 @@ def test_a_view_of_another_source_than_label_and_prediction_is_fed_and_gives_not
     assert bench.entries("scans", {"scan": 1, "at": START_MS, "depot": "d1"}) == []
     (sample,) = bench.entries(SENT.name, sent("p1", 1))
     assert isinstance(sample, Sample) and sample.x == [2.0, 1.0]
+
+
+def test_a_sample_carries_the_segments_that_are_no_inputs_null_among_them() -> None:
+    bench = Bench(parcels(segments=["depot", "weight", "zone"]))
+    (sample,) = bench.entries(SENT.name, sent("p1", 0, depot=None, zone="north"))
+    assert isinstance(sample, Sample) and sample.segments == [None, "north"]
+    (plain,) = Bench(parcels()).entries(SENT.name, sent("p1", 0))
+    assert isinstance(plain, Sample) and plain.segments is None
+
+
+def test_a_record_whose_segment_is_missing_or_too_long_is_a_dead_letter_that_names_it() -> None:
+    for fields in ({}, {"zone": "n" * 513}, {"zone": ["north"]}):
+        bench = Bench(parcels(segments=["zone"]))
+        (letter,) = bench.give(SENT.name, sent("p1", 0, **fields))
+        assert letter.topic.endswith("dead-letters") and b"zone" in b"".join(v for _, v in letter.headers)

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.monitors.episodes import EpisodeLog, Transition
 from penstock.stream.learn.stories import KEPT, Stories
+from penstock.stream.story_records import Deed
 from tests.stream.generated import HOUR
 
 SECOND = 1_000
@@ -17,7 +18,8 @@ class Told:
     """Findings told one after the other, one position a second."""
 
     def __init__(self) -> None:
-        self.log, self.stories = EpisodeLog("pumps"), Stories()
+        self.log = EpisodeLog("pumps")
+        self.stories = Stories({"flow": ("valve.flow_1h", "valve.flow_1d"), "valve": ("valve.flow_1h",)})
 
     def tell(
         self, monitor: str, state: Any, since: int, at: int, *, to: int | None = None, subject: str = "loss"
@@ -28,7 +30,11 @@ class Told:
             monitor, subject, state, 9.0, 8.0, 0.1, since * SECOND, since, at * SECOND, at, detail
         )
         (change,) = self.log.apply_all([found])
-        return self.stories.of(change).id
+        return self.stories.of(change, f"{subject} is odd: the leading model is kept").id
+
+    def over(self, at: int) -> list[tuple[str, int]]:
+        """The stories that are over at a second, each with how many summaries it has had."""
+        return [(story.id, story.summaries) for story in self.stories.over(at * SECOND)]
 
 
 def test_what_may_have_begun_with_the_guards_finding_is_told_in_its_story() -> None:
@@ -98,8 +104,8 @@ def test_two_inputs_broken_together_are_one_story_and_both_are_its_causes() -> N
     assert told.tell("nulls", "firing", 1_002, 1_020, subject="heat") == story
     assert told.tell("range", "firing", 9_000, 9_010, subject="heat") != story
     (first, second) = told.stories._stories
-    assert (first.causes, second.causes) == (
-        ["flow left its range", "heat has nulls"],
+    assert (list(first.causes.values()), list(second.causes.values())) == (
+        ["flow left its range (2 features follow it)", "heat has nulls"],
         ["heat left its range"],
     )
 
@@ -137,6 +143,105 @@ def test_the_end_of_what_was_never_told_draws_nothing_to_it() -> None:
     )
     withdrawn = told.tell("harm", "resolved", 1_000, 1_200)
     assert told.tell("lead", "firing", 1_150, 1_300) != withdrawn
+
+
+def test_everything_that_one_broken_field_sets_off_is_one_story_with_one_list_of_causes() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_030, subject="flow")
+    for monitor, since, at, subject in (
+        ("nulls", 1_010, 1_060, "flow"),
+        ("stuck", 900, 1_500, "flow"),
+        ("volume", 950, 1_400, "valves"),
+        ("psi", 1_000, 2_440, "valve.flow_1h"),
+        ("psi", 2_000, 3_440, "valve.flow_1d"),  # a day later, while the field is broken
+        ("harm", 700, 4_000, "loss"),
+    ):
+        assert told.tell(monitor, "firing", since, at, subject=subject) == story, (monitor, subject)
+    (only,) = told.stories._stories
+    assert list(only.causes.values()) == [
+        "flow left its range (2 features follow it)",
+        "flow has nulls (2 features follow it)",
+        "flow is odd",
+        "valves is odd",
+    ]
+    assert only.since == (900 * SECOND, 900) and len(only.findings) == 7
+
+
+def test_what_follows_no_broken_field_and_began_later_is_a_story_of_its_own() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_030, subject="flow")
+    assert told.tell("psi", "firing", 2_000, 3_440, subject="heat") != story
+    told.tell("range", "resolved", 1_000, 3_000, subject="flow")
+    late = 3_000 + 8 * HOUR // SECOND
+    assert told.tell("psi", "firing", late, late + 100, subject="valve.flow_1h") != story
+
+
+def test_a_field_found_broken_after_what_follows_it_had_moved_is_the_cause_and_the_onset() -> None:
+    told = Told()
+    story = told.tell("psi", "firing", 1_000, 2_440, subject="valve.flow_1h")
+    assert told.tell("nulls", "firing", 1_100, 2_450, to=1_120, subject="heat") != story, "it follows nothing"
+    assert told.tell("nulls", "firing", 1_600, 2_500, subject="flow") == story
+    assert told.tell("harm", "firing", 1_500, 4_000) == story, "now there is something that explains a loss"
+    assert told.stories._stories[-1].since == (1_600 * SECOND, 1_600)
+
+
+def test_a_story_is_over_once_after_the_cooldown_of_what_ended_last() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    told.tell("harm", "firing", 1_100, 2_000)
+    told.tell("range", "resolved", 1_000, 3_000, subject="flow")
+    cooldown = 6 * HOUR // SECOND
+    assert told.over(3_000 + cooldown) == [], "harm is still open"
+    told.tell("harm", "resolved", 1_100, 5_000)
+    assert told.stories.due_ms == (5_000 + cooldown) * SECOND
+    assert told.over(5_000 + cooldown - 1) == []
+    assert told.over(5_000 + cooldown) == [(story, 1)]
+    assert told.over(9_000 + cooldown) == [] and told.stories.due_ms > 1 << 60
+
+
+def test_a_story_that_is_over_is_opened_again_by_what_began_in_it_and_is_over_again() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    told.tell("range", "resolved", 1_000, 3_000, subject="flow")
+    end = 3_000 + 6 * HOUR // SECOND
+    assert told.over(end) == [(story, 1)]
+    assert told.tell("harm", "firing", 2_500, end + 100) == story
+    assert told.over(end + 100) == []
+    told.tell("harm", "resolved", 2_500, end + 200)
+    assert told.over(2 * end) == [(story, 2)]
+
+
+def test_a_suspicion_that_nothing_came_of_is_not_summed_up() -> None:
+    told = Told()
+    told.tell("estimate", "suspected", 1_000, 1_010)
+    told.tell("estimate", "resolved", 1_000, 2_000)
+    assert told.over(2_000 + 7 * HOUR // SECOND) == []
+
+
+def test_what_breaks_anew_after_its_story_is_over_is_another_story() -> None:
+    told = Told()
+    story = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    told.tell("range", "resolved", 1_000, 3_000, subject="flow")
+    end = 3_000 + 6 * HOUR // SECOND
+    told.over(end)
+    assert told.tell("range", "firing", end + 10, end + 20, subject="flow") != story
+
+
+def test_what_was_done_stands_in_the_story_it_answers_and_a_product_where_its_retrain_stands() -> None:
+    told = Told()
+    first = told.tell("range", "firing", 1_000, 1_010, subject="flow")
+    second = told.tell("range", "firing", 5_000, 5_010, subject="heat")
+
+    def did(what: str, said: str | None, command: str) -> list[list[str]]:
+        told.stories.did(Deed(what=what, by="ann", at=0, position=6_000), said, command)
+        return [[deed.what for deed in story.deeds] for story in told.stories._stories]
+
+    assert did("retrain", f"episode {first}: look", "c1") == [["retrain"], []]
+    assert did("adopt", "made by a job", "adopt-c1") == [["retrain", "adopt"], []]
+    assert did("rollback", second, "c2")[1] == ["rollback"]
+    assert did("hold", "pager", "c3") == [["retrain", "adopt", "hold"], ["rollback", "hold"]], (
+        "whatever is open"
+    )
 
 
 def test_only_so_many_stories_are_remembered() -> None:

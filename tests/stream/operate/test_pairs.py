@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.stream.messages import Origin, Sample
-from penstock.stream.operate.pairs import ByOffset, ByOrigin, ByPosition
+from penstock.stream.operate.pairs import ByOffset, ByOrigin, ByPosition, ClassesByOffset, unsaid
 from penstock.stream.operate.parts import MISSING, MOST_SEGMENTS, OTHERS, segments
 from tests.effort import examples
 
@@ -67,3 +67,23 @@ def test_many_texts_are_the_most_frequent_and_others_many_numbers_quarters(many:
     names, order = segments([float(n) for n in numbers])
     counts = [names.count(name) for name in order]
     assert len(order) == 4 and max(counts) - min(counts) <= 1
+
+
+@settings(max_examples=examples(100))
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.dictionaries(st.sampled_from("abc"), st.floats(0, 1)))),
+    st.integers(0, 5),
+)
+def test_classes_by_offset_are_those_of_a_dictionary(
+    put: list[tuple[int, dict[str, float]]], first: int
+) -> None:
+    kept, naive = ClassesByOffset(first), dict[int, dict[str, float]]()
+    for offset, value in put:
+        kept.put(offset, value)
+        naive[offset] = value
+    for offset in range(25):
+        found = kept.get(offset)
+        if offset < first or offset not in naive:
+            assert unsaid(found)
+        else:
+            assert found == naive[offset], "an answer of no class is an answer, too"

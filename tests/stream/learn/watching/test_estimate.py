@@ -10,7 +10,6 @@ from river import anomaly
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.records import Pending
-from penstock.stream.learn.watching.estimate import Estimate
 from penstock.stream.messages import Origin, Sample
 from tests.stream.generated import parcels
 
@@ -48,4 +47,3 @@ def test_only_true_or_false_has_an_estimate() -> None:
     pipeline = parcels(label=None, model=anomaly.HalfSpaceTrees())
     watch = DriftRules(pipeline, pipeline.vector_names, guard=False)
     assert not any("expected_loss" in name for name in watch.watchers.measures())
-    assert not any(isinstance(one, Estimate) for one in watch.watchers.all)
