@@ -69,7 +69,7 @@ class DataQuality(Watcher):
         if asked.label_delay != "off" and by_id:
             self.delay = Delay(label.source.name, self.share["label_delay"])
         self.rows: list[list[Any]] = []
-        self.start = Place(0, 0)
+        self.start: Place | None = None
         self.clock = 0
         self.samples, self.labels = Run(), Run()
         self.label_at: tuple[int, int] = (-1, 0)
@@ -78,10 +78,10 @@ class DataQuality(Watcher):
     def sample(self, at: int, position: int, sample: Sample, said: float) -> Sequence[Finding]:
         """Count it, and look at its id and its inputs."""
         self.number = number = self.number + 1
-        found: list[Transition] = []
         repeats = self.repeats
-        if repeats is not None:
-            found += repeats.update(number, at, position, sample.id)
+        found: list[Transition] = []
+        if repeats is not None and (again := repeats.update(number, at, position, sample.id)):
+            found += again
         if repeats is None or not repeats.again:  # what is sent twice is one event, with one label
             run = self.samples
             if at // BUCKET_MS != run.bucket:
@@ -173,7 +173,7 @@ class DataQuality(Watcher):
         found: list[Transition] = []
         for index, name in enumerate(self.names):
             values = [row[index] for row in rows]
-            if self.stuck:
+            if self.stuck and start is not None:  # where the first block began was not noted
                 found += self.stuck[index].block(values, start, end)
             if self.told.unseen != "off" and index not in self.unseen and str in set(map(type, values)):
                 self.unseen[index] = Unseen(name, self.share["unseen"] / len(self.names))

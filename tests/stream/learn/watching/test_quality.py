@@ -13,6 +13,7 @@ from river import anomaly
 
 from penstock import Quality
 from penstock.stream.definitions import DefinitionError, Label, Pipeline
+from penstock.stream.detectors.check import RESERVED
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join_by_id import JoinById
@@ -20,7 +21,7 @@ from penstock.stream.learn.records import Pending, rules
 from penstock.stream.learn.watching.quality import DataQuality
 from penstock.stream.learn.watching.watcher import Finding
 from penstock.stream.messages import Entry, LabelRecord, Origin, Sample, Tick
-from penstock.stream.quality import OFF
+from penstock.stream.quality import OFF, SHARES
 from tests.stream.generated import DAY, DELIVERED, HOUR, MINUTE, START_MS, parcels
 
 DAYS = 35
@@ -148,6 +149,20 @@ def test_the_sentences_say_what_how_much_and_what_is_usual() -> None:
 def test_a_watcher_stored_in_the_middle_and_a_second_reading_find_the_same(name: str) -> None:
     stored = found(log(CHANGES[name]), pipeline(), lambda one: pickle.loads(pickle.dumps(one)))
     assert list(stored) == told(name) != []
+
+
+def test_the_rate_of_blocks_is_that_of_the_stream_from_the_beginning() -> None:
+    """The budget follows from blocks a year: what began at no known time must not count as a block since 1970."""
+    watch = DataQuality(pipeline())
+    for position, entry in enumerate(log()[:6_000]):
+        if isinstance(entry, Sample):
+            watch.sample(entry.at, position, entry, 0.5)
+    per_year = 365.25 * 720 / 100
+    assert watch.stuck[0].level.blocks_per_year == pytest.approx(per_year, rel=0.3)
+
+
+def test_a_detector_of_ones_own_may_not_take_these_names() -> None:
+    assert set(SHARES) <= RESERVED
 
 
 def test_what_is_asked_is_done() -> None:
