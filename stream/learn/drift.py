@@ -176,7 +176,8 @@ class DriftRules(Telling):
     def judged(self, at: int, position: int, waits: Pending, y: Any, live: float, base: float) -> None:
         """A sample met its label; the losses (nats) of the live and the base prediction."""
         if self.segments is not None:
-            self.hear(self.segments.label(at, position, waits.segments, live, base, self.losses))
+            if found := self.segments.label(at, position, waits.segments, live, base, self.losses):
+                self.hear(found)
         for watcher in self.watchers.of_labels:
             if found := watcher.label(at, position, waits, y, live, base):
                 self.hear(found)
