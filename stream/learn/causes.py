@@ -3,7 +3,8 @@
 Laws of this file:
 - What the guards and the watchers of the data's quality find is a cause. What a definition's own detectors find, whose names are
   not known here, is a loss where they watch one, and else has moved.
-- Which features follow a field is read off the definition: those of views that read the field, or are keyed by it.
+- Which features follow a field, or a source, is read off the definition: those of views that read the field, or are keyed by it,
+  or are of that source. All that is seen of samples follows the predicted source.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ def sort_of(transition: Transition) -> Sort:
 
 
 def followers_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
-    """By field of an event, the features that follow it, in the order of the vector."""
+    """By field of an event, and by name of a source, the features that follow it, in the order of the vector."""
     found: dict[str, list[str]] = {}
     for view in pipeline.views:
         for name in view.numeric:
-            for field in {*view.key_fields, *view.features[name].reads}:
+            for field in {view.source.name, *view.key_fields, *view.features[name].reads}:
                 found.setdefault(field, []).append(f"{view.name}.{name}")
+    found[pipeline.predict.name] = [*pipeline.vector_names, "prediction"]
     return {field: tuple(names) for field, names in found.items()}
 
 
