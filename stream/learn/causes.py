@@ -29,6 +29,8 @@ SORTS: dict[str, Sort] = {
     **dict.fromkeys(("skill", "failures", "estimate"), "alone"),
     **dict.fromkeys((*GUARDS, *SHARES), "cause"),
 }
+SEEN = frozenset({*GUARDS, "unseen", "duplicates"})
+"""Causes whose onset is the first record that shows them, and not an estimate."""
 OF_LOSSES = frozenset({"loss", "error"})
 """What a detector may watch that is a consequence."""
 
@@ -39,6 +41,11 @@ def sort_of(transition: Transition) -> Sort:
     """A consequence (`loss`), inputs that `moved`, a thing of the model `alone`, or a `cause`."""
     found = SORTS.get(transition.monitor)
     return found or ("loss" if transition.subject in OF_LOSSES else "moved")
+
+
+def trust_in_onset(transition: Transition) -> int:
+    """How far the onset of a finding is believed to be the incident's: of a cause that was seen, one estimated, or no cause."""
+    return 2 if transition.monitor in SEEN else int(sort_of(transition) == "cause")
 
 
 def followers_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.monitors.losses.ledger import Clean, Sums
-from penstock.stream.learn.causes import Followers, Sort, cause_of, sort_of
+from penstock.stream.learn.causes import Followers, Sort, cause_of, sort_of, trust_in_onset
 from penstock.stream.story_records import Deed
 
 KEPT = 16
@@ -50,16 +50,17 @@ class Story:
     """What is told under one id, which is that of the episode it began with.
 
     `sort` is that of what explains it best. `began` is the span of log positions in which it may have begun, `since` its onset
-    (event time, position): that of its first cause, or else the earliest estimate. `until_ms` is the event time before which
-    something must begin to belong to it, once nothing in it is `open` any more. `causes` are in words, by finding; `broken` are
-    the fields and sources that they are about. `start` is what was judged before the onset, `clean` what was usual then.
-    `summaries` counts those told.
+    (event time, position): that of its first cause (one that was seen before one that was estimated: `trust`), or else the
+    earliest estimate. `until_ms` is the event time before which something must begin to belong to it, once nothing in it is
+    `open` any more. `causes` are in words, by finding; `broken` are the fields and sources that they are about. `start` is what
+    was judged before the onset, `clean` what was usual then. `summaries` counts those told.
     """
 
     id: str
     sort: Sort
     began: tuple[int, int]
     since: tuple[int, int]
+    trust: int = 0
     until_ms: int = 0
     open: set[Subject] = field(default_factory=set)
     causes: dict[Subject, str] = field(default_factory=dict)
@@ -80,13 +81,13 @@ class Story:
         if segment not in self.segments and len(self.segments) < MOST_SEGMENTS:
             self.segments.append(segment)
 
-    def begins(self, transition: Transition, sort: Sort) -> bool:
+    def begins(self, transition: Transition) -> bool:
         """Take the onset of a finding for the story's, if it is a better one; whether it is."""
         onset = (transition.since_ms, transition.since_position)
-        better = STRENGTH["cause"] * (sort == "cause") - STRENGTH["cause"] * (self.sort == "cause")
-        if better < 0 or (better == 0 and onset[1] >= self.since[1]):
+        trust = trust_in_onset(transition)
+        if trust < self.trust or (trust == self.trust and onset[1] >= self.since[1]):
             return False
-        self.since = onset
+        self.since, self.trust = onset, trust
         return True
 
 
@@ -132,7 +133,7 @@ class Stories:
         sort = sort_of(transition)
         if subject not in story.findings:
             story.findings.append(subject)
-            if story.begins(transition, sort):
+            if story.begins(transition):
                 story.start = None
         if sort == "cause":
             story.causes.setdefault(subject, cause_of(transition, reason, self.followers))
