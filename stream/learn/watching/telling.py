@@ -85,8 +85,12 @@ class Telling:
             change, segment = self.segments.attributed(change)
             if segment is not None:
                 reason += told_of(segment)
-                named = f"{segment.field} {shown(segment.value)}"
+                value = shown(segment.value)
+                named = f"{segment.field} {value}"
                 story.segments += [] if named in story.segments else [named]
+                cause, found = (transition.monitor, transition.subject), f" where {segment.field} is {value}"
+                if found not in story.causes.get(cause, found):
+                    story.causes[cause] += found
         stake = stake_of(transition, story, self.losses, alone=self.alone)
         held, fires = self.hold is not None, transition.state == "firing"
         severity = severity_of(verb, transition.monitor, stake, margin, held=held, fires=fires)

@@ -197,3 +197,13 @@ def test_numbers_have_segments_as_well_and_without_labels_the_guard_names_them()
         watch = fold.drift.segments
         assert watch is not None and len(watch.records.open) == 60
         assert watch.losses.labels == (60 if pipeline is numbers else 0)
+
+
+def test_what_follows_from_a_broken_input_says_in_which_segment_it_broke() -> None:
+    log = list(course(6_000, 4_000, wrong=True, weight=60.0))
+    with pytest.MonkeyPatch.context() as patch:
+        found = told(fold_of(patch), log)
+    first = next(one for one in found if one.kind == "range")
+    assert first.causes == ["weight left its range where zone is north"]
+    later = [one for one in found if first.causes[0] in one.causes and one.kind != "range"]
+    assert any("weight left its range where zone is north, and" in one.reason for one in later)
