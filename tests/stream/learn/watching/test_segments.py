@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from river import anomaly, linear_model
 
+from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs import guard as of_guard
 from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
@@ -18,7 +19,7 @@ from penstock.stream import topology
 from penstock.stream.definitions import Label
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.snapshot import restore_fold, take
-from penstock.stream.learn.watching.segments import budget_of_whole, shown, told_of
+from penstock.stream.learn.watching.segments import SegmentWatch, budget_of_whole, shown, told_of
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import ControlData, Entry, LabelRecord, Origin, Sample, encode_entry
@@ -207,3 +208,19 @@ def test_what_follows_from_a_broken_input_says_in_which_segment_it_broke() -> No
     assert first.causes == ["weight left its range where zone is north"]
     later = [one for one in found if first.causes[0] in one.causes and one.kind != "range"]
     assert any("weight left its range where zone is north, and" in one.reason for one in later)
+
+
+def test_what_moved_in_one_segment_is_told_unless_it_moved_in_the_whole() -> None:
+    watch = SegmentWatch(PIPELINE, PIPELINE.vector_names)
+    (place, _) = watch.places.take(("north", "left"), 0)
+    fires = Transition("psi", "weight", "firing", 1e-9, 1e-6, 0.5, 1, 1, 2, 2)
+    (told,) = watch.moved([(place, fires)], {"size"})
+    assert told.verb == "note" and told.transition.subject == "weight where zone is north"
+    assert (
+        told.reason == "the distribution of weight where zone is north moved, and that of the whole did not"
+    )
+    assert watch.moved([(place, fires)], {"weight"}) == []
+    ends = Transition("psi", "weight", "resolved", 0.5, 1e-6, 0.0, 1, 1, 2, 2)
+    assert [one.reason for one in watch.moved([(place, ends)], {"weight"})] == [
+        "the distribution of weight where zone is north is as before again"
+    ]
