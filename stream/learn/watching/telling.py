@@ -83,17 +83,15 @@ class Telling:
         segment = None
         if self.segments is not None:
             change, segment = self.segments.attributed(change)
-            if segment is not None:
-                reason += told_of(segment)
-                value = shown(segment.value)
-                named = f"{segment.field} {value}"
-                story.segments += [] if named in story.segments else [named]
-                cause, found = (transition.monitor, transition.subject), f" where {segment.field} is {value}"
-                if found not in story.causes.get(cause, found):
-                    story.causes[cause] += found
+            reason += told_of(segment) if segment else ""
+        if segment is not None:
+            value = shown(segment.value)
+            story.names(f"{segment.field} {value}")
+            cause, found = (transition.monitor, transition.subject), f" where {segment.field} is {value}"
+            if found not in story.causes.get(cause, found):
+                story.causes[cause] += found
         stake = stake_of(transition, story, self.losses, alone=self.alone)
-        held, fires = self.hold is not None, transition.state == "firing"
-        severity = severity_of(verb, transition.monitor, stake, margin, held=held, fires=fires)
+        severity = severity_of(verb, transition, stake, margin, held=self.hold is not None)
         told = describe(
             self.pipeline,
             verb,
