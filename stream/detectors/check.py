@@ -17,6 +17,12 @@ from penstock.stream.task_kind import Kind
 RESERVED = frozenset(
     {
         "adwin",
+        "duplicates",
+        "label_delay",
+        "label_rate",
+        "stuck",
+        "unseen",
+        "volume",
         "dead-letters",
         "failures",
         "harm",
