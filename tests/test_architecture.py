@@ -87,7 +87,8 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "check", "check_request", "check_sample", "dead_letters", "demo", "export", "features",
+        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "export",
+        "features",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
@@ -96,7 +97,9 @@ SHELL: dict[str, tuple[str, ...]] = {
         "processes", "progress", "report", "run", "verify",
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
-    "stream/roles": ("identity", "in_memory", "metrics", "report", "start", "what_if"),  # builds clients, runs loops, times them
+    "stream/roles": (  # builds clients, runs loops, times them
+        "calibrate", "identity", "in_memory", "metrics", "report", "start", "what_if",
+    ),
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
@@ -132,7 +135,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
-        "attended", "recompute", "segments", "sides",  # fold and featurize what they read from a log
+        "attended", "calibrating/fields", "recompute", "segments", "sides",  # fold and featurize what they read from a log
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300

@@ -47,6 +47,7 @@ COMMANDS = {
     "replay": "replay",
     "what-if": "what_if",
     "report": "report",
+    "calibrate": "calibrate",
     "reset": "reset",
     "backfill": "backfill",
     "bench": "bench",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.stream.operate.parts import Part
-from penstock.stream.operate.sides import CannotCompare
+from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.operate.verdicts import amount, e_value
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.start import settle_memory

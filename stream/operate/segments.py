@@ -13,7 +13,8 @@ import msgspec
 
 from penstock.stream.log.protocol import Log
 from penstock.stream.operate.pairs import Pair
-from penstock.stream.operate.sides import CannotCompare, Progress
+from penstock.stream.operate.recipe_change import CannotCompare
+from penstock.stream.operate.sides import Progress
 
 KEY = "key"
 POLL_RECORDS = 5_000

@@ -11,9 +11,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from difflib import SequenceMatcher
 from itertools import chain, count
 from typing import Any, NamedTuple
 
@@ -26,74 +24,17 @@ from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Command, Entry, Recipe, Sample
 from penstock.stream.operate.attended import Attended
 from penstock.stream.operate.pairs import ByOffset, ByOrigin, ByPosition, ClassesByOffset, Predicted
+from penstock.stream.operate.recipe_change import CannotCompare, change_of
 from penstock.stream.operate.recompute import Recomputation
 from penstock.stream.operate.training_set import CannotExport, Span, Survey, survey
 from penstock.stream.prediction import decode_prediction
-from penstock.stream.recipes import changes, recipe_of
+from penstock.stream.recipes import recipe_of
 from penstock.stream.task_kind import Kind
 
 Progress = Callable[[str, int, int], None]
 """Hears of (what is done, how far, of how much)."""
 SAY_RECORDS = 1_024
-MODEL_CHARACTERS = 160
 POLL_RECORDS = 10_000
-
-
-class CannotCompare(Exception):
-    """Why nothing can be said; the message says what to do."""
-
-
-class Change(NamedTuple):
-    """What a definition changes of a recipe, in a few words each, and whether featurize would compute other samples."""
-
-    lines: list[str]
-    recomputes: bool
-
-
-def change_of(recipe: Recipe, pipeline: Pipeline) -> Change:
-    """Compare a definition with a recipe. Raises `CannotCompare` where the two predict different things."""
-    if recipe.digest == pipeline.digest:
-        return Change([], False)
-    try:
-        said = {**json.loads(recipe.source), "partitioned": pipeline.partitioned}
-        now: dict[str, Any] = json.loads(json.dumps(pipeline.describe()))
-        found = changes(said, pipeline)
-        asked, asks = (
-            (of["predict"], of["label"]["outcome"], of["label"].get("target")) for of in (said, now)
-        )
-        if asked[:2] != asks[:2] or asked[2] not in (None, asks[2]):
-            raise CannotCompare(
-                f"{pipeline.name}: the changed definition predicts other events, or means something else by a true label, than "
-                f"recipe {recipe.digest}: losses of different questions cannot be compared"
-            )
-        lines = found.lines()
-        if not lines and said["sources"] != now["sources"]:
-            lines.append("grace or ahead of a source")
-    except (ValueError, KeyError, TypeError):
-        return Change([f"recipe {recipe.digest} does not say what it was"], True)
-    rest = (
-        [f"the model: {model_change(said['model'], now['model'])}"] if said["model"] != now["model"] else []
-    )
-    rest += [
-        f"the label's {what}: {said['label'].get(what)} → {now['label'].get(what)}"
-        for what in ("wait", "within", "after", "absent", "corrected_for")
-        if said["label"].get(what) != now["label"].get(what)
-    ]
-    return Change([*lines, *rest], bool(lines))
-
-
-def model_change(before: str, after: str) -> str:
-    """What differs between the texts of two models, line by line, without what they share."""
-    old, new = (text.splitlines() for text in (before, after))
-    parts: tuple[list[str], list[str]] = [], []
-    for what, start, stop, first, last in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what != "equal":
-            parts[0].extend(old[start:stop])
-            parts[1].extend(new[first:last])
-    texts = [" ".join(" ".join(part).split()) or "nothing" for part in parts]
-    return " → ".join(
-        text if len(text) <= MODEL_CHARACTERS else f"{text[:MODEL_CHARACTERS]} …" for text in texts
-    )
 
 
 class History(NamedTuple):
@@ -236,18 +177,34 @@ def folded(
             predicted=lambda one: made.put(one.position, one.p, one.at),
         )
         return made.said
-    if recompute:
-        again = Recomputation(pipeline, history.log, lambda done, total: progress(what, done, total))
-        read = again.entries(history.span.stop)
-    else:
-        stretch = entries(history.log, history.topic, history.start, last + 1)
-        read = read_as(pipeline, told(stretch, what, history.start, last + 1, progress), history)
+    read = read_by(pipeline, history, what, progress, recompute=recompute)
     said, step = ByOrigin(_kept(pipeline.kind)), _by_itself(pipeline) if alone else Attended(pipeline).step
     for entry in read:
         p = step(entry)
         if p is not None and isinstance(entry, Sample):
             said.put(entry.origin, p)
     return said.said
+
+
+def read_by(
+    pipeline: Pipeline,
+    history: History,
+    what: str,
+    progress: Progress,
+    *,
+    recompute: bool,
+    whole: bool = False,
+) -> Iterator[Entry]:
+    """The entries for a fold of `pipeline` up to the last sample of the range: the log's own, or computed anew from the sources.
+
+    With `whole` the log's own go up to its end.
+    """
+    if recompute:
+        again = Recomputation(pipeline, history.log, lambda done, total: progress(what, done, total))
+        return iter(again.entries(history.span.stop))
+    stop = history.stop if whole else history.found.last_position + 1
+    stretch = entries(history.log, history.topic, history.start, stop)
+    return read_as(pipeline, told(stretch, what, history.start, stop, progress), history)
 
 
 def read_as(pipeline: Pipeline, found: Iterable[tuple[int, Entry]], history: History) -> Iterator[Entry]:

@@ -25,12 +25,11 @@ from penstock.stream.operate.losses_by_task import Losses, losses_of
 from penstock.stream.operate.moments import Moment, span_of
 from penstock.stream.operate.pairs import Left, Pairing
 from penstock.stream.operate.parts import Columns, Part
+from penstock.stream.operate.recipe_change import CannotCompare, change_of
 from penstock.stream.operate.sides import (
-    CannotCompare,
     History,
     Progress,
     as_predicted,
-    change_of,
     folded,
     history_of,
     notes_of,

@@ -137,12 +137,16 @@ class Course(Watcher):
             self.weights.append(Weights(at, of, fold.experts.leader.version))
             self.sums, self.looks = dict.fromkeys(sums, 0.0), 0
 
+    def noted(self) -> Losses:
+        """All that was noted, in the order in which labels came."""
+        live, base, committed = (np.array(one, np.float64) for one in (self.live, self.base, self.committed))
+        return Losses(np.array(self.at, np.int64), live, base, committed)
+
     def losses(self) -> Losses:
-        """All that was noted, by the event times of the samples."""
-        at = np.array(self.at, np.int64)
-        order = np.argsort(at, kind="stable")
-        columns = (np.array(column, np.float64)[order] for column in (self.live, self.base, self.committed))
-        return Losses(at[order], *columns)
+        """The same by the event times of the samples."""
+        noted = self.noted()
+        order = np.argsort(noted.at, kind="stable")
+        return Losses(noted.at[order], noted.live[order], noted.base[order], noted.committed[order])
 
 
 class Means(NamedTuple):

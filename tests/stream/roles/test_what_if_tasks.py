@@ -23,7 +23,7 @@ from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Origin, decode_entry, encode_entry
-from penstock.stream.operate.sides import CannotCompare
+from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
