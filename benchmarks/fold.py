@@ -1,6 +1,6 @@
 """The fold (join, predict, learn, watch) beside bare river on the same flights: events a second and their ratio.
 
-Run: python -m benchmarks.fold [--days 60] [--json FILE]
+Run: python -m benchmarks.fold [--days 60] [--segments] [--json FILE]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import vector
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Entry, LabelRecord, Sample
+from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.roles.start import settle_memory
 
@@ -74,9 +75,12 @@ def bare(read: Sequence[tuple[int, Entry]], pipeline: Pipeline | None = None) ->
     return time.process_time() - started
 
 
-def folded(read: Sequence[tuple[int, Entry]], *, actions: bool) -> float:
-    """CPU seconds of the whole fold."""
-    fold = Fold(load(FLIGHTS), actions=actions)
+def folded(
+    read: Sequence[tuple[int, Entry]], *, actions: bool, segments: Sequence[str] | None = None
+) -> float:
+    """CPU seconds of the whole fold, with other `segments` than the definition's if some are given."""
+    pipeline = load(FLIGHTS)
+    fold = Fold(pipeline if segments is None else replace(pipeline, segments=segments), actions=actions)
     started = time.process_time()
     for position, entry in read:
         fold.step(position, entry)
@@ -91,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--days", type=int, default=60, help="how many days of flights (default 60)")
+    parser.add_argument("--segments", action="store_true", help="also fold without the definition's segments")
     parser.add_argument("--json", metavar="FILE", help="also write the figures as one JSON object")
     args = parser.parse_args(arguments)
     read = samples_log(args.days)
@@ -105,6 +110,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "ratio": round(river / active, 3),
         "passive_ratio": round(river / passive, 3),
     }
+    if args.segments:
+        read = [
+            (position, msgspec.structs.replace(entry, recipe="") if isinstance(entry, Sample) else entry)
+            for position, entry in read
+            if not isinstance(entry, Recipe)
+        ]
+        pairs = [(folded(read, actions=True), folded(read, actions=True, segments=())) for _ in range(5)]
+        watched, plain = (sorted(column)[2] for column in zip(*pairs, strict=True))
+        figures |= {
+            "segments": len(load(FLIGHTS).segments),
+            "with_segments_events_per_cpu_s": round(len(read) / watched),
+            "without_segments_events_per_cpu_s": round(len(read) / plain),
+            "segments_us_an_event": round((watched - plain) / len(read) * 1e6, 2),
+        }
     print(json.dumps(figures, indent=1))
     if args.json:
         Path(args.json).write_text(json.dumps(figures) + "\n")

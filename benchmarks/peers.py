@@ -26,6 +26,7 @@ from benchmarks.peer_report import differences, medians, per_event, ratios, tabl
 from benchmarks.peer_values import Documents, documents_in, last_vectors, own_documents
 from penstock.features.redis.store import connect
 from penstock.stream import topology
+from penstock.stream.demo.processes import cpu_of
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
@@ -211,9 +212,8 @@ def redis_cpu_s(url: str) -> float:
 
 def java_cpu_s(pid: int) -> float | None:
     """CPU seconds of a broker since it started; None if this process is not the broker itself but Docker's client."""
-    name, _, rest = "".join(_lines(f"/proc/{pid}/stat")).partition("(")[2].rpartition(")")
-    fields = rest.split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if name == "java" else None
+    found = cpu_of(pid)
+    return found[1] if found is not None and found[0] == "java" else None
 
 
 def _lines(path: str) -> list[str]:

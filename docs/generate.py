@@ -23,7 +23,7 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, prediction, steps, topology
+from penstock.stream import cli, messages, prediction, steps, story_records, topology
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
@@ -361,6 +361,9 @@ WORDS = {
 }
 
 
+PARTS = {**vars(story_records), **vars(prediction), **vars(messages)}
+
+
 def in_words(annotation: str) -> str:
     """A type as a reader without Python would say it."""
     said = annotation.replace('"', "'")
@@ -374,7 +377,7 @@ def in_words(annotation: str) -> str:
         r"\b[A-Za-z]\w*\b",
         lambda word: WORDS.get(
             word[0],
-            "object" if is_message(vars(messages).get(word[0], vars(prediction).get(word[0]))) else word[0],
+            "object" if is_message(PARTS.get(word[0])) else word[0],
         ),
         said,
     )

@@ -54,8 +54,8 @@ class Pipeline:
     `retrain` lists what
     starts a retrain beside a person (`stream.triggers`), and `retrain_window` what one learns from that does not say so itself:
     "all", "since-onset", or the last so long, such as "30d". `segments` names up to four fields of the predicted event with few
-    values each: what is found is told with the one value that carries it, and each value is watched by itself, for half of the
-    budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
+    values each: what is found is told with the one value that carries it, and each value is watched by itself, for a fifth of
+    the budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
     `[Adwin("loss")]` (`stream.detectors`).
     """
 

@@ -105,8 +105,7 @@ class CommandFields(msgspec.Struct, frozen=True):
     `adopt`; `episode` is the one it answers, None when a person asked. `pin` keeps the version that a rollback or a promotion
     names, whatever labels say. A rollback or a promotion with a `digest` means the stored version that has it. `window` says what
     a retrain without `from_position` learns from (`stream.triggers`; empty: all), `trigger` what set it off: demand, schedule,
-    labels, performance or inputs (empty: not said). `challenger` names the one of the
-    definition's that an `adopt` brings.
+    labels, performance or inputs (empty: not said). `challenger` names the one of the definition's that an `adopt` brings.
     """
 
     id: str
@@ -147,13 +146,12 @@ decode_entry = msgspec.msgpack.Decoder(Entry).decode
 class ControlData(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator reads at night: what changed, since when, how badly, what will happen, and the command that does it.
 
-    `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters`, which are no events, the
-    record's own Kafka time, partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for
-    inputs, a share for guards and dead letters). `state` is `suspected`, `firing`, `resolved`, or `withdrawn` for a suspicion
-    that nothing came of. `cooldown_until` is set when an episode is over: the event time (ms) up to which its return is the
-    same episode. `trigger` says what set a retrain off. `segment` is the one that carries the damage, None where none does or the
-    definition names no segments. `causes` are those of the episode so far, in words; `at_stake` is what the live prediction loses
-    by it, in nats `per_label` and `per_day`. `summary` is there when an episode is over.
+    `since` and `detected_at` hold event time (ms) and the samples-log position; of `dead-letters` the record's own Kafka time,
+    partition and offset. `effect` is in the unit of the statistic's mean (nats for losses, PSI for inputs, a share for guards
+    and dead letters). `state` is `suspected`, `firing`, `resolved`, `withdrawn` for a suspicion that nothing came of, or `over`
+    with the episode's `summary`. `cooldown_until` is the event time (ms) up to which the return of what is resolved is the same
+    episode. `trigger` set a retrain off. `causes` are the episode's so far, `at_stake` what the live prediction loses, in nats
+    `per_label` and `per_day`. `segment` carries the damage (None: none does).
     """
 
     pipeline: str
@@ -253,14 +251,13 @@ class ExpertShown(msgspec.Struct, frozen=True, kw_only=True):
 class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
     """The compacted truth about a pipeline on `control.models`; only learn writes it.
 
-    `version` is the expert that leads, with its `weight`; `committed` the one that the budgeted evidence, or a person, last
-    put in place, and `previous` the version that was committed before it (empty: none). The committed one predicts `alone` while
-    `pinned`, and always where the definition asks for approval: then `version` is the committed one, whoever has more weight.
-    `experts` are all there are. `why` says why this version is live, and stays as long as it is; `change` what happened when this
-    message was written.
-    `anchor`, `anchors` and `candidate` are no longer filled.
-    `applied` lists the newest command ids carried out; `refused` those the fold refused, each with the reason. `triggers` are the
-    definition's, as of this message; `retraining` names the commands whose retrain is under way.
+    `version` is the expert that leads, with its `weight`; `committed` the one that budgeted evidence, or a person, last put in
+    place, and `previous` the one committed before it (empty: none). The committed one predicts `alone` while `pinned`, and
+    always where the definition asks for approval: then `version` is the committed one, whoever has more weight. `experts` are
+    all there are. `why` says why this version is live, `change` what happened when this message was written. `anchor`,
+    `anchors` and `candidate` are no longer filled. `applied` lists the newest command ids carried out; `refused` those the fold
+    refused, each with the reason. `triggers` are the definition's, as of this message; `retraining` names the commands whose
+    retrain is under way.
     """
 
     pipeline: str
@@ -289,7 +286,7 @@ class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def rfc3339(at_ms: int) -> str:
     """A time in ms since the epoch as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat("T", "milliseconds").replace("+00:00", "Z")
 
 
 encode_json = msgspec.json.Encoder().encode

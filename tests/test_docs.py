@@ -26,7 +26,7 @@ from penstock.examples import cards_data
 from penstock.features.read.client import FeatureReader
 from penstock.stream import cli, messages, prediction
 from penstock.stream.definition_file import load
-from penstock.stream.learn.events import SEVERITY
+from penstock.stream.learn.events import TOPIC_OF
 from penstock.stream.log.protocol import Out
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.in_memory import MemoryFlow
@@ -39,7 +39,7 @@ README_LINES = 180
 NEEDS_A_BROKER = "needs a broker"
 SHELL = {"sh", "bash", "console"}
 #: Types of control events, which look like modules.
-EVENT_TYPES = {f"penstock.{verb}" for verb in SEVERITY}
+EVENT_TYPES = {f"penstock.{verb}" for verb in TOPIC_OF}
 
 
 class Block(NamedTuple):

@@ -37,6 +37,15 @@ NATIVE = np.dtype("<i8").isnative
 LEAST_WINDOWS = 10
 
 
+def bins_of(samples: int, most: int) -> int:
+    """How many bins a window of so many samples has: 20 samples a bin, and at least three bins.
+
+    >>> bins_of(1_000, 10), bins_of(100, 10), bins_of(30, 10)
+    (10, 5, 3)
+    """
+    return min(most, max(3, samples // 20))
+
+
 class PsiMonitor:
     """PSI per input over tumbling event-time windows, one episode per input.
 
@@ -174,7 +183,7 @@ class PsiMonitor:
         assert self._histograms is not None
         past = _counts(b"".join(self._past[index])).reshape(len(self._past[index]), -1)
         total: Counts = past.sum(axis=0)
-        bins = min(self.bins, max(3, self._seen // 10))
+        bins = bins_of(self._seen, self.bins)
         group, names = self._histograms[index].coarse(total, bins)
         merged = merge_bins(past, group, len(names))
         window = merge_bins(counts, group, len(names))

@@ -38,6 +38,23 @@ class BaseBlock:
     end_position: int
 
 
+class _Columns:
+    """The reference's losses as two columns, and their sums once they were asked for."""
+
+    __slots__ = ("_sums", "first", "second")
+
+    def __init__(self, first: Floats, second: Floats) -> None:
+        self.first, self.second = first, second
+        self._sums: tuple[float, float] | None = None
+
+    @property
+    def sums(self) -> tuple[float, float]:
+        """Of the first and of the second."""
+        if self._sums is None:
+            self._sums = float(add(self.first)), float(add(self.second))
+        return self._sums
+
+
 class PairedTest:
     """Does `first` lose more than `second`, beyond a margin?
 
@@ -67,7 +84,7 @@ class PairedTest:
         self.ratio = 1.0
         self.last_x: float | None = None
         self._reference: deque[BaseBlock] = deque(maxlen=reference_blocks)
-        self._columns: tuple[Floats, Floats] | None = None
+        self._columns: _Columns | None = None
         self._episode: deque[BaseBlock] = deque(maxlen=reference_blocks)
         self._pending: list[BaseBlock] = []
         self._onsets: dict[int, list[BaseBlock]] = {}
@@ -92,8 +109,8 @@ class PairedTest:
         count = len(self._reference)
         if not count:
             return 0.0, 0.0
-        first, second = self._pairs()
-        return float(add(first)) / count, float(add(second)) / count
+        first, second = self._held().sums
+        return first / count, second / count
 
     def update(
         self, block: BaseBlock, margin: float, blocks_allowed: float, keep: bool = True
@@ -180,17 +197,22 @@ class PairedTest:
         first, second = self._pairs()
         self._reference.extend(self._pending)
         gone = len(first) + len(self._pending) - len(self._reference)
-        self._columns = (
+        self._columns = _Columns(
             np.concatenate((first, [block.first for block in self._pending]))[gone:].copy(),
             np.concatenate((second, [block.second for block in self._pending]))[gone:].copy(),
         )
 
     def _pairs(self) -> tuple[Floats, Floats]:
         """The reference's losses as two columns."""
+        columns = self._held()
+        return columns.first, columns.second
+
+    def _held(self) -> _Columns:
+        """The reference's columns, made from its blocks where they are not known."""
         if self._columns is None:
             first = np.array([block.first for block in self._reference], dtype=np.float64)
             second = np.array([block.second for block in self._reference], dtype=np.float64)
-            self._columns = first, second
+            self._columns = _Columns(first, second)
         return self._columns
 
     def _difference(self) -> float:
@@ -212,12 +234,12 @@ class PairedTest:
     def _calibrate(self, margin: float) -> None:
         if not self._reference:
             return
-        first, second = self._pairs()
+        columns = self._held()
         if self.estimate_ratio:
-            total = float(add(second))
-            self.ratio = float(add(first)) / total if total > 0 else 1.0
+            first, second = columns.sums
+            self.ratio = first / second if second > 0 else 1.0
         # A reference too short for a scale keeps the last one: a new level seldom changes the noise.
-        fresh = calibrate(first - self.ratio * second, margin, self.min_blocks)
+        fresh = calibrate(columns.first - self.ratio * columns.second, margin, self.min_blocks)
         self.calibration = fresh or self.calibration
 
     @property

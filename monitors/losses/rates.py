@@ -21,7 +21,7 @@ RATE_LAMBDAS = (0.05, 0.1, 0.2, 0.4, 0.8)
 LAG_EVENTS = 64
 HELD_EVENTS_MOST = 4_096
 """Events kept out of the base while suspicion lasts; beyond that the oldest join it, so memory is bounded."""
-LEARN_EVENTS = 100
+LEARN_EVENTS = 200
 SLACK_ERRORS = 1.5
 RATE_LEAST = 1e-3
 
@@ -42,7 +42,7 @@ class RateRise:
 
     __slots__ = ("_base_events", "_base_sum", "_held", "detector", "drift_detected")
 
-    def __init__(self, threshold: float = 20_000.0) -> None:
+    def __init__(self, threshold: float = 15_000.0) -> None:
         self.detector = EDetector(threshold, RATE_LAMBDAS)
         self._base_events = 0
         self._base_sum = 0.0

@@ -23,7 +23,9 @@ MARGIN = math.log(4 / 3)
 """A quarter less, or a third more, is no news."""
 SILENT_EVENTS = 30.0
 SILENT_TIMES = 2.0
-LEARN_MS = 7 * DAY_MS
+SILENCE_LEARN_MS = 7 * DAY_MS
+SCALE_LEARN_MS = 7 * DAY_MS
+"""A scale must have seen a weekend."""
 RATIO_MS = 7 * DAY_MS
 """Half-life of what the ratio rests on."""
 SILENCES_MS = 28 * DAY_MS
@@ -36,15 +38,18 @@ class Flow:
     Args:
         monitor, subject: what its transitions carry; effect is what came over what was expected, in logarithm.
         alarms_per_year: the share of the budget.
+        learn_ms: event time before what is expected can be relied on. Blocks are judged `SCALE_LEARN_MS` after it, silence after
+            `SILENCE_LEARN_MS`.
     """
 
     __slots__ = (
-        "_began_ms", "_block", "_expected", "_known", "_last", "_longest", "_longest_before", "_ratio", "_since",
+        "_began_ms", "_block", "_expected", "_known", "_last", "_learn_ms", "_longest", "_longest_before", "_ratio", "_since",
         "_silent", "_turned_ms", "level",
     )  # fmt: skip
 
-    def __init__(self, monitor: str, subject: str, alarms_per_year: float) -> None:
+    def __init__(self, monitor: str, subject: str, alarms_per_year: float, learn_ms: int) -> None:
         self.level = Level(monitor, subject, MARGIN, alarms_per_year, centred=False)
+        self._learn_ms = learn_ms
         self._began_ms: int | None = None
         self._turned_ms = 0
         self._ratio = [0.0, 0.0]
@@ -72,8 +77,8 @@ class Flow:
             self._began_ms = self._turned_ms = start.ms
         ratio = self._ratio[0] / self._ratio[1] if self._ratio[1] > BLOCK_EVENTS else 1.0
         usual = expected * ratio
-        learned = start.ms - self._began_ms >= LEARN_MS
-        found = self._heard(came, usual, end, last, learned)
+        age_ms = start.ms - self._began_ms
+        found = self._heard(came, usual, end, last, age_ms >= SILENCE_LEARN_MS)
         if self.firing is None:
             fade = 0.5 ** ((end.ms - start.ms) / RATIO_MS)
             self._ratio = [fade * self._ratio[0] + came, fade * self._ratio[1] + expected]
@@ -81,7 +86,7 @@ class Flow:
             self._since = start
         self._block = [self._block[0] + came, self._block[1] + usual]
         if self._block[1] >= BLOCK_EVENTS:
-            found += self._judge(end, learned)
+            found += self._judge(end, age_ms - self._learn_ms)
         return found
 
     def accepts(self, at_ms: int) -> bool:
@@ -103,16 +108,21 @@ class Flow:
         self._ratio, self._block, self._since, self._silent = [0.0, 0.0], [0.0, 0.0], None, 0.0
         self._longest = self._longest_before = 0.0
         self._began_ms = end.ms
+        level = self.level
+        self.level = Level(level.monitor, level.subject, MARGIN, level.alarms_per_year, centred=False)
         return found
 
-    def _judge(self, end: Place, learned: bool) -> list[Transition]:
+    def _judge(self, end: Place, since_learned_ms: int) -> list[Transition]:
         """A block is full."""
         assert self._since is not None
         came, usual = self._block
         since, self._since, self._block = self._since, None, [0.0, 0.0]
-        if not learned:
+        value = math.log((came + 0.5) / (usual + 0.5))
+        if since_learned_ms < SCALE_LEARN_MS:
+            if since_learned_ms >= 0:
+                self.level.learn(value, since, end)
             return []
-        found = self.level.update(math.log((came + 0.5) / (usual + 0.5)), since, end)
+        found = self.level.update(value, since, end)
         for change in found:
             change.detail["expected_per_block"] = BLOCK_EVENTS
         # While silence is told of, the level's own finding is the same news.

@@ -11,6 +11,9 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.quality.buckets import BUCKET_MS, Buckets
 from penstock.monitors.quality.flow import Flow
 from penstock.monitors.quality.lags import MOST_LAGS, Lags
+from penstock.monitors.quality.level import DAY_MS
+
+LEARN_MS = 7 * DAY_MS
 
 
 class LabelRate:
@@ -26,7 +29,7 @@ class LabelRate:
 
     def __init__(self, subject: str, alarms_per_year: float, wait_ms: int) -> None:
         bucket_ms = max(1, -(-wait_ms // (BUCKET_MS * (MOST_LAGS - 1)))) * BUCKET_MS
-        self.flow = Flow("label_rate", subject, alarms_per_year)
+        self.flow = Flow("label_rate", subject, alarms_per_year, LEARN_MS)
         self._buckets = Buckets(bucket_ms)
         self._most_lags = wait_ms // bucket_ms + 1
         self._lags = Lags(self._most_lags, bucket_ms)

@@ -13,8 +13,11 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.quality.buckets import BUCKET_MS, Buckets, Closed
 from penstock.monitors.quality.calendar import HOUR_MS, Calendar
 from penstock.monitors.quality.flow import Flow
+from penstock.monitors.quality.level import DAY_MS
 
 HOUR_BUCKETS = HOUR_MS // BUCKET_MS
+LEARN_MS = 21 * DAY_MS
+"""A weekend is known once three were seen."""
 
 
 class Volume:
@@ -29,7 +32,7 @@ class Volume:
 
     def __init__(self, monitor: str, subject: str, alarms_per_year: float) -> None:
         self.calendar = Calendar()
-        self.flow = Flow(monitor, subject, alarms_per_year)
+        self.flow = Flow(monitor, subject, alarms_per_year, LEARN_MS)
         self._buckets = Buckets()
         self._hour = 0
         self._whole = False  # whether the open hour was counted from its beginning

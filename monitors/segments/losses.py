@@ -24,7 +24,7 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.losses.drift import margin_of
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
 from penstock.monitors.segments.blame import Blamed, Floats, blame
-from penstock.monitors.segments.places import WIDTH, Placed
+from penstock.monitors.segments.places import WIDTH, Placed, flattened
 
 BLOCK_LABELS = 250
 KEPT_BLOCKS = 112
@@ -70,7 +70,7 @@ class SegmentLosses:
         self.places = places
         self.budget = budget_per_year
         self.blocks: deque[Block] = deque(maxlen=KEPT_BLOCKS)
-        self._open: tuple[list[Placed], list[float], list[float], list[float]] = ([], [], [], [])
+        self._open: list[tuple[Placed, float, float, float]] = []
         self._start = (0, 0)
         self._tests: dict[int, PairedTest] = {}
         self._fired: dict[int, int] = {}
@@ -94,24 +94,20 @@ class SegmentLosses:
             gap: loss of the committed model less that of all together.
         """
         rows = self._open
-        if not rows[0]:
+        if not rows:
             self._start = (at_ms, position)
-        rows[0].append(placed)
-        rows[1].append(live)
-        rows[2].append(base)
-        rows[3].append(gap)
-        if len(rows[0]) < BLOCK_LABELS:
+        rows.append((placed, live, base, gap))
+        if len(rows) < BLOCK_LABELS:
             return False
         block = Block(*self._start, at_ms, position, self._summed().astype(np.float32))
-        for column in rows:
-            column.clear()
+        rows.clear()
         self.blocks.append(block)
         return True
 
     def carries(self, since_position: int, what: Literal["harm", "lead"]) -> Carried | None:
         """The segment that carries a loss of skill, or the committed model's being worse, since an onset; None for no one."""
         kept = list(self.blocks)
-        if self._open[0]:
+        if self._open:
             kept.append(Block(*self._start, self._start[0], 1 << 62, self._summed()))
         after = [block.sums for block in kept if block.end_position >= since_position]
         before = [block.sums for block in kept if block.end_position < since_position]
@@ -135,7 +131,7 @@ class SegmentLosses:
         >>> SegmentLosses.excess(before, now).round(6).tolist()
         [0.0, 50.0]
         """
-        # the first field's: every label once
+        # the first field's places have every label once
         labels, live, base = (float(row.sum()) for row in before[:3, :WIDTH])
         if labels < LEAST_BEFORE or base <= 0:
             return None
@@ -166,11 +162,10 @@ class SegmentLosses:
 
     def _summed(self) -> Floats:
         """The open block's sums."""
-        placed = np.array(self._open[0], dtype=np.int64)
-        fields = placed.shape[1]
-        flat = placed.ravel()
+        placed, *columns = zip(*self._open, strict=True)
+        flat, fields = flattened(placed), len(placed[0])
         rows: list[Floats] = [np.bincount(flat, minlength=self.places).astype(np.float64)]
-        for losses in self._open[1:]:
+        for losses in columns:
             weights = np.repeat(np.array(losses, dtype=np.float64), fields)
             rows.append(np.bincount(flat, weights, minlength=self.places).astype(np.float64))
         return np.stack(rows)

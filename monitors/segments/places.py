@@ -10,6 +10,10 @@ Laws of this file
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 Value = float | str | bool | None
 Placed = tuple[int, ...]
@@ -20,6 +24,13 @@ WIDTH = MOST_VALUES + 2
 OTHER = "(other)"
 """How all values beyond the first `MOST_VALUES` are named."""
 FORGOTTEN_MS = 28 * 86_400_000
+KNOWN_MOST = 1_024
+
+
+def flattened(placed: Sequence[Placed]) -> NDArray[np.int64]:
+    """All places of some records, record by record."""
+    count = sum(map(len, placed))
+    return np.fromiter(chain.from_iterable(placed), np.int64, count)
 
 
 class Places:
@@ -27,13 +38,13 @@ class Places:
 
     Example:
         >>> places = Places(["carrier"])
-        >>> places.take(["UA"], 0), places.take([None], 0), places.take(["UA"], 0), places.of(["AA"])
+        >>> places.take(("UA",), 0), places.take((None,), 0), places.take(("UA",), 0), places.of(("AA",))
         ((2,), (1,), (2,), (0,))
         >>> places.named(2)
         ('carrier', 'UA')
     """
 
-    __slots__ = ("_free", "_seen_ms", "_tables", "fields", "forgotten")
+    __slots__ = ("_free", "_known", "_seen_ms", "_tables", "fields", "forgotten")
 
     def __init__(self, fields: Sequence[str]) -> None:
         self.fields = tuple(fields)
@@ -42,31 +53,45 @@ class Places:
         self._free = [list(range(start + WIDTH - 1, start + 1, -1)) for start in starts]
         self._seen_ms = [0] * self.count
         self.forgotten: list[int] = []
+        self._known: dict[tuple[Value, ...], Placed] = {}
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """What is known of whole records is found again: it is left out of a stored state."""
+        return None, {**{name: getattr(self, name) for name in self.__slots__}, "_known": {}}
 
     @property
     def count(self) -> int:
         """Places in all."""
         return len(self.fields) * WIDTH
 
-    def of(self, values: Sequence[Value]) -> Placed:
+    def of(self, values: tuple[Value, ...]) -> Placed:
         """Where values belong that were taken before; those that were not, or no longer are, are among the others."""
+        known = self._known.get(values)
+        if known is not None:
+            return known
         return tuple([
             table.get(value, number * WIDTH)
             for number, (table, value) in enumerate(zip(self._tables, values, strict=True))
         ])  # fmt: skip
 
-    def take(self, values: Sequence[Value], at_ms: int) -> Placed:
+    def take(self, values: tuple[Value, ...], at_ms: int) -> Placed:
         """Where a sample's values belong, a new one at a place of its own while there is one.
 
         `forgotten` names the places that were freed since it was last emptied.
         """
+        known = self._known.get(values)
+        if known is not None:
+            return known
         found = []
         for number, (table, value) in enumerate(zip(self._tables, values, strict=True)):
             place = table.get(value)
             if place is None:
                 place = self._give(number, value, at_ms)
             found.append(place)
-        return tuple(found)
+        placed = tuple(found)
+        if len(self._known) < KNOWN_MOST:
+            self._known[values] = placed
+        return placed
 
     def seen(self, places: Sequence[int], at_ms: int) -> None:
         """These places had samples, the newest at this event time. It makes room where a field is full."""
@@ -83,6 +108,7 @@ class Places:
                     del table[value]
                     free.append(place)
                     self.forgotten.append(place)
+                    self._known.clear()
 
     def named(self, place: int) -> tuple[str, Value]:
         """The field and the value of a place."""

@@ -22,7 +22,7 @@ from scipy.special import stdtr  # type: ignore[import-untyped]
 from penstock.monitors.episodes import Transition
 from penstock.monitors.segments.bins import BINS, Bins
 from penstock.monitors.segments.blame import Blamed, Floats, blame
-from penstock.monitors.segments.places import Placed
+from penstock.monitors.segments.places import Placed, flattened
 
 YEAR_MS = 365.25 * 86_400_000
 DAY_MS = 86_400_000
@@ -105,7 +105,7 @@ class SegmentStability:
         if self._bins is None:
             columns = zip(*((*x, score) for _, x, score in self._rows), strict=True)
             self._bins = [Bins(column) for column in columns]
-        placed = np.array([row[0] for row in self._rows], dtype=np.int64) * BINS
+        placed = flattened([row[0] for row in self._rows]).reshape(len(self._rows), -1) * BINS
         columns = zip(*((*x, score) for _, x, score in self._rows), strict=True)
         for index, (bins, column) in enumerate(zip(self._bins, columns, strict=True)):
             flat = (placed + bins.of(column)[:, None]).ravel()

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from penstock.monitors.segments.blame import Blamed, Floats, blame
-from penstock.monitors.segments.places import Placed, Places
+from penstock.monitors.segments.places import Placed, Places, flattened
 
 BLOCK_RECORDS = 1_024
 FADING = 0.9
@@ -28,22 +28,20 @@ class SegmentRecords:
         places: kept informed of which of them had records lately.
     """
 
-    __slots__ = ("_fading", "_open", "_violations", "places")
+    __slots__ = ("_fading", "_violations", "open", "places")
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self._open: list[Placed] = []
+        self.open: list[Placed] = []
         self._fading: Floats = np.zeros(places.count)
         self._violations: deque[tuple[int, Literal["range", "nulls"], str, Placed]] = deque(maxlen=KEPT)
 
-    def update(self, at_ms: int, placed: Placed) -> None:
-        """Take one record's places."""
-        self._open.append(placed)
-        if len(self._open) >= BLOCK_RECORDS:
-            counts = self._counted()
-            self._fading = FADING * self._fading + counts
-            self._open.clear()
-            self.places.seen(np.flatnonzero(counts).tolist(), at_ms)
+    def close(self, at_ms: int) -> None:
+        """Count the records of `open`, which whoever has them fills, once there are `BLOCK_RECORDS`."""
+        counts = self._counted()
+        self._fading = FADING * self._fading + counts
+        self.open.clear()
+        self.places.seen(np.flatnonzero(counts).tolist(), at_ms)
 
     def violates(
         self, position: int, monitor: Literal["range", "nulls"], inputs: Sequence[str], placed: Placed
@@ -61,13 +59,13 @@ class SegmentRecords:
         ]
         if not found:
             return None
-        damage = np.bincount(np.array(found).ravel(), minlength=self.places.count).astype(np.float64)
+        damage = np.bincount(flattened(found), minlength=self.places.count).astype(np.float64)
         blamed = blame(damage, self.usual(), len(found))
         return None if blamed is None else (blamed, int(damage[blamed.place]))
 
     def usual(self) -> Floats:
         """Records by place, the newest counting most."""
-        return self._fading + self._counted() if self._open else self._fading
+        return self._fading + self._counted() if self.open else self._fading
 
     def forget(self, places: Sequence[int]) -> None:
         """These places belong to other values from here on; what violated there is no longer known to."""
@@ -77,5 +75,4 @@ class SegmentRecords:
         self._violations = deque(kept, maxlen=KEPT)
 
     def _counted(self) -> Floats:
-        flat = np.array(self._open, dtype=np.int64).ravel()
-        return np.bincount(flat, minlength=self.places.count).astype(np.float64)
+        return np.bincount(flattened(self.open), minlength=self.places.count).astype(np.float64)

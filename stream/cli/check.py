@@ -14,6 +14,7 @@ from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import check_model, text_inputs
+from penstock.stream.learn.watching.segments import budget_of_segments, budget_of_whole
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
@@ -125,6 +126,7 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
         **pipeline.describe(),
         "task": pipeline.kind,
         "retrain": retrains(pipeline),
+        "budget": {"whole": budget_of_whole(pipeline), "segments": budget_of_segments(pipeline)},
         "expected": expected,
     }
     return {**found, "sampled": [check_sample.as_json(one) for one in judged]} if judged else found
@@ -143,6 +145,7 @@ def describe(pipeline: Pipeline) -> str:
         f"scaling   {'by partition' if pipeline.partitioned else one_task}",
         "vector    " + ", ".join(pipeline.vector_names),
     ]
+    lines += segment_lines(pipeline)
     lines += [f"{'retrain' if not number else '':<9} {one}" for number, one in enumerate(retrains(pipeline))]
     if pipeline.inputs:
         taken = text_inputs(pipeline)
@@ -157,6 +160,19 @@ def describe(pipeline: Pipeline) -> str:
         for view in pipeline.views
     ]
     return "\n".join(lines)
+
+
+def segment_lines(pipeline: Pipeline) -> list[str]:
+    """What is watched by segment, and how the budget of alarms is shared; no line without segments."""
+    if not pipeline.segments:
+        return []
+    whole, rest = budget_of_whole(pipeline), budget_of_segments(pipeline)
+    beside = f"; samples carry {', '.join(pipeline.carried)} beside the vector" if pipeline.carried else ""
+    return [
+        f"segments  {', '.join(pipeline.segments)}{beside}",
+        f"          false alarms a year, of each kind of test: {whole:g} of the whole, {rest:g} of all segments "
+        "together",
+    ]
 
 
 def retrains(pipeline: Pipeline) -> list[str]:

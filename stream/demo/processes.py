@@ -1,4 +1,4 @@
-"""The demo's processes: the three roles and the producer, each a process of its own with its output in a file.
+"""The demo's processes: the roles and the producer, each a process of its own with its output in a file.
 
 Laws of this file:
 - A role that dies ends the demo with the last lines it wrote; nothing is left running when the demo ends, however it ends.
@@ -6,12 +6,14 @@ Laws of this file:
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 
 from penstock.stream.stack.server import free_ports
@@ -22,6 +24,15 @@ STOP_S = 20.0
 
 class DemoFailed(RuntimeError):
     """The demo cannot go on, or a proof failed."""
+
+
+def cpu_of(pid: int) -> tuple[str, float] | None:
+    """The name of a process, and the CPU seconds of its threads and of its ended children; None where Linux's /proc is not."""
+    place = Path(f"/proc/{pid}/stat")
+    if not place.exists():
+        return None
+    name, _, rest = place.read_text().partition("(")[2].rpartition(")")
+    return name, sum(map(int, rest.split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -40,6 +51,11 @@ class Process:
     def last_lines(self, count: int = 12) -> str:
         """The end of what it wrote."""
         return "\n".join(self.path.read_text(errors="replace").splitlines()[-count:])
+
+    def cpu_s(self) -> float:
+        """CPU seconds that it has used; not a number where that is not known."""
+        found = cpu_of(self.child.pid)
+        return nan if found is None else found[1]
 
     def check(self) -> None:
         """Raise `DemoFailed` if it ended with an error."""
@@ -87,6 +103,14 @@ class Role(Process):
             *more,
         ]
         super().__init__(role, line, environment, folder)
+
+    def page(self) -> str:
+        """What its metrics page says now; raises `DemoFailed` when it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as page:
+                return str(page.read().decode())
+        except OSError as error:
+            raise DemoFailed(f"the metrics page of {self.name} does not answer: {error}") from error
 
     def wait_ready(self) -> None:
         """Until /readyz answers 200; `DemoFailed` after `READY_S`."""

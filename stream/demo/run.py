@@ -48,7 +48,10 @@ FEED_RECORDS = 4_000
 
 @dataclass(frozen=True)
 class Options:
-    """What is played: an incident or none, the guard on or off, and which New York days of the year."""
+    """What is played: an incident or none, the guard on or off, and which New York days of the year.
+
+    With `race` the definition's challengers race beside it, in a process of their own.
+    """
 
     definition: str
     incident: flights_data.Incident = "milliseconds"
@@ -56,11 +59,16 @@ class Options:
     start: date | None = None
     end: date | None = None
     seed: int = 2013
+    race: bool = False
 
 
 @dataclass
 class Run:
-    """A finished run: where its log is, what it said, and how long it took."""
+    """A finished run: where its log is, what it said, and how long it took.
+
+    `cpu_s` are the CPU seconds of every process from the first role being ready to the last record folded, `pages` what the
+    roles' metrics pages said then; neither of a run in one process.
+    """
 
     log: Log
     client: redis.Redis
@@ -72,6 +80,8 @@ class Run:
     control_events: list[ControlEvent] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     live: list[LiveModel] = field(default_factory=list)
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -94,18 +104,27 @@ def run_on_kafka(
         closing.callback(log.close)
 
         guard = ["--guard", "on" if options.guard else "off"]
-        say("starting the roles: featurize, learn, control")
+        roles = {
+            "control": [],
+            "featurize": [],
+            "learn": guard,
+            **({"challenge": []} if options.race else {}),
+        }
+        say(f"starting the roles: {', '.join(roles)}")
         running: list[Role] = []
-        for name, more in (("control", []), ("featurize", []), ("learn", guard)):
+        for name, more in roles.items():
             running.append(Role(name, options.definition, environment, folder, more))
             closing.callback(running[-1].stop)
         for role in running:
             role.wait_ready()
+        began_s = {role.name: role.cpu_s() for role in running}
         say("publishing the year with kafka-python, as fast as the broker takes it")
         producer = Process("producer", producer_line(options, stack.kafka), environment, folder)
         closing.callback(producer.stop)
         tail = ControlTail(log, tell)
         seconds = Progress(pipeline, log, producer, running, tail, say).until_done()
+        cpu_s = {role.name: role.cpu_s() - began_s[role.name] for role in running}
+        pages = {role.name: role.page() for role in running if role.name != "control"}
         for role in running:
             role.stop()
             role.check()
@@ -122,6 +141,8 @@ def run_on_kafka(
             control_events=tail.events,
             decisions=tail.decisions,
             live=tail.live,
+            cpu_s=cpu_s,
+            pages=pages,
         )
 
 

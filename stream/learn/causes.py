@@ -1,8 +1,8 @@
 """What sort of thing a finding is, what it says of its subject in words, and which features follow a field.
 
 Laws of this file:
-- What the guards and the watchers of the data's quality find is a cause. A monitor that is not named here, such as a detector of
-  the definition's own, is told by itself.
+- What the guards and the watchers of the data's quality find is a cause. What a definition's own detectors find, whose names are
+  not known here, is a loss where they watch one, and else has moved.
 - Which features follow a field is read off the definition: those of views that read the field, or are keyed by it.
 """
 
@@ -25,15 +25,19 @@ SORTS: dict[str, Sort] = {
     "adwin": "loss",
     "segment": "loss",
     "psi": "moved",
+    **dict.fromkeys(("skill", "failures", "estimate"), "alone"),
     **dict.fromkeys((*GUARDS, *SHARES), "cause"),
 }
+OF_LOSSES = frozenset({"loss", "error"})
+"""What a detector may watch that is a consequence."""
 
 Followers = Mapping[str, tuple[str, ...]]
 
 
 def sort_of(transition: Transition) -> Sort:
     """A consequence (`loss`), inputs that `moved`, a thing of the model `alone`, or a `cause`."""
-    return SORTS.get(transition.monitor, "alone")
+    found = SORTS.get(transition.monitor)
+    return found or ("loss" if transition.subject in OF_LOSSES else "moved")
 
 
 def followers_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
@@ -55,10 +59,8 @@ def cause_of(transition: Transition, reason: str, followers: Followers) -> str:
     """
     said = GUARDS.get(transition.monitor)
     if said is None:
-        return (
-            reason.split(": ", maxsplit=1)[0].split("; ", maxsplit=1)[0]
-            or f"{transition.monitor} of {transition.subject}"
-        )
+        sentence = reason.partition(": the leading model")[0].partition("; ")[0]
+        return sentence or f"{transition.monitor} of {transition.subject}"
     many = len(followers.get(transition.subject, ()))
     follow = f" ({many} feature{' follows' if many == 1 else 's follow'} it)" if many else ""
     return f"{transition.subject} {said}{follow}"

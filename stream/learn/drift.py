@@ -82,7 +82,7 @@ class DriftRules(Telling):
 
     def guards(self, at: int, position: int, sample: Sample) -> tuple[str, ...]:
         """Look at one sample's own inputs; the names of those far outside what was learned of them."""
-        guard, own = self.guard, sample.x[: self.inputs]
+        guard, own = self.guard, tuple(sample.x[: self.inputs])
         found = guard.update(at, position, own, self.hold is None) if guard is not None else ()
         if self.segments is not None:
             self.values = self.segments.sample(at, position, sample, guard)
@@ -93,10 +93,11 @@ class DriftRules(Telling):
     def sample(self, at: int, position: int, sample: Sample, p: float) -> None:
         """One sample's inputs and the live prediction."""
         if self.hold is None:
-            inputs = [] if self.segments is None else self.segments.inputs(at, position, sample.x, p)
-            for change in self.episodes.apply_all(self.psi.update(at, position, (*sample.x, p))):
-                moved = "moved" if change.transition.state != "resolved" else "is as before again"
-                self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
+            inputs = None if self.segments is None else self.segments.inputs(at, position, sample.x, p)
+            if moves := self.psi.update(at, position, (*sample.x, p)):
+                for change in self.episodes.apply_all(moves):
+                    moved = "moved" if change.transition.state != "resolved" else "is as before again"
+                    self._tell("note", change, f"the distribution of {change.transition.subject} {moved}")
             if inputs and self.segments is not None:
                 self.hear(self.segments.moved(inputs, self.psi.firing))
         for watcher in self.watchers.of_samples:
@@ -175,7 +176,8 @@ class DriftRules(Telling):
     def judged(self, at: int, position: int, waits: Pending, y: Any, live: float, base: float) -> None:
         """A sample met its label; the losses (nats) of the live and the base prediction."""
         if self.segments is not None:
-            self.hear(self.segments.label(at, position, waits.segments, live, base, self.losses))
+            if found := self.segments.label(at, position, waits.segments, live, base, self.losses):
+                self.hear(found)
         for watcher in self.watchers.of_labels:
             if found := watcher.label(at, position, waits, y, live, base):
                 self.hear(found)
@@ -187,8 +189,8 @@ class DriftRules(Telling):
     ) -> None:  # fmt: skip
         """One label's losses (nats); `rivals`: of the committed model and of all together, None where that one said nothing."""
         self.labels += 1
-        if not self.skill.proven:
-            for change in self.episodes.apply_all(self.skill.update(at, position, live, base)):
+        if not self.skill.proven and (skill := self.skill.update(at, position, live, base)):
+            for change in self.episodes.apply_all(skill):
                 self._tell("warn" if self.skill.told else "note", change, self.skill.reason)
         if self.labels == self.proven_at:
             self.stories.proven(at)

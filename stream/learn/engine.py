@@ -9,8 +9,10 @@ Laws of this file:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Literal, Protocol
 
 ModelsName = Literal["native", "river"]
@@ -34,6 +36,15 @@ def said(model: Any, x: dict[str, Any]) -> float | None:
         return min(max(float(p), 0.0), 1.0) if -_ROUNDING <= p <= 1.0 + _ROUNDING else None
     except Exception:
         return None
+
+
+def taken(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
+    """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
+    return {
+        name: value
+        for name, value in zip(names, values, strict=True)
+        if value is not None and name is not None
+    }
 
 
 def probability(model: Any, x: dict[str, Any]) -> float:
@@ -126,12 +137,11 @@ def engine_of(model: Any) -> Engine:
     return River(model) if found is None else found
 
 
-def pooled() -> tuple[Callable[..., bool], Callable[..., tuple[int, bool]]] | None:
-    """What asks and teaches many engines at once; None where that was not built, or river is wanted."""
+def compiled() -> ModuleType | None:
+    """The compiled linear models, for what else is done there; None where they were not built, or river is wanted."""
     if os.environ.get("PENSTOCK_MODEL_ENGINE", "") == "river":
         return None
     try:
-        from penstock.stream.learn import linear
+        return import_module("penstock.stream.learn.linear")
     except ImportError:
         return None
-    return linear.ask, linear.teach

@@ -9,12 +9,12 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import NamedTuple
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream import topology
-from penstock.stream.learn.stakes import UNKNOWN, Severity, Stake
+from penstock.stream.learn.stakes import UNKNOWN, Severity, Stake, severity_of
 from penstock.stream.learn.stories import Story
 from penstock.stream.messages import ControlData, ControlEvent, rfc3339
 from penstock.stream.segment_blamed import SegmentBlamed
@@ -78,7 +78,7 @@ def describe(
     target: str | None,
     onset: int | None,
     story: Story | None = None,
-    severity: Severity = "info",
+    severity: Severity | None = None,
     stake: Stake = UNKNOWN,
     segment: SegmentBlamed | None = None,
 ) -> Request:
@@ -99,7 +99,7 @@ def describe(
         episode=told_as,
         kind=transition.monitor,
         state="withdrawn" if change.withdrawn else transition.state,
-        severity=severity,
+        severity=severity or severity_of(verb, transition, stake, inf),
         reason=reason,
         detector={"name": transition.monitor, "subject": transition.subject, "params": detail},
         statistic=_finite(transition.statistic),

@@ -48,6 +48,7 @@ class Experts:
         self.delay: float | None = None
         self.outside_labels, self.outside_gap = 0, 0.0
         self.silent = self.dull = False
+        self.asked = 0
         self.judged, self.live_loss = 0, 0.0
         self.losses: list[float] = []
         self.thin: tuple[bool, ...] = ()
@@ -153,13 +154,14 @@ class Experts:
     def ask(self, x: dict[str, Any], base: Any, sample: int, outside: Sequence[str] = ()) -> Answer:
         """What they say of the vector `x`, the `sample`-th, whose values named `outside` lie far outside what was learned."""
         inside = {name: value for name, value in x.items() if name not in outside} if outside else x
-        thin = () if outside else self.thin
+        thin = _NONE if outside else self.thin
         asleep = thin if thin and sample * 2_654_435_761 >> 7 & 3 else _NONE
         answers: list[Any] = [base]
         if self.binary:
-            self.silent = pool.ask(self.all, x, inside, asleep, answers)
+            self.asked, self.silent = pool.ask(self.all, x, inside, asleep, answers)
         else:
-            self.silent = pool.ask_by(pool.asking(self.task.said), self.all, x, inside, asleep, answers)
+            ask = pool.asking(self.task.said)
+            self.asked, self.silent = pool.ask_by(ask, self.all, x, inside, asleep, answers)
         if outside:
             self.outside_at = sample
         mix = self.gate.mix if self.binary else partial(self.task.mix, self.gate)
@@ -167,9 +169,8 @@ class Experts:
 
     def charge(self, answer: Answer, y: bool, delay: int) -> None:
         """Move the weights by one label, which came `delay` samples after its own."""
-        if self.delay is None:
-            self.delay = float(delay)
-        self.delay += DELAY_RATE * (delay - self.delay)
+        late = float(delay) if self.delay is None else self.delay
+        self.delay = late = late + DELAY_RATE * (delay - late)
         answers: Sequence[float | None] = answer.said
         if answer.asked != self.numbers:
             own = dict(zip(answer.asked, answer.said, strict=True))
@@ -177,7 +178,7 @@ class Experts:
             if answer.mixture.boosted:
                 more = dict(zip(answer.asked, answer.mixture.boosted, strict=True))
                 answer.mixture.boosted = tuple(more.get(number, False) for number in self.numbers)
-        charged, live = self.gate.charge(answers, answer.mixture, y, slowed(self.delay), shared(self.delay))
+        charged, live = self.gate.charge(answers, answer.mixture, y, slowed(late), shared(late))
         weighing.add(self.losses, charged)
         self.judged += 1
         self.live_loss += live

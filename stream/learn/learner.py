@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from penstock.monitors.losses.drift import log_loss
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.engine import engine_of, learn, plain
+from penstock.stream.learn.engine import compiled, engine_of, learn, plain, taken
 from penstock.stream.learn.join import Join, Settled
 from penstock.stream.learn.joins import join_of
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
@@ -26,13 +26,23 @@ BASE_RATE = 0.002
 """How fast the base rate follows the labels."""
 
 
-def vector(names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:
-    """A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
-    return {
-        name: value
-        for name, value in zip(names, values, strict=True)
-        if value is not None and name is not None
-    }
+_linear = compiled()
+vector: Callable[[Sequence[str | None], Sequence[Any]], dict[str, Any]]
+vector = taken if _linear is None else _linear.vector
+"""A sample's vector as river takes it: missing values are left out, and so is what has no name under this definition."""
+
+
+def _noted(newest: dict[tuple[str, int], int], origin: Origin) -> bool:
+    place = (origin.topic_id, origin.partition)
+    here = origin.offset * 4 + origin.sub
+    if here <= newest.get(place, -1):
+        return True
+    newest[place] = here
+    return False
+
+
+_is_repeat: Callable[[dict[tuple[str, int], int], Origin], bool]
+_is_repeat = _noted if _linear is None else _linear.is_repeat
 
 
 class Seen:
@@ -45,12 +55,7 @@ class Seen:
 
     def is_repeat(self, origin: Origin) -> bool:
         """Whether this origin was seen already; takes it as seen otherwise."""
-        newest, place = self.newest, (origin.topic_id, origin.partition)
-        here = origin.offset * 4 + origin.sub
-        if here <= newest.get(place, -1):
-            return True
-        newest[place] = here
-        return False
+        return _is_repeat(self.newest, origin)
 
 
 class Waits(NamedTuple):

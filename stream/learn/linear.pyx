@@ -25,7 +25,7 @@ from river.compose import Pipeline
 from river.linear_model import LogisticRegression
 
 from penstock.stream.learn.claims import claimed
-from penstock.stream.learn.engine import engine_of, learn as river_learns, said as river_says
+from penstock.stream.learn.engine import engine_of, learn as river_learns, said as river_says, taken as river_takes
 from penstock.stream.learn.expert import IDLE
 
 include "linear_slots.pxi"

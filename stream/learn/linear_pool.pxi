@@ -1,9 +1,31 @@
-# What several experts say of one vector, and what they learn from one label, in one call.
+# The vector of a sample; what several experts say of one, and what they learn from one label, in one call.
 # Included by linear.pyx.
 
+def vector(names, values):
+    """As `learner.vector`."""
+    cdef Py_ssize_t i
+    cdef dict x = {}
+    if type(names) is not list or type(values) is not list or len(<list>names) != len(<list>values):
+        return river_takes(names, values)
+    for i in range(len(<list>names)):
+        name, value = (<list>names)[i], (<list>values)[i]
+        if value is not None and name is not None:
+            x[name] = value
+    return x
+
+
+def is_repeat(dict newest, origin):
+    """As `learner.Seen.is_repeat`, of what it holds."""
+    place, here = (origin.topic_id, origin.partition), origin.offset * 4 + origin.sub
+    if here <= newest.get(place, -1):
+        return True
+    newest[place] = here
+    return False
+
+
 def ask(list experts, x, inside, asleep, list answers):
-    """Append to `answers` what all experts but the first say of `x`, as `Experts.ask` does; whether one of them failed."""
-    cdef Py_ssize_t place
+    """Append to `answers` what all experts but the first say of `x`, as `pool.ask_by` does: how many did, and if one failed."""
+    cdef Py_ssize_t place, asked = 0
     cdef double raw
     cdef bint read = False, silent = False
     for place in range(1, len(experts)):
@@ -17,21 +39,24 @@ def ask(list experts, x, inside, asleep, list answers):
             read = read or OFFERED.take(x)
             if read and (<Linear>engine).ready() and (<Linear>engine).weighed(&raw):
                 answers.append(probability(raw))
+                asked += 1
                 if one.failures:
                     one.failures = 0
                 continue
         p, read = engine.said(seen), False
+        answers.append(p)
         if p is None:
             one.failures += 1
             silent = True
-        elif one.failures:
+            continue
+        asked += 1
+        if one.failures:
             one.failures = 0
-        answers.append(p)
-    return silent
+    return asked, silent
 
 
 def teach(list experts, x, inside, y):
-    """Teach `x` and its label to all that learn, as `Experts.teach` does: how many learned it, and whether one did not."""
+    """Teach `x` and its label to all that learn, as `pool.teach_by` does: how many learned it, and whether one did not."""
     cdef Py_ssize_t taught = 0
     cdef bint read = False, dull = False, learned
     for one in experts:

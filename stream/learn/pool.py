@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from penstock.stream.learn.engine import plain, pooled
+from penstock.stream.learn.engine import compiled, plain
 from penstock.stream.learn.expert import IDLE, Expert
 
 Seen = dict[str, Any]
 
 
-def _ask(experts: list[Expert], x: Seen, inside: Seen, asleep: Sequence[bool], answers: list[Any], /) -> bool:
+def _ask(
+    experts: list[Expert], x: Seen, inside: Seen, asleep: Sequence[bool], answers: list[Any], /
+) -> tuple[int, bool]:
     return ask_by(lambda engine, seen: engine.said(seen), experts, x, inside, asleep, answers)
 
 
@@ -26,25 +28,29 @@ def _teach(experts: list[Expert], x: Seen, inside: Seen, y: Any, /) -> tuple[int
 def ask_by(
     said: Callable[[Any, Seen], Any], experts: list[Expert], x: Seen, inside: Seen, asleep: Sequence[bool],
     answers: list[Any],
-) -> bool:  # fmt: skip
-    """Append what `said` gives for all experts but the first, None for one that is `asleep`; whether one of the others failed.
+) -> tuple[int, bool]:  # fmt: skip
+    """Append what `said` gives for all experts but the first, None for one that is `asleep`.
+
+    Returns how many said something, and whether one that was asked did not.
 
     The careful one sees `inside` in the place of `x`.
     """
-    silent = False
+    asked, silent = 0, False
     for place in range(1, len(experts)):
         if asleep and asleep[place]:
             answers.append(None)
             continue
         one = experts[place]
         p = said(one.engine, inside if one.kind == "careful" else x)
+        answers.append(p)
         if p is None:
             one.failures += 1
             silent = True
-        elif one.failures:
+            continue
+        asked += 1
+        if one.failures:
             one.failures = 0
-        answers.append(p)
-    return silent
+    return asked, silent
 
 
 def teach_by(
@@ -64,8 +70,10 @@ def teach_by(
     return taught, dull
 
 
-_found = pooled()
-ask, teach = (_ask, _teach) if _found is None else _found
+_linear = compiled()
+ask: Callable[[list[Expert], Seen, Seen, Sequence[bool], list[Any]], tuple[int, bool]]
+teach: Callable[[list[Expert], Seen, Seen, Any], tuple[int, bool]]
+ask, teach = (_ask, _teach) if _linear is None else (_linear.ask, _linear.teach)
 """By the experts' own engines, of true or false; see `ask_by` and `teach_by`."""
 
 

@@ -19,8 +19,6 @@ from penstock.stream.learn.stories import Story
 
 Severity = Literal["info", "warning", "critical"]
 CALM = frozenset({"note", "promote", "summary"})
-STOPS = frozenset({"label_rate"})
-"""Monitors whose finding may mean that no labels come, and so nothing is learned."""
 YEAR_DAYS = 365.25
 LEAST_LABELS = 125
 
@@ -55,21 +53,28 @@ def stake_of(transition: Transition, story: Story, losses: LossMonitor, *, alone
     return Stake(found, found * losses.labels_per_year / YEAR_DAYS)
 
 
+def _silent(transition: Transition) -> bool:
+    """Whether it says that nothing comes any more, and so nothing is learned."""
+    return transition.monitor == "freshness" or transition.detail.get("side") == "silent"
+
+
 def severity_of(
-    verb: str, monitor: str, stake: Stake, margin: float, *, held: bool = False, fires: bool = True
+    verb: str, transition: Transition, stake: Stake, margin: float, *, held: bool = False
 ) -> Severity:
     """How urgent it is that somebody hears of it.
 
-    >>> severity_of("alert", "range", Stake(0.03, 27.0), 0.025)
+    >>> found = Transition("range", "flow", "firing", 9.0, 8.0, 0.3, 0, 0, 0, 0)
+    >>> severity_of("alert", found, Stake(0.03, 27.0), 0.025)
     'critical'
-    >>> severity_of("alert", "range", Stake(0.01, 9.0), 0.025)
+    >>> severity_of("alert", found, Stake(0.01, 9.0), 0.025)
     'warning'
     """
-    if verb == "note" and monitor == "adwin" and fires and (stake.per_label or 0.0) > margin:
+    rose = transition.monitor == "adwin" and transition.state == "firing"
+    if verb == "note" and rose and (stake.per_label or 0.0) > margin:
         return "warning"
     if verb in CALM:
         return "info"
-    if verb == "hold" or (verb == "alert" and (held or monitor in STOPS)):
+    if verb == "hold" or (verb == "alert" and (held or _silent(transition))):
         return "critical"
     if verb == "warn":
         return "warning"

@@ -27,6 +27,7 @@ from penstock.stream.story_records import Deed
 
 KEPT = 16
 MOST_DEEDS = 32
+MOST_SEGMENTS = 8
 NEVER = 1 << 62
 
 Subject = tuple[str, str]
@@ -69,8 +70,14 @@ class Story:
     start: Sums | None = None
     clean: Clean | None = None
     end: End | None = None
+    fired: bool = False
     over: bool = False
     summaries: int = 0
+
+    def names(self, segment: str) -> None:
+        """A finding told in it is carried by this segment."""
+        if segment not in self.segments and len(self.segments) < MOST_SEGMENTS:
+            self.segments.append(segment)
 
     def begins(self, transition: Transition, sort: Sort) -> bool:
         """Take the onset of a finding for the story's, if it is a better one; whether it is."""
@@ -119,6 +126,7 @@ class Stories:
     def _takes(self, story: Story, transition: Transition, subject: Subject, reason: str) -> None:
         """What a finding that is open now says of its story."""
         story.over = False
+        story.fired = story.fired or transition.state == "firing"
         story.open.add(subject)
         sort = sort_of(transition)
         if subject not in story.findings:
@@ -152,13 +160,13 @@ class Stories:
         return any(one.open and one.sort in ("cause", "loss") for one in self._stories)
 
     def over(self, at_ms: int) -> list[Story]:
-        """The stories that are over at this event time, each once, unless it is opened again."""
+        """The stories that are over at this event time, each once, unless it is opened again; mere suspicions are none."""
         ended = [one for one in self._stories if not one.open and not one.over and one.until_ms <= at_ms]
         for one in ended:
             one.over = True
-            one.summaries += 1
+            one.summaries += one.fired
         self._look()
-        return ended
+        return [one for one in ended if one.fired]
 
     def did(self, deed: Deed, story_id: str | None = None, command: str = "") -> None:
         """Something was done: in the story of this id, or in the one that a command was given in, or in all that are open.
@@ -216,7 +224,8 @@ class Stories:
         return None
 
     def _follows(self, name: str, field: str) -> bool:
-        return name == field or name in self.followers.get(field, ())
+        whole = name.partition(" where ")[0]  # of one segment of it
+        return whole == field or whole in self.followers.get(field, ())
 
 
 def span(transition: Transition) -> tuple[int, int]:

@@ -11,36 +11,32 @@ import json
 import random
 import struct
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 from river import base, evaluate, metrics, stream
 
-from penstock.stream import topology
 from penstock.stream.definition_file import seeded
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn.engine import River
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import replay
-from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.tasks.calibrated import CalibratedClassifier, CalibratedDetector
-from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, encode_entry
+from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample
 from penstock.stream.models.digest import digest
 from penstock.stream.task_kind import Kind, final_of, names_only
 from tests.estimators import inventory, pipelines
 from tests.estimators.inventory import Case
+from tests.stream import same_log
 from tests.stream.generated import DELIVERED, MINUTE, START_MS, parcels
+from tests.stream.same_log import TOPIC, births_often, go, stored
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = 130
-TOPIC = topology.samples("parcels")
 NUMBERS = ("weight", "height", "speed", "heat", "turns")
 WORDS = ("place", "flag")
 ASKED = ("predict_one", "predict_proba_one", "score_one")
@@ -254,21 +250,9 @@ def bits(answer: Any) -> Any:
 # -- the same log again ---------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def births_often() -> Iterator[None]:
+def more_births() -> AbstractContextManager[None]:
     """Let fresh models and frozen copies come within so short a log."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 80)
-        patch.setattr("penstock.stream.learn.births.is_due", lambda labels: labels % 100 == 60)
-        yield
-
-
-def memory(log: list[Entry]) -> MemoryLog:
-    """The log as it is stored."""
-    made = MemoryLog()
-    made.create(TOPIC)
-    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in log])
-    return made
+    return births_often(80, lambda labels: labels % 100 == 60)
 
 
 def digests(fold: Fold) -> list[str]:
@@ -284,27 +268,18 @@ def state_of(fold: Fold) -> tuple[Any, ...]:
 
 def straight(case: Case) -> Fold:
     """The whole fold over the log, uninterrupted."""
-    fold = Fold(pipeline_of(case))
-    for position, entry in enumerate(log_of(case)):
-        fold.step(position, entry)
-    return fold
+    return go(Fold(pipeline_of(case)), log_of(case))
 
 
 def interrupted(case: Case) -> Fold:
     """The same from a snapshot in the middle."""
-    log, first = log_of(case), Fold(pipeline_of(case))
-    stored, cut = memory(log), len(log) // 2
-    for position, entry in enumerate(log[:cut]):
-        first.step(position, entry)
-    fold = restore_fold(pipeline_of(case), take(first, stored.topic_id(TOPIC)), stored, TOPIC)
-    for position, entry in enumerate(log[cut:], cut):
-        fold.step(position, entry)
-    return fold
+    log = log_of(case)
+    return same_log.interrupted(lambda: pipeline_of(case), log, len(log) // 2)[1]
 
 
 def again(case: Case) -> Fold:
     """A replay of the stored log."""
-    return replay(pipeline_of(case), memory(log_of(case)), TOPIC)
+    return replay(pipeline_of(case), stored(log_of(case)), TOPIC)
 
 
 def main() -> None:
@@ -318,7 +293,7 @@ def main() -> None:
             course, fold = by_fold(case)
             found[case.name] = [course.model, fold.digest(), fold.recipe]
         else:
-            with births_often():
+            with more_births():
                 found[case.name] = [straight(case).digest(), interrupted(case).digest()]
     print(json.dumps(found))
 

@@ -24,13 +24,13 @@ from tests.estimators.course import (
     ROOT,
     Course,
     again,
-    births_often,
     bits,
     by_fold,
     by_river,
     digests,
     interrupted,
     log_of,
+    more_births,
     pipeline_of,
     state_of,
     straight,
@@ -48,8 +48,8 @@ def name(case: Case) -> str:
 
 
 @pytest.fixture(autouse=True)
-def more_births() -> Iterator[None]:
-    with births_often():
+def short_log() -> Iterator[None]:
+    with more_births():
         yield
 
 

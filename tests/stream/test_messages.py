@@ -223,7 +223,7 @@ JSON |= {
         retraining=["command-r1"],
     ),
 }  # fmt: skip
-# since an episode that is over is summed up, and a definition may name segments
+# since a definition may name segments, and an episode that is over is summed up
 JSON |= {
     "control-event.v5": msgspec.structs.replace(
         JSON["control-event.v4"],

@@ -20,7 +20,7 @@ from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.learn.stakes import severity_of, stake_of
 from penstock.stream.learn.stories import Stories, Story
 from penstock.stream.learn.summaries import summed_up
-from penstock.stream.learn.watching.segments import SegmentWatch, told_of
+from penstock.stream.learn.watching.segments import SegmentWatch, shown, told_of
 from penstock.stream.learn.watching.watcher import Finding, Watchers
 from penstock.stream.messages import Command, LabelRecord, Value
 from penstock.stream.models.version import RULE
@@ -83,13 +83,11 @@ class Telling:
         segment = None
         if self.segments is not None:
             change, segment = self.segments.attributed(change)
-            if segment is not None:
-                reason += told_of(segment)
-                named = f"{segment.field} {segment.value}"
-                story.segments += [] if named in story.segments else [named]
+            reason += told_of(segment) if segment else ""
+        if segment is not None:
+            story.names(f"{segment.field} {shown(segment.value)}")
         stake = stake_of(transition, story, self.losses, alone=self.alone)
-        held, fires = self.hold is not None, transition.state == "firing"
-        severity = severity_of(verb, transition.monitor, stake, margin, held=held, fires=fires)
+        severity = severity_of(verb, transition, stake, margin, held=self.hold is not None)
         told = describe(
             self.pipeline,
             verb,

@@ -56,6 +56,16 @@ def test_false_alarms_on_independent_data_are_the_nominal_share(alpha: float, sa
     assert share == pytest.approx(alpha, abs=0.2 * alpha + 2 * math.sqrt(alpha / runs))
 
 
+@pytest.mark.parametrize("shares", [np.full(10, 0.1), 1 / np.arange(2, 12) / np.sum(1 / np.arange(2, 12))])
+def test_small_windows_alarm_neither_more_nor_less_often_than_the_nominal_share(shares: np.ndarray) -> None:
+    """With 1/n in the place of 1/(n + B/2) the shares are 0.043 and 0.046."""
+    rng, runs = np.random.default_rng(11), 12_000
+    table = rng.multinomial(100, shares, size=runs + 28)
+    found = [judge(table[at : at + 28], table[at + 28]) for at in range(runs)]
+    share = np.mean([judgement is not None and judgement.p_value < 0.05 for judgement in found])
+    assert 0.0475 <= share <= 0.0575
+
+
 def test_false_alarms_under_daily_noise_stay_below_the_nominal_share() -> None:
     rng = np.random.default_rng(8)
     alarms = 0
@@ -251,7 +261,7 @@ def of_arrays(past: np.ndarray, window: np.ndarray) -> tuple[float, float, str]:
         n_reference, n_window = references.sum(axis=1, keepdims=True), windows.sum(axis=1, keepdims=True)
         p = (references + 0.5) / (n_reference + windows.shape[1] / 2)
         q = (windows + 0.5) / (n_window + windows.shape[1] / 2)
-        unit = 1 / np.maximum(n_reference, 1) + 1 / np.maximum(n_window, 1)
+        unit = 1 / (n_reference + windows.shape[1] / 2) + 1 / (n_window + windows.shape[1] / 2)
         return ((q - p) * np.log(q / p)).sum(axis=1) / ((windows.shape[1] - 1) * unit[:, 0])
 
     used = (past.sum(axis=0) + window) > 0
@@ -262,7 +272,8 @@ def of_arrays(past: np.ndarray, window: np.ndarray) -> tuple[float, float, str]:
     logs = np.log(np.maximum(own, 1e-9))
     spread = max(float(logs.std(ddof=1)), math.sqrt(2 / free)) * math.sqrt(1 + 1 / windows)
     p_t = float(stdtr(windows - 1, -(math.log(max(relative, 1e-9)) - float(logs.mean())) / spread))
-    value = relative * free * (1 / int(total.sum()) + 1 / int(window.sum()))
+    bins = free + 1
+    value = relative * free * (1 / (int(total.sum()) + bins / 2) + 1 / (int(window.sum()) + bins / 2))
     if own.mean() < 1 + 2 * math.sqrt(2 / (free * windows)):
         return value, max(float(chdtrc(free, relative * free)), p_t**2), "chi2"
     return value, p_t, "t"

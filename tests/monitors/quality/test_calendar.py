@@ -8,7 +8,7 @@ import random
 from statistics import mean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.monitors.quality.calendar import (
@@ -22,6 +22,7 @@ from penstock.monitors.quality.calendar import (
     deviance,
     trimmed_mean,
 )
+from tests.effort import examples
 
 
 def told(calendar: Calendar, hours: list[int]) -> Calendar:
@@ -77,13 +78,13 @@ class Naive:
             self.kind = best
 
 
-@given(st.integers(0, 10_000), st.sampled_from([0.5, 3.0, 40.0]), st.booleans(), st.integers(1, 1_100))
+@settings(max_examples=examples(60))
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 3.0, 40.0]), st.booleans(), st.integers(1, 700))
 def test_what_is_expected_is_what_a_naive_reading_of_all_hours_says(
     seed: int, rate: float, gaps: bool, size: int
 ) -> None:
     chance = random.Random(seed)
     calendar, naive = Calendar(), Naive()
-    # the naive reading is slow: look at a stretch only, after most hours were taken at once
     for hour in range(size):
         count = round(chance.expovariate(1 / rate)) * (hour % 24 > 7)
         given_now = None if gaps and chance.random() < 0.2 else count

@@ -17,7 +17,7 @@ from penstock.monitors.inputs.stability import psi
 from penstock.monitors.segments.bins import BINS, Bins
 from penstock.monitors.segments.places import WIDTH, Places
 from penstock.monitors.segments.stability import DAY_MS, SegmentStability, contributions, relatives
-from penstock.monitors.segments.violations import SegmentRecords
+from penstock.monitors.segments.violations import BLOCK_RECORDS, SegmentRecords
 
 MINUTE = 60_000
 
@@ -91,7 +91,13 @@ def days(monitor: SegmentStability, places: Places, count: int, seed: int, broke
         day = at // DAY_MS
         moved = 1.5 if carrier == "B" and day >= broken_from else 0.0
         x = [chance.gauss(moved, 1.0), chance.gauss(0.3 * math.sin(day), 1.0), chance.choice("xyz")]
-        placed = places.take([carrier, chance.choice("NS")], at)
+        placed = places.take(
+            (
+                carrier,
+                chance.choice("NS"),
+            ),
+            at,
+        )
         told += [(day, place, one) for place, one in monitor.update(at, number, placed, x, chance.random())]
     return told
 
@@ -132,7 +138,17 @@ def test_a_monitor_restored_in_the_middle_of_a_window_finds_the_same() -> None:
     other = pickle.loads(pickle.dumps(one))
     chance = random.Random(5)
     for number in range(4_000):
-        row = (places.take([chance.choice("ABC"), "N"], 0), [chance.gauss(0, 1), 0.0, "x"], 0.5)
+        row = (
+            places.take(
+                (
+                    chance.choice("ABC"),
+                    "N",
+                ),
+                0,
+            ),
+            [chance.gauss(0, 1), 0.0, "x"],
+            0.5,
+        )
         at = 20 * DAY_MS + number * MINUTE
         assert one.update(at, number, *row) == other.update(at, number, *row)
     assert (one.contributions == other.contributions).all()
@@ -149,8 +165,8 @@ def test_violations_are_attributed_as_plain_counting_says(
     places = Places(["carrier"])
     records = SegmentRecords(places)
     for position, (carrier, outside, null) in enumerate(rows):
-        placed = places.take([carrier], position)
-        records.update(position, placed)
+        placed = places.take((carrier,), position)
+        records.open.append(placed)
         records.violates(position, "range", ("weight",) if outside else (), placed)
         records.violates(position, "nulls", ("weight",) if null else (), placed)
     found = records.carries("range", "weight", since)
@@ -170,7 +186,9 @@ def test_records_remember_how_often_a_segment_comes() -> None:
     places = Places(["carrier"])
     records = SegmentRecords(places)
     for number in range(5_000):
-        records.update(number, places.take(["A" if number % 4 else "B"], number))
+        records.open.append(places.take(("A" if number % 4 else "B",), number))
+        if len(records.open) >= BLOCK_RECORDS:
+            records.close(number)
     usual = records.usual()
     assert usual[3] / usual.sum() == pytest.approx(0.75, abs=0.01) or usual[2] / usual.sum() == pytest.approx(
         0.75, abs=0.01

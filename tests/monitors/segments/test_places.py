@@ -32,16 +32,16 @@ def test_each_value_has_one_place_of_its_field_and_the_same_one_ever_after(
 def test_values_beyond_the_most_are_others_until_one_did_not_come_for_long() -> None:
     places = Places(["a"])
     for number in range(MOST_VALUES):
-        places.take([f"v{number}"], 0)
-    assert places.take(["new"], 0) == (0,) and places.named(0) == ("a", OTHER)
+        places.take((f"v{number}",), 0)
+    assert places.take(("new",), 0) == (0,) and places.named(0) == ("a", OTHER)
     places.seen(range(2, WIDTH - 1), FORGOTTEN_MS + 1)
     (gone,) = places.forgotten
-    assert places.of([f"v{MOST_VALUES - 1}"]) == (0,)
-    assert places.take(["new"], FORGOTTEN_MS + 1) == (gone,) and places.named(gone) == ("a", "new")
+    assert places.of((f"v{MOST_VALUES - 1}",)) == (0,)
+    assert places.take(("new",), FORGOTTEN_MS + 1) == (gone,) and places.named(gone) == ("a", "new")
 
 
 def test_a_field_with_room_forgets_nothing() -> None:
     places = Places(["a"])
-    placed = places.take(["old"], 0)
+    placed = places.take(("old",), 0)
     places.seen([], 9 * FORGOTTEN_MS)
-    assert places.forgotten == [] and places.of(["old"]) == placed
+    assert places.forgotten == [] and places.of(("old",)) == placed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.machinery
+import json
 import re
 import socket
 import sys
@@ -311,6 +312,17 @@ def test_versions_beside_redis_go_and_nothing_else(tmp_path):
 def test_a_pipelines_own_topics_are_not_the_shared_ones():
     names = [topic.name for topic in reset.own_topics("flights", "eu.")]
     assert names == ["eu.flights.samples", "eu.flights.predictions", "eu.flights.dead-letters"]
+
+
+def test_check_shows_segments_and_how_the_budget_of_alarms_is_shared(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["check", FLIGHTS]) == 0
+    said = capsys.readouterr().out
+    assert "segments  carrier, origin; samples carry carrier, origin beside the vector" in said
+    assert "false alarms a year, of each kind of test: 0.8 of the whole, 0.2 of all segments together" in said
+    assert cli.main(["check", FLIGHTS, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["budget"] == {"whole": 0.8, "segments": 0.2}
 
 
 def test_check_says_which_labels_it_takes_and_where_text_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import linear_model, naive_bayes, preprocessing
 
-from penstock.stream.learn import pool
+from penstock.stream.learn import learner, pool
+from penstock.stream.learn.engine import taken
 from penstock.stream.learn.expert import Expert, Kind
+from penstock.stream.messages import Origin
 from penstock.stream.models.digest import digest
 from tests.effort import examples
 
@@ -81,3 +83,30 @@ def test_whoever_is_asked_and_taught_and_whatever_they_do_every_bit_is_the_same(
     for one, other in zip(apart[1:], together[1:], strict=True):
         assert (one.failures, one.unlearned, one.taught) == (other.failures, other.unlearned, other.taught)
         assert type(one.model) is Meddles or digest(one.model) == digest(other.model)
+
+
+names = st.lists(st.one_of(st.none(), st.sampled_from(NAMES)), max_size=4)
+
+
+@given(names, st.lists(odd, max_size=4))
+def test_a_vector_holds_what_has_a_name_and_a_value(named: list[Any], values: list[Any]) -> None:
+    def outcome(vector: Any) -> str:
+        try:
+            return repr(vector(named, values))
+        except ValueError:
+            return "of another length"
+
+    assert outcome(linear.vector) == outcome(taken)
+
+
+origins = st.builds(
+    Origin, st.sampled_from("ab"), st.integers(0, 1), st.one_of(st.integers(-1, 6), st.just(2**61))
+)
+
+
+@given(st.lists(origins, max_size=30))
+def test_repeats_are_recognised_alike(course: list[Origin]) -> None:
+    newest: dict[tuple[str, int], int] = {}
+    other = dict(newest)
+    assert [linear.is_repeat(newest, one) for one in course] == [learner._noted(other, one) for one in course]
+    assert newest == other

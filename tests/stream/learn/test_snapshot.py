@@ -10,21 +10,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.stream import topology
 from penstock.stream.definitions import Label
 from penstock.stream.learn import join
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import prepare, replay
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import Out
-from penstock.stream.messages import Command, Entry, LabelRecord, Recipe, Sample, Tick, encode_entry
+from penstock.stream.messages import Command, Entry, LabelRecord, Recipe, Sample, Tick
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import BadEnvelope, restore
 from tests.stream.generated import DELIVERED, MINUTE, entries, parcels
+from tests.stream.same_log import TOPIC, births_often, stored
 
-TOPIC = topology.samples("parcels")
 PIPELINE = parcels()
 
 
@@ -50,19 +48,14 @@ LOG = with_commands()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def births_often() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 50)
-        patch.setattr("penstock.stream.learn.births.is_due", lambda labels: labels % 70 == 0)
+def short_log() -> Iterator[None]:
+    with births_often(50, lambda labels: labels % 70 == 0):
         yield
 
 
 @pytest.fixture(scope="module")
 def log() -> MemoryLog:
-    made = MemoryLog()
-    made.create(TOPIC)
-    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG])
-    return made
+    return stored(LOG)
 
 
 def go_on(fold: Fold, log: MemoryLog, stop: int) -> Fold:
@@ -193,9 +186,7 @@ def test_what_may_still_be_corrected_is_the_same_after_a_snapshot(key: str | Non
             replace(one, at=one.at - 60 * MINUTE) if isinstance(one, LabelRecord) else one for one in given
         ]
         given = late
-    made = MemoryLog()
-    made.create(TOPIC)
-    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in given])
+    made = stored(given)
     straight, fold = Fold(pipeline), Fold(pipeline)
     seen = 0
     for position, entry in enumerate(given):
@@ -264,16 +255,11 @@ def test_another_python_or_river_is_refused(
 
 
 def test_a_log_that_ends_before_the_snapshot_is_refused() -> None:
-    short = MemoryLog()
-    short.create(TOPIC)
-    short.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG[:200]])
-    assert "ends at 200" in refusal(short, sealed_at=250)
+    assert "ends at 200" in refusal(stored(LOG[:200]), sealed_at=250)
 
 
 def test_a_log_that_lost_the_samples_that_wait_is_refused() -> None:
-    trimmed = MemoryLog()
-    trimmed.create(TOPIC)
-    trimmed.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in LOG])
+    trimmed = stored(LOG)
     fold = go_on(Fold(PIPELINE), trimmed, 290)
     taken = take(fold, trimmed.topic_id(TOPIC))
     header = taken.header

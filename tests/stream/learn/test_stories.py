@@ -30,7 +30,7 @@ class Told:
             monitor, subject, state, 9.0, 8.0, 0.1, since * SECOND, since, at * SECOND, at, detail
         )
         (change,) = self.log.apply_all([found])
-        return self.stories.of(change, f"{subject} is odd: look at it").id
+        return self.stories.of(change, f"{subject} is odd: the leading model is kept").id
 
     def over(self, at: int) -> list[tuple[str, int]]:
         """The stories that are over at a second, each with how many summaries it has had."""
@@ -209,6 +209,13 @@ def test_a_story_that_is_over_is_opened_again_by_what_began_in_it_and_is_over_ag
     assert told.over(end + 100) == []
     told.tell("harm", "resolved", 2_500, end + 200)
     assert told.over(2 * end) == [(story, 2)]
+
+
+def test_a_suspicion_that_nothing_came_of_is_not_summed_up() -> None:
+    told = Told()
+    told.tell("estimate", "suspected", 1_000, 1_010)
+    told.tell("estimate", "resolved", 1_000, 2_000)
+    assert told.over(2_000 + 7 * HOUR // SECOND) == []
 
 
 def test_what_breaks_anew_after_its_story_is_over_is_another_story() -> None:

@@ -9,50 +9,29 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.stream import topology
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import at_once
 from penstock.stream.learn.records import Predicted
 from penstock.stream.learn.replay import replay, retraining
-from penstock.stream.learn.snapshot import restore_fold, take
-from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import Out
 from penstock.stream.messages import (
     Command,
-    Entry,
     LabelRecord,
     Sample,
-    encode_entry,
     encode_json,
 )
 from penstock.stream.models.digest import digest
 from penstock.stream.prediction import ModelRef, Prediction, decode_prediction
 from tests.stream.generated import HOUR
 from tests.stream.learn.task_courses import CASES, log_of, pipeline_of
+from tests.stream.same_log import TOPIC, births_often, go, interrupted, stored
 
-TOPIC = topology.samples("parcels")
 every_task = pytest.mark.parametrize("name", CASES)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def births_often() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 90)
-        patch.setattr("penstock.stream.learn.births.is_due", lambda labels: labels % 70 == 0)
+def short_log() -> Iterator[None]:
+    with births_often(90, lambda labels: labels % 70 == 0):
         yield
-
-
-def memory(log: list[Entry]) -> MemoryLog:
-    made = MemoryLog()
-    made.create(TOPIC)
-    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in log])
-    return made
-
-
-def go(fold: Fold, log: list[Entry]) -> Fold:
-    for position in range(fold.position, len(log)):
-        fold.step(position, log[position])
-    return fold
 
 
 def state_of(fold: Fold) -> tuple[Any, ...]:
@@ -78,7 +57,7 @@ def message(fold: Fold, made: Predicted) -> Prediction:
 @every_task
 def test_a_fold_of_the_log_again_is_the_same_and_every_prediction_can_be_used(name: str) -> None:
     log = log_of(name, 250)
-    live, again = go(Fold(pipeline_of(name)), log), replay(pipeline_of(name), memory(log), TOPIC)
+    live, again = go(Fold(pipeline_of(name)), log), replay(pipeline_of(name), stored(log), TOPIC)
     assert state_of(live)[1:] == state_of(again)[1:]
     assert live.chain == again.chain
     assert len(live.outputs.predictions) == 250
@@ -96,18 +75,16 @@ def test_a_fold_of_the_log_again_is_the_same_and_every_prediction_can_be_used(na
 def test_a_snapshot_anywhere_goes_on_as_the_fold_that_was_not_interrupted(name: str, cut: int) -> None:
     log = log_of(name, 250, late=90)
     whole = go(Fold(pipeline_of(name)), log)
-    stored = memory(log)
-    first = go(Fold(pipeline_of(name)), log[:cut])
+    first, restored = interrupted(lambda: pipeline_of(name), log, cut)
     assert cut < 10 or name == "unlabelled" or first.pending, "some wait for their label"
-    restored = restore_fold(pipeline_of(name), take(first, stored.topic_id(TOPIC)), stored, TOPIC)
-    assert state_of(go(restored, log)) == state_of(whole)
+    assert state_of(restored) == state_of(whole)
 
 
 @every_task
 def test_a_job_over_the_log_makes_the_model_that_was_never_touched(name: str) -> None:
     log = log_of(name, 150)
     fold = go(Fold(pipeline_of(name)), log)
-    trained = at_once(retraining(pipeline_of(name), memory(log), TOPIC, 0, len(log), []))
+    trained = at_once(retraining(pipeline_of(name), stored(log), TOPIC, 0, len(log), []))
     vectors = [
         dict(zip(fold.pipeline.vector_names, entry.x, strict=True))
         for entry in log

@@ -15,6 +15,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Entry, LabelRecord, Origin, Sample, decode_entry, encode_entry
 from tests.stream.generated import MINUTE, START_MS
 from tests.stream.learn.task_courses import pipeline_of
+from tests.stream.same_log import births_often, go
 
 inputs = st.one_of(st.none(), st.floats(-3.0, 3.0), st.sampled_from([1e200, -1e200, 0.0]))
 LABELS: dict[str, st.SearchStrategy[Any]] = {
@@ -29,10 +30,8 @@ LABELS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def births_often() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 20)
-        patch.setattr("penstock.stream.learn.births.is_due", lambda labels: labels % 8 == 0)
+def short_log() -> Iterator[None]:
+    with births_often(20, lambda labels: labels % 8 == 0):
         yield
 
 
@@ -54,8 +53,7 @@ def test_the_laws_hold(name: str, data: st.DataObject, delay: int) -> None:
     log = [decode_entry(encode_entry(entry)) for entry in log_of(rows, delay)]
     folds = [Fold(pipeline_of(name, views=[])) for _ in range(2)]
     for fold in folds:
-        for position, entry in enumerate(log):
-            fold.step(position, entry)
+        go(fold, log)
     fold = folds[0]
     assert fold.digest() == folds[1].digest()
     assert fold.counts.joined == len(rows)

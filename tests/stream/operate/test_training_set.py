@@ -20,9 +20,8 @@ from penstock.stream.cli.export import run as run_export
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.learn import join
 from penstock.stream.learn.learner import at_once, training
-from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import LogError, Out
-from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick, encode_entry
+from penstock.stream.log.protocol import LogError
+from penstock.stream.messages import Entry, Origin, Recipe, Sample, Tick
 from penstock.stream.messages import LabelRecord as LabelEntry
 from penstock.stream.operate.training_files import FIXED, Columns, arrow
 from penstock.stream.operate.training_set import CannotExport, Row, Span, label_rule, rows, survey
@@ -30,6 +29,7 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import RecipeHistory, recipe_of
 from tests.effort import examples
 from tests.stream.generated import HOUR, START_MS, entries, parcels
+from tests.stream.same_log import stored
 
 TOPIC = "parcels.samples"
 LOG = entries(400)
@@ -249,13 +249,6 @@ def test_a_sample_whose_recipe_is_gone_is_refused_and_taken_with_the_file() -> N
 # -- files -----------------------------------------------------------------------------------------------------------------
 
 
-def log_of(log: Iterable[Entry]) -> MemoryLog:
-    made = MemoryLog()
-    made.create(TOPIC, 1)
-    made.append([Out(TOPIC, None, encode_entry(entry), (), 0) for entry in log])
-    return made
-
-
 def job(out: Path, span: Span = OPEN, **options: Any) -> Job:
     return Job("parcels", None, span, out, out.suffix[1:], **options)
 
@@ -278,7 +271,7 @@ EXPECTED = [
 
 
 def test_json_lines_hold_every_column_of_every_recipe(tmp_path: Path) -> None:
-    done = export(log_of(TWO_RECIPES), TOPIC, job(tmp_path / "x.jsonl"))
+    done = export(stored(TWO_RECIPES), TOPIC, job(tmp_path / "x.jsonl"))
     found = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     assert [list(row) for row in found] == [NAMES] * 3
     assert [list(row.values()) for row in found] == EXPECTED
@@ -290,16 +283,16 @@ def test_a_sample_that_names_its_recipe_is_written_under_its_names_wherever_it_s
     """A worker of a former definition may append late; its vector may be as long as those around it."""
     late = Sample(Origin("sent", 0, 9), "p9", "k", START_MS + 3, [7.0, 8.0], "r1")
     other = Recipe("r3", ["b", "c"], "")
-    export(log_of([*TWO_RECIPES, other, late]), TOPIC, job(tmp_path / "x.jsonl"))
+    export(stored([*TWO_RECIPES, other, late]), TOPIC, job(tmp_path / "x.jsonl"))
     *_, row = (json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines())
     assert (row["recipe"], row["a"], row["b"]) == ("r1", "7.0", 8.0)
     unknown = msgspec.structs.replace(late, recipe="r0")
     with pytest.raises(CannotExport, match="is gone from the log"):
-        export(log_of([*TWO_RECIPES, other, unknown]), TOPIC, job(tmp_path / "y.jsonl"))
+        export(stored([*TWO_RECIPES, other, unknown]), TOPIC, job(tmp_path / "y.jsonl"))
 
 
 def test_csv_is_the_same_as_text(tmp_path: Path) -> None:
-    export(log_of(TWO_RECIPES), TOPIC, job(tmp_path / "x.csv"))
+    export(stored(TWO_RECIPES), TOPIC, job(tmp_path / "x.csv"))
     with (tmp_path / "x.csv").open(newline="") as file:
         header, *found = csv.reader(file)
     texts = {None: "", True: "true", False: "false"}
@@ -312,7 +305,7 @@ def test_csv_is_the_same_as_text(tmp_path: Path) -> None:
 def test_parquet_has_types_and_says_its_recipes(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     pa, parquet = arrow()
-    export(log_of(TWO_RECIPES), TOPIC, job(tmp_path / "x.parquet"))
+    export(stored(TWO_RECIPES), TOPIC, job(tmp_path / "x.parquet"))
     table = parquet.read_table(tmp_path / "x.parquet")
     time = pa.timestamp("ms", tz="UTC")
     kinds = [pa.string(), pa.string(), time, pa.int64(), pa.string(), pa.string(), *[pa.float64()] * 3]
@@ -343,7 +336,7 @@ def test_a_labels_column_is_of_the_labels_own_type(tmp_path: Path, labels: list[
         if y is not None:
             log.append(LabelEntry(Origin("done", 0, n, 1), f"p{n}", START_MS + n, y))
     for name in ("x.parquet", "x.jsonl"):
-        done = export(log_of(log), TOPIC, job(tmp_path / name))
+        done = export(stored(log), TOPIC, job(tmp_path / name))
         assert done.true == sum(y is True for y in labels)
     table = arrow()[1].read_table(tmp_path / "x.parquet")
     assert str(table.schema.field("label").type) == kind
@@ -356,20 +349,20 @@ def test_a_labels_column_is_of_the_labels_own_type(tmp_path: Path, labels: list[
 def test_a_long_parquet_file_is_written_in_row_groups(tmp_path: Path, monkeypatch: Any) -> None:
     pytest.importorskip("pyarrow")
     monkeypatch.setattr("penstock.stream.operate.training_files.BATCH_ROWS", 150)
-    export(log_of(LOG), TOPIC, job(tmp_path / "x.parquet"))
+    export(stored(LOG), TOPIC, job(tmp_path / "x.parquet"))
     file = arrow()[1].ParquetFile(tmp_path / "x.parquet")
     assert [file.metadata.row_group(n).num_rows for n in range(3)] == [150, 150, 100]
     assert file.read().column("event_id").to_pylist() == [f"p{n}" for n in range(400)]
 
 
 def test_only_labelled_rows_if_asked(tmp_path: Path) -> None:
-    done = export(log_of(TWO_RECIPES), TOPIC, job(tmp_path / "x.jsonl", labelled=True))
+    done = export(stored(TWO_RECIPES), TOPIC, job(tmp_path / "x.jsonl", labelled=True))
     found = [json.loads(line)["label"] for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     assert found == [True, False] and done.left_out == 1
 
 
 def test_a_range_without_a_row_leaves_no_file_and_says_what_there_is(tmp_path: Path, capsys: Any) -> None:
-    done = export(log_of(LOG), TOPIC, job(tmp_path / "x.csv", Span(0, 5)))
+    done = export(stored(LOG), TOPIC, job(tmp_path / "x.csv", Span(0, 5)))
     assert done.rows == 0 and list(tmp_path.iterdir()) == []
     assert "the log's samples are of 2023-11-14T22:13:20.000Z to" in capsys.readouterr().err
 
@@ -378,14 +371,14 @@ def test_a_failed_export_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("mine")
     broken = [*LOG[:50], Sample(Origin("sent", 0, 999), "p", "k", START_MS, [1.0])]
     with pytest.raises(CannotExport, match="1 values"):
-        export(log_of(broken), TOPIC, job(tmp_path / "x.csv"))
+        export(stored(broken), TOPIC, job(tmp_path / "x.csv"))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.csv", "mine")]
     with pytest.raises(FileNotFoundError):
-        export(log_of(LOG), TOPIC, job(tmp_path / "no folder" / "x.csv"))
+        export(stored(LOG), TOPIC, job(tmp_path / "no folder" / "x.csv"))
 
 
 def test_what_retention_deleted_is_said(tmp_path: Path, capsys: Any) -> None:
-    log = log_of(LOG)
+    log = stored(LOG)
     log.trim(TOPIC, 0, 100)
     given = {"given": parcels()}
     first = next(e.at for e in LOG[100:] if isinstance(e, Sample))

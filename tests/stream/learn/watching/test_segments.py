@@ -30,7 +30,7 @@ ZONES = ["north", "south", "east", "west", "inner", "outer", None]
 def course(
     count: int, bad_from: int, *, wrong: bool = False, weight: float = 1.0, null: bool = False, seed: int = 4
 ) -> Iterator[Entry]:
-    """A sample a minute, its label 30 later. From `bad_from` on the north, a seventh, has wrong labels or other weights."""
+    """A sample a minute, its label 30 later. From `bad_from` on the north, a seventh of all, is wrong or weighs more."""
     chance = random.Random(seed)
     waiting: list[LabelRecord] = []
     for n in range(count):
@@ -107,13 +107,15 @@ def test_a_loss_of_skill_names_the_segment_that_lost_it_and_its_budget() -> None
     assert about
     for one in about:
         assert one.segment is not None and (one.segment.field, one.segment.value) == ("zone", "north")
-        assert one.segment.share > 0.8 and one.detector["params"]["budget_per_year"] == 0.5
+        assert one.segment.share > 0.8 and one.detector["params"]["budget_per_year"] == (
+            0.2 if one.kind == "segment" else 0.8
+        )
 
 
 def test_what_one_segment_shows_before_the_whole_is_told_under_its_name() -> None:
     with pytest.MonkeyPatch.context() as patch:
         fold = fold_of(patch, guard=False)
-        fold.drift.losses = LossMonitor(LossConfig(false_alarms_per_year=0.5))  # which knows nothing yet
+        fold.drift.losses = LossMonitor(LossConfig(false_alarms_per_year=0.8))  # which knows nothing yet
         found = [one for one in told(fold, course(9_000, 4_000, wrong=True)) if one.kind == "segment"]
     assert [one.state for one in found][:1] == ["firing"]
     first = found[0]
@@ -167,7 +169,7 @@ def test_without_segments_there_is_nothing_of_them() -> None:
     fold = Fold(parcels(views=[]))
     fold.step(0, Sample(Origin("sent", 0, 0), "p0", "van", START_MS, [1.0]))
     assert fold.drift.segments is None and fold.pending["p0"].segments == ()
-    assert budget_of_whole(fold.pipeline) == 1.0 and budget_of_whole(PIPELINE) == 0.5
+    assert budget_of_whole(fold.pipeline) == 1.0 and budget_of_whole(PIPELINE) == 0.8
 
 
 def test_a_segment_is_shown_as_people_write_it() -> None:
