@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from penstock import Adwin, Detector, Kswin, PageHinkley, RateRise
 from penstock.monitors.series.monitor import SeriesMonitor
 from penstock.stream import topology
 from penstock.stream.definition_error import DefinitionError
+from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.records import rules
@@ -277,6 +280,21 @@ def test_a_fold_restored_in_the_middle_tells_the_same(cut: int) -> None:
         after.step(position, entry)
     told += [one.event for one in after.drift.requests]
     assert told == [one.event for one in course.fold.drift.requests] and len(told) > 3
+
+
+def test_a_detector_written_in_the_definitions_own_file_is_stored_and_goes_on(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "pages" / "how-to" / "choose-a-detector.md"
+    definition, own = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    entry = 'Detector("amount", FarAbove(), block=2),\n    ],'
+    (tmp_path / "mine.py").write_text(
+        own + definition.replace("],\n)", f"{entry}\n)").replace("    ],\n    ],", "    ],")
+    )
+    pipeline = load(tmp_path / "mine.py")
+    (one,) = [one for one in pipeline.monitors if one.kind == "FarAbove"]
+    monitor = SeriesMonitor(one.watched(), one.make())
+    heard = [pickle.loads(pickle.dumps(monitor))]
+    told = [found for n in range(1_200) for found in heard[0].update(n, n, float(n % 2) + 50.0 * (n > 300))]
+    assert [found.transition.state for found in told] == ["firing", "resolved"]
 
 
 def test_a_definition_with_detectors_can_be_stored() -> None:
