@@ -14,6 +14,7 @@ from river.drift import binary
 from penstock import Adwin, Detector, Kswin, PageHinkley, RateRise
 from penstock.monitors.series.monitor import SeriesMonitor
 from penstock.stream import topology
+from penstock.stream.cli.check import describe
 from penstock.stream.definition_error import DefinitionError
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -121,6 +122,13 @@ def test_detectors_change_no_recipe_but_a_fold_begins_anew_with_others() -> None
     assert rules(one, guard=True) == rules(again, guard=True) != rules(plain, guard=True)
     for other in ([Adwin("loss")], [Adwin("loss"), ThreeAbove(3.0)], [Adwin("error"), ThreeAbove()]):
         assert rules(parcels(monitors=other), guard=True) != rules(one, guard=True)
+
+
+def test_check_says_what_watches_which_series() -> None:
+    said = describe(watched(Adwin("loss", tell="warn"), RateRise("error")))
+    assert "detector  Adwin on loss, means of 125 values in units of their noise, told as a warning" in said
+    assert "          RateRise on error, values as they come" in said
+    assert "detector" not in describe(watched())
 
 
 # -- how it is told -----------------------------------------------------------------------------------------------------
