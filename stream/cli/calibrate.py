@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from penstock.stream.cli.what_if import Progress
 from penstock.stream.operate.calibrating.calibration import Calibration
-from penstock.stream.operate.calibrating.tallies import Row
+from penstock.stream.operate.calibrating.tallies import FAMILIES, Row
 from penstock.stream.operate.reporting.incidents import length, moment
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.calibrate import BUDGETS, CannotCalibrate, calibrate
@@ -131,6 +131,7 @@ def _budgets(found: Calibration) -> list[str]:
         "of the loss",
         "of inputs",
         "of data",
+        "others",
         "worth knowing",
         "by chance, of each kind",
     )
@@ -138,7 +139,7 @@ def _budgets(found: Calibration) -> list[str]:
     for budget in found.budgets:
         tally = found.tally(budget)
         worth = sum(bool(row.worth) for row in found.rows if budget in row.budgets)
-        counts = [str(tally[family]) for family in ("loss", "inputs", "data")]
+        counts = [str(tally[family]) for family in FAMILIES]
         body.append((f"{budget:g}", *counts, str(worth), f"at most {found.by_chance(budget):.1f}"))
     return table([head, *body])
 

@@ -60,11 +60,13 @@ def budget_of(rows: Sequence[Row], budgets: Sequence[float], stream: Stream) -> 
     chosen, said = least, []
     at_least = [row for row in rows if least in row.budgets]
     worth = sum(bool(row.worth) for row in at_least)
-    said.append(f"at {least:g} a year {_alarms(len(at_least))}, {worth} of them worth knowing")
+    said.append(
+        f"at {least:g} a year there {'is' if len(at_least) == 1 else 'are'} {_alarms(len(at_least))}, {worth} worth knowing"
+    )
     for budget in more:
         added = [row for row in rows if budget in row.budgets and chosen not in row.budgets]
         worth = sum(bool(row.worth) for row in added)
-        said.append(f"at {budget:g} {_alarms(len(added))} more, {worth} of them worth knowing")
+        said.append(f"{budget:g} a year add {_alarms(len(added))}, {worth} worth knowing")
         if not added or worth * 2 < len(added):
             break
         chosen = budget

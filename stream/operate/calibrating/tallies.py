@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.stream.learn.causes import SORTS
 from penstock.stream.operate.calibrating.carried import Carried
 from penstock.stream.operate.reporting.course import Losses
 from penstock.stream.operate.reporting.incidents import (
@@ -27,13 +28,17 @@ from penstock.stream.operate.reporting.incidents import (
     causes,
 )
 
-FAMILIES = {
-    "harm": "loss", "lead": "loss", "adwin": "loss", "skill": "loss", "psi": "inputs", "range": "data", "nulls": "data",
-}  # fmt: skip
-"""What kind of thing a kind of incident is; all others watch the quality of data."""
+FAMILY_OF = {"loss": "loss", "moved": "inputs", "cause": "data", "alone": "others"}
+"""What an incident is of, by the sort of its first finding."""
+FAMILIES = tuple(FAMILY_OF.values())
 COMMITS = frozenset({"rollback", "retrain", "promote"})
 LEAST_STRETCHES = 12
 UNUSUAL_LEAST = 0.9
+
+
+def family_of(kind: str) -> str:
+    """What a kind of finding is of: a detector of the definition's own is of something else."""
+    return FAMILY_OF[SORTS.get(kind, "alone")]
 
 
 @dataclass
@@ -51,17 +56,14 @@ class Row:
 
     @property
     def family(self) -> str:
-        """Of the loss, of the inputs, or of data's quality."""
-        return FAMILIES.get(self.incident.first.data.kind, "data")
+        """Of the loss, of the inputs, of data's quality, or of something else."""
+        return family_of(self.incident.first.data.kind)
 
     @property
     def broken(self) -> bool:
         """Whether broken data was found in it."""
         return any(
-            FAMILIES.get(one.data.kind, "data") == "data"
-            and one.data.state == "firing"
-            and one.data.kind != "summary"
-            for one in self.incident.events
+            one.data.state == "firing" and family_of(one.data.kind) == "data" for one in self.incident.events
         )
 
     def row(self) -> dict[str, Any]:

@@ -159,13 +159,26 @@ def length(ms: float) -> str:
 
 
 def causes(incident: Incident) -> list[str]:
-    """What was found broken or moved together with it."""
+    """What was found broken or moved together with it, in words."""
+    told = next((one.data.causes for one in reversed(incident.events) if one.data.causes), [])
     found = (
         f"{CAUSES[one.data.kind]} {one.subject}"
         for one in incident.events
         if one.data.kind in CAUSES and one.data.state == "firing"
     )
-    return list(dict.fromkeys(found))
+    return [*told] or list(dict.fromkeys(found))
+
+
+def segment(incident: Incident) -> str:
+    """The segment that carried it, in words; empty where none did."""
+    found = next(
+        (one.data.segment for one in reversed(incident.events) if one.data.segment is not None), None
+    )
+    if found is None:
+        return ""
+    return (
+        f"{found.field} {found.value} carried {found.share:.0%} of it, with {found.usual:.0%} of all records"
+    )
 
 
 def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list[str]:
@@ -186,8 +199,13 @@ def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list
         if found
         else "No input was found broken or moved together with it."
     )
+    carried = segment(incident)
+    said += [f"The segment {carried}."] if carried else []
     if cost is not None:
         said += _cost_lines(cost)
+    summed = next((one for one in reversed(incident.events) if one.data.summary is not None), None)
+    if summed is not None:
+        said.append(f"As it was summed up when it was over: {summed.data.reason}.")
     told = [
         one
         for one in done
@@ -228,6 +246,7 @@ def row(incident: Incident, cost: Cost | None) -> dict[str, Any]:
         "over": incident.over,
         "reason": data.reason,
         "causes": causes(incident),
+        "segment": segment(incident),
         "command": next((one.data.command for one in reversed(incident.events) if one.data.command), ""),
         "cost": None if cost is None else cost._asdict(),
     }

@@ -202,8 +202,8 @@ def test_the_budget_rises_as_long_as_what_it_adds_is_mostly_worth_knowing() -> N
     found = budget_of(rows, both, STREAM)
     assert found.value == 4.0
     assert found.why == (
-        "at 1 a year 1 alarm, 1 of them worth knowing; at 4 2 alarms more, 1 of them worth knowing; at 12 1 alarm more, 0 of "
-        "them worth knowing"
+        "at 1 a year there is 1 alarm, 1 worth knowing; 4 a year add 2 alarms, 1 worth knowing; 12 a year add 1 alarm, 0 worth "
+        "knowing"
     )
     assert budget_of([], both, STREAM).value == 1.0
     short = budget_of(rows, both, STREAM._replace(days=20.0))
