@@ -2,9 +2,9 @@
 
 Laws of this file:
 - Pure. Events of one episode are one incident, as they were told. What never fired is none.
-- What it cost is what its summary says: what was lost beyond what clean data would have cost, by the base rate on the same labels.
-  Where there is none it is what the live prediction lost between beginning and end beyond its mean of the stretch before, by the
-  event time of the samples: that says what a week was like, not what a cause did. A gain is a cost below 0.
+- What it cost is what its summary says: what was lost beyond what clean data would have cost, judged by the base rate on the same
+  labels. Where there is none it is what the live prediction lost between beginning and end beyond its mean of the stretch before,
+  by the event time of the samples: that says what a week was like, not what a cause did. A gain is a cost below 0.
 """
 
 from __future__ import annotations

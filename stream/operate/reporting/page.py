@@ -200,8 +200,8 @@ def _incidents(report: Report) -> list[str]:
     head = ("", "began", "found after", "lasted", "what", "found", "cost, nats", "episode")
     drawn.append(table(head, rows, words=True))
     drawn.append(
-        "<p>The cost is what the live prediction lost while an incident lasted: with its standard error (±) beyond what clean data "
-        "would have cost, without one beyond its mean of the days before. "
+        "<p>The cost is what the live prediction lost while an incident lasted: with its standard error (±) beyond what clean "
+        "data would have cost, without one beyond its mean of the days before. "
         "<code>penstock report FILE --episode ID</code> makes the page of one incident.</p>"
     )
     for one in report.incidents:

@@ -199,7 +199,10 @@ def test_the_value_that_carries_the_cost_is_named_with_its_part() -> None:
     assert (found.field, found.value) == ("carrier", "c3") and found.excess > 0.9
     assert found.labels == pytest.approx(0.1, abs=0.02)
     everywhere = 0.3 + 0.5 * inside
-    assert carried(fields, everywhere, ~inside, inside) == []
+    fields["most"] = Codes(["a", "b"], np.asarray(carrier == 9, np.int64))
+    assert carried(fields, everywhere, ~inside, inside) == [], (
+        "most of the labels have most of a damage that spares nobody"
+    )
     assert carried(fields, losses, np.zeros(size, np.bool_), inside) == []
 
 
