@@ -122,7 +122,7 @@ def segments_of(told_as: Sequence[ControlEvent]) -> list[str]:
     for event in told_as:
         shown = msgspec.to_builtins(event.data)
         one = shown.get("segment")
-        found += [str(one)] if one else []
+        found += [f"{one['field']} {one['value']}"] if one else []
         found += (shown.get("summary") or {}).get("segments") or []
     return list(dict.fromkeys(found))
 

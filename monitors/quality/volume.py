@@ -38,9 +38,9 @@ class Volume:
         self._whole = False  # whether the open hour was counted from its beginning
         self._episode: list[int] = []
 
-    def add(self, at_ms: int, position: int) -> None:
-        """An event of this time came."""
-        self._buckets.add(at_ms, position)
+    def add(self, at_ms: int, position: int, count: int = 1, first: int | None = None) -> None:
+        """An event of this time came, as the last of `count` of its quarter of an hour since position `first`."""
+        self._buckets.add(at_ms, position, count, first)
 
     def advance(self, clock_ms: int, position: int) -> list[Transition]:
         """The clock of the stream stands here: no event before it is still to come."""

@@ -84,8 +84,15 @@ class Telling:
         if self.segments is not None:
             change, segment = self.segments.attributed(change)
             reason += told_of(segment) if segment else ""
+        _, _, where = transition.subject.partition(" where ")
         if segment is not None:
-            story.names(f"{segment.field} {shown(segment.value)}")
+            value = shown(segment.value)
+            story.names(f"{segment.field} {value}")
+            cause, found = (transition.monitor, transition.subject), f" where {segment.field} is {value}"
+            if found not in story.causes.get(cause, found):
+                story.causes[cause] += found
+        elif where:
+            story.names(where.replace(" is ", " ", 1))
         stake = stake_of(transition, story, self.losses, alone=self.alone)
         severity = severity_of(verb, transition, stake, margin, held=self.hold is not None)
         told = describe(

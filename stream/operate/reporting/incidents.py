@@ -27,6 +27,8 @@ CAUSES = {
     "range": "values outside the learned range of",
     "nulls": "nulls in",
     "psi": "a moved distribution of",
+    "unseen": "values never seen before of",
+    "stuck": "one value too often in",
 }
 """Kinds that name an input, and what each says of it."""
 SEVERITIES = ("info", "warning", "critical")
