@@ -4,6 +4,7 @@ Laws of this file:
 - Watched are the values with a share of at least `LEAST_SHARE` of an epoch's samples, at most `MOST_VALUES` of a field.
 - What one segment shows is told only while the whole shows nothing of the kind, and of the segments that show it at once only the
   first: the others are where the same records are counted again.
+- They are counted by hour of event time, and judged when a tick ends one.
 - The budget is the segments' part of the definition's, half of it for volumes and half for values never seen.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.ranges import EPOCH_SAMPLES
+from penstock.monitors.quality.calendar import HOUR_MS
 from penstock.monitors.quality.unseen import Unseen
 from penstock.monitors.quality.volume import Volume
 from penstock.stream.definitions import Pipeline
@@ -48,7 +50,8 @@ class SegmentFlow(Watcher):
         self.volumes: list[dict[Any, Volume]] = [{} for _ in self.fields]
         self.counts: list[Counter[Any]] = [Counter() for _ in self.fields]
         self.told: str | None = None
-        self.number = 0
+        self.number = self.hour = 0
+        self.open: dict[tuple[int, tuple[Any, ...]], list[int]] = {}
 
     def sample(self, at: int, position: int, sample: Sample, said: float) -> Sequence[Finding]:
         """Count its values."""
@@ -58,38 +61,54 @@ class SegmentFlow(Watcher):
         repeats = self.whole.repeats
         if repeats is not None and repeats.again:
             return ()
-        self.number += 1
+        self.number = number = self.number + 1
+        values = tuple([(sample.x if of_x else own)[place] for of_x, place in self._from])
+        key = at // HOUR_MS, values
+        run = self.open.get(key)
+        if run is None:
+            self.open[key] = [1, position, at, position]
+        else:
+            run[0] += 1
+            run[2], run[3] = at, position
         found: list[Transition] = []
-        for field, (of_x, place) in enumerate(self._from):
-            value = (sample.x if of_x else own)[place]
-            self.counts[field][value] += 1
-            volume = self.volumes[field].get(value)
-            if volume is not None:
-                volume.add(at, position)
-            unseen = self.unseen.get(field)
-            if unseen is not None:
-                found += unseen.update(self.number, at, position, value)
-        if self.number % EPOCH_SAMPLES == 0:
+        for field, unseen in self.unseen.items():
+            found += unseen.update(number, at, position, values[field])
+        if number % EPOCH_SAMPLES == 0:
             found += self._turn(at, position)
         return [self._finding(one) for one in found] if found else ()
 
     def tick(self, at: int, position: int) -> Sequence[Finding]:
         """The clock of the stream stands at `at`."""
+        if at // HOUR_MS == self.hour:
+            return ()
+        self.hour = at // HOUR_MS
+        self._count()
         found: list[Transition] = []
         for volumes in self.volumes:
             for volume in volumes.values():
                 found += volume.advance(at, position)
         return [self._finding(one) for one in found if self._tells(one)] if found else ()
 
+    def _count(self) -> None:
+        """Hand what was counted by hour and values to the values' own counts."""
+        for (_, values), (count, first, at, position) in self.open.items():
+            for field, value in enumerate(values):
+                self.counts[field][value] += count
+                volume = self.volumes[field].get(value)
+                if volume is not None:
+                    volume.add(at, position, count, first)
+        self.open.clear()
+
     def _turn(self, at: int, position: int) -> list[Transition]:
         """An epoch is over: which values are watched from here on."""
+        self._count()
         found: list[Transition] = []
         for field, counts in enumerate(self.counts):
             for value, count in sorted(counts.items(), key=lambda one: (-one[1], str(one[0]))):
                 room = len(self.volumes[field]) < MOST_VALUES and self.share > 0.0
                 if room and count >= LEAST_SHARE * EPOCH_SAMPLES and value not in self.volumes[field]:
                     subject = f"{self.topic} where {self.fields[field]} is {shown(value)}"
-                    self.volumes[field][value] = Volume("volume", subject, self.share)
+                    self.volumes[field][value] = Volume("volume", subject, self.share, HOUR_MS)
             counts.clear()
             if field in self.unseen:
                 found += self.unseen[field].turn(self.number, at, position)
