@@ -3,8 +3,9 @@
 Laws of this file:
 - Pure. Incidents of two budgets are one if they overlap and are of one family: both of the loss, or begun within a day of each
   other, or with a finding in common.
-- Worth knowing is what named broken data, what a better model was found for, and what cost more than the margin that drift rules
-  act on and more than most other stretches as long: in a stream whose losses go up and down, half of all days cost something.
+- Worth knowing is what named broken data, what a better model was found for, and what cost clearly more a label than the margin
+  that drift rules act on: by two standard errors where the summary measured it against the base rate, otherwise more than most
+  other stretches as long. In a stream whose losses go up and down, half of all days cost something.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ FAMILIES = tuple(FAMILY_OF.values())
 COMMITS = frozenset({"rollback", "retrain", "promote"})
 LEAST_STRETCHES = 12
 UNUSUAL_LEAST = 0.9
+ERRORS_LEAST = 2.0
 
 
 def family_of(kind: str) -> str:
@@ -133,7 +135,11 @@ def worth_of(row: Row, losses: Losses, span: tuple[int, int], margin: float) -> 
     ]
     if asked:
         return "a better model was found"
-    cost = row.cost
+    cost, summed = row.cost, row.incident.summary
+    if row.incident.measured is not None and summed is not None and summed.excess_per_label is not None:
+        excess, error = row.incident.measured
+        clear = summed.excess_per_label >= margin and excess >= ERRORS_LEAST * error
+        return f"{summed.excess_per_label:+.3f} nats a label beyond clean data" if clear else ""
     if cost is None or cost.before is None or cost.live - cost.before < margin:
         return ""
     part = unusual(losses, span, row.incident.until(span[1]) - row.incident.since, cost.live - cost.before)

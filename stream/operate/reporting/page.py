@@ -15,7 +15,7 @@ from html import escape
 from math import isnan
 
 from penstock.stream.operate.reporting import course_plot, shares_plot, timeline_plot
-from penstock.stream.operate.reporting.incidents import Incident, causes, length, moment
+from penstock.stream.operate.reporting.incidents import Incident, causes, cost_in_words, length, moment
 from penstock.stream.operate.reporting.report import Report
 from penstock.stream.operate.reporting.style import STYLE
 from penstock.stream.process.terminal import printable
@@ -182,7 +182,7 @@ def _incidents(report: Report) -> list[str]:
     rows = []
     for one in report.incidents:
         cost = report.costs.get(one.id)
-        nats = "" if cost is None or cost.nats is None else f"{cost.nats:+,.0f}"
+        nats = cost_in_words(one, cost)
         over = "still open" if one.over is None else length(one.over - one.since)
         found = "; ".join(causes(one)) or one.first.data.reason
         rows.append(
@@ -200,7 +200,8 @@ def _incidents(report: Report) -> list[str]:
     head = ("", "began", "found after", "lasted", "what", "found", "cost, nats", "episode")
     drawn.append(table(head, rows, words=True))
     drawn.append(
-        "<p>The cost is what the live prediction lost while an incident lasted, beyond its mean of the days before. "
+        "<p>The cost is what the live prediction lost while an incident lasted: with its standard error (±) beyond what clean "
+        "data would have cost, without one beyond its mean of the days before. "
         "<code>penstock report FILE --episode ID</code> makes the page of one incident.</p>"
     )
     for one in report.incidents:
