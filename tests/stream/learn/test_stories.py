@@ -245,9 +245,12 @@ def test_a_story_that_is_over_is_opened_again_by_what_began_in_it_and_is_over_ag
 
 def test_a_suspicion_that_nothing_came_of_is_not_summed_up() -> None:
     told = Told()
-    told.tell("estimate", "suspected", 1_000, 1_010)
-    told.tell("estimate", "resolved", 1_000, 2_000)
+    story = told.tell("lead", "suspected", 1_000, 1_010)
+    told.tell("lead", "resolved", 1_000, 2_000)
     assert told.over(2_000 + 7 * HOUR // SECOND) == []
+    assert told.tell("harm", "firing", 1_500, 40_000) == story, "it began in it after all"
+    told.tell("harm", "resolved", 1_500, 50_000)
+    assert told.over(50_000 + 7 * HOUR // SECOND) == [(story, 1)], "the first summary of it"
 
 
 def test_what_breaks_anew_after_its_story_is_over_is_another_story() -> None:

@@ -86,6 +86,14 @@ def test_its_cost_is_what_the_live_prediction_lost_more_than_was_usual_before(br
     assert summary.excess_per_label == pytest.approx(summary.excess_nats / summary.labels)
 
 
+def test_what_was_judged_while_something_was_open_is_not_usual_later(broken: Course) -> None:
+    marks = list(broken.fold.drift.losses.ledger._marks)
+    found, over = (data.detected_at["position"] for data in broken.told(of="range"))
+    during = [mark.clean for mark in marks if found < mark.position < over]
+    assert during and not any(during)
+    assert all(mark.clean for mark in marks if mark.position < found)
+
+
 def test_what_people_and_rules_did_in_it_is_told_with_who_did_it(broken: Course) -> None:
     ticked(broken, 60)
     (event,) = summaries(broken)
