@@ -34,7 +34,7 @@ def test_a_burst_ends_after_a_quarter_of_the_quiet_updates_and_a_change_that_sta
 
 
 def test_a_change_after_a_burst_is_an_episode_of_its_own() -> None:
-    told = hear(RateRise("error"), usual(500) + [1.0] * 20 + usual(600) + [1.0, 1.0, 0.0] * 30)
+    told = hear(RateRise("error"), usual(500) + [1.0] * 20 + usual(300) + [1.0, 1.0, 0.0] * 30)
     assert [state for _, state, _ in told] == ["firing", "resolved", "firing"]
 
 
