@@ -150,11 +150,6 @@ class Level:
         return self._centre
 
     @property
-    def blocks_per_year(self) -> float:
-        """What the budget is turned into a threshold with."""
-        return self._rate.per_year
-
-    @property
     def onset(self) -> Place | None:
         """Where what fires began."""
         return self._onset

@@ -13,7 +13,7 @@ from penstock.stream.learn.published import published
 from penstock.stream.learn.summaries import in_words
 from penstock.stream.messages import Command, ControlEvent, Tick
 from penstock.stream.story_records import Deed, EpisodeSummary
-from tests.stream.generated import HOUR, MINUTE, START_MS
+from tests.stream.generated import HOUR, MINUTE, START_MS, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
 
 
@@ -157,3 +157,22 @@ def test_watch_and_the_demo_tell_it_in_whole_sentences(broken: Course) -> None:
     ]
     assert row["summary"]["reason"] == event.data.reason and row["causes"] == ["weight left its range"]
     assert event.data.reason in episode_lines(row)[1]
+
+
+def test_a_hold_by_a_guard_and_its_end_are_things_that_were_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = Course(parcels(views=[], guard="hold"))
+    quick_losses(course)
+    quick_guard(course, monkeypatch)
+    course.go(1_500, noise=0.1)
+    course.go(100, weight=9e4)
+    course.go(400, noise=0.1)
+    ticked(course, 40)
+    (event,) = summaries(course)
+    assert event.data.summary is not None
+    done = event.data.summary.done
+    assert [deed.what for deed in done if "learning" in deed.what] == [
+        "learning was held",
+        "learning went on",
+    ]
+    assert {deed.by for deed in done} == {"penstock"}
+    assert course.told()[0].severity == "critical", "learning is held"

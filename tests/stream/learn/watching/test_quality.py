@@ -151,16 +151,6 @@ def test_a_watcher_stored_in_the_middle_and_a_second_reading_find_the_same(name:
     assert list(stored) == told(name) != []
 
 
-def test_the_rate_of_blocks_is_that_of_the_stream_from_the_beginning() -> None:
-    """The budget follows from blocks a year: what began at no known time must not count as a block since 1970."""
-    watch = DataQuality(pipeline())
-    for position, entry in enumerate(log()[:6_000]):
-        if isinstance(entry, Sample):
-            watch.sample(entry.at, position, entry, 0.5)
-    per_year = 365.25 * 720 / 100
-    assert watch.stuck[0].level.blocks_per_year == pytest.approx(per_year, rel=0.3)
-
-
 def test_a_detector_of_ones_own_may_not_take_these_names() -> None:
     assert set(SHARES) <= RESERVED
 
