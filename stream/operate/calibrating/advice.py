@@ -102,10 +102,17 @@ def guard_of(rows: Sequence[Row], budgets: Sequence[float], stream: Stream, guar
         return Advice(
             "guard", guard or True, "no value was out of its range for long: it cost nothing to look"
         )
-    cost = sum(row.cost.nats for row in guards if row.cost is not None and row.cost.nats is not None)
+    costs = [
+        row.incident.measured[0]
+        if row.incident.measured is not None
+        else row.cost.nats or 0.0
+        if row.cost
+        else 0.0
+        for row in guards
+    ]
     why = (
-        f"it found {_alarms(len(guards))} ({names}), and labels decided: the live prediction lost {abs(cost):,.0f} nats "
-        f"{'more' if cost >= 0 else 'less'} then than in the days before"
+        f"it found {_alarms(len(guards))} ({names}), and labels decided which model to believe: what that cost in all was "
+        f"{sum(costs):+,.0f} nats"
     )
     return Advice("guard", True, why)
 

@@ -218,9 +218,6 @@ def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list
     said += [f"The segment {carried}."] if carried else []
     if cost is not None:
         said += _cost_lines(cost, summed=incident.measured is not None)
-    summed = next((one for one in reversed(incident.events) if one.data.summary is not None), None)
-    if summed is not None:
-        said.append(f"As it was summed up when it was over: {summed.data.reason}.")
     told = [
         one
         for one in done
@@ -233,6 +230,9 @@ def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list
     ]
     if all(one.lane == "found" for one in told):
         said.append("Nothing was asked of anybody because of it.")
+    summed = next((one for one in reversed(incident.events) if one.data.summary is not None), None)
+    if summed is not None:
+        said.append(f"As it was summed up when it was over: {summed.data.reason}.")
     return said
 
 

@@ -85,10 +85,13 @@ def _opening(report: Report) -> str:
             else f"{many} incident{'s were' if many > 1 else ' was'} found."
         )
     if report.live is not None:
-        lines.append(
-            f"At the end {said(report.live.version)} is live, and {said(report.live.committed)} is committed: "
-            f"{said(report.live.why)}."
+        version, committed = said(report.live.version), said(report.live.committed)
+        both = (
+            f"{version} is live and committed"
+            if version == committed
+            else f"{version} is live, and {committed} is committed"
         )
+        lines.append(f"At the end {both}.")
     notes = "".join(f"<li>{said(note)}</li>" for note in report.notes)
     return f"<p>{' '.join(lines)}</p>" + (f'<ul class="notes">{notes}</ul>' if notes else "")
 
