@@ -47,7 +47,7 @@ class Unseen:
 
     def update(self, number: int, at_ms: int, position: int, value: object) -> Sequence[Transition]:
         """Take the value of sample `number` (from 1)."""
-        if self.knows(value):
+        if value in self.known or self.open or not isinstance(value, str):
             return self._named(self.rare.clean(number, at_ms, position)) if self.rare.firing else ()
         self._new[value] = self._new.get(value, 0) + 1
         if len(self._new) + len(self.known) > MOST_VALUES:

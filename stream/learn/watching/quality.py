@@ -193,8 +193,7 @@ class DataQuality(Watcher):
         if self.by_id is not None:
             self.by_id.labelled(met)
         if self.delay is not None:
-            for sample_at, came, position in met:
-                found += self.delay.label(came - sample_at, came, position)
+            found += self.delay.labels(met)
         return found
 
     def _block(self, end: Place) -> list[Transition]:
