@@ -63,6 +63,15 @@ def samples_log(
     return list(entries(log, tp[0], 0, log.bounds([tp])[tp][1]))
 
 
+def without_recipes(read: Sequence[tuple[int, Entry]]) -> list[tuple[int, Entry]]:
+    """The same records for definitions that differ in what they watch: under another one's recipe a fold would not act."""
+    return [
+        (position, msgspec.structs.replace(entry, recipe="") if isinstance(entry, Sample) else entry)
+        for position, entry in read
+        if not isinstance(entry, Recipe)
+    ]
+
+
 def bare(read: Sequence[tuple[int, Entry]], pipeline: Pipeline | None = None) -> float:
     """CPU seconds of predicting at each sample and learning at its label with river alone, joined by a dict."""
     pipeline = load(FLIGHTS) if pipeline is None else pipeline
@@ -159,11 +168,7 @@ def beside_river(days: int, *, segments: bool) -> dict[str, object]:
         "passive_ratio": round(river / passive, 3),
     }
     if segments:
-        read = [
-            (position, msgspec.structs.replace(entry, recipe="") if isinstance(entry, Sample) else entry)
-            for position, entry in read
-            if not isinstance(entry, Recipe)
-        ]
+        read = without_recipes(read)
         pairs = [(folded(read, actions=True), folded(read, actions=True, segments=())) for _ in range(5)]
         watched, plain = (sorted(column)[2] for column in zip(*pairs, strict=True))
         figures |= {

