@@ -90,7 +90,7 @@ def look(
     entries = [
         decoded for r in _tail(consumer, topology.samples(pipeline, prefix), TAIL) if (decoded := _entry(r))
     ]
-    ticks = [entry for entry in entries if isinstance(entry, Tick)]
+    ticks = [entry for entry in entries if isinstance(entry, Tick) and entry.look is None]
     times = ticks[-1].times if ticks else {}
     found = Status(pipeline, _roles(consumer, admin, pipeline, prefix, times), tail=len(entries))
     if ticks:
