@@ -17,8 +17,9 @@ from penstock.monitors.quality.rare import Rare
 
 EPOCH_LOOKS = 250
 ACCEPTED_LOOKS = 4 * EPOCH_LOOKS
-ABSENT_MOST = 0.9
-"""What has a value in fewer than a tenth of the looks is not missed."""
+ABSENT_MOST = 0.7
+"""A field that is absent from more looks than this, in an epoch or (less two looks) in the fullest run of 50, is not missed:
+before it could be, an epoch would have made its absence usual."""
 MOST_FIELDS = 400
 SHOWN_FIELDS = 10
 KINDS = ("new", "lost", "type")

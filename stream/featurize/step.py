@@ -99,10 +99,7 @@ class Featurize:
         self.looks = LOOK_EVERY - 1 if building is None and pipeline.asked_quality.schema != "off" else -1
         self.recipe = self.digest = pipeline.digest
         self.base = b""
-        self.now_at = 0
-        self.dirty_count = 0
-        self.dirty_bytes = 0
-        self.out_bytes = 0
+        self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
 
     def _plan(self, index: int) -> SourcePlan:
         source = self.sources[index]

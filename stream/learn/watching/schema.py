@@ -1,8 +1,8 @@
 """The schema of fields that the definition does not name, by topic; `monitors.quality.shape` has the statistics.
 
 Laws of this file:
-- Nothing is known of the fields' values: only names and types come here. What is declared is checked elsewhere: a wrong type makes a
-  dead letter, and guards watch the nulls of inputs.
+- Nothing is known of the fields' values: only names and types come here. What is declared is checked elsewhere: a wrong type
+  makes a dead letter, and guards watch the nulls of inputs.
 - A look that is told again, after a crash or by an owner that lost its topic, is not counted again.
 """
 
