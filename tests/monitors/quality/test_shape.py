@@ -118,6 +118,11 @@ def test_while_it_learns_nothing_is_told_and_names_that_are_data_are_not_judged(
     }
 
 
+def test_where_every_field_is_declared_a_new_one_is_found() -> None:
+    (fired,) = told([*[{}] * 1_500, *[{"x": "true/false"}] * 100])
+    assert (fired.subject, fired.detail["fields"]) == ("sent: new", {"x": ["true/false"]})
+
+
 def test_of_an_event_that_was_cut_nothing_is_absent() -> None:
     shape = Shape("sent", 0.05)
     told([USUAL] * 1_500, shape=shape)
