@@ -14,6 +14,7 @@ from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs import guard as of_guard
 from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
+from penstock.monitors.segments import blame
 from penstock.monitors.segments import losses as of_losses
 from penstock.stream import topology
 from penstock.stream.definitions import Label
@@ -88,6 +89,22 @@ def test_a_guard_names_the_segment_whose_records_are_broken(how: dict[str, Any],
     assert (first.segment.field, first.segment.value, first.segment.share) == ("zone", "north", 1.0)
     assert 0.1 < first.segment.usual < 0.2 and first.segment.labels >= 3
     assert "; zone north has 100% of it (" in first.reason
+
+
+def test_a_guard_that_fires_too_early_to_name_a_segment_names_it_once_as_soon_as_it_can() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # six records of the north are needed, and the guard fires before
+        patch.setattr(blame, "CHANCE", 1e-4)
+        fold = fold_of(patch)
+        found = [one for one in told(fold, course(2_000, 1_500, weight=60.0)) if one.kind == "range"]
+    alert, later, *more = found
+    assert (alert.segment, alert.state) == (None, "firing") and not any(one.state == "firing" for one in more)
+    assert later.segment is not None and (later.segment.value, later.segment.labels) == ("north", 6)
+    assert (later.episode, later.suggested_action, later.severity) == (alert.episode, "none", "info")
+    assert later.detected_at["position"] > alert.detected_at["position"] and later.since == alert.since
+    assert later.causes == ["weight left its range where zone is north"]
+    ids = [request.event.id for request in fold.drift.requests]
+    assert len(ids) == len(set(ids))
 
 
 def test_a_value_that_breaks_everywhere_is_no_segments() -> None:
