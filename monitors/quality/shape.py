@@ -148,6 +148,7 @@ class Shape:
                 self._found_again(name)
                 if not known.present:
                     del self.fields[name]
+                    self._met.pop(name, None)
             known.present = False
         found += self._of_lost(moves, was=was)
         if not self._rares["type"].firing:
