@@ -21,6 +21,7 @@ from penstock.stream.learn.watching.schema import Schema, declared
 from penstock.stream.log.protocol import Out
 from penstock.stream.look import LOOK_EVERY, MOST_NAME_CHARACTERS, MOST_NAMES, Look, fields_of
 from penstock.stream.messages import ControlEvent, Sample, Tick, decode_control_event, decode_entry
+from penstock.stream.operate.status import ticks_of_time
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.topology import CONTROL_ALERTS
 from tests.stream.featurize.test_step import Bench, sent
@@ -206,6 +207,11 @@ def test_a_look_does_not_move_the_clock_before_every_partition_was_heard_of() ->
     assert join.clock == 0
     join.tick(Tick({"sent/1": 400}, [], 0, 2))
     assert join.clock == 400
+
+
+def test_status_takes_no_look_for_the_newest_tick() -> None:
+    tick = Tick({"sent/0": 500}, [], 7, 2)
+    assert ticks_of_time([tick, Tick({}, [], 0, 0, Look(SENT.name, "id", 0, 63, 9, {}))]) == [tick]
 
 
 def test_with_fork_the_finding_is_an_alert_that_keeps_the_leading_model(often: None) -> None:
