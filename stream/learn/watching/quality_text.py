@@ -130,5 +130,5 @@ _BACK = {
     "duplicates": "{subject} no longer sends events twice",
     "unseen": "{subject} has only known values again",
     "stuck": "{subject} moves again",
-    "schema": "{subject} fields are as before",
+    "schema": "what was told of fields ({subject}) is over",
 }

@@ -214,6 +214,16 @@ def test_status_takes_no_look_for_the_newest_tick() -> None:
     assert ticks_of_time([tick, Tick({}, [], 0, 0, Look(SENT.name, "id", 0, 63, 9, {}))]) == [tick]
 
 
+def test_the_end_of_an_episode_is_told_and_why(often: None) -> None:
+    watch, looks = Schema(cards()), expected(changing(1_100, 500), "id")
+    found = [one for position, look in enumerate(looks) for one in watch.look(position, look)]
+    over = [one for one in found if one.transition.state == "resolved"]
+    assert (
+        over[0].reason == f"what was told of fields ({PAID.name}: new) is over: it lasts: this is usual now"
+    )
+    assert {one.verb for one in found} == {"note"} and len(over) == 3
+
+
 def test_with_fork_the_finding_is_an_alert_that_keeps_the_leading_model(often: None) -> None:
     looks = expected(changing(700, 500), "id")
     watch = Schema(dataclasses.replace(cards(), quality=Quality(schema="fork")))
