@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
     ("roles", "stack"),
-    ("backfill", "operate", "challenge"),
+    ("backfill", "operate", "challenge", "serve"),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
     ("recipes", "steps"),
@@ -126,6 +126,10 @@ SHELL: dict[str, tuple[str, ...]] = {
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
         "worker",  # reads, writes and logs
+    ),
+    "stream/serve": (
+        "app",  # asyncio, the clock of requests, and a log of failures
+        "replicas",  # reads Redis
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (
