@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("roles", "stack"),
     ("backfill", "operate", "challenge"),
+    ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
     ("recipes", "steps"),
