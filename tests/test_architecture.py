@@ -122,6 +122,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/learn": (
         "replay",  # reads a log, and logs
+        "replica_snapshot",  # writes the store
         "retrain",  # starts a process
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store

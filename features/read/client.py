@@ -159,6 +159,25 @@ class FeatureReader:
             ]
         )
 
+    def states(self, wanted: Sequence[tuple[str, str]]) -> list[State | None]:
+        """Read the private state of `(view, entity)` pairs in one round trip; None for an entity never seen.
+
+        For who evaluates views by itself: the reader has definitions. Entities are named as `keys.entity_of` does. Each state
+        is the caller's own, so it may fold into it. Raises as `read` does.
+        """
+        assert self._views is not None, "states are read with the definitions"
+        compiled = [self._views[view] for view, _ in wanted]
+        tasks = self._tasks
+        keys = [
+            state_key(self._pipeline, task, view, one.view.version, entity)
+            for one, (view, entity) in zip(compiled, wanted, strict=True)
+            for task in tasks
+        ]
+        found, live = self._mget(keys)
+        for one in compiled:
+            _check_version(one.view, live)
+        return [_newest(one, found[n * len(tasks) : (n + 1) * len(tasks)]) for n, one in enumerate(compiled)]
+
     def _count(self, read: list[Features]) -> list[Features]:
         """Mark what is too old, and count."""
         served = self.served
@@ -257,16 +276,21 @@ def _moment(now_ms: int, stored_ms: int, strict: bool, view: str, entity: Entity
     return max(now_ms, stored_ms)
 
 
+def _newest(compiled: CompiledView, found: Sequence[bytes | None]) -> State | None:
+    """Of the states that tasks keep of one entity the newest, which is the owner's."""
+    states = [compiled.decode(data) for data in found if data is not None]
+    return max(states, key=lambda state: state.newest, default=None)
+
+
 def _from_state(
     compiled: CompiledView, entity: Entity, found: Sequence[bytes | None], now_ms: int, strict: bool
 ) -> Features:
     view = compiled.view.name
-    states = [compiled.decode(data) for data in found if data is not None]
-    if not states:
+    state = _newest(compiled, found)
+    if state is None:
         # What a sample of this entity carries, so that serving and training agree.
         empty = dict(zip(compiled.names, compiled.values(compiled.new(), 0), strict=True))
         return Features(view, entity, empty, dict.fromkeys(empty, "missing"))
-    state: State = max(states, key=lambda s: s.newest)
     now_ms = _moment(now_ms, state.newest, strict, view, entity)
     values = dict(zip(compiled.names, compiled.values(state, now_ms), strict=True))
     return Features(
