@@ -216,6 +216,12 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             reads_keys=(snapshot, *_pieces(stored), versions),
         ),
         Step(
+            "explain",
+            "why a prediction was what it was",
+            (log, topology.predictions(name, prefix)),
+            reads_keys=(snapshot, live, versions),
+        ),
+        Step(
             "what-if",
             "another definition over the same history",
             (log, topology.predictions(name, prefix), *sources),

@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("roles", "stack"),
     ("backfill", "operate", "challenge", "serve"),
+    ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
     ("recipes", "steps"),
@@ -86,8 +87,8 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "export",
-        "features",
+        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "explain",
+        "export", "features",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
     ),
@@ -139,7 +140,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
-        "attended", "calibrating/fields", "recompute", "segments", "sides",  # fold and featurize what they read from a log
+        # fold and featurize what they read from a log
+        "attended", "calibrating/fields", "past", "recompute", "segments", "sides",
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300

@@ -45,6 +45,7 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "export": "export",
     "replay": "replay",
+    "explain": "explain",
     "what-if": "what_if",
     "report": "report",
     "calibrate": "calibrate",
