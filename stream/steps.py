@@ -126,8 +126,11 @@ def _replica(name: str) -> tuple[Keys, ...]:
         Keys(keys.replica_key(name), "the models that serve answers with, a list of pieces; signed"),
         Keys(f"{prefix}replica-piece:<digest>", "a part of them"),
         Keys(f"{prefix}replica-pieces", "which parts there are"),
-        Keys(keys.wanted_key(name), "there while a serve role runs: it wants replicas"),
     )
+
+
+def _wanted(name: str) -> Keys:
+    return Keys(keys.wanted_key(name), "there while a serve role runs: it asks learn for replicas")
 
 
 def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
@@ -222,7 +225,7 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         Step(
             "serve",
             "predictions and features on request, over HTTP",
-            reads_keys=(*features, *states, *_replica(stored), versions),
+            reads_keys=(*features, *states, *_replica(stored), _wanted(stored), versions),
         ),
         Step("models", "the models of now, and stored versions", reads_keys=(live, versions)),
         Step(

@@ -17,7 +17,7 @@ examples:
   penstock run FILE --role learn             samples -> predictions, drift, control events
   penstock run FILE --role control           requests -> decisions -> commands
   penstock run FILE --role challenge         races the definition's challengers; winners take part in learn
-  penstock run FILE... --role serve --port 8080 [--workers 4]       answers predictions and features over HTTP: /docs there
+  penstock run FILE... --role serve --port 8080 --workers 4         answers predictions and features over HTTP: /docs there
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
 sources' key share the partitions; give each its own --slot. Otherwise, and for learn and challenge, a second worker of another
