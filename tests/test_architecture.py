@@ -19,8 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("score",),
     ("roles", "stack"),
-    ("backfill", "operate", "challenge"),
-    ("serve",),
+    ("backfill", "operate", "challenge", "serve"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
@@ -130,6 +129,10 @@ SHELL: dict[str, tuple[str, ...]] = {
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
         "worker",  # reads, writes and logs
+    ),
+    "stream/serve": (
+        "app",  # asyncio, the clock of requests, and a log of failures
+        "replicas",  # reads Redis
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (

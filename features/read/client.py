@@ -140,24 +140,17 @@ class FeatureReader:
                     for (view, entity, _), data in zip(named, found, strict=True)
                 ]
             )
-        compiled = [self._views[view] for view, _, _ in named]
-        tasks = self._tasks
-        keys = [
-            state_key(self._pipeline, task, view, one.view.version, key)
-            for one, (view, _, key) in zip(compiled, named, strict=True)
-            for task in tasks
-        ]
-        found, live = self._mget(keys)
-        for one in compiled:
-            _check_version(one.view, live)
+        states = self.states([(view, key) for view, _, key in named])
         return self._count(
             [
-                _from_state(
-                    one, entity, found[n * len(tasks) : (n + 1) * len(tasks)], now_ms, at_ms is not None
-                )
-                for n, (one, (_, entity, _)) in enumerate(zip(compiled, named, strict=True))
+                _from_state(self._views[view], entity, state, now_ms, at_ms is not None)
+                for (view, entity, _), state in zip(named, states, strict=True)
             ]
         )
+
+    def compiled(self, view: str) -> CompiledView:
+        """What evaluates the states of a view that this reader gives; KeyError without its definition."""
+        return (self._views or {})[view]
 
     def states(self, wanted: Sequence[tuple[str, str]]) -> list[State | None]:
         """Read the private state of `(view, entity)` pairs in one round trip; None for an entity never seen.
@@ -283,10 +276,9 @@ def _newest(compiled: CompiledView, found: Sequence[bytes | None]) -> State | No
 
 
 def _from_state(
-    compiled: CompiledView, entity: Entity, found: Sequence[bytes | None], now_ms: int, strict: bool
+    compiled: CompiledView, entity: Entity, state: State | None, now_ms: int, strict: bool
 ) -> Features:
     view = compiled.view.name
-    state = _newest(compiled, found)
     if state is None:
         # What a sample of this entity carries, so that serving and training agree.
         empty = dict(zip(compiled.names, compiled.values(compiled.new(), 0), strict=True))

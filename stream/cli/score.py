@@ -77,20 +77,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     deployed = topology.deployed(pipeline.name, settings.prefix)
     began_s, told = time.monotonic(), Told()
     with ExitStack() as closing:
-        log = states = None
+        log = reads = None
         if args.features == "history":
             log = start.open_log(settings)
             closing.callback(log.close)
         elif args.features == "now":
-            reader = FeatureReader(
+            reads = FeatureReader(
                 client, pipeline.name, pipeline.views, prefix=settings.prefix, tasks=tasks(pipeline, settings)
             )
-            states = reader.states
         try:
             learned = RedisStateStore(client, deployed, "learn")
             models = scorer(pipeline, Stored(learned, versions, deployed, start.keys(settings)), args.version)
             job = Job(pipeline, args.source, args.out, args.features, wall_ms())
-            done = score(job, models, log=log, states=states, progress=told.say)
+            done = score(job, models, log=log, reads=reads, progress=told.say)
         except (CannotScore, OtherDefinition, OSError) as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2

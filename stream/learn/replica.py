@@ -86,10 +86,16 @@ def standing_of(fold: Fold) -> Standing:
 
 
 class Answered(NamedTuple):
-    """The answer to one vector: the prediction as the topic would have it, and what each expert said."""
+    """The answer to one vector: the prediction as the topic would have it, what each expert said, and who was asked.
+
+    `alone` is the one that predicts alone, if one does; `x` the vector without the missing, `outside` what the careful one is
+    not told.
+    """
 
     prediction: Prediction
     answer: Answer
+    experts: Experts
+    alone: Expert | None
     x: dict[str, Any]
     outside: tuple[str, ...]
 
@@ -159,11 +165,13 @@ class Replica:
         issued = None if standing.uncertainty is None else standing.uncertainty.issue(p)
         made = Predicted(id_, "", at, p, live.version, weight, standing.position, issued)
         shown = prediction_of(made, standing.task, standing.uncertainty, standing.recipe)
-        return Answered(shown, answer, x, outside)
+        return Answered(shown, answer, experts, experts.committed if standing.alone else None, x, outside)
 
     def ask_model(self, model: Any, values: Sequence[Value]) -> Any:
-        """What one model by itself says of a vector, in the form of its task; None where it fails."""
-        return self.standing.task.said(model, vector(self.names, values))
+        """What one model by itself says of a vector, as it would be published; None where it fails."""
+        task = self.standing.task
+        said = task.said(model, vector(self.names, values))
+        return said if said is None or task.at_once else task.shown(said)[0]
 
     def _forked(self) -> Experts:
         """The experts as they are once a value far outside its range was met: one of them leaves it out."""

@@ -22,26 +22,25 @@ from penstock.stream.log.protocol import Log, Out
 from penstock.stream.operate.recompute import BATCH_RECORDS, KEPT_STATES, NO_CLOCK, Recomputation
 from penstock.stream.serve.vectors import Asked, Vectors
 
-Told = Callable[[int, list[object]], None]
-
 
 class _Done(Exception):
     """Every row was told: what comes later need not be read."""
 
 
 class AsOf(Recomputation):
-    """`rows` are (number, event); `told` hears of each number and its vector, in the order of time."""
+    """`rows` are (number, event), as `vectors` reads them; `told` hears of each and its vector, in the order of time."""
 
     def __init__(
         self,
         pipeline: Pipeline,
         log: Log,
         rows: list[tuple[int, Asked]],
+        vectors: Vectors,
         told: Callable[[int, Asked, list[object]], None],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         super().__init__(pipeline, log, progress)
-        self.vectors, self.told = Vectors(pipeline), told
+        self.vectors, self.told = vectors, told
         self.waiting = deque(sorted(rows, key=lambda row: (row[1].at, row[0])))
         self.by_event: dict[tuple[str, int], list[tuple[int, Asked]]] = {}
         for row in rows:
@@ -110,14 +109,12 @@ class AsOf(Recomputation):
         found: list[State] = []
         for task in self.tasks:
             featurize = task.featurize
-            compiled = featurize.compiled[place]
             here = featurize.states[place].get(entity)
-            data = (
-                task.store.load([featurize.stored_key(place, entity)])[0]
-                if here is None
-                else compiled.encode(here)
-            )
+            if here is None:
+                data = task.store.load([featurize.stored_key(place, entity)])[0]
+            else:
+                data = featurize.compiled[place].encode(here)
             if data:
-                found.append(compiled.decode(data))
+                found.append(self.vectors.views[place][1].decode(data))
         state = max(found, key=lambda one: one.newest, default=None)
         return None if state is None or state.newest < 0 else state

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
+from penstock.features.engine.compute import CompiledView
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected
 from penstock.stream.log.protocol import Log
@@ -18,7 +20,7 @@ from penstock.stream.prediction import Prediction
 from penstock.stream.score.history import AsOf
 from penstock.stream.score.models import Scorer, columns_of
 from penstock.stream.score.reading import Batch, CannotScore, Table, form_of, open_table
-from penstock.stream.score.vectors import Events, Given, States
+from penstock.stream.score.vectors import Events, Given, Reads
 from penstock.stream.score.writing import Whole
 from penstock.stream.serve.vectors import Asked
 
@@ -57,10 +59,10 @@ class Job:
     now_ms: int = 0
 
 
-def score(job: Job, scorer: Scorer, *, log: Log | None, states: States | None, progress: Progress) -> Summary:
-    """Score the file. `log` is where the source topics are, for history, `states` reads states, for now.
+def score(job: Job, scorer: Scorer, *, log: Log | None, reads: Reads | None, progress: Progress) -> Summary:
+    """Score the file. `log` is where the source topics are, for history, `reads` where states are, for now.
 
-    Raises `CannotScore`, and what log and states raise. Then the file at `job.out` is what it was before.
+    Raises `CannotScore`, and what the two raise. Then the file at `job.out` is what it was before.
     """
     form_of(job.out, "--out")
     if job.source == job.out:
@@ -71,13 +73,14 @@ def score(job: Job, scorer: Scorer, *, log: Log | None, states: States | None, p
         given = Given(job.pipeline, table)
         found = lambda: _of_columns(given, table, scorer)  # noqa: E731
     elif job.features == "now":
-        events = Events(job.pipeline, table, timed=False)
-        assert states is not None, "features as of now are read from states"
-        read = states
-        found = lambda: _of_now(events, table, scorer, read, job.now_ms)  # noqa: E731
+        assert reads is not None, "features as of now are read from states"
+        there = reads
+        events = Events(job.pipeline, table, there.compiled, timed=False)
+        found = lambda: _of_now(events, table, scorer, there, job.now_ms)  # noqa: E731
     else:
         assert log is not None, "features as of the past are made from the source topics"
-        events = Events(job.pipeline, table, timed=True)
+        views = {view.name: CompiledView(view) for view in job.pipeline.views}
+        events = Events(job.pipeline, table, views.__getitem__, timed=True)
         answers = _of_history(job.pipeline, log, events, table, scorer, progress)
         found = lambda: _by_number(table, answers)  # noqa: E731
     return _write(job, table, scorer, found(), progress)
@@ -145,12 +148,12 @@ def _read(
 
 
 def _of_now(
-    events: Events, table: Table, scorer: Scorer, states: States, now_ms: int
+    events: Events, table: Table, scorer: Scorer, reads: Reads, now_ms: int
 ) -> Iterator[tuple[Batch, list[Found]]]:
     first = 0
     for batch in table.batches(events.wanted):
         asked, found = _read(events, batch, first, now_ms)
-        vectors = events.vectors_now(list(asked.values()), states)
+        vectors = events.vectors_now(list(asked.values()), reads)
         for (place, one), vector in zip(asked.items(), vectors, strict=True):
             found[place] = _answer(scorer, one.id, one.at, vector)
         first += len(batch.rows)
@@ -173,7 +176,8 @@ def _of_history(
     def told(number: int, asked: Asked, vector: list[Any]) -> None:
         answers[number] = _answer(scorer, asked.id, asked.at, vector)
 
-    AsOf(pipeline, log, rows, told, lambda done, total: progress("events read", done, total)).run()
+    read = partial(progress, "events read")
+    AsOf(pipeline, log, rows, events.vectors, told, read).run()
     return answers
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from penstock.features.engine.compute import State
+from penstock.features.engine.compute import CompiledView, State
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import END_OF_TIME_MS, Rejected, field_types
 from penstock.stream.featurize.model_trial import text_inputs
@@ -21,7 +21,15 @@ from penstock.stream.messages import Value
 from penstock.stream.score.reading import CannotScore, Table
 from penstock.stream.serve.vectors import Asked, Vectors
 
-States = Callable[[Sequence[tuple[str, str]]], list[State | None]]
+
+class Reads(Protocol):
+    """What is needed of a `FeatureReader` that has the definitions."""
+
+    def states(self, wanted: Sequence[tuple[str, str]]) -> list[State | None]:
+        """Private states of (view, entity), the caller's own."""
+
+    def compiled(self, view: str) -> CompiledView:
+        """What evaluates them."""
 
 
 def _number(text: str) -> int | float | bool | str:
@@ -48,8 +56,8 @@ class Given:
         missing = [name for name, column in self.column_of.items() if column not in table.columns]
         if missing:
             raise CannotScore(
-                f"the file has no column {', '.join(missing)}: give each input of the model as a column, as `penstock export` does, "
-                "or --features history or now, which read them as of each row's own time, or as of now"
+                f"the file has no column {', '.join(missing)}: give every input of the model as a column, as `penstock export` "
+                "does, or --features history or now, which read them as of each row's own time, or as of now"
             )
         self.wanted = list(self.column_of.values())
 
@@ -80,10 +88,12 @@ class Given:
 class Events:
     """Rows as events of the predicted source: its own fields are columns. `number` names rows that have no id."""
 
-    def __init__(self, pipeline: Pipeline, table: Table, *, timed: bool) -> None:
+    def __init__(
+        self, pipeline: Pipeline, table: Table, compiled: Callable[[str], CompiledView], *, timed: bool
+    ) -> None:
         source = pipeline.predict
         types = field_types(pipeline, source, asked=True)
-        self.source, self.vectors, self.timed = source, Vectors(pipeline), timed
+        self.source, self.vectors, self.timed = source, Vectors(pipeline, compiled), timed
         self.wanted = [name for name in types if name in table.columns]
         self.texts = {name for name, kind in types.items() if str in getattr(kind, "__args__", ())} - {
             source.time
@@ -113,7 +123,7 @@ class Events:
         except (TypeError, msgspec.MsgspecError) as error:
             raise Rejected(str(error)) from None
 
-    def vectors_now(self, asked: Sequence[Asked], states: States) -> list[list[Any]]:
+    def vectors_now(self, asked: Sequence[Asked], reads: Reads) -> list[list[Any]]:
         """Their vectors, from states as they are now, read all at once."""
-        found = self.vectors.vectors(asked, states(self.vectors.wanted(asked)))
+        found = self.vectors.vectors(asked, reads.states(self.vectors.wanted(asked)))
         return [values for values, _ in found]

@@ -1,8 +1,8 @@
 """An event that somebody asks about → the vector that its sample would carry.
 
 Laws of this file:
-- The same vector: an event that is asked about and then published gives this vector in its sample, to the bit, when no other event
-  came between. What is read before an event's own update is read so here, and what after, after it (`featurize.step`).
+- The same vector: an event that is asked about and then published gives this vector in its sample, to the bit, when no other
+  event came between. What is read before an event's own update is read so here, and what after, after it (`featurize.step`).
 - The same rules: what would be a dead letter is refused with the same words. Two are left out: nobody asks for the label, and
   whether an event is late depends on its partition.
 - The states that it is given are spent: an event is folded into the caller's own copy and forgotten.
@@ -10,7 +10,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.features.engine.compute import CompiledView, State
@@ -35,7 +35,8 @@ class Asked(NamedTuple):
 class Seen(NamedTuple):
     """What was found for one event: how old the newest event of each view's entity is (ms), and which inputs lack a value.
 
-    `ages` has no entry for an entity that nothing is stored of; its features are `missing`. `null` are other inputs without a value.
+    `ages` has no entry for an entity that nothing is stored of; its features are `missing`. `null` are other inputs without a
+    value.
     """
 
     ages: dict[str, int]
@@ -44,18 +45,18 @@ class Seen(NamedTuple):
 
 
 class Vectors:
-    """The vectors of one pipeline."""
+    """The vectors of one pipeline; `compiled` gives what evaluates the states of a view: an engine takes its own alone."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, compiled: Callable[[str], CompiledView]) -> None:
         self.pipeline = pipeline
         self.decoder = SourceDecoder(pipeline, pipeline.predict, asked=True)
         self.topic = pipeline.predict.name
         self.views = [
-            (view.name, CompiledView(view), view.key_fields, view.source.name == pipeline.predict.name)
+            (view.name, compiled(view.name), view.key_fields, view.source.name == pipeline.predict.name)
             for view in pipeline.views
         ]
-        self.empty = [compiled.vector(compiled.new(), 0) for _, compiled, _, _ in self.views]
-        self.named = [[f"{name}.{one}" for one in compiled.numeric] for name, compiled, _, _ in self.views]
+        self.empty = [one.vector(one.new(), 0) for _, one, _, _ in self.views]
+        self.named = [[f"{name}.{one}" for one in view.numeric] for name, view, _, _ in self.views]
 
     def asked(self, value: bytes, wall_ms: int) -> Asked:
         """One event as its topic would take it now. Raises `Rejected` with the reason."""

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import state_key
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
@@ -110,7 +111,7 @@ def run(
     job = Job(flow.pipeline, source, str(out), features, more.pop("now_ms", 0))
     given_: dict[str, Any] = {
         "log": flow.log,
-        "states": None,
+        "reads": None,
         "progress": lambda what, done, total: None,
         **more,
     }
@@ -394,25 +395,25 @@ def test_a_csv_and_a_parquet_of_events_are_read_as_the_topic_is(flow: MemoryFlow
 # -- features as of now --------------------------------------------------------------------------------------------------------
 
 
-def states_of(flow: MemoryFlow) -> Any:
-    """Private states as `FeatureReader.states` gives them, from the flow's own memory."""
-    from penstock.features.engine.compute import CompiledView
+class Held:
+    """Private states as `FeatureReader` gives them, from a flow's own memory."""
 
-    views = {view.name: CompiledView(view) for view in flow.pipeline.views}
-    tasks = ["all"] if not flow.pipeline.partitioned else ["0", "1"]
+    def __init__(self, flow: MemoryFlow) -> None:
+        self.flow = flow
+        self.views = {view.name: CompiledView(view) for view in flow.pipeline.views}
+        self.tasks = ["0", "1"] if flow.pipeline.partitioned else ["all"]
 
-    def states(wanted: Any) -> list[Any]:
+    def compiled(self, view: str) -> CompiledView:
+        return self.views[view]
+
+    def states(self, wanted: Any) -> list[Any]:
         found = []
         for view, entity in wanted:
-            keys = [
-                state_key(flow.pipeline.name, task, view, views[view].view.version, entity) for task in tasks
-            ]
-            data = [flow.server.data[key] for key in keys if key in flow.server.data]
-            held = [views[view].decode(one) for one in data]
+            version, data = self.views[view].view.version, self.flow.server.data
+            keys = [state_key(self.flow.pipeline.name, task, view, version, entity) for task in self.tasks]
+            held = [self.views[view].decode(data[key]) for key in keys if key in data]
             found.append(max(held, key=lambda state: state.newest, default=None))
         return found
-
-    return states
 
 
 @pytest.mark.parametrize("made", [parcels, cards])
@@ -425,7 +426,7 @@ def test_as_of_now_a_row_gets_the_vector_that_it_has_when_it_is_published_next(
     source = flow.pipeline.predict
     row = {name: value for name, value in events_of(flow)[-1].items() if name not in (source.id, source.time)}
     heard = Heard(flow.pipeline)
-    given_ = {"states": states_of(flow), "now_ms": newest}
+    given_ = {"reads": Held(flow), "now_ms": newest}
     done = run(
         flow,
         write(tmp_path / "in.jsonl", unlabelled([row])),
@@ -442,7 +443,7 @@ def test_as_of_now_a_row_gets_the_vector_that_it_has_when_it_is_published_next(
     assert heard.vectors == {"row 0": next(one.x for one in samples(flow) if one.id == "next")}
 
 
-# -- models ------------------------------------------------------------------------------------------------------------------------
+# -- models --------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_live_models_are_those_that_answer_next(flow: MemoryFlow) -> None:
