@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -62,6 +63,8 @@ class Whole:
         self.names = renamed(added, table.columns)
         self.table, self.types, self.about = table, dict(added), dict(about)
         self.rows = 0
+        if self.form == "parquet":
+            arrow()  # what is missing is said before anything is written
         try:
             self.files, self.path = fsspec.url_to_fs(address)
             self.part = f"{self.path}.part"
@@ -91,20 +94,29 @@ class Whole:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._drop()
+            return
         try:
-            if kind is None:
-                self.writer.end()
-                if self.form != "parquet" and self.packed is not self.file:
-                    self.packed.close()
+            self._close()
         except BaseException:
-            kind = RuntimeError
+            self._drop()
             raise
-        finally:
+        self.files.mv(self.part, self.path)
+
+    def _close(self) -> None:
+        self.writer.end()
+        if self.form != "parquet" and self.packed is not self.file:
+            self.packed.close()
+        self.file.close()
+
+    def _drop(self) -> None:
+        """Nothing is left of it; what a broken file says when it is closed does not matter any more."""
+        with suppress(Exception):
+            self._close()
+        with suppress(Exception):
             self.file.close()
-            if kind is not None:
-                self.files.rm_file(self.part)
-        if kind is None:
-            self.files.mv(self.part, self.path)
+        self.files.rm_file(self.part)
 
 
 def records(table: Table, batch: Batch) -> list[dict[str, Any]]:
