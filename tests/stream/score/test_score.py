@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import state_key
-from penstock.stream import topology
+from penstock.features.redis.store import connect
+from penstock.stream import cli, topology
+from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replica import Replica, standing_of
 from penstock.stream.learn.snapshot import take
@@ -553,3 +555,59 @@ def test_inputs_that_are_called_otherwise_in_an_export_are_found(flow: MemoryFlo
     table = open_table(write(tmp_path / "in.csv", [{"key": "k", "amount": 1, "input.key": 2}]))
     assert Given(pipeline, table).column_of == {"amount": "amount", "key": "input.key"}
     assert PAID.name
+
+
+# -- the command -----------------------------------------------------------------------------------------------------------------
+
+DEFINITION = """\
+from penstock import Label, Pipeline, Source, View, count, mean
+from river import linear_model, preprocessing
+
+paid = Source("cards.paid", id="payment", time="paid_at", key="card")
+pipeline = Pipeline(
+    "cards", predict=paid, inputs=["amount"],
+    views=[View("card", paid, key="card", features={"paid_1h": count("1h"), "mean_1d": mean("amount", "1d")})],
+    label=Label(paid, lambda e: e["fraud"], wait="1h", fields=("fraud",)),
+    model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+)
+"""
+
+
+def test_the_command_scores_by_the_models_and_the_features_in_redis(
+    tmp_path: Path,
+    valkey: Any,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "definition.py"
+    file.write_text(DEFINITION)
+    wall = numbers(1_700_000_000_000, 10)
+    flow = MemoryFlow(load(str(file)), client=connect(valkey_url), clock=lambda: next(wall))
+    flow.feed(outs(card_events(200)))
+    flow.settle()
+    fold = flow.learn.fold
+    assert fold is not None
+    flow.close()
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    monkeypatch.setenv("PENSTOCK_SECRET", SECRET)
+    monkeypatch.delenv("PENSTOCK_PREFIX", raising=False)
+    rows = vectors(flow)[:30]
+    for features, given_ in (("columns", rows), ("now", unlabelled(events_of(flow))[:30])):
+        source, out = write(tmp_path / "in.jsonl", given_), str(tmp_path / f"{features}.jsonl")
+        asked = ["score", str(file), "--in", source, "--out", out, "--features", features, "--json"]
+        assert cli.main(asked) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["rows"], said["predicted"], said["position"]) == (30, 30, fold.position)
+        assert {row["recipe"] for row in read(out)} == {flow.pipeline.digest}
+    assert [row["prediction"] for row in read(str(tmp_path / "columns.jsonl"))] == [
+        live(flow).answer(one.id, one.at, one.x).prediction for one in samples(flow)[:30]
+    ]
+    (tmp_path / "in.jsonl").write_text(json.dumps(rows[0]) + "\nno row\n")
+    assert cli.main(["score", str(file), "--in", source, "--out", str(tmp_path / "some.csv")]) == 1
+    assert "row 2     the line is no JSON object" in capsys.readouterr().out
+    assert (
+        cli.main(["score", str(file), "--in", source, "--out", str(tmp_path / "x.csv"), "--version", "v99"])
+        == 2
+    )
+    assert "there is no version 'v99'" in capsys.readouterr().err
