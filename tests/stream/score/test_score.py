@@ -611,3 +611,22 @@ def test_the_command_scores_by_the_models_and_the_features_in_redis(
         == 2
     )
     assert "there is no version 'v99'" in capsys.readouterr().err
+
+
+def test_the_command_reads_history_from_the_source_topics(
+    flow: MemoryFlow,
+    tmp_path: Path,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    monkeypatch.setenv("PENSTOCK_SECRET", SECRET)
+    heard = Heard(parcels())
+    monkeypatch.setattr("penstock.stream.cli.score.load", lambda file: parcels())
+    monkeypatch.setattr("penstock.stream.roles.start.open_log", lambda settings: flow.log)
+    monkeypatch.setattr("penstock.stream.cli.score.scorer", lambda *given_: heard)
+    source, out = write(tmp_path / "in.csv", events_of(flow)), tmp_path / "out.parquet"
+    assert cli.main(["score", "x.py", "--in", source, "--out", str(out), "--features", "history"]) == 0
+    assert "rows      300, 300 predicted" in capsys.readouterr().out
+    assert heard.vectors == {one.id: one.x for one in samples(flow)}
