@@ -101,7 +101,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "identity", "in_memory", "metrics", "report", "start", "what_if",
+        "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
     ),
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log

@@ -83,6 +83,7 @@ class FeatureReader:
 
     Attributes:
         served: what it has given so far.
+        tasks: those that are asked; may be replaced between two reads.
 
     """
 
@@ -104,7 +105,7 @@ class FeatureReader:
         self._max_age_ms = {name: milliseconds(age) for name, age in self._max_age.items()}
         self.served = Served()
         self._pipeline = prefix + pipeline
-        self._tasks = tuple(tasks)
+        self.tasks = tuple(tasks)
         self._views: Mapping[str, CompiledView] | None = None
         if views is not None:
             self._views = {view.name: CompiledView(view) for view in views}
@@ -160,7 +161,7 @@ class FeatureReader:
         """
         assert self._views is not None, "states are read with the definitions"
         compiled = [self._views[view] for view, _ in wanted]
-        tasks = self._tasks
+        tasks = self.tasks
         keys = [
             state_key(self._pipeline, task, view, one.view.version, entity)
             for one, (view, entity) in zip(compiled, wanted, strict=True)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from penstock.stream.explain.explanation import Explanation
+from penstock.stream.explain.mixture import live
 from penstock.stream.explain.moment import explained
-from penstock.stream.explain.replica import answered
 from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.learn.replica_snapshot import open_replica, take_replica
 from penstock.stream.messages import Sample
 from tests.stream.generated import entries, parcels
 from tests.stream.learn.courses import Course, quick_guard
 from tests.stream.learn.task_courses import CASES, log_of, pipeline_of
 from tests.stream.same_log import births_often, go
+
+
+def answered(replica: Replica, found: Answered) -> Explanation:
+    how: dict[str, Any] = {"outside": found.outside, "alone": found.alone, "names": replica.names}
+    return live(found.experts, found.x, found.answer, **how)
 
 
 @pytest.mark.parametrize("case", CASES)
