@@ -8,7 +8,7 @@ events, and one that always does, are the dummies that any claim must beat.
 Published for MOA 2021.07, 30 seeds: ADWIN 0.00 / 2.87 / 46 and 0.00 / 12.1 / 280, DDM 0.20 / 1.00 / 65 and 0.30 / 2.6 / 365,
 EDDM 3.47 / 4.10 / 27 and 6.33 / 7.9 / 148, OPTWIN 0.10 / 1.00 / 28 and 0.10 / 2.4 / 279.
 
-Run: python -m benchmarks.drift [--seeds N] [--curve-seeds N] [--json [FILE]]
+Run: python -m benchmarks.drift [--only NAME] [--seeds N] [--curve-seeds N] [--json [FILE]]
 """
 
 from __future__ import annotations
@@ -174,18 +174,18 @@ def fewer(one: Contender, seeds: range) -> range:
     return seeds[: max(len(seeds) // 10, 1)] if "swin" in one.name.lower() else seeds
 
 
-def rows(seeds: range) -> Iterator[dict[str, Any]]:
+def rows(seeds: range, chosen: Sequence[Contender]) -> Iterator[dict[str, Any]]:
     """Every contender at its own threshold."""
-    for one in contenders():
+    for one in chosen:
         few = fewer(one, seeds)
         for stream in STREAMS:
             found = asdict(measure(one.make, stream, few))
             yield {"detector": one.name, "stream": stream, "runs": len(few), **found}
 
 
-def curves(seeds: range) -> Iterator[dict[str, Any]]:
+def curves(seeds: range, chosen: Sequence[Contender]) -> Iterator[dict[str, Any]]:
     """Every contender at its thresholds: the run length to a false alarm, and the delays."""
-    for one in contenders():
+    for one in chosen:
         few = fewer(one, seeds)
         for called, make in one.curve.items():
             length, unbounded = run_length(make, few)
@@ -209,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this detector; may be repeated")
     parser.add_argument("--seeds", type=int, default=300, help="runs of each detector and stream (300)")
     parser.add_argument("--first-seed", type=int, default=1_000, help="the seed of the first run (1000)")
     parser.add_argument(
@@ -219,10 +220,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="write the figures as JSON, too; without FILE to standard output, and the tables to standard error",
     )  # fmt: skip
     args = parser.parse_args(arguments)
+    chosen = [one for one in contenders() if one.name in (args.only or [one.name])]
     told = sys.stderr if args.json == "-" else sys.stdout
     figures: dict[str, list[dict[str, Any]]] = {"rows": [], "curves": []}
     print("                                  before    after    delay    found", file=told)
-    for row in rows(range(args.first_seed, args.first_seed + args.seeds)):
+    for row in rows(range(args.first_seed, args.first_seed + args.seeds), chosen):
         figures["rows"].append(row)
         numbers = "".join(
             shown(row[key], digits) + " "
@@ -232,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.curve_seeds:
         print("\n                                         run length   abrupt  gradual", file=told)
         seeds = range(args.first_seed, args.first_seed + args.curve_seeds)
-        for row in curves(seeds):
+        for row in curves(seeds, chosen):
             figures["curves"].append(row)
             least = ">" if row["only_a_bound"] else " "
             numbers = shown(row["abrupt"], 1) + " " + shown(row["gradual"], 1)

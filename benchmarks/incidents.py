@@ -6,7 +6,7 @@ the same months tell without an incident is taken away. `told as` counts the epi
 `after` are the records of the samples log between the true onset and the first event, `onset` how far from it the episode
 says it began (+ is later).
 
-Run: python -m benchmarks.incidents [--only KIND] [--no-year] [--cache DIR] [--json FILE]
+Run: python -m benchmarks.incidents [--only KIND] [--no-year] [--cache DIR] [--json [FILE]]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
@@ -122,7 +123,7 @@ def segments_of(told_as: Sequence[ControlEvent]) -> list[str]:
     for event in told_as:
         shown = msgspec.to_builtins(event.data)
         one = shown.get("segment")
-        found += [str(one)] if one else []
+        found += [f"{one['field']} {one['value']}"] if one else []
         found += (shown.get("summary") or {}).get("segments") or []
     return list(dict.fromkeys(found))
 
@@ -241,34 +242,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--cache", type=Path, metavar="DIR", help="keep the samples here; empty it when featurize changes"
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (default 2)")
-    parser.add_argument("--json", metavar="FILE", help="also write all figures as one JSON object")
+    parser.add_argument(
+        "--json", metavar="FILE", nargs="?", const="-",
+        help="write the figures as JSON, too; without FILE to standard output, and the tables to standard error",
+    )  # fmt: skip
     args = parser.parse_args(arguments)
-    kinds = args.only or list(KINDS)
-    started = time.monotonic()
-    figures: dict[str, Any] = {"incidents": []}
     try:
-        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-            of_year = None if args.no_year else pool.submit(whole_year, args.cache)
-            of_none = pool.submit(job, None, args.cache)
-            of_kinds = list(map(partial(pool.submit, job, cache=args.cache), kinds))
-            if of_year is not None:
-                figures["year"] = listed(of_year.result())
-                tell_year(figures["year"])
-            print(line([name for name, _ in COLUMNS] + ["asked for; kinds of each episode"]), flush=True)
-            for kind, future in zip(kinds, of_kinds, strict=True):
-                row = row_of(kind, future.result(), of_none.result())
-                figures["incidents"].append(row)
-                print(shown(row), flush=True)
+        with redirect_stdout(sys.stderr if args.json == "-" else sys.stdout):
+            figures = measured(args)
     except FileNotFoundError as error:
         print(f"penstock bench incidents: {error}", file=sys.stderr)
         return 2
+    if args.json == "-":
+        print(json.dumps(figures))
+    elif args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def measured(args: argparse.Namespace) -> dict[str, Any]:
+    """Run what was asked for, printing as it comes; all figures."""
+    kinds = args.only or list(KINDS)
+    started = time.monotonic()
+    figures: dict[str, Any] = {"incidents": []}
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        of_year = None if args.no_year else pool.submit(whole_year, args.cache)
+        of_none = pool.submit(job, None, args.cache)
+        of_kinds = list(map(partial(pool.submit, job, cache=args.cache), kinds))
+        if of_year is not None:
+            figures["year"] = listed(of_year.result())
+            tell_year(figures["year"])
+        print(line([name for name, _ in COLUMNS] + ["asked for; kinds of each episode"]), flush=True)
+        for kind, future in zip(kinds, of_kinds, strict=True):
+            row = row_of(kind, future.result(), of_none.result())
+            figures["incidents"].append(row)
+            print(shown(row), flush=True)
     for row in figures["incidents"]:
         if row.get("summary"):
             print(f"{row['incident']}: {row['summary']}")
-    figures |= counted(figures["incidents"], time.monotonic() - started)
-    if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return figures | counted(figures["incidents"], time.monotonic() - started)
 
 
 def tell_year(rows: list[dict[str, Any]]) -> None:

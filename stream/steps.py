@@ -241,6 +241,12 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             reads_keys=(snapshot, live, versions),
         ),
         Step(
+            "score",
+            "predictions for a file's rows",
+            sources,
+            reads_keys=(*states, snapshot, *_pieces(stored), live, versions),
+        ),
+        Step(
             "what-if",
             "another definition over the same history",
             (log, topology.predictions(name, prefix), *sources),

@@ -17,6 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
+    ("score",),
     ("roles", "stack"),
     ("backfill", "operate", "challenge", "serve"),
     ("explain",),
@@ -26,7 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
-    ("source", "triggers", "quality", "detectors"),
+    ("detectors",),
+    ("source", "triggers", "quality"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -90,12 +92,13 @@ SHELL: dict[str, tuple[str, ...]] = {
         "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "explain",
         "export", "features",
         "model_registry", "models", "operate",
-        "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
+    "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",

@@ -37,7 +37,7 @@ class AdwinRise:
         [115]
     """
 
-    __slots__ = ("_adwin", "_recent", "delta", "firing", "floor")
+    __slots__ = ("_adwin", "_recent", "delta", "firing", "floor", "window")
 
     def __init__(self, delta: float = DELTA, floor: float | None = None) -> None:
         self.delta = delta
@@ -49,6 +49,12 @@ class AdwinRise:
         self._adwin = ADWIN(delta=self.delta, clock=1)  # type: ignore[no-untyped-call]
         self._recent: deque[float] = deque(maxlen=RECENT_VALUES)
         self.firing: bool = False
+        self.window = 0
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """What is told of it with an alarm: its confidence, its clock, and how many values its window held."""
+        return {"delta": self.delta, "clock": 1, "window": self.window}
 
     @property
     def level(self) -> float:
@@ -57,7 +63,7 @@ class AdwinRise:
 
     def update(self, value: float) -> Literal["firing", "resolved"] | None:
         """Take one value; say if the level rose beyond the floor, or came back."""
-        before = self._adwin.estimation
+        before, self.window = self._adwin.estimation, self._adwin.width + 1
         self._adwin.update(value)  # type: ignore[no-untyped-call]
         self._recent.append(value)
         rose = fell = False

@@ -18,7 +18,7 @@ from math import log
 from typing import Literal
 
 from penstock.monitors.episodes import Transition
-from penstock.monitors.losses.adwin import DELTA, AdwinRise
+from penstock.monitors.losses.adwin import AdwinRise
 from penstock.monitors.losses.ledger import Ledger, Sums
 from penstock.monitors.losses.paired import BaseBlock, PairedTest
 from penstock.monitors.losses.rate_of_labels import LabelRate
@@ -251,7 +251,7 @@ class LossMonitor:
         level = self.witness.level
         return Transition(
             "adwin", "loss", state, level, 0.0, level * scale, *self._witness_since, at_ms,
-            position, {"delta": DELTA, "clock": 1, "reason": reason},
+            position, {**self.witness.figures, "reason": reason},
         )  # fmt: skip
 
     def _clear_block(self) -> None:

@@ -58,7 +58,7 @@ class Ledger:
     >>> ledger = Ledger()
     >>> for block in range(48):
     ...     ledger.add(100 * block + 100, 10, 2.0 if block < 40 else 5.0, 4.0)
-    >>> start = ledger.before(4000)
+    >>> start = ledger.before(4001)
     >>> cost = ledger.cost(start, ledger.now, ledger.clean_before(start))
     >>> cost.labels, cost.excess
     (80, 24.0)

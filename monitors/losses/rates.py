@@ -31,7 +31,7 @@ class RateRise:
 
     Args:
         threshold: mean events to a false alarm, at least. The default costs MOA's abrupt stream (0.2 to 0.8)
-            about 13 events of delay, where Lorden's bound is about 11.
+            about 12 events of delay, where Lorden's bound is about 11.
 
     Example:
         >>> test = RateRise()
@@ -42,7 +42,7 @@ class RateRise:
 
     __slots__ = ("_base_events", "_base_sum", "_held", "detector", "drift_detected")
 
-    def __init__(self, threshold: float = 15_000.0) -> None:
+    def __init__(self, threshold: float = 20_000.0) -> None:
         self.detector = EDetector(threshold, RATE_LAMBDAS)
         self._base_events = 0
         self._base_sum = 0.0

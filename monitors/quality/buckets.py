@@ -53,16 +53,20 @@ class Buckets:
         self._open: dict[int, _Open] = {}
         self._last = Place(0, 0)
 
-    def add(self, at_ms: int, position: int) -> None:
-        """A watched event of this time stands at this position of the log."""
-        one = self._open.get(at_ms // self.bucket_ms) or self._opened(at_ms, position)
-        one.count += 1
+    def add(self, at_ms: int, position: int, count: int = 1, first: int | None = None) -> None:
+        """A watched event of this time stands at this position of the log, as the last of `count` of its bucket since `first`."""
+        one = self._open.get(at_ms // self.bucket_ms) or self._opened(
+            at_ms, position if first is None else first
+        )
+        one.count += count
         one.newest_ms, one.newest_position = at_ms, position
 
-    def beside(self, at_ms: int, position: int) -> None:
-        """One of the other kind of events, which are counted beside the watched ones."""
-        one = self._open.get(at_ms // self.bucket_ms) or self._opened(at_ms, position)
-        one.beside += 1
+    def beside(self, at_ms: int, position: int, count: int = 1, first: int | None = None) -> None:
+        """The same of the other kind of events, which are counted beside the watched ones."""
+        one = self._open.get(at_ms // self.bucket_ms) or self._opened(
+            at_ms, position if first is None else first
+        )
+        one.beside += count
 
     def _opened(self, at_ms: int, position: int) -> _Open:
         number = at_ms // self.bucket_ms

@@ -7,6 +7,8 @@ Laws of this file
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from penstock.monitors.episodes import Transition
 from penstock.monitors.quality.buckets import BUCKET_MS, Buckets
 from penstock.monitors.quality.flow import Flow
@@ -34,18 +36,19 @@ class LabelRate:
         self._most_lags = wait_ms // bucket_ms + 1
         self._lags = Lags(self._most_lags, bucket_ms)
 
-    def sample(self, at_ms: int, position: int) -> None:
-        """A sample of this event time came."""
-        self._buckets.beside(at_ms, position)
+    def sample(self, at_ms: int, position: int, count: int = 1, first: int | None = None) -> None:
+        """A sample of this event time came, as the last of `count` of its quarter of an hour since position `first`."""
+        self._buckets.beside(at_ms, position, count, first)
 
-    def arrived(self, at_ms: int, position: int) -> None:
-        """A label of this event time came."""
-        self._buckets.add(at_ms, position)
+    def arrived(self, at_ms: int, position: int, count: int = 1, first: int | None = None) -> None:
+        """The same of a label."""
+        self._buckets.add(at_ms, position, count, first)
 
-    def labelled(self, sample_ms: int, label_ms: int) -> None:
-        """A sample of one time met its label of another."""
-        bucket_ms = self._buckets.bucket_ms
-        self._lags.labelled(label_ms // bucket_ms - sample_ms // bucket_ms)
+    def labelled(self, met: Sequence[tuple[int, int, int]]) -> None:
+        """Samples met their labels: the times of both, and a position that is not looked at."""
+        bucket_ms, labelled = self._buckets.bucket_ms, self._lags.labelled
+        for sample_ms, label_ms, _ in met:
+            labelled(label_ms // bucket_ms - sample_ms // bucket_ms)
 
     def advance(self, clock_ms: int, position: int) -> list[Transition]:
         """The clock of the stream stands here: no event before it is still to come."""

@@ -9,14 +9,14 @@ Laws of this file
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
 
 MOST_LAGS = 256
 HALF_LIFE_MS = 7 * 86_400_000
 LEAST_SAMPLES = 500
+
+Floats = NDArray[np.float64]
 
 
 class Lags:
@@ -32,25 +32,26 @@ class Lags:
     def __init__(self, lags: int, bucket_ms: int) -> None:
         self.lags = min(max(lags, 1), MOST_LAGS)
         self._fade = 0.5 ** (bucket_ms / HALF_LIFE_MS)
-        self._past: deque[int] = deque([0] * self.lags, maxlen=self.lags)
-        self._open = [0] * self.lags
-        self._labelled = [0.0] * self.lags
+        self._past: Floats = np.zeros(self.lags)  # samples by bucket, the newest first
+        self._labelled: Floats = np.zeros(self.lags)
+        self._open: dict[int, int] = {}
         self._samples = 0.0
 
     def labelled(self, lag: int) -> None:
-        """A label came so many buckets after its sample; one later than all lags counts as the last."""
-        self._open[min(max(lag, 0), self.lags - 1)] += 1
+        """A label came so many buckets after its sample, or earlier; one later than all lags counts as the last."""
+        last = self.lags - 1
+        lag = last if lag > last else max(lag, 0)
+        self._open[lag] = self._open.get(lag, 0) + 1
 
     def add(self, samples: int, *, learn: bool = True) -> float | None:
         """End a bucket in which so many samples came: how many labels should have come in it; None before that is known."""
-        self._past.appendleft(samples)
-        said = None
-        if self._samples >= LEAST_SAMPLES:
-            shares = np.array(self._labelled, np.float64) / self._samples
-            said = float(shares @ np.array(self._past, np.float64))
+        self._past[1:] = self._past[:-1]
+        self._past[0] = samples
+        said = float(self._labelled @ self._past) / self._samples if self._samples >= LEAST_SAMPLES else None
         if learn:
-            labelled: NDArray[np.float64] = self._fade * np.array(self._labelled) + np.array(self._open)
-            self._labelled = labelled.tolist()
+            self._labelled *= self._fade
+            for lag, labels in self._open.items():
+                self._labelled[lag] += labels
             self._samples = self._fade * self._samples + samples
-        self._open = [0] * self.lags
+        self._open = {}
         return said

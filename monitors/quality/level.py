@@ -26,7 +26,7 @@ ACCEPTED_MS = 14 * DAY_MS
 ACCEPTED_BLOCKS = 24
 REFERENCE_BLOCKS = 512
 LEAST_BLOCKS = 24
-CALIBRATED_EVERY = 8
+CALIBRATED_EVERY = 16
 """Blocks between two calibrations: scales move slowly, and finding one takes longer than judging a block."""
 
 LAMBDAS = (0.3, 0.9)
@@ -83,6 +83,11 @@ class OneSided(PairedTest):
                 break
             multiple *= 2
 
+    def _extend_reference(self) -> None:
+        """The columns are found again when they are needed: seldom."""
+        self._reference.extend(self._pending)
+        self._columns = None
+
     def learn(self, block: BaseBlock, margin: float) -> None:
         """Take a block into the reference without judging it."""
         self._pending.append(block)
@@ -102,6 +107,7 @@ class Level:
     """
 
     __slots__ = (
+        "_allowed",
         "_blocks",
         "_centre",
         "_centred",
@@ -134,6 +140,7 @@ class Level:
         self._centre: float | None = None if centred else 0.0
         self._rate = LabelRate()
         self._blocks = 0
+        self._allowed = 0.0
         self._onset: Place | None = None
         self.firing: Side | None = None
 
@@ -157,17 +164,19 @@ class Level:
         """Take the value of one block that lies between these places; the transitions it caused (firing or resolved)."""
         self._rate.count(1, start.ms, end.ms)
         self._past.append((start.position, value))
+        self._blocks += 1
         if self._centred and self.firing is None:
             self._learn()
         if self._centre is None:
             return []
         found: list[Transition] = []
-        allowed = self._rate.per_year / (self.alarms_per_year / len(self._sides))
+        if self._blocks % CALIBRATED_EVERY == 0 or self._allowed == 0.0:
+            self._allowed = self._rate.per_year / (self.alarms_per_year / len(self._sides))
         for side, test in self._sides.items():
             signed = value - self._centre if side == "high" else self._centre - value
             block = BaseBlock(signed, 0.0, *start, *end)
             keep = self.firing in (None, side)
-            for change in test.update(block, self.margin, allowed, keep)[1]:
+            for change in test.update(block, self.margin, self._allowed, keep)[1]:
                 found += self._changed(side, test, change)
         return found + self._accepted(end)
 
@@ -214,7 +223,6 @@ class Level:
 
     def _learn(self) -> None:
         """Find the centre again now and then."""
-        self._blocks += 1
         if len(self._past) >= LEAST_BLOCKS and (self._centre is None or self._blocks % CALIBRATED_EVERY == 0):
             self._centre = median(one for _, one in self._past)
 

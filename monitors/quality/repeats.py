@@ -29,8 +29,9 @@ class Repeats:
     def __init__(self, subject: str, alarms_per_year: float) -> None:
         self.rare = Rare("duplicates", subject, alarms_per_year)
         self.again = False
-        self._ids: set[int] = set()
-        self._before: set[int] = set()
+        # dicts, not sets: these are stored in the order in which they were filled
+        self._ids: dict[int, None] = {}
+        self._before: dict[int, None] = {}
 
     def update(self, number: int, at_ms: int, position: int, event_id: str) -> Sequence[Transition]:
         """Take the id of sample `number` (from 1); `again` says afterwards whether it was there already."""
@@ -39,9 +40,9 @@ class Repeats:
         self.again = short in ids or short in self._before
         if self.again:
             return self.rare.hit(number, at_ms, position)
-        ids.add(short)
+        ids[short] = None
         if len(ids) >= MOST_IDS // 2:
-            self._before, self._ids = ids, set()
+            self._before, self._ids = ids, {}
         return self.rare.clean(number, at_ms, position) if self.rare.firing else ()
 
     def turn(self, number: int, at_ms: int, position: int) -> Sequence[Transition]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.ranges import Value, is_null
@@ -19,6 +20,9 @@ from penstock.monitors.quality.level import Level, Place
 BLOCK_SAMPLES = 100
 MARGIN = math.log(1.5)
 VALUE_CHARACTERS = 60
+
+
+_second = itemgetter(1)
 
 
 class Stuck:
@@ -40,13 +44,12 @@ class Stuck:
     def block(self, values: Sequence[Value], start: Place, end: Place) -> list[Transition]:
         """Take the values of one block of samples that lies between these places."""
         counted = Counter(values)
-        nulls = sum(count for value, count in counted.items() if is_null(value))
-        known = len(values) - nulls
-        if 2 * known < len(values) or not known:
+        for null in [value for value in counted if is_null(value)]:
+            del counted[null]
+        known = counted.total()
+        if 2 * known < len(values):
             return []
-        value, count = max(
-            ((value, count) for value, count in counted.items() if not is_null(value)), key=lambda one: one[1]
-        )
+        value, count = max(counted.items(), key=_second)
         found = self.level.update(math.log((count + 0.5) / (known - count + 0.5)), start, end)
         usual = self.level.centre
         for change in found:

@@ -36,7 +36,7 @@ class Unseen:
     def __init__(self, name: str, alarms_per_year: float) -> None:
         self.rare = Rare("unseen", name, alarms_per_year)
         self.open = False
-        self._known: set[str] = set()
+        self._known: dict[str, None] = {}  # a dict is stored in the order in which it was filled
         self._new: dict[str, int] = {}
 
     def update(self, number: int, at_ms: int, position: int, value: object) -> Sequence[Transition]:
@@ -46,14 +46,14 @@ class Unseen:
         self._new[value] = self._new.get(value, 0) + 1
         if len(self._new) + len(self._known) > MOST_VALUES:
             self.open = True
-            self._known, self._new = set(), {}
+            self._known, self._new = {}, {}
         return self._named(self.rare.hit(number, at_ms, position))
 
     def turn(self, number: int, at_ms: int, position: int) -> Sequence[Transition]:
         """Sample `number` was the last of an epoch."""
         found = self._named(self.rare.turn(number, at_ms, position))
         if not self.rare.firing:
-            self._known.update(self._new)
+            self._known.update(dict.fromkeys(self._new))
             self._new = {}
         return found
 

@@ -82,6 +82,11 @@ class SegmentLosses:
         """How many segments share the budget."""
         return len(self._tests)
 
+    @property
+    def labels(self) -> int:
+        """How many labels are kept, by blocks and beside them."""
+        return len(self.blocks) * BLOCK_LABELS + len(self._open)
+
     def update(self, at_ms: int, position: int, placed: Placed, live: float, base: float, gap: float) -> bool:
         """Take one label's losses (nats); whether it completes a block, which is then to be judged.
 

@@ -5,7 +5,8 @@ Laws of this file
 - After every alarm a fresh copy of the detector begins, so one that stays at its alarm is heard once, and learns the new level.
 - A series of equal values never alarms, whatever its detector says.
 - One change is one episode: alarms while it fires belong to it. It ends when a change leads back, or after `quiet` updates
-  without an alarm; then the level is as before, or is accepted as the new normal.
+  without an alarm (after a quarter of them, if the change has all but gone); then
+  the level is as before, or is accepted as the new normal.
 - A detector that raises is told of, and is not asked again.
 """
 
@@ -24,6 +25,9 @@ from penstock.monitors.series.noise_units import NoiseUnits, Point
 
 QUIET_BLOCKS = 24
 QUIET_VALUES = 500
+HALF = 0.5
+EARLY = 4
+"""After a quarter of the quiet updates the level is as before if no more than a quarter of the change is left."""
 NUMBERS = (float, int, bool)
 
 Figures = Callable[[Any, Course], tuple[float, float]]
@@ -137,11 +141,11 @@ class SeriesMonitor:
         if not self.firing:
             return []
         self.quiet += 1
-        return (
-            self._end(at, position, self.course.mean, self.course.mean_of_series)
-            if self.quiet >= self.limit
-            else []
-        )
+        over = self.quiet >= self.limit
+        back = self.quiet == self.limit // EARLY and self._left(self.course.mean) <= 1 / EARLY
+        if not over and not back:
+            return []
+        return self._end(at, position, self.course.mean, self.course.mean_of_series)
 
     def _alarm(self, at: int, position: int) -> list[Heard]:
         change = self.course.change()
@@ -149,7 +153,7 @@ class SeriesMonitor:
         self._begin()
         if self.firing:
             self.quiet = 0
-            if self._is_back(change.after):
+            if self._left(change.after) < HALF:
                 return self._end(at, position, change.after, change.now)
             self.level, self.now = change.after, change.now
             return []
@@ -164,12 +168,13 @@ class SeriesMonitor:
         found = self._transition("firing", at, position, (statistic, threshold, now - then), detail)
         return [Heard(found, reason)]
 
-    def _is_back(self, level: float) -> bool:
-        return abs(level - self.before) < abs(level - self.level)
+    def _left(self, level: float) -> float:
+        """How much of the change is left: 0 where the level is as before, 1 where it is as it was found."""
+        return abs(level - self.before) / max(abs(self.level - self.before), 1e-300)
 
     def _end(self, at: int, position: int, level: float, now: float) -> list[Heard]:
         """The episode is over: the level is as before, or is the normal from here on. `now` is the series' own level."""
-        back = self._is_back(level)
+        back = self._left(level) < HALF
         if back:
             reason = f"{self.watched.monitor}: the level of {self.watched.subject} is as before, {now:.4g}"
         else:
@@ -179,7 +184,8 @@ class SeriesMonitor:
             )
         found = self._transition("resolved", at, position, (nan, nan, now - self.was), {"level": now})
         self.firing = False
-        self._begin()
+        if not back or self.units is not None:  # another normal, or other units of noise
+            self._begin()
         if self.units is not None:
             (self.units.dismiss if back else self.units.accept)()
         return [Heard(found, reason)]

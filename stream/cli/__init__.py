@@ -46,6 +46,7 @@ COMMANDS = {
     "export": "export",
     "replay": "replay",
     "explain": "explain",
+    "score": "score",
     "what-if": "what_if",
     "report": "report",
     "calibrate": "calibrate",

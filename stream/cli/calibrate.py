@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from penstock.stream.cli.what_if import Progress
 from penstock.stream.operate.calibrating.calibration import Calibration
-from penstock.stream.operate.calibrating.tallies import Row
-from penstock.stream.operate.reporting.incidents import length, moment
+from penstock.stream.operate.calibrating.tallies import FAMILIES, Row
+from penstock.stream.operate.reporting.incidents import cost_in_words, length, moment
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.calibrate import BUDGETS, CannotCalibrate, calibrate
 from penstock.stream.roles.start import settle_memory
@@ -131,6 +131,7 @@ def _budgets(found: Calibration) -> list[str]:
         "of the loss",
         "of inputs",
         "of data",
+        "others",
         "worth knowing",
         "by chance, of each kind",
     )
@@ -138,7 +139,7 @@ def _budgets(found: Calibration) -> list[str]:
     for budget in found.budgets:
         tally = found.tally(budget)
         worth = sum(bool(row.worth) for row in found.rows if budget in row.budgets)
-        counts = [str(tally[family]) for family in ("loss", "inputs", "data")]
+        counts = [str(tally[family]) for family in FAMILIES]
         body.append((f"{budget:g}", *counts, str(worth), f"at most {found.by_chance(budget):.1f}"))
     return table([head, *body])
 
@@ -149,9 +150,8 @@ def _rows(rows: Sequence[Row], budgets_: Sequence[float], stop: int) -> list[str
     head = ("began", "found after", "lasted", "what", "at", "cost, nats", "worth knowing")
     body = []
     for row in rows:
-        one, cost = row.incident, row.cost
+        one, nats = row.incident, cost_in_words(row.incident, row.cost)
         lasted = length(one.until(stop) - one.since) + ("" if one.over is not None else " and on")
-        nats = "" if cost is None or cost.nats is None else f"{cost.nats:+,.0f}"
         at = (
             "all" if len(row.budgets) == len(budgets_) else ", ".join(f"{budget:g}" for budget in row.budgets)
         )

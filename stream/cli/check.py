@@ -126,6 +126,7 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
         **pipeline.describe(),
         "task": pipeline.kind,
         "retrain": retrains(pipeline),
+        "detectors": detectors(pipeline),
         "budget": {"whole": budget_of_whole(pipeline), "segments": budget_of_segments(pipeline)},
         "expected": expected,
     }
@@ -146,6 +147,9 @@ def describe(pipeline: Pipeline) -> str:
         "vector    " + ", ".join(pipeline.vector_names),
     ]
     lines += segment_lines(pipeline)
+    lines += [
+        f"{'detector' if not number else '':<9} {one}" for number, one in enumerate(detectors(pipeline))
+    ]
     lines += [f"{'retrain' if not number else '':<9} {one}" for number, one in enumerate(retrains(pipeline))]
     if pipeline.inputs:
         taken = text_inputs(pipeline)
@@ -172,6 +176,16 @@ def segment_lines(pipeline: Pipeline) -> list[str]:
         f"segments  {', '.join(pipeline.segments)}{beside}",
         f"          false alarms a year, of each kind of test: {whole:g} of the whole, {rest:g} of all segments "
         "together",
+    ]
+
+
+def detectors(pipeline: Pipeline) -> list[str]:
+    """The definition's own detectors, each with its series and what it is given."""
+    given = {None: "values as they come"}
+    return [
+        f"{one.shown} on {one.on}, {given.get(one.block, f'means of {one.block} values in units of their noise')}"
+        f"{', told as a warning' if one.tell == 'warn' else ''}"
+        for one in pipeline.monitors
     ]
 
 

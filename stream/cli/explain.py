@@ -22,9 +22,9 @@ from penstock.stream.roles import start
 TOP = 10
 EXAMPLES = """\
 examples:
-  penstock explain examples/flights.py UA-1545-EWR-20130301                 the ten inputs that counted most
-  penstock explain examples/flights.py UA-1545-EWR-20130301 --top 0 --json  all of them, for programs
-  penstock explain examples/flights.py --position 184220                    the sample there, where an id came twice
+  penstock explain examples/flights.py 2013-02-04-UA1626-EWR                 the ten inputs that counted most
+  penstock explain examples/flights.py 2013-02-04-UA1626-EWR --top 0 --json  all of them, for programs
+  penstock explain examples/flights.py --position 59010                      the sample there, where an id came twice
 
 ID is the event's own, which its prediction carries as `id`. The samples log is folded from its start up to this sample, so the
 models are those that predicted it, whatever became of them; a year of events takes a minute or so. Nothing is written.

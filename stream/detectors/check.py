@@ -12,23 +12,15 @@ from penstock.stream.definition_error import DefinitionError
 from penstock.stream.detectors.monitor import ERROR, LOSS, OF_LABELS, SERIES, Monitor
 from penstock.stream.detectors.named import RateRise
 from penstock.stream.detectors.own import Detector
+from penstock.stream.quality import SHARES
 from penstock.stream.task_kind import Kind
 
 RESERVED = frozenset(
     {
-        "adwin",
-        "dead-letters",
-        "failures",
-        "harm",
-        "labels",
-        "lead",
-        "nulls",
-        "psi",
-        "range",
-        "schedule",
-        "skill",
+        "adwin", "dead-letters", "estimate", "failures", "harm", "labels", "lead", "nulls", "psi", "range", "schedule", "segment",
+        "skill", "story", "summary", *SHARES,
     }
-)
+)  # fmt: skip
 """Kinds of event that are Penstock's own."""
 
 

@@ -145,7 +145,7 @@ class RateRise(Monitor):
     """
 
     block: int | None = field(default=None, kw_only=True)
-    threshold: float = 15_000.0
+    threshold: float = 20_000.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

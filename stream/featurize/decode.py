@@ -179,7 +179,7 @@ def field_types(pipeline: Pipeline, source: Source, *, asked: bool = False) -> d
         types.update(dict.fromkeys(pipeline.label.key_fields, _KEY))
     types.update(dict.fromkeys(source.key_fields, _KEY))
     if source == pipeline.predict:
-        types.update({name: _ANY for name in pipeline.carried if name not in types})
+        types.update({name: _ANY for name in pipeline.carried if types.get(name, Any) is Any})
     types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})
     types[source.time] = _TIME
     types[source.id] = _ID

@@ -3,7 +3,8 @@
 Laws of this file:
 - What the guards and the watchers of the data's quality find is a cause. What a definition's own detectors find, whose names are
   not known here, is a loss where they watch one, and else has moved.
-- Which features follow a field is read off the definition: those of views that read the field, or are keyed by it.
+- Which features follow a field, or a source, is read off the definition: those of views that read the field, or are keyed by it,
+  or are of that source. All that is seen of samples follows the predicted source.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ SORTS: dict[str, Sort] = {
     **dict.fromkeys(("skill", "failures", "estimate"), "alone"),
     **dict.fromkeys((*GUARDS, *SHARES), "cause"),
 }
+SEEN = frozenset({*GUARDS, "unseen", "duplicates"})
+"""Causes whose onset is the first record that shows them, and not an estimate."""
 OF_LOSSES = frozenset({"loss", "error"})
 """What a detector may watch that is a consequence."""
 
@@ -40,13 +43,19 @@ def sort_of(transition: Transition) -> Sort:
     return found or ("loss" if transition.subject in OF_LOSSES else "moved")
 
 
+def trust_in_onset(transition: Transition) -> int:
+    """How far the onset of a finding is believed to be the incident's: of a cause that was seen, one estimated, or no cause."""
+    return 2 if transition.monitor in SEEN else int(sort_of(transition) == "cause")
+
+
 def followers_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
-    """By field of an event, the features that follow it, in the order of the vector."""
+    """By field of an event, and by name of a source, the features that follow it, in the order of the vector."""
     found: dict[str, list[str]] = {}
     for view in pipeline.views:
         for name in view.numeric:
-            for field in {*view.key_fields, *view.features[name].reads}:
+            for field in {view.source.name, *view.key_fields, *view.features[name].reads}:
                 found.setdefault(field, []).append(f"{view.name}.{name}")
+    found[pipeline.predict.name] = [*pipeline.vector_names, "prediction"]
     return {field: tuple(names) for field, names in found.items()}
 
 

@@ -78,8 +78,6 @@ class DriftRules(Telling):
         open_by = {"retrain": self.harm, "rollback": self.lead, "promote": self.lead}
         return "the episode it answers is over" if open_by.get(command.verb, command) is None else None
 
-    # -- samples: guards and population stability -----------------------------------------------------------------------------
-
     def guards(self, at: int, position: int, sample: Sample) -> tuple[str, ...]:
         """Look at one sample's own inputs; the names of those far outside what was learned of them."""
         guard, own = self.guard, tuple(sample.x[: self.inputs])
@@ -88,6 +86,8 @@ class DriftRules(Telling):
             self.values = self.segments.sample(at, position, sample, guard)
         if found:
             self._guarded(found)
+        elif self.nameless and guard is not None and (guard.outside or guard.nulls):
+            self.tell_where(at, position)
         return () if self.holds or guard is None else guard.outside
 
     def sample(self, at: int, position: int, sample: Sample, p: float) -> None:

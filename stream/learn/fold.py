@@ -242,8 +242,9 @@ class Fold(FoldState):
         """Move the clock to the least of the non-idle sources: what is settled by that, and what waited too long."""
         for settled in self.join.tick(tick):
             self._settle(position, settled)
-        if self.actions:
+        if self.acting:  # another definition's samples are not heard: silence would be told of
             self.drift.tick(self.join.clock, position)
+        if self.actions:
             triggers, models = self.triggers, self.drift.models
             self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))
 

@@ -21,6 +21,7 @@ from penstock.stream.learn.uncertainty import Issued
 from penstock.stream.messages import LiveModel, Value
 from penstock.stream.model_text import model_text
 from penstock.stream.models.version import RULE, Version
+from penstock.stream.quality import Quality
 
 
 @dataclass
@@ -176,7 +177,7 @@ def rules(pipeline: Pipeline, *, guard: bool) -> str:
         f"{f', sets that hold {pipeline.interval:g}' if pipeline.interval else ''}"
         f"{', calibrated' if pipeline.calibrate else ''}"
         f"{f', alerts {pipeline.alert_share:g}' if pipeline.kind == 'unlabelled' else ''}"
-        f"{'' if pipeline.quality is True else ', quality ' + pipeline.asked_quality.text}"
+        f"{'' if pipeline.asked_quality == Quality() else ', quality ' + pipeline.asked_quality.text}"
         f"{', challengers ' + hashlib.sha256(race.encode()).hexdigest()[:6] if race else ''}"
         f"{', monitors ' + hashlib.sha256(monitors.encode()).hexdigest()[:6] if monitors else ''}"
     )

@@ -54,6 +54,6 @@ class ScoreLevel:
     def _transition(
         self, change: Literal["firing", "resolved"], effect: float, at: int, position: int
     ) -> Transition:
-        level, delta = self.adwin.level, self.adwin.delta
-        params: dict[str, object] = {"block_samples": BLOCK_SAMPLES}
-        return Transition("adwin", "score", change, level, delta, effect, *self.since, at, position, params)
+        level = self.adwin.level
+        params = {**self.adwin.figures, "block_samples": BLOCK_SAMPLES}
+        return Transition("adwin", "score", change, level, 0.0, effect, *self.since, at, position, params)

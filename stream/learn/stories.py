@@ -7,8 +7,9 @@ Laws of this file:
   may have begun: its span reaches the story's beginning, and its onset lies before the story's end.
 - A guard's finding (range, nulls), or one about the data's quality, is a cause. It begins a story of its own, unless one began
   together with it: the two spans meet. So it stays by itself while an old one about the loss is still open, and two fields broken
-  together are one story. Where only distributions had moved, it joins if one of them follows its field, and is the cause.
-- A distribution that moved (psi) joins what began together with it, or in whose course a field is broken that it follows. It
+  together are one story. Where only distributions had moved, it joins if one of them follows its field or source, and is the
+  cause.
+- A distribution that moved (psi) joins what began together with it, or in whose course something is broken that it follows. It
   explains no loss. All else is told by itself.
 - A story goes on while anything told in it does, and a cooldown longer; and where a model was committed in it, until that one has
   proven itself: what was broken comes right again, and then the model that was right for it is not.
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 
 from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.monitors.losses.ledger import Clean, Sums
-from penstock.stream.learn.causes import GUARDS, Followers, Sort, cause_of, sort_of
+from penstock.stream.learn.causes import Followers, Sort, cause_of, sort_of, trust_in_onset
 from penstock.stream.story_records import Deed
 
 KEPT = 16
@@ -49,20 +50,21 @@ class Story:
     """What is told under one id, which is that of the episode it began with.
 
     `sort` is that of what explains it best. `began` is the span of log positions in which it may have begun, `since` its onset
-    (event time, position): that of its first cause, or else the earliest estimate. `until_ms` is the event time before which
-    something must begin to belong to it, once nothing in it is `open` any more. `causes` are in words, by finding; `fields` are
-    those that guards named. `start` is what was judged before the onset, `clean` what was usual then. `summaries` counts those
-    told.
+    (event time, position): that of its first cause (one that was seen before one that was estimated: `trust`), or else the
+    earliest estimate. `until_ms` is the event time before which something must begin to belong to it, once nothing in it is
+    `open` any more. `causes` are in words, by finding; `broken` are the fields and sources that they are about. `start` is what
+    was judged before the onset, `clean` what was usual then. `summaries` counts those told.
     """
 
     id: str
     sort: Sort
     began: tuple[int, int]
     since: tuple[int, int]
+    trust: int = 0
     until_ms: int = 0
     open: set[Subject] = field(default_factory=set)
     causes: dict[Subject, str] = field(default_factory=dict)
-    fields: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
     findings: list[Subject] = field(default_factory=list)
     segments: list[str] = field(default_factory=list)
     deeds: list[Deed] = field(default_factory=list)
@@ -79,13 +81,13 @@ class Story:
         if segment not in self.segments and len(self.segments) < MOST_SEGMENTS:
             self.segments.append(segment)
 
-    def begins(self, transition: Transition, sort: Sort) -> bool:
+    def begins(self, transition: Transition) -> bool:
         """Take the onset of a finding for the story's, if it is a better one; whether it is."""
         onset = (transition.since_ms, transition.since_position)
-        better = STRENGTH["cause"] * (sort == "cause") - STRENGTH["cause"] * (self.sort == "cause")
-        if better < 0 or (better == 0 and onset[1] >= self.since[1]):
+        trust = trust_in_onset(transition)
+        if trust < self.trust or (trust == self.trust and onset[1] >= self.since[1]):
             return False
-        self.since = onset
+        self.since, self.trust = onset, trust
         return True
 
 
@@ -131,12 +133,11 @@ class Stories:
         sort = sort_of(transition)
         if subject not in story.findings:
             story.findings.append(subject)
-            if story.begins(transition, sort):
+            if story.begins(transition):
                 story.start = None
         if sort == "cause":
             story.causes.setdefault(subject, cause_of(transition, reason, self.followers))
-            if transition.monitor in GUARDS:
-                story.fields.add(transition.subject)
+            story.broken.add(transition.subject)
             if story.sort == "moved":  # from here on it explains losses, as a story that begins now would
                 story.began = span(transition)
                 if story in self._stories:
@@ -211,11 +212,10 @@ class Stories:
             if sort == "loss":
                 joins = course and story.sort in ("loss", "cause")
             elif sort == "cause":
-                field = transition.subject if transition.monitor in GUARDS else ""
-                moved = any(self._follows(name, field) for _, name in story.findings)
+                moved = any(self._follows(name, transition.subject) for _, name in story.findings)
                 joins = together and (story.sort in ("loss", "cause") or (story.sort == "moved" and moved))
             elif sort == "moved":
-                broken = any(self._follows(transition.subject, field) for field in story.fields)
+                broken = any(self._follows(transition.subject, one) for one in story.broken)
                 joins = (together and story.sort != "alone") or (course and broken)
             else:
                 joins = False
@@ -223,9 +223,9 @@ class Stories:
                 return story
         return None
 
-    def _follows(self, name: str, field: str) -> bool:
+    def _follows(self, name: str, cause: str) -> bool:
         whole = name.partition(" where ")[0]  # of one segment of it
-        return whole == field or whole in self.followers.get(field, ())
+        return whole == cause or whole in self.followers.get(cause, ())
 
 
 def span(transition: Transition) -> tuple[int, int]:

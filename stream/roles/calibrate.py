@@ -133,7 +133,6 @@ def _calibrated(
         row.carried = _carried(known, noted, row.incident, stop) if row.worth else []
     days = (stop - start) / DAY_MS
     stream = Stream(found.samples, len(inside.at), days, pipeline.labelled)
-    declared = getattr(pipeline, "segments", ())
     return Calibration(
         pipeline=pipeline.name,
         start=start,
@@ -145,7 +144,7 @@ def _calibrated(
         budgets=sorted(by_budget),
         rows=rows,
         naive=Naive(len(naive[0].alarms), naive[1].alarm_days, naive[1].days, dict(naive[1].alarms)),
-        advice=advice(rows, sorted(by_budget), stream, declared, pipeline.guard),
+        advice=advice(rows, sorted(by_budget), stream, pipeline.segments, pipeline.guard),
         notes=_notes(history),
         seconds=seconds,
     )

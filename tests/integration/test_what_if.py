@@ -1,4 +1,4 @@
-"""`penstock what-if` on a real broker: the same definition differs by nothing, and nobody notices that it was asked."""
+"""`penstock what-if`, `report` and `calibrate` on a real broker: the same definition differs by nothing, and nobody notices."""
 
 from __future__ import annotations
 
@@ -97,6 +97,10 @@ def test_a_change_is_tried_on_a_history_and_nobody_notices(
     )
     alone = asked(capsys, "view.py", "--alone", "--against", "same.py")
     assert alone["alone"] and alone["parts"][0]["labels"] == view["parts"][0]["labels"]
+    assert cli.main(["report", "same.py", "--out", "report.html"]) == 0
+    assert "No incident was found." in "".join(ElementTree.parse("report.html").getroot().itertext())
+    assert cli.main(["calibrate", "same.py", "--budgets", "1"]) == 0
+    assert "the tests of the loss need 3,000 labels" in capsys.readouterr().out
     assert stands() == before
     admin.close()
 

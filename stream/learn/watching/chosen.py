@@ -8,6 +8,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.watching.detectors import detectors_of
 from penstock.stream.learn.watching.estimate import Estimate
 from penstock.stream.learn.watching.quality import DataQuality
+from penstock.stream.learn.watching.segment_flow import SegmentFlow
 from penstock.stream.learn.watching.watcher import Watcher, Watchers
 from penstock.stream.quality import OFF
 
@@ -18,5 +19,8 @@ def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
     if pipeline.labelled and pipeline.kind == "binary":
         chosen.append(Estimate(pipeline.alarms_per_year))
     if pipeline.asked_quality != OFF:
-        chosen.append(DataQuality(pipeline))
+        whole = DataQuality(pipeline)
+        chosen.append(whole)
+        if pipeline.segments:
+            chosen.append(SegmentFlow(pipeline, whole))
     return Watchers([*chosen, *detectors_of(pipeline, names)])

@@ -1,7 +1,7 @@
 """Data quality beyond ranges: volume, labels, duplicates, unseen values, stuck inputs; `monitors.quality` has the statistics.
 
 Laws of this file:
-- A sample costs a few counters; what is judged is judged by block of samples, by epoch, or when a tick moves the clock.
+- A sample or a label costs a few counters; what is judged is judged by block, by epoch, or when a tick moves the clock.
 - Volume and label rate are judged by the clock of ticks, so that what is read late is not taken for missing.
 - Where labels are joined by key, one may label many samples or none: their topic has a volume like any other, and no delay.
 """
@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs.ranges import EPOCH_SAMPLES
-from penstock.monitors.quality.delay import Delay
+from penstock.monitors.quality.buckets import BUCKET_MS
+from penstock.monitors.quality.delay import BLOCK_LABELS, Delay
 from penstock.monitors.quality.label_rate import LabelRate
 from penstock.monitors.quality.level import Place
 from penstock.monitors.quality.repeats import Repeats
@@ -26,6 +27,16 @@ from penstock.stream.learn.watching.quality_text import reason_of
 from penstock.stream.learn.watching.watcher import Finding, Watcher
 from penstock.stream.messages import LabelRecord, Sample
 from penstock.stream.quality import SHARES
+
+
+class Run:
+    """Events of one bucket that came one after another and are not handed on yet."""
+
+    __slots__ = ("at", "bucket", "count", "first", "position")
+
+    def __init__(self) -> None:
+        self.bucket, self.count = -1, 0
+        self.first = self.at = self.position = 0
 
 
 class DataQuality(Watcher):
@@ -58,51 +69,48 @@ class DataQuality(Watcher):
         if asked.label_delay != "off" and by_id:
             self.delay = Delay(label.source.name, self.share["label_delay"])
         self.rows: list[list[Any]] = []
-        self.start = Place(0, 0)
+        self.start: Place | None = None
         self.clock = 0
+        self.samples, self.labels = Run(), Run()
         self.label_at: tuple[int, int] = (-1, 0)
+        self.met: list[tuple[int, int, int]] = []
 
     def sample(self, at: int, position: int, sample: Sample, said: float) -> Sequence[Finding]:
         """Count it, and look at its id and its inputs."""
-        self.number += 1
-        number = self.number
+        self.number = number = self.number + 1
+        repeats = self.repeats
         found: list[Transition] = []
-        if self.repeats is not None:
-            found += self.repeats.update(number, at, position, sample.id)
-        if self.repeats is None or not self.repeats.again:  # what is sent twice is one event, with one label
-            found += self._fresh(at, position, sample)
+        if repeats is not None and (again := repeats.update(number, at, position, sample.id)):
+            found += again
+        if repeats is None or not repeats.again:  # what is sent twice is one event, with one label
+            run = self.samples
+            if at // BUCKET_MS != run.bucket:
+                self._count_samples()
+                run.bucket, run.first = at // BUCKET_MS, position
+            run.count += 1
+            run.at, run.position = at, position
+            for index, unseen in self.unseen.items():
+                found += unseen.update(number, at, position, sample.x[index])
+            if self.names:
+                self.rows.append(sample.x)
+                if len(self.rows) >= BLOCK_SAMPLES:
+                    found += self._block(Place(at, position))
         if number % EPOCH_SAMPLES == 0:
             for unseen in self.unseen.values():
                 found += unseen.turn(number, at, position)
-            if self.repeats is not None:
-                found += self.repeats.turn(number, at, position)
+            if repeats is not None:
+                found += repeats.turn(number, at, position)
         return self._findings(found) if found else ()
-
-    def _fresh(self, at: int, position: int, sample: Sample) -> list[Transition]:
-        """A sample whose id was not there before."""
-        found: list[Transition] = []
-        number = self.number
-        if self.volume is not None:
-            self.volume.add(at, position)
-        if self.by_id is not None:
-            self.by_id.sample(at, position)
-        for index, unseen in self.unseen.items():
-            found += unseen.update(number, at, position, sample.x[index])
-        if self.names:
-            if not self.rows:
-                self.start = Place(at, position)
-            self.rows.append(sample.x)
-            if len(self.rows) >= BLOCK_SAMPLES:
-                found += self._block(Place(at, position))
-        return found
 
     def arrived(self, at: int, position: int, label: LabelRecord) -> Sequence[Finding]:
         """Count it; which sample it is of is heard in `label`."""
-        if self.by_id is not None:
-            self.by_id.arrived(at, position)
-        elif self.by_key is not None:
-            self.by_key.add(at, position)
-        self.label_at = position, max(at, self.clock)
+        run = self.labels
+        if at // BUCKET_MS != run.bucket:
+            self._count_labels()
+            run.bucket, run.first = at // BUCKET_MS, position
+        run.count += 1
+        run.at, run.position = at, position
+        self.label_at = position, at if at > self.clock else self.clock
         return ()
 
     def label(
@@ -114,35 +122,61 @@ class DataQuality(Watcher):
             if waits.position != position:
                 return ()
             came = at  # it came before its sample
-        if self.by_id is not None:
-            self.by_id.labelled(waits.at, came)
-        return (
-            self._findings(self.delay.label(came - waits.at, at, position)) if self.delay is not None else ()
-        )
+        self.met.append((waits.at, came, position))
+        return self._findings(self._met()) if len(self.met) >= BLOCK_LABELS else ()
 
     def tick(self, at: int, position: int) -> Sequence[Finding]:
         """The clock of the stream stands at `at`."""
         if at <= self.clock:
             return ()
         self.clock = at
-        found: list[Transition] = []
+        self._count_samples()
+        self._count_labels()
+        found = self._met()
         for one in (self.volume, self.by_id, self.by_key):
             if one is not None:
                 found += one.advance(at, position)
         return self._findings(found)
 
+    def _count_samples(self) -> None:
+        """Hand on what was counted one by one."""
+        run = self.samples
+        if run.count and self.volume is not None:
+            self.volume.add(run.at, run.position, run.count, run.first)
+        if run.count and self.by_id is not None:
+            self.by_id.sample(run.at, run.position, run.count, run.first)
+        run.count, run.bucket = 0, -1
+
+    def _count_labels(self) -> None:
+        run = self.labels
+        if run.count and self.by_id is not None:
+            self.by_id.arrived(run.at, run.position, run.count, run.first)
+        elif run.count and self.by_key is not None:
+            self.by_key.add(run.at, run.position, run.count, run.first)
+        run.count, run.bucket = 0, -1
+
+    def _met(self) -> list[Transition]:
+        """Look at the labels that met their samples since the last look."""
+        met, self.met = self.met, []
+        found: list[Transition] = []
+        if self.by_id is not None:
+            self.by_id.labelled(met)
+        if self.delay is not None:
+            for sample_at, came, position in met:
+                found += self.delay.label(came - sample_at, came, position)
+        return found
+
     def _block(self, end: Place) -> list[Transition]:
         """A block of rows is full: look at each input of the event itself."""
         rows, self.rows = self.rows, []
+        start, self.start = self.start, end
         found: list[Transition] = []
-        for index, values in enumerate(zip(*rows, strict=True)):
-            if index >= len(self.names):
-                break
-            if self.stuck:
-                found += self.stuck[index].block(values, self.start, end)
+        for index, name in enumerate(self.names):
+            values = [row[index] for row in rows]
+            if self.stuck and start is not None:  # where the first block began was not noted
+                found += self.stuck[index].block(values, start, end)
             if self.told.unseen != "off" and index not in self.unseen and str in set(map(type, values)):
-                share = self.share["unseen"] / len(self.names)
-                self.unseen[index] = Unseen(self.names[index], share)
+                self.unseen[index] = Unseen(name, self.share["unseen"] / len(self.names))
         return found
 
     def _findings(self, found: Sequence[Transition]) -> list[Finding]:

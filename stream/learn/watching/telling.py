@@ -9,11 +9,12 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog
 from penstock.monitors.losses.drift import LossMonitor
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.causes import followers_of, sort_of
+from penstock.stream.learn.causes import GUARDS, followers_of, sort_of
 from penstock.stream.learn.events import Request, describe, losses_of
 from penstock.stream.learn.records import Hold
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
@@ -30,7 +31,8 @@ from penstock.stream.story_records import Deed
 class Telling:
     """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept.
 
-    `values` are the newest sample's in the fields of `segments`, where a definition names any.
+    `values` are the newest sample's in the fields of `segments`, where a definition names any; `nameless` are the findings of
+    guards that came too early to name one.
     """
 
     def __init__(self, pipeline: Pipeline, losses: LossMonitor, triggers: RetrainTriggers) -> None:
@@ -44,6 +46,7 @@ class Telling:
         self.hold: Hold | None = None
         self.segments: SegmentWatch | None = None
         self.values: tuple[Value, ...] = ()
+        self.nameless: dict[tuple[str, str], EpisodeChange] = {}
         self.fired = False
         self.requests: list[Request] = []
         self.models: dict[str, str | None] = {"leader": "v0", "committed": "v0"}
@@ -84,8 +87,20 @@ class Telling:
         if self.segments is not None:
             change, segment = self.segments.attributed(change)
             reason += told_of(segment) if segment else ""
+        _, _, where = transition.subject.partition(" where ")
         if segment is not None:
-            story.names(f"{segment.field} {shown(segment.value)}")
+            value = shown(segment.value)
+            story.names(f"{segment.field} {value}")
+            cause, found = (transition.monitor, transition.subject), f" where {segment.field} is {value}"
+            if found not in story.causes.get(cause, found):
+                story.causes[cause] += found
+        elif where:
+            story.names(where.replace(" is ", " ", 1))
+        if transition.monitor in GUARDS and self.segments is not None:
+            key = transition.monitor, transition.subject
+            self.nameless.pop(key, None)
+            if segment is None and transition.state == "firing":
+                self.nameless[key] = change
         stake = stake_of(transition, story, self.losses, alone=self.alone)
         severity = severity_of(verb, transition, stake, margin, held=self.hold is not None)
         told = describe(
@@ -103,6 +118,13 @@ class Telling:
             segment,
         )
         self.requests.append(self.triggers.claim(told))
+
+    def tell_where(self, at: int, position: int) -> None:
+        """Guards fired after too few records to say in which segment: say it as soon as it can be said."""
+        for change in list(self.nameless.values()):
+            now = replace(change, transition=replace(change.transition, at_ms=at, position=position))
+            if self.segments is not None and self.segments.attributed(now)[1] is not None:
+                self._tell("note", now, f"now it can be said where {change.transition.subject} is broken")
 
     def _account(self, story: Story, position: int) -> None:
         """Note what had been judged at a story's onset, and at its end."""

@@ -60,11 +60,13 @@ def budget_of(rows: Sequence[Row], budgets: Sequence[float], stream: Stream) -> 
     chosen, said = least, []
     at_least = [row for row in rows if least in row.budgets]
     worth = sum(bool(row.worth) for row in at_least)
-    said.append(f"at {least:g} a year {_alarms(len(at_least))}, {worth} of them worth knowing")
+    said.append(
+        f"at {least:g} a year there {'is' if len(at_least) == 1 else 'are'} {_alarms(len(at_least))}, {worth} worth knowing"
+    )
     for budget in more:
         added = [row for row in rows if budget in row.budgets and chosen not in row.budgets]
         worth = sum(bool(row.worth) for row in added)
-        said.append(f"at {budget:g} {_alarms(len(added))} more, {worth} of them worth knowing")
+        said.append(f"{budget:g} a year add {_alarms(len(added))}, {worth} worth knowing")
         if not added or worth * 2 < len(added):
             break
         chosen = budget
@@ -100,10 +102,17 @@ def guard_of(rows: Sequence[Row], budgets: Sequence[float], stream: Stream, guar
         return Advice(
             "guard", guard or True, "no value was out of its range for long: it cost nothing to look"
         )
-    cost = sum(row.cost.nats for row in guards if row.cost is not None and row.cost.nats is not None)
+    costs = [
+        row.incident.measured[0]
+        if row.incident.measured is not None
+        else row.cost.nats or 0.0
+        if row.cost
+        else 0.0
+        for row in guards
+    ]
     why = (
-        f"it found {_alarms(len(guards))} ({names}), and labels decided: the live prediction lost {abs(cost):,.0f} nats "
-        f"{'more' if cost >= 0 else 'less'} then than in the days before"
+        f"it found {_alarms(len(guards))} ({names}), and labels decided which model to believe: what that cost in all was "
+        f"{sum(costs):+,.0f} nats"
     )
     return Advice("guard", True, why)
 

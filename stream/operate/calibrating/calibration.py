@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from penstock.stream.operate.calibrating.advice import Advice, Stream
-from penstock.stream.operate.calibrating.tallies import Row
+from penstock.stream.operate.calibrating.tallies import FAMILIES, Row
 
 YEAR_DAYS = 365.25
 
@@ -55,7 +55,7 @@ class Calibration:
     def tally(self, budget: float) -> dict[str, int]:
         """How many alarms of each family there would have been."""
         count = Counter(row.family for row in self.rows if budget in row.budgets)
-        return {family: count[family] for family in ("loss", "inputs", "data")}
+        return {family: count[family] for family in FAMILIES}
 
     def by_chance(self, budget: float) -> float:
         """How many there are of each family on average, at most, where nothing ever changes."""

@@ -3,8 +3,9 @@
 Laws of this file:
 - Pure. Incidents of two budgets are one if they overlap and are of one family: both of the loss, or begun within a day of each
   other, or with a finding in common.
-- Worth knowing is what named broken data, what a better model was found for, and what cost more than the margin that drift rules
-  act on and more than most other stretches as long: in a stream whose losses go up and down, half of all days cost something.
+- Worth knowing is what named broken data, what a better model was found for, and what cost clearly more a label than the margin
+  that drift rules act on: by two standard errors where the summary measured it against the base rate, otherwise more than most
+  other stretches as long. In a stream whose losses go up and down, half of all days cost something.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.stream.learn.causes import SORTS
 from penstock.stream.operate.calibrating.carried import Carried
 from penstock.stream.operate.reporting.course import Losses
 from penstock.stream.operate.reporting.incidents import (
@@ -27,13 +29,18 @@ from penstock.stream.operate.reporting.incidents import (
     causes,
 )
 
-FAMILIES = {
-    "harm": "loss", "lead": "loss", "adwin": "loss", "skill": "loss", "psi": "inputs", "range": "data", "nulls": "data",
-}  # fmt: skip
-"""What kind of thing a kind of incident is; all others watch the quality of data."""
+FAMILY_OF = {"loss": "loss", "moved": "inputs", "cause": "data", "alone": "others"}
+"""What an incident is of, by the sort of its first finding."""
+FAMILIES = tuple(FAMILY_OF.values())
 COMMITS = frozenset({"rollback", "retrain", "promote"})
 LEAST_STRETCHES = 12
 UNUSUAL_LEAST = 0.9
+ERRORS_LEAST = 2.0
+
+
+def family_of(kind: str) -> str:
+    """What a kind of finding is of: a detector of the definition's own is of something else."""
+    return FAMILY_OF[SORTS.get(kind, "alone")]
 
 
 @dataclass
@@ -51,17 +58,14 @@ class Row:
 
     @property
     def family(self) -> str:
-        """Of the loss, of the inputs, or of data's quality."""
-        return FAMILIES.get(self.incident.first.data.kind, "data")
+        """Of the loss, of the inputs, of data's quality, or of something else."""
+        return family_of(self.incident.first.data.kind)
 
     @property
     def broken(self) -> bool:
         """Whether broken data was found in it."""
         return any(
-            FAMILIES.get(one.data.kind, "data") == "data"
-            and one.data.state == "firing"
-            and one.data.kind != "summary"
-            for one in self.incident.events
+            one.data.state == "firing" and family_of(one.data.kind) == "data" for one in self.incident.events
         )
 
     def row(self) -> dict[str, Any]:
@@ -131,7 +135,11 @@ def worth_of(row: Row, losses: Losses, span: tuple[int, int], margin: float) -> 
     ]
     if asked:
         return "a better model was found"
-    cost = row.cost
+    cost, summed = row.cost, row.incident.summary
+    if row.incident.measured is not None and summed is not None and summed.excess_per_label is not None:
+        excess, error = row.incident.measured
+        clear = summed.excess_per_label >= margin and excess >= ERRORS_LEAST * error
+        return f"{summed.excess_per_label:+.3f} nats a label beyond clean data" if clear else ""
     if cost is None or cost.before is None or cost.live - cost.before < margin:
         return ""
     part = unusual(losses, span, row.incident.until(span[1]) - row.incident.since, cost.live - cost.before)

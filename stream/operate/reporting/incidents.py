@@ -2,8 +2,9 @@
 
 Laws of this file:
 - Pure. Events of one episode are one incident, as they were told. What never fired is none.
-- What it cost is what the live prediction lost between beginning and end beyond its mean of the stretch before, by the event time
-  of the samples; a gain is a cost below 0. It says what a week was like, not what a cause did.
+- What it cost is what its summary says: what was lost beyond what clean data would have cost, judged by the base rate on the same
+  labels. Where there is none it is what the live prediction lost between beginning and end beyond its mean of the stretch before,
+  by the event time of the samples: that says what a week was like, not what a cause did. A gain is a cost below 0.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from penstock.stream.messages import ControlEvent
 from penstock.stream.operate.control_topics import Told
 from penstock.stream.operate.reporting.course import Losses
 from penstock.stream.operate.reporting.moments import Moment
+from penstock.stream.story_records import EpisodeSummary
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 BEFORE_LEAST_MS, BEFORE_MOST_MS = 7 * DAY_MS, 28 * DAY_MS
@@ -25,6 +27,8 @@ CAUSES = {
     "range": "values outside the learned range of",
     "nulls": "nulls in",
     "psi": "a moved distribution of",
+    "unseen": "values never seen before of",
+    "stuck": "one value too often in",
 }
 """Kinds that name an input, and what each says of it."""
 SEVERITIES = ("info", "warning", "critical")
@@ -58,6 +62,19 @@ class Incident(NamedTuple):
     def severity(self) -> str:
         """The worst of its events."""
         return max((one.data.severity for one in self.events), key=SEVERITIES.index)
+
+    @property
+    def summary(self) -> EpisodeSummary | None:
+        """What was told of it when it was over; None while it is not, and of logs from before there were summaries."""
+        return next((one.data.summary for one in reversed(self.events) if one.data.summary is not None), None)
+
+    @property
+    def measured(self) -> tuple[float, float] | None:
+        """What it cost beyond what clean data would have, and the standard error of that, in nats; None if that is not known."""
+        found = self.summary
+        if found is None or found.excess_nats is None or found.error_nats is None:
+            return None
+        return found.excess_nats, found.error_nats
 
     def until(self, stop: int) -> int:
         """Its end, or `stop` while it is open."""
@@ -157,13 +174,26 @@ def length(ms: float) -> str:
 
 
 def causes(incident: Incident) -> list[str]:
-    """What was found broken or moved together with it."""
+    """What was found broken or moved together with it, in words."""
+    told = next((one.data.causes for one in reversed(incident.events) if one.data.causes), [])
     found = (
         f"{CAUSES[one.data.kind]} {one.subject}"
         for one in incident.events
         if one.data.kind in CAUSES and one.data.state == "firing"
     )
-    return list(dict.fromkeys(found))
+    return [*told] or list(dict.fromkeys(found))
+
+
+def segment(incident: Incident) -> str:
+    """The segment that carried it, in words; empty where none did."""
+    found = next(
+        (one.data.segment for one in reversed(incident.events) if one.data.segment is not None), None
+    )
+    if found is None:
+        return ""
+    return (
+        f"{found.field} {found.value} carried {found.share:.0%} of it, with {found.usual:.0%} of all records"
+    )
 
 
 def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list[str]:
@@ -184,8 +214,10 @@ def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list
         if found
         else "No input was found broken or moved together with it."
     )
+    carried = segment(incident)
+    said += [f"The segment {carried}."] if carried else []
     if cost is not None:
-        said += _cost_lines(cost)
+        said += _cost_lines(cost, summed=incident.measured is not None)
     told = [
         one
         for one in done
@@ -198,23 +230,39 @@ def story(incident: Incident, cost: Cost | None, done: Sequence[Moment]) -> list
     ]
     if all(one.lane == "found" for one in told):
         said.append("Nothing was asked of anybody because of it.")
+    summed = next((one for one in reversed(incident.events) if one.data.summary is not None), None)
+    if summed is not None:
+        said.append(f"As it was summed up when it was over: {summed.data.reason}.")
     return said
 
 
-def _cost_lines(cost: Cost) -> list[str]:
+def _cost_lines(cost: Cost, *, summed: bool) -> list[str]:
+    """What was lost; how much more in all than before is left out where it was `summed` up better.
+
+    That one compares with the base rate on the same labels, so it knows a hard week from a broken model.
+    """
     line = f"While it lasted {cost.labels:,} labels came, and the live prediction lost {cost.live:.3f} nats by each"
     if cost.before is not None and cost.nats is not None:
-        more = "more" if cost.nats >= 0 else "less"
-        line += f", against {cost.before:.3f} in the {cost.days_before:.0f} days before: {abs(cost.nats):,.0f} nats {more} in all"
+        line += f", against {cost.before:.3f} in the {cost.days_before:.0f} days before"
+        if not summed:
+            line += f": {abs(cost.nats):,.0f} nats {'more' if cost.nats >= 0 else 'less'} in all"
     others = f"The base rate lost {cost.base:.3f} by each of these labels"
     if cost.committed is not None:
         others += f", the committed model by itself {cost.committed:.3f}"
     return [f"{line}.", f"{others}."]
 
 
+def cost_in_words(incident: Incident, cost: Cost | None) -> str:
+    """Nats, with their error where that is known; empty where nothing is."""
+    if incident.measured is not None:
+        excess, error = incident.measured
+        return f"{excess:+,.0f} ± {error:,.0f}"
+    return "" if cost is None or cost.nats is None else f"{cost.nats:+,.0f}"
+
+
 def row(incident: Incident, cost: Cost | None) -> dict[str, Any]:
     """The incident as one flat row for programs."""
-    data = incident.first.data
+    data, measured = incident.first.data, incident.measured
     return {
         "number": incident.number,
         "episode": incident.id,
@@ -226,6 +274,8 @@ def row(incident: Incident, cost: Cost | None) -> dict[str, Any]:
         "over": incident.over,
         "reason": data.reason,
         "causes": causes(incident),
+        "segment": segment(incident),
         "command": next((one.data.command for one in reversed(incident.events) if one.data.command), ""),
         "cost": None if cost is None else cost._asdict(),
+        "measured": None if measured is None else {"excess_nats": measured[0], "error_nats": measured[1]},
     }

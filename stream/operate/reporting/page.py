@@ -15,7 +15,7 @@ from html import escape
 from math import isnan
 
 from penstock.stream.operate.reporting import course_plot, shares_plot, timeline_plot
-from penstock.stream.operate.reporting.incidents import Incident, causes, length, moment
+from penstock.stream.operate.reporting.incidents import Incident, causes, cost_in_words, length, moment
 from penstock.stream.operate.reporting.report import Report
 from penstock.stream.operate.reporting.style import STYLE
 from penstock.stream.process.terminal import printable
@@ -85,10 +85,13 @@ def _opening(report: Report) -> str:
             else f"{many} incident{'s were' if many > 1 else ' was'} found."
         )
     if report.live is not None:
-        lines.append(
-            f"At the end {said(report.live.version)} is live, and {said(report.live.committed)} is committed: "
-            f"{said(report.live.why)}."
+        version, committed = said(report.live.version), said(report.live.committed)
+        both = (
+            f"{version} is live and committed"
+            if version == committed
+            else f"{version} is live, and {committed} is committed"
         )
+        lines.append(f"At the end {both}.")
     notes = "".join(f"<li>{said(note)}</li>" for note in report.notes)
     return f"<p>{' '.join(lines)}</p>" + (f'<ul class="notes">{notes}</ul>' if notes else "")
 
@@ -182,7 +185,7 @@ def _incidents(report: Report) -> list[str]:
     rows = []
     for one in report.incidents:
         cost = report.costs.get(one.id)
-        nats = "" if cost is None or cost.nats is None else f"{cost.nats:+,.0f}"
+        nats = cost_in_words(one, cost)
         over = "still open" if one.over is None else length(one.over - one.since)
         found = "; ".join(causes(one)) or one.first.data.reason
         rows.append(
@@ -200,7 +203,8 @@ def _incidents(report: Report) -> list[str]:
     head = ("", "began", "found after", "lasted", "what", "found", "cost, nats", "episode")
     drawn.append(table(head, rows, words=True))
     drawn.append(
-        "<p>The cost is what the live prediction lost while an incident lasted, beyond its mean of the days before. "
+        "<p>The cost is what the live prediction lost while an incident lasted: with its standard error (±) beyond what clean "
+        "data would have cost, without one beyond its mean of the days before. "
         "<code>penstock report FILE --episode ID</code> makes the page of one incident.</p>"
     )
     for one in report.incidents:

@@ -61,7 +61,7 @@ svg .incident{fill:var(--quiet)}
 svg .incident.critical{fill:var(--critical)}
 svg .incident.warning{fill:var(--warning)}
 svg .band{fill:var(--band);opacity:.1}
-svg .area{stroke:var(--page);stroke-width:.5}
+svg .area{stroke:var(--quiet);stroke-width:.6}
 svg .mark{stroke:var(--mark);stroke-width:1;opacity:.35;fill:none}
 svg .dot{fill:var(--mark);opacity:.4}
 svg .of-first{fill:var(--first)}

@@ -66,7 +66,7 @@ def shape(mark: str, x: float, y: float) -> str:
     if mark == "waits for approval":
         return f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" class="hollow"/>'
     severity, _, state = mark.partition(" ")
-    looks = "hollow" if state in ("resolved", "withdrawn", "suspected") else "solid"
+    looks = "hollow" if state in ("resolved", "withdrawn", "suspected", "over") else "solid"
     if severity == "critical":
         return f'<path d="M{x:.1f} {y - 7:.1f} l7 12 h-14 z" class="{looks}"/>'
     if severity == "warning":

@@ -57,3 +57,9 @@ def test_a_rise_on_a_rise_is_the_same_alarm_until_the_level_is_back() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_independent_noise_gives_no_alarm_in_ten_thousand_values(seed: int) -> None:
     assert alarms(AdwinRise(), np.random.default_rng(seed).standard_normal(10_000).tolist()) == []
+
+
+def test_an_alarm_tells_its_confidence_and_how_many_values_its_window_held() -> None:
+    witness = AdwinRise()
+    (at,) = alarms(witness, [0.0] * 100 + [1.0] * 16)
+    assert witness.figures == {"delta": 0.002, "clock": 1, "window": at + 1}

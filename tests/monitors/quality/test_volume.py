@@ -110,7 +110,7 @@ def test_a_new_level_is_the_normal_after_two_weeks() -> None:
     found = told(Volume("volume", "orders", 0.3), came)
     assert [one.state for one in found[:3]] == ["firing", "resolved", "firing"]
     assert found[1].detail["reason"] == "it lasts: this is the new level"
-    assert 74 <= day_of(found[1].at_ms) <= 75
+    assert 73.5 <= day_of(found[1].at_ms) <= 75
     assert found[2].detail["side"] == "low" and 119 <= day_of(found[2].since_ms) <= 121
 
 
@@ -210,7 +210,7 @@ def labelled(
             rate.sample(at, position)
         else:
             rate.arrived(at, position)
-            rate.labelled(sample_at, at)
+            rate.labelled([(sample_at, at, position)])
     return found
 
 

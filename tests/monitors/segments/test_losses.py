@@ -175,3 +175,18 @@ def test_a_monitor_restored_in_the_middle_finds_the_same() -> None:
                 found[which] += monitor.judge(YEAR)
     assert found[0] == found[1] and found[0]
     assert whole.carries(30_000, "harm") == first.carries(30_000, "harm")
+
+
+def test_the_budget_is_shared_by_all_segments_with_a_test_and_a_segment_of_nearly_all_labels_has_none() -> (
+    None
+):
+    monitor, chance, fired = SegmentLosses(2 * WIDTH, 0.5), random.Random(6), []
+    for number in range(60_000):
+        placed = (chance.choice([2, 3, 4, 5]), WIDTH + 2)
+        bad = number > 40_000 and placed[0] == 3
+        if monitor.update(number * MINUTE, number, placed, 0.3 + bad + chance.gauss(0, 0.1), 0.7, 0.0):
+            fired += [(place, one) for place, one in monitor.judge(YEAR) if one.state == "firing"]
+    ((place, first),) = fired
+    assert monitor.tests == 4 and place == 3 and first.detail["budget_segments"] == 4
+    # a quarter of all labels, two or three blocks of 250 of all for a base block; by what one segment may raise
+    assert first.threshold == pytest.approx(YEAR / 4 / 160 * 4 / 0.5, rel=0.3)

@@ -35,6 +35,7 @@ WITH_FILE = [
     ["export", "{}", "--out", "never.csv"],
     ["replay", "{}"],
     ["explain", "{}", "p1"],
+    ["score", "{}", "--in", "rows.csv", "--out", "never.csv"],
     ["reset", "{}"],
     ["retrain-job", "{}", "--job", '{"id": "a", "from": 0}'],
 ]
@@ -47,6 +48,7 @@ WITHOUT_REDIS = [
     ["replay", FLIGHTS],
     ["replay", FLIGHTS, "--version", "v1"],
     ["explain", FLIGHTS, "p1"],
+    ["score", FLIGHTS, "--in", "rows.csv", "--out", "never.csv"],
     ["reset", FLIGHTS, "--yes"],
 ]
 WITHOUT_KAFKA = [

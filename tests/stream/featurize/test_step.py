@@ -431,3 +431,13 @@ def test_a_record_whose_segment_is_missing_or_too_long_is_a_dead_letter_that_nam
         bench = Bench(parcels(segments=["zone"]))
         (letter,) = bench.give(SENT.name, sent("p1", 0, **fields))
         assert letter.topic.endswith("dead-letters") and b"zone" in b"".join(v for _, v in letter.headers)
+
+
+def test_a_segment_that_a_later_label_reads_as_well_holds_no_lists() -> None:
+    label = Label(PAID, lambda e: e["state"] == "bad", key="card", within="1d", fields=("state",))
+    bench = Bench(cards(label=label, segments=["state"]))
+    event = {"payment": "p1", "paid_at": START_MS, "card": "c", "amount": 1.0, "state": ["bad"]}
+    (letter,) = bench.give(PAID.name, event)
+    assert letter.topic.endswith("dead-letters")
+    first, *_ = bench.entries(PAID.name, {**event, "state": "good"})
+    assert isinstance(first, Sample) and first.segments == ["good"]

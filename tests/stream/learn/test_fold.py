@@ -234,6 +234,19 @@ def older(pipeline: Pipeline) -> Pipeline:
     return replace(pipeline, inputs=[*pipeline.inputs, "fragile"], views=[pipeline.views[0], street])
 
 
+def test_watchers_hear_no_clock_while_the_log_stands_under_another_definition() -> None:
+    """They do not hear its samples either, and would tell of a silence."""
+    now = parcels()
+    fold, heard = Fold(now), []
+    fold.drift.tick = lambda at, position: heard.append(position)  # type: ignore[method-assign]
+    tick = Tick({"parcels.sent/0": START_MS}, [], START_MS, 1)
+    for position, entry in enumerate(
+        [recipe_of(now), tick, recipe_of(older(now)), tick, recipe_of(now), tick]
+    ):
+        fold.step(position, entry)
+    assert heard == [1, 5]
+
+
 def test_samples_of_an_older_recipe_teach_what_the_newer_one_defines_alike() -> None:
     """Then the newer one's own lineage begins with what was learned, under version ids of its own."""
     now = parcels()

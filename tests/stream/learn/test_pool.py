@@ -36,6 +36,14 @@ class Meddles:
         self.predict_proba_one(x)
 
 
+class Shifts(Meddles):
+    """One that changes a value, and no more."""
+
+    def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
+        x["hour"] += 1.0
+        return {True: 0.25}
+
+
 def scaled() -> Any:
     return preprocessing.StandardScaler() | linear_model.LogisticRegression()
 
@@ -83,6 +91,24 @@ def test_whoever_is_asked_and_taught_and_whatever_they_do_every_bit_is_the_same(
     for one, other in zip(apart[1:], together[1:], strict=True):
         assert (one.failures, one.unlearned, one.taught) == (other.failures, other.unlearned, other.taught)
         assert type(one.model) is Meddles or digest(one.model) == digest(other.model)
+
+
+def test_who_comes_after_one_that_changes_the_vector_sees_it_changed() -> None:
+    def experts() -> list[Expert]:
+        models = [None, scaled(), Shifts(), scaled()]
+        return [Expert(number, "v", "new", model, (0, 0, 0)) for number, model in enumerate(models)]
+
+    apart, together = experts(), experts()
+    for number in range(20):
+        told = []
+        for all_, ask, teach in (
+            (apart, pool._ask, pool._teach), (together, linear.ask, linear.teach),
+        ):  # fmt: skip
+            x, seen = ({"hour": number % 7 + 0.5, "delay": 2.0 * number, "weight": 1.0} for _ in range(2))
+            answers: list[Any] = [0.5]
+            told.append([ask(all_, x, x, (), answers), answers, teach(all_[1:], seen, seen, number % 3 > 0)])
+        assert told[0] == told[1]
+    assert all(one.engine.loaded for one in (together[1], together[3]))
 
 
 names = st.lists(st.one_of(st.none(), st.sampled_from(NAMES)), max_size=4)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from penstock.monitors.episodes import EpisodeLog, Transition
+from penstock.stream.learn.causes import followers_of
 from penstock.stream.learn.stories import KEPT, Stories
 from penstock.stream.story_records import Deed
-from tests.stream.generated import HOUR
+from tests.stream.generated import HOUR, parcels
 
 SECOND = 1_000
 
@@ -19,7 +20,9 @@ class Told:
 
     def __init__(self) -> None:
         self.log = EpisodeLog("pumps")
-        self.stories = Stories({"flow": ("valve.flow_1h", "valve.flow_1d"), "valve": ("valve.flow_1h",)})
+        self.stories = Stories(
+            {"flow": ("valve.flow_1h", "valve.flow_1d"), "valves": ("valve.flow_1h", "valve.flow_1d")}
+        )
 
     def tell(
         self, monitor: str, state: Any, since: int, at: int, *, to: int | None = None, subject: str = "loss"
@@ -164,7 +167,8 @@ def test_everything_that_one_broken_field_sets_off_is_one_story_with_one_list_of
         "flow is odd",
         "valves is odd",
     ]
-    assert only.since == (900 * SECOND, 900) and len(only.findings) == 7
+    assert only.since == (1_000 * SECOND, 1_000), "what was seen before what was estimated"
+    assert len(only.findings) == 7
 
 
 def test_what_follows_no_broken_field_and_began_later_is_a_story_of_its_own() -> None:
@@ -183,6 +187,34 @@ def test_a_field_found_broken_after_what_follows_it_had_moved_is_the_cause_and_t
     assert told.tell("nulls", "firing", 1_600, 2_500, subject="flow") == story
     assert told.tell("harm", "firing", 1_500, 4_000) == story, "now there is something that explains a loss"
     assert told.stories._stories[-1].since == (1_600 * SECOND, 1_600)
+
+
+def test_features_of_a_source_that_brings_less_follow_it_whenever_they_move() -> None:
+    told = Told()
+    story = told.tell("volume", "firing", 1_000, 1_300, to=1_050, subject="valves")
+    assert told.tell("psi", "firing", 1_400, 2_840, subject="valve.flow_1d") == story
+    assert told.tell("psi", "firing", 1_400, 2_840, subject="heat") != story
+    assert told.tell("psi", "firing", 9_000, 10_440, subject="valve.flow_1h") == story
+    late = 20_000 + 30 * HOUR // SECOND
+    for monitor, subject in (
+        ("volume", "valves"),
+        ("psi", "valve.flow_1d"),
+        ("psi", "valve.flow_1h"),
+        ("psi", "heat"),
+    ):
+        told.tell(monitor, "resolved", 1_000, 20_000, subject=subject)
+    moved = told.tell("psi", "firing", late, late + 1_440, subject="valve.flow_1h")
+    assert moved != story
+    assert told.tell("label_delay", "firing", late + 100, late + 2_000, subject="valves") == moved
+
+
+def test_which_features_follow_a_field_or_a_source_is_read_off_the_definition() -> None:
+    pipeline = parcels()
+    followers = followers_of(pipeline)
+    assert followers["late"] == ("depot.late_3h", "street.late")
+    assert followers["street"] == ("street.late", "street.idle")
+    assert followers["parcels.delivered"] == ("depot.late_3h", "depot.done_1h", "street.late", "street.idle")
+    assert followers["parcels.sent"] == (*pipeline.vector_names, "prediction")
 
 
 def test_a_story_is_over_once_after_the_cooldown_of_what_ended_last() -> None:
@@ -213,9 +245,12 @@ def test_a_story_that_is_over_is_opened_again_by_what_began_in_it_and_is_over_ag
 
 def test_a_suspicion_that_nothing_came_of_is_not_summed_up() -> None:
     told = Told()
-    told.tell("estimate", "suspected", 1_000, 1_010)
-    told.tell("estimate", "resolved", 1_000, 2_000)
+    story = told.tell("lead", "suspected", 1_000, 1_010)
+    told.tell("lead", "resolved", 1_000, 2_000)
     assert told.over(2_000 + 7 * HOUR // SECOND) == []
+    assert told.tell("harm", "firing", 1_500, 40_000) == story, "it began in it after all"
+    told.tell("harm", "resolved", 1_500, 50_000)
+    assert told.over(50_000 + 7 * HOUR // SECOND) == [(story, 1)], "the first summary of it"
 
 
 def test_what_breaks_anew_after_its_story_is_over_is_another_story() -> None:

@@ -13,7 +13,7 @@ from penstock.stream.learn.published import published
 from penstock.stream.learn.summaries import in_words
 from penstock.stream.messages import Command, ControlEvent, Tick
 from penstock.stream.story_records import Deed, EpisodeSummary
-from tests.stream.generated import HOUR, MINUTE, START_MS
+from tests.stream.generated import HOUR, MINUTE, START_MS, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
 
 
@@ -84,6 +84,14 @@ def test_its_cost_is_what_the_live_prediction_lost_more_than_was_usual_before(br
     lost = summary.live_loss * summary.labels
     assert summary.excess_nats == pytest.approx(lost - expected, abs=25)
     assert summary.excess_per_label == pytest.approx(summary.excess_nats / summary.labels)
+
+
+def test_what_was_judged_while_something_was_open_is_not_usual_later(broken: Course) -> None:
+    marks = list(broken.fold.drift.losses.ledger._marks)
+    found, over = (data.detected_at["position"] for data in broken.told(of="range"))
+    during = [mark.clean for mark in marks if found < mark.position < over]
+    assert during and not any(during)
+    assert all(mark.clean for mark in marks if mark.position < found)
 
 
 def test_what_people_and_rules_did_in_it_is_told_with_who_did_it(broken: Course) -> None:
@@ -157,3 +165,22 @@ def test_watch_and_the_demo_tell_it_in_whole_sentences(broken: Course) -> None:
     ]
     assert row["summary"]["reason"] == event.data.reason and row["causes"] == ["weight left its range"]
     assert event.data.reason in episode_lines(row)[1]
+
+
+def test_a_hold_by_a_guard_and_its_end_are_things_that_were_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = Course(parcels(views=[], guard="hold"))
+    quick_losses(course)
+    quick_guard(course, monkeypatch)
+    course.go(1_500, noise=0.1)
+    course.go(100, weight=9e4)
+    course.go(400, noise=0.1)
+    ticked(course, 40)
+    (event,) = summaries(course)
+    assert event.data.summary is not None
+    done = event.data.summary.done
+    assert [deed.what for deed in done if "learning" in deed.what] == [
+        "learning was held",
+        "learning went on",
+    ]
+    assert {deed.by for deed in done} == {"penstock"}
+    assert course.told()[0].severity == "critical", "learning is held"

@@ -18,6 +18,7 @@ from penstock.stream.operate.calibrating.tallies import Row, side_by_side, unusu
 from penstock.stream.operate.control_topics import Told
 from penstock.stream.operate.reporting.course import Losses
 from penstock.stream.operate.reporting.incidents import Cost, Incident, cost_of, incidents
+from penstock.stream.story_records import EpisodeSummary
 from tests.stream.generated import DAY, HOUR, START_MS
 
 BEGAN = START_MS // DAY * DAY
@@ -143,6 +144,34 @@ def test_a_bad_day_in_a_stream_of_bad_days_is_not_worth_knowing_and_in_a_quiet_o
     assert row.worth == "broken data" and row.family == "data"
 
 
+def test_what_the_summary_measured_counts_for_more_than_what_the_days_were_like() -> None:
+    span = (BEGAN, BEGAN + 120 * DAY)
+    since, over = BEGAN + 60 * DAY, BEGAN + 61 * DAY
+    bad = flat(120, lambda n: 0.6 if n in range(60 * 24, 61 * 24) else 0.3)
+
+    def worth(excess: float, error: float) -> str:
+        summed = EpisodeSummary(
+            until={},
+            length_ms=DAY,
+            records=50,
+            labels=24,
+            excess_nats=excess,
+            excess_per_label=excess / 24,
+            error_nats=error,
+        )
+        events = incident("psi", "x", since, over).events
+        over_ = told(
+            "summary", "x", "over", since, over + HOUR, summary=summed, episode=events[0].data.episode
+        )
+        [one] = incidents([Told(event, 0) for event in [*events, over_]])
+        assert one.measured == (excess, error) and one.over == over
+        [row] = side_by_side({1.0: [(one, cost_of(bad, since, over))]}, bad, span, 0.05)
+        return row.worth
+
+    assert worth(7.2, 1.0) == "+0.300 nats a label beyond clean data"
+    assert worth(7.2, 5.0) == "" and worth(0.5, 0.1) == "" and worth(-7.2, 1.0) == ""
+
+
 def test_how_unusual_a_rise_is_is_counted_over_all_stretches_as_long() -> None:
     chance = random.Random(3)
     losses, span = flat(100, lambda n: chance.random() + n // 24 % 7 / 10), (BEGAN, BEGAN + 100 * DAY)
@@ -170,7 +199,10 @@ def test_the_value_that_carries_the_cost_is_named_with_its_part() -> None:
     assert (found.field, found.value) == ("carrier", "c3") and found.excess > 0.9
     assert found.labels == pytest.approx(0.1, abs=0.02)
     everywhere = 0.3 + 0.5 * inside
-    assert carried(fields, everywhere, ~inside, inside) == []
+    fields["most"] = Codes(["a", "b"], np.asarray(carrier == 9, np.int64))
+    assert carried(fields, everywhere, ~inside, inside) == [], (
+        "most of the labels have most of a damage that spares nobody"
+    )
     assert carried(fields, losses, np.zeros(size, np.bool_), inside) == []
 
 
@@ -202,8 +234,8 @@ def test_the_budget_rises_as_long_as_what_it_adds_is_mostly_worth_knowing() -> N
     found = budget_of(rows, both, STREAM)
     assert found.value == 4.0
     assert found.why == (
-        "at 1 a year 1 alarm, 1 of them worth knowing; at 4 2 alarms more, 1 of them worth knowing; at 12 1 alarm more, 0 of "
-        "them worth knowing"
+        "at 1 a year there is 1 alarm, 1 worth knowing; 4 a year add 2 alarms, 1 worth knowing; 12 a year add 1 alarm, 0 worth "
+        "knowing"
     )
     assert budget_of([], both, STREAM).value == 1.0
     short = budget_of(rows, both, STREAM._replace(days=20.0))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from penstock.stream import topology
+from penstock.stream import cli, topology
 from penstock.stream.cli.explain import as_json, as_text
 from penstock.stream.definitions import Label
 from penstock.stream.log.protocol import Out
@@ -147,3 +147,31 @@ def test_other_tasks_too(case: str) -> None:
         other = min(told.classes, key=lambda name: told.classes[name])  # type: ignore[index]
         again = explain_past(pipeline_of(case, **more), flow.log, TOPICS, told.id, of=other)
         assert again.why.margin == told.classes[other] and again.same is True
+
+
+def test_the_command_explains_what_the_log_says(
+    flow: MemoryFlow,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    monkeypatch.delenv("PENSTOCK_SECRET", raising=False)
+    monkeypatch.setattr("penstock.stream.cli.explain.load", lambda file: parcels())
+    monkeypatch.setattr("penstock.stream.roles.start.open_log", lambda settings: flow.log)
+    told = predictions(flow)[250]
+    assert cli.main(["explain", "parcels.py", told.id, "--top", "3", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["margin"], shown["position"], len(shown["contributions"])) == (
+        told.prediction,
+        told.position,
+        4,
+    )
+    assert cli.main(["explain", "parcels.py", "--position", str(told.position)]) == 0
+    assert f"event       {told.id}" in capsys.readouterr().out
+    assert cli.main(["explain", "parcels.py", "nobody"]) == 2
+    assert "no sample of parcels.samples" in capsys.readouterr().err
+    assert cli.main(["explain", "parcels.py"]) == 2
+    monkeypatch.setattr("penstock.stream.cli.explain.load", lambda file: parcels(approval=True))
+    assert cli.main(["explain", "parcels.py", told.id]) == 1
+    assert "NOT what was published" in capsys.readouterr().out

@@ -74,7 +74,7 @@ def test_at_its_own_budget_it_finds_what_the_roles_found(turned: MemoryFlow) -> 
 
 def test_a_quiet_stream_alarms_at_no_budget_and_is_told_what_the_tests_need() -> None:
     found = asked(flowed(1, EVENTS), budgets=(1.0,))
-    assert found.rows == [] and found.tally(1.0) == {"loss": 0, "inputs": 0, "data": 0}
+    assert found.rows == [] and found.tally(1.0) == {"loss": 0, "inputs": 0, "data": 0, "others": 0}
     said = lines(found)
     assert "nobody would have been told of anything" in said
     assert any("learns from 10,000 samples before it speaks" in line for line in said)

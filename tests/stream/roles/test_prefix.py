@@ -157,6 +157,7 @@ def test_groups_members_and_clients_of_kafka_carry_the_prefix(tmp_path: Any) -> 
         "blue.cards.featurize",
         "blue.cards.learn",
         "blue.cards.control",
+        "blue.cards.challenge",
     ]
     assert app_id("cards", settings) == "blue.cards.control"
     assert changelog_of("cards", settings).startswith("blue.cards.")

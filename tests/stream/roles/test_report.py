@@ -10,7 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from river import anomaly, linear_model, preprocessing
 
+from penstock import Label
 from penstock.stream import cli, topology
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.memory import MemoryLog
@@ -18,11 +20,12 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Command, Sample, decode_entry, encode_entry
 from penstock.stream.operate.reporting.page import page
 from penstock.stream.operate.reporting.report import Report
+from penstock.stream.operate.reporting.style import DARK, LIGHT
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.report import CannotReport, report
-from tests.stream.generated import DAY, HOUR, START_MS, outs, parcel_events, parcels
+from tests.stream.generated import DAY, DELIVERED, HOUR, START_MS, outs, parcel_events, parcels
 from tests.stream.naive_flow import everything
 from tests.stream.roles.test_stories import CHANGED_AT, EVENTS, flowed, pumps, told
 
@@ -72,6 +75,9 @@ def test_the_page_of_an_incident_tells_its_story_and_stands_by_itself(turned: Me
     assert f"{asked_for.target_version} is committed" in text
     cost = found.costs[found.of.id]
     assert cost is not None and cost.before is not None and cost.nats is not None and cost.nats > 0
+    assert found.of.measured is None, (
+        "it is not summed up yet: the model that it put in place has yet to prove itself"
+    )
     assert f"{cost.nats:,.0f} nats more in all" in text
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', made)
     assert policy is not None and policy[1].startswith("default-src 'none'; style-src 'sha256-")
@@ -106,6 +112,31 @@ def test_lines_differ_without_colour_and_have_their_names_at_their_ends(turned: 
     assert {"live", "committed", "base rate"} <= words
     ends = sorted(float(one.attrib["y"]) for one in picture.iter("text") if "name" in one.get("class", ""))
     assert all(later - earlier >= 14 for earlier, later in zip(ends, ends[1:], strict=False))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2.2 defines it."""
+    text = colour[1:] if len(colour) == 7 else "".join(2 * one for one in colour[1:])
+    parts = [int(text[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_text_and_lines_have_contrast_enough_in_light_and_in_dark(scheme: str) -> None:
+    colours = dict(re.findall(r"--([a-z-]+):(#[0-9a-f]+)", scheme))
+
+    def contrast(one: str, other: str) -> float:
+        dark, light = sorted(luminance(colours[name]) for name in (one, other))
+        return (light + 0.05) / (dark + 0.05)
+
+    for name in ("ink", "quiet", "live", "committed", "base"):
+        assert contrast(name, "page") >= 4.5, name
+    for name in ("critical", "warning", "is"):
+        assert contrast(name, "page") >= 3.0, name
+    assert contrast("ink", "soft") >= 4.5 and contrast("ink", "rule") >= 4.5
+    for name in ("first", "frozen", "resumed", "careful", "new", "base-area"):
+        assert contrast("mark", name) >= 3.0, name
 
 
 def test_what_others_wrote_is_text_and_nothing_else() -> None:
@@ -153,6 +184,27 @@ def test_the_cost_of_an_incident_is_what_was_lost_beyond_the_days_before(turned:
     expected = float(losses.live[inside].sum() - losses.live[before].mean() * inside.sum())
     assert cost.nats == pytest.approx(expected)
     assert cost.committed == pytest.approx(float(np.nanmean(losses.committed[inside])))
+
+
+def test_other_tasks_have_their_losses_and_a_stream_without_labels_has_none() -> None:
+    """Of numbers the loss is that of the likelihood that was given to what came."""
+    label = Label(DELIVERED, lambda event: event["late"], wait="6h", fields=("late",))
+    numbers = parcels(label=label, model=preprocessing.StandardScaler() | linear_model.LinearRegression())
+    unlabelled = parcels(label=None, model=anomaly.HalfSpaceTrees(seed=1))
+    for of, labelled in ((numbers, True), (unlabelled, False)):
+        flow = MemoryFlow(of, partitions=2)
+        flow.feed(outs(parcel_events(400)))
+        flow.settle()
+        found = report(of, log=log_of(flow), settings=Settings())
+        alone = replay(of, log_of(flow), "parcels.samples")
+        text = " ".join(parsed(page(found)).itertext())
+        whole = found.whole()
+        if labelled:
+            assert whole["labels"] == alone.counts.joined > 300
+            assert whole["live"] == pytest.approx(alone.counts.live_loss / alone.counts.joined)
+            assert whole["committed"] is not None and len(found.weights) > 10
+        else:
+            assert whole["labels"] == 0 and "No labels came" in text
 
 
 def test_of_an_incident_the_named_input_comes_first_with_the_shares_of_the_log(broken: MemoryFlow) -> None:

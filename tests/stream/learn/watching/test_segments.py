@@ -8,20 +8,24 @@ from typing import Any
 
 import msgspec
 import pytest
+from river import anomaly, linear_model
 
+from penstock.monitors.episodes import Transition
 from penstock.monitors.inputs import guard as of_guard
 from penstock.monitors.inputs.guard import RangeGuard
 from penstock.monitors.losses.drift import LossConfig, LossMonitor
+from penstock.monitors.segments import blame
 from penstock.monitors.segments import losses as of_losses
 from penstock.stream import topology
+from penstock.stream.definitions import Label
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.snapshot import restore_fold, take
-from penstock.stream.learn.watching.segments import budget_of_whole, shown, told_of
+from penstock.stream.learn.watching.segments import SegmentWatch, budget_of_whole, shown, told_of
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import ControlData, Entry, LabelRecord, Origin, Sample, encode_entry
 from penstock.stream.segment_blamed import SegmentBlamed
-from tests.stream.generated import MINUTE, START_MS, parcels
+from tests.stream.generated import DELIVERED, MINUTE, START_MS, parcels
 
 PIPELINE = parcels(views=[], segments=["zone", "side"], inputs=["weight", "size"])
 ZONES = ["north", "south", "east", "west", "inner", "outer", None]
@@ -85,6 +89,22 @@ def test_a_guard_names_the_segment_whose_records_are_broken(how: dict[str, Any],
     assert (first.segment.field, first.segment.value, first.segment.share) == ("zone", "north", 1.0)
     assert 0.1 < first.segment.usual < 0.2 and first.segment.labels >= 3
     assert "; zone north has 100% of it (" in first.reason
+
+
+def test_a_guard_that_fires_too_early_to_name_a_segment_names_it_once_as_soon_as_it_can() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # six records of the north are needed, and the guard fires before
+        patch.setattr(blame, "CHANCE", 1e-4)
+        fold = fold_of(patch)
+        found = [one for one in told(fold, course(2_000, 1_500, weight=60.0)) if one.kind == "range"]
+    alert, later, *more = found
+    assert (alert.segment, alert.state) == (None, "firing") and not any(one.state == "firing" for one in more)
+    assert later.segment is not None and (later.segment.value, later.segment.labels) == ("north", 6)
+    assert (later.episode, later.suggested_action, later.severity) == (alert.episode, "none", "info")
+    assert later.detected_at["position"] > alert.detected_at["position"] and later.since == alert.since
+    assert later.causes == ["weight left its range where zone is north"]
+    ids = [request.event.id for request in fold.drift.requests]
+    assert len(ids) == len(set(ids))
 
 
 def test_a_value_that_breaks_everywhere_is_no_segments() -> None:
@@ -176,3 +196,48 @@ def test_a_segment_is_shown_as_people_write_it() -> None:
     assert [shown(one) for one in ("UA", None, False, 2.5, 1e15)] == ["UA", "null", "false", "2.5", "1e+15"]
     blamed = SegmentBlamed(field="zone", value=None, share=0.876, labels=5, usual=0.25)
     assert told_of(blamed) == "; zone null has 88% of it (25% of all records)"
+
+
+def test_numbers_have_segments_as_well_and_without_labels_the_guard_names_them() -> None:
+    numbers = parcels(
+        views=[], segments=["zone"], model=linear_model.LinearRegression(),
+        label=Label(DELIVERED, lambda e: e["late"], fields=("late",)),
+    )  # fmt: skip
+    unlabelled = parcels(views=[], segments=["zone"], label=None, model=anomaly.HalfSpaceTrees())
+    for pipeline in (numbers, unlabelled):
+        fold = Fold(pipeline)
+        for n in range(60):
+            sample = Sample(Origin("s", 0, n), f"p{n}", "van", START_MS + n, [1.0 * n], "", None, ["north"])
+            fold.step(fold.position, sample)
+            if pipeline is numbers:
+                label = LabelRecord(Origin("d", 0, n, 1), f"p{n}", START_MS + n, 2.0 * n)
+                fold.step(fold.position, label)
+        watch = fold.drift.segments
+        assert watch is not None and len(watch.records.open) == 60
+        assert watch.losses.labels == (60 if pipeline is numbers else 0)
+
+
+def test_what_follows_from_a_broken_input_says_in_which_segment_it_broke() -> None:
+    log = list(course(6_000, 4_000, wrong=True, weight=60.0))
+    with pytest.MonkeyPatch.context() as patch:
+        found = told(fold_of(patch), log)
+    first = next(one for one in found if one.kind == "range")
+    assert first.causes == ["weight left its range where zone is north"]
+    later = [one for one in found if first.causes[0] in one.causes and one.kind != "range"]
+    assert any("weight left its range where zone is north, and" in one.reason for one in later)
+
+
+def test_what_moved_in_one_segment_is_told_unless_it_moved_in_the_whole() -> None:
+    watch = SegmentWatch(PIPELINE, PIPELINE.vector_names)
+    (place, _) = watch.places.take(("north", "left"), 0)
+    fires = Transition("psi", "weight", "firing", 1e-9, 1e-6, 0.5, 1, 1, 2, 2)
+    (told,) = watch.moved([(place, fires)], {"size"})
+    assert told.verb == "note" and told.transition.subject == "weight where zone is north"
+    assert (
+        told.reason == "the distribution of weight where zone is north moved, and that of the whole did not"
+    )
+    assert watch.moved([(place, fires)], {"weight"}) == []
+    ends = Transition("psi", "weight", "resolved", 0.5, 1e-6, 0.0, 1, 1, 2, 2)
+    assert [one.reason for one in watch.moved([(place, ends)], {"weight"})] == [
+        "the distribution of weight where zone is north is as before again"
+    ]
