@@ -63,7 +63,7 @@ class Running(NamedTuple):
             time.sleep(0.05)
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture
 def running(
     request: pytest.FixtureRequest, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Running]:
@@ -111,6 +111,22 @@ def running(
         flow.close()
 
 
+@pytest.mark.parametrize("running", [2], indirect=True)
+def test_a_worker_that_is_killed_is_replaced_and_the_others_answer_meanwhile(running: Running) -> None:
+    def workers() -> list[int]:
+        told = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
+        return [int(one) for one in told.split()]
+
+    first = workers()
+    assert len(first) == 2
+    os.kill(first[0], signal.SIGKILL)
+    running.until(lambda: first[0] not in workers())
+    for _ in range(20):
+        assert running.ask("GET", "/v2/health/ready")[0] == 200
+    running.until(lambda: len(workers()) == 2)
+
+
+@pytest.mark.parametrize("running", [1, 2], indirect=True)
 def test_it_answers_as_the_topic_will_explains_and_follows_what_learn_does(running: Running) -> None:
     flow, fold = running.flow, running.flow.learn.fold
     assert fold is not None
