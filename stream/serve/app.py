@@ -220,7 +220,8 @@ class Application:
         found = self.open_inference.find(given.method, [unquote(one) for one in given.parts[1:]])
         if found.served is None:
             return Reply(*found.answer())
-        request = self.open_inference.request(found, body, self.limits)
+        json_bytes = given.headers.get(b"inference-header-content-length", b"").decode("latin-1")
+        request = self.open_inference.request(found, body, self.limits, json_bytes)
         await self.reached(found.served, request.asking)
         return Reply(200, _encode(self.open_inference.infer(found, request, self.wall_ms())))
 

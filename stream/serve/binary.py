@@ -22,9 +22,9 @@ class BadBinary(ValueError):
 
 
 def column(name: str, datatype: str, data: bytes) -> list[Any]:
-    """The values of one column, little-endian; of BYTES each with its length before it. Raises `BadBinary`.
+    r"""The values of one column, little-endian; of BYTES each with its length before it. Raises `BadBinary`.
 
-    >>> column("a", "INT16", b"\\x01\\x00\\xff\\xff"), column("b", "BYTES", b"\\x02\\x00\\x00\\x00hi")
+    >>> column("a", "INT16", b"\x01\x00\xff\xff"), column("b", "BYTES", b"\x02\x00\x00\x00hi")
     ([1, -1], ['hi'])
     """
     if datatype == "BYTES":

@@ -18,12 +18,26 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import field_types
 from penstock.stream.models.version import PENSTOCK
 from penstock.stream.serve.answers import Prediction, Problem
+from penstock.stream.serve.binary import BadBinary, column
 from penstock.stream.serve.limits import Limits
 from penstock.stream.serve.requests import asking_of
 from penstock.stream.serve.served import Asking, Refusal, ServedPipeline
 
 Parameters = dict[str, str | float | int | bool]
 FLOATS = ("FP16", "FP32", "FP64")
+OF_CLIENTS = frozenset(
+    {
+        "content_type",
+        "binary_data_output",
+        "sequence_id",
+        "sequence_start",
+        "sequence_end",
+        "priority",
+        "timeout",
+        "headers",
+    }
+)
+"""Parameters that clients send by themselves; they say nothing about a prediction."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -33,7 +47,7 @@ class Tensor(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    data: list[Any] = []
     parameters: Parameters = {}
 
 
@@ -143,24 +157,26 @@ class OpenInference:
             )
         return served
 
-    def request(self, found: Found, body: bytes, limits: Limits) -> Rows:
-        """The rows and options of a request. Raises `Refusal`."""
+    def request(self, found: Found, body: bytes, limits: Limits, json_bytes: str = "") -> Rows:
+        """The rows and options of a request, of which the first `json_bytes` are JSON (empty: all). Raises `Refusal`."""
+        size = int(json_bytes) if json_bytes.isascii() and json_bytes.isdigit() else len(body)
         try:
-            request = self.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            request = self.decode(body[:size])
+            request = with_binary(request, body[size:])
+        except (msgspec.DecodeError, UnicodeDecodeError, BadBinary) as error:
             raise Refusal(400, Problem(f"not an inference request: {error}")) from None
         columns = [(one.name, values(one)) for one in request.inputs]
         rows = len(columns[0][1]) if columns else 0
-        for name, column in columns:
-            if len(column) != rows:
-                raise Refusal(400, Problem(f"input {name!r} has {len(column)} rows and the first one {rows}"))
+        for name, given in columns:
+            if len(given) != rows:
+                raise Refusal(400, Problem(f"input {name!r} has {len(given)} rows and the first one {rows}"))
         if not rows or rows > limits.rows:
             raise Refusal(413 if rows else 400, Problem(f"{rows} rows: there must be 1 to {limits.rows}"))
-        events = [_encode({name: column[row] for name, column in columns}) for row in range(rows)]
+        events = [_encode({name: given[row] for name, given in columns}) for row in range(rows)]
         options = {
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in request.parameters.items()
-            if name != "content_type"
+            if name not in OF_CLIENTS
         }
         live = found.served.replica.live.version if found.served and found.served.replica else ""
         if found.version and found.version != live:
@@ -198,6 +214,22 @@ class OpenInference:
                 "weight": first.model.weight,
             },
         )
+
+
+def with_binary(request: InferRequest, rest: bytes) -> InferRequest:
+    """The request with the columns that follow its JSON. Raises `BadBinary`."""
+    inputs, place = [], 0
+    for one in request.inputs:
+        size = one.parameters.get("binary_data_size")
+        if not isinstance(size, int):
+            inputs.append(one)
+            continue
+        data = column(one.name, one.datatype, rest[place : place + max(size, 0)])
+        place += max(size, 0)
+        inputs.append(msgspec.structs.replace(one, data=data))
+    if place != len(rest):
+        raise BadBinary(f"{len(rest)} bytes follow the JSON, and the inputs say {place}")
+    return msgspec.structs.replace(request, inputs=inputs)
 
 
 def values(tensor: Tensor) -> list[Any]:

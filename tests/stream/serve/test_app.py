@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -259,6 +260,29 @@ def test_the_open_inference_protocol_gives_the_same_predictions(asked: Asked) ->
     live = found["model_version"]
     assert asked("POST", f"/v2/models/parcels/versions/{live}/infer", columns(event()))[0] == 200
     assert asked("POST", "/v2/models/parcels/versions/v99/infer", columns(event()))[0] == 404
+
+
+def test_columns_may_follow_the_json_as_bytes(asked: Asked) -> None:
+    sent = columns(event(), event(weight=3.5))
+    said = asked("POST", "/v2/models/parcels/infer", sent)[2]["outputs"]
+    pack = {"FP64": "<d", "INT64": "<q"}
+    rest = b""
+    for one in sent["inputs"]:
+        data = one.pop("data")
+        if one["datatype"] == "BYTES":
+            raw = b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in data)
+        else:
+            raw = b"".join(struct.pack(pack[one["datatype"]], value) for value in data)
+        one["parameters"] = {"binary_data_size": len(raw)}
+        rest += raw
+    sent["parameters"] = {"binary_data_output": True}
+    head = json.dumps(sent).encode()
+    given = {"Inference-Header-Content-Length": str(len(head))}
+    status, _, found = asked("POST", "/v2/models/parcels/infer", head + rest, given)
+    assert status == 200 and found["outputs"] == said
+    for broken in (rest[:-1], rest + b"x", b""):
+        status, _, problem = asked("POST", "/v2/models/parcels/infer", head + broken, given)
+        assert status == 400 and "not an inference request" in problem["error"]
 
 
 def test_the_open_inference_protocol_says_what_there_is(asked: Asked) -> None:
