@@ -1,11 +1,13 @@
 """What learning costs: entries a CPU second through the whole fold beside bare river, by model and by number of experts.
 
-    penstock bench learn [--days 20] [--rounds 3] [--model lr|ht|arf]... [--experts 1|4|6|8]... [--json [FILE]]
+    penstock bench learn [--days 20] [--rounds 3] [--model lr|ht|arf]... [--experts 1|4|6|8]... [--watchers on|off]...
+                        [--json [FILE]]
 
 One row a model and a number of experts: {"model", "experts", "entries_per_cpu_s", "river_per_cpu_s", "ratio", ...}. Entries
 are samples and labels. `experts` is `Pipeline(experts=...)`: how many models may predict together beside the first; with 1 there
 is the first alone, and nothing is done but to join, predict, learn and count. `asked` and `taught` say how many models answered
-a sample, and learned a label, on average.
+a sample, and learned a label, on average. `watchers` says whether quality and segments are watched, as the
+definition asks, or not: switched off, learning is held against learning; on is what a user pays. With 1 expert nobody watches.
 
 Laws of this file:
 - Bare river predicts and learns the same entries in the same process, in turn with the fold; figures are medians of the rounds.
@@ -25,7 +27,7 @@ from typing import Any
 
 from river import forest, linear_model, preprocessing, tree
 
-from benchmarks.fold import FLIGHTS, bare, samples_log
+from benchmarks.fold import FLIGHTS, bare, samples_log, without_recipes
 from penstock.stream.definition_file import load, seeded
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
@@ -53,31 +55,39 @@ def folded(read: Read, pipeline: Pipeline, experts: int) -> tuple[float, Fold]:
         if position % CLEARED_EVERY == 0:  # as the worker does after every batch
             for told in (outputs.predictions, outputs.versions, outputs.live, fold.drift.requests):
                 told.clear()
-    return time.process_time() - started, fold
+    seconds = time.process_time() - started
+    assert fold.acting or experts == 1, "the log is of another definition"
+    return seconds, fold
 
 
-def rows(read: Read, names: Sequence[str], experts: Sequence[int], rounds: int) -> Iterator[dict[str, Any]]:
-    """The figures of each model, one row a number of experts."""
+def rows(
+    read: Read, names: Sequence[str], experts: Sequence[int], rounds: int, watchers: Sequence[str] = ("on",)
+) -> Iterator[dict[str, Any]]:
+    """The figures of each model, one row a number of experts, and whether watchers are on."""
+    cases = [(most, one) for most in experts for one in (watchers if most > 1 else ["off"])]
     count = sum(isinstance(entry, Sample | LabelRecord) for _, entry in read)
     for name in names:
         pipeline = replace(load(FLIGHTS), model=seeded(MODELS[name].clone()))
         river: list[float] = []
-        spent: dict[int, list[float]] = {most: [] for most in experts}
-        folds: dict[int, Fold] = {}
+        pipelines = {"on": pipeline, "off": replace(pipeline, quality=False, segments=())}
+        spent: dict[tuple[int, str], list[float]] = {case: [] for case in cases}
+        folds: dict[tuple[int, str], Fold] = {}
         for _ in range(rounds):
             river.append(bare(read, pipeline))
-            for most in experts:
-                seconds, folds[most] = folded(read, pipeline, most)
-                spent[most].append(seconds)
+            for case in cases:
+                seconds, folds[case] = folded(read, pipelines[case[1]], case[0])
+                spent[case].append(seconds)
         alone = median(river)
-        for most in experts:
-            counts, seconds = folds[most].counts, median(spent[most])
+        for case in cases:
+            counts, seconds = folds[case].counts, median(spent[case])
             yield {
                 "model": name,
-                "experts": most,
+                "experts": case[0],
+                "watchers": case[1],
                 "entries_per_cpu_s": round(count / seconds),
                 "river_per_cpu_s": round(count / alone),
                 "ratio": round(alone / seconds, 3),
+                "best_ratio": round(min(river) / min(spent[case]), 3),
                 "asked": round(counts.asked / max(counts.samples, 1), 2),
                 "taught": round(counts.taught / max(counts.learned, 1), 2),
             }
@@ -95,20 +105,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--experts", action="append", type=int, choices=EXPERTS, help="only so many; may be repeated"
     )
     parser.add_argument(
+        "--watchers", action="append", choices=("on", "off"),
+        help="whether quality and segments are watched; may be repeated (default on)",
+    )  # fmt: skip
+    parser.add_argument(
         "--json", metavar="FILE", nargs="?", const="-",
         help="write the rows as a JSON list, too; without FILE to standard output, and the table to standard error",
     )  # fmt: skip
     args = parser.parse_args(arguments)
-    read = samples_log(args.days)
+    read = without_recipes(samples_log(args.days))
     settle_memory()
     found = []
     told = sys.stderr if args.json == "-" else sys.stdout
-    print("model  experts  entries/CPU s  river/CPU s   ratio  asked  taught", file=told)
-    for row in rows(read, args.model or list(MODELS), args.experts or EXPERTS, args.rounds):
+    print("model  experts  watchers  entries/CPU s  river/CPU s   ratio  asked  taught", file=told)
+    for row in rows(
+        read, args.model or list(MODELS), args.experts or EXPERTS, args.rounds, args.watchers or ["on"]
+    ):
         found.append(row)
         print(
-            f"{row['model']:5}  {row['experts']:7}  {row['entries_per_cpu_s']:13,}  {row['river_per_cpu_s']:11,}"
-            f"  {row['ratio']:6.3f}  {row['asked']:5.2f}  {row['taught']:6.2f}",
+            f"{row['model']:5}  {row['experts']:7}  {row['watchers']:8}  {row['entries_per_cpu_s']:13,}"
+            f"  {row['river_per_cpu_s']:11,}  {row['ratio']:6.3f}  {row['asked']:5.2f}  {row['taught']:6.2f}",
             file=told,
             flush=True,
         )

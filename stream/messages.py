@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from penstock.stream.look import Look
 from penstock.stream.segment_blamed import SegmentBlamed
 from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.targets import Target
@@ -88,13 +89,14 @@ class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
     """Time and silence made visible: the event time that source partitions ("topic/0") have reached in this log.
 
     -1 is one of which nothing was read yet; `idle` names those that bring nothing at present. `of` is how many source partitions
-    the pipeline has in all (0: not said).
+    the pipeline has in all (0: not said). One with a `look` says only what a record's undeclared fields are, and nothing of time.
     """
 
     times: dict[str, int]
     idle: list[str]
     wall_ms: int
     of: int = 0
+    look: Look | None = None
 
 
 class CommandFields(msgspec.Struct, frozen=True):

@@ -16,12 +16,13 @@ from penstock.stream.definition_error import DefinitionError
 Told = Literal["off", "tell", "fork"]
 TOLD: tuple[Told, ...] = get_args(Told)
 SHARES = {
-    "volume": 0.3,
+    "volume": 0.25,
     "label_rate": 0.2,
     "label_delay": 0.2,
     "unseen": 0.1,
     "stuck": 0.1,
     "duplicates": 0.1,
+    "schema": 0.05,
 }
 
 
@@ -32,7 +33,8 @@ class Quality:
     `volume`: the predicted topic brings far more or less than is usual at that hour, or nothing. `label_rate`: labels stop, or
     come far more or less than the samples before them should bring. `label_delay`: they take longer, or come sooner.
     `duplicates`: ids that were there already. `unseen`: values of a text input that were never there. `stuck`: one value of an
-    input has become far more frequent than any was.
+    input has become far more frequent than any was. `schema`: fields that the definition does not name are new, gone, or of
+    another type; "tell" is a note.
     """
 
     volume: Told = "tell"
@@ -41,6 +43,7 @@ class Quality:
     duplicates: Told = "tell"
     unseen: Told = "fork"
     stuck: Told = "fork"
+    schema: Told = "tell"
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -56,7 +59,7 @@ class Quality:
         return ", ".join(f"{name} {told}" for name, told in said.items() if told != "off") or "off"
 
 
-OFF = Quality("off", "off", "off", "off", "off", "off")
+OFF = Quality("off", "off", "off", "off", "off", "off", "off")
 
 
 def checked_quality(quality: bool | Quality, where: str) -> Quality:

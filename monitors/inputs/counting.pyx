@@ -6,13 +6,16 @@ Laws of this file:
 - What is no ordinary number is left to them: it has to be told apart, or to raise, as they do it.
 """
 
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.list cimport PyList_GET_ITEM
-from cpython.long cimport PyLong_AsDouble, PyLong_CheckExact
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.long cimport PyLong_AsDouble, PyLong_AsSsize_t, PyLong_CheckExact
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
+from cpython.unicode cimport PyUnicode_CheckExact
 from libc.string cimport memcpy
 
 
@@ -131,4 +134,111 @@ cdef int open_bins(Bins *bins, edges, counted) except -1:
         bins.edges[place] = (<list>edges)[place]
     memcpy(bins.counts, PyBytes_AS_STRING(counted), PyBytes_GET_SIZE(counted))
     bins.odd = False
+    return 0
+
+
+def count_by_place(list rows, list edges, Py_ssize_t places, Py_ssize_t most, into):
+    """Add the values of `rows` to what was counted by place, column and bin: doubles, `places` x columns x `most` of them.
+
+    A row is the tuple of its places, the list of its values but the last, and the last. A column's `edges` are ascending floats,
+    at most `most` - 2, or the bin of each text. Values fall into the bins x <= e0, (e0, e1], ..., x > last; text without a bin
+    into the last but one of `most`, null into the last.
+
+    Returns:
+        The columns that hold a value that is no ordinary number, or no text: nothing is added to those. None, with nothing added,
+        where rows are not of one shape or name a place that there is not.
+    """
+    cdef Py_ssize_t width = len(edges), fields = -1, column, field, i, place, one_bin, stride = places * most
+    cdef PyObject *one
+    cdef double *target
+    cdef Py_buffer view
+    cdef long long *counts = NULL
+    cdef Bins *all_bins = NULL
+    PyObject_GetBuffer(into, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    try:
+        if width == 0 or view.len != <Py_ssize_t>(places * width * most * sizeof(double)):
+            raise ValueError("the counts are not of the shape that places, columns and bins make")
+        all_bins = <Bins *>PyMem_Calloc(width, sizeof(Bins))
+        counts = <long long *>PyMem_Calloc(width * stride, sizeof(long long))
+        if all_bins == NULL or counts == NULL:
+            raise MemoryError()
+        for column in range(width):
+            open_edges(&all_bins[column], edges[column], most)
+        for i in range(len(rows)):
+            row = rows[i]
+            if type(row) is not tuple or len(<tuple>row) != 3:
+                return None
+            placed, x, last = <tuple>row
+            if type(placed) is not tuple or type(x) is not list or len(<list>x) != width - 1:
+                return None
+            if fields < 0:
+                fields = len(<tuple>placed)
+            elif len(<tuple>placed) != fields:
+                return None
+            for field in range(fields):
+                place = (<tuple>placed)[field]
+                if place < 0 or place >= places:
+                    return None
+            for column in range(width):
+                if all_bins[column].odd:
+                    continue
+                one = <PyObject *>last if column == width - 1 else <PyObject *>PyList_GET_ITEM(x, column)
+                one_bin = bin_among(&all_bins[column], edges[column], one, most)
+                if one_bin < 0:
+                    all_bins[column].odd = True
+                    continue
+                for field in range(fields):
+                    place = PyLong_AsSsize_t(<object>PyTuple_GET_ITEM(placed, field))
+                    counts[column * stride + place * most + one_bin] += 1
+        target = <double *>view.buf
+        for column in range(width):
+            if all_bins[column].odd:
+                continue
+            for place in range(places):
+                for one_bin in range(most):
+                    target[(place * width + column) * most + one_bin] += counts[column * stride + place * most + one_bin]
+        return [column for column in range(width) if all_bins[column].odd]
+    finally:
+        if all_bins != NULL:
+            for column in range(width):
+                PyMem_Free(all_bins[column].edges)
+        PyMem_Free(all_bins)
+        PyMem_Free(counts)
+        PyBuffer_Release(&view)
+
+
+cdef inline Py_ssize_t bin_among(Bins *bins, edges, PyObject *one, Py_ssize_t most) except -2:
+    """The bin of a value; -1 where it is not to be found here."""
+    cdef double value
+    cdef PyObject *known
+    if <object>one is None:
+        return most - 1
+    if bins.edges == NULL:
+        if not PyUnicode_CheckExact(<object>one):
+            return -1
+        known = PyDict_GetItemWithError(edges, <object>one)
+        return most - 2 if known == NULL else PyLong_AsSsize_t(<object>known)
+    if not number(one, &value):
+        return -1
+    if value != value:
+        return most - 1
+    return bin_of(bins.edges, bins.many, value) if bins.many else 0
+
+
+cdef int open_edges(Bins *bins, edges, Py_ssize_t most) except -1:
+    """Take a column's edges, or see that it has a bin for each text."""
+    cdef Py_ssize_t place
+    if type(edges) is dict:
+        for found in (<dict>edges).values():
+            if not 0 <= found < most:
+                raise ValueError(f"the bin {found} of a text is none of {most}")
+        return 0
+    if type(edges) is not list or len(<list>edges) > most - 2:
+        raise ValueError(f"edges are a list of at most {most - 2} numbers, or a dict")
+    bins.edges = <double *>PyMem_Malloc((len(<list>edges) or 1) * sizeof(double))
+    if bins.edges == NULL:
+        raise MemoryError()
+    bins.many = len(<list>edges)
+    for place in range(bins.many):
+        bins.edges[place] = (<list>edges)[place]
     return 0

@@ -150,12 +150,19 @@ class PsiMonitor:
             if done is not None and None not in done:
                 self._counts = [one for one in done if one is not None]
                 return
-        columns = zip(histograms, zip(*self._rows, strict=True), strict=True)
-        for index, (histogram, column) in enumerate(columns):
-            compiled = None if done is None else done[index]
-            if compiled is None:
-                compiled = (_counts(self._counts[index]) + histogram.count(column)).tobytes()
-            self._counts[index] = compiled
+        if done is None:
+            columns = zip(histograms, zip(*self._rows, strict=True), strict=True)
+            counted = [histogram.count(column) for histogram, column in columns]
+            self._counts = [
+                (_counts(old) + new).tobytes() for old, new in zip(self._counts, counted, strict=True)
+            ]
+            return
+        for index, (histogram, compiled) in enumerate(zip(histograms, done, strict=True)):
+            if compiled is not None:
+                self._counts[index] = compiled
+                continue
+            column = [row[index] for row in self._rows]
+            self._counts[index] = (_counts(self._counts[index]) + histogram.count(column)).tobytes()
 
     def _close(self, at_ms: int, position: int) -> list[Transition]:
         """End a window: judge it against the past, then let it join the past."""

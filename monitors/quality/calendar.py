@@ -13,13 +13,13 @@ Laws of this file
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
 HOUR_MS = 3_600_000
 DAY_HOURS, WEEK_HOURS = 24, 168
 WEEKS = 6
+MOST_HOURS = WEEKS * WEEK_HOURS
 DAYS = 14
 Kind = Literal["plain", "day", "week"]
 KINDS: tuple[Kind, ...] = ("plain", "day", "week")
@@ -48,7 +48,8 @@ class Calendar:
     __slots__ = ("_answers", "_deviance", "_hours", "_total", "expected", "kind")
 
     def __init__(self) -> None:
-        self._hours: deque[float | None] = deque(maxlen=WEEKS * WEEK_HOURS)
+        # a list, not a deque: every 24th hour of it is a slice
+        self._hours: list[float | None] = []
         self._total = (0.0, 0)
         self._deviance: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
         self._answers: dict[Kind, float | None] = dict.fromkeys(KINDS)
@@ -60,9 +61,10 @@ class Calendar:
         if count is not None:
             self._compare(count)
         total, known = self._total
-        if len(self._hours) == self._hours.maxlen and (oldest := self._hours[0]) is not None:
+        hours = self._hours
+        if len(hours) == MOST_HOURS and (oldest := hours.pop(0)) is not None:
             total, known = total - oldest, known - 1
-        self._hours.append(None if count is None else float(count))
+        hours.append(None if count is None else float(count))
         self._total = (total, known) if count is None else (total + count, known + 1)
         self._answer()
 
@@ -80,7 +82,7 @@ class Calendar:
     def learn_anew(self, counts: Sequence[int]) -> None:
         """These last hours are how it is from now on; what was before them is forgotten."""
         self.__init__()  # type: ignore[misc]
-        for count in counts[-WEEKS * WEEK_HOURS :]:
+        for count in counts[-MOST_HOURS:]:
             self.add(count)
 
     def ahead(self, hours: int) -> float | None:
@@ -88,32 +90,38 @@ class Calendar:
         return None if self.kind is None else self._cell(self.kind, hours)
 
     def _answer(self) -> None:
-        self._answers = {kind: self._cell(kind, 0) for kind in KINDS}
-        able: list[Kind] = [kind for kind in KINDS if self._answers[kind] is not None]
-        if not able:
+        answers, deviances = self._answers, self._deviance
+        best: Kind | None = None
+        for kind in KINDS:
+            answers[kind] = said = self._cell(kind, 0)
+            if said is not None and (best is None or deviances[kind] < deviances[best]):
+                best = kind
+        if best is None:
             self.kind = self.expected = None
             return
-        best = min(able, key=lambda kind: self._deviance[kind])
-        if self.kind not in able or self._deviance[best] < BETTER * self._deviance[self.kind]:
-            self.kind = best
-        self.expected = self._answers[self.kind]
+        now = self.kind
+        if now is None or answers[now] is None or deviances[best] < BETTER * deviances[now]:
+            self.kind = now = best
+        self.expected = answers[now]
 
     def _compare(self, count: int) -> None:
         """Charge every answer with what it said of this hour; one that said nothing with what the best of them is."""
-        known = {kind: deviance(count, said) for kind, said in self._answers.items() if said is not None}
-        best = min(known.values(), default=0.0)
-        for kind in KINDS:
-            self._deviance[kind] = FORGETTING * self._deviance[kind] + known.get(kind, best)
+        known = [None if said is None else deviance(count, said) for said in self._answers.values()]
+        best = min([one for one in known if one is not None], default=0.0)
+        deviances = self._deviance
+        for kind, one in zip(KINDS, known, strict=True):
+            deviances[kind] = FORGETTING * deviances[kind] + (best if one is None else one)
 
     def _cell(self, kind: Kind, hours: int) -> float | None:
         if kind == "plain":
             total, known = self._total
             return max(total / known, LEAST_EXPECTED) if known >= LEAST_CELLS["plain"] else None
         step, most = (DAY_HOURS, DAYS) if kind == "day" else (WEEK_HOURS, WEEKS)
-        size = len(self._hours)
-        last = size + hours % step - step
-        places = range(last, max(-1, last - step * most), -step)
-        cells = [cell for place in places if (cell := self._hours[place]) is not None]
+        last = len(self._hours) + hours % step - step
+        if last < 0:
+            return None
+        stop = last - step * most
+        cells = [cell for cell in self._hours[last : stop if stop >= 0 else None : -step] if cell is not None]
         return max(trimmed_mean(cells), LEAST_EXPECTED) if len(cells) >= LEAST_CELLS[kind] else None
 
 

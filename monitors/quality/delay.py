@@ -9,6 +9,7 @@ Laws of this file
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import median
 
 from penstock.monitors.episodes import Transition
@@ -37,15 +38,24 @@ class Delay:
 
     def label(self, delay_ms: int, at_ms: int, position: int) -> list[Transition]:
         """A sample met its label after so long."""
+        return self.labels([(at_ms - delay_ms, at_ms, position)])
+
+    def labels(self, met: Sequence[tuple[int, int, int]]) -> list[Transition]:
+        """Samples met their labels: the times of both, and where the label stands in the log."""
+        found: list[Transition] = []
         delays = self._delays
-        if not delays:
-            self._start = Place(at_ms, position)
-        delays.append(delay_ms)
-        if len(delays) < BLOCK_LABELS:
-            return []
+        for sample_ms, at_ms, position in met:
+            if not delays:
+                self._start = Place(at_ms, position)
+            delays.append(at_ms - sample_ms)
+            if len(delays) >= BLOCK_LABELS:
+                found += self._block(delays, Place(at_ms, position))
+                delays.clear()
+        return found
+
+    def _block(self, delays: list[int], end: Place) -> list[Transition]:
         now_s = median(delays) / 1000
-        self._delays = []
-        found = self.level.update(math.log(max(now_s, 0.0) + 1), self._start, Place(at_ms, position))
+        found = self.level.update(math.log(max(now_s, 0.0) + 1), self._start, end)
         usual = self.level.centre
         for change in found:
             change.detail["median_s"] = round(now_s)

@@ -7,6 +7,7 @@ Laws of this file
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from penstock.monitors.episodes import Transition
@@ -46,9 +47,10 @@ class LabelRate:
 
     def labelled(self, met: Sequence[tuple[int, int, int]]) -> None:
         """Samples met their labels: the times of both, and a position that is not looked at."""
-        bucket_ms, labelled = self._buckets.bucket_ms, self._lags.labelled
-        for sample_ms, label_ms, _ in met:
-            labelled(label_ms // bucket_ms - sample_ms // bucket_ms)
+        bucket_ms = self._buckets.bucket_ms
+        lags = Counter([label_ms // bucket_ms - sample_ms // bucket_ms for sample_ms, label_ms, _ in met])
+        for lag, labels in lags.items():
+            self._lags.labelled(lag, labels)
 
     def advance(self, clock_ms: int, position: int) -> list[Transition]:
         """The clock of the stream stands here: no event before it is still to come."""

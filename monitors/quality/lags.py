@@ -37,11 +37,11 @@ class Lags:
         self._open: dict[int, int] = {}
         self._samples = 0.0
 
-    def labelled(self, lag: int) -> None:
-        """A label came so many buckets after its sample, or earlier; one later than all lags counts as the last."""
+    def labelled(self, lag: int, labels: int = 1) -> None:
+        """Labels came so many buckets after their samples, or earlier; those later than all lags count as the last."""
         last = self.lags - 1
         lag = last if lag > last else max(lag, 0)
-        self._open[lag] = self._open.get(lag, 0) + 1
+        self._open[lag] = self._open.get(lag, 0) + labels
 
     def add(self, samples: int, *, learn: bool = True) -> float | None:
         """End a bucket in which so many samples came: how many labels should have come in it; None before that is known."""

@@ -2,9 +2,9 @@
 
 Laws of this file
 - The usual share is the largest of the last epochs' shares, and not below the fullest run of 50 samples less two: what comes in
-  runs was usual, and is no news. What is usual for more than `USUAL_SHARE_MOST` of all samples is not judged.
+  runs was usual, and is no news. What is usual for more than `most` of all samples is not judged.
 - The first epoch counts for nothing: who remembers has nothing to remember yet. An epoch with a finding is not learned from.
-- What lasts is the new normal: after `ACCEPTED_SAMPLES` the episode ends, and the epochs are learned anew.
+- What lasts is the new normal: after `accepted` samples the episode ends, and the epochs are learned anew.
 - A sample to which nothing happens costs nothing, unless an episode is open. The caller counts samples from 1.
 """
 
@@ -34,16 +34,29 @@ class Rare:
     Args:
         monitor, subject: what its transitions carry.
         alarms_per_year: the share of the budget.
+        epoch: how many samples one has.
+        most: what is usual for more than this share is not judged.
+        accepted: after how many samples what lasts is the new normal.
     """
 
     __slots__ = (
-        "_alarms_per_year", "_first_ms", "_hits", "_last", "_run", "_run_at", "_runs", "_shares", "_since", "_test",
-        "_threshold", "_turned", "monitor", "subject",
+        "_accepted", "_epoch", "_first_ms", "_hits", "_last", "_most", "_run", "_run_at", "_runs", "_shares", "_since",
+        "_test", "_threshold", "_turned", "alarms_per_year", "monitor", "subject",
     )  # fmt: skip
 
-    def __init__(self, monitor: str, subject: str, alarms_per_year: float) -> None:
+    def __init__(
+        self,
+        monitor: str,
+        subject: str,
+        alarms_per_year: float,
+        *,
+        epoch: int = EPOCH_SAMPLES,
+        most: float = USUAL_SHARE_MOST,
+        accepted: int = ACCEPTED_SAMPLES,
+    ) -> None:
         self.monitor, self.subject = monitor, subject
-        self._alarms_per_year = alarms_per_year
+        self.alarms_per_year = alarms_per_year
+        self._epoch, self._most, self._accepted = epoch, most, accepted
         self._first_ms: int | None = None
         self._turned = 0
         self._hits = self._run = self._run_at = self._runs = 0
@@ -81,10 +94,10 @@ class Rare:
         return [ended] if test.clean(self._threshold) else []
 
     def turn(self, number: int, at_ms: int, position: int) -> list[Transition]:
-        """Sample `number` was the last of an epoch of `EPOCH_SAMPLES`: judge the next by the usual share of those before."""
+        """Sample `number` was the last of an epoch: judge the next by the usual share of those before."""
         test = self._test
         found: list[Transition] = []
-        if test is not None and test.firing and number - test.onset >= ACCEPTED_SAMPLES:
+        if test is not None and test.firing and number - test.onset >= self._accepted:
             found = [self._transition("resolved", test, number, at_ms, position)]
             found[0].detail["reason"] = "it lasts: this is usual now"
             self._test, self._first_ms = None, None
@@ -98,9 +111,9 @@ class Rare:
         if self._first_ms is None:
             self._first_ms, self._turned = at_ms, number
             return
-        self._shares.append(max(self._hits / EPOCH_SAMPLES, (self._runs - 2) / RUN_SAMPLES))
+        self._shares.append(max(self._hits / self._epoch, (self._runs - 2) / RUN_SAMPLES))
         usual = max(USUAL_SHARE_LEAST, *self._shares)
-        if usual > USUAL_SHARE_MOST or len(self._shares) < LEARN_EPOCHS:
+        if usual > self._most or len(self._shares) < LEARN_EPOCHS:
             self._test = None
             return
         if self._test is None:
@@ -109,7 +122,7 @@ class Rare:
         else:
             self._test.set_base_rate(usual)
         per_year = (number - self._turned) * YEAR_MS / max(at_ms - self._first_ms, 1)
-        self._threshold = max(THRESHOLD_LEAST, per_year / self._alarms_per_year)
+        self._threshold = max(THRESHOLD_LEAST, per_year / self.alarms_per_year)
 
     def _transition(
         self, state: Literal["firing", "resolved"], test: Violations, number: int, at_ms: int, position: int
@@ -117,7 +130,7 @@ class Rare:
         samples = number - test.onset + 1
         detail: dict[str, object] = {
             "hits": test.hits, "samples": samples, "usual_share": test.base_rate, "last_ms": self._last[0],
-            "last_position": self._last[1], "alarms_per_year": self._alarms_per_year,
+            "last_position": self._last[1], "alarms_per_year": self.alarms_per_year,
         }  # fmt: skip
         return Transition(
             self.monitor, self.subject, state, test.statistic, self._threshold, test.hits / samples, *self._since,

@@ -29,31 +29,37 @@ class Unseen:
     Args:
         name: the input.
         alarms_per_year: its share of the budget.
+
+    `known` are the values that were seen in an epoch before; another dict when there are too many.
     """
 
-    __slots__ = ("_known", "_new", "open", "rare")
+    __slots__ = ("_new", "known", "open", "rare")
 
     def __init__(self, name: str, alarms_per_year: float) -> None:
         self.rare = Rare("unseen", name, alarms_per_year)
         self.open = False
-        self._known: dict[str, None] = {}  # a dict is stored in the order in which it was filled
+        self.known: dict[str, None] = {}  # a dict is stored in the order in which it was filled
         self._new: dict[str, int] = {}
+
+    def knows(self, value: object) -> bool:
+        """Whether it counts as seen, now and ever after: it was seen before, or is no text, or nothing is judged any more."""
+        return value in self.known or self.open or not isinstance(value, str)
 
     def update(self, number: int, at_ms: int, position: int, value: object) -> Sequence[Transition]:
         """Take the value of sample `number` (from 1)."""
-        if value in self._known or self.open or not isinstance(value, str):
+        if value in self.known or self.open or not isinstance(value, str):
             return self._named(self.rare.clean(number, at_ms, position)) if self.rare.firing else ()
         self._new[value] = self._new.get(value, 0) + 1
-        if len(self._new) + len(self._known) > MOST_VALUES:
+        if len(self._new) + len(self.known) > MOST_VALUES:
             self.open = True
-            self._known, self._new = {}, {}
+            self.known, self._new = {}, {}
         return self._named(self.rare.hit(number, at_ms, position))
 
     def turn(self, number: int, at_ms: int, position: int) -> Sequence[Transition]:
         """Sample `number` was the last of an epoch."""
         found = self._named(self.rare.turn(number, at_ms, position))
         if not self.rare.firing:
-            self._known.update(dict.fromkeys(self._new))
+            self.known.update(dict.fromkeys(self._new))
             self._new = {}
         return found
 

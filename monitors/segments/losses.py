@@ -64,7 +64,18 @@ class SegmentLosses:
         budget_per_year: false alarms a year, of all segments together.
     """
 
-    __slots__ = ("_fired", "_open", "_since", "_start", "_sums", "_tests", "blocks", "budget", "places")
+    __slots__ = (
+        "_fired",
+        "_labels",
+        "_open",
+        "_since",
+        "_start",
+        "_sums",
+        "_tests",
+        "blocks",
+        "budget",
+        "places",
+    )
 
     def __init__(self, places: int, budget_per_year: float) -> None:
         self.places = places
@@ -76,6 +87,8 @@ class SegmentLosses:
         self._fired: dict[int, int] = {}
         self._sums: Floats = np.zeros((3, places))
         self._since: dict[int, tuple[int, int]] = {}
+        # labels by place of all kept blocks: whole numbers, so adding and taking away is exact
+        self._labels: Floats = np.zeros(places)
 
     @property
     def tests(self) -> int:
@@ -106,6 +119,9 @@ class SegmentLosses:
             return False
         block = Block(*self._start, at_ms, position, self._summed().astype(np.float32))
         rows.clear()
+        if len(self.blocks) == KEPT_BLOCKS:
+            self._labels -= self.blocks[0].sums[LABELS]
+        self._labels += block.sums[LABELS]
         self.blocks.append(block)
         return True
 
@@ -149,6 +165,7 @@ class SegmentLosses:
         for place in places:
             for block in self.blocks:
                 block.sums[:, place] = 0.0
+            self._labels[place] = 0.0
             self._sums[:, place] = 0.0
             self._tests.pop(place, None)
             self._fired.pop(place, None)
@@ -193,12 +210,11 @@ class SegmentLosses:
         ready = np.flatnonzero(self._sums[LABELS] >= BASE_LABELS).tolist()
         if not ready:
             return found
-        of_all = sum_of([one.sums[:1] for one in self.blocks])[0]
         all_labels = len(self.blocks) * BLOCK_LABELS
         for place in ready:
             labels, live, base = self._sums[:, place].tolist()
             self._sums[:, place] = 0.0
-            share = float(of_all[place]) / all_labels
+            share = float(self._labels[place]) / all_labels
             if share > WHOLE:
                 continue
             test = self._tests.get(place)

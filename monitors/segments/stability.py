@@ -24,6 +24,11 @@ from penstock.monitors.segments.bins import BINS, Bins
 from penstock.monitors.segments.blame import Blamed, Floats, blame
 from penstock.monitors.segments.places import Placed, flattened
 
+try:
+    from penstock.monitors.inputs import counting
+except ImportError:  # it was not built
+    counting = None  # type: ignore[assignment]
+
 YEAR_MS = 365.25 * 86_400_000
 DAY_MS = 86_400_000
 BUFFER_ROWS = 1_024
@@ -105,13 +110,23 @@ class SegmentStability:
         if self._bins is None:
             columns = zip(*((*x, score) for _, x, score in self._rows), strict=True)
             self._bins = [Bins(column) for column in columns]
+        left: Sequence[int] | None = None
+        if counting is not None:
+            edges = [bins.edges if bins.values is None else bins.values for bins in self._bins]
+            left = counting.count_by_place(self._rows, edges, self.places, BINS, self._counts)
+        self._count_columns(self._bins, range(len(self.names)) if left is None else left)
+        self._rows.clear()
+
+    def _count_columns(self, all_bins: Sequence[Bins], left: Sequence[int]) -> None:
+        """Count the columns that compiled code left: what is neither an ordinary number nor text where it belongs."""
+        if not left:
+            return
         placed = flattened([row[0] for row in self._rows]).reshape(len(self._rows), -1) * BINS
-        columns = zip(*((*x, score) for _, x, score in self._rows), strict=True)
-        for index, (bins, column) in enumerate(zip(self._bins, columns, strict=True)):
-            flat = (placed + bins.of(column)[:, None]).ravel()
+        columns = list(zip(*((*x, score) for _, x, score in self._rows), strict=True))
+        for index in left:
+            flat = (placed + all_bins[index].of(columns[index])[:, None]).ravel()
             counts = np.bincount(flat, minlength=self.places * BINS)
             self._counts[:, index] += counts.reshape(self.places, BINS)
-        self._rows.clear()
 
     def _close(self, at_ms: int, position: int) -> list[tuple[int, Transition]]:
         """End a window: whose shift it was, which segments moved, then let it join the reference."""

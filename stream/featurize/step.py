@@ -24,9 +24,11 @@ from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
 from penstock.stream.featurize.decode import LATE, Event, Item, Rejected
 from penstock.stream.featurize.labels import label_of
+from penstock.stream.featurize.looks import look_at
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out
+from penstock.stream.look import LOOK_EVERY
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
 from penstock.stream.targets import Target
 
@@ -94,12 +96,10 @@ class Featurize:
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
+        self.looks = LOOK_EVERY - 1 if building is None and pipeline.asked_quality.schema != "off" else -1
         self.recipe = self.digest = pipeline.digest
         self.base = b""
-        self.now_at = 0
-        self.dirty_count = 0
-        self.dirty_bytes = 0
-        self.out_bytes = 0
+        self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
 
     def _plan(self, index: int) -> SourcePlan:
         source = self.sources[index]
@@ -226,6 +226,8 @@ class Featurize:
             self.counts.samples += 1
         if y is not None:
             self._label(item, event, y)
+        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids[item.source])):
+            self._emit(look)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))
 

@@ -243,7 +243,7 @@ class Fold(FoldState):
         for settled in self.join.tick(tick):
             self._settle(position, settled)
         if self.acting:  # another definition's samples are not heard: silence would be told of
-            self.drift.tick(self.join.clock, position)
+            self.drift.tick(self.join.clock, position, tick.look)
         if self.actions:
             triggers, models = self.triggers, self.drift.models
             self._asked(triggers.tick(position, self.join.clock, self.at, models, acting=self.acting))

@@ -131,6 +131,9 @@ class Join(ABC, Generic[W]):
 
     def tick(self, tick: Tick) -> list[Settled]:
         """Move the clock; what is settled by that, the samples that waited in vain among them."""
+        # It names no partitions, and so would not wait for those that nothing was heard of.
+        if tick.look is not None:
+            return []
         self.times.update(tick.times)
         self.idle.difference_update(tick.times)
         self.idle.update(tick.idle)

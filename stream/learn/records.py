@@ -163,7 +163,7 @@ class Outputs:
     live: list[LiveModel] = field(default_factory=list)
 
 
-LAYOUT = 9  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 10  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

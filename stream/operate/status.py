@@ -90,7 +90,7 @@ def look(
     entries = [
         decoded for r in _tail(consumer, topology.samples(pipeline, prefix), TAIL) if (decoded := _entry(r))
     ]
-    ticks = [entry for entry in entries if isinstance(entry, Tick)]
+    ticks = ticks_of_time(entries)
     times = ticks[-1].times if ticks else {}
     found = Status(pipeline, _roles(consumer, admin, pipeline, prefix, times), tail=len(entries))
     if ticks:
@@ -105,6 +105,11 @@ def look(
     _control(found, consumer, prefix)
     found.wrong = wrong(found)
     return found
+
+
+def ticks_of_time(entries: list[Any]) -> list[Tick]:
+    """The ticks that say how far event time has come; a look at one event is a tick that does not."""
+    return [entry for entry in entries if isinstance(entry, Tick) and entry.look is None]
 
 
 def _tail(consumer: KafkaConsumer, topic: str, most: int) -> list[Record]:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from penstock.stream import messages, prediction
+from penstock.stream.look import Look
 from penstock.stream.messages import (
     Command,
     CommandFields,
@@ -114,6 +115,10 @@ ENTRIES["sample.v4"] = Sample(
     "0123456789ab",
     "north|van7",
     ["UA", None],
+)
+# since one event in some is looked at whole
+ENTRIES["tick.v3"] = Tick(
+    {}, [], 0, 0, Look("sent", "topic-id", 3, 127, AT_MS, {"note": "text", "price": "number"})
 )
 
 JSON: dict[str, Any] = {
@@ -252,6 +257,7 @@ FORMER = {
     "sample.v3",
     "label.v1",
     "tick.v1",
+    "tick.v2",
     "command.v1",
     "command-adopt.v1",
     "command.v2",

@@ -8,6 +8,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.watching.detectors import detectors_of
 from penstock.stream.learn.watching.estimate import Estimate
 from penstock.stream.learn.watching.quality import DataQuality
+from penstock.stream.learn.watching.schema import Schema
 from penstock.stream.learn.watching.segment_flow import SegmentFlow
 from penstock.stream.learn.watching.watcher import Watcher, Watchers
 from penstock.stream.quality import OFF
@@ -23,4 +24,6 @@ def watchers_of(pipeline: Pipeline, names: Sequence[str]) -> Watchers:
         chosen.append(whole)
         if pipeline.segments:
             chosen.append(SegmentFlow(pipeline, whole))
+    if pipeline.asked_quality.schema != "off":
+        chosen.append(Schema(pipeline))
     return Watchers([*chosen, *detectors_of(pipeline, names)])

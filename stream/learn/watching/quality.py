@@ -32,11 +32,16 @@ from penstock.stream.quality import SHARES
 class Run:
     """Events of one bucket that came one after another and are not handed on yet."""
 
-    __slots__ = ("at", "bucket", "count", "first", "position")
+    __slots__ = ("at", "count", "end", "first", "position", "start")
 
     def __init__(self) -> None:
-        self.bucket, self.count = -1, 0
+        self.start = self.end = self.count = 0  # event times (ms); none is of no bucket
         self.first = self.at = self.position = 0
+
+    def open(self, at: int, position: int) -> None:
+        """Begin with the event of this time, at this position of the log."""
+        self.start = at // BUCKET_MS * BUCKET_MS
+        self.end, self.first = self.start + BUCKET_MS, position
 
 
 class DataQuality(Watcher):
@@ -54,6 +59,8 @@ class DataQuality(Watcher):
         self.volume = Volume("volume", topic, self.share["volume"]) if asked.volume != "off" else None
         self.repeats = Repeats(topic, self.share["duplicates"]) if asked.duplicates != "off" else None
         self.unseen: dict[int, Unseen] = {}
+        self.known: list[tuple[int, dict[str, None]]] = []
+        self.alarmed = False
         self.stuck = [Stuck(name, self.share["stuck"] / inputs) for name in self.names]
         if asked.stuck == "off":
             self.stuck = []
@@ -79,35 +86,59 @@ class DataQuality(Watcher):
         """Count it, and look at its id and its inputs."""
         self.number = number = self.number + 1
         repeats = self.repeats
-        found: list[Transition] = []
-        if repeats is not None and (again := repeats.update(number, at, position, sample.id)):
-            found += again
-        if repeats is None or not repeats.again:  # what is sent twice is one event, with one label
-            run = self.samples
-            if at // BUCKET_MS != run.bucket:
+        found: Sequence[Transition] = ()
+        again = False
+        if repeats is not None:
+            found = repeats.update(number, at, position, sample.id)
+            again = repeats.again
+        if not again:  # what is sent twice is one event, with one label
+            run, x = self.samples, sample.x
+            if not run.start <= at < run.end:
                 self._count_samples()
-                run.bucket, run.first = at // BUCKET_MS, position
+                run.open(at, position)
             run.count += 1
             run.at, run.position = at, position
-            for index, unseen in self.unseen.items():
-                found += unseen.update(number, at, position, sample.x[index])
+            for index, known in self.known:
+                if self.alarmed or x[index] not in known:
+                    found = [*found, *self._unseen(at, position, x)]
+                    break
             if self.names:
-                self.rows.append(sample.x)
+                self.rows.append(x)
                 if len(self.rows) >= BLOCK_SAMPLES:
-                    found += self._block(Place(at, position))
+                    found = [*found, *self._block(Place(at, position))]
         if number % EPOCH_SAMPLES == 0:
-            for unseen in self.unseen.values():
-                found += unseen.turn(number, at, position)
-            if repeats is not None:
-                found += repeats.turn(number, at, position)
+            found = [*found, *self._turn(at, position)]
         return self._findings(found) if found else ()
+
+    def _unseen(self, at: int, position: int, x: Sequence[Any]) -> list[Transition]:
+        """A sample with a value that may be unseen, or one while such are told of."""
+        found: list[Transition] = []
+        for index, unseen in self.unseen.items():
+            found += unseen.update(self.number, at, position, x[index])
+        self._follow()
+        return found
+
+    def _turn(self, at: int, position: int) -> list[Transition]:
+        """An epoch is over."""
+        found: list[Transition] = []
+        for unseen in self.unseen.values():
+            found += unseen.turn(self.number, at, position)
+        if self.repeats is not None:
+            found += self.repeats.turn(self.number, at, position)
+        self._follow()
+        return found
+
+    def _follow(self) -> None:
+        """Which values each input is known to have, and whether one that never came is told of."""
+        self.known = [(index, unseen.known) for index, unseen in self.unseen.items()]
+        self.alarmed = any(unseen.rare.firing for unseen in self.unseen.values())
 
     def arrived(self, at: int, position: int, label: LabelRecord) -> Sequence[Finding]:
         """Count it; which sample it is of is heard in `label`."""
         run = self.labels
-        if at // BUCKET_MS != run.bucket:
+        if not run.start <= at < run.end:
             self._count_labels()
-            run.bucket, run.first = at // BUCKET_MS, position
+            run.open(at, position)
         run.count += 1
         run.at, run.position = at, position
         self.label_at = position, at if at > self.clock else self.clock
@@ -145,7 +176,7 @@ class DataQuality(Watcher):
             self.volume.add(run.at, run.position, run.count, run.first)
         if run.count and self.by_id is not None:
             self.by_id.sample(run.at, run.position, run.count, run.first)
-        run.count, run.bucket = 0, -1
+        run.count = run.start = run.end = 0
 
     def _count_labels(self) -> None:
         run = self.labels
@@ -153,7 +184,7 @@ class DataQuality(Watcher):
             self.by_id.arrived(run.at, run.position, run.count, run.first)
         elif run.count and self.by_key is not None:
             self.by_key.add(run.at, run.position, run.count, run.first)
-        run.count, run.bucket = 0, -1
+        run.count = run.start = run.end = 0
 
     def _met(self) -> list[Transition]:
         """Look at the labels that met their samples since the last look."""
@@ -162,8 +193,7 @@ class DataQuality(Watcher):
         if self.by_id is not None:
             self.by_id.labelled(met)
         if self.delay is not None:
-            for sample_at, came, position in met:
-                found += self.delay.label(came - sample_at, came, position)
+            found += self.delay.labels(met)
         return found
 
     def _block(self, end: Place) -> list[Transition]:
@@ -177,6 +207,7 @@ class DataQuality(Watcher):
                 found += self.stuck[index].block(values, start, end)
             if self.told.unseen != "off" and index not in self.unseen and str in set(map(type, values)):
                 self.unseen[index] = Unseen(name, self.share["unseen"] / len(self.names))
+                self._follow()
         return found
 
     def _findings(self, found: Sequence[Transition]) -> list[Finding]:

@@ -6,6 +6,7 @@ from math import exp
 from typing import Any
 
 from penstock.monitors.episodes import Transition
+from penstock.stream.messages import rfc3339
 
 FORKED = "the leading model as it was before is kept, and labels decide which is believed"
 
@@ -89,6 +90,30 @@ def _stuck(change: Transition, detail: dict[str, Any]) -> str:
     )
 
 
+def _schema(change: Transition, detail: dict[str, Any]) -> str:
+    """Which fields, and what of them.
+
+    >>> change = Transition("schema", "sent: new", "firing", 1e5, 1e4, 1.0, 0, 0, 0, 9, {"fields": {"x": ["text", "null"]}})
+    >>> reason_of(change, forks=False)
+    "sent: new field 'x' (text, null)"
+    """
+    topic, _, kind = change.subject.rpartition(": ")
+    fields = detail["fields"]
+    if kind == "new":
+        said = [f"{name!r} ({', '.join(types)})" for name, types in fields.items()]
+        return f"{topic}: new field{'s' * (len(said) > 1)} {', '.join(said)}"
+    if kind == "lost":
+        since = rfc3339(change.since_ms)
+        said = [
+            f"field {name!r} ({usual}) is {'gone' if how == 'absent' else 'null'}"
+            for name, (usual, how) in fields.items()
+        ]
+        share = "" if change.effect > 0.9 else f", in {change.effect:.0%} of the events looked at"
+        return f"{topic}: {', '.join(said)} since {since}{share}"
+    said = [f"field {name!r} was {was}, is now {' or '.join(now)}" for name, (was, *now) in fields.items()]
+    return f"{topic}: {', '.join(said)}"
+
+
 _SAID = {
     "volume": _volume,
     "label_rate": _label_rate,
@@ -96,6 +121,7 @@ _SAID = {
     "duplicates": _duplicates,
     "unseen": _unseen,
     "stuck": _stuck,
+    "schema": _schema,
 }
 _BACK = {
     "volume": "{subject} brings as much as usual again",
@@ -104,4 +130,5 @@ _BACK = {
     "duplicates": "{subject} no longer sends events twice",
     "unseen": "{subject} has only known values again",
     "stuck": "{subject} moves again",
+    "schema": "what was told of fields ({subject}) is over",
 }

@@ -30,15 +30,26 @@ LEAST_SHARE = 0.05
 MOST_VALUES = 8
 
 
+class Run:
+    """Samples of one hour with the same values; `known`: none of those is one that was never seen, nor will be."""
+
+    __slots__ = ("at", "count", "first", "known", "position")
+
+    def __init__(self, first: int, known: bool) -> None:
+        self.count, self.first, self.known = 0, first, known
+        self.at = self.position = 0
+
+
 class SegmentFlow(Watcher):
     """The volume of each segment, and its unseen values; `whole` watches the stream that they are parts of."""
 
     def __init__(self, pipeline: Pipeline, whole: DataQuality) -> None:
         carried, inputs = pipeline.carried, list(pipeline.inputs)
         asked = pipeline.asked_quality
-        self.whole, self.topic, self.recipe = whole, pipeline.predict.name, pipeline.digest
+        self.whole, self.topic, self.recipes = whole, pipeline.predict.name, frozenset({"", pipeline.digest})
         self.fields = list(pipeline.segments)
         self.carried = len(carried)
+        self.only_carried = self.carried == len(self.fields)
         self._from = [
             (False, carried.index(name)) if name in carried else (True, inputs.index(name))
             for name in self.fields
@@ -51,31 +62,49 @@ class SegmentFlow(Watcher):
         self.counts: list[Counter[Any]] = [Counter() for _ in self.fields]
         self.told: str | None = None
         self.number = self.hour = 0
-        self.open: dict[tuple[int, tuple[Any, ...]], list[int]] = {}
+        self.alarmed = False  # whether values never seen are told of now
+        self.open: dict[int, dict[tuple[Any, ...], Run]] = {}  # by hour and values
+        self.in_order: list[tuple[tuple[Any, ...], Run]] = []
+        self.open_hour: dict[tuple[Any, ...], Run] = {}
+        self.open_from = self.open_until = 0
 
     def sample(self, at: int, position: int, sample: Sample, said: float) -> Sequence[Finding]:
         """Count its values."""
         own = sample.segments or ()
-        if sample.recipe not in ("", self.recipe) or len(own) != self.carried:
+        if sample.recipe not in self.recipes or len(own) != self.carried:
             return ()  # from a worker of a definition with other segments
         repeats = self.whole.repeats
         if repeats is not None and repeats.again:
             return ()
         self.number = number = self.number + 1
-        values = tuple([(sample.x if of_x else own)[place] for of_x, place in self._from])
-        key = at // HOUR_MS, values
-        run = self.open.get(key)
-        if run is None:
-            self.open[key] = [1, position, at, position]
+        if self.only_carried:
+            values = tuple(own)
         else:
-            run[0] += 1
-            run[2], run[3] = at, position
+            values = tuple([(sample.x if of_x else own)[place] for of_x, place in self._from])
+        if not self.open_from <= at < self.open_until:
+            self._open_hour(at)
+        run = self.open_hour.get(values)
+        if run is None:
+            known = all(unseen.knows(values[field]) for field, unseen in self.unseen.items())
+            self.open_hour[values] = run = Run(position, known)
+            self.in_order.append((values, run))
+        run.count += 1
+        run.at, run.position = at, position
+        if run.known and not self.alarmed and number % EPOCH_SAMPLES:
+            return ()
         found: list[Transition] = []
         for field, unseen in self.unseen.items():
             found += unseen.update(number, at, position, values[field])
         if number % EPOCH_SAMPLES == 0:
             found += self._turn(at, position)
+        self.alarmed = any(unseen.rare.firing for unseen in self.unseen.values())
         return [self._finding(one) for one in found] if found else ()
+
+    def _open_hour(self, at: int) -> None:
+        """Count in the hour of this event time from here on."""
+        hour = at // HOUR_MS
+        self.open_hour = self.open.setdefault(hour, {})
+        self.open_from, self.open_until = hour * HOUR_MS, (hour + 1) * HOUR_MS
 
     def tick(self, at: int, position: int) -> Sequence[Finding]:
         """The clock of the stream stands at `at`."""
@@ -91,13 +120,15 @@ class SegmentFlow(Watcher):
 
     def _count(self) -> None:
         """Hand what was counted by hour and values to the values' own counts."""
-        for (_, values), (count, first, at, position) in self.open.items():
+        for values, run in self.in_order:
             for field, value in enumerate(values):
-                self.counts[field][value] += count
+                self.counts[field][value] += run.count
                 volume = self.volumes[field].get(value)
                 if volume is not None:
-                    volume.add(at, position, count, first)
+                    volume.add(run.at, run.position, run.count, run.first)
         self.open.clear()
+        self.in_order.clear()
+        self.open_hour, self.open_from, self.open_until = {}, 0, 0
 
     def _turn(self, at: int, position: int) -> list[Transition]:
         """An epoch is over: which values are watched from here on."""

@@ -23,6 +23,7 @@ from penstock.stream.learn.stories import Stories, Story
 from penstock.stream.learn.summaries import summed_up
 from penstock.stream.learn.watching.segments import SegmentWatch, shown, told_of
 from penstock.stream.learn.watching.watcher import Finding, Watchers
+from penstock.stream.look import Look
 from penstock.stream.messages import Command, LabelRecord, Value
 from penstock.stream.models.version import RULE
 from penstock.stream.story_records import Deed
@@ -57,8 +58,13 @@ class Telling:
             if found := watcher.arrived(label.at, position, label):
                 self.hear(found)
 
-    def tick(self, at: int, position: int) -> None:
-        """The clock of the stream stands at `at`."""
+    def tick(self, at: int, position: int, look: Look | None = None) -> None:
+        """The clock of the stream stands at `at`; or, with a `look`, one is told of."""
+        if look is not None:
+            for watcher in self.watchers.of_looks:
+                if found := watcher.look(position, look):
+                    self.hear(found)
+            return
         self.sum_up(at, position)
         for watcher in self.watchers.of_ticks:
             if found := watcher.tick(at, position):

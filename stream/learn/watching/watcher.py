@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from penstock.monitors.episodes import Transition
 from penstock.stream.learn.records import Pending
+from penstock.stream.look import Look
 from penstock.stream.messages import LabelRecord, Sample
 
 
@@ -49,6 +50,10 @@ class Watcher:
         """The clock of the stream stands at `at`: all sources that are not idle have come so far."""
         return ()
 
+    def look(self, position: int, look: Look) -> Sequence[Finding]:
+        """Featurize looked at all fields of one event; the same look may be told again."""
+        return ()
+
     def measures(self) -> dict[str, float]:
         """Running figures to show, by name."""
         return {}
@@ -63,6 +68,7 @@ class Watchers:
         self.of_labels: list[Watcher] = []
         self.of_arrivals: list[Watcher] = []
         self.of_ticks: list[Watcher] = []
+        self.of_looks: list[Watcher] = []
         for one in watchers:
             self.listen(one)
 
@@ -74,6 +80,7 @@ class Watchers:
             ("label", self.of_labels),
             ("arrived", self.of_arrivals),
             ("tick", self.of_ticks),
+            ("look", self.of_looks),
         ):
             if getattr(type(watcher), hook) is not getattr(Watcher, hook):
                 hearers.append(watcher)

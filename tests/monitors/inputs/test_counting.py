@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from penstock.monitors.inputs import guard, psi
 from penstock.monitors.inputs.histogram import Histogram
 from penstock.monitors.inputs.psi import DAY_MS, PsiMonitor
+from penstock.monitors.segments import stability
+from penstock.monitors.segments.bins import BINS, Bins
+from penstock.monitors.segments.stability import SegmentStability
 from tests.effort import examples
 
 counting = pytest.importorskip("penstock.monitors.inputs.counting", reason="the extension was not built")
@@ -74,3 +78,87 @@ def test_values_are_held_against_their_ranges_alike(columns: list[tuple[Any, Any
             return "no order"
 
     assert outcome(counting.inside) == outcome(guard._inside)
+
+
+text = st.one_of(st.sampled_from(["", "a", "b", "c"]), st.text(max_size=2))
+column_edges = st.one_of(
+    st.lists(edge, max_size=7, unique=True).map(sorted),
+    st.lists(text, max_size=7, unique=True).map(
+        lambda texts: {one: place for place, one in enumerate(texts)}
+    ),
+)
+
+
+@settings(max_examples=examples(300))
+@given(
+    st.lists(column_edges, min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(4, 6))),
+    st.data(),
+)
+def test_columns_are_counted_by_place_as_by_their_bins(
+    own: list[Any], placed: list[Any], data: st.DataObject
+) -> None:
+    columns = []
+    for edges in own:
+        usual = st.one_of(text, st.none()) if isinstance(edges, dict) else number
+        if data.draw(st.integers(0, 9)) == 0:
+            usual = st.one_of(usual, odd)
+        columns.append([data.draw(usual) for _ in placed])
+    rows = [(place, list(values[:-1]), values[-1]) for place, *values in zip(placed, *columns, strict=True)]
+    counts = np.arange(7.0 * len(own) * BINS).reshape(7, len(own), BINS)
+    expected, left = counts.copy(), counting.count_by_place(rows, own, 7, BINS, counts)
+    for index, edges in enumerate(own):
+        values = [[*x, last][index] for _, x, last in rows]
+        kinds = (str,) if isinstance(edges, dict) else (float, int, bool)
+        if any(value is not None and (type(value) not in kinds or value == 10**400) for value in values):
+            assert index in left
+            continue
+        assert index not in left
+        bins = Bins([])
+        bins.values, bins.edges = (edges, []) if isinstance(edges, dict) else (None, edges)
+        for place, found in zip(placed, bins.of(values).tolist(), strict=True):
+            for one in place:
+                expected[one, index, found] += 1
+    assert counts.tolist() == expected.tolist()
+
+
+def test_rows_of_other_shapes_and_places_that_are_none_are_left_to_python() -> None:
+    counts = np.zeros((2, 2, BINS))
+    for rows in (
+        [((0,), [1.0], 1.0), ((0,), [], 1.0)],
+        [((0,), [1.0], 1.0), ((0, 1), [1.0], 1.0)],
+        [((0,), [1.0], 1.0), ((2,), [1.0], 1.0)],
+        [((-1,), [1.0], 1.0)],
+        [((0,), (1.0,), 1.0)],
+    ):
+        assert counting.count_by_place(rows, [[], [0.5]], 2, BINS, counts) is None
+        assert not counts.any()
+    with pytest.raises(ValueError, match="not of the shape"):
+        counting.count_by_place([], [[]], 2, BINS, counts)
+    with pytest.raises(ValueError, match="is none of"):
+        counting.count_by_place([], [[], {"a": BINS}], 2, BINS, counts)
+    with pytest.raises(ValueError, match="at most 7 numbers"):
+        counting.count_by_place([], [[], [0.0] * 8], 2, BINS, counts)
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_windows_of_segments_are_judged_alike_with_and_without_it(seed: int, strange: bool) -> None:
+    import random
+
+    def told(native: bool) -> list[Any]:
+        chance, found = random.Random(seed), []
+        monitor = SegmentStability(["a", "b", "c", "prediction"], 4, 1e4)
+        with pytest.MonkeyPatch.context() as patch:
+            if not native:
+                patch.setattr(stability, "counting", None)
+            for number in range(4_600):
+                moved = 3.0 if number > 4_200 else 0.0
+                texts = chance.choice("xyz")
+                second = chance.choice([None, 1, texts if strange else 2.5])
+                values = [chance.gauss(moved, 1.0), second, texts]
+                placed = (chance.randrange(2), 2 + chance.randrange(2))
+                found += monitor.update(number * DAY_MS // 300, number, placed, values, chance.random())
+        return [found, monitor._counts.tolist(), monitor._reference.tolist(), repr(monitor._past.tolist())]
+
+    assert told(True) == told(False)

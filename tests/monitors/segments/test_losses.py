@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.monitors.segments import losses as of_losses
 from penstock.monitors.segments.blame import blame, entropy
-from penstock.monitors.segments.losses import SegmentLosses
+from penstock.monitors.segments.losses import BLOCK_LABELS, KEPT_BLOCKS, LABELS, SegmentLosses
 from penstock.monitors.segments.places import WIDTH
 
 MINUTE = 60_000
@@ -161,6 +161,17 @@ def test_a_place_that_is_forgotten_has_no_past() -> None:
     monitor.forget([2])
     assert all(block.sums[:, 2].sum() == 0 for block in monitor.blocks)
     assert any(block.sums[:, 3].sum() > 0 for block in monitor.blocks)
+
+
+def test_the_labels_of_all_kept_blocks_are_those_that_are_counted_as_they_come_and_go() -> None:
+    monitor = SegmentLosses(2 * WIDTH, 0.5)
+    for position, row in enumerate(labels((KEPT_BLOCKS + 3) * BLOCK_LABELS, 4)):
+        if monitor.update(position * MINUTE, position, *row):
+            if len(monitor.blocks) == KEPT_BLOCKS // 2:
+                monitor.forget([2])
+            counted = sum(block.sums[LABELS].astype(float) for block in monitor.blocks)
+            assert monitor._labels.tolist() == counted.tolist()
+    assert len(monitor.blocks) == KEPT_BLOCKS and monitor._labels[3] > 0
 
 
 def test_a_monitor_restored_in_the_middle_finds_the_same() -> None:

@@ -238,7 +238,7 @@ def test_watchers_hear_no_clock_while_the_log_stands_under_another_definition() 
     """They do not hear its samples either, and would tell of a silence."""
     now = parcels()
     fold, heard = Fold(now), []
-    fold.drift.tick = lambda at, position: heard.append(position)  # type: ignore[method-assign]
+    fold.drift.tick = lambda at, position, look: heard.append(position)  # type: ignore[method-assign]
     tick = Tick({"parcels.sent/0": START_MS}, [], START_MS, 1)
     for position, entry in enumerate(
         [recipe_of(now), tick, recipe_of(older(now)), tick, recipe_of(now), tick]

@@ -120,6 +120,21 @@ def test_each_kind_is_found_alone_from_where_it_began(name: str) -> None:
     assert all(one.verb == "note" and not one.forks for one in others if one.transition.state == "resolved")
 
 
+@pytest.mark.parametrize("name", ["unseen", "duplicates"])
+def test_samples_whose_values_are_known_are_passed_over_with_the_same_findings(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, follow = told(name), DataQuality._follow
+
+    def suspicious(watch: DataQuality) -> None:
+        follow(watch)
+        watch.alarmed = True
+
+    monkeypatch.setattr(DataQuality, "_follow", suspicious)
+    assert list(found(log(CHANGES[name]), pipeline())) == expected
+    assert {one.transition.state for one in expected} == {"firing", "resolved"}
+
+
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     assert told("none") == []
 

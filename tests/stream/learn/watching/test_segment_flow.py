@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from penstock.monitors.inputs.ranges import EPOCH_SAMPLES
+from penstock.monitors.quality.unseen import Unseen
 from penstock.stream.learn.watching.chosen import watchers_of
 from penstock.stream.learn.watching.segment_flow import SegmentFlow
 from penstock.stream.learn.watching.watcher import Finding
@@ -93,3 +94,25 @@ def test_a_field_with_many_values_is_watched_where_they_are_frequent(number: int
             START_MS + n, n, Sample(Origin("sent", 0, n), f"p{n}", van, START_MS + n, x, "", None, [van]), 0.5
         )
     assert list(watcher.volumes[0]) == ["often"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_whose_values_are_known_are_passed_over_with_the_same_findings(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    given = []
+    for at, event, van in days(CHANGE + 3, seed):
+        # one van has other names for a day, one comes seldom, and some come late
+        renamed = van == "b" and CHANGE * DAY <= at - START_MS < (CHANGE + 1) * DAY
+        named = f"{van}{chance.randrange(3)}" if renamed else van
+        given.append(
+            (at - chance.choice([0, 0, 0, 2 * HOUR]), event, "d" if chance.random() < 0.001 else named)
+        )
+    found = fed(given)
+    monkeypatch.setattr(Unseen, "knows", lambda self, value: False)
+    assert found == fed(given)
+    assert [one.transition.state for one in found if one.transition.monitor == "unseen"] == [
+        "firing",
+        "resolved",
+    ]
