@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import signal
 import subprocess
@@ -262,6 +263,11 @@ def test_what_cannot_be_read_or_written_is_said_in_a_sentence(flow: MemoryFlow, 
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
     with pytest.raises(CannotScore, match="cannot be read"):
         open_table(str(tmp_path / "no.parquet"))
+    torn = gzip.compress(b"a,b\n" + b"1,2\n" * 9_000)[:-9]
+    for name, held in (("torn.csv.gz", torn), ("bad.csv", b"weight\n\xff\n"), ("torn.jsonl.gz", torn)):
+        (tmp_path / name).write_bytes(held)
+        with pytest.raises(CannotScore, match="cannot be read"):
+            list(open_table(str(tmp_path / name)).batches([]))
     assert form_of("x.NDJSON", "--in") == "jsonl"
     with pytest.raises(CannotScore):
         form_of("x.parquet.gz", "--in")
@@ -429,6 +435,14 @@ def test_a_row_that_the_topic_would_not_take_says_so_in_its_words(flow: MemoryFl
     with pytest.raises(CannotScore, match="has no column depot, street"):
         rows = [{name: good[name] for name in ("parcel", "sent_at", "van", "weight")}]
         run(flow, write(tmp_path / "few.jsonl", rows), tmp_path / "out.jsonl", "history")
+
+
+def test_events_that_retention_took_away_are_said(tmp_path: Path) -> None:
+    flow = flow_of(parcels(), parcel_events(60))
+    flow.log.trim(SENT.name, 0, 5)
+    source = write(tmp_path / "in.jsonl", events_of(flow)[-3:])
+    done = run(flow, source, tmp_path / "out.csv", "history", by=Heard(flow.pipeline))
+    assert done.notes == [f"records 0 to 4 of {SENT.name}/0 are gone: no feature has seen them"]
 
 
 def test_a_csv_and_a_parquet_of_events_are_read_as_the_topic_is(flow: MemoryFlow, tmp_path: Path) -> None:
