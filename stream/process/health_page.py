@@ -104,6 +104,7 @@ class Health:
     challengers_entered: Counter
     request_seconds: RequestHistogram
     rows_answered: Counter
+    served_position: Gauge
     decisions: Counter
     commands_sent: Counter
     commands_open: Gauge

@@ -139,6 +139,9 @@ METRICS = (
         "from a request to its answer, by outcome: ok, or the status of what was refused",
     ),
     Metric("penstock_rows_answered", Counter, ("pipeline",), "events answered on request"),
+    Metric(
+        "penstock_served_position", Gauge, ("pipeline",), "samples-log offset that the models answer from"
+    ),
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
     Metric("penstock_commands_sent", Counter, (), "commands appended to the samples log, repeats included"),

@@ -88,10 +88,8 @@ class Application:
         """Look for newer replicas, beside the requests."""
         for name, served in self.pipelines.items():
             await asyncio.to_thread(served.refresh)
-            replica = served.replica
-            if replica is not None:
-                self.health.position.labels(name, "models").set(replica.position)
-                self.health.event_time_age_seconds.set(self.wall_ms() / 1000 - replica.standing.at / 1000)
+            if served.replica is not None:
+                self.health.served_position.labels(name).set(served.replica.position)
         self.health.turned()
         now = self.wall_ms()
         conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}

@@ -185,7 +185,6 @@ class ServedPipeline:
                     501, Problem("explanations are not available in this build: ask without explain")
                 )
             explanation = self.explain(replica, answered)
-        names = self.pipeline.vector_names
         return Prediction(
             id=said.id,
             at=said.at,
@@ -201,7 +200,7 @@ class ServedPipeline:
             set=said.set,
             interval=said.interval,
             features=found,
-            vector=dict(zip(names, vector, strict=True)) if asking.vector else None,
+            vector=dict(zip(replica.names, vector, strict=True)) if asking.vector else None,
             explanation=explanation,
             by_version=by_version,
         )
