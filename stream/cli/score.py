@@ -127,6 +127,7 @@ def as_json(job: Job, done: Summary, about: dict[str, Any], seconds: float) -> d
         **about,
         "rows": done.rows,
         "predicted": done.predicted,
+        "notes": done.notes,
         "errors": {str(number): why for number, why in done.errors.items()},
         "seconds": round(seconds, 3),
     }
@@ -140,4 +141,5 @@ def as_text(job: Job, done: Summary, about: dict[str, Any], seconds: float) -> s
         f"models    {about['model_version']}, position {about['position']:,}, recipe {about['recipe']}",
     ]
     lines += [f"row {number + 1:<6,}{why}" for number, why in done.errors.items()]
+    lines += [f"note      {note}" for note in done.notes]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from penstock.stream.explain.mixture import live
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.records import Predicted
-from penstock.stream.messages import Recipe, Sample, Value
+from penstock.stream.messages import Sample, Value
 
 
 class Explained(NamedTuple):
@@ -74,12 +74,7 @@ class Means:
     """
 
     def __init__(self) -> None:
-        self.names: Sequence[str] = ()
         self.sums: dict[str, list[float]] = {}
-
-    def under(self, recipe: Recipe) -> None:
-        """What follows has the inputs of this recipe."""
-        self.names = recipe.inputs
 
     def add(self, names: Iterable[str], x: Iterable[Value]) -> None:
         """One more vector."""

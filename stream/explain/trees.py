@@ -12,7 +12,9 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import factorial, isclose, log
+from functools import cache
+from math import factorial, isclose, log, prod
+from operator import mul
 from typing import Any
 
 from river.ensemble import BaggingClassifier, BaggingRegressor
@@ -140,29 +142,49 @@ def _taken(node: Any, x: Mapping[str, Any]) -> int:
 
 
 def _shapley(path: Path) -> dict[str, float]:
-    """The Shapley values of the product game of one leaf: every input on the way passes by its share, or by the vector's own."""
-    many = len(path)
-    found: dict[str, float] = {}
+    """The Shapley values of one leaf's game: the product over the inputs on the way, each its share unless it is known.
+
+    A known input passes (1) or does not (0). `whole` is the product of the shares of those that do not; what one of them takes
+    away is the same for all. `counts` has, by how many of those that pass are known, the sum of the products of the others.
+    """
+    closed = [name for name, (_, own) in path.items() if not own]
+    whole, counts = prod(path[name][0] for name in closed), [1.0]
+    if not whole:
+        return {}
+    for share, own in path.values():
+        if own:
+            counts = _times(counts, share)
+    chances = _chances(len(path))
+    found = {}
+    if closed:
+        found = dict.fromkeys(closed, -whole * sum(map(mul, chances, counts)))
     for name, (share, own) in path.items():
-        if own == share:
-            found[name] = 0.0
-            continue
-        counts = [1.0]  # by how many of the others are known, the sum of the products
-        for other, (rest, passes) in path.items():
-            if other != name:
-                counts = _times(counts, rest, passes)
-        chance = (factorial(known) * factorial(many - 1 - known) / factorial(many) for known in range(many))
-        found[name] = (own - share) * sum(one * each for one, each in zip(chance, counts, strict=True))
+        if own and share < 1.0:
+            found[name] = (1.0 - share) * whole * sum(map(mul, chances, _without(counts, share)))
     return found
 
 
-def _times(counts: Sequence[float], share: float, own: float) -> list[float]:
-    """The polynomial `counts` times (share + own t)."""
-    found = [one * share for one in counts] + [0.0]
-    if own:
-        for place, one in enumerate(counts):
-            found[place + 1] += one * own
-    return found
+@cache
+def _chances(many: int) -> tuple[float, ...]:
+    """How probable each set of so many others is to be known before an input, of `many` inputs in all."""
+    return tuple(factorial(known) * factorial(many - 1 - known) / factorial(many) for known in range(many))
+
+
+def _times(counts: Sequence[float], share: float) -> list[float]:
+    """The polynomial `counts` times (share + t).
+
+    >>> _times(_times([1.0], 0.5), 0.25), _without([0.125, 0.75, 1.0], 0.25)
+    ([0.125, 0.75, 1.0], [0.5, 1.0])
+    """
+    return [low * share + high for low, high in zip([*counts, 0.0], [0.0, *counts], strict=True)]
+
+
+def _without(counts: Sequence[float], share: float) -> list[float]:
+    """The polynomial `counts` divided by (share + t), from its highest power down: a share is at most 1, so errors shrink."""
+    found = [counts[-1]]
+    for one in counts[-2:0:-1]:
+        found.append(one - share * found[-1])
+    return found[::-1]
 
 
 def forest(model: Any, x: dict[str, Any], target: Any, part_of: PartOf) -> Part:

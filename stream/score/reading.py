@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -88,9 +90,16 @@ def open_table(address: str) -> Table:
     """The table at an address. Raises `CannotScore`."""
     form = form_of(address, "--in")
     makes: dict[str, Callable[[str], Table]] = {"parquet": _Parquet, "csv": _Csv, "jsonl": _JsonLines}
-    try:
+    with _said(address):
         return makes[form](address)
-    except (OSError, ValueError, ImportError, UnicodeDecodeError, csv.Error) as error:
+
+
+@contextmanager
+def _said(address: str) -> Iterator[None]:
+    """Whatever a file that is none of its kind, torn or not there provokes, as `CannotScore`."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, EOFError, csv.Error, zlib.error) as error:
         raise CannotScore(f"{address} cannot be read: {error}") from None
 
 
@@ -119,7 +128,7 @@ class _Parquet:
 
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         names = [name for name in self.columns if name in set(wanted)]
-        with fsspec.open(self.address, "rb") as file:
+        with _said(self.address), fsspec.open(self.address, "rb") as file:
             for raw in self.parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
                 values = [[plain(one) for one in raw.column(name).to_pylist()] for name in names]
                 rows: list[dict[str, Any]] = [{} for _ in range(raw.num_rows)]
@@ -151,7 +160,7 @@ class _Csv:
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         width = len(self.columns)
         places = [(name, self.columns.index(name)) for name in wanted if name in self.columns]
-        with self._open() as file:
+        with _said(self.address), self._open() as file:
             lines = csv.reader(file)
             next(lines, None)
             batch = Batch([], [], {})
@@ -187,7 +196,8 @@ class _JsonLines:
         self.columns = list(self.kinds)
 
     def _lines(self) -> Iterator[bytes]:
-        with fsspec.open(self.address, "rb", compression=packing(self.address)) as file:
+        unpacked = fsspec.open(self.address, "rb", compression=packing(self.address))
+        with _said(self.address), unpacked as file:
             for number, line in enumerate(file):
                 text = (line if number else line.removeprefix(codecs.BOM_UTF8)).strip()
                 if text:

@@ -33,11 +33,15 @@ Found = Prediction | str
 
 @dataclass
 class Summary:
-    """What became of the rows. `errors` has the first rows without a prediction, by number from 0, and why."""
+    """What became of the rows.
+
+    `errors` has the first rows without a prediction, by number from 0, and why; `notes` what a reader of the file should know.
+    """
 
     rows: int = 0
     predicted: int = 0
     errors: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, number: int, found: Found) -> None:
         """One row's."""
@@ -67,7 +71,7 @@ def score(job: Job, scorer: Scorer, *, log: Log | None, reads: Reads | None, pro
     form_of(job.out, "--out")
     if job.source == job.out:
         raise CannotScore("--out is --in: write the predictions to another file")
-    table = open_table(job.source)
+    table, summary = open_table(job.source), Summary()
     found: Callable[[], Iterator[tuple[Batch, list[Found]]]]
     if job.features == "columns":
         given = Given(job.pipeline, table)
@@ -81,15 +85,21 @@ def score(job: Job, scorer: Scorer, *, log: Log | None, reads: Reads | None, pro
         assert log is not None, "features as of the past are made from the source topics"
         views = {view.name: CompiledView(view) for view in job.pipeline.views}
         events = Events(job.pipeline, table, views.__getitem__, timed=True)
-        answers = _of_history(job.pipeline, log, events, table, scorer, progress)
+        answers = _of_history(job.pipeline, log, events, table, scorer, progress, summary)
         found = lambda: _by_number(table, answers)  # noqa: E731
-    return _write(job, table, scorer, found(), progress)
+    _write(job, table, scorer, found(), progress, summary)
+    return summary
 
 
 def _write(
-    job: Job, table: Table, scorer: Scorer, found: Iterator[tuple[Batch, list[Found]]], progress: Progress
-) -> Summary:
-    columns, summary = columns_of(job.pipeline), Summary()
+    job: Job,
+    table: Table,
+    scorer: Scorer,
+    found: Iterator[tuple[Batch, list[Found]]],
+    progress: Progress,
+    summary: Summary,
+) -> None:
+    columns = columns_of(job.pipeline)
     types = {name: one.kind for name, one in columns.items()}
     added = {**types, "model_version": str, "position": int, "recipe": str, "error": str}
     about = {"pipeline": job.pipeline.name, "features": job.features, **scorer.about}
@@ -108,7 +118,6 @@ def _write(
             values["error"] = [one if isinstance(one, str) else None for one in answers]
             out.write(batch, values)
             progress("scored", summary.rows, table.count)
-    return summary
 
 
 def _answer(scorer: Scorer, id_: str, at: int, vector: Any) -> Found:
@@ -161,7 +170,13 @@ def _of_now(
 
 
 def _of_history(
-    pipeline: Pipeline, log: Log, events: Events, table: Table, scorer: Scorer, progress: Progress
+    pipeline: Pipeline,
+    log: Log,
+    events: Events,
+    table: Table,
+    scorer: Scorer,
+    progress: Progress,
+    summary: Summary,
 ) -> dict[int, Found]:
     """The answer to every row, by its number."""
     rows: list[tuple[int, Asked]] = []
@@ -177,7 +192,12 @@ def _of_history(
         answers[number] = _answer(scorer, asked.id, asked.at, vector)
 
     read = partial(progress, "events read")
-    AsOf(pipeline, log, rows, events.vectors, told, read).run()
+    flow = AsOf(pipeline, log, rows, events.vectors, told, read)
+    flow.run()
+    summary.notes += [
+        f"records 0 to {many - 1:,} of {topic}/{partition} are gone: no feature has seen them"
+        for (topic, partition), many in flow.gone.items()
+    ]
     return answers
 
 

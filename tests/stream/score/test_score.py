@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import signal
 import subprocess
@@ -262,6 +263,11 @@ def test_what_cannot_be_read_or_written_is_said_in_a_sentence(flow: MemoryFlow, 
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
     with pytest.raises(CannotScore, match="cannot be read"):
         open_table(str(tmp_path / "no.parquet"))
+    torn = gzip.compress(b"a,b\n" + b"1,2\n" * 9_000)[:-9]
+    for name, held in (("torn.csv.gz", torn), ("bad.csv", b"weight\n\xff\n"), ("torn.jsonl.gz", torn)):
+        (tmp_path / name).write_bytes(held)
+        with pytest.raises(CannotScore, match="cannot be read"):
+            list(open_table(str(tmp_path / name)).batches([]))
     assert form_of("x.NDJSON", "--in") == "jsonl"
     with pytest.raises(CannotScore):
         form_of("x.parquet.gz", "--in")
@@ -375,23 +381,31 @@ def test_rows_that_are_events_of_the_topic_get_the_vectors_of_their_samples(
     assert [{name: row[name] for name in rows[0]} for row in found] == rows[::-1], "in the file's order"
 
 
-@settings(max_examples=12)
+@settings(max_examples=16)
 @given(
-    at=st.integers(0, 250 * 60_000), depot=st.sampled_from(["d0", "d1", "never seen"]), seed=st.integers(0, 3)
+    at=st.integers(0, 250 * 60_000),
+    depot=st.sampled_from(["d0", "d1", "never seen"]),
+    seed=st.integers(0, 3),
+    tied=st.booleans(),
 )
 def test_a_row_that_was_never_published_gets_the_vector_that_it_would_have_had(
-    tmp_path_factory: pytest.TempPathFactory, at: int, depot: str, seed: int
+    tmp_path_factory: pytest.TempPathFactory, at: int, depot: str, seed: int, tied: bool
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("score")
+    events = list(parcel_events(150, seed))
+    sent_at, street = START_MS + at, "s 1|"
+    if tied:  # at the very moment of a delivery there, which it does not see
+        there = [event for topic, _, event in events if topic == DELIVERED.name]
+        one = there[at % len(there)]
+        sent_at, depot, street = one["done_at"], one["depot"], one["street"]
     row = {
         "parcel": "asked",
-        "sent_at": START_MS + at,
+        "sent_at": sent_at,
         "van": "van1",
         "depot": depot,
-        "street": "s 1|",
+        "street": street,
         "weight": 2.0,
     }
-    events = list(parcel_events(150, seed))
     flow = flow_of(parcels(), events)
     heard = Heard(flow.pipeline)
     run(flow, write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", "history", by=heard)
@@ -421,6 +435,14 @@ def test_a_row_that_the_topic_would_not_take_says_so_in_its_words(flow: MemoryFl
     with pytest.raises(CannotScore, match="has no column depot, street"):
         rows = [{name: good[name] for name in ("parcel", "sent_at", "van", "weight")}]
         run(flow, write(tmp_path / "few.jsonl", rows), tmp_path / "out.jsonl", "history")
+
+
+def test_events_that_retention_took_away_are_said(tmp_path: Path) -> None:
+    flow = flow_of(parcels(), parcel_events(60))
+    flow.log.trim(SENT.name, 0, 5)
+    source = write(tmp_path / "in.jsonl", events_of(flow)[-3:])
+    done = run(flow, source, tmp_path / "out.csv", "history", by=Heard(flow.pipeline))
+    assert done.notes == [f"records 0 to 4 of {SENT.name}/0 are gone: no feature has seen them"]
 
 
 def test_a_csv_and_a_parquet_of_events_are_read_as_the_topic_is(flow: MemoryFlow, tmp_path: Path) -> None:
