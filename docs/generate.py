@@ -53,6 +53,10 @@ SETTING_WORDS = {
     "it restarts.",
     "host": "The address that the health page listens on.",
     "port": "The port of the health page. 0 takes any free one, and the role says which.",
+    "serve_tokens": "Tokens, separated by commas: the serve role answers who sends one as `Authorization: Bearer TOKEN`. Without "
+    "any it answers everybody who reaches it.",
+    "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
+    "serve_key": "A PEM file with the certificate's key.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {

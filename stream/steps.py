@@ -119,6 +119,20 @@ def _pieces(name: str) -> tuple[Keys, ...]:
     )
 
 
+def _replica(name: str) -> tuple[Keys, ...]:
+    """What answers on request are made with."""
+    prefix = keys.states_prefix(name, "learn")
+    return (
+        Keys(keys.replica_key(name), "the models that serve answers with, a list of pieces; signed"),
+        Keys(f"{prefix}replica-piece:<digest>", "a part of them"),
+        Keys(f"{prefix}replica-pieces", "which parts there are"),
+    )
+
+
+def _wanted(name: str) -> Keys:
+    return Keys(keys.wanted_key(name), "there while a serve role runs: it asks learn for replicas")
+
+
 def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
     return (
         Keys(keys.snapshot_key(name), "the fold, a list of pieces; signed"),
@@ -146,7 +160,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "models predict together at the sample, and learn at the label; carries out commands",
             (log,),
             (topology.predictions(name, prefix), prefix + topology.CONTROL_MODELS, log),
-            (snapshot, *_pieces(stored), live, versions, *_ownership(stored, "learn")),
+            (snapshot, *_pieces(stored), *_replica(stored), live, versions, *_ownership(stored, "learn")),
             group=topology.consumer_group(name, "learn", prefix),
         ),
         Step(
@@ -208,12 +222,29 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         Step("publish", "a file's lines into a topic", writes=sources),
         Step("dead-letters", "lists them; --republish sends them back", (letters,), sources),
         Step("features get", "what a service would read", reads_keys=(*features, *states)),
+        Step(
+            "serve",
+            "predictions and features on request, over HTTP",
+            reads_keys=(*features, *states, *_replica(stored), _wanted(stored), versions),
+        ),
         Step("models", "the models of now, and stored versions", reads_keys=(live, versions)),
         Step(
             "export, replay",
             "samples as rows; the fold again",
             (log,),
             reads_keys=(snapshot, *_pieces(stored), versions),
+        ),
+        Step(
+            "explain",
+            "why a prediction was what it was",
+            (log, topology.predictions(name, prefix)),
+            reads_keys=(snapshot, live, versions),
+        ),
+        Step(
+            "score",
+            "predictions for a file's rows",
+            sources,
+            reads_keys=(*states, snapshot, *_pieces(stored), live, versions),
         ),
         Step(
             "what-if",

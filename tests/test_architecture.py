@@ -17,8 +17,10 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
+    ("score",),
     ("roles", "stack"),
-    ("backfill", "operate", "challenge"),
+    ("backfill", "operate", "challenge", "serve"),
+    ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
     ("recipes", "steps"),
@@ -87,18 +89,19 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers; `control_lines` only makes lines of events
     "stream/cli": (
-        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "export",
-        "features",
+        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "explain",
+        "export", "features",
         "model_registry", "models", "operate",
-        "publish", "replay", "report", "reset", "retrain_job", "run", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
+    "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "identity", "in_memory", "metrics", "report", "start", "what_if",
+        "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
     ),
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
@@ -122,10 +125,15 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/learn": (
         "replay",  # reads a log, and logs
+        "replica_snapshot",  # writes the store
         "retrain",  # starts a process
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
         "worker",  # reads, writes and logs
+    ),
+    "stream/serve": (
+        "app",  # asyncio, the clock of requests, and a log of failures
+        "replicas",  # reads Redis
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (
@@ -135,7 +143,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
-        "attended", "calibrating/fields", "recompute", "segments", "sides",  # fold and featurize what they read from a log
+        # fold and featurize what they read from a log
+        "attended", "calibrating/fields", "past", "recompute", "segments", "sides",
     ),
 }  # fmt: skip
 MAX_FILE_LINES = 300

@@ -83,6 +83,7 @@ class FeatureReader:
 
     Attributes:
         served: what it has given so far.
+        tasks: those that are asked; may be replaced between two reads.
 
     """
 
@@ -104,7 +105,7 @@ class FeatureReader:
         self._max_age_ms = {name: milliseconds(age) for name, age in self._max_age.items()}
         self.served = Served()
         self._pipeline = prefix + pipeline
-        self._tasks = tuple(tasks)
+        self.tasks = tuple(tasks)
         self._views: Mapping[str, CompiledView] | None = None
         if views is not None:
             self._views = {view.name: CompiledView(view) for view in views}
@@ -140,24 +141,36 @@ class FeatureReader:
                     for (view, entity, _), data in zip(named, found, strict=True)
                 ]
             )
-        compiled = [self._views[view] for view, _, _ in named]
-        tasks = self._tasks
+        states = self.states([(view, key) for view, _, key in named])
+        return self._count(
+            [
+                _from_state(self._views[view], entity, state, now_ms, at_ms is not None)
+                for (view, entity, _), state in zip(named, states, strict=True)
+            ]
+        )
+
+    def compiled(self, view: str) -> CompiledView:
+        """What evaluates the states of a view that this reader gives; KeyError without its definition."""
+        return (self._views or {})[view]
+
+    def states(self, wanted: Sequence[tuple[str, str]]) -> list[State | None]:
+        """Read the private state of `(view, entity)` pairs in one round trip; None for an entity never seen.
+
+        For who evaluates views by itself: the reader has definitions. Entities are named as `keys.entity_of` does. Each state
+        is the caller's own, so it may fold into it. Raises as `read` does.
+        """
+        assert self._views is not None, "states are read with the definitions"
+        compiled = [self._views[view] for view, _ in wanted]
+        tasks = self.tasks
         keys = [
-            state_key(self._pipeline, task, view, one.view.version, key)
-            for one, (view, _, key) in zip(compiled, named, strict=True)
+            state_key(self._pipeline, task, view, one.view.version, entity)
+            for one, (view, entity) in zip(compiled, wanted, strict=True)
             for task in tasks
         ]
         found, live = self._mget(keys)
         for one in compiled:
             _check_version(one.view, live)
-        return self._count(
-            [
-                _from_state(
-                    one, entity, found[n * len(tasks) : (n + 1) * len(tasks)], now_ms, at_ms is not None
-                )
-                for n, (one, (_, entity, _)) in enumerate(zip(compiled, named, strict=True))
-            ]
-        )
+        return [_newest(one, found[n * len(tasks) : (n + 1) * len(tasks)]) for n, one in enumerate(compiled)]
 
     def _count(self, read: list[Features]) -> list[Features]:
         """Mark what is too old, and count."""
@@ -257,16 +270,20 @@ def _moment(now_ms: int, stored_ms: int, strict: bool, view: str, entity: Entity
     return max(now_ms, stored_ms)
 
 
+def _newest(compiled: CompiledView, found: Sequence[bytes | None]) -> State | None:
+    """Of the states that tasks keep of one entity the newest, which is the owner's."""
+    states = [compiled.decode(data) for data in found if data is not None]
+    return max(states, key=lambda state: state.newest, default=None)
+
+
 def _from_state(
-    compiled: CompiledView, entity: Entity, found: Sequence[bytes | None], now_ms: int, strict: bool
+    compiled: CompiledView, entity: Entity, state: State | None, now_ms: int, strict: bool
 ) -> Features:
     view = compiled.view.name
-    states = [compiled.decode(data) for data in found if data is not None]
-    if not states:
+    if state is None:
         # What a sample of this entity carries, so that serving and training agree.
         empty = dict(zip(compiled.names, compiled.values(compiled.new(), 0), strict=True))
         return Features(view, entity, empty, dict.fromkeys(empty, "missing"))
-    state: State = max(states, key=lambda s: s.newest)
     now_ms = _moment(now_ms, state.newest, strict, view, entity)
     values = dict(zip(compiled.names, compiled.values(state, now_ms), strict=True))
     return Features(

@@ -84,6 +84,16 @@ def snapshot_key(pipeline: str) -> str:
     return f"penstock:{pipeline}:learn:snapshot"
 
 
+def replica_key(pipeline: str) -> str:
+    """Key of the signed snapshot that the serve role answers from."""
+    return f"penstock:{pipeline}:learn:state:replica"
+
+
+def wanted_key(pipeline: str) -> str:
+    """Key that is there while a serve role runs: without it learn stores nothing for one."""
+    return f"penstock:{pipeline}:serving"
+
+
 def versions_key(pipeline: str) -> str:
     """Key of the hash of signed model versions."""
     return f"penstock:{pipeline}:versions"

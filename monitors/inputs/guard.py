@@ -122,6 +122,11 @@ class RangeGuard:
         self._rows.clear()
         return ended
 
+    @property
+    def judged(self) -> list[str]:
+        """The inputs that are judged by their range now."""
+        return [self.names[index] for kind, index in self._tests if kind == "range"]
+
     def bounds(self) -> dict[str, tuple[float | str, float | str]]:
         """The widened range each input is held against now."""
         return dict(zip(self.names, zip(self._low, self._high, strict=True), strict=True))

@@ -45,6 +45,8 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "export": "export",
     "replay": "replay",
+    "explain": "explain",
+    "score": "score",
     "what-if": "what_if",
     "report": "report",
     "calibrate": "calibrate",

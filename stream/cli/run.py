@@ -1,4 +1,4 @@
-"""`penstock run FILE --role R`: one role of a pipeline in this process, until it is told to stop."""
+"""`penstock run FILE --role R`: one role of a pipeline in this process, until it is told to stop; `serve` takes several files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import logging
 
 from penstock.stream.definition_file import load
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles import start
 
 EXAMPLES = """\
@@ -17,12 +17,15 @@ examples:
   penstock run FILE --role learn             samples -> predictions, drift, control events
   penstock run FILE --role control           requests -> decisions -> commands
   penstock run FILE --role challenge         races the definition's challengers; winners take part in learn
+  penstock run FILE... --role serve --port 8080 --workers 4         answers predictions and features over HTTP: /docs there
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
 sources' key share the partitions; give each its own --slot. Otherwise, and for learn and challenge, a second worker of another
 --slot is a spare that takes over in seconds. Run one control: a second would say everything twice. A challenge gives way to
-whatever else wants the CPU. Addresses are settings: KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL
-(redis://127.0.0.1:6379/0), PENSTOCK_SECRET (learn needs it).
+whatever else wants the CPU. Serve keeps nothing, needs no Kafka, and may run as often as you like; each of several --workers has
+a health page of its own, on the ports after --port. It asks for a token where PENSTOCK_SERVE_TOKENS lists some.
+Addresses are settings: KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0),
+PENSTOCK_SECRET (learn and serve need it).
 Exit codes: 0 stopped by a signal, its state written; 2 it cannot run, and one line says why."""
 
 
@@ -35,11 +38,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("file", metavar="FILE", help="the definition file")
+    command.add_argument("files", metavar="FILE", nargs="+", help="the definition file; several for serve")
     command.add_argument(
         "--role",
         required=True,
-        choices=("featurize", "learn", "control", "challenge"),
+        choices=("featurize", "learn", "control", "challenge", "serve"),
         help="what to run (see below)",
     )
     command.add_argument(
@@ -54,18 +57,32 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         default="on",
         help="off: no guards, whatever the definition says (learn)",
     )
+    command.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that answer (serve; default 1)"
+    )
+    command.add_argument("--worker", default="", help=argparse.SUPPRESS)
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the role to its end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    pipeline = load(args.file)
+    pipelines = [load(file) for file in args.files]
     settings = start.with_arguments(settings, port=args.port, slot=args.slot)
+    if args.role == "serve":
+        from penstock.stream.roles.serve import run_serve  # what explains takes a while to import
+
+        if not 1 <= args.workers <= 256:
+            raise SettingError(f"--workers {args.workers} must be 1 to 256")
+        run_serve(args.files, pipelines, settings, workers=args.workers, worker=args.worker)
+        return 0
+    if len(pipelines) > 1:
+        raise SettingError(f"--role {args.role} runs one pipeline: give one FILE")
+    pipeline = pipelines[0]
     if args.role == "featurize":
         start.run_featurize(pipeline, settings)
     elif args.role == "learn":
-        start.run_learn(pipeline, args.file, settings, guard=args.guard == "on")
+        start.run_learn(pipeline, args.files[0], settings, guard=args.guard == "on")
     elif args.role == "challenge":
         start.run_challenge(pipeline, settings)
     else:

@@ -54,19 +54,22 @@ class Rejected(ValueError):
 
 
 class SourceDecoder:
-    """Decodes and checks the records of one source of a pipeline. Between calls it holds a count for the health page."""
+    """Decodes and checks the records of one source of a pipeline. Between calls it holds a count for the health page.
 
-    def __init__(self, pipeline: Pipeline, source: Source) -> None:
+    With `asked` they are events that somebody asks about: nobody can know their labels yet, so the label's fields may be missing.
+    """
+
+    def __init__(self, pipeline: Pipeline, source: Source, *, asked: bool = False) -> None:
         self.source = source
         self.index = pipeline.sources.index(source)
-        types = field_types(pipeline, source)
+        types = field_types(pipeline, source, asked=asked)
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _NUMBER_KEY, _ID)]
         carried = pipeline.carried if source == pipeline.predict else []
         self.texts += [name for name in carried if name not in self.texts]
         inputs = pipeline.inputs if source == pipeline.predict else ()
         of_samples = (*inputs, *carried)
         self.named_inputs = [name for name in of_samples if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
-        labels_anything = pipeline.label.source == source and pipeline.label.reads_any_field
+        labels_anything = not asked and pipeline.label.source == source and pipeline.label.reads_any_field
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
         self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
         self.time, self.grace_ms = source.time, source.grace_ms
@@ -153,10 +156,13 @@ def _event_type(types: dict[str, Any]) -> Any:
     return TypedDict("Event", types)  # type: ignore[operator]
 
 
-def field_types(pipeline: Pipeline, source: Source) -> dict[str, Any]:
-    """The declared fields of one source and what each may hold. An input is text only if the model takes text there."""
+def field_types(pipeline: Pipeline, source: Source, *, asked: bool = False) -> dict[str, Any]:
+    """The declared fields of one source and what each may hold. An input is text only if the model takes text there.
+
+    Those of its label are left out with `asked`.
+    """
     types: dict[str, Any] = {}
-    if source == pipeline.label.source:
+    if source == pipeline.label.source and not asked:
         types.update({name: Any for name in pipeline.label.fields})
     texts = text_inputs(pipeline) if source == pipeline.predict else set()
     numbers = set(pipeline.inputs) - texts if source == pipeline.predict else set()

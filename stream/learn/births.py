@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from penstock.stream.learn import departures
 from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.expert import YOUNG_LABELS, Expert
+from penstock.stream.learn.experts import Experts
 from penstock.stream.learn.state import FoldState
 from penstock.stream.models.version import dump, restore
 
@@ -102,9 +103,12 @@ def freeze(state: FoldState, position: int, at: int) -> Expert:
 
 def fork(state: FoldState, position: int, at: int, outside: Sequence[str]) -> None:
     """Copy the best learner as the one that leaves out values far outside what was learned."""
-    source = state.experts.best_learner()
-    born = (state.counts.learned, at, position)
-    model = restore(dump(source.model))
-    copy = state.experts.add("careful", model, state.new_id(), born, of=source, halved=True)
-    copy.taught = source.taught
+    careful_copy(state.experts, state.new_id(), (state.counts.learned, at, position))
     leave(state)
+
+
+def careful_copy(experts: Experts, version: str, born: tuple[int, int, int]) -> None:
+    """Add that copy, of the best learner as it is."""
+    source = experts.best_learner()
+    copy = experts.add("careful", restore(dump(source.model)), version, born, of=source, halved=True)
+    copy.taught = source.taught

@@ -10,6 +10,9 @@ from typing import Any
 
 from penstock.stream import topology
 from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.records import Predicted
+from penstock.stream.learn.tasks.task import Task
+from penstock.stream.learn.uncertainty import Uncertainty
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import encode_json
 from penstock.stream.prediction import ModelRef, Prediction
@@ -21,12 +24,7 @@ def published(fold: Fold, below: int, predictions_topic: str, prefix: str) -> li
     outs: list[Out] = []
     for made in fold.outputs.predictions:
         if made.position >= below:
-            by = ModelRef(made.version, made.weight)
-            value, *more = fold.task.shown(made.p)
-            sure: dict[str, Any] = {}
-            if fold.uncertainty is not None and made.issued is not None:
-                sure = fold.uncertainty.shown(made.p, made.issued)
-            message = Prediction(made.id, made.at, value, by, fold.recipe, made.position, *more, **sure)
+            message = prediction_of(made, fold.task, fold.uncertainty, fold.recipe)
             outs.append(Out(predictions_topic, made.key.encode(), encode_json(message), (), 0))
     for topic, event in fold.drift.requests:
         if event.data.detected_at["position"] >= below:
@@ -35,3 +33,13 @@ def published(fold: Fold, below: int, predictions_topic: str, prefix: str) -> li
         if live.position >= below:
             outs.append(Out(prefix + topology.CONTROL_MODELS, key, encode_json(live)))
     return outs
+
+
+def prediction_of(made: Predicted, task: Task, uncertainty: Uncertainty | None, recipe: str) -> Prediction:
+    """One prediction as it is published, and as it is answered on request."""
+    value, *more = task.shown(made.p)
+    sure: dict[str, Any] = {}
+    if uncertainty is not None and made.issued is not None:
+        sure = uncertainty.shown(made.p, made.issued)
+    by = ModelRef(made.version, made.weight)
+    return Prediction(made.id, made.at, value, by, recipe, made.position, *more, **sure)

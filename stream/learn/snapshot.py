@@ -68,7 +68,7 @@ def models_of(fold: Fold) -> dict[str, StoredModel]:
     return {f"model {one.number}": StoredModel(one.model, one.payload) for one in fold.experts.models}
 
 
-class _StatePickler(pickle.Pickler):
+class StatePickler(pickle.Pickler):
     """Writes a model, and the bytes of a frozen one, as the name of its part."""
 
     def __init__(self, file: io.BytesIO, models: Mapping[str, StoredModel]) -> None:
@@ -83,7 +83,7 @@ class _StatePickler(pickle.Pickler):
         return self.names.get(id(value))
 
 
-class _StateUnpickler(pickle.Unpickler):
+class StateUnpickler(pickle.Unpickler):
     """Puts models, and the bytes of frozen ones, back where their names stand."""
 
     def __init__(self, parts: Mapping[str, bytes]) -> None:
@@ -131,7 +131,7 @@ def take(fold: Fold, topic_id: str) -> Taken:
     state["defaulted"] = {waits.position for waits in fold.join.defaulted.values()}
     models = models_of(fold)
     file = io.BytesIO()
-    _StatePickler(file, models).dump(state)
+    StatePickler(file, models).dump(state)
     parts = {STATE: file.getvalue()}
     for name, (model, payload) in models.items():
         parts[name] = dump(model) if payload is None else payload
@@ -143,7 +143,7 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     header = taken.header
     _check(pipeline, header, log, topic, guard=guard)
     try:
-        state = _StateUnpickler(taken.parts).load()
+        state = StateUnpickler(taken.parts).load()
         waits, of_join, defaulted = (state.pop(name) for name in ("waits", "of_join", "defaulted"))
     except Exception as error:  # whatever a class that changed since may raise
         raise BadEnvelope(

@@ -29,15 +29,18 @@ READS = 3
 class StoredSnapshot:
     """Writes and reads one pipeline's snapshot through the state store of its learn task.
 
-    `written_bytes` counts what was sent, for whoever wants to know.
+    `key` is where the list is kept, `named` what the names of its pieces begin with: other snapshots of the task have others.
+    `written_bytes` counts what was sent, for whoever wants to know. Who only reads needs a store that can `load`.
     """
 
-    def __init__(self, store: StateStore, pipeline: str, secret: Secret) -> None:
+    def __init__(
+        self, store: StateStore, pipeline: str, secret: Secret, *, key: str = "", named: str = "piece"
+    ) -> None:
         self.store, self.secret = store, secret
-        self.key, self.document_key = snapshot_key(pipeline), model_key(pipeline)
+        self.key, self.document_key = key or snapshot_key(pipeline), model_key(pipeline)
         # Under the task's own states, so that clearing the task clears them.
-        self.prefix = f"{states_prefix(pipeline, 'learn')}piece:"
-        self.index_key = f"{states_prefix(pipeline, 'learn')}pieces"
+        self.prefix = f"{states_prefix(pipeline, 'learn')}{named}:"
+        self.index_key = f"{states_prefix(pipeline, 'learn')}{named}s"
         self.listed: set[str] = set()
         self.present: set[str] = set()
         self.cut: dict[str, tuple[bytes, list[str]]] = {}
@@ -72,7 +75,10 @@ class StoredSnapshot:
         raise BadEnvelope("the snapshot was replaced each time it was read")
 
     def save(self, base: bytes, taken: Taken, document: bytes) -> bytes:
-        """Replace the snapshot and the public document in units of work from the position `base`; the position after them."""
+        """Replace the snapshot and the public document in units of work from the position `base`; the position after them.
+
+        An empty document leaves the public one as it is.
+        """
         parts, fresh = self._cut(taken)
         sealed = seal(msgspec.structs.replace(taken.header, parts=parts), b"", self.secret)
         # Every attempt has positions of its own: one that was cut off must not pass for this one.
@@ -81,7 +87,7 @@ class StoredSnapshot:
         index = sorted(self.listed | named)
         units = [[Write(self.index_key, _encoded(index), "", b"", 0)]] if fresh else []
         units += [[Write(self.prefix + name, piece, "", b"", 0)] for name, piece in fresh.items()]
-        units.append([Write(self.key, sealed, self.document_key, document, 0)])
+        units.append([Write(self.key, sealed, self.document_key if document else "", document, 0)])
         unnamed = sorted(self.listed - named)
         for start in range(0, len(unnamed), MOST_DELETED):
             gone = unnamed[start : start + MOST_DELETED]

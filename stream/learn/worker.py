@@ -28,6 +28,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.published import published
 from penstock.stream.learn.records import Replay
 from penstock.stream.learn.replay import fresh, preparation
+from penstock.stream.learn.replica_snapshot import ReplicaWriter
 from penstock.stream.learn.retrain import Retrainer
 from penstock.stream.learn.snapshot import restore_fold, take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
@@ -97,6 +98,7 @@ class LearnWorker:
         self.retry_at_ms = 0
         self.snapshot = StoredSnapshot(store, self.deployed, secret)
         self.saved_at: int | None = None
+        self.replicas: ReplicaWriter | None = None
         log.partitions(self.topic)
         self.member = log.member(self.group, [self.topic], instance_id=instance_id)
         self.assigned = False
@@ -126,6 +128,8 @@ class LearnWorker:
                     self.parts.start()
                     self._snapshot(self.fold)
                     self.parts.ends("snapshot")
+                if self.replicas is not None and self.fold.position >= self.emitted_below:
+                    self.stored = self.replicas.write(self.stored, self.fold, now)
         except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
             self.fold, self.unfolded, self.preparing = None, [], None
@@ -168,6 +172,8 @@ class LearnWorker:
                 gone = "records 0 to %d of %s are gone: the model starts after them"
                 logger.warning(gone, fold.position - 1, self.topic)
         self.fold, self.snapshot_ms = fold, now
+        topic_id = self.log.topic_id(self.topic)
+        self.replicas = ReplicaWriter(self.store, self.deployed, self.secret, self.wall_ms, topic_id)
         self.versions.taken_up(fold)
         self.running.clear()
         self.member.start_at({self.tp: fold.position})

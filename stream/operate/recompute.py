@@ -86,7 +86,7 @@ class Recomputation:
                 read_to = reader.positions()
                 left = {tp: end for tp, end in left.items() if read_to.get(tp, 0) < end}
                 at_end = {head for task in self.tasks for head in task.heads if task.tp(head) not in left}
-                for out in self._stepped(together, at_end):
+                for out in self.stepped(together, at_end):
                     if out.topic != samples or out.value is None:
                         continue
                     entry: Entry = decode_entry(out.value)
@@ -108,8 +108,8 @@ class Recomputation:
         """Those that were there when this began."""
         return [one for one in records if one.offset < self.bounds[(one.topic, one.partition)][1]]
 
-    def _stepped(self, together: Together, at_end: set[Head]) -> Iterator[Out]:
-        """Step all that is ready, and keep the states."""
+    def stepped(self, together: Together, at_end: set[Head]) -> Iterator[Out]:
+        """Step all that is ready, and keep the states; what comes of it."""
         while True:
             stepped = together.step(at_end, NO_CLOCK, BATCH_RECORDS)
             if not stepped.items:

@@ -31,7 +31,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from penstock.stream.process.latency import BatchHistogram
+from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 from penstock.stream.process.metric_list import METRICS
 
 STALLED_S = 30.0
@@ -102,6 +102,9 @@ class Health:
     challenger_weight: Gauge
     challenger_loss_nats: Gauge
     challengers_entered: Counter
+    request_seconds: RequestHistogram
+    rows_answered: Counter
+    served_position: Gauge
     decisions: Counter
     commands_sent: Counter
     commands_open: Gauge

@@ -9,11 +9,29 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+OBJECTIVE_S = 0.005
+"""99 of 100 requests for one prediction should be answered within this: a bucket ends there."""
+REQUEST_BUCKETS_S = (
+    0.0005,
+    0.001,
+    0.002,
+    0.003,
+    OBJECTIVE_S,
+    0.0075,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+    10.0,
+)
 BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
 
@@ -56,3 +74,10 @@ class BatchHistogram(Collector):
         limits = [*(str(bucket_s) for bucket_s in BUCKETS_S), "+Inf"]
         buckets = list(zip(limits, self.counts, strict=True))
         yield HistogramMetricFamily(self.name, self.documentation, buckets=buckets, sum_value=self.sum_s)
+
+
+class RequestHistogram(Histogram):
+    """Seconds of requests, a bucket ending at the objective."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **{"buckets": REQUEST_BUCKETS_S, **given})

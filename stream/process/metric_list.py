@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from penstock.stream.process.latency import BatchHistogram
+from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 
 
 class Metric(NamedTuple):
     """One metric as `/metrics` shows it (a counter's name ends in `_total` there)."""
 
     name: str
-    kind: type[Counter] | type[Gauge] | type[Histogram] | type[BatchHistogram]
+    kind: type[Counter] | type[Gauge] | type[Histogram] | type[BatchHistogram] | type[RequestHistogram]
     labels: tuple[str, ...]
     help: str
 
@@ -131,6 +131,17 @@ METRICS = (
         "its mean log loss over the labels it was judged by since it last began to run",
     ),
     Metric("penstock_challengers_entered", Counter, (), "challengers that asked to take part in learn"),
+    # serve
+    Metric(
+        "penstock_request_seconds",
+        RequestHistogram,
+        ("outcome",),
+        "from a request to its answer, by outcome: ok, or the status of what was refused",
+    ),
+    Metric("penstock_rows_answered", Counter, ("pipeline",), "events answered on request"),
+    Metric(
+        "penstock_served_position", Gauge, ("pipeline",), "samples-log offset that the models answer from"
+    ),
     # control
     Metric("penstock_decisions", Counter, ("verb", "verdict"), "decisions on requests"),
     Metric("penstock_commands_sent", Counter, (), "commands appended to the samples log, repeats included"),

@@ -28,7 +28,8 @@ class Settings:
     `PENSTOCK_KAFKA_SASL_MECHANISM` becomes `sasl.mechanism`. `prefix` stands before the name of everything this deployment owns:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
-    `former_secrets` signed is still read. `mlflow` is the tracking URI of an MLflow server that shows them, too.
+    `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS. `mlflow` is the tracking URI of an MLflow server that shows them, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -42,6 +43,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     connect_timeout_s: float = 10.0
+    serve_tokens: tuple[str, ...] = ()
+    serve_cert: str = ""
+    serve_key: str = ""
     kafka: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,20 +73,27 @@ class Settings:
             "mlflow": env.get("PENSTOCK_MLFLOW"),
             "slot": env.get("PENSTOCK_SLOT"),
             "host": env.get("PENSTOCK_HOST"),
+            "serve_cert": env.get("PENSTOCK_SERVE_CERT"),
+            "serve_key": env.get("PENSTOCK_SERVE_KEY"),
         }
         kafka = {
             name.removeprefix("PENSTOCK_KAFKA_").lower().replace("_", "."): value
             for name, value in env.items()
             if name.startswith("PENSTOCK_KAFKA_")
         }
-        former = env.get("PENSTOCK_SECRETS_FORMER", "").split(",")
         return cls(
-            former_secrets=tuple(one.strip() for one in former if one.strip()),
+            former_secrets=_several(env, "PENSTOCK_SECRETS_FORMER"),
+            serve_tokens=_several(env, "PENSTOCK_SERVE_TOKENS"),
             port=int(_number(env, "PENSTOCK_PORT", cls.port)),
             connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
             kafka=kafka,
             **{name: value for name, value in given.items() if value is not None},
         )
+
+
+def _several(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """What a variable lists, separated by commas."""
+    return tuple(one.strip() for one in env.get(name, "").split(",") if one.strip())
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -274,6 +274,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_MLFLOW": settings.mlflow,
         "PENSTOCK_SLOT": settings.slot,
         "PENSTOCK_HOST": settings.host,
+        "PENSTOCK_SERVE_TOKENS": ",".join(settings.serve_tokens),
+        "PENSTOCK_SERVE_CERT": settings.serve_cert,
+        "PENSTOCK_SERVE_KEY": settings.serve_key,
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **given}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from penstock.features.redis.keys import wanted_key
 from penstock.features.redis.store import connect
 from penstock.stream import steps, topology
 from penstock.stream.cli.picture import describe, picture
@@ -68,6 +69,7 @@ class RecordingKeys(dict[str, bytes]):
 @pytest.fixture(autouse=True)
 def frequent_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 100)
+    monkeypatch.setattr("penstock.stream.learn.replica_snapshot.REPLICA_EVERY_MS", 0)
 
 
 @pytest.fixture
@@ -115,6 +117,7 @@ def run(pipeline: Pipeline, events: list[Out], seen: Seen) -> MemoryFlow:
         seen.role = "outside"
 
     seen.role = "outside"
+    flow.server.put(wanted_key(pipeline.name), b"1")  # as a serve role would
     broken = Out(events[0].topic, b"k", b"no JSON")
     flow.feed([*events, *[broken] * 200])  # enough of them to be told on `control.alerts`
     settle()
@@ -174,9 +177,11 @@ def test_every_key_on_a_real_server_is_named_and_every_named_space_has_keys(
 ) -> None:
     pipeline = cards()
     flow = MemoryFlow(pipeline, client=connect(valkey_url))
+    valkey.set(wanted_key("cards"), b"1")  # as a serve role would
     flow.feed(outs(card_events(600)))
     flow.settle()
     flow.close()
+    valkey.delete(wanted_key("cards"))
     found = [key.decode() for key in valkey.keys("*")]  # type: ignore[union-attr]
     spaces = [space for step in steps.of(pipeline).steps for space in step.keys]
     assert found and [key for key in found if not any(space.covers(key) for space in spaces)] == []

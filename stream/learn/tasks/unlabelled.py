@@ -37,6 +37,8 @@ class Unlabelled:
     kind: Kind = "unlabelled"
     at_once = True
     first_base = 0.0
+    still = False
+    """Whether scores leave no trace: those of a replica are no events of the stream."""
 
     def __init__(self, alert_share: float) -> None:
         self.alert_share = alert_share
@@ -75,10 +77,11 @@ class Unlabelled:
             return Mixture(Scored(base, 0.5, False), (0.5, 0.5, 0.5), 0.0)
         score = said[max(awake, key=weights.__getitem__)]
         rank = self.recent.rank(score)
-        self.recent.add(score)
         alert = rank > 1.0 - self.alert_share
-        self.samples += 1
-        self.alerts += alert
+        if not self.still:
+            self.recent.add(score)
+            self.samples += 1
+            self.alerts += alert
         return Mixture(Scored(score, rank, alert), (0.5, 0.5, 0.5), 0.0)
 
     def heard(self, waits: W, y: Any) -> tuple[W, bool]:

@@ -34,6 +34,8 @@ WITH_FILE = [
     ["models", "{}"],
     ["export", "{}", "--out", "never.csv"],
     ["replay", "{}"],
+    ["explain", "{}", "p1"],
+    ["score", "{}", "--in", "rows.csv", "--out", "never.csv"],
     ["reset", "{}"],
     ["retrain-job", "{}", "--job", '{"id": "a", "from": 0}'],
 ]
@@ -45,6 +47,8 @@ WITHOUT_REDIS = [
     ["models", FLIGHTS],
     ["replay", FLIGHTS],
     ["replay", FLIGHTS, "--version", "v1"],
+    ["explain", FLIGHTS, "p1"],
+    ["score", FLIGHTS, "--in", "rows.csv", "--out", "never.csv"],
     ["reset", FLIGHTS, "--yes"],
 ]
 WITHOUT_KAFKA = [
@@ -59,6 +63,7 @@ WITHOUT_KAFKA = [
     ["retrain", "flights", "--reason", "x"],
     ["export", "flights", "--out", "never.csv"],
     ["export", FLIGHTS, "--out", "never.csv"],
+    ["explain", FLIGHTS, "p1"],
     ["dead-letters", "flights"],
     ["dead-letters", "flights", "--republish", "--yes"],
     ["reset", FLIGHTS, "--yes"],

@@ -12,7 +12,7 @@ from penstock.stream import cli
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[3]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-ROLES = ("featurize", "learn", "control", "challenge")
+ROLES = ("featurize", "learn", "control", "challenge", "serve")
 OURS = ("topics", *ROLES)
 
 
@@ -24,7 +24,8 @@ def test_each_role_reads_the_mounted_definition_and_a_command_that_is_understood
     assert service["command"][1] == "/definitions/${PIPELINE:-flights.py}"
     assert (ROOT / "examples" / "flights.py").is_file()
     args = cli.parser(service["command"][0]).parse_args(service["command"])
-    assert args.file == service["command"][1]
+    given = args.files if service["command"][0] == "run" else [args.file]
+    assert given == [service["command"][1]]
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -32,7 +33,7 @@ def test_model_versions_outlive_a_container(name: str) -> None:
     assert {"type": "volume", "source": "models", "target": "/models"} in SERVICES[name]["volumes"]
 
 
-def test_there_is_a_service_for_each_role_and_the_race_runs_only_where_it_is_asked_for() -> None:
+def test_there_is_a_service_for_each_role_and_race_and_serve_run_only_where_they_are_asked_for() -> None:
     commands = {name: one["command"] for name, one in SERVICES.items() if "command" in one}
     run = {name: command for name, command in commands.items() if command[0] == "run"}
     assert {name: command[command.index("--role") + 1] for name, command in run.items()} == dict(
@@ -41,6 +42,6 @@ def test_there_is_a_service_for_each_role_and_the_race_runs_only_where_it_is_ask
     asks = next(one for one in cli.parser("run")._actions if isinstance(one.choices, dict)).choices["run"]
     role = next(one for one in asks._actions if one.dest == "role")
     assert set(role.choices) == set(ROLES)
-    assert [name for name in ROLES if "profiles" in SERVICES[name]] == ["challenge"]
+    assert [name for name in ROLES if "profiles" in SERVICES[name]] == ["challenge", "serve"]
     published = [port for one in SERVICES.values() for port in one.get("ports", [])]
     assert len(set(published)) == len(published)

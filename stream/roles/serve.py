@@ -1,0 +1,204 @@
+"""The serve role: answers on request, in one process or in several that share a port.
+
+Laws of this file:
+- A process holds nothing of its own: any may be ended, started or added at any time. Several share one listening socket, so one
+  that dies drops only what it was answering; the parent starts another.
+- SIGTERM and Ctrl-C end it after the requests that it is answering.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+import redis
+
+from penstock.features.read.client import FeatureReader
+from penstock.features.redis.keys import position_key
+from penstock.features.redis.store import address, connect
+from penstock.stream import topology
+from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.explain.explanation import CannotExplain
+from penstock.stream.explain.mixture import live
+from penstock.stream.learn.replica import Answered, Replica
+from penstock.stream.process.health_page import Health
+from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.roles import start
+from penstock.stream.serve.answers import Problem
+from penstock.stream.serve.app import Application
+from penstock.stream.serve.limits import Limits
+from penstock.stream.serve.replicas import KeptVersions, Replicas
+from penstock.stream.serve.served import Refusal, ServedPipeline
+
+logger = logging.getLogger("penstock.serve")
+
+READ_TIMEOUT_S = 0.5
+"""A request waits for Redis no longer than this, twice."""
+MOST_TASKS = 1_024
+TASKS_EVERY_S = 30.0
+GRACE_S = 10
+BACKLOG = 2_048
+
+
+def tasks_of(client: Any, deployed: str) -> tuple[str, ...]:
+    """The tasks that keep the state of a pipeline that scales by partition: as many as have a position in Redis."""
+    found = client.mget([position_key(deployed, str(number)) for number in range(MOST_TASKS)])
+    return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)
+
+
+def explained(replica: Replica, answered: Answered) -> dict[str, Any]:
+    """Why an answer is what it is, as plain data."""
+    names = replica.names
+    try:
+        said = live(
+            answered.experts,
+            answered.x,
+            answered.answer,
+            outside=answered.outside,
+            alone=answered.alone,
+            names=names,
+        )
+    except CannotExplain as error:
+        raise Refusal(422, Problem(f"this prediction cannot be explained: {error}")) from None
+    found: dict[str, Any] = msgspec.to_builtins(said)
+    return found
+
+
+def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
+    """A pipeline over the settings' Redis."""
+    deployed = topology.deployed(pipeline.name, settings.prefix)
+    looks = connect(settings.redis_url)
+    models = start.model_store(pipeline, settings, looks)
+    start.check_prefix(pipeline, settings, looks)
+    reads = connect(settings.redis_url, READ_TIMEOUT_S)
+    reader = FeatureReader(reads, pipeline.name, pipeline.views, prefix=settings.prefix)
+    replicas = Replicas(looks, pipeline, deployed, start.keys(settings), address(looks))
+    newest: Callable[[], Replica | None] = replicas.newest
+    if pipeline.partitioned:
+        newest = _with_tasks(reader, looks, deployed, replicas)
+    return ServedPipeline(pipeline, reader, newest, KeptVersions(models), explained)
+
+
+def _with_tasks(
+    reader: FeatureReader, client: redis.Redis, deployed: str, replicas: Replicas
+) -> Callable[[], Replica | None]:
+    """Look for newer models, and now and then for the tasks whose state is to be read."""
+    due_s = 0.0
+
+    def newest() -> Replica | None:
+        nonlocal due_s
+        found = replicas.newest()  # says where Redis is if it is away
+        if time.monotonic() >= due_s:
+            reader.tasks = tasks_of(client, deployed)
+            due_s = time.monotonic() + (TASKS_EVERY_S if reader.tasks != ("all",) else 1.0)
+        return found
+
+    return newest
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens on a port (0: any free one)."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        raise SettingError(f"{host}:{port} cannot be listened on ({error}): give another --port") from None
+    made.listen(BACKLOG)
+    made.set_inheritable(True)
+    return made
+
+
+def check_names(pipelines: Sequence[Pipeline]) -> None:
+    """Pipelines are asked for by name: raises `DefinitionError` where two have the same."""
+    names = [pipeline.name for pipeline in pipelines]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DefinitionError(f"two of the files define a pipeline named {twice!r}: serve them apart")
+
+
+def run_serve(
+    files: Sequence[str],
+    pipelines: Sequence[Pipeline],
+    settings: Settings,
+    *,
+    workers: int = 1,
+    worker: str = "",
+) -> None:
+    """The serve role, until told to stop. `worker` is "FD,NUMBER" in a process that a parent started."""
+    check_names(pipelines)
+    if worker:
+        handle, number = map(int, worker.split(","))
+        shared = socket.socket(fileno=handle)
+        port = shared.getsockname()[1] + 1 + number
+        with Health("serve", settings.host, port) as health:
+            answer(pipelines, settings, shared, health)
+        return
+    for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
+        served(pipeline, settings)
+    made = listening(settings.host, settings.port)
+    host, port = made.getsockname()[:2]
+    scheme = "https" if settings.serve_cert else "http"
+    logger.info("serving %s on %s://%s:%d/docs", ", ".join(one.name for one in pipelines), scheme, host, port)
+    if workers == 1:
+        answer(pipelines, settings, made, Health("serve", host, port))
+    else:
+        supervise(files, settings, made, workers)
+
+
+def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.socket, health: Health) -> None:
+    """Answer requests in this process."""
+    import uvicorn  # no other role needs it
+
+    limits = Limits(tokens=settings.serve_tokens)
+    app = Application({one.name: served(one, settings) for one in pipelines}, health, limits)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=settings.serve_cert or None,
+        ssl_keyfile=settings.serve_key or None,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    start.settle_memory()
+    uvicorn.Server(config).run(sockets=[listens])
+
+
+def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, workers: int) -> None:
+    """So many processes that share the socket; one that ends is started again, until told to stop."""
+    stopped = start.until_told()
+    handle = listens.fileno()
+    command = [sys.executable, "-m", "penstock.stream.cli", "run", *files, "--role", "serve", "--worker"]
+    environment = start.child_environment(settings)
+
+    def begin(number: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*command, f"{handle},{number}"], pass_fds=[handle], env=environment)
+
+    def end() -> None:
+        for one in running:
+            one.terminate()
+        for one in running:
+            one.wait(GRACE_S * 2)
+
+    running = [begin(number) for number in range(workers)]
+    with ExitStack() as ending:
+        ending.callback(end)
+        while not stopped():
+            time.sleep(0.2)
+            for number, one in enumerate(running):
+                if one.poll() is not None:
+                    logger.warning("worker %d ended with code %s: starting another", number, one.returncode)
+                    time.sleep(1.0)
+                    running[number] = begin(number)

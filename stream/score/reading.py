@@ -1,0 +1,226 @@
+"""The file that is scored: Parquet, CSV or JSON lines at any fsspec address, a batch of rows at a time.
+
+Laws of this file:
+- Rows come in the file's order, each once, however often the file is read.
+- What a row holds is kept beside what is read of it: Parquet's columns, CSV's own text, the line of JSON as it stands.
+- A row that cannot be read is a row all the same, with the reason. A file that cannot be read is a `CannotScore`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+
+import fsspec
+import msgspec
+
+BATCH_ROWS = 4_096
+FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+"""By the end of a file's name; CSV and JSON lines may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`) beside."""
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+
+
+class CannotScore(Exception):
+    """Why nothing was scored, and no file written; the message says what to do."""
+
+
+class Batch(NamedTuple):
+    """Rows in order: what was read of each by column, what it is as it stands, and why those cannot be read that cannot."""
+
+    rows: list[dict[str, Any]]
+    raw: Any
+    bad: dict[int, str]
+
+
+class Table(Protocol):
+    """A file of rows. `columns` are all there are; `schema` is Parquet's own, None for text."""
+
+    form: str
+    columns: list[str]
+    schema: Any
+
+    @property
+    def count(self) -> int | None:
+        """How many rows there are."""
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
+        """All rows, with the values of `wanted` columns; a column that a row lacks is no part of it."""
+
+
+def form_of(address: str, option: str) -> str:
+    """The format that an address names. Raises `CannotScore`.
+
+    >>> form_of("s3://bucket/rows.csv.gz", "--in"), form_of("rows.parquet", "--in")
+    ('csv', 'parquet')
+    """
+    name = address.lower()
+    packed = next((end for end in PACKED if name.endswith(end)), "")
+    form = FORMATS.get("." + name.removesuffix(packed).rpartition(".")[2])
+    if form is None or (packed and form == "parquet"):
+        raise CannotScore(
+            f"{option} {address}: its name must end in {', '.join(FORMATS)}; text may be compressed ({', '.join(PACKED)})"
+        )
+    return form
+
+
+def packing(address: str) -> str | None:
+    """How fsspec is to unpack or pack the file of this name."""
+    return "infer" if address.lower().endswith(PACKED) else None
+
+
+def arrow() -> Any:
+    """The module `pyarrow`, with `pyarrow.parquet` loaded; raises `CannotScore` without it."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise CannotScore(
+            f"parquet needs pyarrow, which is not here ({error}): `pip install 'penstock[export]'`, or take CSV or JSON lines"
+        ) from None
+    return pyarrow
+
+
+def open_table(address: str) -> Table:
+    """The table at an address. Raises `CannotScore`."""
+    form = form_of(address, "--in")
+    makes: dict[str, Callable[[str], Table]] = {"parquet": _Parquet, "csv": _Csv, "jsonl": _JsonLines}
+    with _said(address):
+        return makes[form](address)
+
+
+@contextmanager
+def _said(address: str) -> Iterator[None]:
+    """Whatever a file that is none of its kind, torn or not there provokes, as `CannotScore`."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, EOFError, csv.Error, zlib.error) as error:
+        raise CannotScore(f"{address} cannot be read: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: times with a zone become milliseconds since the epoch, decimals floats."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return round(value.timestamp() * 1000)
+    if isinstance(value, date):
+        return value.isoformat()
+    return float(value) if isinstance(value, Decimal) else value
+
+
+class _Parquet:
+    """Columns of their own types, read by row groups."""
+
+    form = "parquet"
+
+    def __init__(self, address: str) -> None:
+        self.address, self.parquet = address, arrow().parquet
+        with fsspec.open(address, "rb") as file:
+            found = self.parquet.ParquetFile(file)
+            self.schema, self.count = found.schema_arrow, found.metadata.num_rows
+        self.columns = list(self.schema.names)
+        if len(set(self.columns)) != len(self.columns):
+            raise CannotScore(f"{address}: two columns have one name")
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
+        names = [name for name in self.columns if name in set(wanted)]
+        with _said(self.address), fsspec.open(self.address, "rb") as file:
+            for raw in self.parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
+                values = [[plain(one) for one in raw.column(name).to_pylist()] for name in names]
+                rows: list[dict[str, Any]] = [{} for _ in range(raw.num_rows)]
+                for name, column in zip(names, values, strict=True):
+                    for row, value in zip(rows, column, strict=True):
+                        row[name] = value
+                yield Batch(rows, raw, {})
+
+
+class _Csv:
+    """A header, then text: a value is text until somebody needs a number, and nothing between commas is null."""
+
+    form = "csv"
+    schema = None
+    count: int | None = None
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        with self._open() as file:
+            self.columns = next(csv.reader(file), [])
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            raise CannotScore(f"{address}: the first line must name every column, each by another name")
+
+    def _open(self) -> Any:
+        return fsspec.open(
+            self.address, "rt", compression=packing(self.address), encoding="utf-8-sig", newline=""
+        )
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
+        width = len(self.columns)
+        places = [(name, self.columns.index(name)) for name in wanted if name in self.columns]
+        with _said(self.address), self._open() as file:
+            lines = csv.reader(file)
+            next(lines, None)
+            batch = Batch([], [], {})
+            for line in lines:
+                if not line:
+                    continue
+                if len(line) != width:
+                    batch.bad[len(batch.rows)] = f"the row has {len(line)} values and the header {width}"
+                cells = (line + [""] * width)[:width]
+                batch.raw.append(cells)
+                batch.rows.append({name: cells[place] or None for name, place in places})
+                if len(batch.rows) == BATCH_ROWS:
+                    yield batch
+                    batch = Batch([], [], {})
+            if batch.rows:
+                yield batch
+
+
+class _JsonLines:
+    """An object a line. Which columns there are is known when all lines were read."""
+
+    form = "jsonl"
+    schema = None
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.kinds: dict[str, set[type]] = {}
+        self.count: int | None = 0
+        for line in self._lines():
+            self.count += 1
+            for name, value in (_object(line) or {}).items():
+                self.kinds.setdefault(name, set()).add(type(value))
+        self.columns = list(self.kinds)
+
+    def _lines(self) -> Iterator[bytes]:
+        unpacked = fsspec.open(self.address, "rb", compression=packing(self.address))
+        with _said(self.address), unpacked as file:
+            for number, line in enumerate(file):
+                text = (line if number else line.removeprefix(codecs.BOM_UTF8)).strip()
+                if text:
+                    yield text
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
+        batch = Batch([], [], {})
+        for line in self._lines():
+            found = _object(line)
+            if found is None:
+                batch.bad[len(batch.rows)] = "the line is no JSON object"
+            batch.raw.append(line)
+            batch.rows.append({name: found[name] for name in wanted if found is not None and name in found})
+            if len(batch.rows) == BATCH_ROWS:
+                yield batch
+                batch = Batch([], [], {})
+        if batch.rows:
+            yield batch
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,263 @@
+"""The serve role as an ASGI application: paths, limits, answers and errors. What is answered is `served`'s.
+
+Laws of this file:
+- An answer is computed without giving way, so requests are answered one after the other; what waits is bounded, and beyond that a
+  request is turned away at once (429), before everybody's latency grows.
+- Every answer has a request id; none holds data of another request, and no log holds data of any.
+- Whatever a request provokes is that request's: it is answered with a status and a whole sentence, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from penstock.stream.process.health_page import Health
+from penstock.stream.serve.answers import Pipelines, Problem
+from penstock.stream.serve.limits import USUAL, Limits
+from penstock.stream.serve.open_inference import OpenInference
+from penstock.stream.serve.openapi import PAGE, document
+from penstock.stream.serve.requests import asking_of, events_of, moment_of
+from penstock.stream.serve.served import Asking, Refusal, ServedPipeline
+
+logger = logging.getLogger("penstock.serve")
+
+REFRESH_S = 0.2
+LOOK_S = 0.02
+JSON = "application/json"
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_encode = msgspec.json.Encoder().encode
+
+
+class Given(NamedTuple):
+    """One request: `parts` are its path's, still percent-encoded."""
+
+    method: str
+    path: str
+    parts: list[str]
+    query: dict[str, str]
+    headers: Mapping[bytes, bytes]
+
+
+class Reply(NamedTuple):
+    """One answer."""
+
+    status: int
+    body: bytes
+    kind: str = JSON
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+def refused(error: Refusal) -> Reply:
+    """A refusal as an answer."""
+    retry = () if error.retry_s is None else ((b"retry-after", b"%d" % max(1, round(error.retry_s))),)
+    return Reply(error.status, _encode(error.problem), JSON, retry)
+
+
+class Application:
+    """The pipelines of one process, by name."""
+
+    def __init__(
+        self,
+        pipelines: Mapping[str, ServedPipeline],
+        health: Health,
+        limits: Limits = USUAL,
+        *,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.pipelines, self.health, self.limits, self.wall_ms = dict(pipelines), health, limits, wall_ms
+        self.working = self.waiting = 0
+        self.refreshing: asyncio.Task[None] | None = None
+        self.open_inference = OpenInference(self.pipelines)
+        self.openapi = _encode(
+            document([one.pipeline for one in self.pipelines.values()], bool(limits.tokens))
+        )
+
+    # -- models ------------------------------------------------------------------------------------------------------------
+
+    async def refresh_once(self) -> None:
+        """Look for newer replicas, beside the requests."""
+        for name, served in self.pipelines.items():
+            await asyncio.to_thread(served.refresh)
+            if served.replica is not None:
+                self.health.served_position.labels(name).set(served.replica.position)
+        self.health.turned()
+        now = self.wall_ms()
+        conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}
+        reached = all(now >= one.away_until_ms for one in self.pipelines.values())
+        self.health.ready({**conditions, "in touch with Redis": reached})
+
+    async def _refresh(self) -> None:
+        while True:
+            try:
+                await self.refresh_once()
+            except Exception:  # the last models go on answering
+                logger.exception("looking for newer models failed; the last ones go on answering")
+            await asyncio.sleep(REFRESH_S)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.refresh_once()
+                self.refreshing = asyncio.create_task(self._refresh())
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self.refreshing is not None:
+                    self.refreshing.cancel()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # -- one request -------------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        given_id = headers.get(b"x-request-id", b"")
+        own = given_id if 0 < len(given_id) <= 128 else secrets.token_hex(8).encode()
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        path = raw.split(b"?")[0].decode("ascii", "replace")
+        query = dict(parse_qsl(scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
+        request = Given(scope["method"], path, path.strip("/").split("/"), query, headers)
+        self.working += 1
+        try:
+            reply = await self._reply(request, receive)
+        except Refusal as error:
+            reply = refused(error)
+        except Exception:
+            logger.exception("request %s failed", own.decode("ascii", "replace"))
+            reply = Reply(
+                500, _encode(Problem("the server failed; its log has the reason under this request id"))
+            )
+        finally:
+            self.working -= 1
+        await self._send(send, reply, own, headers)
+        if request.method == "POST":
+            outcome = "ok" if reply.status < 400 else str(reply.status)
+            self.health.request_seconds.labels(outcome).observe(time.perf_counter() - began)
+
+    async def _send(self, send: Send, reply: Reply, own: bytes, headers: Mapping[bytes, bytes]) -> None:
+        sent = [
+            (b"content-type", reply.kind.encode()),
+            (b"content-length", b"%d" % len(reply.body)),
+            (b"x-request-id", own),
+            *reply.headers,
+        ]
+        if b"traceparent" in headers:
+            sent.append((b"traceparent", headers[b"traceparent"]))
+        await send({"type": "http.response.start", "status": reply.status, "headers": sent})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, given: Given, receive: Receive) -> Reply:
+        if given.method == "GET" and given.path in ("/metrics", "/healthz", "/readyz"):
+            status, kind, body = self.health.status(given.path)
+            return Reply(status, body, kind)
+        if given.method == "GET" and given.path == "/docs":
+            return Reply(200, PAGE, "text/html; charset=utf-8")
+        if given.path == "/openapi.json":
+            return Reply(200, self.openapi)
+        if self.working > self.limits.at_once:
+            why = f"{self.limits.at_once} requests are being answered already: try again, or run more workers"
+            raise Refusal(429, Problem(why), 1.0)
+        if not self.limits.admits(given.headers.get(b"authorization", b"").decode("latin-1")):
+            why = "this needs a token: send it as `Authorization: Bearer TOKEN`"
+            return Reply(401, _encode(Problem(why)), JSON, ((b"www-authenticate", b"Bearer"),))
+        await asyncio.sleep(0)  # whatever came with it is counted before it is answered
+        if given.parts[0] == "v2":
+            return await self._open_inference(given, receive)
+        if given.parts[:2] == ["v1", "pipelines"]:
+            return await self._own(given, receive)
+        raise Refusal(404, Problem(f"there is nothing at {given.path}: see /openapi.json"))
+
+    async def _own(self, given: Given, receive: Receive) -> Reply:
+        """`/v1/pipelines…`."""
+        parts = given.parts[2:]
+        if not parts and given.method == "GET":
+            return Reply(200, _encode(Pipelines([one.shown() for one in self.pipelines.values()])))
+        name, _, verb = unquote(parts[0]).partition(":") if parts else ("", "", "")
+        served = self.pipelines.get(name)
+        if served is None:
+            known = ", ".join(self.pipelines)
+            raise Refusal(404, Problem(f"no pipeline {name!r} is served here: there are {known}"))
+        if given.method == "GET" and len(parts) == 1 and not verb:
+            return Reply(200, _encode(served.shown()))
+        if given.method == "GET" and len(parts) == 4 and parts[1] == "features":
+            entity = [unquote(one) for one in unquote(parts[3]).split("|")]
+            at = moment_of(given.query.get("at"))
+            return Reply(200, _encode(served.entity(unquote(parts[2]), entity, at, self.wall_ms())))
+        if given.method == "POST" and len(parts) == 1 and verb in ("predict", "explain"):
+            asking = asking_of(given.query, explain=verb == "explain", most_wait_ms=self.limits.wait_ms)
+            events, listed = events_of(await self._body(receive), self.limits.rows)
+            await self.reached(served, asking)
+            answers = served.predict(events, asking, self.wall_ms())
+            self.health.rows_answered.labels(name).inc(len(answers))
+            if listed:
+                return Reply(200, _encode({"predictions": answers}))
+            return Reply(200 if answers[0].error is None else 422, _encode(answers[0]))
+        raise Refusal(
+            405 if len(parts) == 1 else 404,
+            Problem(f"{given.method} {given.path} is nothing that is answered here: see /openapi.json"),
+        )
+
+    async def _open_inference(self, given: Given, receive: Receive) -> Reply:
+        """`/v2…`: the Open Inference Protocol, whose errors are `{"error": …}` as ours are."""
+        body = await self._body(receive) if given.method == "POST" else b""
+        found = self.open_inference.find(given.method, [unquote(one) for one in given.parts[1:]])
+        if found.served is None:
+            return Reply(*found.answer())
+        json_bytes = given.headers.get(b"inference-header-content-length", b"").decode("latin-1")
+        request = self.open_inference.request(found, body, self.limits, json_bytes)
+        await self.reached(found.served, request.asking)
+        return Reply(200, _encode(self.open_inference.infer(found, request, self.wall_ms())))
+
+    async def reached(self, served: ServedPipeline, asking: Asking) -> None:
+        """Wait, for as long as is asked at most, until the models have seen what is asked for."""
+        if not served.behind(asking) or served.replica is None:
+            return
+        if self.waiting >= self.limits.waiting:
+            raise served.refuse_behind(asking)
+        deadline = time.monotonic() + asking.wait_ms / 1000
+        self.waiting += 1
+        self.working -= 1
+        try:
+            while served.behind(asking) and time.monotonic() < deadline:
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self.waiting -= 1
+            self.working += 1
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body, within its bounds."""
+        most, chunks, size = self.limits.body_bytes, [], 0
+        try:
+            async with asyncio.timeout(self.limits.body_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refusal(400, Problem("the request ended before its body did"))
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size > most:
+                        raise Refusal(
+                            413, Problem(f"the body has more than {most} bytes: send fewer rows at a time")
+                        )
+                    chunks.append(chunk)
+                    if not message.get("more_body"):
+                        return b"".join(chunks)
+        except TimeoutError:
+            raise Refusal(408, Problem(f"the body did not come within {self.limits.body_s:g} s")) from None
