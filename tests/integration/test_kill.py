@@ -210,7 +210,7 @@ class Place:
         live = self.live()
         again = replay(self.pipeline, self.log, self.samples, stop=live["position"])
         assert live["digest"] == again.digest()
-        # A worker that loses the task as it stops leaves an older snapshot: the log has all, and the next one reads on from there.
+        # Who loses the task while it stops leaves an older snapshot: the log has all, and the next one reads on from there.
         whole = replay(self.pipeline, self.log, self.samples)
         assert whole.counts.samples == len(naive.samples) and whole.counts.joined > 0.8 * len(naive.labels)
 
