@@ -120,9 +120,13 @@ def after(live: Trace, clean: Trace, passive: Trace, position: int, labels: int 
     chosen = np.flatnonzero(live.position > position)[:labels]
     if not len(chosen):
         return {"labels": 0}
+    first, last = live.at[chosen].min(), live.at[chosen].max()
+    # The clean year is another log: the same labels of it are found by the time of their samples.
+    same = (clean.at >= first) & (clean.at <= last)
     sums = {
-        name: float(trace.losses[chosen].mean())
-        for name, trace in (("live", live), ("clean", clean), ("passive", passive))
+        "live": float(live.losses[chosen].mean()),
+        "clean": float(clean.losses[same].mean()),
+        "passive": float(passive.losses[chosen].mean()),
     }
     return {
         "labels": len(chosen),
@@ -138,7 +142,8 @@ def weekly_ratio(trace: Trace, clean: Trace, from_ms: int, weeks: int = 8) -> li
     losses, reference = trace.losses, clean.losses
     for week in range(weeks):
         start = from_ms + week * 7 * 86_400_000
-        inside = (trace.at >= start) & (trace.at < start + 7 * 86_400_000)
-        if inside.any():
-            ratios.append(float(losses[inside].mean() / reference[inside].mean()))
+        end = start + 7 * 86_400_000
+        inside, same = (trace.at >= start) & (trace.at < end), (clean.at >= start) & (clean.at < end)
+        if inside.any() and same.any():
+            ratios.append(float(losses[inside].mean() / reference[same].mean()))
     return ratios
