@@ -14,12 +14,10 @@ Run: python -m benchmarks.drift [--only NAME] [--seeds N] [--curve-seeds N] [--j
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from river import drift
 from river.drift import binary
 
+from benchmarks.written import write
 from penstock import Adwin, Detector, Kswin, PageHinkley, RateRise
 from penstock.monitors.series.monitor import SeriesMonitor
 
@@ -243,10 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file=told,
                 flush=True,
             )
-    if args.json == "-":
-        print(json.dumps(figures))
-    elif args.json:
-        Path(args.json).write_text(json.dumps(figures) + "\n")
+    write(figures, args.json)
     return 0
 
 

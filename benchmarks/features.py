@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.features_job import events, pipeline, records, reference_view
+from benchmarks.written import write
 from penstock.features.engine.choose import engine_name
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
@@ -284,8 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.peers import side_by_side
 
         figures["peers"] = side_by_side(asked.events, asked.entities, STEP_MS, asked.peers)
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, asked.json)
     return 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 import penstock.examples
+from benchmarks.written import write
 from penstock.examples.flights_data import Incident, events
 from penstock.features.redis.store import MemoryServer, MemoryStateStore
 from penstock.stream import topology
@@ -148,8 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     figures = watched_wide(args.days) if args.wide else beside_river(args.days, segments=args.segments)
     print(json.dumps(figures, indent=1))
-    if args.json:
-        Path(args.json).write_text(json.dumps(figures) + "\n")
+    write(figures, args.json)
     return 0
 
 

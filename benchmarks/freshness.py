@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -22,6 +21,7 @@ from confluent_kafka import Producer
 from kafka import KafkaAdminClient
 
 from benchmarks.features_job import PAYMENTS, events, pipeline
+from benchmarks.written import write
 from penstock.stream import topology
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
@@ -141,8 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
         work()
         return 0
     figures = measure(asked.rates, asked.seconds)
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, asked.json)
     return 0
 
 

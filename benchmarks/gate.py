@@ -13,7 +13,6 @@ Run: python -m benchmarks.gate [--model ht] [--streams DIR] [--no-flights] [--js
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -27,6 +26,7 @@ from benchmarks.gate_fold import Watched, watch
 from benchmarks.gate_options import chosen, parser
 from benchmarks.gate_rivals import CLIP, MODELS, kept_predictions, losses, model_of
 from benchmarks.gate_streams import CannotRead, Opened, Stream
+from benchmarks.written import write
 from penstock.stream.roles.start import settle_memory
 
 TELL_S = 5.0
@@ -218,8 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = summary(found)
     print(f"worst: {figures['worst_to_passive']:.4f} × passive, {figures['worst_to_restart']:.4f} × restart")
     print(f"the fold: {figures['fold_entries_per_cpu_s']:,.0f} entries per CPU second")
-    if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write(figures, args.json)
     return 0
 
 

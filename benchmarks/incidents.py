@@ -12,7 +12,6 @@ Run: python -m benchmarks.incidents [--only KIND] [--no-year] [--cache DIR] [--j
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from benchmarks.gate_flights import YEAR_DAYS
 from benchmarks.gate_flights import kept as year
 from benchmarks.incident_plants import KINDS, Kind
 from benchmarks.incident_runs import Told, findings, folded, interval, run
+from benchmarks.written import write
 from penstock.stream.messages import ControlEvent
 from penstock.stream.roles.start import settle_memory
 
@@ -253,10 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(f"penstock bench incidents: {error}", file=sys.stderr)
         return 2
-    if args.json == "-":
-        print(json.dumps(figures))
-    elif args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write(figures, args.json)
     return 0
 
 

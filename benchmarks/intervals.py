@@ -17,7 +17,6 @@ Laws of this file:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from bisect import bisect_right
 from collections import defaultdict
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.fold import FLIGHTS
 from benchmarks.gate_flights import WEEK_MS, YEAR_DAYS, kept
+from benchmarks.written import write
 from penstock.examples.flights_data import INCIDENT_DAYS, INCIDENTS, new_york_ms
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -313,10 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f" ± {promise['bound']:.4f}",
                     file=told,
                 )
-    if args.json == "-":
-        print(json.dumps(figures))
-    elif args.json:
-        Path(args.json).write_text(json.dumps(figures) + "\n")
+    write(figures, args.json)
     return 0
 
 

@@ -16,18 +16,17 @@ Laws of this file:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from river import forest, linear_model, preprocessing, tree
 
 from benchmarks.fold import FLIGHTS, bare, samples_log, without_recipes
+from benchmarks.written import write
 from penstock.stream.definition_file import load, seeded
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
@@ -128,10 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=told,
             flush=True,
         )
-    if args.json == "-":
-        print(json.dumps(found))
-    elif args.json:
-        Path(args.json).write_text(json.dumps(found) + "\n")
+    write(found, args.json)
     return 0
 
 

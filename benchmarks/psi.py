@@ -11,12 +11,10 @@ Run: python -m benchmarks.psi [--windows N] [--json [FILE]]
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +23,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtr
 from scipy.stats import t as student
 
+from benchmarks.written import write
 from penstock.monitors.inputs.histogram import Counts, Histogram, Value, merge_bins
 from penstock.monitors.inputs.psi import LEAST_ROWS, bins_of
 from penstock.monitors.inputs.stability import judge
@@ -232,10 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures[name].append(row)
             cells = (f"{value:.4f}" if isinstance(value, float) else f"{value}" for value in row.values())
             print("  ".join(f"{cell:>11}" for cell in cells), file=told, flush=True)
-    if args.json == "-":
-        print(json.dumps(figures))
-    elif args.json:
-        Path(args.json).write_text(json.dumps(figures) + "\n")
+    write(figures, args.json)
     return 0
 
 

@@ -7,18 +7,17 @@ Against a Valkey that this program starts; first idle, then while another proces
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import penstock.features as f
 from benchmarks.features import featurize
 from benchmarks.features_job import START_MS, records
+from benchmarks.written import write
 from penstock.features.define.view import View
 from penstock.features.engine.compute import CompiledView
 from penstock.features.read.client import FeatureReader
@@ -129,8 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
             writer.kill()
             writer.wait()
         server.close()
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, asked.json)
     return 0
 
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.written import write
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import state_key, wanted_key
 from penstock.features.redis.store import RedisStateStore, connect
@@ -238,8 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.terminate()
             process.wait()
         server.close()
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, asked.json)
     return 0
 
 

@@ -8,6 +8,7 @@ Laws of this file:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ SERIES = (LOSS, ERROR, PREDICTION)
 
 
 @dataclass(frozen=True)
-class Monitor:
+class Monitor(ABC):
     """What every entry says beside its own parameters.
 
     Args:
@@ -88,9 +89,9 @@ class Monitor:
         """What it is called in events."""
         return self.name or self.kind
 
+    @abstractmethod
     def make(self) -> DriftDetector:
         """A detector that knows nothing."""
-        raise NotImplementedError
 
     def figures(self, detector: Any, course: Course) -> tuple[float, float]:
         """Statistic and threshold at an alarm."""

@@ -26,7 +26,6 @@ from penstock.stream.messages import Command, Sample, decode_entry, encode_entry
 from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.prediction import decode_prediction
 from penstock.stream.process.settings import Settings
-from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.what_if import WhatIf, what_if
 from tests.stream.generated import (
     DELIVERED,
@@ -39,6 +38,7 @@ from tests.stream.generated import (
     parcel_events,
     parcels,
 )
+from tests.stream.lived import lived
 from tests.stream.naive_flow import everything
 
 EVENTS = 900
@@ -61,15 +61,10 @@ def parcels_with(**changes: Any) -> Pipeline:
     return parcels(**{"label": LATE, **changes})
 
 
-def lived(pipeline: Pipeline, events: list[Out], log: MemoryLog | None = None) -> MemoryLog:
-    """The log that the roles leave behind."""
+def in_turn(pipeline: Pipeline, events: list[Out], log: MemoryLog | None = None) -> MemoryLog:
+    """The log that the roles leave behind, every look at the clock ten milliseconds later."""
     wall = numbers(1_700_000_000_000, 10)
-    flow = MemoryFlow(pipeline, partitions=2, clock=lambda: next(wall), log=log)
-    flow.feed(events)
-    flow.settle()
-    flow.close()
-    assert isinstance(flow.log, MemoryLog)
-    return flow.log
+    return lived(pipeline, events, clock=lambda: next(wall), log=log)
 
 
 PARCELS = outs(parcel_events(EVENTS))
@@ -77,7 +72,7 @@ PARCELS = outs(parcel_events(EVENTS))
 
 @pytest.fixture(scope="module")
 def history() -> MemoryLog:
-    return lived(parcels_with(), PARCELS)
+    return in_turn(parcels_with(), PARCELS)
 
 
 def asked(changed: Any, log: Any, **options: Any) -> WhatIf:
@@ -114,7 +109,7 @@ def test_samples_that_are_computed_anew_are_those_that_were_logged(partitioned: 
     """A card whose payments lie in both partitions is two cards to tasks that own one each, then and now."""
     of = cards(label=FRAUD) if partitioned else parcels_with()
     payments = [out._replace(partition=place % 2) for place, out in enumerate(outs(card_events(EVENTS)))]
-    log = lived(of, payments if partitioned else PARCELS)
+    log = in_turn(of, payments if partitioned else PARCELS)
     found = asked(of, log, recompute=True)
     assert found.recomputed and len(found.columns) > 0.8 * EVENTS
     assert found.labels()["live"] == found.labels()["changed"]
@@ -136,7 +131,7 @@ ANOTHER = {
 def test_a_changed_definition_says_what_it_says_when_it_runs(what: str, history: MemoryLog) -> None:
     changed = parcels_with(**ANOTHER[what])
     found = asked(changed, history)
-    made = predictions(lived(changed, PARCELS))
+    made = predictions(in_turn(changed, PARCELS))
     assert len(found.columns) > 0.8 * EVENTS and changed_side(found) == compared(made, found)
     assert found.labels()["live"] == list(compared(predictions(history), found).values())
     assert found.labels()["live"] != found.labels()["changed"] and found.changes
@@ -144,10 +139,10 @@ def test_a_changed_definition_says_what_it_says_when_it_runs(what: str, history:
 
 
 def test_an_input_that_is_added_is_read_from_the_events() -> None:
-    log = lived(parcels_with(inputs=[]), PARCELS)
+    log = in_turn(parcels_with(inputs=[]), PARCELS)
     found = asked(parcels_with(), log)
     assert found.recomputed and "inputs" in found.changes[0]
-    assert changed_side(found) == compared(predictions(lived(parcels_with(), PARCELS)), found)
+    assert changed_side(found) == compared(predictions(in_turn(parcels_with(), PARCELS)), found)
     assert found.rows[0]["difference"] < -0.02, "weight is what makes a parcel late"
 
 
@@ -155,7 +150,7 @@ def test_what_is_better_is_said_to_be_and_what_is_worse() -> None:
     poor, good = cards(label=FRAUD, inputs=[]), cards(label=FRAUD)
     events = outs(card_events(2_500))
     for live, changed, word, side in ((poor, good, "better", "less"), (good, poor, "worse", "more")):
-        found = asked(changed, lived(live, events))
+        found = asked(changed, in_turn(live, events))
         assert found.rows[0]["clear"], found.verdict
         assert f"nats a label {side}" in found.verdict and f"it is {word}" in found.verdict
 
@@ -222,7 +217,7 @@ def test_nothing_is_written_and_no_group_hears_of_it(history: MemoryLog) -> None
 
 
 def test_predictions_that_are_gone_are_counted_and_folded_again_on_request() -> None:
-    log = lived(parcels_with(), PARCELS)
+    log = in_turn(parcels_with(), PARCELS)
     whole = asked(parcels_with(**ANOTHER["a tree"]), log)
     log.trim(topology.predictions("parcels"), 0, EVENTS // 2)
     found = asked(parcels_with(**ANOTHER["a tree"]), log)
@@ -250,7 +245,7 @@ def test_a_range_has_the_events_that_came_out_of_order() -> None:
     shuffled = list(PARCELS)
     for place in range(0, len(shuffled) - 60, 60):
         shuffled[place], shuffled[place + 50] = shuffled[place + 50], shuffled[place]
-    log, changed = lived(parcels_with(), shuffled), parcels_with(**ANOTHER["a view removed"])
+    log, changed = in_turn(parcels_with(), shuffled), parcels_with(**ANOTHER["a view removed"])
     whole = asked(changed, log).labels()
     for stop in whole["at"][100::75]:
         found = asked(changed, log, stop=stop)
@@ -261,14 +256,14 @@ def test_a_range_has_the_events_that_came_out_of_order() -> None:
 
 
 def test_commands_of_the_former_models_are_passed_over() -> None:
-    log = lived(parcels_with(), PARCELS)
+    log = in_turn(parcels_with(), PARCELS)
     hold = Command(id="c1", verb="hold", reason="told to", by="ann")
     log.append([Out(topology.samples("parcels"), None, encode_entry(hold))])
     more = [out for out in outs(parcel_events(EVENTS + 300)) if out not in PARCELS]
-    log = lived(parcels_with(), more, log)
+    log = in_turn(parcels_with(), more, log)
     changed = parcels_with(**ANOTHER["a tree"])
     found = asked(changed, log)
-    made = predictions(lived(changed, more, lived(changed, PARCELS)))
+    made = predictions(in_turn(changed, more, in_turn(changed, PARCELS)))
     assert len(found.columns) > EVENTS and changed_side(found) == compared(made, found)
     same = asked(parcels_with(), log)
     assert same.labels()["live"] == same.labels()["changed"], "its own commands it follows"
@@ -281,22 +276,24 @@ def test_commands_of_the_former_models_are_passed_over() -> None:
 def test_a_history_of_several_recipes_is_read_on_as_the_changed_definition() -> None:
     tree_ = parcels_with(**ANOTHER["a tree"])
     more = [out for out in outs(parcel_events(EVENTS + 300)) if out not in PARCELS]
-    log = lived(tree_, more, lived(parcels_with(), PARCELS))
+    log = in_turn(tree_, more, in_turn(parcels_with(), PARCELS))
     changed = parcels_with(model=preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=0.01))
     found = asked(changed, log)
     assert "2 recipes" in found.notes[0] and not found.recomputed
-    assert changed_side(found) == compared(predictions(lived(changed, more, lived(changed, PARCELS))), found)
+    assert changed_side(found) == compared(
+        predictions(in_turn(changed, more, in_turn(changed, PARCELS))), found
+    )
 
 
 def test_a_definition_that_came_back_is_the_one_that_its_history_ended_with() -> None:
     tree_, more = parcels_with(**ANOTHER["a tree"]), outs(parcel_events(EVENTS + 300))[len(PARCELS) - 60 :]
-    log = lived(parcels_with(), more, lived(tree_, more[:200], lived(parcels_with(), PARCELS)))
+    log = in_turn(parcels_with(), more, in_turn(tree_, more[:200], in_turn(parcels_with(), PARCELS)))
     assert asked(parcels_with(), log).changes == [] and asked(tree_, log).changes != []
     assert asked(tree_, log, stop=asked(tree_, log).labels()["at"][100]).changes != []
 
 
 def test_a_trimmed_samples_log_is_said_and_needs_its_recipe() -> None:
-    log = lived(parcels_with(), PARCELS)
+    log = in_turn(parcels_with(), PARCELS)
     log.trim(topology.samples("parcels"), 0, 500)
     changed = parcels_with(**ANOTHER["a tree"])
     with pytest.raises(CannotCompare, match="--against"):
@@ -332,7 +329,7 @@ def test_what_cannot_be_compared_is_said(changed: Any, options: Any, words: str,
 
 @pytest.mark.parametrize("by", ["weight", "key", "depot", "traffic.sent_1h"])
 def test_months_and_segments_sum_to_the_whole(by: str) -> None:
-    log = lived(parcels_with(), outs(parcel_events(1_500, depots=3)), None)
+    log = in_turn(parcels_with(), outs(parcel_events(1_500, depots=3)), None)
     found = asked(parcels_with(**ANOTHER["a view removed"]), log, by=by)
     whole, *rest = found.rows
     of = found.labels()
@@ -372,7 +369,7 @@ def test_json_rows_frame_and_picture_say_the_same(history: MemoryLog) -> None:
 
 
 def test_nothing_in_common_is_said_and_drawn_too() -> None:
-    log = lived(parcels_with(), PARCELS)
+    log = in_turn(parcels_with(), PARCELS)
     log.trim(topology.predictions("parcels"), 0, EVENTS)
     found = asked(parcels_with(**ANOTHER["a tree"]), log)
     assert found.rows == [] and "nothing to compare" in found.verdict and found.left.not_live == EVENTS

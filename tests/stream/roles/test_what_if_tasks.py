@@ -26,9 +26,9 @@ from penstock.stream.messages import LabelRecord, Origin, decode_entry, encode_e
 from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.process.settings import Settings
-from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.what_if import WhatIf, what_if
 from tests.stream.generated import DELIVERED, MINUTE, START_MS, outs, parcel_events, parcels
+from tests.stream.lived import lived
 from tests.stream.naive_flow import everything
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -60,16 +60,6 @@ every_task = pytest.mark.parametrize("task", MODELS)
 def definition(task: str, **changes: Any) -> Pipeline:
     more = {"label": CLASSES, "task": "multiclass"} if task == "multiclass" else {"label": NUMBER}
     return parcels(**{**more, "model": MODELS[task][0], **changes})
-
-
-def lived(pipeline: Pipeline, events: list[Out]) -> MemoryLog:
-    """The log that the roles leave behind."""
-    flow = MemoryFlow(pipeline, partitions=2)
-    flow.feed(events)
-    flow.settle()
-    flow.close()
-    assert isinstance(flow.log, MemoryLog)
-    return flow.log
 
 
 PARCELS = outs(parcel_events(EVENTS))
