@@ -103,7 +103,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
     ),
-    "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
+    "stream/process": ("clock", "health_page", "latency", "metric_list", "settings", "write_behind"),  # clock, page, a thread
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
@@ -121,7 +121,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
-        "task", "worker",  # read, write and log
+        "task", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
         "replay",  # reads a log, and logs

@@ -5,7 +5,8 @@ Laws of this file:
   log is in event-time order, but for what a source itself brings out of order.
 - A task's own items keep their order, so its states and units are what they would be if it ran alone.
 - A record that raises is buried: its batch is stepped once more, with care.
-- Nothing is appended or saved here: the worker writes what comes of it in the one safe order.
+- Nothing is appended or saved here: the worker has what comes of it written in the one safe order. States that are loaded again
+  are loaded when everything stepped before is `stored`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ logger = logging.getLogger("penstock.featurize")
 
 #: How many batches one turn may make of what several tasks have ready: a task's loads and saves are paid once for its share.
 MOST_BATCHES = 8
+
+
+def at_once() -> None:
+    """What was stepped before is stored already."""
 
 
 class Stepped(NamedTuple):
@@ -56,11 +61,16 @@ class Together:
         self.task_of.update({head[1]: task for head in task.heads})
         self.ticks.add([task.named(head) for head in task.heads], task.reached)
 
-    def step(self, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
-        """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs."""
+    def step(
+        self, at_end: set[Head], wall_ms: int, most: int, stored: Callable[[], None] = at_once
+    ) -> Stepped:
+        """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs.
+
+        `stored` returns when everything stepped before is stored.
+        """
         most *= min(len(self.tasks), MOST_BATCHES)
         items = list(islice(self.merge.take(at_end), most))
-        done = step_in_order(self.task_of, items, wall_ms, self.ticks)
+        done = step_in_order(self.task_of, items, wall_ms, self.ticks, stored)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
         if tick is not None:
             done.outs.append(Out(self.tasks[0].featurize.samples_topic, None, encode_entry(tick), (), 0))
@@ -68,7 +78,11 @@ class Together:
 
 
 def step_in_order(
-    task_of: Mapping[int, Task], items: Sequence[Item], wall_ms: int, ticks: Ticks | None = None
+    task_of: Mapping[int, Task],
+    items: Sequence[Item],
+    wall_ms: int,
+    ticks: Ticks | None = None,
+    stored: Callable[[], None] = at_once,
 ) -> Stepped:
     """Step items of several tasks in the order given; their outputs come in that order, whichever task made them.
 
@@ -82,6 +96,7 @@ def step_in_order(
         return _step(task_of, items, entities, wall_ms, ticks, Featurize.step)
     except Exception as error:
         logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
+    stored()
     for task, was in before.items():
         start_over(task.featurize, was)
     if ticks is not None and line is not None:
@@ -150,7 +165,9 @@ def _load(task_of: Mapping[int, Task], items: Sequence[Item], entities: Sequence
         task.load(its, theirs)
 
 
-def step_alone(task: Task, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
+def step_alone(
+    task: Task, at_end: set[Head], wall_ms: int, most: int, stored: Callable[[], None] = at_once
+) -> Stepped:
     """Step what is ready of one task, at most `most` items, without ticks."""
     items = list(islice(task.merge.take(at_end), most))
-    return step_in_order({head[1]: task for head in task.heads}, items, wall_ms)
+    return step_in_order({head[1]: task for head in task.heads}, items, wall_ms, None, stored)

@@ -206,6 +206,11 @@ class Task:
         """The newest event time stepped so far, in ms; -1 before the first event."""
         return max((place.newest_at for place in self.featurize.positions.values()), default=-1)
 
+    @property
+    def kept(self) -> int:
+        """How many states of one view are in memory, of that which has the most."""
+        return max(map(len, self.featurize.states), default=0)
+
     def idle(self, at_end: Collection[Head], wall_ms: int) -> list[str]:
         """Names ("topic/0") of its source partitions that are at their end and have brought nothing for some seconds."""
         return [

@@ -38,6 +38,7 @@ from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
 from penstock.stream.roles.metrics import ChallengeReport, FeaturizeReport, LearnReport
 
@@ -188,6 +189,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             lead_records=LEAD_RECORDS,
             health=FeaturizeReport(health),
             keyspace=RedisKeyspace(client),
+            writer=WriteBehind("featurize-write"),
         )
         turn_until(stopped, worker, health, log.close)
 
