@@ -441,6 +441,29 @@ def test_a_rebalance_names_what_was_revoked_and_stops_reading_it(
     one.close()
 
 
+@pytest.mark.parametrize("lease", [False, True])
+def test_before_partitions_go_to_others_there_is_time_to_finish_and_commit(
+    world: World, unique: Callable[[str], str], lease: bool
+) -> None:
+    topic, read_from, group = world.create(1 if lease else 2), world.create(2), unique("g")
+    called: list[dict[TP, int]] = []
+    reading = [(read_from, 0), (read_from, 1)] if lease else [(topic, 0), (topic, 1)]
+
+    def finish() -> None:
+        called.append(one.positions())
+        one.commit({reading[0]: 7})
+
+    one = world.log.member(group, [topic], lease=lease, before_revoke=finish, instance_id="z")
+    join(one)
+    one.start_at(dict.fromkeys(reading, 0))
+    two = world.log.member(group, [topic], lease=lease, instance_id="a")
+    settle(one, two, until=lambda last: two in last and called != [])
+    assert called == [dict.fromkeys(reading, 0)]
+    assert world.log.committed(group, reading) == {reading[0]: 7}
+    one.close()
+    two.close()
+
+
 def test_a_member_without_partitions_is_told_that_it_is_a_spare(
     world: World, unique: Callable[[str], str]
 ) -> None:
