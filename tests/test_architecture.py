@@ -124,12 +124,13 @@ SHELL: dict[str, tuple[str, ...]] = {
         "task", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
+        "jobs",  # logs what is given up
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
-        "worker",  # reads, writes and logs
+        "taking_up", "worker", "writing",  # read, write and log
     ),
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures

@@ -271,9 +271,8 @@ class RedisStateStore:
                     raise StoreUnavailable(str(problem), self._where, todo) from problem
                 self.reconnects += 1
                 _log.warning("%s: %s; trying again in %.2f s", self._where, problem, wait_s)
-                self._client.connection_pool.disconnect(
-                    inuse_connections=False
-                )  # another thread's is its own
+                # not those that another thread uses: it finds out by itself
+                self._client.connection_pool.disconnect(inuse_connections=False)
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, 1.0)
             except redis.OutOfMemoryError as problem:

@@ -22,8 +22,7 @@ from functools import partial
 from typing import Protocol
 
 from penstock.features.redis.keyspace import Keyspace
-from penstock.features.redis.store import Fenced as StoreFenced
-from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
+from penstock.features.redis.store import StateStore
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.backpressure import Backpressure
@@ -31,16 +30,14 @@ from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.task import Task, check_stored
-from penstock.stream.featurize.writing import Batch, Readable, Writing
-from penstock.stream.log.protocol import TP, AppendFailed, Fenced, Log, LogUnavailable, Record
+from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
+from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
 from penstock.stream.process.write_behind import Writer, WriteThrough
 
 logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
 KEPT_STATES = 200_000
-#: After these the outcome of a write is open, or the task is another's.
-OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable)
 
 
 class FeaturizeHealth(Readable, Protocol):
@@ -264,6 +261,11 @@ class FeaturizeWorker:
         return {
             head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
         }
+
+    @property
+    def committed(self) -> dict[TP, int]:
+        """What the group was told last, by partition."""
+        return self.writing.committed
 
     def _write(self, done: Stepped, timestamps_ms: list[int], wall_ms: int) -> None:
         """Hand a batch over to be written, once the one before is."""

@@ -14,12 +14,25 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from penstock.features.redis.store import Fenced as StoreFenced
+from penstock.features.redis.store import StateLost, StoreUnavailable
 from penstock.stream.featurize.step import FeaturizeUnit
 from penstock.stream.featurize.task import Task
-from penstock.stream.log.protocol import TP, CommitFailed, Fenced, Log, Member, Out
+from penstock.stream.log.protocol import (
+    TP,
+    AppendFailed,
+    CommitFailed,
+    Fenced,
+    Log,
+    LogUnavailable,
+    Member,
+    Out,
+)
 
 logger = logging.getLogger("penstock.featurize")
 
+#: After these the outcome of a write is open, or the task is another's.
+OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable)
 COMMIT_EVERY_MS = 100
 
 

@@ -90,7 +90,7 @@ class FeaturizeReport:
                 health.states_expired.labels(view).inc(grown((name, "expired", view), deleted))
         if newest >= 0:
             health.event_time_age_seconds.set(time.time() - newest / 1000)
-        for (topic, partition), offset in worker.writing.committed.items():
+        for (topic, partition), offset in worker.committed.items():
             health.position.labels(topic, str(partition)).set(offset)
         _lag(health, worker.member)
         health.rebuilding.set(rebuilding)

@@ -219,6 +219,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             decision_wait_s=DECISION_WAIT_S,
             health=LearnReport(health),
             publisher=publisher,
+            writer=WriteBehind("learn-write"),
         )
         after = [] if publisher is None else [publisher.start().close]
         turn_until(stopped, worker, health, retrainer.stop, log.close, *after)

@@ -297,7 +297,8 @@ def test_a_check_beside_a_save_takes_its_positions_for_right_and_no_other(world:
     store = started(world)
     count, stop = 300, threading.Event()
     raised: list[StateLost] = []
-    if isinstance(world.raw, MemoryServer):  # whose saves are over before another thread gets to look
+    # whose saves are over before another thread gets to look
+    if isinstance(world.raw, MemoryServer):
         put = world.raw.put
         world.raw.put = lambda *given: (put(*given), store.alive())  # type: ignore[method-assign, func-returns-value, assignment]
 
@@ -319,8 +320,8 @@ def test_a_check_beside_a_save_takes_its_positions_for_right_and_no_other(world:
     stop.set()
     beside.join()
     assert raised == []
-    overwrite(world, keys.position_key(world.pipeline, "all"), b"7")
     with pytest.raises(StateLost):
+        overwrite(world, keys.position_key(world.pipeline, "all"), b"7")
         store.alive()
 
 

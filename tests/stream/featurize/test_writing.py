@@ -33,6 +33,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out
 from penstock.stream.messages import LabelRecord, Sample, decode_entry
 from penstock.stream.process.write_behind import WriteBehind, Writer, WriteThrough
+from tests.patience import PATIENCE_S
 from tests.stream.generated import PAID, card_events, cards, outs, parcel_events, parcels
 from tests.stream.naive_flow import NaiveFlow, everything
 
@@ -292,7 +293,7 @@ def test_a_batch_is_stepped_while_the_one_before_is_written_and_no_second_one(
 
     def slow(records: Sequence[Out]) -> None:
         held.set()
-        assert let_go.wait(20)
+        assert let_go.wait(PATIENCE_S)
         append(records)
 
     worker = world.worker(writer)
@@ -300,7 +301,7 @@ def test_a_batch_is_stepped_while_the_one_before_is_written_and_no_second_one(
         worker.process_batch(0.0)
     world.log.append = slow  # type: ignore[method-assign]
     assert worker.process_batch(0.0) == 20
-    assert held.wait(20), "the first is being written"
+    assert held.wait(PATIENCE_S), "the first is being written"
     (task,) = worker.tasks.values()
     step = Featurize.step
     stepped = []
