@@ -20,6 +20,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
 from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.pace import Pace
 from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.featurize.task import Task
 from penstock.stream.featurize.ticks import NEVER, Ticks
@@ -45,13 +46,17 @@ class Stepped(NamedTuple):
 
 
 class Together:
-    """The tasks of a worker that are stepped in one order. `partitions` is how many the pipeline's sources have in all."""
+    """The tasks of a worker that are stepped in one order. `partitions` is how many the pipeline's sources have in all.
 
-    def __init__(self, pipeline: Pipeline, partitions: int) -> None:
+    `patience_ms` is how long one at its end is waited for while event time runs fast (`pace`).
+    """
+
+    def __init__(self, pipeline: Pipeline, partitions: int, patience_ms: int = 0) -> None:
         self.merge = Merge(())
         self.tasks: list[Task] = []
         self.task_of: dict[int, Task] = {}
         self.ticks = Ticks(pipeline, partitions)
+        self.pace = Pace(patience_ms, self.ticks.line_ms)
 
     def add(self, task: Task) -> None:
         """Step this task with the others from now on."""
@@ -69,12 +74,23 @@ class Together:
         `stored` returns when everything stepped before is stored.
         """
         most *= min(len(self.tasks), MOST_BATCHES)
-        items = list(islice(self.merge.take(at_end), most))
+        items = list(islice(self.merge.take(at_end, self._limit(at_end, wall_ms)), most))
         done = step_in_order(self.task_of, items, wall_ms, self.ticks, stored)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
         if tick is not None:
             done.outs.append(Out(self.tasks[0].featurize.samples_topic, None, encode_entry(tick), (), 0))
         return done
+
+    def _limit(self, at_end: set[Head], wall_ms: int) -> int:
+        """How far event time may go on, as `Pace` says."""
+        last = [
+            (task.newest[head], task.seen_wall_ms.get(head, task.began_wall_ms))
+            for task in self.tasks
+            for head in task.heads
+            if head in at_end
+        ]
+        newest_at = max((at for task in self.tasks for at in task.newest.values()), default=-1)
+        return self.pace.limit(newest_at, last, wall_ms)
 
 
 def step_in_order(

@@ -98,6 +98,7 @@ class Task:
         self.emitted_below: dict[Head, int] = {}
         self.rebuilding_from: dict[Head, int] | None = None
         self.seen_wall_ms: dict[Head, int] = {}
+        self.began_wall_ms = 0  # when the first record of any partition came
         self.checked_ms = 0
 
     def tp(self, head: Head) -> TP:
@@ -200,6 +201,7 @@ class Task:
             self.newest[head] = items[-1].newest_at
             self.merge.enqueue(head, items)
             self.seen_wall_ms[head] = wall_ms
+            self.began_wall_ms = self.began_wall_ms or wall_ms
 
     @property
     def reached(self) -> int:

@@ -7,9 +7,9 @@ Laws of this file:
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
 - While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).
-- All tasks are stepped in one order, that of event time (`order`); a task at the end of its partitions is not waited for, and
-  what another task's earlier events must go before waits in memory, at most about `MOST_BUFFERED` records a partition. Only a
-  task whose state is being rebuilt runs apart, until it emits again.
+- All tasks are stepped in one order, that of event time (`order`); a task at the end of its partitions is not waited for, but for
+  a moment where event time runs fast (`pace`), and what another task's earlier events must go before waits in memory, at most
+  about `MOST_BUFFERED` records a partition. Only a task whose state is being rebuilt runs apart, until it emits again.
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
@@ -51,7 +51,8 @@ class FeaturizeWorker:
     """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once.
 
     With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come. `writer` says whether
-    a batch is written before the next one is polled (so it is without) or beside it.
+    a batch is written before the next one is polled (so it is without) or beside it. `patience_ms` is how long a partition at its
+    end is waited for while history is read.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class FeaturizeWorker:
         health: FeaturizeHealth | None = None,
         keyspace: Keyspace | None = None,
         writer: Writer | None = None,
+        patience_ms: int = 0,
     ) -> None:
         self.pipeline, self.log, self.store_of = pipeline, log, store_of
-        self.wall_ms, self.prefix = wall_ms, prefix
+        self.wall_ms, self.prefix, self.patience_ms = wall_ms, prefix, patience_ms
         self.health, self.keyspace, self.writer = health, keyspace, writer or WriteThrough()
         self.expiries: dict[str, Expiry] = {}
         self.tasks: dict[str, Task] = {}
@@ -168,7 +170,8 @@ class FeaturizeWorker:
         self.tasks.clear()
         self.expiries.clear()
         self.task_of.clear()
-        self.together = Together(self.pipeline, len(self.pipeline.sources) * self.partitions)
+        partitions = len(self.pipeline.sources) * self.partitions
+        self.together = Together(self.pipeline, partitions, self.patience_ms)
 
     def _take_up(self) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""

@@ -1,9 +1,8 @@
 """The shell around the fold: reads the samples log, writes predictions, control events and versions, keeps snapshots.
 
 Laws of this file:
-- Order of every batch: store new versions → produce and wait → commit, now and then, and whenever nothing comes: featurize waits
-  for it. Outputs are made at their batch and written while the next one is folded: at most one is ahead, and what was folded
-  ahead of a write that failed is forgotten with everything else.
+- Order of every batch: store new versions → produce and wait → commit, now and then, and when nothing comes: featurize waits for
+  it. A batch is written while the next one is folded; what was folded ahead of a write that failed is forgotten with the rest.
 - Snapshots follow at intervals, when all outputs are written, each a compare-and-set on the one before, so a stalled worker that
   wakes cannot overwrite its successor's.
 - On a restart the log is folded from the snapshot's position; outputs below the group's committed offset exist and are not
@@ -48,6 +47,7 @@ from penstock.stream.process.write_behind import Writer, WriteThrough
 
 logger = logging.getLogger("penstock.learn")
 
+GONE = "records 0 to %d of %s are gone: the model starts after them"
 BATCH_RECORDS = 1_500
 ASKING = frozenset({"retrain", "rollback", "promote"})
 SNAPSHOT_EVERY_MS = 10_000
@@ -109,9 +109,8 @@ class LearnWorker:
         self.saved_at: int | None = None
         self.replicas: ReplicaWriter | None = None
         log.partitions(self.topic)
-        self.member = log.member(
-            self.group, [self.topic], instance_id=instance_id, before_revoke=self._settle
-        )
+        settle = self._settle
+        self.member = log.member(self.group, [self.topic], instance_id=instance_id, before_revoke=settle)
         self.writing = Writing(log, self.member, self.tp)
         self.assigned = self.untold = False
 
@@ -163,8 +162,7 @@ class LearnWorker:
             logger.warning("%s: %s; its batch is not written", type(error).__name__, error)
 
     def _tell(self, now: int) -> None:
-        """Commit what was folded; nothing comes that would have it committed."""
-        self.parts.start()
+        """Commit what was folded: nothing comes that would have it committed."""
         self.writer.finish()
         self.parts.ends("write")
         self.writing.commit(now)
@@ -196,8 +194,7 @@ class LearnWorker:
             fold = fresh(self.pipeline, self.log, self.topic, guard=self.guard)
             self.unannounced = fold.position < self.emitted_below
             if fold.position > 0:
-                gone = "records 0 to %d of %s are gone: the model starts after them"
-                logger.warning(gone, fold.position - 1, self.topic)
+                logger.warning(GONE, fold.position - 1, self.topic)
         self.fold, self.snapshot_ms = fold, now
         topic_id = self.log.topic_id(self.topic)
         self.replicas = ReplicaWriter(self.store, self.deployed, self.secret, self.wall_ms, topic_id)
@@ -237,8 +234,7 @@ class LearnWorker:
             self._write(fold, records[-1].offset + 1 if records else fold.position, now)
         if asked:
             self.writer.finish()
-        if asked and len(self.unfolded) and self.decision_wait_s:
-            time.sleep(self.decision_wait_s)
+            time.sleep(self.decision_wait_s if self.unfolded else 0.0)
         for adopt in self.jobs.given_up(self.retrainer):
             self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(adopt), (), 0)])
         if fold.position >= self.emitted_below:
@@ -248,8 +244,8 @@ class LearnWorker:
     def _prepare(self, fold: Fold, record: Record, command: Command, need: Replay) -> tuple[int, Any]:
         """Work a slice of what a command needs off: (records read, None) while there is more, then (0, the model)."""
         if self.preparing is None:
-            given = (fold, self.log, self.topic, self.models, record.offset, command, need)
-            self.preparing = preparation(*given)
+            where = (fold, self.log, self.topic, self.models, record.offset)
+            self.preparing = preparation(*where, command, need)
         try:
             return next(self.preparing), None
         except StopIteration as done:
@@ -276,7 +272,7 @@ class LearnWorker:
     def _snapshot(self, fold: Fold) -> None:
         """Replace the stored snapshot, if it is still the one this worker wrote or found."""
         now = self.wall_ms()
-        self.writer.finish()  # the snapshot's successor would not make again what is not written yet
+        self.writer.finish()  # whoever goes on from it does not make again what is not written yet
         if self.saved_at == fold.position:
             self.store.alive()
             self.snapshot_ms, self.snapshot_wait_ms = now, SNAPSHOT_EVERY_MS

@@ -26,6 +26,7 @@ from penstock.features.redis.store import RedisStateStore, address, check_redis,
 from penstock.stream import topology
 from penstock.stream.challenge.worker import ChallengeWorker
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
@@ -190,6 +191,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             health=FeaturizeReport(health),
             keyspace=RedisKeyspace(client),
             writer=WriteBehind("featurize-write"),
+            patience_ms=PATIENCE_MS,
         )
         turn_until(stopped, worker, health, log.close)
 

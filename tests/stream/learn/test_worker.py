@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import count as numbers
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,7 +37,9 @@ from penstock.stream.models.retention import Retention
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import Version
 from penstock.stream.prediction import Prediction
+from penstock.stream.process.write_behind import Writer, WriteThrough
 from tests.stream.generated import DAY, START_MS, entries, parcels
+from tests.stream.later import Later
 from tests.stream.naive_flow import everything
 
 PIPELINE = parcels()
@@ -81,6 +84,7 @@ class World:
         self.models = MemoryModelStore()
         self.wall = numbers(1_000_000, 100)
         self.fail: Callable[[str], None] = lambda step: None
+        self.writer_of: Callable[[], Writer] = WriteThrough
         for topic in topology.owned("parcels"):
             self.log.create(topic.name, topic.partitions)
 
@@ -96,8 +100,16 @@ class World:
         store.save = fragile_save  # type: ignore[method-assign]
         retrainer = InlineRetrainer(PIPELINE, log, self.models)
         worker = LearnWorker(
-            PIPELINE, log, store, self.models, retrainer, secret, lambda: next(self.wall), instance_id="0"
-        )
+            PIPELINE,
+            log,
+            store,
+            self.models,
+            retrainer,
+            secret,
+            lambda: next(self.wall),
+            instance_id="0",
+            writer=self.writer_of(),
+        )  # fmt: skip
         commit = worker.member.commit
 
         def fragile_commit(positions: dict[TP, int]) -> None:
@@ -233,9 +245,18 @@ def test_bytes_that_are_no_entry_are_passed_over_live_and_in_the_replay() -> Non
 STEPS = ["before append", "after append", "before save", "after save", "before commit", "after commit"]
 
 
+WRITERS: dict[str, Callable[[], Writer]] = {
+    "before the next poll": WriteThrough,
+    "when waited for": lambda: Later(cycle([3])),
+    "now and then": lambda: Later(cycle([3, 3, 0])),
+}
+
+
+@pytest.mark.parametrize("written", WRITERS)
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str) -> None:
+def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str, written: str) -> None:
     world = World()
+    world.writer_of = WRITERS[written]
     world.give(busy())
     times, crashes = numbers(), []
 
@@ -266,8 +287,10 @@ def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str) -> None:
         ("before commit", CommitFailed("x")),
     ],
 )
-def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Exception) -> None:
+@pytest.mark.parametrize("written", WRITERS)
+def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Exception, written: str) -> None:
     world = World()
+    world.writer_of = WRITERS[written]
     world.give(busy())
     times = numbers()
 
