@@ -90,6 +90,7 @@ class Application:
             await asyncio.to_thread(served.refresh)
             if served.replica is not None:
                 self.health.served_position.labels(name).set(served.replica.position)
+                self.health.served_event_timestamp_seconds.labels(name).set(served.replica.standing.at / 1000)
         self.health.turned()
         now = self.wall_ms()
         conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}
@@ -149,7 +150,7 @@ class Application:
         await self._send(send, reply, own, headers)
         if request.method == "POST":
             outcome = "ok" if reply.status < 400 else str(reply.status)
-            self.health.request_seconds.labels(outcome).observe(time.perf_counter() - began)
+            self.health.request_duration_seconds.labels(outcome).observe(time.perf_counter() - began)
 
     async def _send(self, send: Send, reply: Reply, own: bytes, headers: Mapping[bytes, bytes]) -> None:
         sent = [
