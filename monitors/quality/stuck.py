@@ -2,7 +2,7 @@
 
 Laws of this file
 - A block's value is the log odds of that share, with a tenth of the block added on both sides: what is still seldom is no news.
-- A share below that which the most frequent value usually has counts as that one: an input of few values is not stuck at one more.
+- A share below the usual one of the most frequent value counts as that one: an input of few values is not stuck at a new one.
 - A value with a usual share of `RARE` or more only becomes more frequent: that is a distribution which moves, and PSI tells it.
   It counts only where it is nearly all (`NEARLY_ALL`) of an input of which no value used to be half.
 - Usual shares are learned from the first `FIRST_BLOCKS` and then follow slowly, so that a value does not become usual while its
