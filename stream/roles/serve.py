@@ -133,7 +133,7 @@ def run_serve(
 ) -> None:
     """The serve role, until told to stop. `worker` is "FD,NUMBER" in a process that a parent started."""
     check_names(pipelines)
-    names = ",".join(one.name for one in pipelines)
+    names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
     if worker:
         handle, number = map(int, worker.split(","))
         shared = socket.socket(fileno=handle)

@@ -224,7 +224,7 @@ def test_its_page_says_how_many_requests_wait_for_a_person_and_which_pipeline_it
             return line in answer.read().decode()
 
     assert eventually(lambda: shown("penstock_requests_waiting 1.0"))
-    assert shown('pipeline="flights"') and shown('role="control"')
+    assert shown(f'pipeline="{topology.deployed("flights", outside.prefix)}"') and shown('role="control"')
     assert eventually(lambda: shown("penstock_role_ready 1.0"))
     outside.ask("b", "retrain")
     assert eventually(lambda: shown("penstock_requests_waiting 0.0"))
