@@ -22,6 +22,7 @@ import redis
 
 from penstock.features.read.client import FeatureReader
 from penstock.features.redis.keys import position_key
+from penstock.features.redis.one_connection import OneConnection
 from penstock.features.redis.store import address, connect
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
@@ -77,7 +78,7 @@ def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
     looks = connect(settings.redis_url)
     models = start.model_store(pipeline, settings, looks)
     start.check_prefix(pipeline, settings, looks)
-    reads = connect(settings.redis_url, READ_TIMEOUT_S)
+    reads = OneConnection(connect(settings.redis_url, READ_TIMEOUT_S))
     reader = FeatureReader(reads, pipeline.name, pipeline.views, prefix=settings.prefix)
     replicas = Replicas(looks, pipeline, deployed, start.keys(settings), address(looks))
     newest: Callable[[], Replica | None] = replicas.newest
@@ -167,6 +168,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who asked
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=settings.serve_cert or None,
         ssl_keyfile=settings.serve_key or None,
