@@ -104,6 +104,8 @@ class Health:
     challengers_entered: Counter
     request_seconds: RequestHistogram
     rows_answered: Counter
+    arm_answers: Counter
+    degraded_answers: Counter
     served_position: Gauge
     decisions: Counter
     commands_sent: Counter

@@ -22,25 +22,28 @@ import redis
 
 from penstock.features.read.client import FeatureReader
 from penstock.features.redis.keys import position_key
-from penstock.features.redis.store import address, connect
+from penstock.features.redis.store import StoreUnavailable, address, connect
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.explain.explanation import CannotExplain
-from penstock.stream.explain.mixture import live
+from penstock.stream.explain.mixture import live, single
 from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles import start
 from penstock.stream.serve.answers import Problem
 from penstock.stream.serve.app import Application
+from penstock.stream.serve.asking import Refusal
 from penstock.stream.serve.limits import Limits
 from penstock.stream.serve.replicas import KeptVersions, Replicas
-from penstock.stream.serve.served import Refusal, ServedPipeline
+from penstock.stream.serve.served import ServedPipeline
 
 logger = logging.getLogger("penstock.serve")
 
-READ_TIMEOUT_S = 0.5
-"""A request waits for Redis no longer than this, twice."""
+READ_TIMEOUT_S = 0.25
+"""A read of features that takes longer has failed: all requests of a process wait for it."""
+LOOK_TIMEOUT_S = 2.0
+"""What reads beside the requests, models above all, waits so long for Redis."""
 MOST_TASKS = 1_024
 TASKS_EVERY_S = 30.0
 GRACE_S = 10
@@ -53,18 +56,35 @@ def tasks_of(client: Any, deployed: str) -> tuple[str, ...]:
     return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)
 
 
-def explained(replica: Replica, answered: Answered) -> dict[str, Any]:
-    """Why an answer is what it is, as plain data."""
+class Once:
+    """A client of which a read that timed out is not asked for again on another connection: nobody may wait twice."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client, self.connection_pool = client, client.connection_pool
+
+    def mget(self, keys: Sequence[str], /) -> Any:
+        """The values of many keys."""
+        try:
+            return self.client.mget(keys)
+        except redis.TimeoutError as error:
+            raise StoreUnavailable(str(error), address(self.client), "check that Redis runs there") from error
+
+
+def explained(replica: Replica, answered: Answered, alone: Any = None) -> dict[str, Any]:
+    """Why an answer is what it is, as plain data; that of the model `alone`, if one is given."""
     names = replica.names
     try:
-        said = live(
-            answered.experts,
-            answered.x,
-            answered.answer,
-            outside=answered.outside,
-            alone=answered.alone,
-            names=names,
-        )
+        if alone is not None:
+            said = single(replica.standing.task, alone, answered.x, names)
+        else:
+            said = live(
+                answered.experts,
+                answered.x,
+                answered.answer,
+                outside=answered.outside,
+                alone=answered.alone,
+                names=names,
+            )
     except CannotExplain as error:
         raise Refusal(422, Problem(f"this prediction cannot be explained: {error}")) from None
     found: dict[str, Any] = msgspec.to_builtins(said)
@@ -74,16 +94,17 @@ def explained(replica: Replica, answered: Answered) -> dict[str, Any]:
 def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
     """A pipeline over the settings' Redis."""
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    looks = connect(settings.redis_url)
+    looks = connect(settings.redis_url, LOOK_TIMEOUT_S)
     models = start.model_store(pipeline, settings, looks)
     start.check_prefix(pipeline, settings, looks)
-    reads = connect(settings.redis_url, READ_TIMEOUT_S)
+    reads = Once(connect(settings.redis_url, READ_TIMEOUT_S, socket_keepalive=True))
     reader = FeatureReader(reads, pipeline.name, pipeline.views, prefix=settings.prefix)
     replicas = Replicas(looks, pipeline, deployed, start.keys(settings), address(looks))
     newest: Callable[[], Replica | None] = replicas.newest
     if pipeline.partitioned:
         newest = _with_tasks(reader, looks, deployed, replicas)
-    return ServedPipeline(pipeline, reader, newest, KeptVersions(models), explained)
+    clock_s = time.monotonic
+    return ServedPipeline(pipeline, reader, newest, KeptVersions(models, clock_s), explained, clock_s)
 
 
 def _with_tasks(
