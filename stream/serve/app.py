@@ -65,9 +65,13 @@ class Application:
     # -- models ------------------------------------------------------------------------------------------------------------
 
     async def refresh_once(self) -> None:
+        """Look for newer replicas and say how things are."""
+        await self.models_once()
+        await self.turn_once()
+
+    async def models_once(self) -> None:
         """Look for newer replicas, beside the requests; of all pipelines at once, so that none waits for another's."""
         await asyncio.gather(*(asyncio.to_thread(one.refresh) for one in self.pipelines.values()))
-        await self.turn_once()
 
     async def turn_once(self) -> None:
         """Say how things are, and ask for a Redis that was away; one that hangs is waited for elsewhere."""
@@ -95,7 +99,7 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.refresh_once()
-                beside = (self.refresh_once, self.turn_once)
+                beside = (self.models_once, self.turn_once)
                 self.beside = [asyncio.create_task(self._again(once)) for once in beside]
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
