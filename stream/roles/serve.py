@@ -15,13 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import redis
 
 from penstock.features.read.client import FeatureReader
 from penstock.features.redis.keys import position_key
+from penstock.features.redis.one_connection import OneConnection
 from penstock.features.redis.store import StoreUnavailable, address, connect
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
@@ -59,7 +60,7 @@ def tasks_of(client: Any, deployed: str) -> tuple[str, ...]:
 class Once:
     """A client of which a read that timed out is not asked for again on another connection: nobody may wait twice."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: OneConnection) -> None:
         self.client, self.connection_pool = client, client.connection_pool
 
     def mget(self, keys: Sequence[str], /) -> Any:
@@ -67,7 +68,8 @@ class Once:
         try:
             return self.client.mget(keys)
         except redis.TimeoutError as error:
-            raise StoreUnavailable(str(error), address(self.client), "check that Redis runs there") from error
+            where = address(cast(redis.Redis, self))
+            raise StoreUnavailable(str(error), where, "check that Redis runs there") from error
 
 
 def explained(replica: Replica, answered: Answered, alone: Any = None) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
     looks = connect(settings.redis_url, LOOK_TIMEOUT_S)
     models = start.model_store(pipeline, settings, looks)
     start.check_prefix(pipeline, settings, looks)
-    reads = Once(connect(settings.redis_url, READ_TIMEOUT_S, socket_keepalive=True))
+    reads = Once(OneConnection(connect(settings.redis_url, READ_TIMEOUT_S, socket_keepalive=True)))
     reader = FeatureReader(reads, pipeline.name, pipeline.views, prefix=settings.prefix)
     replicas = Replicas(looks, pipeline, deployed, start.keys(settings), address(looks))
     newest: Callable[[], Replica | None] = replicas.newest
@@ -188,6 +190,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who asked
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=settings.serve_cert or None,
         ssl_keyfile=settings.serve_key or None,
