@@ -1,7 +1,7 @@
 """What follows a request across services: W3C trace context, and a line for the access log.
 
 Laws of this file:
-- A line holds no data: an entity, a version, and whatever is not a known path, stand in it as what they are.
+- A line holds no data: a view, an entity, a version, and whatever is not a known path, stand in it as what they are.
 - A header that is not W3C's is not passed on.
 """
 
@@ -38,7 +38,7 @@ def pattern(parts: Sequence[str], pipelines: Collection[str]) -> str:
     """A path without what somebody asked about.
 
     >>> pattern(["v1", "pipelines", "cards", "features", "card", "4000"], ["cards"]), pattern(["wp-login.php"], ["cards"])
-    ('/v1/pipelines/cards/features/card/{entity}', '/{unknown}')
+    ('/v1/pipelines/cards/features/{view}/{entity}', '/{unknown}')
     """
     match [unquote(one) for one in parts]:
         case ["v1", "pipelines"] | ["openapi.json" | "docs" | "metrics" | "healthz" | "readyz" | "v2"]:
@@ -46,8 +46,8 @@ def pattern(parts: Sequence[str], pipelines: Collection[str]) -> str:
         case ["v1", "pipelines", asked] if asked.partition(":")[0] in pipelines:
             name, _, verb = asked.partition(":")
             return f"/v1/pipelines/{name}" + (f":{verb}" if verb in ("predict", "explain") else "")
-        case ["v1", "pipelines", name, "features", view, _] if name in pipelines and view.isidentifier():
-            return f"/v1/pipelines/{name}/features/{view}/{{entity}}"
+        case ["v1", "pipelines", name, "features", _, _] if name in pipelines:
+            return f"/v1/pipelines/{name}/features/{{view}}/{{entity}}"
         case ["v2", "health", "live" | "ready" as what]:
             return f"/v2/health/{what}"
         case ["v2", "models", name, *rest] if name in pipelines:
