@@ -9,9 +9,11 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -29,6 +31,7 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.explain.explanation import CannotExplain
 from penstock.stream.explain.mixture import live, single
 from penstock.stream.learn.replica import Answered, Replica
+from penstock.stream.process import shared_metrics
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles import start
@@ -154,14 +157,12 @@ def run_serve(
     workers: int = 1,
     worker: str = "",
 ) -> None:
-    """The serve role, until told to stop. `worker` is "FD,NUMBER" in a process that a parent started."""
+    """The serve role, until told to stop. `worker` is "FD,NUMBER,FOLDER" in a process that a parent started."""
     check_names(pipelines)
     if worker:
-        handle, number = map(int, worker.split(","))
-        shared = socket.socket(fileno=handle)
-        port = shared.getsockname()[1] + 1 + number
-        with Health("serve", settings.host, port) as health:
-            answer(pipelines, settings, shared, health)
+        handle, number, folder = worker.split(",", 2)
+        shared_metrics.share(folder, int(number))
+        answer(pipelines, settings, socket.socket(fileno=int(handle)), Health("serve", shared=folder))
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
         served(pipeline, settings)
@@ -180,7 +181,8 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
     import uvicorn  # no other role needs it
 
     limits = Limits(tokens=settings.serve_tokens)
-    app = Application({one.name: served(one, settings) for one in pipelines}, health, limits)
+    all_served = {one.name: served(one, settings) for one in pipelines}
+    app = Application(all_served, health, limits, log_access=settings.access_log)
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -207,8 +209,11 @@ def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, 
     command = [sys.executable, "-m", "penstock.stream.cli", "run", *files, "--role", "serve", "--worker"]
     environment = start.child_environment(settings)
 
+    folder = tempfile.mkdtemp(prefix="penstock-serve-")  # of the workers' metrics
+
     def begin(number: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, f"{handle},{number}"], pass_fds=[handle], env=environment)
+        given = f"{handle},{number},{folder}"
+        return subprocess.Popen([*command, given], pass_fds=[handle], env=environment)
 
     def end() -> None:
         for one in running:
@@ -218,6 +223,7 @@ def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, 
 
     running = [begin(number) for number in range(workers)]
     with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
         ending.callback(end)
         while not stopped():
             time.sleep(0.2)

@@ -162,7 +162,7 @@ class Application:
 
     async def _reply(self, given: Given, receive: Receive) -> Reply:
         if given.method == "GET" and given.path in ("/metrics", "/healthz", "/readyz"):
-            status, kind, body = self.health.status(given.path)
+            status, kind, body = await asyncio.to_thread(self.health.status, given.path)
             return Reply(status, body, kind)
         if given.method == "GET" and given.path == "/docs":
             return Reply(200, PAGE, "text/html; charset=utf-8")
