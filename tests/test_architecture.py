@@ -98,7 +98,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
-    "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
+    "stream/score": ("history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing"),  # files, stored models and topics
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
