@@ -97,10 +97,13 @@ SHELL: dict[str, tuple[str, ...]] = {
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
+        "explained",  # folds what it reads from a log
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
-    "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
+    "stream/score": (  # files, stored models and topics
+        "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",

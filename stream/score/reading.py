@@ -11,11 +11,11 @@ from __future__ import annotations
 import codecs
 import csv
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import fsspec
 import msgspec
@@ -31,19 +31,31 @@ class CannotScore(Exception):
 
 
 class Batch(NamedTuple):
-    """Rows in order: what was read of each by column, what it is as it stands, and why those cannot be read that cannot."""
+    """Rows in order: what was read of each by column, what it is as it stands, and why those cannot be read that cannot.
+
+    `beside` has the values of the table's columns of that name.
+    """
 
     rows: list[dict[str, Any]]
     raw: Any
     bad: dict[int, str]
+    beside: Mapping[str, list[Any]] = {}
+
+
+Kinds = Mapping[str, set[type]]
+"""The types of the values of each column, of a table that has no schema."""
 
 
 class Table(Protocol):
-    """A file of rows. `columns` are all there are; `schema` is Parquet's own, None for text."""
+    """A file of rows, or a range of a topic. `columns` are all that rows have; `schema` is Parquet's own, None for text."""
 
     form: str
     columns: list[str]
     schema: Any
+
+    @property
+    def beside(self) -> Mapping[str, type]:
+        """Columns of what is known of a row and does not stand in it, with their types."""
 
     @property
     def count(self) -> int | None:
@@ -116,6 +128,7 @@ class _Parquet:
     """Columns of their own types, read by row groups."""
 
     form = "parquet"
+    beside: ClassVar[Mapping[str, type]] = {}
 
     def __init__(self, address: str) -> None:
         self.address, self.parquet = address, arrow().parquet
@@ -143,6 +156,7 @@ class _Csv:
 
     form = "csv"
     schema = None
+    beside: ClassVar[Mapping[str, type]] = {}
     count: int | None = None
 
     def __init__(self, address: str) -> None:
@@ -184,6 +198,7 @@ class _JsonLines:
 
     form = "jsonl"
     schema = None
+    beside: ClassVar[Mapping[str, type]] = {}
 
     def __init__(self, address: str) -> None:
         self.address = address

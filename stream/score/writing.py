@@ -121,6 +121,8 @@ class Whole:
 
 def records(table: Table, batch: Batch) -> list[dict[str, Any]]:
     """Rows with all their columns, for another format than their own."""
+    if table.form == "rows":
+        return list(batch.raw)
     if table.form == "parquet":
         return [{name: plain(value) for name, value in row.items()} for row in batch.raw.to_pylist()]
     if table.form == "csv":

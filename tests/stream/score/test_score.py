@@ -533,7 +533,7 @@ def test_a_version_answers_by_itself_and_what_is_not_there_is_said(tmp_path: Pat
         scorer(parcels(name="others"), stored(flow)._replace(deployed="others"), None)
     flow.close()  # a stop takes a snapshot
     assert isinstance(scorer(flow.pipeline, stored(flow), None), Live)
-    with pytest.raises(CannotScore, match="--version: there is no version 'v99'"):
+    with pytest.raises(CannotScore, match="--models: there is no version 'v99'"):
         scorer(flow.pipeline, stored(flow), "v99")
     with pytest.raises(BadEnvelope, match="stored under definition"):
         scorer(parcels(inputs=[]), stored(flow), None)
@@ -649,6 +649,18 @@ def test_the_command_reads_history_from_the_source_topics(
     monkeypatch.setattr("penstock.stream.roles.start.open_log", lambda settings: flow.log)
     monkeypatch.setattr("penstock.stream.cli.score.scorer", lambda *given_: heard)
     source, out = write(tmp_path / "in.csv", events_of(flow)), tmp_path / "out.parquet"
-    assert cli.main(["score", "x.py", "--in", source, "--out", str(out), "--features", "history"]) == 0
+    asked = [
+        "score",
+        "x.py",
+        "--in",
+        source,
+        "--out",
+        str(out),
+        "--features",
+        "history",
+        "--models",
+        "live-now",
+    ]
+    assert cli.main(asked) == 0
     assert "rows      300, 300 predicted" in capsys.readouterr().out
     assert heard.vectors == {one.id: one.x for one in samples(flow)}
