@@ -87,7 +87,7 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 #: The shell of `stream`, by what it is a shell for. Every other file of `stream` is pure: it reads no clock, draws nothing and
 #: talks to nobody, by itself or by another file, so that whoever folds the same log gets the same result.
 SHELL: dict[str, tuple[str, ...]] = {
-    # commands talk to people, to files and to servers; `control_lines` only makes lines of events
+    # commands talk to people, to files and to servers
     "stream/cli": (
         "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "explain",
         "export", "features",
