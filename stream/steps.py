@@ -159,7 +159,12 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "learn",
             "models predict together at the sample, and learn at the label; carries out commands",
             (log,),
-            (topology.predictions(name, prefix), prefix + topology.CONTROL_MODELS, log),
+            (
+                topology.predictions(name, prefix),
+                topology.history(name, prefix),
+                prefix + topology.CONTROL_MODELS,
+                log,
+            ),
             (snapshot, *_pieces(stored), *_replica(stored), live, versions, *_ownership(stored, "learn")),
             group=topology.consumer_group(name, "learn", prefix),
         ),

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definition_checks",),
     ("label",),
     ("detectors",),
-    ("source", "triggers", "quality"),
+    ("source", "triggers", "quality", "history_record"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
