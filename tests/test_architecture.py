@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("score",),
     ("roles", "stack"),
+    ("console",),
     ("backfill", "operate", "challenge", "serve"),
     ("explain",),
     ("featurize", "learn", "control"),
@@ -89,7 +90,8 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "explain",
+        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "dead_letters", "demo", "explain",
         "export", "features",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
@@ -101,7 +103,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
+        "calibrate", "console", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
     ),
     "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
@@ -134,6 +136,11 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures
         "replicas",  # reads Redis
+    ),
+    "stream/console": (
+        "app", "live",  # asyncio, threads, the clock, and a log of failures
+        "files", "render",  # read the files beside them
+        "reading/follow",  # reads topics, in threads
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (
