@@ -33,6 +33,7 @@ COMMANDS = {
     "topics": "topics",
     "watch": "watch",
     "status": "status",
+    "history": "history",
     "retrain": "operate",
     "rollback": "operate",
     "hold": "operate",
