@@ -44,8 +44,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ExpertThen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One of the models that made the live prediction: its part of the weight at the record, and how it did since the last one.
 
-    `version` and `kind` are as in `LiveModel`: kind `base` is the base rate, `first` the passive twin, the definition's model that
-    was never touched. `loss` is the mean over the `judged` labels since the record of this kind before, or since its birth. It is
+    `version` and `kind` are as in `LiveModel`: `base` is the base rate; `first` the passive twin, the definition's model as
+    nobody touched it. `loss` is the mean over the `judged` labels since the record of this kind before, or since its birth. It is
     clipped as the weights are charged, and is what all together lost where it said nothing.
     """
 
@@ -80,8 +80,8 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     predictor lost: log loss of what was given to the label that came, in nats. Of a regression it is that of a Student t density
     around the number, and `means` has the mean absolute errors. `mixture_loss` is that of all models together over the `judged`
     labels by which they were weighed, none while learning is held; it differs from `loss` where one model predicts alone.
-    `means` has the task's other figures over the same labels by name: `auc`, `mae`, `base_mae`, `accuracy`, `base_accuracy`,
-    `alert_share`. A figure that nothing can be said of is left out.
+    `means` has the task's other figures by name: `auc` (of a block's newest 2,000 labels), `mae`, `base_mae`, `accuracy`,
+    `base_accuracy`, `alert_share`. A figure that nothing can be said of is left out.
 
     `pending` samples wait for a label now. `leader` and `committed` are versions among `experts`, `live` is the version that
     predictions carry. `held` says that learning is held.

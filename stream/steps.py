@@ -223,6 +223,7 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         Step(asks, "ask for it, and wait for the answer", answers, (prefix + topology.CONTROL_COMMANDS,)),
         Step("watch (command)", "tells what happens", every),
         Step("status", "one screen: is all well?", (*tail, *sources), reads_keys=(live,)),
+        Step("history", "how it did, block by block", (topology.history(name, prefix),)),
         Step("check --sample", "are the producers' records right?", sources),
         Step("publish", "a file's lines into a topic", writes=sources),
         Step("dead-letters", "lists them; --republish sends them back", (letters,), sources),

@@ -34,6 +34,7 @@ COMMANDS = {
     "watch": "watch",
     "status": "status",
     "console": "console",
+    "history": "history",
     "retrain": "operate",
     "rollback": "operate",
     "hold": "operate",
