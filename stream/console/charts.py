@@ -17,7 +17,7 @@ from penstock.stream.console.state import PipelineState
 from penstock.stream.console.words import nats, percent, position, short, version
 from penstock.stream.operate.expert_lines import kind_in_words
 
-MOST_BINS = 800
+MOST_BINS = 400
 MOST_ROWS = 60
 MOST_AREAS = 8
 MINUTE_MS = 60_000
@@ -33,8 +33,6 @@ WIDTHS = (
     28 * DAY_MS,
 )
 LANES = ("deploys", "versions", "episodes", "decisions")
-SMOOTH = 5.0
-"""A chart's axis leaves out spikes: labels of one bin are few at night."""
 
 
 def width_for(points: Sequence[Point], most: int) -> int:
@@ -59,7 +57,7 @@ def losses(points: Sequence[Point], spans: Sequence[Span], *, passive: bool = Tr
     ]
     if passive and any(one.first is not None for one in bins):
         series.append(Series("your model alone", [one.first for one in bins], "first"))
-    if any(_apart(one) for one in bins):
+    if any(one.live != one.leader for one in bins):
         series.append(Series("all models together", [one.mixture for one in bins], "mixture"))
     rows = [
         (
@@ -77,11 +75,6 @@ def losses(points: Sequence[Point], spans: Sequence[Span], *, passive: bool = Tr
         "losses", "Loss, in nats a label (less is better)", "nats", times(bins), series, spans,
         headings=headings, rows=rows, **_range(bins),
     )  # fmt: skip
-
-
-def _apart(one: Point) -> bool:
-    """Whether the published prediction was another than that of all models together."""
-    return one.loss is not None and one.mixture is not None and abs(one.loss - one.mixture) > 1e-4
 
 
 def _range(bins: Sequence[Point]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from penstock.stream.console.past import DAY_MS, Point, binned, merged
 from penstock.stream.console.state import PipelineState
 from penstock.stream.console.words import Word, word
+from penstock.stream.messages import ControlEvent
 from penstock.stream.operate.status_found import LEAST_LABELS, Status
 
 USUAL_DAYS = 28
@@ -101,10 +102,29 @@ def overall(state: PipelineState) -> Word:
     return word("wrong")
 
 
-def worst(status: Status | None) -> str:
-    """The gravest severity of what is open; empty for nothing."""
-    found = [event.data.severity for event in status.open] if status else []
-    return max(found, key=SEVERITIES.index) if found else ""
+class Open(NamedTuple):
+    """A finding that is not over: its newest event, its first, and the gravest severity that was told of it."""
+
+    newest: ControlEvent
+    first: ControlEvent
+    severity: str
+
+
+def open_findings(state: PipelineState) -> list[Open]:
+    """What is open by `penstock status`, the gravest first, each with how it began."""
+    found = []
+    told = state.events
+    for newest in state.open:
+        data = newest.data
+        same = [
+            event
+            for event in told
+            if (event.data.episode, event.data.kind, event.subject)
+            == (data.episode, data.kind, newest.subject)
+        ]
+        severity = max((event.data.severity for event in same), key=SEVERITIES.index)
+        found.append(Open(newest, same[0], severity))
+    return sorted(found, key=lambda one: -SEVERITIES.index(one.severity))
 
 
 def lag(status: Status | None) -> int | None:

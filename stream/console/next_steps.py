@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from penstock.stream.console.state import PipelineState
-from penstock.stream.control.policy import BREAKER_COOLDOWNS, BREAKER_REQUESTS, SPARED
+from penstock.stream.control.policy import BREAKER_COOLDOWNS, BREAKER_REQUESTS, SPARED, UNATTENDED
 from penstock.stream.control.state import PolicyConfig
 from penstock.stream.definitions import Pipeline
 from penstock.stream.messages import ControlEvent
@@ -147,9 +147,8 @@ def _episodes(state: PipelineState) -> Iterator[Step]:
     """What happens with findings that are open, and until when one that ended counts as the same."""
     for event in state.open:
         data = event.data
-        wants = {"none": "nothing is done but telling", "note": "nothing is done but telling"}.get(
-            data.suggested_action, f"{data.suggested_action} is suggested"
-        )
+        asks = data.suggested_action in UNATTENDED
+        wants = f"{data.suggested_action} is suggested" if asks else "labels go on to decide whom to believe"
         yield Step(
             "by itself", f"{data.kind} of {event.subject} is {data.state}: {wants}", "over when it is quiet again", None,
             data.command,

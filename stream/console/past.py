@@ -38,7 +38,6 @@ class Point(NamedTuple):
     base: float | None
     mixture: float | None
     first: float | None
-    auc: float | None
     rate_s: float
     weights: tuple[tuple[str, str, float], ...]
     leader: str
@@ -65,7 +64,6 @@ def point(record: HistoryRecord) -> Point:
         base=record.base_loss,
         mixture=record.mixture_loss,
         first=first,
-        auc=record.means.get("auc"),
         rate_s=record.counts.samples / span_s,
         weights=weights,
         leader=record.leader,
@@ -96,7 +94,6 @@ def merged(points: Sequence[Point]) -> Point:
         base=mean("base"),
         mixture=mean("mixture"),
         first=mean("first"),
-        auc=mean("auc"),
         rate_s=samples / span_s,
         held=any(one.held for one in points),
     )

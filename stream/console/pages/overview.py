@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.stream.console.health import judged, lag, overall, worst
+from penstock.stream.console.health import judged, lag, open_findings, overall
 from penstock.stream.console.next_steps import next_steps
 from penstock.stream.console.page import Asked, Page
 from penstock.stream.console.state import PipelineState
@@ -45,8 +45,7 @@ def _row(state: PipelineState, asked: Asked) -> dict[str, Any]:
         "lag": lag(status),
         "scores": status.scores if status else None,
         "judged": judged(state),
-        "open": status.open if status else [],
-        "worst": worst(status),
+        "open": open_findings(state),
         "waits": len(status.waiting) if status else 0,
         "asks": coming[:SOON],
         "live": state.live,

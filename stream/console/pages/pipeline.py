@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.stream.console.charts import losses, moments, spans_of, timeline, weights
-from penstock.stream.console.health import judged, overall
+from penstock.stream.console.health import judged, open_findings, overall
 from penstock.stream.console.next_steps import next_steps
 from penstock.stream.console.page import Asked, Page
 from penstock.stream.console.past import DAY_MS, Point
@@ -45,6 +45,7 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "status": state.status,
         "lines": as_text(state.status) if state.status else [],
         "judged": judged(state),
+        "open": open_findings(state),
         "spans": SPANS,
         "span": span if span in SPANS else USUAL_SPAN,
         "charts": {

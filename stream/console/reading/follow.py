@@ -77,9 +77,8 @@ class Follower:
                 self.reading.states = States(self.names)
             except LogError as error:
                 self._failed(str(error))
-            except (
-                Exception
-            ) as error:  # whatever it is, the last state goes on being shown, and the next try may do
+            # Whatever it is, the last state goes on being shown, and the next try may do.
+            except Exception as error:
                 logger.exception("reading failed; it begins again")
                 self._failed(f"reading failed ({type(error).__name__}: {error}); it begins again")
             self._stop.wait(AGAIN_S)

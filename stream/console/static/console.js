@@ -10,6 +10,12 @@
   const tone = (name) => css("--tone-" + name);
   const SHAPES = ["▲", "■", "●", "◆", "▼", "★"];
   const together = window.uPlot && uPlot.sync("time");
+  // How moments are written under a chart: the step between them, how each is written, and what is added where a day or year begins.
+  const TIMES = [
+    [31536e3, "{YYYY}", null, null, null, null, null, null, 1], [2419200, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+    [86400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1], [3600, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+    [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+  ];
   const number = (value) => value == null ? "–" : value >= 10 ? value.toFixed(1) : value.toFixed(4);
   const share = (value) => value == null ? "–" : (value * 100).toFixed(1) + " %";
 
@@ -68,22 +74,22 @@
   function options(chart, width) {
     const { data } = chart, ink = css("--ink"), quiet = css("--quiet"), line = css("--line");
     const area = data.series.some((one) => one.kind === "area"), lanes = data.lanes.length;
-    const font = "12px system-ui, sans-serif";
+    const size = Math.max(12, Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * .8));
+    const font = size + "px system-ui, sans-serif", room = Math.round(size * 6.2);
     const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font };
     const y = lanes
-      ? { ...axis, size: 74, splits: () => data.lanes.map((_, row) => row), values: () => data.lanes.map((one, row) => SHAPES[row % SHAPES.length] + " " + one) }
-      : { ...axis, size: 74, values: (_, all) => all.map((value) => area ? Math.round(value * 100) + " %" : String(+value.toFixed(3))) };
-    const legend = !lanes;
+      ? { ...axis, size: room, splits: () => data.lanes.map((_, row) => row), values: () => data.lanes.map((one, row) => SHAPES[row % SHAPES.length] + " " + one) }
+      : { ...axis, size: room, values: (_, all) => all.map((value) => area ? Math.round(value * 100) + " %" : String(+value.toFixed(3))) };
     return {
-      width, height: chart.box.clientHeight - (legend ? 46 : 4) - 20,
+      width, height: +getComputedStyle(chart.box).getPropertyValue("--height"),
       tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
       cursor: { sync: { key: "time", scales: ["x", null] }, focus: { prox: 20 }, y: false, drag: { x: true, y: false } },
-      legend: { show: legend, live: true },
+      legend: { show: !lanes, live: true },
       scales: {
         x: { time: true },
-        y: lanes ? { range: [lanes - .4, -.6] } : area ? { range: [0, 1] } : { range: () => [0, top(chart.data.columns)] },
+        y: lanes ? { range: [-.6, lanes - .4], dir: -1 } : area ? { range: [0, 1] } : { range: () => [0, top(chart.data.columns)] },
       },
-      axes: [{ ...axis }, y],
+      axes: [{ ...axis, values: TIMES }, y],
       series: [
         { label: "until (UTC)", value: (_, at) => at == null ? "–" : new Date(at * 1e3).toISOString().slice(0, 16).replace("T", " ") },
         ...data.series.map((one, place) => ({
