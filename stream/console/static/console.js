@@ -30,7 +30,7 @@
     return all.length ? Math.max(all[Math.floor((all.length - 1) * .985)] * 1.15, 1e-9) : 1;
   }
 
-  function spans(data) {
+  function spans(data, area) {
     return (u) => {
       const { ctx } = u, box = u.bbox;
       ctx.save();
@@ -38,8 +38,10 @@
       for (const [since, until, , severity] of data.spans) {
         const left = u.valToPos(since, "x", true), right = u.valToPos(until == null ? u.scales.x.max : until, "x", true);
         if (right < box.left || left > box.left + box.width) continue;
-        ctx.fillStyle = css("--band-" + severity);
-        ctx.fillRect(left, box.top, Math.max(right - left, 2 * devicePixelRatio), box.height);
+        if (!area) { // colours of areas mean models: a band would change them
+          ctx.fillStyle = css("--band-" + severity);
+          ctx.fillRect(left, box.top, Math.max(right - left, 2 * devicePixelRatio), box.height);
+        }
         ctx.fillStyle = css("--" + ({ info: "note" }[severity] || severity));
         ctx.fillRect(left, box.top, Math.max(right - left, 2 * devicePixelRatio), 3 * devicePixelRatio);
       }
@@ -75,7 +77,7 @@
     const { data } = chart, ink = css("--ink"), quiet = css("--quiet"), line = css("--line");
     const area = data.series.some((one) => one.kind === "area"), lanes = data.lanes.length;
     const size = Math.max(12, Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * .8));
-    const font = size + "px system-ui, sans-serif", room = Math.round(size * 6.2);
+    const font = size + "px system-ui, sans-serif", room = Math.round(size * 7.2);
     const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font };
     const y = lanes
       ? { ...axis, size: room, splits: () => data.lanes.map((_, row) => row), values: () => data.lanes.map((one, row) => SHAPES[row % SHAPES.length] + " " + one) }
@@ -102,8 +104,8 @@
       ],
       bands: area ? data.series.slice(1).map((_, place) => ({ series: [place + 2, place + 1] })) : undefined,
       hooks: {
-        drawClear: area ? [] : [(u) => spans(chart.data)(u)],
-        draw: [...(area ? [(u) => spans(chart.data)(u)] : []), ...(lanes ? [(u) => marks(chart.data)(u)] : [])],
+        drawClear: area ? [] : [(u) => spans(chart.data, false)(u)],
+        draw: [...(area ? [(u) => spans(chart.data, true)(u)] : []), ...(lanes ? [(u) => marks(chart.data)(u)] : [])],
         setCursor: [(u) => near(chart, u)],
         setSelect: [(u) => { chart.zoomed = u.select.width > 0 || chart.zoomed; }],
       },
