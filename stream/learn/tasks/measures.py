@@ -2,11 +2,13 @@
 
 Laws of this file:
 - Taking a label costs the same however many came before; the figures are computed when they are asked for.
+- The area under the ROC curve is no such figure: it is computed over the predictions and labels it is given.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 
 class Errors:
@@ -82,3 +84,24 @@ class Confusion:
             "kappa": (agreed - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else 0.0,
             "base_accuracy": self.base_right / n,
         }
+
+
+def auc(pairs: Iterable[tuple[float, bool]]) -> float | None:
+    """How often a true event was given more than a false one, ties half; None when there is only one kind.
+
+    >>> auc([(0.9, True), (0.2, False), (0.2, True), (0.1, False)])
+    0.875
+    """
+    ordered = sorted(pairs)
+    true = sum(y for _, y in ordered)
+    false = len(ordered) - true
+    if not true or not false:
+        return None
+    ranks, start = 0.0, 0
+    while start < len(ordered):
+        stop = start
+        while stop < len(ordered) and ordered[stop][0] == ordered[start][0]:
+            stop += 1
+        ranks += (start + 1 + stop) / 2 * sum(y for _, y in ordered[start:stop])
+        start = stop
+    return (ranks - true * (true + 1) / 2) / (true * false)

@@ -1,0 +1,130 @@
+"""How the fold did, as records of the history topic: one for each block of labels, and one for each hour of event time.
+
+Laws of this file:
+- Called once a block and once an hour, never for a record by itself. It reads the fold, and changes nothing but its marks.
+- A record of an hour is made before the first sample or label behind it is counted: an hour holds what came in it. What comes
+  behind a newer event belongs to the newer one's hour.
+- An id names the record of the log at which it was made, and the fold that made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isfinite
+from typing import Literal
+
+from penstock.stream.history_record import HISTORY_DIGITS, Counted, EpisodeThen, ExpertThen, HistoryRecord
+from penstock.stream.learn.experts import Experts
+from penstock.stream.learn.history import BLOCK_LABELS, HOUR_MS, LEAST_BLOCK_MS, Mark
+from penstock.stream.learn.state import FoldState
+from penstock.stream.learn.stories import Stories
+from penstock.stream.learn.tasks.measures import auc
+
+
+def block_over(fold: FoldState, position: int) -> None:
+    """So many labels as make a block were joined with the record at this position: tell how it went, if it was long enough."""
+    history = fold.history
+    if fold.at - history.block.at < LEAST_BLOCK_MS:
+        history.block_over += BLOCK_LABELS
+        return
+    means = {} if history.said is None else {"auc": auc(history.said)}
+    fold.outputs.history.append(_record(fold, "labels", history.block, position, fold.at, means))
+    history.block = _mark(fold, position, fold.at)
+    history.block_over = fold.counts.joined + BLOCK_LABELS
+    if history.said is not None:
+        history.said.clear()
+
+
+def hour_over(fold: FoldState, position: int, at: int) -> None:
+    """The record at this position is the first of another hour: tell how the last one went. The first of all only begins one."""
+    history = fold.history
+    began = at - at % HOUR_MS
+    if history.hour_over:
+        told = _record(fold, "hour", history.hour, position, history.hour_over, {})
+        fold.outputs.history.append(told)
+    else:
+        history.block.at, history.block.position = at, position
+    history.hour = _mark(fold, position, began)
+    history.hour_over = began + HOUR_MS
+
+
+def _mark(fold: FoldState, position: int, at: int) -> Mark:
+    experts = fold.experts
+    lost = {one.number: loss for one, loss in zip(experts.all, experts.losses, strict=True)}
+    return Mark(position, at, replace(fold.counts), experts.judged, experts.live_loss, lost, fold.task.sums())
+
+
+def _record(
+    fold: FoldState,
+    kind: Literal["labels", "hour"],
+    mark: Mark,
+    position: int,
+    at: int,
+    means: dict[str, float | None],
+) -> HistoryRecord:
+    counts, experts, task = fold.counts, fold.experts, fold.task
+    then = mark.counts
+    joined, judged = counts.joined - then.joined, experts.judged - mark.judged
+    of = counts.samples - then.samples if task.at_once else joined
+    means |= {name: _mean(value - mark.sums.get(name, 0.0), of) for name, value in task.sums().items()}
+    lineage = f".{fold.lineage}" if fold.lineage else ""
+    return HistoryRecord(
+        id=f"{kind}-{position}-{counts.joined}{lineage}",
+        pipeline=fold.pipeline.name,
+        kind=kind,
+        task=task.kind,
+        position=position,
+        at=at,
+        since_position=mark.position,
+        since=mark.at,
+        recipe=fold.recipe,
+        live=fold.version,
+        leader=experts.leader.version,
+        committed=experts.committed.version,
+        counts=Counted(**{name: getattr(counts, name) - getattr(then, name) for name in COUNTED}),
+        pending=len(fold.pending),
+        judged=judged,
+        loss=_mean(counts.live_loss - then.live_loss, joined),
+        base_loss=_mean(counts.base_loss - then.base_loss, joined),
+        mixture_loss=_mean(experts.live_loss - mark.mixture_loss, judged),
+        means={name: value for name, value in means.items() if value is not None},
+        experts=_experts(experts, mark),
+        episodes=_episodes(fold.drift.stories),
+        held=fold.drift.hold is not None,
+    )
+
+
+COUNTED = Counted.__struct_fields__
+
+
+def _mean(total: float, of: int) -> float | None:
+    """A mean as it is told; None of nothing, and of what is no number."""
+    return round(total / of, HISTORY_DIGITS) if of and isfinite(total) else None
+
+
+def _experts(experts: Experts, mark: Mark) -> list[ExpertThen]:
+    found = []
+    for one, loss, weight in zip(experts.all, experts.losses, experts.gate.totals(), strict=True):
+        judged = experts.judged - max(mark.judged, one.judged_before)
+        lost = _mean(loss - mark.lost.get(one.number, 0.0), judged)
+        found.append(
+            ExpertThen(
+                version=one.version,
+                kind=one.kind,
+                weight=round(weight, HISTORY_DIGITS),
+                judged=judged,
+                loss=lost,
+            )
+        )
+    return found
+
+
+def _episodes(stories: Stories) -> list[EpisodeThen]:
+    found = []
+    for story in stories.open_now():
+        kind, subject = story.about()
+        since, since_position = story.since
+        found.append(
+            EpisodeThen(id=story.id, kind=kind, subject=subject, since=since, since_position=since_position)
+        )
+    return found
