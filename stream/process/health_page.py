@@ -42,7 +42,6 @@ from penstock.stream.process.shared_metrics import GAUGES, page
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every counter, which nobody asks for
 
 STALLED_S = 30.0
-NAMES = frozenset({"penstock_role_info", *(metric.name for metric in METRICS)})
 MOST_REASONS = 40
 
 
@@ -62,13 +61,9 @@ def kind_of(reason: str) -> str:
 class Health:
     """The health page of one role; its server runs inside a `with` block.
 
-<<<<<<< HEAD
-    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes
-    any free one, which is then `health.port`. With `shared`, a folder, /metrics is that of every process that shares it.
-=======
     Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`; those of other roles are there, and
-    not shown. `pipeline` names what it runs. `port` 0 takes any free one, which is then `health.port`.
->>>>>>> origin/prom
+    not shown. `pipeline` names what it runs. `port` 0 takes any free one, which is then `health.port`. With `shared`, a folder,
+    /metrics is that of every process that shares it.
 
     Example:
         >>> with Health("learn", "127.0.0.1", 0) as health:
@@ -143,37 +138,20 @@ class Health:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-<<<<<<< HEAD
-        stalled_s: float = STALLED_S,
-        shared: str = "",
-=======
         pipeline: str = "",
         stalled_s: float = STALLED_S,
->>>>>>> origin/prom
+        shared: str = "",
     ) -> None:
         self.shared = shared
         self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
         self.registry = CollectorRegistry()
         not_shown = CollectorRegistry()
         for metric in METRICS:
-<<<<<<< HEAD
-            more: Any = {"multiprocess_mode": GAUGES} if metric.kind is Gauge else {}
-            made = metric.kind(metric.name, metric.help, metric.labels, registry=self.registry, **more)
-            setattr(self, metric.name.removeprefix("penstock_"), made)
-        build = Gauge(
-            "penstock_role_info",
-            "the role of this process",
-            ("role",),
-            registry=self.registry,
-            multiprocess_mode=GAUGES,
-        )
-        build.labels(role).set(1)
-=======
             registry = self.registry if role in metric.roles else not_shown
-            made = metric.kind(metric.name, metric.help, metric.labels, registry=registry)
+            more: Any = {"multiprocess_mode": GAUGES} if metric.kind is Gauge else {}
+            made = metric.kind(metric.name, metric.help, metric.labels, registry=registry, **more)
             setattr(self, metric.name.removeprefix("penstock_"), made)
         self.build_info.labels(installed_version(), platform.python_version(), role, pipeline).set(1)
->>>>>>> origin/prom
         self.conditions: dict[str, bool] = {"started": False}
         self.turned_s = time.monotonic()
         self._server: ThreadingHTTPServer | None = None
@@ -213,7 +191,8 @@ class Health:
         """Status code, content type and body of a path."""
         text = "text/plain; charset=utf-8"
         if path == "/metrics":
-            told = page(self.shared, NAMES) if self.shared else generate_latest(self.registry)
+            names = {metric.name for metric in METRICS if self.role in metric.roles}
+            told = page(self.shared, names) if self.shared else generate_latest(self.registry)
             return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s

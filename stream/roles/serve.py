@@ -161,17 +161,14 @@ def run_serve(
     check_names(pipelines)
     names = ",".join(one.name for one in pipelines)
     if worker:
-<<<<<<< HEAD
         handle, number, folder = worker.split(",", 2)
         shared_metrics.share(folder, int(number))
-        answer(pipelines, settings, socket.socket(fileno=int(handle)), Health("serve", shared=folder))
-=======
-        handle, number = map(int, worker.split(","))
-        shared = socket.socket(fileno=handle)
-        port = shared.getsockname()[1] + 1 + number
-        with Health("serve", settings.host, port, pipeline=names) as health:
-            answer(pipelines, settings, shared, health)
->>>>>>> origin/prom
+        answer(
+            pipelines,
+            settings,
+            socket.socket(fileno=int(handle)),
+            Health("serve", pipeline=names, shared=folder),
+        )
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
         served(pipeline, settings)
