@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definition_checks",),
     ("label",),
     ("detectors",),
-    ("source", "triggers", "quality"),
+    ("source", "triggers", "quality", "serving"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -105,7 +105,9 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
     ),
-    "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
+    "stream/process": (  # clock, page and environment themselves
+        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
+    ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
         "memory", "memory_members",  # stamps records, and waits as Kafka does

@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -33,8 +34,10 @@ from prometheus_client import (
 
 from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.shared_metrics import GAUGES, page
 
 STALLED_S = 30.0
+NAMES = frozenset({"penstock_role_info", *(metric.name for metric in METRICS)})
 MOST_REASONS = 40
 
 
@@ -47,7 +50,7 @@ class Health:
     """The health page of one role; its server runs inside a `with` block.
 
     Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes
-    any free one, which is then `health.port`.
+    any free one, which is then `health.port`. With `shared`, a folder, /metrics is that of every process that shares it.
 
     Example:
         >>> with Health("learn", "127.0.0.1", 0) as health:
@@ -104,20 +107,36 @@ class Health:
     challengers_entered: Counter
     request_seconds: RequestHistogram
     rows_answered: Counter
+    arm_answers: Counter
+    degraded_answers: Counter
     served_position: Gauge
     decisions: Counter
     commands_sent: Counter
     commands_open: Gauge
 
     def __init__(
-        self, role: str, host: str = "127.0.0.1", port: int = 0, *, stalled_s: float = STALLED_S
+        self,
+        role: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        stalled_s: float = STALLED_S,
+        shared: str = "",
     ) -> None:
+        self.shared = shared
         self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
         self.registry = CollectorRegistry()
         for metric in METRICS:
-            made = metric.kind(metric.name, metric.help, metric.labels, registry=self.registry)
+            more: Any = {"multiprocess_mode": GAUGES} if metric.kind is Gauge else {}
+            made = metric.kind(metric.name, metric.help, metric.labels, registry=self.registry, **more)
             setattr(self, metric.name.removeprefix("penstock_"), made)
-        build = Gauge("penstock_role_info", "the role of this process", ("role",), registry=self.registry)
+        build = Gauge(
+            "penstock_role_info",
+            "the role of this process",
+            ("role",),
+            registry=self.registry,
+            multiprocess_mode=GAUGES,
+        )
         build.labels(role).set(1)
         self.conditions: dict[str, bool] = {"started": False}
         self.turned_s = time.monotonic()
@@ -157,7 +176,8 @@ class Health:
         """Status code, content type and body of a path."""
         text = "text/plain; charset=utf-8"
         if path == "/metrics":
-            return 200, CONTENT_TYPE_LATEST, generate_latest(self.registry)
+            told = page(self.shared, NAMES) if self.shared else generate_latest(self.registry)
+            return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s
             turning = silent_s <= self.stalled_s
@@ -177,13 +197,13 @@ class Health:
         return 404, text, b"/metrics, /healthz and /readyz are here\n"
 
     def __enter__(self) -> Health:
-        page = self
+        health = self
 
         class Page(BaseHTTPRequestHandler):
             timeout = 10
 
             def do_GET(self) -> None:
-                code, kind, body = page.status(self.path.split("?")[0])
+                code, kind, body = health.status(self.path.split("?")[0])
                 self.send_response(code)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))

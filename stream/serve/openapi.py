@@ -14,7 +14,7 @@ import msgspec
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import field_types
 from penstock.stream.models.version import PENSTOCK
-from penstock.stream.serve import answers, open_inference
+from penstock.stream.serve import answers, tensors
 from penstock.stream.serve.page import PAGE
 from penstock.stream.serve.requests import OPTIONS
 
@@ -26,8 +26,9 @@ REFUSALS = {
     "404": "no such pipeline, view or version",
     "409": "the models have not reached what is asked for: Retry-After says when to try again",
     "413": "too many bytes or rows",
-    "422": "the event would be a dead letter: the reason is the same",
+    "422": "the event would be a dead letter: the reason is the same; or its features are asked for as of a moment that is over",
     "429": "too many requests at once: Retry-After says when to try again",
+    "500": "no model gave an answer, or the server failed",
     "503": "Redis is away, or learn has stored no models yet",
 }
 NAMES = (
@@ -37,9 +38,9 @@ NAMES = (
     answers.Pipelines,
     answers.EntityFeatures,
     answers.Problem,
-    open_inference.InferRequest,
-    open_inference.InferResponse,
-    open_inference.ModelMetadata,
+    tensors.InferRequest,
+    tensors.InferResponse,
+    tensors.ModelMetadata,
 )
 
 
