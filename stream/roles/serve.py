@@ -182,7 +182,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
 
     limits = Limits(tokens=settings.serve_tokens)
     all_served = {one.name: served(one, settings) for one in pipelines}
-    app = Application(all_served, health, limits, log_access=settings.access_log)
+    app = Application(all_served, health, limits, log_access=settings.access_log > 0)
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -69,6 +69,21 @@ def test_metrics_are_those_of_all_workers_and_do_not_fall_when_one_is_killed(run
     assert counted() == 30
 
 
+def test_accesses_are_logged_where_that_is_asked_for(
+    valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_SERVE_ACCESS_LOG", "1")
+    with serving(valkey) as made:
+        assert made.ask("GET", "/v1/pipelines/cards/features/card/c1")[0] == 200
+        assert made.process.stderr is not None
+        line = next(
+            line for line in made.process.stderr if "penstock.serve.access" in line and "features" in line
+        )
+    assert re.search(
+        r"GET /v1/pipelines/cards/features/\{view\}/\{entity\} 200 [0-9.]+ ms [0-9a-f]{16}$", line.strip()
+    )
+
+
 @pytest.mark.parametrize("running", [1], indirect=True)
 def test_a_redis_that_hangs_fails_requests_and_no_page_and_is_asked_again_when_it_is_back(
     running: Running, valkey: redis.Redis
