@@ -159,10 +159,12 @@ def run_serve(
 ) -> None:
     """The serve role, until told to stop. `worker` is "FD,NUMBER,FOLDER" in a process that a parent started."""
     check_names(pipelines)
+    names = ",".join(one.name for one in pipelines)
     if worker:
         handle, number, folder = worker.split(",", 2)
         shared_metrics.share(folder, int(number))
-        answer(pipelines, settings, socket.socket(fileno=int(handle)), Health("serve", shared=folder))
+        health = Health("serve", pipeline=names, shared=folder)
+        answer(pipelines, settings, socket.socket(fileno=int(handle)), health)
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
         served(pipeline, settings)
@@ -171,7 +173,7 @@ def run_serve(
     scheme = "https" if settings.serve_cert else "http"
     logger.info("serving %s on %s://%s:%d/docs", ", ".join(one.name for one in pipelines), scheme, host, port)
     if workers == 1:
-        answer(pipelines, settings, made, Health("serve", host, port))
+        answer(pipelines, settings, made, Health("serve", host, port, pipeline=names))
     else:
         supervise(files, settings, made, workers)
 

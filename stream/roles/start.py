@@ -177,7 +177,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    with Health("featurize", settings.host, settings.port) as health:
+    with Health("featurize", settings.host, settings.port, pipeline=pipeline.name) as health:
         worker = FeaturizeWorker(
             pipeline,
             log,
@@ -202,7 +202,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     deployed = topology.deployed(pipeline.name, settings.prefix)
     retrainer = ProcessRetrainer(Path(definition))
     publisher = mlflow_publisher(pipeline, settings, models)
-    with Health("learn", settings.host, settings.port) as health:
+    with Health("learn", settings.host, settings.port, pipeline=pipeline.name) as health:
         worker = LearnWorker(
             pipeline,
             log,
@@ -238,7 +238,7 @@ def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
     models = model_store(pipeline, settings, client)
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
-    with Health("challenge", settings.host, settings.port) as health:
+    with Health("challenge", settings.host, settings.port, pipeline=pipeline.name) as health:
         worker = ChallengeWorker(
             pipeline,
             log,

@@ -82,6 +82,7 @@ class Application:
         for name, served in self.pipelines.items():
             if served.replica is not None:
                 self.health.served_position.labels(name).set(served.replica.position)
+                self.health.served_event_timestamp_seconds.labels(name).set(served.replica.standing.at / 1000)
         conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}
         reached = not any(one.circuit.why for one in self.pipelines.values())
         self.health.ready({**conditions, "in touch with Redis": reached})
@@ -141,7 +142,7 @@ class Application:
         took_s = time.perf_counter() - began
         if request.method == "POST":
             outcome = "ok" if reply.status < 400 else str(reply.status)
-            self.health.request_seconds.labels(outcome).observe(took_s)
+            self.health.request_duration_seconds.labels(outcome).observe(took_s)
         if self.log_access:
             said = (request.method, pattern(request.parts, self.pipelines), reply.status, 1000 * took_s)
             access.info("%s %s %d %.1f ms %s", *said, own.decode("ascii", "replace"))

@@ -16,7 +16,7 @@ shared_metrics.share(folder, int(number))
 from penstock.stream.process.health_page import Health
 health = Health("serve", shared=folder)
 health.rows_answered.labels("cards").inc(float(rows))
-health.request_seconds.labels("ok").observe(0.004)
+health.request_duration_seconds.labels("ok").observe(0.004)
 health.served_position.labels("cards").set(float(position))
 print(health.status("/metrics")[2].decode())
 """
@@ -40,8 +40,8 @@ def test_counters_and_histograms_are_summed_and_of_gauges_the_least_is_told(tmp_
     (tmp_path / "counter_7.db").touch()  # of a process that has just begun
     both = told(tmp_path, 1, 4, 80)
     assert (both[rows], both[position]) == (7, 80)
-    assert both['penstock_request_seconds_count{outcome="ok"}'] == 2
-    assert both['penstock_request_seconds_bucket{le="0.005",outcome="ok"}'] == 2
+    assert both['penstock_request_duration_seconds_count{outcome="ok"}'] == 2
+    assert both['penstock_request_duration_seconds_bucket{le="0.005",outcome="ok"}'] == 2
 
 
 def test_a_process_that_is_started_again_counts_on_and_needs_no_more_files(tmp_path: Path) -> None:
