@@ -57,6 +57,7 @@ class Application:
         self.log_access = log_access
         self.working = self.waiting = 0
         self.beside: list[asyncio.Task[None]] = []
+        self.told: dict[str, str] = {}
         self.open_inference = OpenInference(self.pipelines)
         self.openapi = _encode(
             document([one.pipeline for one in self.pipelines.values()], bool(limits.tokens))
@@ -83,6 +84,9 @@ class Application:
             if served.replica is not None:
                 self.health.served_position.labels(name).set(served.replica.position)
                 self.health.served_event_timestamp_seconds.labels(name).set(served.replica.standing.at / 1000)
+            if (why := served.challenger_why) != self.told.get(name, ""):
+                self.told[name] = why
+                logger.warning("%s: the challenger %s", name, f"does not answer: {why}" if why else "answers")
         conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}
         reached = not any(one.circuit.why for one in self.pipelines.values())
         self.health.ready({**conditions, "in touch with Redis": reached})

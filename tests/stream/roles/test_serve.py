@@ -6,18 +6,22 @@ import http.client
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
 
+from penstock.features.read.client import FeatureReader
+from penstock.features.units import StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import OperatorRequest, encode_json
-from penstock.stream.roles.serve import check_names
+from penstock.stream.roles.serve import Once, check_names
 from tests.patience import PATIENCE_S
 from tests.serving import FILE, Running, out, payment, serving
 from tests.stream.serve.served_flow import predictions_of, samples_of
@@ -131,6 +135,25 @@ def test_it_answers_as_the_topic_will_explains_and_follows_what_learn_does(runni
     path = f"/v1/pipelines/cards:predict?min_position={fold.position}&wait_ms=10000"
     status, said = running.ask("POST", path, asked)
     assert status == 200 and said["model"]["version"] == live
+
+
+def test_a_read_that_timed_out_is_not_tried_again_and_one_on_a_stale_connection_is() -> None:
+    class Fails:
+        def __init__(self, error: Exception) -> None:
+            self.error, self.reads = error, 0
+            self.connection_pool = SimpleNamespace(connection_kwargs={"host": "there", "port": 1})
+
+        def mget(self, keys: Sequence[str], /) -> Any:
+            self.reads += 1
+            raise self.error
+
+    pipeline = load(FILE)
+    for error, reads in ((redis.TimeoutError("timed out"), 1), (redis.ConnectionError("closed"), 2)):
+        client = Fails(error)
+        reader = FeatureReader(Once(client), pipeline.name, pipeline.views)  # type: ignore[arg-type]
+        with pytest.raises(StoreUnavailable, match=r"redis://there:1/0"):
+            reader.states([("card", "c1")])
+        assert client.reads == reads
 
 
 def test_two_pipelines_of_one_name_are_not_served_together() -> None:
