@@ -59,6 +59,7 @@ TOP_LEVEL = {
     "README.md",
     "CONTRIBUTING.md",
     "docs",
+    "deploy",
     "docker-compose.yml",
     "Dockerfile",
     "Makefile",

@@ -66,7 +66,7 @@ def run(
     """
     prepare_topics(pipeline, settings)
     with (
-        Health("control", settings.host, settings.port) as health,
+        Health("control", settings.host, settings.port, pipeline=pipeline.name) as health,
         tempfile.TemporaryDirectory(prefix="penstock-") as folder,
     ):
         asyncio.run(_serve(pipeline, settings, health, folder, until, resend_ms))

@@ -1,7 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of every role, on a small server beside the loop.
 
 Laws of this file:
-- Every metric stands in `metric_list`, and no other is told.
+- Every metric stands in `metric_list`, and no other is told; a role tells those that it can say.
 - Reporting costs a loop's turn a few microseconds; what needs more is looked at once a second.
 - The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503
   and not a hanging page.
@@ -15,11 +15,13 @@ Laws of this file:
 
 from __future__ import annotations
 
+import platform
 import re
 import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +31,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -36,9 +39,18 @@ from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.process.shared_metrics import GAUGES, page
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every counter, which nobody asks for
+
 STALLED_S = 30.0
-NAMES = frozenset({"penstock_role_info", *(metric.name for metric in METRICS)})
 MOST_REASONS = 40
+
+
+def installed_version() -> str:
+    """The version of Penstock that is installed; empty for sources that are not."""
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return ""
 
 
 def kind_of(reason: str) -> str:
@@ -49,8 +61,9 @@ def kind_of(reason: str) -> str:
 class Health:
     """The health page of one role; its server runs inside a `with` block.
 
-    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes
-    any free one, which is then `health.port`. With `shared`, a folder, /metrics is that of every process that shares it.
+    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`; those of other roles are there, and
+    not shown. `pipeline` names what it runs. `port` 0 takes any free one, which is then `health.port`. With `shared`, a folder,
+    /metrics is that of every process that shares it.
 
     Example:
         >>> with Health("learn", "127.0.0.1", 0) as health:
@@ -64,13 +77,15 @@ class Health:
 
     """
 
+    build_info: Gauge
+    role_ready: Gauge
     records: Counter
     turns: Counter
-    turn_seconds: Histogram
+    turn_duration_seconds: Histogram
     condition: Gauge
     lag_records: Gauge
     position: Gauge
-    event_time_age_seconds: Gauge
+    newest_event_timestamp_seconds: Gauge
     samples: Counter
     labels_written: Counter
     dead_letters: Counter
@@ -86,33 +101,36 @@ class Health:
     pending_labels: Gauge
     labels: Counter
     log_loss_nats: Counter
+    base_log_loss_nats: Counter
     measure: Gauge
     experts: Gauge
-    expert_weight: Gauge
+    expert_weight_ratio: Gauge
     lead_changes: Counter
     expert_predictions: Counter
     expert_learnings: Counter
-    episodes: Counter
+    episode_transitions: Counter
     episodes_open: Gauge
     model_held: Gauge
     model_failures: Counter
     retrains_running: Gauge
     retrains: Counter
     retrain_triggers: Counter
-    mlflow: Counter
-    unreadable: Counter
+    mlflow_registrations: Counter
+    unreadable_records: Counter
     challengers: Gauge
-    challenger_weight: Gauge
+    challenger_weight_ratio: Gauge
     challenger_loss_nats: Gauge
     challengers_entered: Counter
-    request_seconds: RequestHistogram
+    request_duration_seconds: RequestHistogram
     rows_answered: Counter
     arm_answers: Counter
     degraded_answers: Counter
     served_position: Gauge
+    served_event_timestamp_seconds: Gauge
     decisions: Counter
     commands_sent: Counter
     commands_open: Gauge
+    requests_waiting: Gauge
 
     def __init__(
         self,
@@ -120,24 +138,20 @@ class Health:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        pipeline: str = "",
         stalled_s: float = STALLED_S,
         shared: str = "",
     ) -> None:
         self.shared = shared
         self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
         self.registry = CollectorRegistry()
+        not_shown = CollectorRegistry()
         for metric in METRICS:
+            registry = self.registry if role in metric.roles else not_shown
             more: Any = {"multiprocess_mode": GAUGES} if metric.kind is Gauge else {}
-            made = metric.kind(metric.name, metric.help, metric.labels, registry=self.registry, **more)
+            made = metric.kind(metric.name, metric.help, metric.labels, registry=registry, **more)
             setattr(self, metric.name.removeprefix("penstock_"), made)
-        build = Gauge(
-            "penstock_role_info",
-            "the role of this process",
-            ("role",),
-            registry=self.registry,
-            multiprocess_mode=GAUGES,
-        )
-        build.labels(role).set(1)
+        self.build_info.labels(installed_version(), platform.python_version(), role, pipeline).set(1)
         self.conditions: dict[str, bool] = {"started": False}
         self.turned_s = time.monotonic()
         self._server: ThreadingHTTPServer | None = None
@@ -149,13 +163,14 @@ class Health:
         """The loop has come round."""
         now = time.monotonic()
         self.turns.inc()
-        self.turn_seconds.observe(now - self.turned_s)
+        self.turn_duration_seconds.observe(now - self.turned_s)
         self.turned_s = now
 
     def ready(self, conditions: Mapping[str, bool]) -> None:
         """Say which conditions of readiness hold; the role is ready when all do."""
         if conditions != self.conditions:
             self.conditions = dict(conditions)
+            self.role_ready.set(all(conditions.values()))
             for name, holds in conditions.items():
                 self.condition.labels(name).set(holds)
 
@@ -176,7 +191,8 @@ class Health:
         """Status code, content type and body of a path."""
         text = "text/plain; charset=utf-8"
         if path == "/metrics":
-            told = page(self.shared, NAMES) if self.shared else generate_latest(self.registry)
+            shown = [metric.name for metric in METRICS if self.role in metric.roles]
+            told = page(self.shared, shown) if self.shared else generate_latest(self.registry)
             return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s

@@ -159,10 +159,12 @@ def run_serve(
 ) -> None:
     """The serve role, until told to stop. `worker` is "FD,NUMBER,FOLDER" in a process that a parent started."""
     check_names(pipelines)
+    names = ",".join(one.name for one in pipelines)
     if worker:
         handle, number, folder = worker.split(",", 2)
         shared_metrics.share(folder, int(number))
-        answer(pipelines, settings, socket.socket(fileno=int(handle)), Health("serve", shared=folder))
+        health = Health("serve", pipeline=names, shared=folder)
+        answer(pipelines, settings, socket.socket(fileno=int(handle)), health)
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
         served(pipeline, settings)
@@ -171,7 +173,7 @@ def run_serve(
     scheme = "https" if settings.serve_cert else "http"
     logger.info("serving %s on %s://%s:%d/docs", ", ".join(one.name for one in pipelines), scheme, host, port)
     if workers == 1:
-        answer(pipelines, settings, made, Health("serve", host, port))
+        answer(pipelines, settings, made, Health("serve", host, port, pipeline=names))
     else:
         supervise(files, settings, made, workers)
 
@@ -182,7 +184,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
 
     limits = Limits(tokens=settings.serve_tokens)
     all_served = {one.name: served(one, settings) for one in pipelines}
-    app = Application(all_served, health, limits, log_access=settings.access_log)
+    app = Application(all_served, health, limits, log_access=settings.access_log > 0)
     config = uvicorn.Config(
         app,
         http="httptools",

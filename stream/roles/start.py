@@ -177,7 +177,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    with Health("featurize", settings.host, settings.port) as health:
+    with Health("featurize", settings.host, settings.port, pipeline=pipeline.name) as health:
         worker = FeaturizeWorker(
             pipeline,
             log,
@@ -202,7 +202,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     deployed = topology.deployed(pipeline.name, settings.prefix)
     retrainer = ProcessRetrainer(Path(definition))
     publisher = mlflow_publisher(pipeline, settings, models)
-    with Health("learn", settings.host, settings.port) as health:
+    with Health("learn", settings.host, settings.port, pipeline=pipeline.name) as health:
         worker = LearnWorker(
             pipeline,
             log,
@@ -238,7 +238,7 @@ def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
     models = model_store(pipeline, settings, client)
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
-    with Health("challenge", settings.host, settings.port) as health:
+    with Health("challenge", settings.host, settings.port, pipeline=pipeline.name) as health:
         worker = ChallengeWorker(
             pipeline,
             log,
@@ -277,7 +277,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_SERVE_TOKENS": ",".join(settings.serve_tokens),
         "PENSTOCK_SERVE_CERT": settings.serve_cert,
         "PENSTOCK_SERVE_KEY": settings.serve_key,
-        "PENSTOCK_SERVE_ACCESS_LOG": str(int(settings.access_log)),
+        "PENSTOCK_SERVE_ACCESS_LOG": str(settings.access_log),
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **given}

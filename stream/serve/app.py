@@ -59,6 +59,7 @@ class Application:
         self.working = self.waiting = 0
         self.beside: list[asyncio.Task[None]] = []
         self.together = {name: Together(one, wall_ms) for name, one in self.pipelines.items()}
+        self.told: dict[str, str] = {}
         self.open_inference = OpenInference(self.pipelines)
         self.openapi = _encode(
             document([one.pipeline for one in self.pipelines.values()], bool(limits.tokens))
@@ -84,6 +85,10 @@ class Application:
         for name, served in self.pipelines.items():
             if served.replica is not None:
                 self.health.served_position.labels(name).set(served.replica.position)
+                self.health.served_event_timestamp_seconds.labels(name).set(served.replica.standing.at / 1000)
+            if (why := served.challenger_why) != self.told.get(name, ""):
+                self.told[name] = why
+                logger.warning("%s: the challenger %s", name, f"does not answer: {why}" if why else "answers")
         conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}
         reached = not any(one.circuit.why for one in self.pipelines.values())
         self.health.ready({**conditions, "in touch with Redis": reached})
@@ -143,7 +148,7 @@ class Application:
         took_s = time.perf_counter() - began
         if request.method == "POST":
             outcome = "ok" if reply.status < 400 else str(reply.status)
-            self.health.request_seconds.labels(outcome).observe(took_s)
+            self.health.request_duration_seconds.labels(outcome).observe(took_s)
         if self.log_access:
             said = (request.method, pattern(request.parts, self.pipelines), reply.status, 1000 * took_s)
             access.info("%s %s %d %.1f ms %s", *said, own.decode("ascii", "replace"))

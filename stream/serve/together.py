@@ -55,7 +55,11 @@ class Together:
         if self.waiting:
             asyncio.get_running_loop().call_soon(self._turn)
         batch = [one for one in batch if not one.answers.done()]  # some may have gone away
-        for one, answers in zip(batch, together(self.served, batch, self.wall_ms()), strict=True):
+        try:
+            found = together(self.served, batch, self.wall_ms())
+        except Exception as error:  # nobody waits for ever
+            found = [error] * len(batch)
+        for one, answers in zip(batch, found, strict=True):
             if isinstance(answers, Exception):
                 one.answers.set_exception(answers)
             else:

@@ -147,7 +147,7 @@ def test_health_and_metrics_are_on_the_same_port(asked: Asked) -> None:
     assert asked("GET", "/healthz")[0] == asked("GET", "/readyz")[0] == 200
     asked("POST", PREDICT, event())
     text = asked("GET", "/metrics")[2].decode()
-    assert 'penstock_request_seconds_bucket{le="0.005",outcome="ok"}' in text
+    assert 'penstock_request_duration_seconds_bucket{le="0.005",outcome="ok"}' in text
     assert 'penstock_rows_answered_total{pipeline="parcels"}' in text
 
 
