@@ -143,6 +143,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures
+        "together",  # asyncio's turns
         "replicas",  # reads Redis
     ),
     "stream/console": (

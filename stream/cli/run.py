@@ -68,7 +68,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--access-log",
         action="store_true",
         help="a line of the log for every request, without data: method, path, status, ms, request id (serve; default: "
-        "PENSTOCK_SERVE_ACCESS_LOG, or off)",
+        "PENSTOCK_SERVE_ACCESS_LOG=1, or off)",
     )
     command.add_argument("--worker", default="", help=argparse.SUPPRESS)
     command.set_defaults(run=run)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     pipelines = [load(file) for file in args.files]
     settings = start.with_arguments(settings, port=args.port, slot=args.slot)
     if args.role == "serve":
-        settings = replace(settings, access_log=settings.access_log or args.access_log)
+        settings = replace(settings, access_log=settings.access_log or int(args.access_log))
         from penstock.stream.roles.serve import run_serve  # what explains takes a while to import
 
         if not 1 <= args.workers <= 256:

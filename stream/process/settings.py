@@ -29,7 +29,7 @@ class Settings:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
     `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
-    `serve_cert` and `serve_key` (PEM files) it speaks TLS; `access_log` makes every request a line of its log. The console
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 every request is a line of its log. The console
     answers to the host names `console_hosts` beside local ones. `mlflow` is the tracking URI of an MLflow server that shows
     versions, too.
     """
@@ -48,7 +48,7 @@ class Settings:
     serve_tokens: tuple[str, ...] = ()
     serve_cert: str = ""
     serve_key: str = ""
-    access_log: bool = False
+    access_log: int = 0
     console_hosts: tuple[str, ...] = ()
     kafka: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class Settings:
         return cls(
             former_secrets=_several(env, "PENSTOCK_SECRETS_FORMER"),
             serve_tokens=_several(env, "PENSTOCK_SERVE_TOKENS"),
-            access_log=_yes(env, "PENSTOCK_SERVE_ACCESS_LOG"),
+            access_log=int(_number(env, "PENSTOCK_SERVE_ACCESS_LOG", 0)),
             console_hosts=_several(env, "PENSTOCK_CONSOLE_HOSTS"),
             port=int(_number(env, "PENSTOCK_PORT", cls.port)),
             connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
@@ -100,14 +100,6 @@ class Settings:
 def _several(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     """What a variable lists, separated by commas."""
     return tuple(one.strip() for one in env.get(name, "").split(",") if one.strip())
-
-
-def _yes(env: Mapping[str, str], name: str) -> bool:
-    """Whether a variable says so; unset, empty, 0, false, no and off do not."""
-    text = env.get(name, "").strip().lower()
-    if text not in ("", "0", "false", "no", "off", "1", "true", "yes", "on"):
-        raise SettingError(f"{name}={env[name]!r} must be 1 or 0")
-    return text in ("1", "true", "yes", "on")
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

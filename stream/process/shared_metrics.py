@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import generate_latest, values
@@ -29,10 +30,12 @@ class _Named(MultiProcessCollector):
 
     def __init__(self, folder: str, names: Collection[str]) -> None:
         super().__init__(None, folder)  # type: ignore[no-untyped-call]
-        self.names = names
+        self.folder, self.names = Path(folder), names
 
     def collect(self) -> list[Any]:
-        return [one for one in super().collect() if one.name in self.names]  # type: ignore[no-untyped-call]
+        # A process that has just begun has made a file and not yet written to it.
+        files = [str(file) for file in self.folder.glob("*.db") if file.stat().st_size]
+        return [one for one in self.merge(files) if one.name in self.names]  # type: ignore[no-untyped-call]
 
 
 def page(folder: str, names: Collection[str]) -> bytes:

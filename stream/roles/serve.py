@@ -163,12 +163,8 @@ def run_serve(
     if worker:
         handle, number, folder = worker.split(",", 2)
         shared_metrics.share(folder, int(number))
-        answer(
-            pipelines,
-            settings,
-            socket.socket(fileno=int(handle)),
-            Health("serve", pipeline=names, shared=folder),
-        )
+        health = Health("serve", pipeline=names, shared=folder)
+        answer(pipelines, settings, socket.socket(fileno=int(handle)), health)
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
         served(pipeline, settings)
@@ -188,7 +184,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
 
     limits = Limits(tokens=settings.serve_tokens)
     all_served = {one.name: served(one, settings) for one in pipelines}
-    app = Application(all_served, health, limits, log_access=settings.access_log)
+    app = Application(all_served, health, limits, log_access=settings.access_log > 0)
     config = uvicorn.Config(
         app,
         http="httptools",

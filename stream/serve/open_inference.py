@@ -83,8 +83,8 @@ class OpenInference:
         ready = all(one.replica is not None for one in self.pipelines.values())
         match (method, *parts):
             case ("GET",):
-                extensions = {"name": "penstock", "version": PENSTOCK or "0", "extensions": []}
-                return Found(None, body=extensions)
+                about = {"name": "penstock", "version": PENSTOCK or "0"}
+                return Found(None, body={**about, "extensions": ["binary_tensor_data"]})
             case ("GET", "health", "live"):
                 return Found(None, body={"live": True})
             case ("GET", "health", "ready"):

@@ -75,13 +75,10 @@ def document(pipelines: Sequence[Pipeline], tokens: bool) -> dict[str, Any]:
         model = f"/v2/models/{name}"
         paths[model] = {"get": _get("the model, in the Open Inference Protocol", "ModelMetadata")}
         paths[f"{model}/ready"] = {"get": _get("whether it can be asked", None)}
-        paths[f"{model}/infer"] = {
-            "post": {
-                "summary": "predict: a column a field of the event",
-                "requestBody": _json({"$ref": "#/components/schemas/InferRequest"}),
-                "responses": _responses("InferResponse"),
-            }
-        }
+        paths[f"{model}/infer"] = {"post": _infer("predict: a column a field of the event")}
+        one = _infer("what one kept version says: an id, a name, champion or previous")
+        named = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+        paths[f"{model}/versions/{{version}}/infer"] = {"post": {**one, "parameters": [named]}}
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -115,6 +112,14 @@ def _responses(name: str | None, schema: dict[str, Any] | None = None) -> dict[s
 
 def _get(summary: str, name: str | None) -> dict[str, Any]:
     return {"summary": summary, "responses": _responses(name)}
+
+
+def _infer(summary: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": _json({"$ref": "#/components/schemas/InferRequest"}),
+        "responses": _responses("InferResponse"),
+    }
 
 
 def _asked(summary: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -212,8 +212,15 @@ def test_the_key_that_chooses_the_arm_is_that_of_the_sample() -> None:
     assert asked_key(asked, sent) == sample.key
 
 
-def test_a_challenger_that_is_not_there_leaves_everybody_to_the_champion_and_that_is_said() -> None:
+def test_a_challenger_that_is_not_there_leaves_everybody_to_the_champion_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     asked = Asked(60, serving=Serving(challenger="night", share=1.0))
+    for _ in range(3):
+        asyncio.run(asked.app.refresh_once())
+    assert [one.getMessage().partition(": version")[0] for one in caplog.records] == [
+        "parcels: the challenger does not answer"
+    ]
     assert asked("POST", PREDICT, event())[2]["arm"] == "champion"
     routing = asked("GET", "/v1/pipelines/parcels")[2]["routing"]
     assert routing["version"] is None and "no such version" in routing["why"]
