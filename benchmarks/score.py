@@ -94,7 +94,9 @@ def by_river(source: str) -> dict[str, Any]:
             {name: value for name, value in zip(NAMES, x, strict=True) if value is not None}, late(x, 1.0)
         )
     held, began_s, cpu_s, number = peak_mb(), time.perf_counter(), time.process_time(), 0
-    for batch in pyarrow.parquet.ParquetFile(source).iter_batches(BATCH_ROWS, columns=NAMES):
+    for batch in pyarrow.parquet.ParquetFile(source, pre_buffer=False).iter_batches(
+        BATCH_ROWS, columns=NAMES
+    ):
         for row in batch.to_pylist():
             model.predict_proba_one({name: value for name, value in row.items() if value is not None})
         number += batch.num_rows

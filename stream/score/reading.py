@@ -145,7 +145,8 @@ class _Parquet:
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         names = [name for name in self.columns if name in set(wanted)]
         with _said(self.address), fsspec.open(self.address, "rb") as file:
-            for raw in self.parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
+            # with its default it would keep all that it has read
+            for raw in self.parquet.ParquetFile(file, pre_buffer=False).iter_batches(BATCH_ROWS):
                 numbers = {name: _numbers(raw.column(name)) for name in names}
                 values = {
                     name: [plain(one) for one in raw.column(name).to_pylist()] if found is None else found

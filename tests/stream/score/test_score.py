@@ -9,6 +9,7 @@ import math
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import count as numbers
 from pathlib import Path
@@ -267,6 +268,22 @@ def test_a_parquet_has_row_groups_of_many_batches(
     run(flow, write(tmp_path / "in.parquet", vectors(flow)), tmp_path / "out.parquet")
     found = pyarrow.parquet.ParquetFile(tmp_path / "out.parquet").metadata
     assert [found.row_group(n).num_rows for n in range(found.num_row_groups)] == [80, 80, 80, 60]
+
+
+def test_a_long_parquet_is_not_kept_in_memory(tmp_path: Path) -> None:
+    source, schema = tmp_path / "in.parquet", pyarrow.schema([("amount", pyarrow.float64())])
+    with pyarrow.parquet.ParquetWriter(source, schema, compression=None) as file:
+        for group in range(100):
+            amounts = [float(group * 20_000 + n) for n in range(20_000)]
+            file.write_table(pyarrow.table([amounts], schema=schema))
+    tracemalloc.start()  # what is read of an fsspec file lies in Python's memory
+    try:
+        for _ in open_table(str(source)).batches(["amount"]):
+            pass
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < source.stat().st_size / 2
 
 
 NUMBERS = st.one_of(st.none(), st.floats(width=32), st.integers(-(2**31), 2**31 - 1))
