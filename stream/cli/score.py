@@ -109,6 +109,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load the models, score, tell."""
+    start.settle_memory()
     pipeline = load(args.file)
     client = start.open_redis(settings)
     began_s, told = time.monotonic(), Told()

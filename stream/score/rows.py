@@ -52,15 +52,28 @@ def of_columns(given: Given, table: Table, *, timed: bool) -> Rows:
         )
     wanted, number = [*given.wanted, *((ID, AT) if timed else ())], 0
     for batch in table.batches(wanted):
-        found: list[Row | str] = []
-        for place, row in enumerate(batch.rows):
-            try:
-                id_, at = _named(row) if timed else ("", 0)
-                found.append(batch.bad.get(place) or Row(number + place, id_, at, given.vector(row)))
-            except Rejected as error:
-                found.append(batch.bad.get(place) or str(error))
+        vectors = given.vectors(batch)
+        if timed:
+            found = [
+                _timed(number + place, *one)
+                for place, one in enumerate(zip(vectors, batch.rows, strict=True))
+            ]
+        else:
+            found = [
+                one if isinstance(one, str) else Row(number + place, "", 0, one)
+                for place, one in enumerate(vectors)
+            ]
         number += len(found)
         yield batch, found
+
+
+def _timed(number: int, vector: Sequence[Value] | str, row: dict[str, Any]) -> Row | str:
+    if isinstance(vector, str):
+        return vector
+    try:
+        return Row(number, *_named(row), vector)
+    except Rejected as error:
+        return str(error)
 
 
 def _named(row: dict[str, Any]) -> tuple[str, int]:

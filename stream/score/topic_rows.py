@@ -154,18 +154,20 @@ class Samples:
 
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         """See `Table`; a row has its vector as `x`."""
-        batch = Batch([], [], {})
+        rows: list[dict[str, Any]] = []
+        batch = Batch(rows, [], {})
         for position, sample, digest in self._samples():
             if digest != self.pipeline.digest:
-                batch.bad[len(batch.rows)] = (
+                batch.bad[len(rows)] = (
                     f"the sample was written under definition {digest}, and the file is {self.pipeline.digest}: its inputs differ"
                 )
-            batch.rows.append({ID: sample.id, AT: sample.at, X: sample.x})
+            rows.append({ID: sample.id, AT: sample.at, X: sample.x})
             batch.raw.append({ID: sample.id, "key": sample.key, AT: sample.at, "position": position})
-            if len(batch.rows) == BATCH_ROWS:
+            if len(rows) == BATCH_ROWS:
                 yield self._whole(batch)
-                batch = Batch([], [], {})
-        if batch.rows:
+                rows = []
+                batch = Batch(rows, [], {})
+        if rows:
             yield self._whole(batch)
 
     def _whole(self, batch: Batch) -> Batch:

@@ -27,6 +27,7 @@ from penstock.stream.score.run import Job, Summary, score
 from penstock.stream.score.then import Then, _Course, aside
 from tests.stream.generated import DELIVERED, MINUTE, SENT, START_MS, outs, parcel_events, parcels
 from tests.stream.learn import task_courses
+from tests.stream.learn.courses import Course, quick_guard
 from tests.stream.naive_flow import everything
 from tests.stream.score.test_score import events_of, read, samples, unlabelled, write
 
@@ -262,6 +263,18 @@ def test_what_a_row_makes_fail_is_no_failure_of_the_fold() -> None:
         replica.ask("a", fold.at, [0.5] * len(fold.pipeline.vector_names))
     assert {one.failures for one in fold.experts.models} == {3}
     assert (fold.experts.asked, fold.experts.silent, fold.experts.outside_at) == before
+
+
+def test_a_value_far_outside_makes_no_copy_in_the_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = Course(parcels(views=[]))
+    quick_guard(course, monkeypatch)
+    course.go(1_200)
+    fold = course.fold
+    before, models = fold.digest(), len(fold.experts.models)
+    with aside(fold, fold.pipeline) as replica:
+        found = replica.ask("far", fold.at, [1e6])
+        assert found.outside == ("weight",) and "careful" in {one.kind for one in found.experts.models}
+    assert (fold.digest(), len(fold.experts.models), fold.experts.careful) == (before, models, None)
 
 
 def test_a_changed_copy_of_an_event_is_answered_at_its_place_but_with_its_own_vector(tmp_path: Path) -> None:
