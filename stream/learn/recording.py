@@ -9,16 +9,18 @@ Laws of this file:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import isfinite
+from operator import attrgetter, sub
 from typing import Literal
 
 from penstock.stream.history_record import HISTORY_DIGITS, Counted, EpisodeThen, ExpertThen, HistoryRecord
 from penstock.stream.learn.experts import Experts
-from penstock.stream.learn.history import BLOCK_LABELS, HOUR_MS, LEAST_BLOCK_MS, Mark
+from penstock.stream.learn.history import BLOCK_LABELS, COUNTED, HOUR_MS, LEAST_BLOCK_MS, Mark
 from penstock.stream.learn.state import FoldState
-from penstock.stream.learn.stories import Stories
 from penstock.stream.learn.tasks.measures import auc
+
+Means = dict[str, float | None]
+_counts = attrgetter(*COUNTED)
 
 
 def block_over(fold: FoldState, position: int) -> None:
@@ -27,7 +29,7 @@ def block_over(fold: FoldState, position: int) -> None:
     if fold.at - history.block.at < LEAST_BLOCK_MS:
         history.block_over += BLOCK_LABELS
         return
-    means = {} if history.said is None else {"auc": auc(history.said)}
+    means: Means = {} if history.said is None else {"auc": auc(history.said)}
     fold.outputs.history.append(_record(fold, "labels", history.block, position, fold.at, means))
     history.block = _mark(fold, position, fold.at)
     history.block_over = fold.counts.joined + BLOCK_LABELS
@@ -49,23 +51,28 @@ def hour_over(fold: FoldState, position: int, at: int) -> None:
 
 
 def _mark(fold: FoldState, position: int, at: int) -> Mark:
-    experts = fold.experts
-    lost = {one.number: loss for one, loss in zip(experts.all, experts.losses, strict=True)}
-    return Mark(position, at, replace(fold.counts), experts.judged, experts.live_loss, lost, fold.task.sums())
+    counts, experts = fold.counts, fold.experts
+    return Mark(
+        position=position,
+        at=at,
+        counts=_counts(counts),
+        live_loss=counts.live_loss,
+        base_loss=counts.base_loss,
+        judged=experts.judged,
+        mixture_loss=experts.live_loss,
+        lost=dict(zip(experts.numbers, experts.losses, strict=True)),
+        sums=fold.task.sums(),
+    )
 
 
 def _record(
-    fold: FoldState,
-    kind: Literal["labels", "hour"],
-    mark: Mark,
-    position: int,
-    at: int,
-    means: dict[str, float | None],
+    fold: FoldState, kind: Literal["labels", "hour"], mark: Mark, position: int, at: int, means: Means
 ) -> HistoryRecord:
+    """What happened since the mark."""
     counts, experts, task = fold.counts, fold.experts, fold.task
-    then = mark.counts
-    joined, judged = counts.joined - then.joined, experts.judged - mark.judged
-    of = counts.samples - then.samples if task.at_once else joined
+    grown = Counted(**dict(zip(COUNTED, map(sub, _counts(counts), mark.counts), strict=True)))
+    joined, judged = grown.joined, experts.judged - mark.judged
+    of = grown.samples if task.at_once else joined
     means |= {name: _mean(value - mark.sums.get(name, 0.0), of) for name, value in task.sums().items()}
     lineage = f".{fold.lineage}" if fold.lineage else ""
     return HistoryRecord(
@@ -81,20 +88,17 @@ def _record(
         live=fold.version,
         leader=experts.leader.version,
         committed=experts.committed.version,
-        counts=Counted(**{name: getattr(counts, name) - getattr(then, name) for name in COUNTED}),
+        counts=grown,
         pending=len(fold.pending),
         judged=judged,
-        loss=_mean(counts.live_loss - then.live_loss, joined),
-        base_loss=_mean(counts.base_loss - then.base_loss, joined),
+        loss=_mean(counts.live_loss - mark.live_loss, joined),
+        base_loss=_mean(counts.base_loss - mark.base_loss, joined),
         mixture_loss=_mean(experts.live_loss - mark.mixture_loss, judged),
         means={name: value for name, value in means.items() if value is not None},
         experts=_experts(experts, mark),
-        episodes=_episodes(fold.drift.stories),
+        episodes=_episodes(fold),
         held=fold.drift.hold is not None,
     )
-
-
-COUNTED = Counted.__struct_fields__
 
 
 def _mean(total: float, of: int) -> float | None:
@@ -103,28 +107,25 @@ def _mean(total: float, of: int) -> float | None:
 
 
 def _experts(experts: Experts, mark: Mark) -> list[ExpertThen]:
-    found = []
+    found, since, lost = [], mark.judged, mark.lost
     for one, loss, weight in zip(experts.all, experts.losses, experts.gate.totals(), strict=True):
-        judged = experts.judged - max(mark.judged, one.judged_before)
-        lost = _mean(loss - mark.lost.get(one.number, 0.0), judged)
+        judged = experts.judged - (one.judged_before if one.judged_before > since else since)
         found.append(
             ExpertThen(
                 version=one.version,
                 kind=one.kind,
                 weight=round(weight, HISTORY_DIGITS),
                 judged=judged,
-                loss=lost,
+                loss=_mean(loss - lost.get(one.number, 0.0), judged),
             )
         )
     return found
 
 
-def _episodes(stories: Stories) -> list[EpisodeThen]:
+def _episodes(fold: FoldState) -> list[EpisodeThen]:
     found = []
-    for story in stories.open_now():
+    for story in fold.drift.stories.open_now():
         kind, subject = story.about()
-        since, since_position = story.since
-        found.append(
-            EpisodeThen(id=story.id, kind=kind, subject=subject, since=since, since_position=since_position)
-        )
+        at, position = story.since
+        found.append(EpisodeThen(id=story.id, kind=kind, subject=subject, since=at, since_position=position))
     return found
