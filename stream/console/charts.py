@@ -40,7 +40,9 @@ def width_for(points: Sequence[Point], most: int) -> int:
     if not points:
         return WIDTHS[0]
     length = points[-1].at - points[0].since
-    return next((width for width in WIDTHS if length / width <= most), WIDTHS[-1])
+    # Older points are days (`past`): then all are drawn as days, or calm days would stand beside restless hours.
+    least = DAY_MS if points[0].is_day else HOUR_MS
+    return next((width for width in WIDTHS if width >= least and length / width <= most), WIDTHS[-1])
 
 
 def times(points: Iterable[Point]) -> list[float]:
@@ -213,7 +215,7 @@ def timeline(state: PipelineState, points: Sequence[Point], spans: Sequence[Span
     ]
     return Chart(
         "timeline", "What happened", "", times(bins), [], spans, marks=marks, lanes=LANES,
-        headings=("at (event time, UTC)", "what", "", "at position"), rows=rows[:200], **_range(bins),
+        headings=("at (event time, UTC)", "of", "what", "at position"), rows=rows[:200], **_range(bins),
     )  # fmt: skip
 
 

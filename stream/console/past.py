@@ -25,7 +25,7 @@ class Point(NamedTuple):
     """What one hour, or one day, came to: event times in ms, offsets of the samples log, means over its `labels`.
 
     `loss`, `base`, `mixture` and `first` are losses of the live prediction, the base rate, all models together, and the passive
-    first model. `weights` are those at its end, by version, with each version's kind.
+    first model. `weights` are those at its end, by version, with each version's kind. `is_day` says that it is a whole day's.
     """
 
     since: int
@@ -44,6 +44,7 @@ class Point(NamedTuple):
     committed: str
     live: str
     held: bool
+    is_day: bool = False
 
 
 def point(record: HistoryRecord) -> Point:
@@ -135,7 +136,7 @@ class Past:
         edge = (self.hours[-MOST_HOURS].at - 1) // DAY_MS * DAY_MS
         old = [one for one in self.hours if one.at <= edge]
         self.hours = self.hours[len(old) :]
-        self.days += binned(old, DAY_MS)
+        self.days += [one._replace(is_day=True) for one in binned(old, DAY_MS)]
         del self.days[:-MOST_DAYS]
 
     @property
