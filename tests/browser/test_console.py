@@ -145,9 +145,8 @@ def test_when_the_console_is_started_again_the_page_goes_on_at_its_position(
     page.evaluate("window.mine = 1")
     console.end()
     page.get_by_role("status").get_by_text("not live").wait_for()
-    console.states = stepped(
-        ["parcels"], lines[:-100]
-    )  # it begins to read again, and is not as far as the page
+    # It begins to read again, and is not as far as the page.
+    console.states = stepped(["parcels"], lines[:-100])
     console.states.caught_up = False
     before = said(page)
     console.begin()
