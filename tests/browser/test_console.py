@@ -102,7 +102,7 @@ def test_what_happens_is_shown_without_loading_the_page_again(
     assert page.evaluate("window.mine") == 1
     after = page.locator("body").get_attribute("data-position")
     assert before != after == console.console.position("parcels")
-    newest = console.states.pipelines["parcels"].past.hours[-1]
+    newest = console.states.pipelines["parcels"].past.blocks[-1]
     assert f"@{newest.position:,}" in said(page)
 
 

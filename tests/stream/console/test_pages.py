@@ -101,7 +101,7 @@ def test_numbers_say_the_position_they_were_computed_at(client: TestClient, stat
     state = states.pipelines["parcels"]
     said = text_of(client.get("/pipelines/parcels?span=all").text)
     assert state.live is not None
-    assert f"@{state.live.position:,}" in said and f"@{state.past.hours[-1].position:,}" in said
+    assert f"@{state.live.position:,}" in said and f"@{state.past.blocks[-1].position:,}" in said
     assert moment(LOOKED_MS) in said
 
 

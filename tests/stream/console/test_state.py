@@ -21,7 +21,7 @@ from tests.stream.console.year import Line, stepped
 def seen(state: PipelineState) -> dict[str, Any]:
     """Everything that pages may show of a state."""
     return {
-        "points": state.past.points,
+        "points": (state.past.points, state.past.hours),
         "blocks": list(state.blocks),
         "changes": list(state.changes),
         "told": state.told,
@@ -52,7 +52,7 @@ def test_the_stretch_has_something_to_see(lines: list[Line]) -> None:
     topics = {line.topic for line in lines}
     assert {topology.CONTROL_ALERTS, topology.CONTROL_MODELS, topology.history("parcels")} <= topics
     state = stepped(["parcels"], lines).pipelines["parcels"]
-    assert state.changes and state.past.hours and state.blocks and state.events
+    assert state.changes and state.past.hours and state.past.blocks and state.blocks and state.events
 
 
 def test_however_topics_lie_between_one_another_the_state_is_the_same(lines: list[Line]) -> None:
@@ -126,45 +126,45 @@ def test_live_is_what_learn_said_last(lines: list[Line]) -> None:
 # -- the past ----------------------------------------------------------------------------------------------------------------
 
 
-def hour(number: int, labels: int = 10, loss: float | None = 0.5) -> HistoryRecord:
-    """An hour's record."""
+def block(number: int, labels: int = 10, loss: float | None = 0.5) -> HistoryRecord:
+    """A record of a block of labels that took an hour."""
     return HistoryRecord(
-        id=f"h{number}", pipeline="p", kind="hour", task="binary", position=number, at=(number + 1) * HOUR_MS,
+        id=f"b{number}", pipeline="p", kind="labels", task="binary", position=number, at=(number + 1) * HOUR_MS,
         since_position=number - 1, since=number * HOUR_MS, recipe="r", live="v0", leader="v0", committed="v0",
         counts=Counted(joined=labels, samples=labels), loss=loss, base_loss=1.0,
         experts=[ExpertThen(version="v0", kind="first", weight=1.0, loss=loss)],
     )  # fmt: skip
 
 
-hours = st.lists(
+blocks = st.lists(
     st.tuples(st.integers(1, 30), st.integers(0, 50), st.floats(0, 3)), min_size=1, max_size=400
 ).map(
     lambda rows: [
-        hour(sum(gap for gap, *_ in rows[: place + 1]), labels, loss if labels else None)
+        block(sum(gap for gap, *_ in rows[: place + 1]), labels, loss if labels else None)
         for place, (_, labels, loss) in enumerate(rows)
     ]
 )
 
 
-@given(hours, st.integers(1, 100))
+@given(blocks, st.integers(1, 100))
 @settings(max_examples=60, deadline=None)
-def test_days_of_the_past_are_the_means_of_their_hours_by_labels(
+def test_days_of_the_past_are_the_means_of_their_blocks_by_labels(
     records: list[HistoryRecord], most: int
 ) -> None:
     from penstock.stream.console import past as module
 
-    before, module.MOST_HOURS = module.MOST_HOURS, most
+    before, module.MOST_BLOCKS = module.MOST_BLOCKS, most
     try:
         past = Past()
         for record in records:
             past.add(record)
     finally:
-        module.MOST_HOURS = before
-    assert len(past.hours) < most + 48
+        module.MOST_BLOCKS = before
+    assert len(past.blocks) < most + 48
     everything = [point(record) for record in records]
     assert sum(one.labels for one in past.points) == sum(one.labels for one in everything)
-    assert past.hours == everything[len(everything) - len(past.hours) :]
-    old = everything[: len(everything) - len(past.hours)]
+    assert past.blocks == everything[len(everything) - len(past.blocks) :]
+    old = everything[: len(everything) - len(past.blocks)]
     days: dict[int, list[Any]] = {}
     for one in old:
         days.setdefault((one.at - 1) // DAY_MS, []).append(one)
@@ -175,10 +175,10 @@ def test_days_of_the_past_are_the_means_of_their_hours_by_labels(
         assert (found.labels, found.since, found.at) == (labels, of[0].since, of[-1].at)
         assert (found.loss is None) == (labels == 0)
         assert found.loss is None or abs(found.loss - sum(said) / labels) < 1e-9
-    assert not {one.at for one in past.days} & {one.at for one in past.hours}
+    assert not {one.at for one in past.days} & {one.at for one in past.blocks}
 
 
-@given(hours)
+@given(blocks)
 @settings(max_examples=40, deadline=None)
 def test_bins_hold_every_label_once_and_lie_on_a_grid(records: list[HistoryRecord]) -> None:
     points = [point(record) for record in records]
