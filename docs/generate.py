@@ -66,6 +66,7 @@ SETTING_WORDS = {
     "any it answers everybody who reaches it.",
     "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
     "serve_key": "A PEM file with the certificate's key.",
+    "console_hosts": "Host names that the console answers to beside local ones, separated by commas.",
     "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
     "request id. So does `--access-log`.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",

@@ -29,7 +29,7 @@ class Settings:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
     `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
-    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 every request is a line of its log. The console
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 its log has every request. The console
     answers to the host names `console_hosts` beside local ones. `mlflow` is the tracking URI of an MLflow server that shows
     versions, too.
     """
