@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -36,6 +37,7 @@ from prometheus_client import (
 
 from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.shared_metrics import GAUGES, page
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every counter, which nobody asks for
 
@@ -60,7 +62,8 @@ class Health:
     """The health page of one role; its server runs inside a `with` block.
 
     Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`; those of other roles are there, and
-    not shown. `pipeline` names what it runs. `port` 0 takes any free one, which is then `health.port`.
+    not shown. `pipeline` names what it runs. `port` 0 takes any free one, which is then `health.port`. With `shared`, a folder,
+    /metrics is that of every process that shares it.
 
     Example:
         >>> with Health("learn", "127.0.0.1", 0) as health:
@@ -120,6 +123,8 @@ class Health:
     challengers_entered: Counter
     request_duration_seconds: RequestHistogram
     rows_answered: Counter
+    arm_answers: Counter
+    degraded_answers: Counter
     served_position: Gauge
     served_event_timestamp_seconds: Gauge
     decisions: Counter
@@ -135,13 +140,16 @@ class Health:
         *,
         pipeline: str = "",
         stalled_s: float = STALLED_S,
+        shared: str = "",
     ) -> None:
+        self.shared = shared
         self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
         self.registry = CollectorRegistry()
         not_shown = CollectorRegistry()
         for metric in METRICS:
             registry = self.registry if role in metric.roles else not_shown
-            made = metric.kind(metric.name, metric.help, metric.labels, registry=registry)
+            more: Any = {"multiprocess_mode": GAUGES} if metric.kind is Gauge else {}
+            made = metric.kind(metric.name, metric.help, metric.labels, registry=registry, **more)
             setattr(self, metric.name.removeprefix("penstock_"), made)
         self.build_info.labels(installed_version(), platform.python_version(), role, pipeline).set(1)
         self.conditions: dict[str, bool] = {"started": False}
@@ -183,7 +191,9 @@ class Health:
         """Status code, content type and body of a path."""
         text = "text/plain; charset=utf-8"
         if path == "/metrics":
-            return 200, CONTENT_TYPE_LATEST, generate_latest(self.registry)
+            names = {metric.name for metric in METRICS if self.role in metric.roles}
+            told = page(self.shared, names) if self.shared else generate_latest(self.registry)
+            return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s
             turning = silent_s <= self.stalled_s
@@ -203,13 +213,13 @@ class Health:
         return 404, text, b"/metrics, /healthz and /readyz are here\n"
 
     def __enter__(self) -> Health:
-        page = self
+        health = self
 
         class Page(BaseHTTPRequestHandler):
             timeout = 10
 
             def do_GET(self) -> None:
-                code, kind, body = page.status(self.path.split("?")[0])
+                code, kind, body = health.status(self.path.split("?")[0])
                 self.send_response(code)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))

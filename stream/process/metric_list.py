@@ -205,6 +205,18 @@ _SERVE = (
     ),
     Metric("penstock_rows_answered", Counter, ("pipeline",), "events answered on request"),
     Metric(
+        "penstock_arm_answers",
+        Counter,
+        ("pipeline", "arm"),
+        "events answered on request by whose answer it was, champion or challenger, where the definition names a challenger",
+    ),
+    Metric(
+        "penstock_degraded_answers",
+        Counter,
+        ("pipeline",),
+        "events answered on request with null features, because Redis was away",
+    ),
+    Metric(
         "penstock_served_position", Gauge, ("pipeline",), "samples-log offset that the models answer from"
     ),
     Metric(

@@ -283,6 +283,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_SERVE_TOKENS": ",".join(settings.serve_tokens),
         "PENSTOCK_SERVE_CERT": settings.serve_cert,
         "PENSTOCK_SERVE_KEY": settings.serve_key,
+        "PENSTOCK_SERVE_ACCESS_LOG": str(settings.access_log),
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **given}
