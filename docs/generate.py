@@ -23,11 +23,20 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, prediction, steps, story_records, topology
+from penstock.stream import (
+    cli,
+    history_record,
+    messages,
+    prediction,
+    steps,
+    story_records,
+    task_kind,
+    topology,
+)
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
-from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.metric_list import METRICS, ROLES
 from penstock.stream.process.settings import Settings
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
@@ -57,10 +66,14 @@ SETTING_WORDS = {
     "any it answers everybody who reaches it.",
     "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
     "serve_key": "A PEM file with the certificate's key.",
+    "console_hosts": "Host names that the console answers to beside local ones, separated by commas.",
+    "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
+    "request id. So does `--access-log`.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
     prediction.Prediction: "On `<pipeline>.predictions`, keyed by entity.",
+    history_record.HistoryRecord: "On `<pipeline>.history`, keyed by pipeline.",
     messages.ControlEvent: "On `control.retrain`, `control.rollback` and `control.alerts`, keyed by pipeline. "
     "[Control events](control-events.md) explains it with an example.",
     messages.LiveModel: "On `control.models`, keyed by pipeline.",
@@ -245,18 +258,17 @@ def metrics() -> str:
     """Every metric, from the one list that the roles register."""
     rows = []
     for metric in METRICS:
-        kind = {"BatchHistogram": "histogram"}.get(metric.kind.__name__, metric.kind.__name__.lower())
-        name = metric.name + ("_total" if kind == "counter" else "")
-        rows.append(
-            (f"`{name}`", kind, ", ".join(f"`{label}`" for label in metric.labels), sentence(metric.help))
-        )
+        histogram = metric.kind.__name__.endswith("Histogram")
+        kind = "histogram" if histogram else metric.kind.__name__.lower()
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        roles = "all" if metric.roles == ROLES else ", ".join(metric.roles)
+        rows.append((f"`{metric.shown}`", kind, labels, roles, sentence(metric.help)))
     return "\n\n".join(
         [
             "# Metrics",
-            "Every role serves these in Prometheus' text format at `/metrics` of its health page. "
+            "Each role serves its part of these in Prometheus' text format at `/metrics` of its health page. "
             "[Watch the roles](../how-to/monitor.md) says which of them to look at, and what they mean.",
-            table(("Metric", "Kind", "Labels", "Meaning"), rows),
-            "`penstock_role_info{role}` is 1 and names the role of the process.",
+            table(("Metric", "Kind", "Labels", "Roles", "Meaning"), rows),
         ]
     )
 
@@ -361,11 +373,12 @@ WORDS = {
     "Name": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
     "Reason": f"text of at most {messages.MAX_REASON_CHARACTERS:,} characters",
     "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),
+    "Kind": " or ".join(f"`{kind}`" for kind in task_kind.KINDS),
     "Value": "number or text or true or false or null",
 }
 
 
-PARTS = {**vars(story_records), **vars(prediction), **vars(messages)}
+PARTS = {**vars(story_records), **vars(history_record), **vars(prediction), **vars(messages)}
 
 
 def in_words(annotation: str) -> str:

@@ -283,6 +283,7 @@ def replay(
         if position % 5_000 == 0:
             fold.outputs.predictions.clear()
             fold.outputs.live.clear()
+            fold.outputs.history.clear()
             fold.drift.requests.clear()
             if progress is not None:
                 progress(position, stop)
