@@ -86,9 +86,9 @@ def _read(args: argparse.Namespace, settings: Settings) -> list[HistoryRecord]:
             ) from None
     if not any(one.kind == args.by for one in records):
         what = "block of labels" if args.by == "labels" else "hour"
-        raise NoHistory(
-            f"no {what} of {args.pipeline!r} ends in this range: learn has written none yet, or elsewhere"
-        )
+        other = "; there are hours: --by hour" if args.by == "labels" else "; there are blocks: --by labels"
+        why = other if records else ": learn has written none yet, or elsewhere"
+        raise NoHistory(f"no {what} of {args.pipeline!r} ends in this range{why}")
     return records
 
 
