@@ -7,10 +7,10 @@ import json
 import sys
 from contextlib import closing
 
-from penstock.stream.cli.expert_lines import columns
 from penstock.stream.history_record import HistoryRecord
 from penstock.stream.log.protocol import UnknownTopic
 from penstock.stream.messages import rfc3339
+from penstock.stream.operate.expert_lines import columns
 from penstock.stream.operate.history import Column, Series, history_of, series
 from penstock.stream.operate.moments import span_of
 from penstock.stream.process.settings import Settings
