@@ -138,6 +138,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures
+        "together",  # asyncio's turns
         "replicas",  # reads Redis
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs

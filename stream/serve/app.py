@@ -1,8 +1,8 @@
 """The serve role as an ASGI application: paths, limits, answers and errors. What is answered is `served`'s.
 
 Laws of this file:
-- An answer is computed without giving way, so requests are answered one after the other; what waits is bounded, and beyond that a
-  request is turned away at once (429), before everybody's latency grows.
+- Answers are computed without giving way, those that came together from one read (`together`); what waits is bounded, and beyond
+  that a request is turned away at once (429), before everybody's latency grows.
 - Every answer has a request id; none holds data of another request, and no log holds data of any.
 - Whatever a request provokes is that request's: it is answered with a status and a whole sentence, and the next one goes on.
 """
@@ -28,6 +28,7 @@ from penstock.stream.serve.openapi import PAGE, document
 from penstock.stream.serve.replies import JSON, Given, Reply, refused
 from penstock.stream.serve.requests import asking_of, events_of, moment_of
 from penstock.stream.serve.served import ServedPipeline
+from penstock.stream.serve.together import Together
 from penstock.stream.serve.tracing import passed_on, pattern
 
 logger = logging.getLogger("penstock.serve")
@@ -57,6 +58,7 @@ class Application:
         self.log_access = log_access
         self.working = self.waiting = 0
         self.beside: list[asyncio.Task[None]] = []
+        self.together = {name: Together(one, wall_ms) for name, one in self.pipelines.items()}
         self.told: dict[str, str] = {}
         self.open_inference = OpenInference(self.pipelines)
         self.openapi = _encode(
@@ -179,7 +181,6 @@ class Application:
         if not self.limits.admits(given.headers.get(b"authorization", b"").decode("latin-1")):
             why = "this needs a token: send it as `Authorization: Bearer TOKEN`"
             return Reply(401, _encode(Problem(why)), JSON, ((b"www-authenticate", b"Bearer"),))
-        await asyncio.sleep(0)  # whatever came with it is counted before it is answered
         if given.parts[0] == "v2":
             return await self._open_inference(given, receive)
         if given.parts[:2] == ["v1", "pipelines"]:
@@ -237,8 +238,8 @@ class Application:
         await self.reached(served, asking)
         if asking.version:
             await asyncio.to_thread(served.open_version, asking.version)
-        answers = served.answers(events, asking, self.wall_ms())
         name = served.pipeline.name
+        answers = await self.together[name].answers(events, asking)
         self.health.rows_answered.labels(name).inc(len(answers))
         if served.pipeline.serving.challenger or served.circuit.why:
             for one in answers:

@@ -42,3 +42,17 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     explain: bool = False
     vector: bool = False
+
+
+def refuse_behind(asking: Asking, position: int, version: str) -> Refusal:
+    """What to say where the models, at this position with this one live, did not reach what is asked for."""
+    wanted = (
+        f"position {asking.min_position}"
+        if position < asking.min_position
+        else f"version {asking.at_least_version!r}"
+    )
+    why = (
+        f"the models here stand at position {position} with {version}, and {wanted} was not reached within {asking.wait_ms} ms: "
+        f"try again, or ask without that bound"
+    )
+    return Refusal(409, Problem(why, position, version), 1.0)

@@ -15,15 +15,14 @@ from penstock.features.engine.compute import CompiledView, State
 from penstock.features.read.served import Entity, Features
 from penstock.features.units import StoreUnavailable
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import Rejected
 from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.models.version import BadEnvelope
 from penstock.stream.serve.answers import EntityFeatures, FeaturesFound, PipelineShown, Prediction, Problem
-from penstock.stream.serve.asking import Asking, Away, Refusal
+from penstock.stream.serve.asking import Asking, Away, Refusal, refuse_behind
 from penstock.stream.serve.by_version import Named, find
 from penstock.stream.serve.circuit import Circuit
 from penstock.stream.serve.shown import shown
-from penstock.stream.serve.vectors import Asked, Seen, Vectors
+from penstock.stream.serve.vectors import Asked, Decoded, Seen, Vectors
 
 __all__ = ["Asking", "Refusal", "ServedPipeline"]
 
@@ -138,21 +137,7 @@ class ServedPipeline:
         replica = self.replica
         if replica is None:
             return Refusal(503, Problem(self.why), 1.0)
-        wanted = (
-            f"version {asking.at_least_version!r}"
-            if replica.position >= asking.min_position
-            else f"position {asking.min_position}"
-        )
-        return Refusal(
-            409,
-            Problem(
-                f"the models here stand at position {replica.position} with {replica.live.version}, and {wanted} was not "
-                f"reached within {asking.wait_ms} ms: try again, or ask without that bound",
-                replica.position,
-                replica.live.version,
-            ),
-            1.0,
-        )
+        return refuse_behind(asking, replica.position, replica.live.version)
 
     # -- answers -----------------------------------------------------------------------------------------------------------
 
@@ -163,47 +148,50 @@ class ServedPipeline:
 
     def answers(self, events: Sequence[bytes], asking: Asking, wall_ms: int) -> list[Prediction | Refusal]:
         """The answer to each event, in order, or why there is none. Raises `Refusal` where there is none at all."""
+        if self.behind(asking):
+            raise self.refuse_behind(asking)
+        decoded = self.vectors.decoded(events, wall_ms)
+        return self.answered(decoded, asking, self.states(decoded.wanted))
+
+    def states(self, wanted: Sequence[tuple[str, str]]) -> list[State | None] | None:
+        """What is stored; None while Redis is away, where the definition allows answers without it. Raises `Refusal`."""
+        try:
+            return self.circuit.read(lambda: self.reads.states(wanted)) if wanted else []
+        except Away:
+            if not self.pipeline.serving.degraded:
+                raise
+            return None
+
+    def answered(
+        self, decoded: Decoded, asking: Asking, states: Sequence[State | None] | None
+    ) -> list[Prediction | Refusal]:
+        """The answers from what was read. Raises `Refusal` where there is none at all."""
         replica, challenger = self.answering
         if replica is None or self.behind(asking):
             raise self.refuse_behind(asking)
         beside = find(asking.version, replica, self.version) if asking.version else None
-        failed: dict[int, Refusal] = {}
-        asked = []
-        for number, event in enumerate(events):
-            try:
-                asked.append(self.vectors.asked(event, wall_ms))
-            except Rejected as error:
-                failed[number] = Refusal(422, Problem(str(error)))
-            # As in featurize: whatever an event provokes is that event's.
-            except Exception as error:
-                failed[number] = Refusal(422, Problem(f"{type(error).__name__}: {error}"))
+        asked = decoded.asked
+        if asking.as_of_ms is not None:
+            asked = [one._replace(at=asking.as_of_ms) for one in asked]
+        if states is None:
+            vectors = [self.vectors.without(one) for one in asked]
+        else:
+            vectors = self.vectors.vectors(asked, states)
         made: list[Prediction | Refusal] = []
-        for one, (vector, seen) in zip(asked, self._vectors(asked, asking), strict=True):
+        for one, (vector, seen) in zip(decoded.asked, vectors, strict=True):
             second = challenger if self._challenged(one) else None
             try:
                 made.append(self._answer(replica, one, vector, seen, asking, beside, second))
             except Refusal as error:
                 made.append(error)
-        given = iter(made)
-        return [failed[number] if number in failed else next(given) for number in range(len(events))]
+        given, failed = iter(made), decoded.failed
+        count = len(made) + len(failed)
+        return [Refusal(422, Problem(failed[n])) if n in failed else next(given) for n in range(count)]
 
     def _challenged(self, one: Asked) -> bool:
         """Whether this event's entity is the challenger's."""
         serving = self.pipeline.serving
         return serving.share > 0.0 and serving.arm(self.vectors.key_of(one)) == "challenger"
-
-    def _vectors(self, asked: Sequence[Asked], asking: Asking) -> list[tuple[list[Any], Seen]]:
-        """The vector of each event; with nulls while Redis is away, where the definition allows that. Raises `Refusal`."""
-        if asking.as_of_ms is not None:
-            asked = [one._replace(at=asking.as_of_ms) for one in asked]
-        wanted = self.vectors.wanted(asked)
-        try:
-            states = self.circuit.read(lambda: self.reads.states(wanted)) if wanted else []
-        except Away:
-            if not self.pipeline.serving.degraded:
-                raise
-            return [self.vectors.without(one) for one in asked]
-        return self.vectors.vectors(asked, states)
 
     def _answer(
         self,

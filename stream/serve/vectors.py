@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from penstock.features.engine.compute import CompiledView, State
 from penstock.features.redis.keys import entity_of
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.featurize.decode import Rejected, SourceDecoder
 from penstock.stream.log.protocol import Record
 
 LATEST_TIE = 2**63 - 1
@@ -45,6 +45,14 @@ class Seen(NamedTuple):
     degraded: bool = False
 
 
+class Decoded(NamedTuple):
+    """The events of a request that can be asked about, by place why others cannot, and the states that must be read."""
+
+    asked: list[Asked]
+    failed: dict[int, str]
+    wanted: list[tuple[str, str]]
+
+
 class Vectors:
     """The vectors of one pipeline; `compiled` gives what evaluates the states of a view: an engine takes its own alone."""
 
@@ -64,6 +72,20 @@ class Vectors:
         event, at = self.decoder.decode(Record(self.topic, 0, 0, wall_ms, None, value, ()), -1)
         entities = [entity_of(event, key) for _, _, key, _ in self.views]
         return Asked(str(event[self.pipeline.predict.id]), at, event, entities)
+
+    def decoded(self, events: Sequence[bytes], wall_ms: int) -> Decoded:
+        """Events as their topic would take them now, and what must be read for them."""
+        failed: dict[int, str] = {}
+        asked = []
+        for number, event in enumerate(events):
+            try:
+                asked.append(self.asked(event, wall_ms))
+            except Rejected as error:
+                failed[number] = str(error)
+            # As in featurize: whatever an event provokes is that event's.
+            except Exception as error:
+                failed[number] = f"{type(error).__name__}: {error}"
+        return Decoded(asked, failed, self.wanted(asked))
 
     def key_of(self, asked: Asked) -> str | None:
         """Its key, as its sample and its prediction would have it; None without one."""

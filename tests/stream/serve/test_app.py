@@ -221,7 +221,7 @@ def test_redis_away_is_a_503_with_its_reason(asked: Asked) -> None:
 def test_a_failure_of_ours_is_a_500_without_its_insides(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asked.served, "answers", lambda *_: 1 / 0)
+    monkeypatch.setattr(asked.served, "answered", lambda *_: 1 / 0)
     status, _, problem = asked("POST", PREDICT, event())
     assert status == 500 and "request id" in problem["error"] and "zero" not in problem["error"]
 
