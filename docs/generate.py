@@ -23,7 +23,16 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, prediction, steps, story_records, topology
+from penstock.stream import (
+    cli,
+    history_record,
+    messages,
+    prediction,
+    steps,
+    story_records,
+    task_kind,
+    topology,
+)
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
@@ -57,12 +66,14 @@ SETTING_WORDS = {
     "any it answers everybody who reaches it.",
     "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
     "serve_key": "A PEM file with the certificate's key.",
+    "console_hosts": "Host names that the console answers to beside local ones, separated by commas.",
     "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
     "request id. So does `--access-log`.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
     prediction.Prediction: "On `<pipeline>.predictions`, keyed by entity.",
+    history_record.HistoryRecord: "On `<pipeline>.history`, keyed by pipeline.",
     messages.ControlEvent: "On `control.retrain`, `control.rollback` and `control.alerts`, keyed by pipeline. "
     "[Control events](control-events.md) explains it with an example.",
     messages.LiveModel: "On `control.models`, keyed by pipeline.",
@@ -362,11 +373,12 @@ WORDS = {
     "Name": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
     "Reason": f"text of at most {messages.MAX_REASON_CHARACTERS:,} characters",
     "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),
+    "Kind": " or ".join(f"`{kind}`" for kind in task_kind.KINDS),
     "Value": "number or text or true or false or null",
 }
 
 
-PARTS = {**vars(story_records), **vars(prediction), **vars(messages)}
+PARTS = {**vars(story_records), **vars(history_record), **vars(prediction), **vars(messages)}
 
 
 def in_words(annotation: str) -> str:
