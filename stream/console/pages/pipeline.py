@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.stream.console.charts import losses, moments, spans_of, timeline, weights
+from penstock.stream.console.charts import Axis, losses, moments, spans_of, timeline, weights
 from penstock.stream.console.health import judged, open_findings, overall
 from penstock.stream.console.next_steps import next_steps
 from penstock.stream.console.page import Asked, Page
@@ -37,9 +37,10 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     state, definition = asked.state, asked.definition
     span = asked.query.get("span", USUAL_SPAN)
     points, hours = points_of(state, span)
-    since = points[0].since if points else 0
-    bands = [one for one in spans_of(state) if one.until is None or one.until * 1000 >= since]
-    marks = moments(state, since)
+    began = [one[0].since for one in (points, hours) if one]
+    axis = Axis(min(began, default=0), state.event_at)
+    bands = [one for one in spans_of(state) if one.until is None or one.until * 1000 >= axis.since]
+    marks = moments(state, axis.since)
     live = state.live
     return {
         "state": state,
@@ -51,9 +52,9 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "spans": SPANS,
         "span": span if span in SPANS else USUAL_SPAN,
         "charts": {
-            "losses": losses(points, hours, bands),
-            "weights": weights(points, bands),
-            "timeline": timeline(state, points, bands),
+            "losses": losses(points, hours, bands, axis),
+            "weights": weights(points, bands, axis),
+            "timeline": timeline(state, bands, axis),
         },
         "steps": next_steps(state, definition),
         "config": PolicyConfig.of(definition) if definition else None,
