@@ -281,5 +281,7 @@ def test_fifty_pipelines_are_drawn_at_once(lines: list[Line], capsys: Any) -> No
     page = client.get("/").text
     took_ms, used_ms = (time.perf_counter() - began) * 1000, (time.process_time() - used) * 1000
     with capsys.disabled():
-        print(f"\noverview of 50 pipelines: {took_ms:.0f} ms ({used_ms:.0f} of CPU), {len(page) / 1000:.0f} kB")
+        print(
+            f"\noverview of 50 pipelines: {took_ms:.0f} ms ({used_ms:.0f} of CPU), {len(page) / 1000:.0f} kB"
+        )
     assert page.count('<th scope="row"') == 50 and page.count("nobody runs learn") == 50
