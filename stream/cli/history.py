@@ -86,9 +86,9 @@ def _read(args: argparse.Namespace, settings: Settings) -> list[HistoryRecord]:
             ) from None
     if not any(one.kind == args.by for one in records):
         what = "block of labels" if args.by == "labels" else "hour"
-        raise NoHistory(
-            f"no {what} of {args.pipeline!r} ends in this range: learn has written none yet, or elsewhere"
-        )
+        other = "; there are hours: --by hour" if args.by == "labels" else "; there are blocks: --by labels"
+        why = other if records else ": learn has written none yet, or elsewhere"
+        raise NoHistory(f"no {what} of {args.pipeline!r} ends in this range{why}")
     return records
 
 
@@ -101,7 +101,7 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
     head += [FIGURES[name] for name in figures]
     lines: list[list[str]] = [[*head, "believed", "weight", "open"]]
     for place, row in enumerate(rows):
-        most = max(row.experts, key=lambda one: one.weight)
+        weight, believed = max([(one.weight, one.version) for one in row.experts], default=(1.0, row.leader))
         lines.append(
             [
                 rfc3339(row.at)[:16].replace("T", " "),
@@ -109,8 +109,8 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
                 _figure(found.rates["samples"], place, ",.0f"),
                 f"{row.pending:,}",
                 *(_figure(column, place, ".4f") for column in shown),
-                most.version,
-                f"{most.weight:.0%}",
+                believed,
+                f"{weight:.0%}",
                 ", ".join([*(f"{one.kind} of {one.subject}" for one in row.episodes), *["held"] * row.held]),
             ]
         )

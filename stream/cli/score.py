@@ -37,9 +37,9 @@ examples:
   penstock score examples/flights.py --in rows.parquet --out scored.parquet                 vectors that stand in the columns
   penstock score examples/flights.py --in plan.csv --out plan-scored.csv --features now     as if each were published now
   penstock score examples/flights.py --in s3://b/x.jsonl --out s3://b/y.parquet --features history --models champion
-  penstock score examples/flights.py --topic flights.samples --from 2013-05-13T00:00:00Z --to 2013-05-18T00:00:00Z \\
-      --models v12 --out shadow.parquet       what another version would have said in that week, beside what was published
-  penstock score examples/flights.py --topic flights.departures --from 2013-05-13T00:00:00Z --out week.jsonl
+  penstock score examples/flights.py --topic flights.samples --from 2013-05-13T00:00:00Z --models v12 --out shadow.parquet
+                                      what another version would have said since then, beside what was published
+  penstock score examples/flights.py --topic flights.departures --to 2013-05-18T00:00:00Z --out told.jsonl
 
 X and Y end in .parquet, .csv, .jsonl or .ndjson and are paths or fsspec addresses. Y has the rows of X in their order, with all
 their columns as they were, and prediction, model_version, position (in the samples log: what the models had learned from), recipe

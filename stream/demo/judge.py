@@ -18,7 +18,7 @@ from penstock.examples import flights_data
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.demo.explained import explained, most_wrong
+from penstock.stream.demo.explained import explained, most_wrong, of_incident
 from penstock.stream.demo.measure import Trace, after, auc_of, finite, months, weekly_ratio
 from penstock.stream.demo.report import Report
 from penstock.stream.demo.restart import restarted
@@ -138,7 +138,7 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     report.versions = _versions(pipeline, run, secret)
     if clean is not None:
         report.incident = _incident(run, trace, idle, Trace.of(clean[2]))
-    place = most_wrong(trace, _incident_ms() if compare else None)
+    place = most_wrong(trace, of_incident(run.log, topic, options.incident) if compare else set())
     if place is not None:
         say("explaining the prediction that was most wrong")
         which = (int(trace.position[place]), trace.y[place].item())
@@ -203,14 +203,9 @@ def _versions(pipeline: Pipeline, run: Run, secret: str | None) -> list[dict[str
     ]
 
 
-def _incident_ms() -> tuple[int, int]:
-    from_ms, to_ms = (flights_data.new_york_ms(day) for day in flights_data.INCIDENT_DAYS)
-    return from_ms, to_ms
-
-
 def _incident(run: Run, live: Trace, passive: Trace, clean: Trace) -> dict[str, Any]:
     rollbacks = []
-    from_ms, to_ms = _incident_ms()
+    from_ms, to_ms = (flights_data.new_york_ms(day) for day in flights_data.INCIDENT_DAYS)
     for before, model in zip([None, *run.live], run.live, strict=False):
         if model.committed != (before.committed if before is not None else "v0"):
             rollbacks.append(

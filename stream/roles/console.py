@@ -9,7 +9,9 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from penstock.stream.console.app import Console
@@ -22,7 +24,6 @@ from penstock.stream.roles.serve import check_names, listening
 
 logger = logging.getLogger("penstock.console")
 
-PORT = 8090
 GRACE_S = 1
 
 
@@ -45,6 +46,13 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     )
 
     class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Take them as the end that they ask for; uvicorn's own would raise them once more behind it."""
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+            yield
+
         async def shutdown(self, sockets: Any = None) -> None:
             console.stopping = True
             await super().shutdown(sockets)

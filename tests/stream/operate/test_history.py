@@ -158,7 +158,14 @@ def test_the_command_prints_the_same_figures_as_the_series(
     ("given", "said"),
     [
         (["unheard"], "topic 'unheard.history' does not exist"),
-        (["parcels", "--by", "hour"], "no hour of 'parcels' ends in this range"),
+        (
+            ["parcels", "--by", "hour"],
+            "no hour of 'parcels' ends in this range; there are blocks: --by labels",
+        ),
+        (
+            ["parcels", "--to", "1000"],
+            "no block of labels of 'parcels' ends in this range: learn has written none",
+        ),
         (["parcels", "--from", "yesterday"], "start"),
     ],
 )
