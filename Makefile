@@ -1,5 +1,5 @@
-# make demo | test | test-mlflow | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test test-mlflow lint docs bench venv clean
+# make demo | test | test-mlflow | test-console | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
+.PHONY: help demo test test-mlflow test-console lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -7,11 +7,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN = .venv/bin
 STAMP = .venv/.installed
 MLFLOW = build/mlflow
+# The browser of the tests in tests/browser: the first that is there, unless it is given.
+CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome) none)
 
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
+	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
@@ -33,6 +36,11 @@ $(MLFLOW)/.installed: requirements.lock
 	$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check \
 		"mlflow==$$(sed -n 's/^mlflow-skinny==//p' requirements.lock)"
 	@touch $@
+
+# What drives the browser is installed beside the rest; the browser itself is the system's, or CHROMIUM.
+test-console: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
+	PENSTOCK_TEST_BROWSER=$(CHROMIUM) $(BIN)/python -m pytest tests/browser $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -83,8 +83,9 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `means` has the task's other figures by name: `auc` (of a block's newest 2,000 labels), `mae`, `base_mae`, `accuracy`,
     `base_accuracy`, `alert_share`. A figure that nothing can be said of is left out.
 
-    `pending` samples wait for a label now. `leader` and `committed` are versions among `experts`, `live` is the version that
-    predictions carry. `held` says that learning is held.
+    `pending` samples wait for a label now. `experts` are those there are at the end of a block, and hours name none: only labels
+    move weights, and a block ends after 500 of them, or after a day. `leader` and `committed` are versions, `live` is the one
+    that predictions carry. `held` says that learning is held.
     """
 
     id: str

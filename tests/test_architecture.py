@@ -92,7 +92,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "explain",
-        "export", "features",
+        "export", "features", "history",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
     ),

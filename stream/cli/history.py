@@ -24,14 +24,16 @@ examples:
   penstock history flights --json | jq '.series.losses.live'
 
 It reads <pipeline>.history, which learn writes, and nothing else: no model is loaded and nothing is folded again. A line is one
-block of labels (500 of them, and at least ten minutes), or with --by hour one hour of event time. Times are ends of blocks and
-hours. Losses are means in nats: of the live prediction, the base rate, and the passive twin, the definition's model as nobody
-touched it. Of a regression they are those of a density around the number, and its errors stand beside them. `believed` is the
-model with most of the weight, and `weight` its part. `open` names what caused each episode that is open, and `held` says that
-learning is held.
+block of labels (500 of them; more where they come within ten minutes, fewer after a day), or with --by hour one hour of event
+time, which says nothing of single models. Times are ends of blocks and hours. Losses are means in nats: of the live prediction,
+the base rate, and the passive twin, the definition's model as nobody touched it. Of a regression they are those of a density
+around the number, and its errors stand beside them. `believed` is the model with most of the weight, and `weight` its part; of
+an hour it is who leads. `open` names what caused each episode that is open, and `held` says that learning is held.
 Exit codes: 0 printed, 2 could not, or there is no history of this pipeline."""
 FIGURES = {"auc": "AUC", "mae": "error", "base_mae": "base's", "accuracy": "right", "alert_share": "alerts"}
 """Which of the task's figures have a column, and its heading."""
+LEFT = {"until", "believed", "open"}
+NOTHING = "-"
 
 
 class NoHistory(Exception):
@@ -91,7 +93,7 @@ def _read(args: argparse.Namespace, settings: Settings) -> list[HistoryRecord]:
 
 
 def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
-    """A table for people: one line for each record, and whatever figures the task has."""
+    """A table for people: one line for each record; a column in which nothing can be said is left out."""
     figures = [name for name in FIGURES if name in found.means]
     shown = [found.losses["live"], found.losses["base"], found.losses["first"]]
     shown += [found.means[name] for name in figures]
@@ -99,7 +101,6 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
     head += [FIGURES[name] for name in figures]
     lines: list[list[str]] = [[*head, "believed", "weight", "open"]]
     for place, row in enumerate(rows):
-        most = max(row.experts, key=lambda one: one.weight)
         lines.append(
             [
                 rfc3339(row.at)[:16].replace("T", " "),
@@ -107,15 +108,22 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
                 _figure(found.rates["samples"], place, ",.0f"),
                 f"{row.pending:,}",
                 *(_figure(column, place, ".4f") for column in shown),
-                most.version,
-                f"{most.weight:.0%}",
+                *_believed(row),
                 ", ".join([*(f"{one.kind} of {one.subject}" for one in row.episodes), *["held"] * row.held]),
             ]
         )
-    right = [*range(1, len(head)), len(head) + 1]
+    said = [any(line[column] != NOTHING for line in lines[1:]) for column in range(len(lines[0]))]
+    lines = [[cell for cell, shown in zip(line, said, strict=True) if shown] for line in lines]
+    right = [place for place, name in enumerate(lines[0]) if name not in LEFT]
     return [printable(line) for line in columns(lines, right)]
+
+
+def _believed(row: HistoryRecord) -> tuple[str, str]:
+    """The version with most of the weight, and how much that is; of an hour, who leads."""
+    most = max(row.experts, key=lambda one: one.weight, default=None)
+    return (row.leader, NOTHING) if most is None else (most.version, f"{most.weight:.0%}")
 
 
 def _figure(column: Column, place: int, how: str) -> str:
     value = column[place]
-    return "-" if value is None else format(value, how)
+    return NOTHING if value is None else format(value, how)

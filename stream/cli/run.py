@@ -1,4 +1,4 @@
-"""`penstock run FILE --role R`: one role of a pipeline in this process, until it is told to stop; two roles take several files."""
+"""`penstock run FILE --role R`: one role of a pipeline in this process, until told to stop; some roles take several files."""
 
 from __future__ import annotations
 

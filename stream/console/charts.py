@@ -8,6 +8,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -40,7 +41,9 @@ def width_for(points: Sequence[Point], most: int) -> int:
     if not points:
         return WIDTHS[0]
     length = points[-1].at - points[0].since
-    return next((width for width in WIDTHS if length / width <= most), WIDTHS[-1])
+    # Older points are days (`past`): then all are drawn as days, or calm days would stand beside restless hours.
+    least = DAY_MS if points[0].is_day else HOUR_MS
+    return next((width for width in WIDTHS if width >= least and length / width <= most), WIDTHS[-1])
 
 
 def times(points: Iterable[Point]) -> list[float]:
@@ -48,15 +51,19 @@ def times(points: Iterable[Point]) -> list[float]:
     return [one.at / 1000 for one in points]
 
 
-def losses(points: Sequence[Point], spans: Sequence[Span], *, passive: bool = True) -> Chart:
-    """The losses over time: live, base rate, and the first model that was never touched."""
-    bins = binned(points, width_for(points, MOST_BINS))
+def losses(points: Sequence[Point], hours: Sequence[Point], spans: Sequence[Span]) -> Chart:
+    """The losses over time: live, base rate, and the first model that was never touched, which only blocks (`points`) name.
+
+    Drawn by `hours` where there are any: of a short span.
+    """
+    bins = binned(hours or points, width_for(hours or points, MOST_BINS))
+    first = _at_bins(points, bins) if hours else [one.first for one in bins]
     series = [
         Series("live prediction", [one.loss for one in bins], "live"),
         Series("base rate", [one.base for one in bins], "base", "dashed"),
     ]
-    if passive and any(one.first is not None for one in bins):
-        series.append(Series("your model alone", [one.first for one in bins], "first"))
+    if any(value is not None for value in first):
+        series.append(Series("your model alone", first, "first"))
     if any(one.live != one.leader for one in bins):
         series.append(Series("all models together", [one.mixture for one in bins], "mixture"))
     rows = [
@@ -75,6 +82,17 @@ def losses(points: Sequence[Point], spans: Sequence[Span], *, passive: bool = Tr
         "losses", "Loss, in nats a label (less is better)", "nats", times(bins), series, spans,
         headings=headings, rows=rows, **_range(bins),
     )  # fmt: skip
+
+
+def _at_bins(points: Sequence[Point], bins: Sequence[Point]) -> list[float | None]:
+    """The first model's losses, each in the bin in which its block ended."""
+    found: list[float | None] = [None] * len(bins)
+    ends = [one.at for one in bins]
+    for one in points:
+        place = bisect_left(ends, one.at)
+        if place < len(bins):
+            found[place] = one.first
+    return found
 
 
 def _range(bins: Sequence[Point]) -> dict[str, Any]:
@@ -213,7 +231,7 @@ def timeline(state: PipelineState, points: Sequence[Point], spans: Sequence[Span
     ]
     return Chart(
         "timeline", "What happened", "", times(bins), [], spans, marks=marks, lanes=LANES,
-        headings=("at (event time, UTC)", "what", "", "at position"), rows=rows[:200], **_range(bins),
+        headings=("at (event time, UTC)", "of", "what", "at position"), rows=rows[:200], **_range(bins),
     )  # fmt: skip
 
 

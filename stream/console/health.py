@@ -51,9 +51,8 @@ def judged(state: PipelineState) -> Judged:
     newest = _newest(points)
     now = merged(newest)
     ratio = _ratio(now.loss, now.base)
-    before = [
-        one for one in state.past.since(now.at - (USUAL_DAYS + 1) * DAY_MS) if one.at <= newest[0].since
-    ]
+    since = now.at - (USUAL_DAYS + 1) * DAY_MS
+    before = [one for one in state.past.hours_since(since) if one.at <= newest[0].since]
     days = [_ratio(one.loss, one.base) for one in binned(before, DAY_MS)]
     known = sorted(value for value in days if value is not None)
     low, high = (None, None) if len(known) < LEAST_DAYS else (_quantile(known, 0.1), _quantile(known, 0.9))

@@ -1,9 +1,10 @@
-"""How a pipeline did, kept small: hours of the newest weeks, days before that.
+"""How a pipeline did, kept small: hours of the newest weeks, blocks of labels with their models, days of blocks before that.
 
 Laws of this file:
 - Pure, and a function of the history records alone: the same records leave the same points, in whatever portions they came.
-- Bounded: `MOST_HOURS` hours, then days, at most `MOST_DAYS`; means of a day are weighed by its labels.
-- What a record says twice (a repeat after a crash has the same position) counts once.
+- Bounded: `MOST_HOURS` hours; `MOST_BLOCKS` blocks, and `MOST_DAYS` days before them, whose means are weighed by labels. `SLACK`
+  more of each may be there until the next time that something is left out.
+- What is said twice (a repeat after a crash has the same position) counts once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from penstock.stream.history_record import HistoryRecord
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 MOST_HOURS = 62 * 24
+MOST_BLOCKS = 1_500
+SLACK = 48
 MOST_DAYS = 10 * 366
 LEAST_WEIGHT = 0.002
 """A model with less of the weight than this is not drawn, so it is not kept."""
@@ -22,10 +25,11 @@ PASSIVE = "first"
 
 
 class Point(NamedTuple):
-    """What one hour, or one day, came to: event times in ms, offsets of the samples log, means over its `labels`.
+    """What one hour, block or day came to: event times in ms, offsets of the samples log, means over its `labels`.
 
     `loss`, `base`, `mixture` and `first` are losses of the live prediction, the base rate, all models together, and the passive
-    first model. `weights` are those at its end, by version, with each version's kind.
+    first model. `weights` are those at its end, by version, with each version's kind. Hours name no models.
+    `is_day` says that it is a whole day's.
     """
 
     since: int
@@ -44,6 +48,7 @@ class Point(NamedTuple):
     committed: str
     live: str
     held: bool
+    is_day: bool = False
 
 
 def point(record: HistoryRecord) -> Point:
@@ -114,37 +119,43 @@ def binned(points: Iterable[Point], width_ms: int) -> list[Point]:
 
 
 class Past:
-    """The points of one pipeline, oldest first."""
+    """What is kept of one pipeline, oldest first: `hours` of the newest weeks; `blocks` of labels, and `days` of older blocks."""
 
     def __init__(self) -> None:
         self.days: list[Point] = []
+        self.blocks: list[Point] = []
         self.hours: list[Point] = []
-        self.position = -1
 
     def add(self, record: HistoryRecord) -> None:
-        """Take an hour's record; one that is not after the last is a repeat."""
-        if record.position <= self.position:
+        """Take a record; one that is not after the last of its kind is a repeat."""
+        kept = self.hours if record.kind == "hour" else self.blocks
+        if kept and record.position <= kept[-1].position:
             return
-        self.position = record.position
-        self.hours.append(point(record))
-        if len(self.hours) >= MOST_HOURS + 48:
+        kept.append(point(record))
+        if len(self.hours) >= MOST_HOURS + SLACK:
+            del self.hours[:-MOST_HOURS]
+        if len(self.blocks) >= MOST_BLOCKS + SLACK:
             self._condense()
 
     def _condense(self) -> None:
-        """Make days of the oldest hours: whole days alone, so that it does not matter when it happens."""
-        edge = (self.hours[-MOST_HOURS].at - 1) // DAY_MS * DAY_MS
-        old = [one for one in self.hours if one.at <= edge]
-        self.hours = self.hours[len(old) :]
-        self.days += binned(old, DAY_MS)
+        """Make days of the oldest blocks: whole days alone, so that it does not matter when it happens."""
+        edge = (self.blocks[-MOST_BLOCKS].at - 1) // DAY_MS * DAY_MS
+        old = [one for one in self.blocks if one.at <= edge]
+        self.blocks = self.blocks[len(old) :]
+        self.days += [one._replace(is_day=True) for one in binned(old, DAY_MS)]
         del self.days[:-MOST_DAYS]
 
     @property
     def points(self) -> list[Point]:
-        """All that is kept."""
-        return [*self.days, *self.hours]
+        """Days, and the blocks after them."""
+        return [*self.days, *self.blocks]
 
     def since(self, at_ms: int) -> list[Point]:
         """The points that end after an event time."""
-        if self.hours and self.hours[0].since <= at_ms:
-            return [one for one in self.hours if one.at > at_ms]
+        if self.blocks and self.blocks[0].since <= at_ms:
+            return [one for one in self.blocks if one.at > at_ms]
         return [one for one in self.points if one.at > at_ms]
+
+    def hours_since(self, at_ms: int) -> list[Point]:
+        """The hours that end after an event time; they name no models."""
+        return [one for one in self.hours if one.at > at_ms]

@@ -3,7 +3,7 @@
 Laws of this file:
 - Pure: `States.step` takes one record and changes the state; the same records in the same order of each topic give the same
   state. How topics lie between one another does not matter but for the order of what is told, which is by the broker's time.
-- Bounded by pipeline: hours of 62 days and days of ten years (`past`), the newest `MOST_BLOCKS` blocks of labels, `MOST_EVENTS`
+- Bounded by pipeline: what `past` keeps, the newest `MOST_BLOCKS` records of blocks, `MOST_EVENTS`
   control events, `MOST_ASKED` requests and decisions each, `MOST_CHANGES` changes of what is live. Older ones stay in the topics.
 - A record that cannot be read is passed over and counted; its position is passed all the same.
 """
@@ -112,9 +112,8 @@ class PipelineState:
     def history(self, record: HistoryRecord) -> None:
         """A block of labels or an hour came to an end."""
         self._changes(record)
-        if record.kind == "hour":
-            self.past.add(record)
-        elif not self.blocks or record.position > self.blocks[-1].position:
+        self.past.add(record)
+        if record.kind == "labels" and (not self.blocks or record.position > self.blocks[-1].position):
             self.blocks.append(record)
         self._moved(record.at, record.position)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from penstock.stream.learn.records import FoldCounts
+from penstock.stream.history_record import Counted
 from penstock.stream.learn.tasks.task import Task
 from penstock.stream.task_kind import TARGETS
 
@@ -20,22 +20,35 @@ BLOCK_LABELS = 500
 flights demo has 650 blocks: what a chart can show."""
 LEAST_BLOCK_MS = 600_000
 """A block is at least so long, in event time, and then holds more labels: however many come, a year has 53,000 blocks at most."""
+MOST_BLOCK_MS = 86_400_000
+"""A block that has gone on for so long ends with the hour, however few labels came."""
 HOUR_MS = 3_600_000
+COUNTED = Counted.__struct_fields__
 RANKED_LABELS = 2_000
 """The area under the ROC curve is that of the newest so many labels of a block: known to about 0.01, and quick to sort."""
 
 
 @dataclass
 class Mark:
-    """Where a record of one kind ended, and every sum as it was there; `lost` is what each expert had lost, by number."""
+    """Where a record of one kind ended, and every sum as it was there.
+
+    `counts` are those of `COUNTED`, in order; `lost` is what each expert had lost, by number, and `sums` are the task's.
+    """
 
     position: int = 0
     at: int = 0
-    counts: FoldCounts = field(default_factory=FoldCounts)
+    counts: tuple[int, ...] = (0,) * len(COUNTED)
+    live_loss: float = 0.0
+    base_loss: float = 0.0
     judged: int = 0
     mixture_loss: float = 0.0
     lost: dict[int, float] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def joined(self) -> int:
+        """How many labels had met their sample."""
+        return self.counts[COUNTED.index("joined")]
 
 
 class History:

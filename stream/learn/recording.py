@@ -4,21 +4,25 @@ Laws of this file:
 - Called once a block and once an hour, never for a record by itself. It reads the fold, and changes nothing but its marks.
 - A record of an hour is made before the first sample or label behind it is counted: an hour holds what came in it. What comes
   behind a newer event belongs to the newer one's hour.
+- What each expert lost and weighs stands in the records of blocks alone: only labels move it, and a block comes with 500 of them
+  or, where fewer came in a day, with the first hour of the next.
 - An id names the record of the log at which it was made, and the fold that made it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import isfinite
+from operator import attrgetter, sub
 from typing import Literal
 
 from penstock.stream.history_record import HISTORY_DIGITS, Counted, EpisodeThen, ExpertThen, HistoryRecord
 from penstock.stream.learn.experts import Experts
-from penstock.stream.learn.history import BLOCK_LABELS, HOUR_MS, LEAST_BLOCK_MS, Mark
+from penstock.stream.learn.history import BLOCK_LABELS, COUNTED, HOUR_MS, LEAST_BLOCK_MS, MOST_BLOCK_MS, Mark
 from penstock.stream.learn.state import FoldState
-from penstock.stream.learn.stories import Stories
 from penstock.stream.learn.tasks.measures import auc
+
+Means = dict[str, float | None]
+_counts = attrgetter(*COUNTED)
 
 
 def block_over(fold: FoldState, position: int) -> None:
@@ -26,8 +30,13 @@ def block_over(fold: FoldState, position: int) -> None:
     history = fold.history
     if fold.at - history.block.at < LEAST_BLOCK_MS:
         history.block_over += BLOCK_LABELS
-        return
-    means = {} if history.said is None else {"auc": auc(history.said)}
+    else:
+        _tell_block(fold, position)
+
+
+def _tell_block(fold: FoldState, position: int) -> None:
+    history = fold.history
+    means: Means = {} if history.said is None else {"auc": auc(history.said)}
     fold.outputs.history.append(_record(fold, "labels", history.block, position, fold.at, means))
     history.block = _mark(fold, position, fold.at)
     history.block_over = fold.counts.joined + BLOCK_LABELS
@@ -42,6 +51,8 @@ def hour_over(fold: FoldState, position: int, at: int) -> None:
     if history.hour_over:
         told = _record(fold, "hour", history.hour, position, history.hour_over, {})
         fold.outputs.history.append(told)
+        if began - history.block.at >= MOST_BLOCK_MS and fold.counts.joined > history.block.joined:
+            _tell_block(fold, position)
     else:
         history.block.at, history.block.position = at, position
     history.hour = _mark(fold, position, began)
@@ -49,23 +60,28 @@ def hour_over(fold: FoldState, position: int, at: int) -> None:
 
 
 def _mark(fold: FoldState, position: int, at: int) -> Mark:
-    experts = fold.experts
-    lost = {one.number: loss for one, loss in zip(experts.all, experts.losses, strict=True)}
-    return Mark(position, at, replace(fold.counts), experts.judged, experts.live_loss, lost, fold.task.sums())
+    counts, experts = fold.counts, fold.experts
+    return Mark(
+        position=position,
+        at=at,
+        counts=_counts(counts),
+        live_loss=counts.live_loss,
+        base_loss=counts.base_loss,
+        judged=experts.judged,
+        mixture_loss=experts.live_loss,
+        lost=dict(zip(experts.numbers, experts.losses, strict=True)),
+        sums=fold.task.sums(),
+    )
 
 
 def _record(
-    fold: FoldState,
-    kind: Literal["labels", "hour"],
-    mark: Mark,
-    position: int,
-    at: int,
-    means: dict[str, float | None],
+    fold: FoldState, kind: Literal["labels", "hour"], mark: Mark, position: int, at: int, means: Means
 ) -> HistoryRecord:
+    """What happened since the mark."""
     counts, experts, task = fold.counts, fold.experts, fold.task
-    then = mark.counts
-    joined, judged = counts.joined - then.joined, experts.judged - mark.judged
-    of = counts.samples - then.samples if task.at_once else joined
+    grown = Counted(**dict(zip(COUNTED, map(sub, _counts(counts), mark.counts), strict=True)))
+    joined, judged = grown.joined, experts.judged - mark.judged
+    of = grown.samples if task.at_once else joined
     means |= {name: _mean(value - mark.sums.get(name, 0.0), of) for name, value in task.sums().items()}
     lineage = f".{fold.lineage}" if fold.lineage else ""
     return HistoryRecord(
@@ -81,20 +97,17 @@ def _record(
         live=fold.version,
         leader=experts.leader.version,
         committed=experts.committed.version,
-        counts=Counted(**{name: getattr(counts, name) - getattr(then, name) for name in COUNTED}),
+        counts=grown,
         pending=len(fold.pending),
         judged=judged,
-        loss=_mean(counts.live_loss - then.live_loss, joined),
-        base_loss=_mean(counts.base_loss - then.base_loss, joined),
+        loss=_mean(counts.live_loss - mark.live_loss, joined),
+        base_loss=_mean(counts.base_loss - mark.base_loss, joined),
         mixture_loss=_mean(experts.live_loss - mark.mixture_loss, judged),
         means={name: value for name, value in means.items() if value is not None},
-        experts=_experts(experts, mark),
-        episodes=_episodes(fold.drift.stories),
+        experts=_experts(experts, mark) if kind == "labels" else [],
+        episodes=_episodes(fold),
         held=fold.drift.hold is not None,
     )
-
-
-COUNTED = Counted.__struct_fields__
 
 
 def _mean(total: float, of: int) -> float | None:
@@ -106,25 +119,22 @@ def _experts(experts: Experts, mark: Mark) -> list[ExpertThen]:
     found = []
     for one, loss, weight in zip(experts.all, experts.losses, experts.gate.totals(), strict=True):
         judged = experts.judged - max(mark.judged, one.judged_before)
-        lost = _mean(loss - mark.lost.get(one.number, 0.0), judged)
         found.append(
             ExpertThen(
                 version=one.version,
                 kind=one.kind,
                 weight=round(weight, HISTORY_DIGITS),
                 judged=judged,
-                loss=lost,
+                loss=_mean(loss - mark.lost.get(one.number, 0.0), judged),
             )
         )
     return found
 
 
-def _episodes(stories: Stories) -> list[EpisodeThen]:
+def _episodes(fold: FoldState) -> list[EpisodeThen]:
     found = []
-    for story in stories.open_now():
+    for story in fold.drift.stories.open_now():
         kind, subject = story.about()
-        since, since_position = story.since
-        found.append(
-            EpisodeThen(id=story.id, kind=kind, subject=subject, since=since, since_position=since_position)
-        )
+        at, position = story.since
+        found.append(EpisodeThen(id=story.id, kind=kind, subject=subject, since=at, since_position=position))
     return found

@@ -28,13 +28,15 @@ SPANS = {
 }
 USUAL_SPAN = "30d"
 NEWEST = 12
+HOURLY_DAYS = 7
+"""A span of at most so many days is drawn by the hour: blocks of labels are about two a day where there are few."""
 
 
 def shown(asked: Asked) -> Mapping[str, Any]:
     """Everything of the page."""
     state, definition = asked.state, asked.definition
     span = asked.query.get("span", USUAL_SPAN)
-    points = points_of(state, span)
+    points, hours = points_of(state, span)
     since = points[0].since if points else 0
     bands = [one for one in spans_of(state) if one.until is None or one.until * 1000 >= since]
     marks = moments(state, since)
@@ -49,7 +51,7 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "spans": SPANS,
         "span": span if span in SPANS else USUAL_SPAN,
         "charts": {
-            "losses": losses(points, bands),
+            "losses": losses(points, hours, bands),
             "weights": weights(points, bands),
             "timeline": timeline(state, points, bands),
         },
@@ -70,11 +72,12 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     }
 
 
-def points_of(state: PipelineState, span: str) -> list[Point]:
-    """The points of a span that ends with the newest one."""
+def points_of(state: PipelineState, span: str) -> tuple[list[Point], list[Point]]:
+    """The blocks or days of a span that ends with the newest, and its hours where it is short."""
     days = SPANS.get(span, SPANS[USUAL_SPAN])[1]
-    newest = state.past.hours[-1].at if state.past.hours else 0
-    return state.past.points if not days else state.past.since(newest - days * DAY_MS)
+    past = state.past
+    since = state.event_at - days * DAY_MS if days else 0
+    return past.since(since), past.hours_since(since) if 0 < days <= HOURLY_DAYS else []
 
 
 PAGE = Page("pipeline", "Pipeline", "/pipelines/{pipeline}", shown, order=10)

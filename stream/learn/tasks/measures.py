@@ -7,6 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
 
@@ -92,16 +93,12 @@ def auc(pairs: Iterable[tuple[float, bool]]) -> float | None:
     >>> auc([(0.9, True), (0.2, False), (0.2, True), (0.1, False)])
     0.875
     """
-    ordered = sorted(pairs)
-    true = sum(y for _, y in ordered)
-    false = len(ordered) - true
+    true: list[float] = []
+    false: list[float] = []
+    for p, y in pairs:
+        (true if y else false).append(p)
     if not true or not false:
         return None
-    ranks, start = 0.0, 0
-    while start < len(ordered):
-        stop = start
-        while stop < len(ordered) and ordered[stop][0] == ordered[start][0]:
-            stop += 1
-        ranks += (start + 1 + stop) / 2 * sum(y for _, y in ordered[start:stop])
-        start = stop
-    return (ranks - true * (true + 1) / 2) / (true * false)
+    false.sort()
+    won = sum([bisect_left(false, p) + bisect_right(false, p) for p in true])
+    return won / (2 * len(true) * len(false))

@@ -127,6 +127,13 @@ def test_the_table_has_a_line_a_record_and_says_what_is_open() -> None:
     assert second.endswith("range of weight, held")
 
 
+def test_columns_in_which_nothing_can_be_said_are_left_out() -> None:
+    hours = [record(1, kind="hour", experts=[], means={}, loss=None, base_loss=None)]
+    head, line = as_text(hours, series(hours, by="hour"))
+    assert head.split() == ["until", "labels", "an", "hour", "waiting", "believed", "open"]
+    assert line.split()[2:] == ["400", "250", "0", "v1"]
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """Let commands read a log in memory."""
