@@ -3,7 +3,7 @@
 Laws of this file:
 - A page is drawn in a thread, under the lock of the state it is drawn from; the event loop is never kept waiting.
 - Whatever goes wrong for one request is answered with a page that says it in a sentence; the next request goes on.
-- What is posted becomes a request on `control.commands`, by the one function that the console was given for it, or nothing at all.
+- What is posted becomes a request on `control.commands`, by the one function that was given for it, or nothing at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from penstock.stream.console.page import Asked, CannotRead, NotFound, Page, Pers
 from penstock.stream.console.posts import CannotAsk, Posts
 from penstock.stream.console.reading.shared import Reading
 from penstock.stream.console.render import Renderer, data_of
-from penstock.stream.console.state import States
 from penstock.stream.console.who.doors import Doors
 from penstock.stream.console.who.gate import Gate
 from penstock.stream.console.who.people import People

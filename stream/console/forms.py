@@ -29,7 +29,9 @@ async def form_of(request: Request) -> dict[str, str]:
         if len(body) > MOST_BYTES:
             raise BadForm(413, f"the form has more than {MOST_BYTES:,} bytes: say it shorter")
     try:
-        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+        fields = parse_qsl(
+            body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"
+        )
     except ValueError:
         raise BadForm(400, "the form cannot be read: it must be UTF-8 and have few fields") from None
     return dict(fields)

@@ -45,8 +45,8 @@ class Person:
 class Asked:
     """What a page is asked: of which pipeline, with which words in its path and query, by whom, when.
 
-    `definitions` are the pipelines' as their files say; `read` is what the page's `reads` found. `once` is another text each time,
-    `here` the address asked for, `login` whether one can log in, and `asks` whether anything can be asked for here at all.
+    `definitions` are the pipelines' as their files say; `read` is what the page's `reads` found. `once` is another text each
+    time, `here` the address asked for, `login` whether one can log in, and `asks` whether anything can be asked for here at all.
     """
 
     states: States

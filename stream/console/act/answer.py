@@ -50,4 +50,6 @@ def course(state: PipelineState, request_id: str) -> Course:
 def _of(decision: Decision) -> OperatorRequest:
     """The request of a decision whose own record is gone."""
     verb = decision.command.verb if decision.command is not None else "hold"
-    return OperatorRequest(id=decision.request, pipeline=decision.pipeline, verb=verb, reason="", by=decision.by)
+    return OperatorRequest(
+        id=decision.request, pipeline=decision.pipeline, verb=verb, reason="", by=decision.by
+    )

@@ -42,9 +42,7 @@ class Form(NamedTuple):
     wrong: Mapping[str, str]
 
 
-def request_of(
-    act: Act, form: Mapping[str, str], state: PipelineState, person: Person, wall_ms: int
-) -> Form:
+def request_of(act: Act, form: Mapping[str, str], state: PipelineState, person: Person, wall_ms: int) -> Form:
     """The request of a form, or what is wrong with it."""
     wrong: dict[str, str] = {}
     reason = form.get("reason", "").strip()
@@ -98,7 +96,7 @@ def _approved(form: Mapping[str, str], state: PipelineState, wrong: dict[str, st
 
 
 def proposed(one: Waiting, pipeline: str) -> dict[str, Any]:
-    """What a waiting request asks for, without its reason: as the event's command line says, where it says so of this pipeline."""
+    """What a waiting request asks for, without its reason: as its event's command line says, where that is of this pipeline."""
     said = asked_by(one.event.data.command) if one.event is not None else None
     if said is None or said["verb"] != one.verb or said["pipeline"] != pipeline:
         return {"verb": one.verb}

@@ -50,7 +50,9 @@ def preview(request: OperatorRequest, state: PipelineState, definition: Pipeline
     """What the request would do if it were carried out now."""
     live = state.live
     if request.verb not in ("rollback", "promote"):
-        return Preview("", (), "", list(_does(request, state)), list(_suppresses(request, state, definition, None)))
+        return Preview(
+            "", (), "", list(_does(request, state)), list(_suppresses(request, state, definition, None))
+        )
     one = target(live, request) if live is not None else None
     compared, over = _compared(state, one)
     return Preview(
@@ -144,21 +146,31 @@ def _does(request: OperatorRequest, state: PipelineState) -> Iterator[str]:
             yield f"Learning goes on; it was held since {moment(live.held_since)} (event time)."
             yield "Values that a guard fires on are accepted: their ranges are learned anew."
         if live is not None and live.pinned:
-            yield f"{live.committed} is no longer pinned: the models predict together again, with the weights that labels gave them."
+            yield f"{live.committed} is no longer pinned: the models predict together, with the weights that labels gave them."
     elif verb == "accept":
         yield "Today’s loss counts as normal, and the ranges that a guard fires on are learned anew."
-        told = [f"{event.data.kind} of {event.subject}" for event in state.open if event.data.kind in ("harm", "guard")]
-        yield f"Open now, and over with it: {', '.join(told)}." if told else "No episode about lost skill is open now."
+        told = [
+            f"{event.data.kind} of {event.subject}"
+            for event in state.open
+            if event.data.kind in ("harm", "guard")
+        ]
+        yield (
+            f"Open now, and over with it: {', '.join(told)}."
+            if told
+            else "No episode about lost skill is open now."
+        )
     elif verb == "retrain":
         begins = (
             f"from position {request.from_position:,} of the samples log on"
             if request.from_position is not None
-            else in_words(request.window) if request.window else "as the definition says, or from all samples"
+            else in_words(request.window)
+            if request.window
+            else "as the definition says, or from all samples"
         )
         yield f"A job trains a fresh model, learning {begins}. Predictions and learning go on meanwhile."
         yield "Its product takes part with little weight, and gains by every label that it foresees better than the others."
         for command in live.retraining if live is not None else ():
-            yield f"A retrain is under way ({command}): it is joined if it learns from the same samples; if not, learn refuses this one."
+            yield f"A retrain is under way ({command}): this one joins it if both learn from the same samples, or is refused."
     else:
         yield from _placed(request, state)
     same = [one for one in waiting(state) if one.verb == verb]
@@ -171,14 +183,18 @@ def _placed(request: OperatorRequest, state: PipelineState) -> Iterator[str]:
     live = state.live
     always = live is not None and live.alone and not live.pinned
     if always:
-        yield "The version becomes the committed one and predicts alone, as the definition asks for approval. Weights stay as they are."
+        yield "The version is committed and predicts alone, as the definition asks for approval. Weights stay as they are."
     else:
         yield "The version gets all the weight, and becomes the committed one."
     if live is not None and live.held:
         yield "The hold stays: only a resume ends it." if always else "The hold ends: learning goes on."
     if live is not None and live.pinned and not request.pin:
         yield f"{live.committed} is no longer pinned."
-    told = [f"{event.data.kind} of {event.subject}" for event in state.open if event.data.kind in ("harm", "lead", "loss")]
+    told = [
+        f"{event.data.kind} of {event.subject}"
+        for event in state.open
+        if event.data.kind in ("harm", "lead", "loss")
+    ]
     if told:
         yield f"Episodes about the model that is replaced end: {', '.join(told)}."
 
@@ -208,11 +224,12 @@ def _suppresses(
             "take the weight away again."
         )
         if one is not None and one.kind == "frozen" and not live.alone:
-            yield f"{one.version} learns no more; a copy of it that goes on learning takes part beside it, with half of the weight."
+            yield f"{one.version} learns no more; a copy of it that learns on takes part beside it, with half of the weight."
     for event in state.open:
         until = event.data.cooldown_until
         if until is not None and until > state.event_at:
-            yield f"{event.data.kind} of {event.subject} counts as the same episode if it returns before {moment(until)} (event time)."
+            what = f"{event.data.kind} of {event.subject}"
+            yield f"{what} counts as the same episode if it returns before {moment(until)} (event time)."
 
 
 def _cooldown(state: PipelineState, definition: Pipeline | None) -> Iterator[str]:
@@ -225,7 +242,7 @@ def _cooldown(state: PipelineState, definition: Pipeline | None) -> Iterator[str
     hours = config.cooldown_ms / 3_600_000
     if last and last[-1] + config.cooldown_ms > state.event_at:
         until = moment(last[-1] + config.cooldown_ms)
-        yield f"Evidence may ask for no other retrain until {until} (event time), {hours:g} h after the last; this request ends that wait."
+        yield f"A retrain that evidence asks for waits until {until} (event time), {hours:g} h after the last: this ends it."
     else:
         yield "No cooldown runs, and this request begins none: evidence may ask for a retrain at any time."
     if last:

@@ -35,7 +35,8 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "person": asked.person,
         "who": who_predicts(state.live) if state.live else "",
         "waits": [
-            {"one": one, "command": command_of(proposed(one, state.name), state.name)} for one in waiting(state)
+            {"one": one, "command": command_of(proposed(one, state.name), state.name)}
+            for one in waiting(state)
         ],
     }
 

@@ -1,7 +1,7 @@
 """Sends requests to `control.commands`: the one thing that the console ever writes.
 
 Laws of this file:
-- The producer is made with the first request: a console that nobody asks anything needs no right to write, and opens nothing for it.
+- The producer is made with the first request: a console that nobody asks anything needs no right to write.
 - What Kafka did not confirm is said to be unconfirmed. Sending the same confirmation again is the same request.
 """
 

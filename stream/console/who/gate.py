@@ -29,7 +29,9 @@ class Gate:
             await self.app(scope, receive, send)
             return
         person, path = self.people.person_of(scope), scope["path"]
-        why = foreign(scope["method"], scope["headers"], by_header=person is not None and person.by == "proxy")
+        why = foreign(
+            scope["method"], scope["headers"], by_header=person is not None and person.by == "proxy"
+        )
         if why:
             await _say(send, 403, f"This request is refused: {why}.")
             return

@@ -83,6 +83,12 @@ NOBODY = f"scrypt${N}${R}${P}${b64encode(bytes(SALT_BYTES)).decode()}${b64encode
 def fits(users: Mapping[str, User], name: str, password: str) -> bool:
     """Whether the password is that of the name."""
     user = users.get(name)
-    n, r, p, salt, made = _costs(NOBODY if user is None else user.secret) or (N, R, P, b"?", bytes(HASH_BYTES))
+    n, r, p, salt, made = _costs(NOBODY if user is None else user.secret) or (
+        N,
+        R,
+        P,
+        b"?",
+        bytes(HASH_BYTES),
+    )
     same = hmac.compare_digest(_scrypt(password, salt, n, r, p), made)
     return same and user is not None

@@ -120,7 +120,8 @@ class People:
         wait_s = self._take(address, name)
         if wait_s:
             raise LoginRefused(
-                f"Too many logins from your address did not succeed. Try again in {wait_s:.0f} seconds.", wait_s
+                f"Too many logins from your address did not succeed. Try again in {wait_s:.0f} seconds.",
+                wait_s,
             )
         users = self.users_file.users()
         with self._checking:

@@ -53,9 +53,7 @@ class Proxies:
         for rule in groups:
             group, _, role = rule.rpartition("=")
             if not group or role not in ROLES:
-                raise BadRule(
-                    f"{rule!r} is no rule: it is GROUP=ROLE, and the roles are {', '.join(ROLES)}"
-                )
+                raise BadRule(f"{rule!r} is no rule: it is GROUP=ROLE, and the roles are {', '.join(ROLES)}")
             roles[group.strip()] = role
         return cls(tuple(networks), user_header, groups_header, roles)
 

@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Pure: key, time and the session's own id are given. Nothing is believed whose signature does not fit.
-- A session says no role: that is looked up each time. It ends after `LASTS_S`, and at once where the password or the name changed.
+- A session says no role: that is looked up each time. It ends after `LASTS_S`, or where name or password changed.
 """
 
 from __future__ import annotations
