@@ -24,11 +24,11 @@ from penstock.stream.control.state import PolicyState
 from penstock.stream.learn import commands
 from penstock.stream.messages import Command, Decision, LiveModel, OperatorRequest, encode_json
 from penstock.stream.operate.asking import VERBS, asked_by, command_line, record_of
+from penstock.stream.operate.attended import Attended
 from penstock.stream.process.settings import SettingError
-from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.console.acting import OURS, Desk, behind_a_proxy, filled, hidden, password_file
 from tests.stream.control.test_policy import event
-from tests.stream.generated import outs, parcel_events, parcels
+from tests.stream.generated import entries, parcels
 
 ACT = "/pipelines/parcels/act"
 REASON = {"reason": "pager 4711"}
@@ -141,7 +141,7 @@ def test_who_may_not_is_refused_and_sees_the_command_and_who_may(
     if not may:
         assert "may not ask for this: it takes an" in words(answer.text)
     index = words(browser.get(ACT).text)
-    assert ("You are" in index) is bool(who) and "penstock hold parcels --reason …" in index
+    assert (f"You are {who}, " in index) is bool(who) and "penstock hold parcels --reason …" in index
 
 
 def test_what_waits_for_approval_is_the_approvers_under_whatever_name(desk: Desk, states: States) -> None:
@@ -416,14 +416,13 @@ def test_what_others_wrote_is_text_on_every_page(desk: Desk, states: States) -> 
 
 def test_the_version_meant_is_the_one_that_the_fold_takes() -> None:
     """Each choice, at each of several places of a course with frozen and retrained models."""
-    flow = MemoryFlow(parcels(), partitions=2, clock=lambda: 0)
-    events = outs(parcel_events(1_200, invert=range(600, 1_200)))
+    attended = Attended(parcels())
     compared = 0
-    for start in range(0, len(events), 400):
-        flow.feed(events[start : start + 400])
-        flow.settle()
-        fold = flow.learn.fold
-        assert fold is not None
+    for number, entry in enumerate(entries(9_000, invert=range(6_000, 9_000))):
+        attended.step(entry)
+        if number % 3_000:
+            continue
+        fold = attended.fold
         live = fold.live_model()
         versions = [None, "champion", "previous", "nobody", *(one.version for one in live.experts)]
         for verb in ("rollback", "promote"):
@@ -470,6 +469,7 @@ def test_a_preview_says_which_version_how_far_trained_and_its_loss_on_the_same_l
     assert any("only labels after that" in line for line in found.suppresses)
     pinned = preview(msgspec.structs.replace(request, pin=True), state, parcels())
     assert any("until a resume" in line for line in pinned.suppresses)
+    state.live = msgspec.structs.replace(live, held=True, held_since=5)
     for verb in VERBS:
         lines = preview(
             OperatorRequest(id="r", pipeline="parcels", verb=verb, reason="", by=""), state, parcels()
