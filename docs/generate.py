@@ -23,11 +23,20 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, prediction, steps, story_records, topology
+from penstock.stream import (
+    cli,
+    history_record,
+    messages,
+    prediction,
+    steps,
+    story_records,
+    task_kind,
+    topology,
+)
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
-from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.metric_list import METRICS, ROLES
 from penstock.stream.process.settings import Settings
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
@@ -49,6 +58,8 @@ SETTING_WORDS = {
     "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
     "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
     "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
+    "console_hosts": "The host names by which people ask for the console, separated by commas. It answers to them and to local "
+    "names, and to no other. See [Look at it](../how-to/look-at-it.md).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "
     "it restarts.",
     "host": "The address that the health page listens on.",
@@ -57,10 +68,25 @@ SETTING_WORDS = {
     "any it answers everybody who reaches it.",
     "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
     "serve_key": "A PEM file with the certificate's key.",
+    "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
+    "request id. So does `--access-log`.",
+    "console_users": "The console's password file, as `penstock console --add-user` writes it. With it one can log in, and "
+    "operators can act. See [Who may do what](../how-to/use-the-console.md#who-may-do-what).",
+    "console_anonymous": "Whether everybody who reaches the console may look: `yes` or `no`. Left out, it is yes where the "
+    "console listens on a loopback address and knows neither a password file nor a proxy, and else no.",
+    "console_proxies": "Addresses or networks, separated by commas, of proxies that the console believes when they say who asks. "
+    "Such headers of anybody else are ignored, also from loopback.",
+    "console_user_header": "The header in which a listed proxy says who asks.",
+    "console_groups_header": "The header in which it says that person's groups, separated by commas.",
+    "console_groups": "Which groups have which role, separated by commas: `sre=operator,leads=approver`. Whoever has no listed "
+    "group is a viewer.",
+    "console_cert": "A PEM file with the console's certificate and those above it: with it, it speaks TLS.",
+    "console_key": "A PEM file with the certificate's key.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
     prediction.Prediction: "On `<pipeline>.predictions`, keyed by entity.",
+    history_record.HistoryRecord: "On `<pipeline>.history`, keyed by pipeline.",
     messages.ControlEvent: "On `control.retrain`, `control.rollback` and `control.alerts`, keyed by pipeline. "
     "[Control events](control-events.md) explains it with an example.",
     messages.LiveModel: "On `control.models`, keyed by pipeline.",
@@ -245,18 +271,17 @@ def metrics() -> str:
     """Every metric, from the one list that the roles register."""
     rows = []
     for metric in METRICS:
-        kind = {"BatchHistogram": "histogram"}.get(metric.kind.__name__, metric.kind.__name__.lower())
-        name = metric.name + ("_total" if kind == "counter" else "")
-        rows.append(
-            (f"`{name}`", kind, ", ".join(f"`{label}`" for label in metric.labels), sentence(metric.help))
-        )
+        histogram = metric.kind.__name__.endswith("Histogram")
+        kind = "histogram" if histogram else metric.kind.__name__.lower()
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        roles = "all" if metric.roles == ROLES else ", ".join(metric.roles)
+        rows.append((f"`{metric.shown}`", kind, labels, roles, sentence(metric.help)))
     return "\n\n".join(
         [
             "# Metrics",
-            "Every role serves these in Prometheus' text format at `/metrics` of its health page. "
+            "Each role serves its part of these in Prometheus' text format at `/metrics` of its health page. "
             "[Watch the roles](../how-to/monitor.md) says which of them to look at, and what they mean.",
-            table(("Metric", "Kind", "Labels", "Meaning"), rows),
-            "`penstock_role_info{role}` is 1 and names the role of the process.",
+            table(("Metric", "Kind", "Labels", "Roles", "Meaning"), rows),
         ]
     )
 
@@ -361,11 +386,12 @@ WORDS = {
     "Name": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
     "Reason": f"text of at most {messages.MAX_REASON_CHARACTERS:,} characters",
     "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),
+    "Kind": " or ".join(f"`{kind}`" for kind in task_kind.KINDS),
     "Value": "number or text or true or false or null",
 }
 
 
-PARTS = {**vars(story_records), **vars(prediction), **vars(messages)}
+PARTS = {**vars(story_records), **vars(history_record), **vars(prediction), **vars(messages)}
 
 
 def in_words(annotation: str) -> str:

@@ -266,6 +266,7 @@ class LearnWorker:
         self.writer.run(partial(self.writing.write, outs, told, now))
         outputs.predictions.clear()
         outputs.live.clear()
+        outputs.history.clear()
         fold.drift.requests.clear()
         self.parts.ends("write")
 

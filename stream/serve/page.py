@@ -6,20 +6,24 @@ Laws of this file:
 
 PAGE = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
 <title>Penstock: predictions on request</title>
 <style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color:CanvasText;background:Canvas}
 select,textarea,input,button{font:inherit;width:100%;box-sizing:border-box;margin:.3rem 0 1rem;padding:.4rem}
 textarea,pre{font-family:ui-monospace,monospace;font-size:.9rem}textarea{height:14rem}button{width:auto;padding:.4rem 2rem}
-pre{background:#f3f4f6;padding:1rem;overflow:auto;min-height:3rem}label{font-weight:600}
-</style></head><body><h1>Predictions on request</h1>
+pre{background:#8882;padding:1rem;overflow:auto;min-height:3rem}label{font-weight:600}
+</style></head><body><main><h1>Predictions on request</h1>
 <p>The definition of everything here: <a href="openapi.json">openapi.json</a>.</p>
+<noscript><p>The form below needs JavaScript; any HTTP client can ask the same.</p></noscript>
 <label for="path">What to ask</label><select id="path"></select>
 <label for="more">The rest of the address: entity, options</label>
 <input id="more" placeholder="?vector=true, or /features/VIEW/ENTITY">
 <label for="token">Token, if one is needed</label><input id="token" type="password" autocomplete="off">
 <label for="body">Body</label><textarea id="body" spellcheck="false"></textarea>
-<button id="go">Ask</button> <span id="took" role="status"></span><pre id="answer"></pre>
+<button id="go">Ask</button> <span id="took" role="status"></span>
+<pre id="answer" role="region" tabindex="0" aria-label="Answer"></pre></main>
 <script>
 const $ = id => document.getElementById(id); let doc;
 const sample = schema => { const found = {};
@@ -41,7 +45,8 @@ fetch("openapi.json").then(r => r.json()).then(found => { doc = found;
 $("path").onchange = show;
 $("go").onclick = async () => { const [verb, path] = chosen(), headers = {"content-type": "application/json"};
   if ($("token").value) headers.authorization = "Bearer " + $("token").value;
-  const address = path.replace(/\\/\\{view\\}.*/, "") .replace(/\\/features$/, "") + $("more").value;
+  const address = path.replace(/\\/\\{view\\}.*/, "").replace(/\\/features$/, "").replace("{version}", "champion")
+    + $("more").value;
   const reply = await fetch(address, {method: verb, headers, body: verb === "POST" ? $("body").value : undefined});
   const text = await reply.text(); let shown = text;
   try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* as it is */ }

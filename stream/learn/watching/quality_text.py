@@ -80,13 +80,9 @@ def _unseen(change: Transition, detail: dict[str, Any]) -> str:
 
 
 def _stuck(change: Transition, detail: dict[str, Any]) -> str:
-    usual = (
-        ""
-        if detail["usual_share"] is None
-        else f", where no value usually has more than {detail['usual_share']:.0%}"
-    )
     return (
-        f"{change.subject} is {detail['value']!r} in {detail['share']:.0%} of samples{usual}: it may be stuck"
+        f"{change.subject} is {detail['value']!r} in {detail['share']:.0%} of samples, "
+        f"usually in {detail['usual_share']:.1%}: it may be stuck"
     )
 
 

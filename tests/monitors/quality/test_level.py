@@ -135,13 +135,16 @@ def stuck(column: Sequence[Any]) -> list[Transition]:
 def test_a_sensor_that_no_longer_moves_is_found_and_what_never_moved_is_no_news() -> None:
     chance = random.Random(1)
     usual: list[Any] = [round(chance.gauss(20, 5)) for _ in range(12_000)]
-    broken = [21 if chance.random() < 0.5 else one for one in usual[:3_000]]
+    broken = [28 if chance.random() < 0.5 else one for one in usual[:3_000]]
     (fired,) = stuck([*usual, *broken])
     assert (fired.monitor, fired.subject, fired.state) == ("stuck", "heat", "firing")
     assert abs(fired.since_position - 12_000) <= 2 * BLOCK_SAMPLES
-    assert fired.detail["value"] == 21 and fired.detail["share"] > 0.4
-    assert fired.detail["usual_share"] == pytest.approx(0.1, abs=0.04)
+    assert fired.detail["value"] == 28 and fired.detail["share"] > 0.4
+    assert fired.detail["usual_share"] == pytest.approx(0.022, abs=0.01)
     assert stuck(usual) == []
+    # a frequent value that becomes more frequent is a distribution that moves, and a seldom one that stays seldom is no news
+    assert stuck([*usual, *[20 if chance.random() < 0.4 else one for one in usual[:3_000]]]) == []
+    assert stuck([*usual, *[35 if chance.random() < 0.1 else one for one in usual[:3_000]]]) == []
     assert stuck([1.0] * 12_000) == []
     assert stuck([None] * 12_000) == []
     # nulls are the guard's business
