@@ -9,8 +9,8 @@ Laws of this file:
   written again.
 - A request goes out at the record that made it, not at the end of its batch; while catching up, the fold then gives its decision
   `decision_wait_s` to come back. This moves no result: what is decided stands in the log at whatever record it stands.
-- A retrain runs beside the fold, in a process of its own; its product enters through the log. What a command needs from the
-  log is read a slice a turn, while its record waits.
+- A retrain runs in a process of its own; its product enters through the log. What a command needs from the log is read a slice
+  a turn, while its record waits.
 """
 
 from __future__ import annotations
@@ -99,18 +99,16 @@ class LearnWorker:
         self.group = f"{self.deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
-        self.stored, self.emitted_below = b"", 0
-        self.unannounced = False
+        self.stored, self.emitted_below, self.unannounced = b"", 0, False
         self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
         self.jobs = Jobs()
-        self.unreadable, self.parts = 0, TurnParts(time.perf_counter)
-        self.retry_at_ms = 0
+        self.unreadable, self.retry_at_ms, self.parts = 0, 0, TurnParts(time.perf_counter)
         self.snapshot = StoredSnapshot(store, self.deployed, secret)
         self.saved_at: int | None = None
         self.replicas: ReplicaWriter | None = None
         log.partitions(self.topic)
-        settle = self._settle
-        self.member = log.member(self.group, [self.topic], instance_id=instance_id, before_revoke=settle)
+        group, topics, settle = self.group, [self.topic], self._settle
+        self.member = log.member(group, topics, instance_id=instance_id, before_revoke=settle)
         self.writing = Writing(log, self.member, self.tp)
         self.assigned = self.untold = False
 
@@ -162,7 +160,7 @@ class LearnWorker:
             logger.warning("%s: %s; its batch is not written", type(error).__name__, error)
 
     def _tell(self, now: int) -> None:
-        """Commit what was folded: nothing comes that would have it committed."""
+        """Commit what was folded: nothing comes that would have it done."""
         self.writer.finish()
         self.parts.ends("write")
         self.writing.commit(now)
@@ -234,7 +232,8 @@ class LearnWorker:
             self._write(fold, records[-1].offset + 1 if records else fold.position, now)
         if asked:
             self.writer.finish()
-            time.sleep(self.decision_wait_s if self.unfolded else 0.0)
+        if asked and self.unfolded and self.decision_wait_s:
+            time.sleep(self.decision_wait_s)
         for adopt in self.jobs.given_up(self.retrainer):
             self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(adopt), (), 0)])
         if fold.position >= self.emitted_below:
@@ -244,8 +243,8 @@ class LearnWorker:
     def _prepare(self, fold: Fold, record: Record, command: Command, need: Replay) -> tuple[int, Any]:
         """Work a slice of what a command needs off: (records read, None) while there is more, then (0, the model)."""
         if self.preparing is None:
-            where = (fold, self.log, self.topic, self.models, record.offset)
-            self.preparing = preparation(*where, command, need)
+            given = (self.log, self.topic, self.models, record.offset)
+            self.preparing = preparation(fold, *given, command, need)
         try:
             return next(self.preparing), None
         except StopIteration as done:
