@@ -10,6 +10,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.partitioner import murmur2 as reference_murmur2
 
+from penstock.stream.log import kafka_appender
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import (
@@ -708,3 +709,23 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
         range(10)
     )
     reader.close()
+
+
+def test_a_producer_is_connected_before_it_is_given_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks for its id without a connection asks again half a second later: so long its first records would wait."""
+    calls: list[str] = []
+
+    class Asked:
+        def __init__(self, settings: object, logger: object) -> None:
+            calls.append("made")
+
+        def __getattr__(self, name: str) -> Callable[..., int]:
+            return lambda *given, **more: calls.append(name) or 0
+
+    monkeypatch.setattr(kafka_appender, "Producer", Asked)
+    appender = kafka_appender.KafkaAppender(
+        {}, lambda topic: 1_000, timeout_s=1.0, max_record_bytes=1_000, on_wait=None, last_error=str
+    )
+    appender.append([Out("t", None, b"1")])
+    appender.append([Out("t", None, b"2")])
+    assert calls == ["made", "list_topics", "produce", "flush", "produce", "flush"]
