@@ -1,4 +1,5 @@
-# make demo | test | test-mlflow | test-console | test-clients | test-monitoring | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
+# make demo | test | test-mlflow | test-console | test-clients | test-monitoring | lint | docs | bench | clean
+# needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-mlflow test-console test-clients test-monitoring lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.

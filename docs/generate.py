@@ -23,7 +23,16 @@ import msgspec
 
 import penstock
 from penstock.features.engine import choose
-from penstock.stream import cli, messages, prediction, steps, story_records, topology
+from penstock.stream import (
+    cli,
+    history_record,
+    messages,
+    prediction,
+    steps,
+    story_records,
+    task_kind,
+    topology,
+)
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
@@ -49,6 +58,8 @@ SETTING_WORDS = {
     "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
     "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
     "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
+    "console_hosts": "The host names by which people ask for the console, separated by commas. It answers to them and to local "
+    "names, and to no other. See [Look at it](../how-to/look-at-it.md).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "
     "it restarts.",
     "host": "The address that the health page listens on.",
@@ -63,6 +74,7 @@ SETTING_WORDS = {
 }
 MESSAGE_WORDS: dict[type, str] = {
     prediction.Prediction: "On `<pipeline>.predictions`, keyed by entity.",
+    history_record.HistoryRecord: "On `<pipeline>.history`, keyed by pipeline.",
     messages.ControlEvent: "On `control.retrain`, `control.rollback` and `control.alerts`, keyed by pipeline. "
     "[Control events](control-events.md) explains it with an example.",
     messages.LiveModel: "On `control.models`, keyed by pipeline.",
@@ -362,11 +374,12 @@ WORDS = {
     "Name": f"text of at most {messages.MAX_NAME_CHARACTERS} characters",
     "Reason": f"text of at most {messages.MAX_REASON_CHARACTERS:,} characters",
     "Verb": " or ".join(f"`{verb}`" for verb in get_args(messages.Verb)),
+    "Kind": " or ".join(f"`{kind}`" for kind in task_kind.KINDS),
     "Value": "number or text or true or false or null",
 }
 
 
-PARTS = {**vars(story_records), **vars(prediction), **vars(messages)}
+PARTS = {**vars(story_records), **vars(history_record), **vars(prediction), **vars(messages)}
 
 
 def in_words(annotation: str) -> str:

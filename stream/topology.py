@@ -52,6 +52,11 @@ def predictions(pipeline: str, prefix: str = "") -> str:
     return f"{deployed(pipeline, prefix)}.predictions"
 
 
+def history(pipeline: str, prefix: str = "") -> str:
+    """How the pipeline did: a record per block of labels, and per hour of event time."""
+    return f"{deployed(pipeline, prefix)}.history"
+
+
 def dead_letters(pipeline: str, prefix: str = "") -> str:
     """Records that could not be used, with their original bytes and the reason in headers."""
     return f"{deployed(pipeline, prefix)}.dead-letters"
@@ -77,6 +82,12 @@ def owned(pipeline: str, prefix: str = "") -> list[Topic]:
     return [
         Topic(samples(pipeline, prefix), 1, kept, "Recipe | Sample | Label | Tick | Command, MessagePack"),
         Topic(predictions(pipeline, prefix), 1, month, "Prediction, JSON, keyed by entity"),
+        Topic(
+            history(pipeline, prefix),
+            1,
+            kept,
+            "HistoryRecord: losses, weights, episodes and counts by block of labels and by hour",
+        ),
         Topic(
             dead_letters(pipeline, prefix),
             1,

@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("score",),
     ("roles", "stack"),
+    ("console",),
     ("backfill", "operate", "challenge", "serve"),
     ("explain",),
     ("featurize", "learn", "control"),
@@ -28,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definition_checks",),
     ("label",),
     ("detectors",),
-    ("source", "triggers", "quality", "serving"),
+    ("source", "triggers", "quality", "serving", "history_record"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -90,21 +91,25 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 #: The shell of `stream`, by what it is a shell for. Every other file of `stream` is pure: it reads no clock, draws nothing and
 #: talks to nobody, by itself or by another file, so that whoever folds the same log gets the same result.
 SHELL: dict[str, tuple[str, ...]] = {
-    # commands talk to people, to files and to servers; `control_lines` only makes lines of events
+    # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "dead_letters", "demo", "explain",
-        "export", "features",
+        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "dead_letters", "demo", "explain",
+        "export", "features", "history",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
+        "explained",  # folds what it reads from a log
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
-    "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
+    "stream/score": (  # files, stored models and topics
+        "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
+        "calibrate", "console", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page and environment themselves
         "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
@@ -140,6 +145,11 @@ SHELL: dict[str, tuple[str, ...]] = {
         "app",  # asyncio, the clock of requests, and a log of failures
         "together",  # asyncio's turns
         "replicas",  # reads Redis
+    ),
+    "stream/console": (
+        "app", "live",  # asyncio, threads, the clock, and a log of failures
+        "files", "render",  # read the files beside them
+        "reading/follow",  # reads topics, in threads
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (

@@ -33,6 +33,8 @@ COMMANDS = {
     "topics": "topics",
     "watch": "watch",
     "status": "status",
+    "console": "console",
+    "history": "history",
     "retrain": "operate",
     "rollback": "operate",
     "hold": "operate",
@@ -65,6 +67,7 @@ Penstock trains a model on an event stream that never stops, and has a gate: it 
   penstock up FILE                    local servers and every role, until Ctrl-C
   penstock watch flights              what happens, as it happens, for people
   penstock status flights             is all well? one screen, and the exit code
+  penstock console FILE…              the same and more as pages, live, at http://127.0.0.1:8090/
 
 A definition file is one Python file with a `Pipeline`; the README shows how to write one."""
 

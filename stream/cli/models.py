@@ -15,11 +15,11 @@ import msgspec
 
 from penstock.features.redis.keys import model_key
 from penstock.stream.cli import model_registry
-from penstock.stream.cli.expert_lines import columns
-from penstock.stream.cli.expert_lines import table as experts_table
 from penstock.stream.definition_file import load
 from penstock.stream.messages import LiveModel, rfc3339
 from penstock.stream.models.version import CHAMPION, PREVIOUS, Version, named
+from penstock.stream.operate.expert_lines import columns
+from penstock.stream.operate.expert_lines import table as experts_table
 from penstock.stream.operate.registry import known_as
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable

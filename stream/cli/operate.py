@@ -17,7 +17,6 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from penstock.stream import topology
 from penstock.stream.cli.check_request import check_request
-from penstock.stream.cli.control_lines import tell
 from penstock.stream.log.kafka_python import client, read_positions
 from penstock.stream.messages import (
     Decision,
@@ -28,6 +27,7 @@ from penstock.stream.messages import (
     decode_live_model,
     encode_json,
 )
+from penstock.stream.operate.control_lines import tell
 from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable

@@ -1,4 +1,4 @@
-"""`penstock run FILE --role R`: one role of a pipeline in this process, until it is told to stop; `serve` takes several files."""
+"""`penstock run FILE --role R`: one role of a pipeline in this process, until told to stop; some roles take several files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ examples:
   penstock run FILE --role control           requests -> decisions -> commands
   penstock run FILE --role challenge         races the definition's challengers; winners take part in learn
   penstock run FILE... --role serve --port 8080 --workers 4         answers predictions and features over HTTP: /docs there
+  penstock run FILE... --role console --port 8090                   pages for people, as `penstock console`
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
 sources' key share the partitions; give each its own --slot. Otherwise, and for learn and challenge, a second worker of another
@@ -39,11 +40,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("files", metavar="FILE", nargs="+", help="the definition file; several for serve")
+    command.add_argument(
+        "files", metavar="FILE", nargs="+", help="the definition file; several for serve and console"
+    )
     command.add_argument(
         "--role",
         required=True,
-        choices=("featurize", "learn", "control", "challenge", "serve"),
+        choices=("featurize", "learn", "control", "challenge", "serve", "console"),
         help="what to run (see below)",
     )
     command.add_argument(
@@ -83,6 +86,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if not 1 <= args.workers <= 256:
             raise SettingError(f"--workers {args.workers} must be 1 to 256")
         run_serve(args.files, pipelines, settings, workers=args.workers, worker=args.worker)
+        return 0
+    if args.role == "console":
+        from penstock.stream.roles.console import run_console
+
+        run_console(pipelines, settings)
         return 0
     if len(pipelines) > 1:
         raise SettingError(f"--role {args.role} runs one pipeline: give one FILE")

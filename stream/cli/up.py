@@ -39,7 +39,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command = subparsers.add_parser(
         "up",
         help="local servers and every role, until Ctrl-C",
-        description="Find or start Kafka and Redis, create the topics (sources too), and run featurize, learn, control, serve.",
+        description="Find or start Kafka and Redis, create the topics (sources too), and run every role.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
         running: list[Role] = []
         race = ("challenge",) if pipeline.challengers else ()
-        for name in ("control", "featurize", "learn", "serve", *race):
+        for name in ("control", "featurize", "learn", "serve", "console", *race):
             running.append(Role(name, args.file, start.child_environment(here), folder))
             closing.callback(running[-1].stop)
         try:
@@ -99,6 +99,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 say(f"{role.name:<10} http://127.0.0.1:{role.port}/metrics")
             served = next(role.port for role in running if role.name == "serve")
             say(f"predictions on request: http://127.0.0.1:{served}/docs")
+            looked_at = next(role.port for role in running if role.name == "console")
+            say(f"pages to look at: http://127.0.0.1:{looked_at}/")
             say(
                 f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}"
             )

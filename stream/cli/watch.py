@@ -10,8 +10,8 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from penstock.stream.cli.control_lines import moment, tell
 from penstock.stream.log.kafka_python import client, read_positions
+from penstock.stream.operate.control_lines import moment, tell
 from penstock.stream.operate.control_topics import FOLLOWED, Unreadable, decode, pipeline_of
 from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings

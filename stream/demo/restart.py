@@ -48,4 +48,5 @@ def restarted(pipeline: Pipeline, entries: Iterable[tuple[int, Entry]]) -> list[
         fold.step(position, entry)
         if position % CLEARED_RECORDS == 0:
             fold.outputs.predictions.clear()
+            fold.outputs.history.clear()
     return fold.trace

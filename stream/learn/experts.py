@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
+from penstock.monitors.losses.drift import log_loss
 from penstock.stream.learn import pool, weighing
 from penstock.stream.learn.expert import Answer, Expert, Kind
 from penstock.stream.learn.gate import SHARE, Gate, shared, slowed
@@ -182,6 +183,16 @@ class Experts:
         weighing.add(self.losses, charged)
         self.judged += 1
         self.live_loss += live
+
+    def outside(self, answer: Answer, y: bool, live: float) -> bool:
+        """Charge the careful one with a record that has values outside their range, beside `live`; whether it said something."""
+        careful = self.careful
+        said = answer.of(careful) if careful is not None else None
+        if said is None:
+            return False
+        self.outside_labels += 1
+        self.outside_gap += log_loss(said, y) - live
+        return True
 
     def teach(self, x: dict[str, Any], y: Any, outside: Collection[str] = ()) -> int:
         """One label for every model that learns; how many learned it."""

@@ -14,9 +14,8 @@ from hashlib import blake2b
 from typing import Any
 
 from penstock.monitors.losses.drift import log_loss
-from penstock.stream.learn import births, commands, health
+from penstock.stream.learn import births, commands, health, recording
 from penstock.stream.learn.events import Request
-from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import Settled
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Pending, Predicted, Replay
@@ -64,11 +63,13 @@ class Fold(FoldState):
         if names is None:
             counts.unreadable += 1
             return
-        counts.samples += 1
-        x = vector(names, sample.x)
         at = sample.at
         if at > self.at:
+            if at >= self.history.hour_over:
+                recording.hour_over(self, position, at)
             self.at = at
+        counts.samples += 1
+        x = vector(names, sample.x)
         drift, experts, task, acting = self.drift, self.experts, self.task, self.acting
         outside: tuple[str, ...] = ()
         if acting:
@@ -131,9 +132,11 @@ class Fold(FoldState):
         if not fits or self.recipes.now.names is None:
             counts.unreadable += 1
             return
-        counts.labels += 1
         if label.at > self.at:
+            if label.at >= self.history.hour_over:
+                recording.hour_over(self, position, label.at)
             self.at = label.at
+        counts.labels += 1
         self.drift.arrived(position, label)
         for settled in self.join.label(position, label):
             self._settle(position, settled)
@@ -147,6 +150,8 @@ class Fold(FoldState):
         elif how != "corrected":
             counts.absent += how == "absent"
             self._join(position, max(at, waits.at), waits, y)
+            if counts.joined == self.history.block_over:
+                recording.block_over(self, position)
         # The models were charged by what was known then, and are not again: the true label is learned, and no more.
         elif not (self.acting and (self.drift.hold is not None or self.is_quarantined(waits.position))):
             counts.corrected += 1
@@ -158,6 +163,8 @@ class Fold(FoldState):
         counts.joined += 1
         if self.trace is not None:
             self.trace.append((waits.at, label, waits.p, waits.base, waits.position))
+        if self.history.said is not None:
+            self.history.said.append((waits.p, label))
         if self.uncertainty is not None and waits.issued is not None:
             self.uncertainty.label(waits.p, waits.issued, label)
         joined = waits
@@ -182,7 +189,8 @@ class Fold(FoldState):
             if drift.lead is not None and drift.labels % JUDGED_LABELS == 0:
                 self._commits(at, position)
         if waits.outside and drift.guard is not None and drift.guard.firing:
-            self._outside(position, at, answer, y, live)
+            if experts.outside(answer, y, live):
+                drift.moved(at, position, experts.outside_labels, experts.outside_gap)
         rose = self.suspicion.rose(live if leader is None else leader)
         self._learn(position, at, waits, label)
         births.at_label(self, position, at, rose)
@@ -202,16 +210,6 @@ class Fold(FoldState):
             return None
         together = answer.mixture.p
         return committed, live if together == waits.p else log_loss(together, y)
-
-    def _outside(self, position: int, at: int, answer: Answer, y: bool, live: float) -> None:
-        """The label of a record with values outside their range, while a guard fires: was it right to leave them out?"""
-        experts = self.experts
-        careful = experts.careful
-        said = answer.of(careful) if careful is not None else None
-        if said is not None:
-            experts.outside_labels += 1
-            experts.outside_gap += log_loss(said, y) - live
-            self.drift.moved(at, position, experts.outside_labels, experts.outside_gap)
 
     def _commits(self, at: int, position: int) -> None:
         """The committed model is worse than all together: once another by itself is better, too, ask that it be committed.

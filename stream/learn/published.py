@@ -19,13 +19,17 @@ from penstock.stream.prediction import ModelRef, Prediction
 
 
 def published(fold: Fold, below: int, predictions_topic: str, prefix: str) -> list[Out]:
-    """Predictions, control events and which model is live, those that records from offset `below` on made."""
+    """Predictions, history, control events and which model is live, those that records from offset `below` on made."""
     key = fold.pipeline.name.encode()
     outs: list[Out] = []
     for made in fold.outputs.predictions:
         if made.position >= below:
             message = prediction_of(made, fold.task, fold.uncertainty, fold.recipe)
             outs.append(Out(predictions_topic, made.key.encode(), encode_json(message), (), 0))
+    history = topology.history(fold.pipeline.name, prefix)
+    outs += [
+        Out(history, key, encode_json(one), (), 0) for one in fold.outputs.history if one.position >= below
+    ]
     for topic, event in fold.drift.requests:
         if event.data.detected_at["position"] >= below:
             outs.append(Out(prefix + topic, key, encode_json(event), topology.EVENT_HEADERS))

@@ -15,6 +15,7 @@ import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.history_record import HistoryRecord
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.join import JoinCounts
 from penstock.stream.learn.uncertainty import Issued
@@ -161,9 +162,10 @@ class Outputs:
     versions: list[tuple[Version, bytes]] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     live: list[LiveModel] = field(default_factory=list)
+    history: list[HistoryRecord] = field(default_factory=list)
 
 
-LAYOUT = 10  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
+LAYOUT = 11  # raise with every change to what a snapshot holds: older ones are then folded anew, not misread
 
 
 def rules(pipeline: Pipeline, *, guard: bool) -> str:

@@ -13,6 +13,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.experts import Experts
+from penstock.stream.learn.history import History
 from penstock.stream.learn.join import Join
 from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
@@ -81,6 +82,7 @@ class FoldState:
         watched = guard and bool(pipeline.guard)
         self.drift = DriftRules(pipeline, pipeline.vector_names, guard=watched, triggers=self.triggers)
         self.retention = Retention()
+        self.history = History(self.task)
         self.outputs = Outputs()
         self.trace: list[Traced] | None = None
 

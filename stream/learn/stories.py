@@ -76,6 +76,10 @@ class Story:
     over: bool = False
     summaries: int = 0
 
+    def about(self) -> Subject:
+        """The monitor and the subject of what caused it, or of what was found first."""
+        return next(iter([*self.causes, *self.findings]), ("", ""))
+
     def names(self, segment: str) -> None:
         """A finding told in it is carried by this segment."""
         if segment not in self.segments and len(self.segments) < MOST_SEGMENTS:
@@ -159,6 +163,10 @@ class Stories:
     def troubled(self) -> bool:
         """Whether anything is open that may spoil the data or the predictions."""
         return any(one.open and one.sort in ("cause", "loss") for one in self._stories)
+
+    def open_now(self) -> list[Story]:
+        """The stories in which a finding is open, in the order they began; mere suspicions are none."""
+        return [one for one in self._stories if one.fired and one.open - {PROVING}]
 
     def over(self, at_ms: int) -> list[Story]:
         """The stories that are over at this event time, each once, unless it is opened again; mere suspicions are none."""

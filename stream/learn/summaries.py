@@ -35,7 +35,7 @@ def summed_up(
         state="over",
         severity="info",
         reason=in_words(summary, list(story.causes.values())),
-        detector={"name": "summary", "subject": _subject(story), "params": {}},
+        detector={"name": "summary", "subject": story.about()[1], "params": {}},
         since={"at": story.since[0], "position": story.since[1]},
         detected_at={"at": at, "position": position},
         suggested_action="none",
@@ -48,16 +48,11 @@ def summed_up(
         id=f"{story.id}-summary-{story.summaries}",
         source=f"penstock/{pipeline}",
         type="penstock.summary",
-        subject=_subject(story),
+        subject=story.about()[1],
         time=rfc3339(at),
         data=data,
     )
     return Request(TOPIC_OF["summary"], event)
-
-
-def _subject(story: Story) -> str:
-    """What the story is about: its first cause's subject, or its first finding's."""
-    return next(iter([*story.causes, *story.findings]), ("", ""))[1]
 
 
 def _summary(story: Story, ledger: Ledger, end: End) -> EpisodeSummary:

@@ -263,6 +263,7 @@ class LearnWorker:
             self.log.append(outs)
         outputs.predictions.clear()
         outputs.live.clear()
+        outputs.history.clear()
         fold.drift.requests.clear()
         self.parts.ends("write")
         if position > below:

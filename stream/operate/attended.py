@@ -13,6 +13,7 @@ from typing import Any
 from penstock.stream.control.policy import decide, due, observe
 from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.definitions import Pipeline
+from penstock.stream.history_record import HistoryRecord
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import prepare
 from penstock.stream.learn.retrain import run_job
@@ -68,7 +69,7 @@ class FoldedReader:
 
 
 class Attended:
-    """A fold and its policy. `told` is every control event, in order, `decided` every decision on one."""
+    """A fold and its policy. `told` is every control event, in order, `decided` every decision on one, `history` how it went."""
 
     def __init__(self, pipeline: Pipeline, *, guard: bool = True) -> None:
         self.pipeline = pipeline
@@ -76,6 +77,7 @@ class Attended:
         self._encoded: list[bytes] = []
         self.told: list[ControlEvent] = []
         self.decided: list[Decision] = []
+        self.history: list[HistoryRecord] = []
         self._log: Any = FoldedLog(self._encoded)
         self._store = MemoryModelStore()
         self._config, self._state = PolicyConfig.of(pipeline), PolicyState(pipeline.name)
@@ -128,4 +130,6 @@ class Attended:
         outputs.versions.clear()
         outputs.dropped.clear()
         outputs.live.clear()
+        self.history += outputs.history
+        outputs.history.clear()
         return said

@@ -6,13 +6,13 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from penstock.stream import topology
-from penstock.stream.log.protocol import Log, UnknownTopic
+from penstock.stream.log.protocol import Log, Record, UnknownTopic
 from penstock.stream.messages import (
     ControlEvent,
     Decision,
@@ -75,7 +75,8 @@ def told_of(log: Log, pipeline: str, prefix: str, topics: Sequence[str] = FOLLOW
     found: list[tuple[int, int, int, Told]] = []
     known: set[tuple[str, str]] = set()
     for number, name in enumerate(topics):
-        for offset, wall_ms, message in _read(log, prefix + name, name):
+        for record, message in _read(log, prefix + name, name):
+            offset, wall_ms = record.offset, record.timestamp_ms
             named = (name, getattr(message, "id", str(offset)))
             if pipeline_of(message) == pipeline and named not in known:
                 known.add(named)
@@ -83,25 +84,36 @@ def told_of(log: Log, pipeline: str, prefix: str, topics: Sequence[str] = FOLLOW
     return [told for *_, told in sorted(found, key=lambda one: one[:3])]
 
 
-def _read(log: Log, topic: str, name: str) -> list[tuple[int, int, Message]]:
-    """(offset, wall ms, message) of all that can be read."""
+def _read(log: Log, topic: str, name: str) -> list[tuple[Record, Message]]:
+    """All that can be read, in order; none of a topic that does not exist."""
+    found = []
     try:
-        position, stop = log.bounds([(topic, 0)])[(topic, 0)]
+        for record, value in whole_topic(log, topic):
+            try:
+                found.append((record, decode(name, value)))
+            except Unreadable:
+                continue  # somebody else's
     except UnknownTopic:
         return []
+    return found
+
+
+def whole_topic(log: Log, topic: str) -> Iterator[tuple[Record, bytes]]:
+    """Each record of a topic's first partition, up to its end now, with its value; those without one are passed over.
+
+    Raises:
+        UnknownTopic: when there is no such topic.
+
+    """
+    position, stop = log.bounds([(topic, 0)])[(topic, 0)]
     if position >= stop:
-        return []
-    found: list[tuple[int, int, Message]] = []
+        return
     reader = log.reader({(topic, 0): position})
     try:
         while position < stop:
             for record in reader.poll(POLL_RECORDS, 1.0):
-                try:
-                    if record.value is not None:
-                        found.append((record.offset, record.timestamp_ms, decode(name, record.value)))
-                except Unreadable:
-                    continue  # somebody else's
+                if record.value is not None:
+                    yield record, record.value
             position = reader.positions().get((topic, 0), position)
     finally:
         reader.close()
-    return found

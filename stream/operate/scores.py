@@ -6,12 +6,12 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import log
 from statistics import median
 from typing import Any, NamedTuple
 
-from penstock.stream.learn.tasks.measures import Confusion, Errors
+from penstock.stream.learn.tasks.measures import Confusion, Errors, auc
 from penstock.stream.learn.tasks.multiclass import text
 from penstock.stream.prediction import Prediction
 from penstock.stream.targets import Target
@@ -175,24 +175,3 @@ def scores(pairs: Iterable[tuple[Any, bool]]) -> Scores | None:
 
 def _loss(p: float, y: bool) -> float:
     return -log(max(p if y else 1 - p, LEAST_P))
-
-
-def auc(pairs: Sequence[tuple[float, bool]]) -> float | None:
-    """How often a true event was given more than a false one, ties half; None when there is only one kind.
-
-    >>> auc([(0.9, True), (0.2, False), (0.2, True), (0.1, False)])
-    0.875
-    """
-    ordered = sorted(pairs)
-    true = sum(y for _, y in ordered)
-    false = len(ordered) - true
-    if not true or not false:
-        return None
-    ranks, start = 0.0, 0
-    while start < len(ordered):
-        stop = start
-        while stop < len(ordered) and ordered[stop][0] == ordered[start][0]:
-            stop += 1
-        ranks += (start + 1 + stop) / 2 * sum(y for _, y in ordered[start:stop])
-        start = stop
-    return (ranks - true * (true + 1) / 2) / (true * false)

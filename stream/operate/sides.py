@@ -241,6 +241,7 @@ def _by_itself(pipeline: Pipeline) -> Callable[[Entry], Any]:
         p = made[-1].p if made else None
         made.clear()
         fold.outputs.live.clear()
+        fold.outputs.history.clear()
         return p
 
     return step

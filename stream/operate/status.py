@@ -2,14 +2,12 @@
 
 Laws of this file:
 - It reads the ends of topics and the groups' offsets, joins nothing and changes nothing; two looks at one moment say the same.
-- Every number says over what it was taken; `wrong` holds a line for each thing a person should look at, and nothing else.
+- What was found is plain data (`status_found`); nothing of it is kept here.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -22,7 +20,6 @@ from penstock.stream.log.protocol import Record, UnknownTopic
 from penstock.stream.messages import (
     ControlEvent,
     LabelRecord,
-    LiveModel,
     Recipe,
     Sample,
     Tick,
@@ -31,7 +28,8 @@ from penstock.stream.messages import (
     decode_live_model,
 )
 from penstock.stream.operate.sampling import newest, oldest
-from penstock.stream.operate.scores import AnyScores, scores_of
+from penstock.stream.operate.scores import scores_of
+from penstock.stream.operate.status_found import LETTERS, RoleStatus, Status, still_open, wrong
 from penstock.stream.operate.tail_labels import tail_labels
 from penstock.stream.operate.training_set import label_rule
 from penstock.stream.prediction import Prediction, decode_prediction
@@ -39,48 +37,7 @@ from penstock.stream.process.health_page import kind_of
 
 ROLES = ("featurize", "learn", "control", "challenge")
 TAIL = 20_000  # records of the samples log looked at
-LETTERS = 1_000
-STALE_S = 60.0
-LEAST_LABELS = 500
 EVENTS = (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS)
-
-
-@dataclass
-class RoleStatus:
-    """One role: who is in its group, and how many records of what it reads lie after the group's offset (None: unknown)."""
-
-    members: list[str] = field(default_factory=list)
-    lag: int | None = None
-
-
-@dataclass
-class Status:
-    """One pipeline at one moment.
-
-    Ages are seconds. `samples`, `labels` and `pending` are counts of the newest `tail` records, and so are labels that said the
-    same of an id again (`duplicates`), or something else (`contradictions`).
-
-    `scores` are of the predictions with labels among them. `dead` counts the newest dead letters by (topic, reason), of
-    `dead_total` in all. `open` are episodes that are not over, `waiting` the requests that wait for a person, by id.
-    """
-
-    pipeline: str
-    roles: dict[str, RoleStatus]
-    tail: int = 0
-    samples: int = 0
-    labels: int = 0
-    pending: int = 0
-    event_age_s: float | None = None
-    tick_age_s: float | None = None
-    scores: AnyScores | None = None
-    dead_total: int = 0
-    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
-    open: list[ControlEvent] = field(default_factory=list)
-    live: LiveModel | None = None
-    waiting: dict[str, str] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-    duplicates: int = 0
-    contradictions: int = 0
 
 
 def look(
@@ -212,15 +169,10 @@ def _control(found: Status, consumer: KafkaConsumer, prefix: str) -> None:
     state: PolicyState | None = None
     for record in _tail(consumer, topology.policy_changelog(found.pipeline, prefix).name, 1_000):
         state = _decoded(decode_state, record) or state
+    found.policy = state
     for request, verb in (state.waiting if state else {}).items():
         decision = state.decisions.get(request) if state else None
         found.waiting[request] = f"{verb}: {decision.why}" if decision else verb
-
-
-def still_open(events: Iterable[ControlEvent]) -> list[ControlEvent]:
-    """The newest event of each finding that is not over. Several may be told in one episode, and one may end before another."""
-    newest = {(event.data.episode, event.data.kind, event.subject): event for event in events}
-    return [event for event in newest.values() if event.data.state in ("suspected", "firing")]
 
 
 def _decoded(decode: Any, record: Record) -> Any:
@@ -228,29 +180,3 @@ def _decoded(decode: Any, record: Record) -> Any:
         return decode(record.value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def wrong(found: Status) -> list[str]:
-    """A line for each thing a person should look at."""
-    lines = [
-        f"nobody runs {role}: penstock run FILE --role {role}"
-        for role, status in found.roles.items()
-        if not status.members
-    ]
-    behind = found.roles["featurize"].lag or 0
-    if behind and found.tick_age_s is not None and found.tick_age_s > STALE_S:
-        lines.append(
-            f"featurize has {behind:,} records to read and wrote nothing for {found.tick_age_s:,.0f} s: look at its log"
-        )
-    if found.live is not None and found.live.held:
-        lines.append(f"learning is held: penstock resume {found.pipeline} --reason …, or a rollback, ends it")
-    measured = found.scores
-    worse = measured.worse if measured is not None and measured.labels >= LEAST_LABELS else None
-    lines += [worse] if worse else []
-    lines += [
-        f"{event.data.kind} of {event.subject} is firing"
-        for event in found.open
-        if event.data.state == "firing"
-    ]
-    lines += [f"waits for a person: {what}" for what in found.waiting.values()]
-    return lines

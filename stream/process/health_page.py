@@ -191,8 +191,8 @@ class Health:
         """Status code, content type and body of a path."""
         text = "text/plain; charset=utf-8"
         if path == "/metrics":
-            shown = [metric.name for metric in METRICS if self.role in metric.roles]
-            told = page(self.shared, shown) if self.shared else generate_latest(self.registry)
+            names = {metric.name for metric in METRICS if self.role in metric.roles}
+            told = page(self.shared, names) if self.shared else generate_latest(self.registry)
             return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s

@@ -41,7 +41,7 @@ _EVERY = (
         "penstock_build_info",
         Gauge,
         ("version", "python", "role", "pipeline"),
-        "1; which Penstock runs in which role for which pipeline (of several that are served: their names with commas)",
+        "1; which Penstock runs in which role for which pipeline, by its name as deployed; several that are served with commas",
     ),
     Metric("penstock_role_ready", Gauge, (), "1 while every condition of readiness holds, as `/readyz` says"),
     Metric("penstock_records", Counter, ("topic",), "records read and worked on", (*READERS, "control")),

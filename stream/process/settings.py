@@ -29,8 +29,9 @@ class Settings:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
     `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
-    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 every request is a line of its log. `mlflow`
-    is the tracking URI of an MLflow server that shows versions, too.
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 its log has every request. The console
+    answers to the host names `console_hosts` beside local ones. `mlflow` is the tracking URI of an MLflow server that shows
+    versions, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -48,6 +49,7 @@ class Settings:
     serve_cert: str = ""
     serve_key: str = ""
     access_log: int = 0
+    console_hosts: tuple[str, ...] = ()
     kafka: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +89,7 @@ class Settings:
             former_secrets=_several(env, "PENSTOCK_SECRETS_FORMER"),
             serve_tokens=_several(env, "PENSTOCK_SERVE_TOKENS"),
             access_log=int(_number(env, "PENSTOCK_SERVE_ACCESS_LOG", 0)),
+            console_hosts=_several(env, "PENSTOCK_CONSOLE_HOSTS"),
             port=int(_number(env, "PENSTOCK_PORT", cls.port)),
             connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
             kafka=kafka,

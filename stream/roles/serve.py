@@ -159,7 +159,7 @@ def run_serve(
 ) -> None:
     """The serve role, until told to stop. `worker` is "FD,NUMBER,FOLDER" in a process that a parent started."""
     check_names(pipelines)
-    names = ",".join(one.name for one in pipelines)
+    names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
     if worker:
         handle, number, folder = worker.split(",", 2)
         shared_metrics.share(folder, int(number))

@@ -33,7 +33,7 @@ class Named(NamedTuple):
         return said if self.wanted == self.version else {**said, "asked_for": self.wanted}
 
 
-def find(wanted: str, replica: Replica, kept: Callable[[str], tuple[str, Any]] | None) -> Named:
+def find(wanted: str, replica: Replica, kept: Callable[[str], tuple[str, Any, int]] | None) -> Named:
     """The version that is meant. `kept` opens one that is stored. Raises `Refusal`."""
     experts = replica.standing.experts
     meant = {CHAMPION: experts.committed.version, PREVIOUS: experts.previous}.get(wanted, wanted)

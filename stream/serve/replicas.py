@@ -19,8 +19,9 @@ from penstock.features.redis.store import StateStore, StoreUnavailable
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replica import Replica
 from penstock.stream.learn.replica_snapshot import open_replica, stored_replica
+from penstock.stream.models.published import key_of
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import Secret, named, open_version
+from penstock.stream.models.version import Secret, Version, named, open_version
 
 WANTED_MS = 30_000
 MOST_VERSIONS_OPEN = 4
@@ -81,10 +82,14 @@ class Replicas:
 class Opened(NamedTuple):
     """A version that is open, and until when the name that it was asked by is taken to mean it (s of `clock_s`)."""
 
-    version: str
-    digest: str
+    version: Version
     model: Any
     until_s: float
+
+    @property
+    def known(self) -> tuple[str, Any, int]:
+        """Its id (of a named copy that of what was named), its model, and the offset before which that had learned everything."""
+        return key_of(self.version).version, self.model, self.version.position
 
 
 class KeptVersions:
@@ -95,8 +100,8 @@ class KeptVersions:
         self.open: dict[str, Opened] = {}
         self.turn = threading.Lock()
 
-    def __call__(self, wanted: str) -> tuple[str, Any]:
-        """The id and model of a version, by its id or a name that people gave.
+    def __call__(self, wanted: str) -> tuple[str, Any, int]:
+        """The id and model of a version, and the offset before which it had learned everything, by id or a name that people gave.
 
         A person may move a name, so what it means is looked up again after `NAMED_S`.
 
@@ -108,16 +113,16 @@ class KeptVersions:
         """
         held = self.open.get(wanted)
         if held is not None and self.clock_s() < held.until_s:
-            return held.version, held.model
+            return held.known
         with self.turn:
             found = self.store.get(wanted) or self.store.get(named(wanted, sorted(self.store.ids())))
             if found is None:
                 raise KeyError("there is no such version; `penstock models` lists those that are kept")
             version, payload = found
-            same = held is not None and (held.version, held.digest) == (version.id, version.digest)
+            same = held is not None and key_of(held.version) == key_of(version)
             model = held.model if held is not None and same else open_version(version, payload)
             until_s = math.inf if version.id == wanted else self.clock_s() + NAMED_S
-            self.open[wanted] = Opened(version.id, version.digest, model, until_s)
+            opened = self.open[wanted] = Opened(version, model, until_s)
             while len(self.open) > MOST_VERSIONS_OPEN:
                 del self.open[next(iter(self.open))]
-        return version.id, model
+        return opened.known

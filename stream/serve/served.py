@@ -61,7 +61,8 @@ class ServedPipeline:
     """A pipeline, its reader of features, where its replicas come from and how its kept versions are opened.
 
     `newest` gives a replica when there is another one than at its last call, else None; it may raise what Redis raises. `version`
-    gives the id and the model of a kept version. `clock_s` is what slow reads are told by; without it there are none.
+    gives the id of a kept version, its model, and the offset before which it had learned everything. `clock_s` is what slow
+    reads are told by; without it there are none.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ServedPipeline:
         pipeline: Pipeline,
         reads: Reads,
         newest: Callable[[], Replica | None],
-        version: Callable[[str], tuple[str, Any]] | None = None,
+        version: Callable[[str], tuple[str, Any, int]] | None = None,
         explain: Callable[[Replica, Answered, Any], dict[str, Any]] | None = None,
         clock_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -110,6 +111,8 @@ class ServedPipeline:
         """The challenger as it is now; while it cannot be had, the champion answers for it, and `challenger_why` says why."""
         try:
             found = find(self.pipeline.serving.challenger, replica, self.version)
+        except Away:  # the one that is open goes on
+            return self.answering.challenger
         except Refusal as error:
             self.challenger_why = str(error)
             return None

@@ -11,7 +11,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from penstock.stream import messages, prediction
+from penstock.stream import history_record, messages, prediction
+from penstock.stream.history_record import Counted, EpisodeThen, ExpertThen, HistoryRecord
 from penstock.stream.look import Look
 from penstock.stream.messages import (
     Command,
@@ -250,6 +251,23 @@ JSON |= {
         ),
     ),
 }  # fmt: skip
+# since learn writes how it did
+JSON |= {
+    "history-record.v1": HistoryRecord(
+        id="labels-812-500.1f0c2a", pipeline="flights", kind="labels", task="binary", position=812, at=AT_MS, since_position=212,
+        since=AT_MS - 3_600_000, recipe="0123456789ab", live="v0", leader="v0", committed="v0", pending=96, judged=500,
+        counts=Counted(
+            samples=520, labels=510, joined=500, learned=500, held_back=1, expired=2, absent=3, corrected=4, unmatched=5,
+            repeats=6, unreadable=7,
+        ),
+        loss=0.25, base_loss=0.5, mixture_loss=0.25, means={"auc": 0.875},
+        experts=[
+            ExpertThen(version="base", kind="base", weight=0.125, judged=500, loss=0.5),
+            ExpertThen(version="v0", kind="first", weight=0.875, judged=500, loss=0.25),
+        ],
+        episodes=[EpisodeThen(id="e1", kind="range", subject="dep_delay", since=AT_MS - 5, since_position=700)], held=True,
+    ),
+}  # fmt: skip
 #: Written by former versions, which had fewer fields or others: read for ever, never written again.
 FORMER = {
     "sample.v1",
@@ -297,13 +315,15 @@ def test_every_message_has_a_golden_file_and_every_file_a_test() -> None:
     assert {type(entry) for entry in ENTRIES.values()} == set(get_args(Entry))
     public = {
         value
-        for module in (messages, prediction)
+        for module in (messages, prediction, history_record)
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, msgspec.Struct)
         and value.__module__ == module.__name__
     }
-    nested = {Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown}
+    nested = {
+        Origin, ModelRef, ControlData, CommandFields, CommandSent, ExpertShown, Counted, EpisodeThen, ExpertThen,
+    }  # fmt: skip
     assert {type(message) for message in JSON.values()} == public - nested - set(get_args(Entry))
     files = {
         path.name for path in GOLDEN.iterdir() if path.is_file() and not path.name.startswith("topology-")

@@ -62,6 +62,10 @@ class Binary:
         """The probability."""
         return (p,)
 
+    def sums(self) -> dict[str, float]:
+        """None."""
+        return {}
+
     def measures(self) -> dict[str, float]:
         """None: log losses are counted for every task."""
         return {}

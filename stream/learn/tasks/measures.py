@@ -2,11 +2,14 @@
 
 Laws of this file:
 - Taking a label costs the same however many came before; the figures are computed when they are asked for.
+- The area under the ROC curve is no such figure: it is computed over the predictions and labels it is given.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Iterable
 
 
 class Errors:
@@ -82,3 +85,20 @@ class Confusion:
             "kappa": (agreed - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else 0.0,
             "base_accuracy": self.base_right / n,
         }
+
+
+def auc(pairs: Iterable[tuple[float, bool]]) -> float | None:
+    """How often a true event was given more than a false one, ties half; None when there is only one kind.
+
+    >>> auc([(0.9, True), (0.2, False), (0.2, True), (0.1, False)])
+    0.875
+    """
+    true: list[float] = []
+    false: list[float] = []
+    for p, y in pairs:
+        (true if y else false).append(p)
+    if not true or not false:
+        return None
+    false.sort()
+    won = sum([bisect_left(false, p) + bisect_right(false, p) for p in true])
+    return won / (2 * len(true) * len(false))

@@ -124,6 +124,11 @@ class Multiclass:
         """The most probable class, and the probability of each."""
         return most_probable(p), dict(p)
 
+    def sums(self) -> dict[str, float]:
+        """How often the live prediction and the base predictor were right."""
+        right = float(sum(self.confusion.right.values()))
+        return {"accuracy": right, "base_accuracy": float(self.confusion.base_right)}
+
     def measures(self) -> dict[str, float]:
         """Accuracy, macro F1, Cohen's kappa and the base predictor's accuracy."""
         return self.confusion.measures()

@@ -134,6 +134,10 @@ class Regression:
         """The value."""
         return (p,)
 
+    def sums(self) -> dict[str, float]:
+        """Of absolute errors, the live prediction's and the base predictor's."""
+        return {"mae": self.errors.error, "base_mae": self.errors.base_error}
+
     def measures(self) -> dict[str, float]:
         """Mean absolute error, root mean squared error, R2, and the base predictor's mean absolute error."""
         return self.errors.measures()

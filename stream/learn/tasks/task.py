@@ -77,5 +77,8 @@ class Task(Protocol):
     def shown(self, p: Any) -> tuple[Any, ...]:
         """The fields of a published prediction: its value, then what stands after `position`, if anything."""
 
+    def sums(self) -> dict[str, float]:
+        """Sums of figures over all labels so far, by the name of their mean; where no labels come, over all samples."""
+
     def measures(self) -> dict[str, float]:
         """The running figures of the live prediction and of the base predictor, by name; empty before the first label."""

@@ -105,6 +105,10 @@ class Unlabelled:
         """The score, its rank and whether it is an alert."""
         return p.score, None, p.rank, p.alert
 
+    def sums(self) -> dict[str, float]:
+        """Of alerts."""
+        return {"alert_share": float(self.alerts)}
+
     def measures(self) -> dict[str, float]:
         """The share of alerts: it should be the budget."""
         return {"alert_share": self.alerts / self.samples} if self.samples else {}

@@ -316,7 +316,7 @@ def test_versions_beside_redis_go_and_nothing_else(tmp_path):
 
 def test_a_pipelines_own_topics_are_not_the_shared_ones():
     names = [topic.name for topic in reset.own_topics("flights", "eu.")]
-    assert names == ["eu.flights.samples", "eu.flights.predictions", "eu.flights.dead-letters"]
+    assert names == [f"eu.flights.{part}" for part in ("samples", "predictions", "history", "dead-letters")]
 
 
 def test_check_shows_segments_and_how_the_budget_of_alarms_is_shared(

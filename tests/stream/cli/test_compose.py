@@ -12,7 +12,7 @@ from penstock.stream import cli
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[3]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-ROLES = ("featurize", "learn", "control", "challenge", "serve")
+ROLES = ("featurize", "learn", "control", "challenge", "serve", "console")
 OURS = ("topics", *ROLES)
 
 

@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock.stream import topology
-from penstock.stream.cli.control_lines import tell
 from penstock.stream.featurize.dead_share import WINDOW_RECORDS, DeadShare
 from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.position import Position, decode_position
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import ControlEvent, decode_control_event
+from penstock.stream.operate.control_lines import tell
 from tests.stream.featurize.test_step import Bench, sent
 from tests.stream.featurize.test_worker import Crash, World
 from tests.stream.generated import SENT, START_MS, outs, parcel_events, parcels

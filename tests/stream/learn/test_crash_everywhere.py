@@ -7,6 +7,7 @@ record in turn: what was committed before stands in the topics, what comes from 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pytest
 
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.history_record import decode_history
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.published import published
 from penstock.stream.learn.snapshot import restore_fold, take
@@ -25,6 +27,7 @@ from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick
 
 RECORDS, EVERY = 5_000, 50
 TOPIC = topology.samples("parcels")
+HISTORY = topology.history("parcels")
 EVENTS = {topology.CONTROL_ALERTS, topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK}
 
 
@@ -79,7 +82,8 @@ def step(fold: Fold, entry: Entry, below: int) -> list[Out]:
     fold.step(fold.position, entry)
     outs = published(fold, below, "predictions", "")
     fold.drift.requests.clear()
-    for made in (fold.outputs.predictions, fold.outputs.live, fold.outputs.versions, fold.outputs.dropped):
+    outputs = fold.outputs
+    for made in (outputs.predictions, outputs.live, outputs.versions, outputs.dropped, outputs.history):
         made.clear()
     return outs
 
@@ -88,6 +92,8 @@ def step(fold: Fold, entry: Entry, below: int) -> list[Out]:
 def patched() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("penstock.stream.learn.births.FREEZE_EVERY", 250)
+        patch.setattr("penstock.stream.learn.history.BLOCK_LABELS", 70)
+        patch.setattr("penstock.stream.learn.recording.BLOCK_LABELS", 70)
         patch.setattr("penstock.stream.learn.drift.PROVEN_LABELS", 100)
         yield patch
 
@@ -124,6 +130,15 @@ def test_the_stream_brings_every_kind_of_event_and_each_id_once(straight: Straig
     assert len(set(ids(outs))) == len(ids(outs)) == len(told)
 
 
+def test_the_stream_brings_blocks_and_hours_and_each_id_once(straight: Straight) -> None:
+    history = [
+        decode_history(out.value or b"") for one in straight.written for out in one if out.topic == HISTORY
+    ]
+    kinds = Counter(record.kind for record in history)
+    assert kinds["labels"] > 30 and kinds["hour"] > 30
+    assert len({record.id for record in history}) == len(history)
+
+
 def test_killed_at_every_record_it_tells_nothing_twice_under_two_ids_and_misses_nothing(
     straight: Straight, patched: pytest.MonkeyPatch
 ) -> None:
@@ -152,16 +167,20 @@ def test_killed_at_every_record_it_tells_nothing_twice_under_two_ids_and_misses_
 def test_what_lies_below_the_committed_offset_is_not_written_again(
     straight: Straight, patched: pytest.MonkeyPatch
 ) -> None:
-    """Wherever an event was told, the fold that comes back behind it leaves it out, and the one before it writes it."""
-    places = [place for place, outs in enumerate(straight.written) if ids(outs)]
-    assert len(places) >= 7
+    """Wherever one or history was told, the fold that comes back behind it leaves it out, and the one before it writes it."""
+    places = [
+        place
+        for place, outs in enumerate(straight.written)
+        if ids(outs) or any(out.topic == HISTORY for out in outs)
+    ]
+    assert len(places) >= 70
     fold = quick(Course(straight.pipeline), patched)
     for entry in straight.entries:
         fold.step(fold.position, entry)
         place = fold.position - 1
         if place in places:
             assert published(fold, place, "predictions", "") == straight.written[place]
-            assert ids(published(fold, place + 1, "predictions", "")) == []
+            assert published(fold, place + 1, "predictions", "") == []
         fold.drift.requests.clear()
-        for made in (fold.outputs.predictions, fold.outputs.live):
+        for made in (fold.outputs.predictions, fold.outputs.live, fold.outputs.history):
             made.clear()

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from penstock.stream.cli.control_lines import tell
 from penstock.stream.demo.episode_rows import episode_lines, episodes
 from penstock.stream.demo.event_lines import story_line
 from penstock.stream.learn.published import published
 from penstock.stream.learn.summaries import in_words
 from penstock.stream.messages import Command, ControlEvent, Tick
+from penstock.stream.operate.control_lines import tell
 from penstock.stream.story_records import Deed, EpisodeSummary
 from tests.stream.generated import HOUR, MINUTE, START_MS, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses

@@ -15,6 +15,7 @@ import river
 
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
+from penstock.stream.history_record import decode_history
 from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.records import Job, lineage
 from penstock.stream.learn.replay import replay
@@ -166,10 +167,11 @@ class Outcome(NamedTuple):
     version: str
     applied: list[str]
     events: dict[str, Any]
+    history: dict[str, bytes]
 
 
 def outcome(world: World, worker: LearnWorker) -> Outcome:
-    """Control events are those of all topics, by id; told twice they were told alike."""
+    """Control events are those of all topics, by id, and so is the history; told twice they were told alike."""
     fold = worker.fold
     assert fold is not None
     found: dict[str, Any] = {}
@@ -178,7 +180,11 @@ def outcome(world: World, worker: LearnWorker) -> Outcome:
             value = (record.value or b"").replace(f".{fold.lineage}".encode(), b"")
             event = decode_control_event(value)
             assert found.setdefault(event.id, event) == event
-    return Outcome(fold.digest(), fold.version.split(".")[0], list(fold.applied), found)
+    told: dict[str, bytes] = {}
+    for record in everything(world.log, topology.history("parcels")):
+        value = (record.value or b"").replace(f".{fold.lineage}".encode(), b"")
+        assert told.setdefault(decode_history(value).id, value) == value
+    return Outcome(fold.digest(), fold.version.split(".")[0], list(fold.applied), found, told)
 
 
 @cache
@@ -192,6 +198,8 @@ def undisturbed() -> Outcome:
 def test_what_the_kills_go_through_holds_a_rollback_that_is_carried_out_and_control_events() -> None:
     calm = undisturbed()
     assert calm.applied == ["c1", "c2", "h5", ROLLED_BACK, "c4", "adopt-c4"]
+    kinds = Counter(name.partition("-")[0] for name in calm.history)
+    assert kinds["labels"] >= 1 and kinds["hour"] >= 10
     told = [event.data.state for event in calm.events.values() if event.data.kind == "failures"]
     assert told == ["firing", "resolved"], "the ruinous number cost models their place, and others took it"
 

@@ -26,6 +26,7 @@ from penstock.stream.messages import (
 )
 from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.retention import Retention
+from penstock.stream.operate.history import history_of
 from penstock.stream.operate.registry import give_name, to_ask_for
 from penstock.stream.prediction import ModelRef, decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
@@ -69,6 +70,21 @@ def ask(flow: MemoryFlow, verb: Any, **fields: Any) -> tuple[Decision, LiveModel
         decode_live_model(record.value or b"") for record in everything(flow.log, topology.CONTROL_MODELS)
     ]
     return next(decision for decision in decisions if decision.request == request.id), live[-1]
+
+
+def test_the_history_topic_counts_what_the_predictions_topic_has() -> None:
+    flow = flow_of(parcels())
+    flow.feed(outs(parcel_events(500)))
+    flow.settle()
+    hours = [one for one in history_of(flow.log, "parcels") if one.kind == "hour"]
+    predicted = [
+        decode_prediction(record.value or b"")
+        for record in everything(flow.log, topology.predictions("parcels"))
+    ]
+    assert len(hours) > 3
+    for hour in hours:
+        inside = [one for one in predicted if hour.since_position <= one.position < hour.position]
+        assert hour.counts.samples == len(inside)
 
 
 @pytest.mark.parametrize("made", [parcels, cards])

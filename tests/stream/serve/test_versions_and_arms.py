@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock import Serving
+from penstock.features.units import StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definition_error import DefinitionError
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import OperatorRequest, encode_json
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import NAMED
+from penstock.stream.roles.serve import explained
 from penstock.stream.serve.asking import Asking, Refusal
 from penstock.stream.serve.replicas import NAMED_S, KeptVersions
 from tests.stream.generated import outs, parcel_events, parcels
@@ -98,14 +101,12 @@ def test_what_a_name_means_is_looked_up_again_and_what_an_id_means_is_not() -> N
         kept("worst")
 
 
-def test_a_store_that_is_away_is_a_503_for_who_asks_a_version_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from penstock.features.redis.store import StoreUnavailable
+def away(_: str) -> Any:
+    raise StoreUnavailable("no answer", "redis://there", "check it")
 
+
+def test_a_store_that_is_away_is_a_503_for_who_asks_a_version_of_it() -> None:
     asked = Asked(60)
-
-    def away(_: str) -> Any:
-        raise StoreUnavailable("no answer", "redis://there", "check it")
-
     asked.served.version = away
     status, headers, problem = asked("POST", f"{PREDICT}?version=v77", event())
     assert status == 503 and "no answer" in problem["error"] and headers["retry-after"]
@@ -226,6 +227,33 @@ def test_a_challenger_that_is_not_there_leaves_everybody_to_the_champion_and_tha
     assert routing["version"] is None and "no such version" in routing["why"]
 
 
+def test_an_explanation_is_of_whoever_answers() -> None:
+    for share in (0.0, 1.0):
+        asked = Asked(serving=Serving(challenger="v1", share=share))
+        asked.served.explain = explained
+        said = asked("POST", "/v1/pipelines/parcels:explain", event())[2]
+        why = said["explanation"]
+        assert said["arm"] == ("challenger" if share else "champion")
+        assert why["prediction"] == pytest.approx(said["prediction"], abs=1e-9)
+        total = why["base"] + sum(one["contribution"] for one in why["contributions"])
+        assert total == pytest.approx(why["margin"], abs=1e-9)
+
+
+def test_a_challenger_that_takes_no_part_is_opened_by_the_name_that_a_person_gave_it() -> None:
+    asked = Asked(serving=Serving(challenger="night", share=1.0))
+    stored = asked.flow.models.get(sorted(asked.flow.models.ids())[0])
+    assert stored is not None
+    version, payload = stored
+    asked.flow.models.put(msgspec.structs.replace(version, id=f"{NAMED}night", parent=version.id), payload)
+    asked.served.refresh()
+    said = asked("POST", f"{PREDICT}?version=night", event())[2]
+    assert said["arm"] == "challenger" and said["model"] == {"version": version.id, "weight": 1.0}
+    assert said["prediction"] == said["by_version"]["prediction"] and said["trained_to"] == version.position
+    asked.served.version = away
+    asked.served.refresh()
+    assert asked("POST", PREDICT, event())[2]["arm"] == "challenger"
+
+
 def test_a_pipeline_without_a_challenger_says_nothing_of_arms() -> None:
     asked = Asked(60)
     assert "arm" not in asked("POST", PREDICT, event())[2]
@@ -235,14 +263,27 @@ def test_a_pipeline_without_a_challenger_says_nothing_of_arms() -> None:
 # -- as of a moment -----------------------------------------------------------------------------------------------------------
 
 
-def test_as_of_the_events_own_time_is_as_if_it_was_not_asked_for() -> None:
-    asked = Asked()
-    for number in range(20):
-        now = event()["sent_at"] + 4 * 3_600_000  # after every event that was fed
-        given = event(depot=f"d{number % 5}", street=f"s {number % 10}|", sent_at=now + number * 60_000)
-        plain = asked("POST", f"{PREDICT}?vector=true", given)[2]
-        as_of = asked("POST", f"{PREDICT}?vector=true&as_of={given['sent_at']}", given)
-        assert as_of[0] == 200 and as_of[2] == {**plain, "as_of": given["sent_at"]}
+@pytest.fixture(scope="module")
+def plain() -> Asked:
+    return Asked()
+
+
+@given(
+    depot=st.integers(0, 5).map("d{}".format),
+    street=st.integers(0, 10).map("s {}|".format) | st.none(),
+    after_ms=st.integers(0, 10 * 86_400_000),
+)
+def test_as_of_the_events_own_time_is_as_if_it_was_not_asked_for(
+    plain: Asked, depot: str, street: str | None, after_ms: int
+) -> None:
+    newest = event()["sent_at"] + 4 * 3_600_000  # after every event that was fed
+    given = event(depot=depot, street=street, sent_at=newest + after_ms)
+    said = plain("POST", f"{PREDICT}?vector=true", given)[2]
+    as_of = plain("POST", f"{PREDICT}?vector=true&as_of={given['sent_at']}", given)
+    assert as_of[0] == 200 and as_of[2] == {**said, "as_of": given["sent_at"]}
+    earlier = {**given, "sent_at": newest}
+    moved = plain("POST", f"{PREDICT}?vector=true&as_of={given['sent_at']}", earlier)[2]
+    assert (moved["vector"], moved["at"]) == (said["vector"], newest)
 
 
 def test_windows_age_until_the_moment_asked_for_and_a_moment_that_is_over_is_refused() -> None:

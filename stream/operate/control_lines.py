@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from penstock.stream.cli.expert_lines import others, who_predicts
 from penstock.stream.messages import ControlData, ControlEvent, Decision, LiveModel, OperatorRequest
 from penstock.stream.operate.control_topics import Message, pipeline_of
+from penstock.stream.operate.expert_lines import others, who_predicts
 from penstock.stream.process.terminal import printable
 from penstock.stream.story_records import EpisodeSummary
 from penstock.stream.trigger_records import TriggerFired

@@ -13,14 +13,14 @@ from penstock import OnInputs, OnLabels, OnPerformance, OnSchedule
 from penstock.stream import cli
 from penstock.stream.cli.check import retrains
 from penstock.stream.cli.check_request import check_request
-from penstock.stream.cli.control_lines import tell
 from penstock.stream.messages import OperatorRequest
+from penstock.stream.operate.control_lines import tell
 from penstock.stream.process.settings import SettingError
 from penstock.stream.trigger_records import TriggerFired, TriggerShown
-from tests.stream.cli.test_control_lines import asked_for
-from tests.stream.cli.test_status import as_json, as_text, status
 from tests.stream.control.test_policy import event
 from tests.stream.generated import DAY, parcels
+from tests.stream.operate.test_control_lines import asked_for
+from tests.stream.operate.test_status import as_json, as_text, status
 
 FLIGHTS = str(Path(__file__).parents[3] / "examples" / "flights.py")
 

@@ -13,7 +13,6 @@ from penstock.features.read.client import Features
 from penstock.stream import cli, topology
 from penstock.stream.cli import operate
 from penstock.stream.cli.check_request import check_request
-from penstock.stream.cli.control_lines import tell
 from penstock.stream.cli.features import as_text
 from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, news, take
 from penstock.stream.cli.publish import BadLine, records
@@ -27,6 +26,7 @@ from penstock.stream.messages import (
     OperatorRequest,
     encode_json,
 )
+from penstock.stream.operate.control_lines import tell
 from penstock.stream.operate.control_topics import FOLLOWED, Unreadable, decode
 from penstock.stream.process.settings import SettingError
 from tests.stream.control.test_policy import DAY, event

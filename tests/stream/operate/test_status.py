@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.stream.cli.status import as_json, as_text
 from penstock.stream.messages import ControlData, ControlEvent, ExpertShown, LiveModel
 from penstock.stream.operate.scores import Scores
-from penstock.stream.operate.status import LEAST_LABELS, RoleStatus, Status, still_open, wrong
+from penstock.stream.operate.status_found import LEAST_LABELS, RoleStatus, Status, still_open, wrong
+from penstock.stream.operate.status_lines import as_json, as_text
 
 
 def event(state: str) -> ControlEvent:

@@ -1,0 +1,77 @@
+"""The console role: the pages over HTTP, and beside them what follows the topics.
+
+Laws of this file:
+- It keeps nothing and writes nothing: it may run anywhere that reaches Kafka (and Redis, for pages that read from it), and as
+  often as one likes.
+- SIGTERM and Ctrl-C end it; pages that are looked at are told to come back.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from penstock.stream.console.app import Console
+from penstock.stream.console.guard import host_names
+from penstock.stream.console.reading.follow import Follower
+from penstock.stream.definitions import Pipeline
+from penstock.stream.process.health_page import Health
+from penstock.stream.process.settings import Settings
+from penstock.stream.roles.serve import check_names, listening
+
+logger = logging.getLogger("penstock.console")
+
+GRACE_S = 1
+
+
+def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
+    """The console, until told to stop."""
+    import uvicorn  # as in the serve role
+
+    check_names(pipelines)
+    made = listening(settings.host, settings.port)
+    host, port = made.getsockname()[:2]
+    health = Health("console", host, port)
+    follower = Follower([one.name for one in pipelines], settings, health).start()
+    console = Console(
+        follower.reading,
+        {one.name: one for one in pipelines},
+        host_names(settings.host, settings.console_hosts),
+        health=health,
+        prefix=settings.prefix,
+        sources=settings,
+    )
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Take them as the end that they ask for; uvicorn's own would raise them once more behind it."""
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+            yield
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            console.stopping = True
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(
+        console,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("the console is at http://%s:%d/", shown, port)
+    try:
+        Server(config).run(sockets=[made])
+    finally:
+        follower.close()
