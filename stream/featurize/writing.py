@@ -79,7 +79,7 @@ class Writing:
             self.commit(wall_ms)
 
     def commit(self, wall_ms: int) -> None:
-        """Note with the group which outputs exist. State and outputs are safe: a note that fails is made later."""
+        """Note with the group which outputs exist. State and outputs are safe, whatever comes of it."""
         self.committed_ms = wall_ms
         if self.to_commit:
             commit, self.to_commit = self.to_commit, {}

@@ -50,7 +50,7 @@ class Writing:
             self.commit(wall_ms)
 
     def commit(self, wall_ms: int) -> None:
-        """Note with the group which outputs exist. A note that fails is made with the next one."""
+        """Note with the group which outputs exist. They are safe, whatever comes of it; the next note says more."""
         position, self.committed_ms = self.uncommitted, wall_ms
         if position is not None:
             self.uncommitted = None

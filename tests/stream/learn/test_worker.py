@@ -312,6 +312,30 @@ def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Except
     world.check(worker)
 
 
+def test_one_commit_serves_several_batches_and_what_featurize_waits_for_is_committed_as_soon_as_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("penstock.stream.learn.writing.COMMIT_EVERY_MS", 10**9)
+    monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 10**9)
+    world = World()
+    world.give(LOG)
+    worker = world.worker()
+    worker.process_batch(0.0)
+    steps: list[str] = []
+    world.fail = steps.append
+    waits: list[float] = []
+    poll = worker.member.poll
+    monkeypatch.setattr(
+        worker.member, "poll", lambda most, wait_s: (waits.append(wait_s), poll(most, wait_s))[1]
+    )
+    batches = 0
+    while worker.process_batch(0.05):
+        batches += 1
+    assert batches > 10 and steps.count("after commit") == 1 and steps[-1] == "after commit"
+    assert waits == [0.05, *[0.0] * batches], "not waiting for more with something to commit"
+    assert world.log.committed(worker.group, [worker.tp]) == {worker.tp: len(LOG)}
+
+
 class Slow(InlineRetrainer):
     """Does its job when told to."""
 
