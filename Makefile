@@ -1,5 +1,6 @@
-# make demo | test | test-mlflow | test-console | lint | docs | bench | clean      needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test test-mlflow test-console lint docs bench venv clean
+# make demo | test | test-mlflow | test-console | test-clients | test-monitoring | lint | docs | bench | clean
+# needs python 3.11+, make; ARGS="..." is passed on
+.PHONY: help demo test test-mlflow test-console test-clients test-monitoring lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -7,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN = .venv/bin
 STAMP = .venv/.installed
 MLFLOW = build/mlflow
+CLIENTS = build/clients
 # The browser of the tests in tests/browser: the first that is there, unless it is given.
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome) none)
 
@@ -15,6 +17,8 @@ help:
 	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
+	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
+	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
@@ -42,6 +46,18 @@ test-console: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
 	PENSTOCK_TEST_BROWSER=$(CHROMIUM) $(BIN)/python -m pytest tests/browser $(ARGS)
 
+# The clients have an environment of their own, so that nothing of ours is among what they import.
+test-clients: $(STAMP) $(CLIENTS)/.installed
+	PENSTOCK_TEST_CLIENTS=$(CURDIR)/$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)
+
+$(CLIENTS)/.installed: Makefile
+	$(PYTHON) -m venv --clear $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check "tritonclient[http]==2.73.0" "kserve==0.21.0"
+	@touch $@
+
+test-monitoring: $(STAMP)
+	PENSTOCK_TEST_PROMETHEUS=yes $(BIN)/python -m pytest tests/monitoring $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,6 +66,7 @@ lint: $(STAMP)
 # --strict: a link that leads nowhere fails the build.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m deploy.grafana.make
 	$(BIN)/python -m tests.estimators.page
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 

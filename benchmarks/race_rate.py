@@ -76,7 +76,7 @@ def figures(done: Run) -> dict[str, Any]:
         "seconds": done.seconds,
         "records_per_s": done.records / done.seconds,
         **{f"{name}_cpu_s": used for name, used in done.cpu_s.items()},
-        "log_loss": (value(learn, "penstock_log_loss_nats_total", 'model="live"') or 0.0) / (joined or 1.0),
+        "log_loss": (value(learn, "penstock_log_loss_nats_total") or 0.0) / (joined or 1.0),
         "challengers_inside": sorted(filter(None, (challenger_of(one.parent) for one in inside))),
     }
     page = done.pages.get("challenge")

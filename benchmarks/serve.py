@@ -1,14 +1,13 @@
 """`penstock bench serve`: p50, p99 and p99.9 of predictions on request, at fixed arrival rates, with 50 features from Redis.
 
-One serve process beside a Valkey that this program starts; the client is another process on the same machine. The loop is open:
-requests are due at fixed moments, however long answers take, and a request's time begins when it was due. So a server that falls
-behind is seen to (no coordinated omission). Models and features are made by the code that makes them elsewhere.
+One serve process beside a Valkey that this program starts; the client (`open_loop`) is another process on the same machine.
+Models and features are made by the code that makes them elsewhere, and while requests are answered learn goes on: there are new
+models every second. `--peers` asks other servers by the same client in the same run (`serve_peers`).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import random
@@ -16,11 +15,14 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import serve_peers
+from benchmarks.open_loop import client, most
 from benchmarks.written import write
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import state_key, wanted_key
@@ -29,13 +31,12 @@ from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replica_snapshot import ReplicaWriter
-from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample
+from penstock.stream.messages import LabelRecord, Origin, Recipe, Sample
 from penstock.stream.stack.valkey import valkey_server
 
 START_MS = 1_700_000_000_000
 CARDS = 2_000
 SECRET = "of a benchmark"
-CONNECTIONS = 32
 DEFINITION = """
 from river import linear_model, preprocessing
 
@@ -62,7 +63,50 @@ pipeline = Pipeline(
 """
 
 
-def fill(pipeline: Pipeline, url: str, labels: int) -> None:
+class Learning:
+    """A fold that learned from so many labels and goes on learning: a thread stores a new replica every second."""
+
+    def __init__(self, pipeline: Pipeline, client: Any, labels: int) -> None:
+        self.fold, self.rng, self.number = Fold(pipeline), random.Random(1), 0
+        self.names = pipeline.vector_names
+        self.fold.step(0, Recipe(pipeline.digest, self.names, ""))
+        self.learn(labels // 2, 0)
+        self.learn(labels - labels // 2, 1)
+        client.set(wanted_key("wide"), b"1")
+        store = RedisStateStore(client, "wide", "learn")
+        store.acquire()
+        store.start(b"start")
+        self.writer = ReplicaWriter(store, "wide", SECRET, lambda: time.time_ns() // 1_000_000, "topic")
+        self.base = self.writer.write(b"start", self.fold, 0)
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.go_on)
+
+    def learn(self, labels: int, by: int) -> None:
+        """Fold samples whose label depends on one of the inputs."""
+        for number in range(self.number, self.number + labels):
+            x = [self.rng.lognormvariate(3, 1) for _ in self.names]
+            asked = Sample(Origin("t", 0, number), f"p{number}", "c", START_MS + number, x)
+            label = LabelRecord(Origin("t", 0, number, 1), f"p{number}", START_MS + number, x[by] > 25)
+            for entry in (asked, label):
+                self.fold.step(self.fold.position, entry)
+        self.number += labels
+
+    def go_on(self) -> None:
+        """Learn a hundred labels a second, and store."""
+        while not self.ended.wait(1.0):
+            self.learn(100, 1)
+            self.base = self.writer.write(self.base, self.fold, time.time_ns() // 1_000_000)
+
+    def __enter__(self) -> Learning:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+
+def fill(pipeline: Pipeline, url: str, labels: int) -> Learning:
     """Write states of entities, twenty events each, and the replica of a fold that learned from so many labels."""
     client, rng = connect(url), random.Random(1)
     (view,) = pipeline.views
@@ -73,24 +117,9 @@ def fill(pipeline: Pipeline, url: str, labels: int) -> None:
             at = START_MS + tie * 180_000 + rng.randrange(60_000)
             compiled.update(state, at, tie, {"amount": rng.lognormvariate(3, 1)})
         client.set(state_key("wide", "all", "card", view.version, f"c{card}|s"), compiled.encode(state))
-    fold, names = Fold(pipeline), pipeline.vector_names
-    fold.step(0, Recipe(pipeline.digest, names, ""))
-    for number in range(labels):
-        x = [rng.lognormvariate(3, 1) for _ in names]
-        y = x[0] > 25 if number < labels // 2 else x[1] > 25
-        of_sample = Sample(Origin("t", 0, number), f"p{number}", "c", START_MS + number, x)
-        entries: list[Entry] = [
-            of_sample,
-            LabelRecord(Origin("t", 0, number, 1), f"p{number}", START_MS + number, y),
-        ]
-        for entry in entries:
-            fold.step(fold.position, entry)
-    print(f"{len(fold.experts.models)} models over {len(names)} inputs", flush=True)
-    client.set(wanted_key("wide"), b"1")
-    store = RedisStateStore(client, "wide", "learn")
-    store.acquire()
-    store.start(b"start")
-    ReplicaWriter(store, "wide", SECRET, lambda: 0, "topic").write(b"start", fold, 0)
+    learning = Learning(pipeline, client, labels)
+    print(f"{len(learning.fold.experts.models)} models over {len(learning.names)} inputs", flush=True)
+    return learning
 
 
 def request(rows: int, rng: random.Random) -> bytes:
@@ -110,85 +139,37 @@ def request(rows: int, rng: random.Random) -> bytes:
     return head.encode() + body
 
 
-async def _answered(reader: asyncio.StreamReader) -> bool:
-    head = await reader.readuntil(b"\r\n\r\n")
-    size = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    await reader.readexactly(int(size[1]) if size else 0)
-    return head.split(b" ", 2)[1] == b"200"
-
-
-async def drive(port: int, per_s: float, seconds: float, rows: int) -> dict[str, Any]:
-    """Ask at a fixed rate; times are from when a request was due."""
-    rng = random.Random(3)
-    asked = [request(rows, rng) for _ in range(500)]
-    idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(CONNECTIONS):
-        idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
-    took: list[float] = []
-    errors = 0
-
-    async def one(number: int, due: float) -> None:
-        nonlocal errors
-        reader, writer = await idle.get()
-        writer.write(asked[number % len(asked)])
-        good = await _answered(reader)
-        took.append(time.perf_counter() - due)
-        errors += not good
-        idle.put_nowait((reader, writer))
-
-    began, tasks = time.perf_counter(), []
-    for number in range(int(per_s * seconds)):
-        due = began + number / per_s
-        ahead = due - time.perf_counter()
-        if ahead > 0:
-            await asyncio.sleep(ahead)
-        tasks.append(asyncio.create_task(one(number, due)))
-    await asyncio.gather(*tasks)
-    spent = time.perf_counter() - began
-    took.sort()
-    count = len(took)
-
-    def at(share: float) -> float:
-        return round(took[min(int(count * share), count - 1)] * 1000, 2)
-
-    return {
-        "per_s": per_s, "rows": rows, "answered_per_s": round(count / spent, 1), "p50_ms": at(0.5), "p99_ms": at(0.99),
-        "p999_ms": at(0.999), "errors": errors,
-    }  # fmt: skip
-
-
-def client(port: int, per_s: float, seconds: float, rows: int) -> dict[str, Any]:
-    """The same in a process of its own."""
-    given = ["--drive", f"{port},{per_s},{seconds},{rows}"]
-    command = [sys.executable, "-P", "-m", "benchmarks.serve", *given]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
-
-
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process (Linux)."""
     rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measured(process: subprocess.Popen[str], port: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """Every rate, then the most that one worker takes at p99 of 10 ms."""
-    client(port, 200, 1, 1)
-    rates = []
-    for per_s, rows in [*((rate, 1) for rate in asked.rates), (asked.list_rate, 100)]:
-        before = cpu_s(process.pid)
-        found = client(port, per_s, asked.seconds, rows)
-        found["cpu_us_per_request"] = round((cpu_s(process.pid) - before) / (per_s * asked.seconds) * 1e6)
-        rates.append(found)
-        print(found, flush=True)
-    most, step = 0.0, max(asked.rates)
-    while step <= 20_000:
-        found = client(port, step, asked.seconds, 1)
-        print(found, flush=True)
-        if found["p99_ms"] > 10 or found["errors"]:
-            break
-        most, step = step, step * 1.25
-    return {"rates": rates, "max_per_s_at_p99_10ms": most}
+def measured(
+    name: str, cpu: Callable[[], float], port: int, requests: Sequence[bytes], per_s: float, seconds: float
+) -> dict[str, Any]:
+    """One run at one rate, with the server's CPU."""
+    before = cpu()
+    found = client(port, requests, per_s, seconds)
+    answered = found["answered_per_s"] * seconds
+    found["cpu_us_per_request"] = round((cpu() - before) / max(answered, 1) * 1e6)
+    print(name, found, flush=True)
+    return found
+
+
+def own(port: int, pid: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """Every rate, lists, then the most that one worker takes at p99 of 10 ms."""
+    rng = random.Random(3)
+    one, many = ([request(rows, rng) for _ in range(500 if rows == 1 else 50)] for rows in (1, 100))
+
+    def at(per_s: float, seconds: float = asked.seconds, requests: Sequence[bytes] = one) -> dict[str, Any]:
+        return measured("penstock", lambda: cpu_s(pid), port, requests, per_s, seconds)
+
+    at(200, 1)
+    rates = [at(per_s) for per_s in asked.rates]
+    rows_100 = at(asked.list_rate, requests=many)
+    found = most(lambda per_s: at(per_s, asked.search_seconds), max(asked.rates))
+    return {"rates": rates, "rows_100": rows_100, **found}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,44 +179,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
+    parser.add_argument("--search-seconds", type=float, default=5.0, help="per rate while the most is sought")
     parser.add_argument("--rates", type=float, nargs="+", default=[500, 1000, 2000], help="requests a second")
     parser.add_argument("--list-rate", type=float, default=20, help="requests of 100 rows a second")
     parser.add_argument("--labels", type=int, default=9_000, help="that the models learned from")
-    parser.add_argument("--drive", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--peers", nargs="*", metavar="NAME", choices=list(serve_peers.PEERS),
+        help="also other servers, each in an environment of its own, which is made once (2 GB for all of them): "
+        f"{', '.join(serve_peers.PEERS)}; without a name all",
+    )  # fmt: skip
     asked = parser.parse_args(arguments)
-    if asked.drive:
-        port, per_s, seconds, rows = asked.drive.split(",")
-        import uvloop
-
-        found = uvloop.run(drive(int(port), float(per_s), float(seconds), int(rows)))
-        print(json.dumps(found))
-        return 0
     server, url = valkey_server()
     process: subprocess.Popen[str] | None = None
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "wide.py"
             file.write_text(DEFINITION)
-            fill(load(file), url, asked.labels)
-            command = [
-                sys.executable,
-                "-m",
-                "penstock.stream.cli",
-                "run",
-                str(file),
-                "--role",
-                "serve",
-                "--port",
-                "0",
-            ]
+            learning = fill(load(file), url, asked.labels)
+            command = ["-m", "penstock.stream.cli", "run", str(file), "--role", "serve", "--port", "0"]
             environment = {**os.environ, "REDIS_URL": url, "PENSTOCK_SECRET": SECRET, "PYTHONHASHSEED": "0"}
-            process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [sys.executable, *command], env=environment, stderr=subprocess.PIPE, text=True
+            )
             assert process.stderr is not None
-            found = next(filter(None, (re.search(r":(\d+)/docs", line) for line in process.stderr)))
+            told = (re.search(r":(\d+)/docs", line) for line in process.stderr)
+            found = next(filter(None, told))
             time.sleep(2.0)
-            figures = measured(process, int(found[1]), asked)
+            with learning:
+                figures = own(int(found[1]), process.pid, asked)
+            process.terminate()
+            process.wait()
+            if asked.peers is not None:
+                names = asked.peers or list(serve_peers.PEERS)
+                figures["peers"] = serve_peers.side_by_side(names, Path(folder), url, asked)
     finally:
-        if process is not None:
+        if process is not None and process.poll() is None:
             process.terminate()
             process.wait()
         server.close()

@@ -36,7 +36,7 @@ from penstock.stream import (
 from penstock.stream.definition_file import load
 from penstock.stream.learn import engine
 from penstock.stream.process import settings
-from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.metric_list import METRICS, ROLES
 from penstock.stream.process.settings import Settings
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
@@ -58,6 +58,8 @@ SETTING_WORDS = {
     "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
     "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
     "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
+    "console_hosts": "The host names by which people ask for the console, separated by commas. It answers to them and to local "
+    "names, and to no other. See [Look at it](../how-to/look-at-it.md).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "
     "it restarts.",
     "host": "The address that the health page listens on.",
@@ -66,7 +68,6 @@ SETTING_WORDS = {
     "any it answers everybody who reaches it.",
     "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
     "serve_key": "A PEM file with the certificate's key.",
-    "console_hosts": "Host names, separated by commas, that the console answers to beside local ones and its own address.",
     "console_users": "The console's password file, as `penstock console --add-user` writes it. With it one can log in, and "
     "operators can act. See [Who may do what](../how-to/use-the-console.md#who-may-do-what).",
     "console_anonymous": "Whether everybody who reaches the console may look: `yes` or `no`. Left out, it is yes where the "
@@ -79,6 +80,8 @@ SETTING_WORDS = {
     "group is a viewer.",
     "console_cert": "A PEM file with the console's certificate and those above it: with it, it speaks TLS.",
     "console_key": "A PEM file with the certificate's key.",
+    "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
+    "request id. So does `--access-log`.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
@@ -268,18 +271,17 @@ def metrics() -> str:
     """Every metric, from the one list that the roles register."""
     rows = []
     for metric in METRICS:
-        kind = {"BatchHistogram": "histogram"}.get(metric.kind.__name__, metric.kind.__name__.lower())
-        name = metric.name + ("_total" if kind == "counter" else "")
-        rows.append(
-            (f"`{name}`", kind, ", ".join(f"`{label}`" for label in metric.labels), sentence(metric.help))
-        )
+        histogram = metric.kind.__name__.endswith("Histogram")
+        kind = "histogram" if histogram else metric.kind.__name__.lower()
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        roles = "all" if metric.roles == ROLES else ", ".join(metric.roles)
+        rows.append((f"`{metric.shown}`", kind, labels, roles, sentence(metric.help)))
     return "\n\n".join(
         [
             "# Metrics",
-            "Every role serves these in Prometheus' text format at `/metrics` of its health page. "
+            "Each role serves its part of these in Prometheus' text format at `/metrics` of its health page. "
             "[Watch the roles](../how-to/monitor.md) says which of them to look at, and what they mean.",
-            table(("Metric", "Kind", "Labels", "Meaning"), rows),
-            "`penstock_role_info{role}` is 1 and names the role of the process.",
+            table(("Metric", "Kind", "Labels", "Roles", "Meaning"), rows),
         ]
     )
 

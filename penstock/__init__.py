@@ -47,6 +47,7 @@ from penstock.stream import (
     Pipeline,
     Quality,
     RateRise,
+    Serving,
     Source,
     grid,
 )
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Quality", "Source", "View", "grid",
+    "Label", "OnInputs", "OnLabels", "OnPerformance", "OnSchedule", "Pipeline", "Quality", "Serving", "Source", "View",
+    "grid",
     "Adwin", "Detector", "Kswin", "PageHinkley", "RateRise",
     "count", "decayed_count", "decayed_mean", "decayed_sum", "distinct", "first", "histogram", "hopping", "last",
     "last_n", "max", "mean", "min", "quantile", "rate", "ratio", "row", "session", "since_last", "sliding", "std", "sum",

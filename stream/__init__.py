@@ -4,6 +4,7 @@ from penstock.stream.definitions import Label, Pipeline, Source
 from penstock.stream.detectors import Adwin, Detector, Kswin, PageHinkley, RateRise
 from penstock.stream.grids import grid
 from penstock.stream.quality import Quality
+from penstock.stream.serving import Serving
 from penstock.stream.triggers import OnInputs, OnLabels, OnPerformance, OnSchedule
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Pipeline",
     "Quality",
     "RateRise",
+    "Serving",
     "Source",
     "grid",
 ]

@@ -24,6 +24,7 @@ from penstock.stream.label import Happened, Label, no_label, none_from
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.model_text import model_text
 from penstock.stream.quality import Quality, checked_quality
+from penstock.stream.serving import Serving
 from penstock.stream.source import Source
 from penstock.stream.targets import TAKEN, target_of
 from penstock.stream.targets import Kind as TargetKind
@@ -56,7 +57,7 @@ class Pipeline:
     "all", "since-onset", or the last so long, such as "30d". `segments` names up to four fields of the predicted event with few
     values each: what is found is told with the one value that carries it, and each value is watched by itself, for a fifth of
     the budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
-    `[Adwin("loss")]` (`stream.detectors`).
+    `[Adwin("loss")]` (`stream.detectors`). `serving` says how the serve role answers beside its usual way (see `Serving`).
     """
 
     name: str
@@ -81,6 +82,7 @@ class Pipeline:
     segments: Sequence[str] = ()
     quality: bool | Quality = True
     monitors: Sequence[Any] = ()
+    serving: Serving = Serving()
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -140,6 +142,8 @@ class Pipeline:
             raise DefinitionError(f"{where}: predict must be a Source, not {_kind(self.predict)}")
         if not isinstance(self.label, Label):
             raise DefinitionError(f"{where}: label must be a Label, not {_kind(self.label)}")
+        if not isinstance(self.serving, Serving):
+            raise DefinitionError(f"{where}: serving must be a Serving, not {_kind(self.serving)}")
         for what, kind in (("views", View), ("inputs", str)):
             found = getattr(self, what)
             if not isinstance(found, list | tuple) or not all(isinstance(item, kind) for item in found):

@@ -20,7 +20,7 @@ HISTORY_DIGITS = 6
 """Losses, weights and figures are rounded to so many places: a millionth of a nat is noise, and every digit is a byte."""
 
 
-class Counted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Counted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of samples and labels since the record of its kind before; what is 0 is left out.
 
     `joined` samples met their label, and `learned` of them taught; `held_back` taught nothing, because of a hold. `expired` ones
@@ -41,7 +41,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unreadable: Int64 = 0
 
 
-class ExpertThen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ExpertThen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One of the models that made the live prediction: its part of the weight at the record, and how it did since the last one.
 
     `version` and `kind` are as in `LiveModel`: `base` is the base rate; `first` the passive twin, the definition's model as
@@ -56,7 +56,7 @@ class ExpertThen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loss: float | None = None
 
 
-class EpisodeThen(msgspec.Struct, frozen=True, kw_only=True):
+class EpisodeThen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An episode that was open at the record. `id` is the `episode` of its control events.
 
     `kind` and `subject` are those of what caused it, or of what was found first; `since` is its onset (event time, ms) and
@@ -70,7 +70,7 @@ class EpisodeThen(msgspec.Struct, frozen=True, kw_only=True):
     since_position: Int64
 
 
-class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How a pipeline did over one block of labels, or over one hour of event time.
 
     `kind` says which. `position` is the samples-log offset of the record at which it was made, `at` the event time reached (of an
@@ -83,9 +83,8 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `means` has the task's other figures by name: `auc` (of a block's newest 2,000 labels), `mae`, `base_mae`, `accuracy`,
     `base_accuracy`, `alert_share`. A figure that nothing can be said of is left out.
 
-    `pending` samples wait for a label now. `experts` are those there are at the end of a block, and hours name none: only labels
-    move weights, and a block ends after 500 of them, or after a day. `leader` and `committed` are versions, `live` is the one
-    that predictions carry. `held` says that learning is held.
+    `pending` samples wait for a label now. `experts` are those there are at its end; `leader` and `committed` are versions among
+    them, and `live` is the version that predictions carry. `held` says that learning is held.
     """
 
     id: str

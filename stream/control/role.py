@@ -65,8 +65,9 @@ def run(
 
     """
     prepare_topics(pipeline, settings)
+    deployed = topology.deployed(pipeline.name, settings.prefix)
     with (
-        Health("control", settings.host, settings.port) as health,
+        Health("control", settings.host, settings.port, pipeline=deployed) as health,
         tempfile.TemporaryDirectory(prefix="penstock-") as folder,
     ):
         asyncio.run(_serve(pipeline, settings, health, folder, until, resend_ms))

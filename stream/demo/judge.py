@@ -18,6 +18,7 @@ from penstock.examples import flights_data
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.demo.explained import explained, most_wrong, of_incident
 from penstock.stream.demo.measure import Trace, after, auc_of, finite, months, weekly_ratio
 from penstock.stream.demo.report import Report
 from penstock.stream.demo.restart import restarted
@@ -137,6 +138,11 @@ def judge(pipeline: Pipeline, options: Options, run: Run, report: Report, say: C
     report.versions = _versions(pipeline, run, secret)
     if clean is not None:
         report.incident = _incident(run, trace, idle, Trace.of(clean[2]))
+    place = most_wrong(trace, of_incident(run.log, topic, options.incident) if compare else set())
+    if place is not None:
+        say("explaining the prediction that was most wrong")
+        which = (int(trace.position[place]), trace.y[place].item())
+        report.explained = explained(options.definition, run.settings, run.log, options.guard, *which)
 
 
 def _folds(

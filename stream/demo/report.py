@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from penstock.stream.demo.episode_rows import episode_lines, episodes
+from penstock.stream.demo.explained import explained_lines
 from penstock.stream.demo.measure import Month
 from penstock.stream.demo.verify import Proof
 from penstock.stream.messages import ControlEvent, Decision, LiveModel
@@ -18,7 +19,10 @@ from penstock.stream.task_kind import Kind
 
 @dataclass
 class Report:
-    """Everything the demo has to say. `incident` holds the comparison with a run without it, when one was played."""
+    """Everything the demo has to say.
+
+    `incident` holds the comparison with a run without it, when one was played; `explained` one prediction and why it was that.
+    """
 
     backend: str
     redis: str
@@ -49,6 +53,8 @@ class Report:
     live: LiveModel | None = None
     proofs: dict[str, Proof] = field(default_factory=dict)
     incident: dict[str, Any] = field(default_factory=dict)
+    definition: str = ""
+    explained: dict[str, Any] | None = None
 
     @property
     def events_per_s(self) -> float:
@@ -84,6 +90,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "versions": report.versions,
         "live": None if report.live is None else {"version": report.live.version, "why": report.live.why},
         "incident_effect": report.incident,
+        "explained": report.explained,
         "verified": {name: proof.holds for name, proof in report.proofs.items()},
     }
 
@@ -173,6 +180,8 @@ def lines(report: Report) -> list[str]:
             f"  {'holds' if proof.holds else 'FAILS':<6} {proof.name} ({proof.compared:,} compared, {proof.different} differ)"
         )
         out += [f"         {text}" for text in proof.differences]
+    if report.explained is not None:
+        out += explained_lines(report.explained, report.definition, bool(report.incident))
     return out
 
 

@@ -24,7 +24,7 @@ from penstock.stream.explain.explanation import (
     added,
     ranked,
 )
-from penstock.stream.explain.model import Answer, part
+from penstock.stream.explain.model import Answer, explain, part
 from penstock.stream.learn.engine import said
 from penstock.stream.learn.expert import Answer as Asked
 from penstock.stream.learn.expert import Expert
@@ -98,6 +98,18 @@ def live(
     base = _closed(base + sum(share * one.base for share, one in found) if models else margin, given, margin)
     method = MIXED if len(models) > 1 else models[0].method if models else "nobody knows anything yet"
     return Explanation(base, margin, margin, scale, method, ranked(given, x, names), of, models)
+
+
+def single(task: Task, model: Any, x: Mapping[str, Any], names: Iterable[str] = ()) -> Explanation:
+    """Why one model by itself answers to `x` what it does. Raises `CannotExplain`."""
+    of = None
+    if task.kind == "multiclass":
+        own = task.said(model, dict(x))
+        if own is None:
+            raise CannotExplain("the model gives no answer")
+        of = most_probable(own)
+    scale = SCALES.get(task.kind, "probability")
+    return explain(model, x, target=of or True, answer=_answer(task, of), scale=scale, names=names)
 
 
 def _closed(base: float, given: Mapping[str, float], margin: float) -> float:

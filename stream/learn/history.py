@@ -20,8 +20,6 @@ BLOCK_LABELS = 500
 flights demo has 650 blocks: what a chart can show."""
 LEAST_BLOCK_MS = 600_000
 """A block is at least so long, in event time, and then holds more labels: however many come, a year has 53,000 blocks at most."""
-MOST_BLOCK_MS = 86_400_000
-"""A block that has gone on for so long ends with the hour, however few labels came."""
 HOUR_MS = 3_600_000
 COUNTED = Counted.__struct_fields__
 RANKED_LABELS = 2_000
@@ -44,11 +42,6 @@ class Mark:
     mixture_loss: float = 0.0
     lost: dict[int, float] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def joined(self) -> int:
-        """How many labels had met their sample."""
-        return self.counts[COUNTED.index("joined")]
 
 
 class History:

@@ -4,8 +4,6 @@ Laws of this file:
 - Called once a block and once an hour, never for a record by itself. It reads the fold, and changes nothing but its marks.
 - A record of an hour is made before the first sample or label behind it is counted: an hour holds what came in it. What comes
   behind a newer event belongs to the newer one's hour.
-- What each expert lost and weighs stands in the records of blocks alone: only labels move it, and a block comes with 500 of them
-  or, where fewer came in a day, with the first hour of the next.
 - An id names the record of the log at which it was made, and the fold that made it.
 """
 
@@ -17,7 +15,7 @@ from typing import Literal
 
 from penstock.stream.history_record import HISTORY_DIGITS, Counted, EpisodeThen, ExpertThen, HistoryRecord
 from penstock.stream.learn.experts import Experts
-from penstock.stream.learn.history import BLOCK_LABELS, COUNTED, HOUR_MS, LEAST_BLOCK_MS, MOST_BLOCK_MS, Mark
+from penstock.stream.learn.history import BLOCK_LABELS, COUNTED, HOUR_MS, LEAST_BLOCK_MS, Mark
 from penstock.stream.learn.state import FoldState
 from penstock.stream.learn.tasks.measures import auc
 
@@ -30,12 +28,7 @@ def block_over(fold: FoldState, position: int) -> None:
     history = fold.history
     if fold.at - history.block.at < LEAST_BLOCK_MS:
         history.block_over += BLOCK_LABELS
-    else:
-        _tell_block(fold, position)
-
-
-def _tell_block(fold: FoldState, position: int) -> None:
-    history = fold.history
+        return
     means: Means = {} if history.said is None else {"auc": auc(history.said)}
     fold.outputs.history.append(_record(fold, "labels", history.block, position, fold.at, means))
     history.block = _mark(fold, position, fold.at)
@@ -51,8 +44,6 @@ def hour_over(fold: FoldState, position: int, at: int) -> None:
     if history.hour_over:
         told = _record(fold, "hour", history.hour, position, history.hour_over, {})
         fold.outputs.history.append(told)
-        if began - history.block.at >= MOST_BLOCK_MS and fold.counts.joined > history.block.joined:
-            _tell_block(fold, position)
     else:
         history.block.at, history.block.position = at, position
     history.hour = _mark(fold, position, began)
@@ -104,7 +95,7 @@ def _record(
         base_loss=_mean(counts.base_loss - mark.base_loss, joined),
         mixture_loss=_mean(experts.live_loss - mark.mixture_loss, judged),
         means={name: value for name, value in means.items() if value is not None},
-        experts=_experts(experts, mark) if kind == "labels" else [],
+        experts=_experts(experts, mark),
         episodes=_episodes(fold),
         held=fold.drift.hold is not None,
     )
@@ -116,16 +107,16 @@ def _mean(total: float, of: int) -> float | None:
 
 
 def _experts(experts: Experts, mark: Mark) -> list[ExpertThen]:
-    found = []
+    found, since, lost = [], mark.judged, mark.lost
     for one, loss, weight in zip(experts.all, experts.losses, experts.gate.totals(), strict=True):
-        judged = experts.judged - max(mark.judged, one.judged_before)
+        judged = experts.judged - (one.judged_before if one.judged_before > since else since)
         found.append(
             ExpertThen(
                 version=one.version,
                 kind=one.kind,
                 weight=round(weight, HISTORY_DIGITS),
                 judged=judged,
-                loss=_mean(loss - mark.lost.get(one.number, 0.0), judged),
+                loss=_mean(loss - lost.get(one.number, 0.0), judged),
             )
         )
     return found

@@ -23,7 +23,7 @@ from penstock.stream.learn.learner import Trained, at_once, training
 from penstock.stream.learn.records import Predicted, Replay, Unusable, lineage
 from penstock.stream.learn.tasks import task_of
 from penstock.stream.log.protocol import Log
-from penstock.stream.messages import Command, LiveModel, rfc3339
+from penstock.stream.messages import Command, Entry, LiveModel, rfc3339
 from penstock.stream.models.digest import digest
 from penstock.stream.models.store import MemoryModelStore, ModelStore
 from penstock.stream.models.version import (
@@ -234,12 +234,14 @@ def replay(
     predicted: Callable[[Predicted], None] | None = None,
     begun: Callable[[Fold], None] | None = None,
     changed: Callable[[LiveModel], None] | None = None,
+    before: Callable[[int, Entry], None] | None = None,
 ) -> Fold:
     """Fold [the log's start, `stop`) and give the fold. `trace` keeps every joined label's predictions in `fold.trace`.
 
     `store`, empty at first, is given every version the replay makes. `outside` has those that a command names with their digest
     and that the log did not make, or makes no longer: imports, and what only a name kept. `predicted` hears of
-    every prediction, `changed` whenever something else is live or committed; `begun` is given the fold before its first record.
+    every prediction, `changed` whenever something else is live or committed; `begun` is given the fold before its first record,
+    `before` hears of every record before it is folded.
     """
     low, high = log.bounds([(topic, 0)])[(topic, 0)]
     stop = high if stop is None else stop
@@ -251,6 +253,8 @@ def replay(
     if store is None:
         store = MemoryModelStore()  # what the replay makes itself, and nothing else
     for position, entry in entries(log, topic, low, stop):
+        if before is not None:
+            before(position, entry)
         need = fold.needs(entry)
         prepared = None
         if need is not None and isinstance(entry, Command):

@@ -25,7 +25,7 @@ from penstock.stream.learn.tasks.unlabelled import Unlabelled
 from penstock.stream.learn.uncertainty import Uncertainty
 from penstock.stream.messages import Value
 from penstock.stream.models.digest import digest
-from penstock.stream.prediction import Prediction
+from penstock.stream.prediction import ModelRef, Prediction
 
 
 class Ranges(NamedTuple):
@@ -172,6 +172,22 @@ class Replica:
         task = self.standing.task
         said = task.said(model, vector(self.names, values))
         return said if said is None or task.at_once else task.shown(said)[0]
+
+    def nobody(self, answered: Answered) -> bool:
+        """Whether every model failed at a vector, and only the base predictor answered. Before they learned, that is usual."""
+        said, standing = answered.answer.said, self.standing
+        knows = standing.samples if standing.task.at_once else standing.learned
+        return said.count(None) >= len(said) - 1 and knows > 0
+
+    def shown_by(self, version: str, model: Any, answered: Answered) -> Prediction | None:
+        """The prediction as it would be if this model predicted alone; None where it fails."""
+        task, live = self.standing.task, answered.prediction
+        said = task.said(model, answered.x)
+        if said is None:
+            return None
+        value, *more = (said,) if task.at_once else task.shown(said)
+        by = ModelRef(version, 1.0)
+        return Prediction(live.id, live.at, value, by, live.recipe, live.position, *more)
 
     def _forked(self) -> Experts:
         """The experts as they are once a value far outside its range was met: one of them leaves it out."""

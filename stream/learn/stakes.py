@@ -18,6 +18,8 @@ from penstock.monitors.losses.drift import LossMonitor
 from penstock.stream.learn.stories import Story
 
 Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+"""The lowest first."""
 CALM = frozenset({"note", "promote", "summary"})
 YEAR_DAYS = 365.25
 LEAST_LABELS = 125

@@ -1,7 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of every role, on a small server beside the loop.
 
 Laws of this file:
-- Every metric stands in `metric_list`, and no other is told.
+- Every metric stands in `metric_list`, and no other is told; a role tells those that it can say.
 - Reporting costs a loop's turn a few microseconds; what needs more is looked at once a second.
 - The server never touches the worker: it reads numbers the loop left behind, so a loop that hangs is a 503
   and not a hanging page.
@@ -15,12 +15,15 @@ Laws of this file:
 
 from __future__ import annotations
 
+import platform
 import re
 import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -28,14 +31,26 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 
 from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.shared_metrics import GAUGES, page
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every counter, which nobody asks for
 
 STALLED_S = 30.0
 MOST_REASONS = 40
+
+
+def installed_version() -> str:
+    """The version of Penstock that is installed; empty for sources that are not."""
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return ""
 
 
 def kind_of(reason: str) -> str:
@@ -46,8 +61,9 @@ def kind_of(reason: str) -> str:
 class Health:
     """The health page of one role; its server runs inside a `with` block.
 
-    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`. `port` 0 takes
-    any free one, which is then `health.port`.
+    Metrics are attributes without the prefix: `health.records.labels("departures").inc(12)`; those of other roles are there, and
+    not shown. `pipeline` names what it runs. `port` 0 takes any free one, which is then `health.port`. With `shared`, a folder,
+    /metrics is that of every process that shares it.
 
     Example:
         >>> with Health("learn", "127.0.0.1", 0) as health:
@@ -61,13 +77,15 @@ class Health:
 
     """
 
+    build_info: Gauge
+    role_ready: Gauge
     records: Counter
     turns: Counter
-    turn_seconds: Histogram
+    turn_duration_seconds: Histogram
     condition: Gauge
     lag_records: Gauge
     position: Gauge
-    event_time_age_seconds: Gauge
+    newest_event_timestamp_seconds: Gauge
     samples: Counter
     labels_written: Counter
     dead_letters: Counter
@@ -83,42 +101,57 @@ class Health:
     pending_labels: Gauge
     labels: Counter
     log_loss_nats: Counter
+    base_log_loss_nats: Counter
     measure: Gauge
     experts: Gauge
-    expert_weight: Gauge
+    expert_weight_ratio: Gauge
     lead_changes: Counter
     expert_predictions: Counter
     expert_learnings: Counter
-    episodes: Counter
+    episode_transitions: Counter
     episodes_open: Gauge
     model_held: Gauge
     model_failures: Counter
     retrains_running: Gauge
     retrains: Counter
     retrain_triggers: Counter
-    mlflow: Counter
-    unreadable: Counter
+    mlflow_registrations: Counter
+    unreadable_records: Counter
     challengers: Gauge
-    challenger_weight: Gauge
+    challenger_weight_ratio: Gauge
     challenger_loss_nats: Gauge
     challengers_entered: Counter
-    request_seconds: RequestHistogram
+    request_duration_seconds: RequestHistogram
     rows_answered: Counter
+    arm_answers: Counter
+    degraded_answers: Counter
     served_position: Gauge
+    served_event_timestamp_seconds: Gauge
     decisions: Counter
     commands_sent: Counter
     commands_open: Gauge
+    requests_waiting: Gauge
 
     def __init__(
-        self, role: str, host: str = "127.0.0.1", port: int = 0, *, stalled_s: float = STALLED_S
+        self,
+        role: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        pipeline: str = "",
+        stalled_s: float = STALLED_S,
+        shared: str = "",
     ) -> None:
+        self.shared = shared
         self.role, self.host, self.port, self.stalled_s = role, host, port, stalled_s
         self.registry = CollectorRegistry()
+        not_shown = CollectorRegistry()
         for metric in METRICS:
-            made = metric.kind(metric.name, metric.help, metric.labels, registry=self.registry)
+            registry = self.registry if role in metric.roles else not_shown
+            more: Any = {"multiprocess_mode": GAUGES} if metric.kind is Gauge else {}
+            made = metric.kind(metric.name, metric.help, metric.labels, registry=registry, **more)
             setattr(self, metric.name.removeprefix("penstock_"), made)
-        build = Gauge("penstock_role_info", "the role of this process", ("role",), registry=self.registry)
-        build.labels(role).set(1)
+        self.build_info.labels(installed_version(), platform.python_version(), role, pipeline).set(1)
         self.conditions: dict[str, bool] = {"started": False}
         self.turned_s = time.monotonic()
         self._server: ThreadingHTTPServer | None = None
@@ -130,13 +163,14 @@ class Health:
         """The loop has come round."""
         now = time.monotonic()
         self.turns.inc()
-        self.turn_seconds.observe(now - self.turned_s)
+        self.turn_duration_seconds.observe(now - self.turned_s)
         self.turned_s = now
 
     def ready(self, conditions: Mapping[str, bool]) -> None:
         """Say which conditions of readiness hold; the role is ready when all do."""
         if conditions != self.conditions:
             self.conditions = dict(conditions)
+            self.role_ready.set(all(conditions.values()))
             for name, holds in conditions.items():
                 self.condition.labels(name).set(holds)
 
@@ -157,7 +191,9 @@ class Health:
         """Status code, content type and body of a path."""
         text = "text/plain; charset=utf-8"
         if path == "/metrics":
-            return 200, CONTENT_TYPE_LATEST, generate_latest(self.registry)
+            names = {metric.name for metric in METRICS if self.role in metric.roles}
+            told = page(self.shared, names) if self.shared else generate_latest(self.registry)
+            return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s
             turning = silent_s <= self.stalled_s
@@ -177,13 +213,13 @@ class Health:
         return 404, text, b"/metrics, /healthz and /readyz are here\n"
 
     def __enter__(self) -> Health:
-        page = self
+        health = self
 
         class Page(BaseHTTPRequestHandler):
             timeout = 10
 
             def do_GET(self) -> None:
-                code, kind, body = page.status(self.path.split("?")[0])
+                code, kind, body = health.status(self.path.split("?")[0])
                 self.send_response(code)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))

@@ -29,11 +29,11 @@ class Settings:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
     `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
-    `serve_cert` and `serve_key` (PEM files) it speaks TLS, and the console
-    with `console_cert` and `console_key`. That answers to the host names `console_hosts` beside local ones; people log in by the
-    password file `console_users`, or by what a proxy at one of `console_proxies` says in two headers, and `console_groups` gives
-    its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the tracking URI of an MLflow
-    server that shows versions, too.
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 its log has every request. The console
+    speaks TLS with `console_cert` and `console_key`, and answers to the host names `console_hosts` beside local ones. People log
+    in by the password file `console_users`, or by what a proxy at one of `console_proxies` says in two headers; `console_groups`
+    gives its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the tracking URI of an
+    MLflow server that shows versions, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -50,6 +50,7 @@ class Settings:
     serve_tokens: tuple[str, ...] = ()
     serve_cert: str = ""
     serve_key: str = ""
+    access_log: int = 0
     console_hosts: tuple[str, ...] = ()
     console_users: str = ""
     console_anonymous: str = ""
@@ -103,6 +104,7 @@ class Settings:
         return cls(
             former_secrets=_several(env, "PENSTOCK_SECRETS_FORMER"),
             serve_tokens=_several(env, "PENSTOCK_SERVE_TOKENS"),
+            access_log=int(_number(env, "PENSTOCK_SERVE_ACCESS_LOG", 0)),
             console_hosts=_several(env, "PENSTOCK_CONSOLE_HOSTS"),
             console_proxies=_several(env, "PENSTOCK_CONSOLE_PROXIES"),
             console_groups=_several(env, "PENSTOCK_CONSOLE_GROUPS"),

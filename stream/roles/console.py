@@ -10,9 +10,12 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from penstock.stream import topology
 from penstock.stream.console.app import Console
 from penstock.stream.console.guard import host_names
 from penstock.stream.console.reading.ask import Asker
@@ -26,7 +29,6 @@ from penstock.stream.roles.serve import check_names, listening
 
 logger = logging.getLogger("penstock.console")
 
-PORT = 8090
 GRACE_S = 1
 
 
@@ -39,7 +41,8 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     asker = Asker(settings, lambda request: looked_up(request, settings, logger.warning))
     made = listening(settings.host, settings.port)
     host, port = made.getsockname()[:2]
-    health = Health("console", host, port)
+    names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
+    health = Health("console", host, port, pipeline=names)
     follower = Follower([one.name for one in pipelines], settings, health).start()
     console = Console(
         follower.reading,
@@ -53,6 +56,13 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     )
 
     class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Take them as the end that they ask for; uvicorn's own would raise them once more behind it."""
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+            yield
+
         async def shutdown(self, sockets: Any = None) -> None:
             console.stopping = True
             await super().shutdown(sockets)

@@ -9,6 +9,7 @@ Laws of this file:
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from penstock.stream.featurize.worker import FeaturizeWorker
     from penstock.stream.learn.experts import Experts
     from penstock.stream.learn.retrain_triggers import RetrainTriggers
+    from penstock.stream.learn.stakes import Severity
     from penstock.stream.learn.worker import LearnWorker
     from penstock.stream.log.protocol import Reader
 
 __all__ = ["ChallengeReport", "FeaturizeReport", "Health", "LearnReport"]
 
 LOOK_EVERY_S = 1.0
+UNTOLD = "untold"
 LEARNED = (
     "joined", "learned", "held_back", "expired", "absent", "corrected", "unmatched", "duplicates", "contradictions", "dropped",
     "repeats",
@@ -58,6 +61,7 @@ class FeaturizeReport:
         self.health = health
         self.growth = Growth()
         self.look_s = 0.0
+        self.lag = Lag(health)
 
     def batch(self, worker: FeaturizeWorker) -> None:
         """Report one turn."""
@@ -89,10 +93,10 @@ class FeaturizeReport:
             for view, deleted in expiry.deleted.items():
                 health.states_expired.labels(view).inc(grown((name, "expired", view), deleted))
         if newest >= 0:
-            health.event_time_age_seconds.set(time.time() - newest / 1000)
+            health.newest_event_timestamp_seconds.set(newest / 1000)
         for (topic, partition), offset in worker.committed.items():
             health.position.labels(topic, str(partition)).set(offset)
-        _lag(health, worker.member)
+        self.lag.look(worker.member)
         health.rebuilding.set(rebuilding)
         health.ready(
             {
@@ -126,19 +130,20 @@ class LearnReport:
         self.growth = Growth()
         self.look_s = 0.0
         self.seen: dict[tuple[str, str], tuple[str, int]] = {}
-        self.kinds: set[str] = set()
+        self.open: set[tuple[str, str]] = set()
         self.counted_fold: object = None
+        self.lag = Lag(health)
 
     def batch(self, worker: LearnWorker) -> None:
         """Report one turn."""
         health, fold, grown = self.health, worker.fold, self.growth.of
         health.turned()
-        health.unreadable.inc(grown("unreadable", worker.unreadable))
+        health.unreadable_records.inc(grown("unreadable", worker.unreadable))
         for part, seconds in worker.parts.seconds.items():
             health.turn_part_seconds.labels(part).inc(grown(("part", part), seconds))
-        if worker.publisher is not None:
-            for outcome in ("registered", "failures"):
-                health.mlflow.labels(outcome).inc(grown(outcome, getattr(worker.publisher, outcome)))
+        if (publisher := worker.publisher) is not None:
+            for outcome, count in (("registered", publisher.registered), ("failed", publisher.failures)):
+                health.mlflow_registrations.labels(outcome).inc(grown(("mlflow", outcome), count))
         if fold is not None:
             counts = fold.counts
             # a fold restored from a snapshot brings counts that were counted before
@@ -151,8 +156,8 @@ class LearnReport:
             for outcome in LEARNED:
                 health.labels.labels(outcome).inc(grown(outcome, getattr(counts, outcome)))
             health.model_failures.inc(grown("failed", counts.failed))
-            health.log_loss_nats.labels("live").inc(grown("live_loss", counts.live_loss))
-            health.log_loss_nats.labels("base").inc(grown("base_loss", counts.base_loss))
+            health.log_loss_nats.inc(grown("live_loss", counts.live_loss))
+            health.base_log_loss_nats.inc(grown("base_loss", counts.base_loss))
             health.lead_changes.inc(grown("leads", counts.leads))
             health.expert_predictions.inc(grown("asked", counts.asked))
             health.expert_learnings.inc(grown("taught", counts.taught))
@@ -165,7 +170,7 @@ class LearnReport:
         health, fold = self.health, worker.fold
         if fold is not None:
             health.pending_labels.set(len(fold.pending))
-            health.event_time_age_seconds.set(time.time() - fold.at / 1000)
+            health.newest_event_timestamp_seconds.set(fold.at / 1000)
             health.position.labels(worker.topic, "0").set(fold.position)
             health.model_held.set(fold.drift.hold is not None)
             health.retrains_running.set(len(fold.open_jobs))
@@ -173,8 +178,13 @@ class LearnReport:
             self._experts(fold.experts)
             for name, value in fold.measures().items():
                 health.measure.labels(name).set(value)
-            self._episodes(fold.drift.episodes.open)
-        _lag(health, worker.member)
+            self._episodes(fold.drift.episodes.open, fold.drift.severities)
+        elif not worker.assigned:  # a spare's: what another worker has taken over is its to tell
+            health.pending_labels.set(0)
+            health.model_held.set(0)
+            health.retrains_running.set(0)
+            self._open({})
+        self.lag.look(worker.member)
         health.ready(
             {
                 "assigned": worker.assigned,
@@ -199,23 +209,27 @@ class LearnReport:
         for one, weight in zip(experts.all, experts.gate.totals(), strict=True):
             weights[one.kind] += weight
         for kind, weight in weights.items():
-            self.health.expert_weight.labels(kind).set(weight)
+            self.health.expert_weight_ratio.labels(kind).set(weight)
         self.health.experts.set(len(experts.all) - 1)
 
-    def _episodes(self, found: Iterable[Episode]) -> None:
+    def _episodes(self, found: Iterable[Episode], severities: Mapping[tuple[str, str], Severity]) -> None:
         """Count changes of state; one between two looks shows as its last."""
         health = self.health
         now = {(episode.monitor, episode.subject): episode for episode in found}
         for key, episode in now.items():
             if self.seen.get(key) != (episode.state, episode.sequence):
                 self.seen[key] = (episode.state, episode.sequence)
-                health.episodes.labels(episode.monitor, episode.state).inc()
+                health.episode_transitions.labels(episode.monitor, episode.state).inc()
         for key in [key for key in self.seen if key not in now]:
             del self.seen[key]
-            health.episodes.labels(key[0], "resolved").inc()
-        self.kinds |= {key[0] for key in now}
-        for kind in self.kinds:
-            health.episodes_open.labels(kind).set(sum(1 for key in now if key[0] == kind))
+            health.episode_transitions.labels(key[0], "resolved").inc()
+        self._open(Counter((key[0], severities.get(key, UNTOLD)) for key in now))
+
+    def _open(self, now: Mapping[tuple[str, str], int]) -> None:
+        """How many episodes are open, by kind and severity; 0 of what was open before."""
+        self.open |= now.keys()
+        for kind, severity in self.open:
+            self.health.episodes_open.labels(kind, severity).set(now.get((kind, severity), 0))
 
 
 class ChallengeReport:
@@ -225,6 +239,7 @@ class ChallengeReport:
         self.health = health
         self.growth = Growth()
         self.look_s = 0.0
+        self.lag = Lag(health)
 
     def batch(self, worker: ChallengeWorker) -> None:
         """Report one turn."""
@@ -241,18 +256,26 @@ class ChallengeReport:
         health.challengers.labels("running").set(sum(one.runs for one in standings))
         health.challengers.labels("waiting").set(sum(not one.runs for one in standings))
         for one in standings:
-            health.challenger_weight.labels(one.name).set(one.weight)
+            health.challenger_weight_ratio.labels(one.name).set(one.weight)
             if one.loss is not None:
                 health.challenger_loss_nats.labels(one.name).set(one.loss)
-        _lag(health, worker.member)
+        self.lag.look(worker.member)
         health.ready({"assigned": worker.assigned, "in touch with Kafka": worker.in_touch})
 
 
-def _lag(health: Health, member: Reader) -> None:
-    """Records after the positions read, per topic, as the broker last said."""
-    positions = member.positions()
-    lag: dict[str, int] = {}
-    for tp, end in member.high_watermarks().items():
-        lag[tp[0]] = lag.get(tp[0], 0) + max(0, end - positions.get(tp, end))
-    for topic, records in lag.items():
-        health.lag_records.labels(topic).set(records)
+class Lag:
+    """Records after the positions read, per topic; none of a topic that another worker has taken over."""
+
+    def __init__(self, health: Health) -> None:
+        self.health = health
+        self.topics: set[str] = set()
+
+    def look(self, member: Reader) -> None:
+        """Take what the broker last said."""
+        positions = member.positions()
+        lag = dict.fromkeys(self.topics, 0)
+        for tp, end in member.high_watermarks().items():
+            lag[tp[0]] = lag.get(tp[0], 0) + max(0, end - positions.get(tp, end))
+        self.topics.update(lag)
+        for topic, records in lag.items():
+            self.health.lag_records.labels(topic).set(records)

@@ -9,38 +9,45 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import redis
 
 from penstock.features.read.client import FeatureReader
 from penstock.features.redis.keys import position_key
-from penstock.features.redis.store import address, connect
+from penstock.features.redis.one_connection import OneConnection
+from penstock.features.redis.store import StoreUnavailable, address, connect
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.explain.explanation import CannotExplain
-from penstock.stream.explain.mixture import live
+from penstock.stream.explain.mixture import live, single
 from penstock.stream.learn.replica import Answered, Replica
+from penstock.stream.process import shared_metrics
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles import start
 from penstock.stream.serve.answers import Problem
 from penstock.stream.serve.app import Application
+from penstock.stream.serve.asking import Refusal
 from penstock.stream.serve.limits import Limits
 from penstock.stream.serve.replicas import KeptVersions, Replicas
-from penstock.stream.serve.served import Refusal, ServedPipeline
+from penstock.stream.serve.served import ServedPipeline
 
 logger = logging.getLogger("penstock.serve")
 
-READ_TIMEOUT_S = 0.5
-"""A request waits for Redis no longer than this, twice."""
+READ_TIMEOUT_S = 0.25
+"""A read of features that takes longer has failed: all requests of a process wait for it."""
+LOOK_TIMEOUT_S = 2.0
+"""What reads beside the requests, models above all, waits so long for Redis."""
 MOST_TASKS = 1_024
 TASKS_EVERY_S = 30.0
 GRACE_S = 10
@@ -53,18 +60,36 @@ def tasks_of(client: Any, deployed: str) -> tuple[str, ...]:
     return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)
 
 
-def explained(replica: Replica, answered: Answered) -> dict[str, Any]:
-    """Why an answer is what it is, as plain data."""
+class Once:
+    """A client of which a read that timed out is not asked for again on another connection: nobody may wait twice."""
+
+    def __init__(self, client: OneConnection) -> None:
+        self.client, self.connection_pool = client, client.connection_pool
+
+    def mget(self, keys: Sequence[str], /) -> Any:
+        """The values of many keys."""
+        try:
+            return self.client.mget(keys)
+        except redis.TimeoutError as error:
+            where = address(cast(redis.Redis, self))
+            raise StoreUnavailable(str(error), where, "check that Redis runs there") from error
+
+
+def explained(replica: Replica, answered: Answered, alone: Any = None) -> dict[str, Any]:
+    """Why an answer is what it is, as plain data; that of the model `alone`, if one is given."""
     names = replica.names
     try:
-        said = live(
-            answered.experts,
-            answered.x,
-            answered.answer,
-            outside=answered.outside,
-            alone=answered.alone,
-            names=names,
-        )
+        if alone is not None:
+            said = single(replica.standing.task, alone, answered.x, names)
+        else:
+            said = live(
+                answered.experts,
+                answered.x,
+                answered.answer,
+                outside=answered.outside,
+                alone=answered.alone,
+                names=names,
+            )
     except CannotExplain as error:
         raise Refusal(422, Problem(f"this prediction cannot be explained: {error}")) from None
     found: dict[str, Any] = msgspec.to_builtins(said)
@@ -74,16 +99,17 @@ def explained(replica: Replica, answered: Answered) -> dict[str, Any]:
 def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
     """A pipeline over the settings' Redis."""
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    looks = connect(settings.redis_url)
+    looks = connect(settings.redis_url, LOOK_TIMEOUT_S)
     models = start.model_store(pipeline, settings, looks)
     start.check_prefix(pipeline, settings, looks)
-    reads = connect(settings.redis_url, READ_TIMEOUT_S)
+    reads = Once(OneConnection(connect(settings.redis_url, READ_TIMEOUT_S, socket_keepalive=True)))
     reader = FeatureReader(reads, pipeline.name, pipeline.views, prefix=settings.prefix)
     replicas = Replicas(looks, pipeline, deployed, start.keys(settings), address(looks))
     newest: Callable[[], Replica | None] = replicas.newest
     if pipeline.partitioned:
         newest = _with_tasks(reader, looks, deployed, replicas)
-    return ServedPipeline(pipeline, reader, newest, KeptVersions(models), explained)
+    clock_s = time.monotonic
+    return ServedPipeline(pipeline, reader, newest, KeptVersions(models, clock_s), explained, clock_s)
 
 
 def _with_tasks(
@@ -131,14 +157,14 @@ def run_serve(
     workers: int = 1,
     worker: str = "",
 ) -> None:
-    """The serve role, until told to stop. `worker` is "FD,NUMBER" in a process that a parent started."""
+    """The serve role, until told to stop. `worker` is "FD,NUMBER,FOLDER" in a process that a parent started."""
     check_names(pipelines)
+    names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
     if worker:
-        handle, number = map(int, worker.split(","))
-        shared = socket.socket(fileno=handle)
-        port = shared.getsockname()[1] + 1 + number
-        with Health("serve", settings.host, port) as health:
-            answer(pipelines, settings, shared, health)
+        handle, number, folder = worker.split(",", 2)
+        shared_metrics.share(folder, int(number))
+        health = Health("serve", pipeline=names, shared=folder)
+        answer(pipelines, settings, socket.socket(fileno=int(handle)), health)
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
         served(pipeline, settings)
@@ -147,7 +173,7 @@ def run_serve(
     scheme = "https" if settings.serve_cert else "http"
     logger.info("serving %s on %s://%s:%d/docs", ", ".join(one.name for one in pipelines), scheme, host, port)
     if workers == 1:
-        answer(pipelines, settings, made, Health("serve", host, port))
+        answer(pipelines, settings, made, Health("serve", host, port, pipeline=names))
     else:
         supervise(files, settings, made, workers)
 
@@ -157,7 +183,8 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
     import uvicorn  # no other role needs it
 
     limits = Limits(tokens=settings.serve_tokens)
-    app = Application({one.name: served(one, settings) for one in pipelines}, health, limits)
+    all_served = {one.name: served(one, settings) for one in pipelines}
+    app = Application(all_served, health, limits, log_access=settings.access_log > 0)
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -167,6 +194,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who asked
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=settings.serve_cert or None,
         ssl_keyfile=settings.serve_key or None,
@@ -183,8 +211,11 @@ def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, 
     command = [sys.executable, "-m", "penstock.stream.cli", "run", *files, "--role", "serve", "--worker"]
     environment = start.child_environment(settings)
 
+    folder = tempfile.mkdtemp(prefix="penstock-serve-")  # of the workers' metrics
+
     def begin(number: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, f"{handle},{number}"], pass_fds=[handle], env=environment)
+        given = f"{handle},{number},{folder}"
+        return subprocess.Popen([*command, given], pass_fds=[handle], env=environment)
 
     def end() -> None:
         for one in running:
@@ -194,6 +225,7 @@ def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, 
 
     running = [begin(number) for number in range(workers)]
     with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
         ending.callback(end)
         while not stopped():
             time.sleep(0.2)

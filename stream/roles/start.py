@@ -141,6 +141,12 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+def page_of(role: str, pipeline: Pipeline, settings: Settings) -> Health:
+    """The health page of a role that runs one pipeline, by its name as deployed."""
+    deployed = topology.deployed(pipeline.name, settings.prefix)
+    return Health(role, settings.host, settings.port, pipeline=deployed)
+
+
 def until_told() -> Callable[[], bool]:
     """Whether SIGTERM or SIGINT has come since this call."""
     told = threading.Event()
@@ -177,7 +183,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    with Health("featurize", settings.host, settings.port) as health:
+    with page_of("featurize", pipeline, settings) as health:
         worker = FeaturizeWorker(
             pipeline,
             log,
@@ -202,7 +208,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     deployed = topology.deployed(pipeline.name, settings.prefix)
     retrainer = ProcessRetrainer(Path(definition))
     publisher = mlflow_publisher(pipeline, settings, models)
-    with Health("learn", settings.host, settings.port) as health:
+    with page_of("learn", pipeline, settings) as health:
         worker = LearnWorker(
             pipeline,
             log,
@@ -238,7 +244,7 @@ def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
     models = model_store(pipeline, settings, client)
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
-    with Health("challenge", settings.host, settings.port) as health:
+    with page_of("challenge", pipeline, settings) as health:
         worker = ChallengeWorker(
             pipeline,
             log,
@@ -277,6 +283,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_SERVE_TOKENS": ",".join(settings.serve_tokens),
         "PENSTOCK_SERVE_CERT": settings.serve_cert,
         "PENSTOCK_SERVE_KEY": settings.serve_key,
+        "PENSTOCK_SERVE_ACCESS_LOG": str(settings.access_log),
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **given}

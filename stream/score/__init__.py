@@ -1,1 +1,1 @@
-"""Predictions in bulk: a file's rows, their vectors as given, as of their own time or as of now, by the live models or one."""
+"""Predictions in bulk: rows of a file or a topic, with vectors as given, logged, of then or of now; by models of then or now."""

@@ -57,10 +57,15 @@ class Live:
 
     def answer(self, id_: str, at: int, values: Sequence[Value]) -> Prediction:
         """See `Scorer`."""
-        found = self.replica.ask(id_, at, values)
-        if not any(one is not None for one in found.answer.said[1:]):
-            raise ValueError("no model gives an answer to this vector")
-        return found.prediction
+        return answer_of(self.replica, id_, at, values)
+
+
+def answer_of(replica: Replica, id_: str, at: int, values: Sequence[Value]) -> Prediction:
+    """What all models of a replica together say of a vector. Raises `ValueError` where none of them says anything."""
+    found = replica.ask(id_, at, values)
+    if not any(one is not None for one in found.answer.said[1:]):
+        raise ValueError("no model gives an answer to this vector")
+    return found.prediction
 
 
 class One:
@@ -97,14 +102,15 @@ def scorer(pipeline: Pipeline, stored: Stored, wanted: str | None) -> Scorer:
         taken = StoredSnapshot(stored.states, stored.deployed, stored.secret).load()
         if taken is None:
             raise CannotScore(
-                f"learn has stored no models of {stored.deployed!r} yet: it does when it has run for 10 s; or name a --version"
+                f"learn has stored no models of {stored.deployed!r} yet: it does when it has run for 10 s; or name a version by "
+                "--models"
             )
         return Live(replica_of(pipeline, taken))
     (document,) = stored.states.load([model_key(stored.deployed)])
     try:
         version, payload = find(stored.versions, wanted, {} if document is None else json.loads(document))
     except RegistryError as error:
-        raise CannotScore(f"--version: {error}") from None
+        raise CannotScore(f"--models: {error}") from None
     if version.recipe != pipeline.digest:
         raise CannotScore(
             f"version {version.id} was made under definition {version.recipe}, the file is {pipeline.digest}: its inputs differ. "

@@ -11,14 +11,15 @@ from __future__ import annotations
 import codecs
 import csv
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 import fsspec
 import msgspec
+import numpy as np
 
 BATCH_ROWS = 4_096
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -31,19 +32,33 @@ class CannotScore(Exception):
 
 
 class Batch(NamedTuple):
-    """Rows in order: what was read of each by column, what it is as it stands, and why those cannot be read that cannot."""
+    """Rows in order: what was read of each by column, what it is as it stands, and why those cannot be read that cannot.
 
-    rows: list[dict[str, Any]]
+    `beside` has the values of the table's columns of that name. `numbers` are columns of finite numbers and null alone, so that
+    nobody need look at each value.
+    """
+
+    rows: Sequence[dict[str, Any]]
     raw: Any
     bad: dict[int, str]
+    beside: Mapping[str, list[Any]] = {}
+    numbers: Mapping[str, list[Any]] = {}
+
+
+Kinds = Mapping[str, set[type]]
+"""The types of the values of each column, of a table that has no schema."""
 
 
 class Table(Protocol):
-    """A file of rows. `columns` are all there are; `schema` is Parquet's own, None for text."""
+    """A file of rows, or a range of a topic. `columns` are all that rows have; `schema` is Parquet's own, None for text."""
 
     form: str
     columns: list[str]
     schema: Any
+
+    @property
+    def beside(self) -> Mapping[str, type]:
+        """Columns of what is known of a row and does not stand in it, with their types."""
 
     @property
     def count(self) -> int | None:
@@ -116,6 +131,7 @@ class _Parquet:
     """Columns of their own types, read by row groups."""
 
     form = "parquet"
+    beside: ClassVar[Mapping[str, type]] = {}
 
     def __init__(self, address: str) -> None:
         self.address, self.parquet = address, arrow().parquet
@@ -129,13 +145,50 @@ class _Parquet:
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         names = [name for name in self.columns if name in set(wanted)]
         with _said(self.address), fsspec.open(self.address, "rb") as file:
-            for raw in self.parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
-                values = [[plain(one) for one in raw.column(name).to_pylist()] for name in names]
-                rows: list[dict[str, Any]] = [{} for _ in range(raw.num_rows)]
-                for name, column in zip(names, values, strict=True):
-                    for row, value in zip(rows, column, strict=True):
-                        row[name] = value
-                yield Batch(rows, raw, {})
+            # with its default it would keep all that it has read
+            for raw in self.parquet.ParquetFile(file, pre_buffer=False).iter_batches(BATCH_ROWS):
+                numbers = {name: _numbers(raw.column(name)) for name in names}
+                values = {
+                    name: [plain(one) for one in raw.column(name).to_pylist()] if found is None else found
+                    for name, found in numbers.items()
+                }
+                clean = {name: found for name, found in numbers.items() if found is not None}
+                yield Batch(_Columns(values, raw.num_rows), raw, {}, numbers=clean)
+
+
+def _numbers(column: Any) -> list[Any] | None:
+    """The values of a column of numbers, null in the place of what is none; None for other columns, and for infinite values."""
+    import pyarrow.types as kinds
+
+    if not (kinds.is_floating(column.type) or (kinds.is_integer(column.type) and not column.null_count)):
+        return None
+    found = column.to_numpy(zero_copy_only=False)
+    if kinds.is_integer(column.type):
+        return list(found.tolist())
+    if np.isinf(found).any():
+        return None
+    return [None if one != one else one for one in found.tolist()]
+
+
+class _Columns(Sequence[dict[str, Any]]):
+    """Rows that are made of columns when somebody asks for them."""
+
+    def __init__(self, values: dict[str, list[Any]], number: int) -> None:
+        self.values, self.number = values, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(self.number)[place]]
+        return {name: values[range(self.number)[place]] for name, values in self.values.items()}
 
 
 class _Csv:
@@ -143,6 +196,7 @@ class _Csv:
 
     form = "csv"
     schema = None
+    beside: ClassVar[Mapping[str, type]] = {}
     count: int | None = None
 
     def __init__(self, address: str) -> None:
@@ -163,7 +217,8 @@ class _Csv:
         with _said(self.address), self._open() as file:
             lines = csv.reader(file)
             next(lines, None)
-            batch = Batch([], [], {})
+            rows: list[dict[str, Any]] = []
+            batch = Batch(rows, [], {})
             for line in lines:
                 if not line:
                     continue
@@ -171,11 +226,12 @@ class _Csv:
                     batch.bad[len(batch.rows)] = f"the row has {len(line)} values and the header {width}"
                 cells = (line + [""] * width)[:width]
                 batch.raw.append(cells)
-                batch.rows.append({name: cells[place] or None for name, place in places})
-                if len(batch.rows) == BATCH_ROWS:
+                rows.append({name: cells[place] or None for name, place in places})
+                if len(rows) == BATCH_ROWS:
                     yield batch
-                    batch = Batch([], [], {})
-            if batch.rows:
+                    rows = []
+                    batch = Batch(rows, [], {})
+            if rows:
                 yield batch
 
 
@@ -184,6 +240,7 @@ class _JsonLines:
 
     form = "jsonl"
     schema = None
+    beside: ClassVar[Mapping[str, type]] = {}
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -204,17 +261,19 @@ class _JsonLines:
                     yield text
 
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
-        batch = Batch([], [], {})
+        rows: list[dict[str, Any]] = []
+        batch = Batch(rows, [], {})
         for line in self._lines():
             found = _object(line)
             if found is None:
                 batch.bad[len(batch.rows)] = "the line is no JSON object"
             batch.raw.append(line)
-            batch.rows.append({name: found[name] for name in wanted if found is not None and name in found})
-            if len(batch.rows) == BATCH_ROWS:
+            rows.append({name: found[name] for name in wanted if found is not None and name in found})
+            if len(rows) == BATCH_ROWS:
                 yield batch
-                batch = Batch([], [], {})
-        if batch.rows:
+                rows = []
+                batch = Batch(rows, [], {})
+        if rows:
             yield batch
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import END_OF_TIME_MS, Rejected, field_types
 from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.messages import Value
-from penstock.stream.score.reading import CannotScore, Table
+from penstock.stream.score.reading import Batch, CannotScore, Table
 from penstock.stream.serve.vectors import Asked, Vectors
 
 
@@ -60,6 +60,19 @@ class Given:
                 "does, or --features history or now, which read them as of each row's own time, or as of now"
             )
         self.wanted = list(self.column_of.values())
+
+    def vectors(self, batch: Batch) -> list[Sequence[Value] | str]:
+        """The values of every row, in the definition's order, or why it has none."""
+        columns = [batch.numbers.get(column) for column in self.column_of.values()]
+        if columns and None not in columns:
+            return [*zip(*cast("list[list[Value]]", columns), strict=True)]
+        found: list[Sequence[Value] | str] = []
+        for place, row in enumerate(batch.rows):
+            try:
+                found.append(batch.bad.get(place) or self.vector(row))
+            except Rejected as error:
+                found.append(str(error))
+        return found
 
     def vector(self, row: Mapping[str, Any]) -> list[Value]:
         """The values of one row, in the definition's order. Raises `Rejected`."""

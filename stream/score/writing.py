@@ -20,6 +20,8 @@ import msgspec
 
 from penstock.stream.score.reading import Batch, CannotScore, Table, arrow, form_of, packing, plain
 
+GROUP_BATCHES = 8
+"""Batches that make a row group of a Parquet file: a footer of many small ones would be read by whoever opens it."""
 Added = dict[str, list[Any]]
 """Values of the added columns, one for each row of a batch."""
 
@@ -121,6 +123,8 @@ class Whole:
 
 def records(table: Table, batch: Batch) -> list[dict[str, Any]]:
     """Rows with all their columns, for another format than their own."""
+    if table.form == "rows":
+        return list(batch.raw)
     if table.form == "parquet":
         return [{name: plain(value) for name, value in row.items()} for row in batch.raw.to_pylist()]
     if table.form == "csv":
@@ -200,6 +204,7 @@ class _Parquet:
         about = {**(own.metadata or {}), b"penstock": msgspec.json.encode(whole.about)}
         self.schema = pa.schema([*own, *added], metadata=about)
         self.writer = pa.parquet.ParquetWriter(whole.file, self.schema, compression="zstd")
+        self.waiting: list[Any] = []
 
     def write(self, batch: Batch, added: Added) -> None:
         pa, table = self.arrow, self.whole.table
@@ -213,9 +218,18 @@ class _Parquet:
             ]
         more = [self.schema.field(name).type for name in self.whole.names.values()]
         arrays += [pa.array(added[name], kind) for name, kind in zip(self.whole.names, more, strict=True)]
-        self.writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+        self.waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+        if len(self.waiting) == GROUP_BATCHES:
+            self._write()
+
+    def _write(self) -> None:
+        """One row group of what waits."""
+        if self.waiting:
+            self.writer.write_table(self.arrow.Table.from_batches(self.waiting))
+            self.waiting = []
 
     def end(self) -> None:
+        self._write()
         self.writer.close()
 
 

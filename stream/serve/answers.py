@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.stream.prediction import ModelRef
+from penstock.stream.serving import Arm
 
 
 class FeaturesFound(msgspec.Struct, frozen=True):
@@ -34,7 +35,9 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `position` is the samples-log offset up to which the models knew the log, `trained_to` that up to which the live one had
     learned. `error` says why there is no prediction of this event; then there is nothing else but perhaps its `id`.
-    `by_version` is what the version asked for says by itself, beside the live prediction.
+    `by_version` is what the version asked for says by itself, beside the live prediction. `as_of` is the moment of the features,
+    if one was asked for. `arm` is whose answer this is, where the definition names a challenger. `degraded` says that features
+    could not be read: all of them are missing.
     """
 
     id: str | None = None
@@ -55,6 +58,9 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     explanation: dict[str, Any] | None = None
     by_version: dict[str, Any] | None = None
     error: str | None = None
+    as_of: int | None = None
+    arm: Arm | None = None
+    degraded: bool = False
 
 
 class Predictions(msgspec.Struct, frozen=True):
@@ -70,6 +76,15 @@ class ViewShown(msgspec.Struct, frozen=True):
     key: list[str]
     features: list[str]
     numeric: list[str]
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers for a share of the entities. `version` is null, and `why` says why, while the champion answers for all."""
+
+    challenger: str
+    share: float
+    version: str | None = None
+    why: str = ""
 
 
 class PipelineShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +103,7 @@ class PipelineShown(msgspec.Struct, frozen=True, kw_only=True):
     at: int | None = None
     learning_held: bool = False
     weights: dict[str, float] = {}
+    routing: Routing | None = None
 
 
 class Pipelines(msgspec.Struct, frozen=True):

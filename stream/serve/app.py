@@ -1,8 +1,8 @@
 """The serve role as an ASGI application: paths, limits, answers and errors. What is answered is `served`'s.
 
 Laws of this file:
-- An answer is computed without giving way, so requests are answered one after the other; what waits is bounded, and beyond that a
-  request is turned away at once (429), before everybody's latency grows.
+- Answers are computed without giving way, those that came together from one read (`together`); what waits is bounded, and beyond
+  that a request is turned away at once (429), before everybody's latency grows.
 - Every answer has a request id; none holds data of another request, and no log holds data of any.
 - Whatever a request provokes is that request's: it is answered with a status and a whole sentence, and the next one goes on.
 """
@@ -14,57 +14,36 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from penstock.stream.process.health_page import Health
-from penstock.stream.serve.answers import Pipelines, Problem
+from penstock.stream.serve.answers import Pipelines, Prediction, Problem
+from penstock.stream.serve.asking import Asking, Refusal
 from penstock.stream.serve.limits import USUAL, Limits
 from penstock.stream.serve.open_inference import OpenInference
 from penstock.stream.serve.openapi import PAGE, document
+from penstock.stream.serve.replies import JSON, Given, Reply, refused
 from penstock.stream.serve.requests import asking_of, events_of, moment_of
-from penstock.stream.serve.served import Asking, Refusal, ServedPipeline
+from penstock.stream.serve.served import ServedPipeline
+from penstock.stream.serve.together import Together
+from penstock.stream.serve.tracing import passed_on, pattern
 
 logger = logging.getLogger("penstock.serve")
+access = logging.getLogger("penstock.serve.access")
 
 REFRESH_S = 0.2
 LOOK_S = 0.02
-JSON = "application/json"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _encode = msgspec.json.Encoder().encode
 
 
-class Given(NamedTuple):
-    """One request: `parts` are its path's, still percent-encoded."""
-
-    method: str
-    path: str
-    parts: list[str]
-    query: dict[str, str]
-    headers: Mapping[bytes, bytes]
-
-
-class Reply(NamedTuple):
-    """One answer."""
-
-    status: int
-    body: bytes
-    kind: str = JSON
-    headers: Sequence[tuple[bytes, bytes]] = ()
-
-
-def refused(error: Refusal) -> Reply:
-    """A refusal as an answer."""
-    retry = () if error.retry_s is None else ((b"retry-after", b"%d" % max(1, round(error.retry_s))),)
-    return Reply(error.status, _encode(error.problem), JSON, retry)
-
-
 class Application:
-    """The pipelines of one process, by name."""
+    """The pipelines of one process, by name. With `log_access` every request is a line of the log `penstock.serve.access`."""
 
     def __init__(
         self,
@@ -73,10 +52,14 @@ class Application:
         limits: Limits = USUAL,
         *,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        log_access: bool = False,
     ) -> None:
         self.pipelines, self.health, self.limits, self.wall_ms = dict(pipelines), health, limits, wall_ms
+        self.log_access = log_access
         self.working = self.waiting = 0
-        self.refreshing: asyncio.Task[None] | None = None
+        self.beside: list[asyncio.Task[None]] = []
+        self.together = {name: Together(one, wall_ms) for name, one in self.pipelines.items()}
+        self.told: dict[str, str] = {}
         self.open_inference = OpenInference(self.pipelines)
         self.openapi = _encode(
             document([one.pipeline for one in self.pipelines.values()], bool(limits.tokens))
@@ -85,21 +68,35 @@ class Application:
     # -- models ------------------------------------------------------------------------------------------------------------
 
     async def refresh_once(self) -> None:
-        """Look for newer replicas, beside the requests."""
+        """Look for newer replicas and say how things are."""
+        await self.models_once()
+        await self.turn_once()
+
+    async def models_once(self) -> None:
+        """Look for newer replicas, beside the requests; of all pipelines at once, so that none waits for another's."""
+        await asyncio.gather(*(asyncio.to_thread(one.refresh) for one in self.pipelines.values()))
+
+    async def turn_once(self) -> None:
+        """Say how things are, and ask for a Redis that was away; one that hangs is waited for elsewhere."""
+        self.health.turned()
+        await asyncio.gather(
+            *(asyncio.to_thread(one.circuit.probe) for one in self.pipelines.values() if one.circuit.why)
+        )
         for name, served in self.pipelines.items():
-            await asyncio.to_thread(served.refresh)
             if served.replica is not None:
                 self.health.served_position.labels(name).set(served.replica.position)
-        self.health.turned()
-        now = self.wall_ms()
+                self.health.served_event_timestamp_seconds.labels(name).set(served.replica.standing.at / 1000)
+            if (why := served.challenger_why) != self.told.get(name, ""):
+                self.told[name] = why
+                logger.warning("%s: the challenger %s", name, f"does not answer: {why}" if why else "answers")
         conditions = {f"{name} has models": one.replica is not None for name, one in self.pipelines.items()}
-        reached = all(now >= one.away_until_ms for one in self.pipelines.values())
+        reached = not any(one.circuit.why for one in self.pipelines.values())
         self.health.ready({**conditions, "in touch with Redis": reached})
 
-    async def _refresh(self) -> None:
+    async def _again(self, once: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self.refresh_once()
+                await once()
             except Exception:  # the last models go on answering
                 logger.exception("looking for newer models failed; the last ones go on answering")
             await asyncio.sleep(REFRESH_S)
@@ -109,11 +106,12 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.refresh_once()
-                self.refreshing = asyncio.create_task(self._refresh())
+                beside = (self.models_once, self.turn_once)
+                self.beside = [asyncio.create_task(self._again(once)) for once in beside]
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                if self.refreshing is not None:
-                    self.refreshing.cancel()
+                for one in self.beside:
+                    one.cancel()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -147,9 +145,13 @@ class Application:
         finally:
             self.working -= 1
         await self._send(send, reply, own, headers)
+        took_s = time.perf_counter() - began
         if request.method == "POST":
             outcome = "ok" if reply.status < 400 else str(reply.status)
-            self.health.request_seconds.labels(outcome).observe(time.perf_counter() - began)
+            self.health.request_duration_seconds.labels(outcome).observe(took_s)
+        if self.log_access:
+            said = (request.method, pattern(request.parts, self.pipelines), reply.status, 1000 * took_s)
+            access.info("%s %s %d %.1f ms %s", *said, own.decode("ascii", "replace"))
 
     async def _send(self, send: Send, reply: Reply, own: bytes, headers: Mapping[bytes, bytes]) -> None:
         sent = [
@@ -159,13 +161,15 @@ class Application:
             *reply.headers,
         ]
         if b"traceparent" in headers:
-            sent.append((b"traceparent", headers[b"traceparent"]))
+            traced = passed_on(headers[b"traceparent"], secrets.token_hex(8).encode())
+            if traced is not None:
+                sent.append((b"traceparent", traced))
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": reply.body})
 
     async def _reply(self, given: Given, receive: Receive) -> Reply:
         if given.method == "GET" and given.path in ("/metrics", "/healthz", "/readyz"):
-            status, kind, body = self.health.status(given.path)
+            status, kind, body = await asyncio.to_thread(self.health.status, given.path)
             return Reply(status, body, kind)
         if given.method == "GET" and given.path == "/docs":
             return Reply(200, PAGE, "text/html; charset=utf-8")
@@ -177,7 +181,6 @@ class Application:
         if not self.limits.admits(given.headers.get(b"authorization", b"").decode("latin-1")):
             why = "this needs a token: send it as `Authorization: Bearer TOKEN`"
             return Reply(401, _encode(Problem(why)), JSON, ((b"www-authenticate", b"Bearer"),))
-        await asyncio.sleep(0)  # whatever came with it is counted before it is answered
         if given.parts[0] == "v2":
             return await self._open_inference(given, receive)
         if given.parts[:2] == ["v1", "pipelines"]:
@@ -199,16 +202,17 @@ class Application:
         if given.method == "GET" and len(parts) == 4 and parts[1] == "features":
             entity = [unquote(one) for one in unquote(parts[3]).split("|")]
             at = moment_of(given.query.get("at"))
-            return Reply(200, _encode(served.entity(unquote(parts[2]), entity, at, self.wall_ms())))
+            return Reply(200, _encode(served.entity(unquote(parts[2]), entity, at)))
         if given.method == "POST" and len(parts) == 1 and verb in ("predict", "explain"):
             asking = asking_of(given.query, explain=verb == "explain", most_wait_ms=self.limits.wait_ms)
             events, listed = events_of(await self._body(receive), self.limits.rows)
-            await self.reached(served, asking)
-            answers = served.predict(events, asking, self.wall_ms())
-            self.health.rows_answered.labels(name).inc(len(answers))
+            answers = await self._answers(served, events, asking)
             if listed:
-                return Reply(200, _encode({"predictions": answers}))
-            return Reply(200 if answers[0].error is None else 422, _encode(answers[0]))
+                said = [Prediction(error=str(one)) if isinstance(one, Refusal) else one for one in answers]
+                return Reply(200, _encode({"predictions": said}))
+            if isinstance(answers[0], Refusal):
+                raise answers[0]
+            return Reply(200, _encode(answers[0]))
         raise Refusal(
             405 if len(parts) == 1 else 404,
             Problem(f"{given.method} {given.path} is nothing that is answered here: see /openapi.json"),
@@ -218,12 +222,32 @@ class Application:
         """`/v2…`: the Open Inference Protocol, whose errors are `{"error": …}` as ours are."""
         body = await self._body(receive) if given.method == "POST" else b""
         found = self.open_inference.find(given.method, [unquote(one) for one in given.parts[1:]])
-        if found.served is None:
+        if found.served is not None and found.version:
+            await asyncio.to_thread(found.served.open_version, found.version)
+        if found.served is None or found.body is not None:
             return Reply(*found.answer())
         json_bytes = given.headers.get(b"inference-header-content-length", b"").decode("latin-1")
         request = self.open_inference.request(found, body, self.limits, json_bytes)
-        await self.reached(found.served, request.asking)
-        return Reply(200, _encode(self.open_inference.infer(found, request, self.wall_ms())))
+        answers = await self._answers(found.served, request.events, request.asking)
+        return Reply(200, _encode(self.open_inference.infer(found, request, answers)))
+
+    async def _answers(
+        self, served: ServedPipeline, events: Sequence[bytes], asking: Asking
+    ) -> list[Prediction | Refusal]:
+        """The answers to events, once the models have seen what is asked for; counted."""
+        await self.reached(served, asking)
+        if asking.version:
+            await asyncio.to_thread(served.open_version, asking.version)
+        name = served.pipeline.name
+        answers = await self.together[name].answers(events, asking)
+        self.health.rows_answered.labels(name).inc(len(answers))
+        if served.pipeline.serving.challenger or served.circuit.why:
+            for one in answers:
+                if isinstance(one, Prediction) and one.arm is not None:
+                    self.health.arm_answers.labels(name, one.arm).inc()
+                if isinstance(one, Prediction) and one.degraded:
+                    self.health.degraded_answers.labels(name).inc()
+        return answers
 
     async def reached(self, served: ServedPipeline, asking: Asking) -> None:
         """Wait, for as long as is asked at most, until the models have seen what is asked for."""

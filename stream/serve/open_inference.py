@@ -9,22 +9,30 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isnan
 from typing import Any, NamedTuple
 
 import msgspec
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import field_types
-from penstock.stream.models.version import PENSTOCK
+from penstock.stream.learn.replica import Replica
+from penstock.stream.models.version import CHAMPION, PENSTOCK, PREVIOUS
 from penstock.stream.serve.answers import Prediction, Problem
-from penstock.stream.serve.binary import BadBinary, column
+from penstock.stream.serve.asking import Asking, Refusal
+from penstock.stream.serve.binary import BadBinary
 from penstock.stream.serve.limits import Limits
 from penstock.stream.serve.requests import asking_of
-from penstock.stream.serve.served import Asking, Refusal, ServedPipeline
+from penstock.stream.serve.served import ServedPipeline
+from penstock.stream.serve.tensors import (
+    InferRequest,
+    InferResponse,
+    ModelMetadata,
+    Tensor,
+    TensorShown,
+    values,
+    with_binary,
+)
 
-Parameters = dict[str, str | float | int | bool]
-FLOATS = ("FP16", "FP32", "FP64")
 OF_CLIENTS = frozenset(
     {
         "content_type",
@@ -41,62 +49,8 @@ OF_CLIENTS = frozenset(
 _encode = msgspec.json.Encoder().encode
 
 
-class Tensor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A column. `data` is flat, or nested as `shape` says; `shape` begins with the number of rows."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any] = []
-    parameters: Parameters = {}
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """An output that is asked for."""
-
-    name: str
-    parameters: Parameters = {}
-
-
-class InferRequest(msgspec.Struct, frozen=True):
-    """`POST /v2/models/M/infer`."""
-
-    inputs: list[Tensor]
-    id: str | None = None
-    parameters: Parameters = {}
-    outputs: list[Wanted] = []
-
-
-class InferResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Its answer; `parameters` say position, trained_to and recipe."""
-
-    model_name: str
-    model_version: str
-    outputs: list[Tensor]
-    id: str | None = None
-    parameters: Parameters = {}
-
-
-class TensorShown(msgspec.Struct, frozen=True):
-    """A column in a model's metadata; -1 is any number of rows."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(msgspec.Struct, frozen=True):
-    """`GET /v2/models/M`."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorShown]
-    outputs: list[TensorShown]
-
-
 class Found(NamedTuple):
-    """What a path means: a pipeline to ask (and a version of it), or an answer that needs none."""
+    """What a path means: a pipeline to ask, and a version of it that must be there; or, with a `body`, what is answered."""
 
     served: ServedPipeline | None
     version: str = ""
@@ -104,7 +58,7 @@ class Found(NamedTuple):
     body: Any = None
 
     def answer(self) -> tuple[int, bytes]:
-        """Status and body of an answer that needs no pipeline."""
+        """Status and body of an answer that needs no prediction."""
         return self.status, _encode(self.body)
 
 
@@ -129,8 +83,8 @@ class OpenInference:
         ready = all(one.replica is not None for one in self.pipelines.values())
         match (method, *parts):
             case ("GET",):
-                extensions = {"name": "penstock", "version": PENSTOCK or "0", "extensions": []}
-                return Found(None, body=extensions)
+                about = {"name": "penstock", "version": PENSTOCK or "0"}
+                return Found(None, body={**about, "extensions": ["binary_tensor_data"]})
             case ("GET", "health", "live"):
                 return Found(None, body={"live": True})
             case ("GET", "health", "ready"):
@@ -141,10 +95,11 @@ class OpenInference:
                 if len(rest) >= 2 and rest[0] == "versions":
                     version, rest = rest[1], rest[2:]
                 if method == "GET" and not rest:
-                    return Found(None, body=metadata(served))
+                    return Found(served, version, body=metadata(served))
                 if method == "GET" and rest == ["ready"]:
                     there = served.replica is not None
-                    return Found(None, status=200 if there else 503, body={"name": name, "ready": there})
+                    shown = {"name": name, "ready": there}
+                    return Found(served, version, 200 if there else 503, shown)
                 if method == "POST" and rest == ["infer"]:
                     return Found(served, version)
         raise Refusal(404, Problem(f"{method} /v2/{'/'.join(parts)} is nothing that is answered here"))
@@ -184,14 +139,16 @@ class OpenInference:
         asking = asking_of(options, most_wait_ms=limits.wait_ms)
         return Rows(events, asking, request.id, [one.name for one in request.outputs])
 
-    def infer(self, found: Found, request: Rows, wall_ms: int) -> InferResponse:
-        """The answer to a request. Raises `Refusal`."""
+    def infer(self, found: Found, request: Rows, answered: Sequence[Prediction | Refusal]) -> InferResponse:
+        """The response of answers to a request's rows. Raises `Refusal`."""
         served = found.served
         assert served is not None, "a path without a model infers nothing"
-        answers = served.predict(request.events, request.asking, wall_ms)
-        for row, one in enumerate(answers):
-            if one.error is not None:
-                raise Refusal(400, Problem(f"row {row}: {one.error}"))
+        answers: list[Prediction] = []
+        for row, one in enumerate(answered):
+            if isinstance(one, Refusal):
+                status = one.status if one.status >= 500 else 400
+                raise Refusal(status, Problem(f"row {row}: {one}"), one.retry_s)
+            answers.append(one)
         outputs = tensors(served.pipeline, answers, by_version=bool(request.asking.version))
         if request.outputs:
             known = {one.name: one for one in outputs}
@@ -204,7 +161,7 @@ class OpenInference:
         assert first.model is not None, "an answer names its model"
         return InferResponse(
             served.pipeline.name,
-            request.asking.version or first.model.version,
+            first.model.version if first.by_version is None else first.by_version["version"],
             outputs,
             request.id,
             {
@@ -212,42 +169,9 @@ class OpenInference:
                 "trained_to": first.trained_to or 0,
                 "recipe": first.recipe or "",
                 "weight": first.model.weight,
+                **({"degraded": True} if any(one.degraded for one in answers) else {}),
             },
         )
-
-
-def with_binary(request: InferRequest, rest: bytes) -> InferRequest:
-    """The request with the columns that follow its JSON. Raises `BadBinary`."""
-    inputs, place = [], 0
-    for one in request.inputs:
-        size = one.parameters.get("binary_data_size")
-        if not isinstance(size, int):
-            inputs.append(one)
-            continue
-        data = column(one.name, one.datatype, rest[place : place + max(size, 0)])
-        place += max(size, 0)
-        inputs.append(msgspec.structs.replace(one, data=data))
-    if place != len(rest):
-        raise BadBinary(f"{len(rest)} bytes follow the JSON, and the inputs say {place}")
-    return msgspec.structs.replace(request, inputs=inputs)
-
-
-def values(tensor: Tensor) -> list[Any]:
-    """The values of a column, one a row. Raises `Refusal` where shape and data do not fit."""
-    rows = tensor.shape[0] if tensor.shape else 0
-    if any(size != 1 for size in tensor.shape[1:]):
-        raise Refusal(
-            400,
-            Problem(
-                f"input {tensor.name!r} has shape {tensor.shape}: send a column a field, of shape [rows] or [rows, 1]"
-            ),
-        )
-    flat = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in tensor.data]
-    if len(flat) != rows:
-        raise Refusal(400, Problem(f"input {tensor.name!r} has {len(flat)} values and its shape says {rows}"))
-    if tensor.datatype in FLOATS:
-        return [None if isinstance(one, float) and isnan(one) else one for one in flat]
-    return flat
 
 
 def tensors(pipeline: Pipeline, answers: Sequence[Prediction], *, by_version: bool) -> list[Tensor]:
@@ -257,6 +181,8 @@ def tensors(pipeline: Pipeline, answers: Sequence[Prediction], *, by_version: bo
         said = [None if one.by_version is None else one.by_version["prediction"] for one in answers]
         return [_column(pipeline, "prediction", said, shape)]
     found = [_column(pipeline, "prediction", [one.prediction for one in answers], shape)]
+    if pipeline.serving.challenger:
+        found.append(Tensor("arm", shape, "BYTES", [one.arm for one in answers], {"content_type": "str"}))
     if pipeline.calibrate:
         found.append(Tensor("calibrated", shape, "FP64", [one.calibrated for one in answers]))
     if pipeline.interval is not None and pipeline.kind == "regression":
@@ -286,8 +212,13 @@ def metadata(served: ServedPipeline) -> ModelMetadata:
     outputs = [
         TensorShown(one.name, one.datatype, [-1, 1]) for one in tensors(pipeline, [], by_version=False)
     ]
-    versions = [] if served.replica is None else [served.replica.live.version]
+    versions = [] if served.replica is None else aliased(served.replica)
     return ModelMetadata(pipeline.name, versions, "penstock_river", inputs, outputs)
+
+
+def aliased(replica: Replica) -> list[str]:
+    """The live version, and the aliases that mean one."""
+    return [replica.live.version, CHAMPION, *([PREVIOUS] if replica.standing.experts.previous else [])]
 
 
 def datatype(name: str, kind: Any, pipeline: Pipeline) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import field_types
 from penstock.stream.models.version import PENSTOCK
-from penstock.stream.serve import answers, open_inference
+from penstock.stream.serve import answers, tensors
 from penstock.stream.serve.page import PAGE
 from penstock.stream.serve.requests import OPTIONS
 
@@ -26,8 +26,9 @@ REFUSALS = {
     "404": "no such pipeline, view or version",
     "409": "the models have not reached what is asked for: Retry-After says when to try again",
     "413": "too many bytes or rows",
-    "422": "the event would be a dead letter: the reason is the same",
+    "422": "the event would be a dead letter: the reason is the same; or its features are asked for as of a moment that is over",
     "429": "too many requests at once: Retry-After says when to try again",
+    "500": "no model gave an answer, or the server failed",
     "503": "Redis is away, or learn has stored no models yet",
 }
 NAMES = (
@@ -37,9 +38,9 @@ NAMES = (
     answers.Pipelines,
     answers.EntityFeatures,
     answers.Problem,
-    open_inference.InferRequest,
-    open_inference.InferResponse,
-    open_inference.ModelMetadata,
+    tensors.InferRequest,
+    tensors.InferResponse,
+    tensors.ModelMetadata,
 )
 
 
@@ -74,13 +75,10 @@ def document(pipelines: Sequence[Pipeline], tokens: bool) -> dict[str, Any]:
         model = f"/v2/models/{name}"
         paths[model] = {"get": _get("the model, in the Open Inference Protocol", "ModelMetadata")}
         paths[f"{model}/ready"] = {"get": _get("whether it can be asked", None)}
-        paths[f"{model}/infer"] = {
-            "post": {
-                "summary": "predict: a column a field of the event",
-                "requestBody": _json({"$ref": "#/components/schemas/InferRequest"}),
-                "responses": _responses("InferResponse"),
-            }
-        }
+        paths[f"{model}/infer"] = {"post": _infer("predict: a column a field of the event")}
+        one = _infer("what one kept version says: an id, a name, champion or previous")
+        named = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+        paths[f"{model}/versions/{{version}}/infer"] = {"post": {**one, "parameters": [named]}}
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -114,6 +112,14 @@ def _responses(name: str | None, schema: dict[str, Any] | None = None) -> dict[s
 
 def _get(summary: str, name: str | None) -> dict[str, Any]:
     return {"summary": summary, "responses": _responses(name)}
+
+
+def _infer(summary: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": _json({"$ref": "#/components/schemas/InferRequest"}),
+        "responses": _responses("InferResponse"),
+    }
 
 
 def _asked(summary: str, event: dict[str, Any]) -> dict[str, Any]:

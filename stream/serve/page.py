@@ -45,7 +45,8 @@ fetch("openapi.json").then(r => r.json()).then(found => { doc = found;
 $("path").onchange = show;
 $("go").onclick = async () => { const [verb, path] = chosen(), headers = {"content-type": "application/json"};
   if ($("token").value) headers.authorization = "Bearer " + $("token").value;
-  const address = path.replace(/\\/\\{view\\}.*/, "") .replace(/\\/features$/, "") + $("more").value;
+  const address = path.replace(/\\/\\{view\\}.*/, "").replace(/\\/features$/, "").replace("{version}", "champion")
+    + $("more").value;
   const reply = await fetch(address, {method: verb, headers, body: verb === "POST" ? $("body").value : undefined});
   const text = await reply.text(); let shown = text;
   try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* as it is */ }

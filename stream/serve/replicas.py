@@ -7,8 +7,10 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import redis
 
@@ -17,11 +19,13 @@ from penstock.features.redis.store import StateStore, StoreUnavailable
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replica import Replica
 from penstock.stream.learn.replica_snapshot import open_replica, stored_replica
+from penstock.stream.models.published import key_of
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import Secret, named, open_version
+from penstock.stream.models.version import Secret, Version, named, open_version
 
 WANTED_MS = 30_000
 MOST_VERSIONS_OPEN = 4
+NAMED_S = 5.0
 
 
 class Keyed(Protocol):
@@ -75,20 +79,50 @@ class Replicas:
         return open_replica(self.pipeline, taken)
 
 
+class Opened(NamedTuple):
+    """A version that is open, and until when the name that it was asked by is taken to mean it (s of `clock_s`)."""
+
+    version: Version
+    model: Any
+    until_s: float
+
+    @property
+    def known(self) -> tuple[str, Any, int]:
+        """Its id (of a named copy that of what was named), its model, and the offset before which that had learned everything."""
+        return key_of(self.version).version, self.model, self.version.position
+
+
 class KeptVersions:
-    """Models of kept versions, the newest few that were asked for held open. They only ever predict."""
+    """Models of kept versions, the newest few that were asked for held open. They only ever predict. Any thread may ask."""
 
-    def __init__(self, store: ModelStore) -> None:
-        self.store = store
-        self.open: dict[str, Any] = {}
+    def __init__(self, store: ModelStore, clock_s: Callable[[], float] = lambda: 0.0) -> None:
+        self.store, self.clock_s = store, clock_s
+        self.open: dict[str, Opened] = {}
+        self.turn = threading.Lock()
 
-    def __call__(self, wanted: str) -> Any:
-        """The model of a version, by its id or a name that people gave. Raises `BadEnvelope` or `KeyError`, saying why."""
-        if wanted not in self.open:
+    def __call__(self, wanted: str) -> tuple[str, Any, int]:
+        """The id and model of a version, and the offset before which it had learned everything, by id or a name that people gave.
+
+        A person may move a name, so what it means is looked up again after `NAMED_S`.
+
+        Raises:
+            BadEnvelope: it must not be opened.
+            KeyError: there is none; says so.
+            StoreUnavailable: Redis does not answer.
+
+        """
+        held = self.open.get(wanted)
+        if held is not None and self.clock_s() < held.until_s:
+            return held.known
+        with self.turn:
             found = self.store.get(wanted) or self.store.get(named(wanted, sorted(self.store.ids())))
             if found is None:
                 raise KeyError("there is no such version; `penstock models` lists those that are kept")
-            self.open[wanted] = open_version(*found)
+            version, payload = found
+            same = held is not None and key_of(held.version) == key_of(version)
+            model = held.model if held is not None and same else open_version(version, payload)
+            until_s = math.inf if version.id == wanted else self.clock_s() + NAMED_S
+            opened = self.open[wanted] = Opened(version, model, until_s)
             while len(self.open) > MOST_VERSIONS_OPEN:
                 del self.open[next(iter(self.open))]
-        return self.open[wanted]
+        return opened.known

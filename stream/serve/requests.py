@@ -13,7 +13,7 @@ import msgspec
 from penstock.features.define.durations import milliseconds
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.serve.answers import Problem
-from penstock.stream.serve.served import Asking, Refusal
+from penstock.stream.serve.asking import Asking, Refusal
 
 _many = msgspec.json.Decoder(list[msgspec.Raw]).decode
 OPTIONS = {
@@ -21,7 +21,8 @@ OPTIONS = {
     "at_least_version": "a version that the models must have made",
     "wait_ms": "how long to wait for that, in ms (1000)",
     "max_age": "features whose entity had no event for so long are named as stale, such as 1h",
-    "version": "a kept version that is asked by itself, too",
+    "as_of": "the moment of event time that features are wanted of, in ms or RFC 3339 (the event's own)",
+    "version": "a kept version that is asked by itself, too: an id, a name, champion or previous",
     "explain": "true: how much each input added to the prediction",
     "vector": "true: the inputs as the models took them",
 }
@@ -37,6 +38,7 @@ def asking_of(query: Mapping[str, str], *, explain: bool = False, most_wait_ms: 
         at_least_version=query.get("at_least_version", ""),
         wait_ms=min(_whole(query, "wait_ms", 1_000), most_wait_ms),
         max_age_ms=_duration(query, "max_age"),
+        as_of_ms=moment_of(query.get("as_of"), "as_of"),
         version=query.get("version", ""),
         explain=explain or _yes(query, "explain"),
         vector=_yes(query, "vector"),
@@ -59,12 +61,12 @@ def events_of(body: bytes, most: int) -> tuple[list[bytes], bool]:
     return events, True
 
 
-def moment_of(text: str | None) -> int | None:
+def moment_of(text: str | None, name: str = "at") -> int | None:
     """A moment of event time, in ms or RFC 3339. Raises `Refusal`."""
     if text is None:
         return None
     try:
-        return event_time(int(text) if text.isdigit() else text, "at")
+        return event_time(int(text) if text.isdigit() else text, name)
     except Rejected as error:
         raise Refusal(400, Problem(str(error))) from None
 

@@ -9,30 +9,39 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
-from penstock.features.engine.compute import CompiledView, State, StateMismatch
+from penstock.features.engine.compute import CompiledView, State
 from penstock.features.read.served import Entity, Features
 from penstock.features.units import StoreUnavailable
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import Rejected
-from penstock.stream.learn.replica import Replica
+from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.models.version import BadEnvelope
-from penstock.stream.prediction import ModelRef
-from penstock.stream.serve.answers import (
-    EntityFeatures,
-    FeaturesFound,
-    PipelineShown,
-    Prediction,
-    Problem,
-    ViewShown,
-)
-from penstock.stream.serve.vectors import Seen, Vectors
+from penstock.stream.serve.answers import EntityFeatures, FeaturesFound, PipelineShown, Prediction, Problem
+from penstock.stream.serve.asking import Asking, Away, Refusal, refuse_behind
+from penstock.stream.serve.by_version import Named, find
+from penstock.stream.serve.circuit import Circuit
+from penstock.stream.serve.shown import shown
+from penstock.stream.serve.vectors import Asked, Decoded, Seen, Vectors
 
-AWAY_MS = 500
-"""After Redis did not answer it is not asked again for so long: who asks hears at once that it is away."""
+__all__ = ["Asking", "Refusal", "ServedPipeline"]
+
+
+PAST = (
+    "an entity of this event had its last event after the moment asked for (as_of), and the state of the past is not kept: "
+    "`penstock score --features history` scores rows as of their own times, `penstock explain` explains a past prediction"
+)
+SILENT = (
+    "none of the models gave an answer to this event: they raise, or say what is no number; see penstock_model_failures_total of "
+    "the learn role"
+)
+
+
+class Answering(NamedTuple):
+    """What answers: learn's newest models, and the challenger as it is beside them, if there is one."""
+
+    replica: Replica | None
+    challenger: Named | None = None
 
 
 class Reads(Protocol):
@@ -48,34 +57,12 @@ class Reads(Protocol):
         """Features as of a moment."""
 
 
-class Refusal(Exception):
-    """There is no answer: the HTTP status, what to say, and after how many seconds to try again (None: it would not help)."""
-
-    def __init__(self, status: int, problem: Problem, retry_s: float | None = None) -> None:
-        super().__init__(problem.error)
-        self.status, self.problem, self.retry_s = status, problem, retry_s
-
-
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks for beside the prediction.
-
-    `min_position` and `at_least_version` name what the models must have seen, `wait_ms` how long to wait for it. `version` is
-    asked by itself, too. `max_age_ms` is how old features may be before they are named as stale.
-    """
-
-    min_position: int = -1
-    at_least_version: str = ""
-    wait_ms: int = 1_000
-    max_age_ms: int | None = None
-    version: str = ""
-    explain: bool = False
-    vector: bool = False
-
-
 class ServedPipeline:
     """A pipeline, its reader of features, where its replicas come from and how its kept versions are opened.
 
-    `newest` gives a replica when there is another one than at its last call, else None; it may raise what Redis raises.
+    `newest` gives a replica when there is another one than at its last call, else None; it may raise what Redis raises. `version`
+    gives the id of a kept version, its model, and the offset before which it had learned everything. `clock_s` is what slow
+    reads are told by; without it there are none.
     """
 
     def __init__(
@@ -83,16 +70,23 @@ class ServedPipeline:
         pipeline: Pipeline,
         reads: Reads,
         newest: Callable[[], Replica | None],
-        version: Callable[[str], Any] | None = None,
-        explain: Callable[[Replica, Any], dict[str, Any]] | None = None,
+        version: Callable[[str], tuple[str, Any, int]] | None = None,
+        explain: Callable[[Replica, Answered, Any], dict[str, Any]] | None = None,
+        clock_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.pipeline, self.reads, self.newest = pipeline, reads, newest
         self.version, self.explain = version, explain
         self.vectors = Vectors(pipeline, reads.compiled)
-        self.replica: Replica | None = None
+        self.answering = Answering(None)
         self.why = "learn has stored no models to answer with yet: see that its role runs"
-        self.away_until_ms = 0
-        self.away = ""
+        self.challenger_why = ""
+        first = [(view.name, "") for view in pipeline.views[:1]]
+        self.circuit = Circuit(lambda: reads.states(first), clock_s)
+
+    @property
+    def replica(self) -> Replica | None:
+        """Learn's newest models that came here."""
+        return self.answering.replica
 
     # -- models ------------------------------------------------------------------------------------------------------------
 
@@ -103,10 +97,33 @@ class ServedPipeline:
         except (StoreUnavailable, BadEnvelope) as error:
             self.why = str(error)
             return False
+        replica = self.replica if found is None else found
+        if replica is not None and self.pipeline.serving.share:
+            self.answering = Answering(replica, self._challenger(replica))
+        elif found is not None:
+            self.answering = Answering(found)
         if found is None:
             return False
-        self.replica, self.why = found, ""
+        self.why = ""
         return True
+
+    def _challenger(self, replica: Replica) -> Named | None:
+        """The challenger as it is now; while it cannot be had, the champion answers for it, and `challenger_why` says why."""
+        try:
+            found = find(self.pipeline.serving.challenger, replica, self.version)
+        except Away:  # the one that is open goes on
+            return self.answering.challenger
+        except Refusal as error:
+            self.challenger_why = str(error)
+            return None
+        self.challenger_why = ""
+        return found
+
+    def open_version(self, wanted: str) -> Named:
+        """A version by id, name or alias; may take a while. Raises `Refusal`."""
+        if self.replica is None:
+            raise Refusal(503, Problem(self.why), 1.0)
+        return find(wanted, self.replica, self.version)
 
     def behind(self, asking: Asking) -> bool:
         """Whether the models have not seen what is asked for."""
@@ -120,71 +137,91 @@ class ServedPipeline:
         replica = self.replica
         if replica is None:
             return Refusal(503, Problem(self.why), 1.0)
-        wanted = (
-            f"version {asking.at_least_version!r}"
-            if replica.position >= asking.min_position
-            else f"position {asking.min_position}"
-        )
-        return Refusal(
-            409,
-            Problem(
-                f"the models here stand at position {replica.position} with {replica.live.version}, and {wanted} was not "
-                f"reached within {asking.wait_ms} ms: try again, or ask without that bound",
-                replica.position,
-                replica.live.version,
-            ),
-            1.0,
-        )
+        return refuse_behind(asking, replica.position, replica.live.version)
 
     # -- answers -----------------------------------------------------------------------------------------------------------
 
     def predict(self, events: Sequence[bytes], asking: Asking, wall_ms: int) -> list[Prediction]:
-        """The answer to each event, in order. Raises `Refusal`."""
-        replica = self.replica
+        """The answer to each event, in order; of one that is refused, why. Raises `Refusal`."""
+        said = self.answers(events, asking, wall_ms)
+        return [Prediction(error=str(one)) if isinstance(one, Refusal) else one for one in said]
+
+    def answers(self, events: Sequence[bytes], asking: Asking, wall_ms: int) -> list[Prediction | Refusal]:
+        """The answer to each event, in order, or why there is none. Raises `Refusal` where there is none at all."""
+        if self.behind(asking):
+            raise self.refuse_behind(asking)
+        decoded = self.vectors.decoded(events, wall_ms)
+        return self.answered(decoded, asking, self.states(decoded.wanted))
+
+    def states(self, wanted: Sequence[tuple[str, str]]) -> list[State | None] | None:
+        """What is stored; None while Redis is away, where the definition allows answers without it. Raises `Refusal`."""
+        try:
+            return self.circuit.read(lambda: self.reads.states(wanted)) if wanted else []
+        except Away:
+            if not self.pipeline.serving.degraded:
+                raise
+            return None
+
+    def answered(
+        self, decoded: Decoded, asking: Asking, states: Sequence[State | None] | None
+    ) -> list[Prediction | Refusal]:
+        """The answers from what was read. Raises `Refusal` where there is none at all."""
+        replica, challenger = self.answering
         if replica is None or self.behind(asking):
             raise self.refuse_behind(asking)
-        model = self._kept(asking.version) if asking.version else None
-        rejected: dict[int, str] = {}
-        asked = []
-        for number, event in enumerate(events):
+        beside = find(asking.version, replica, self.version) if asking.version else None
+        asked = decoded.asked
+        if asking.as_of_ms is not None:
+            asked = [one._replace(at=asking.as_of_ms) for one in asked]
+        if states is None:
+            vectors = [self.vectors.without(one) for one in asked]
+        else:
+            vectors = self.vectors.vectors(asked, states)
+        made: list[Prediction | Refusal] = []
+        for one, (vector, seen) in zip(decoded.asked, vectors, strict=True):
+            second = challenger if self._challenged(one) else None
             try:
-                asked.append(self.vectors.asked(event, wall_ms))
-            except Rejected as error:
-                rejected[number] = str(error)
-            # As in featurize: whatever an event provokes is that event's.
-            except Exception as error:
-                rejected[number] = f"{type(error).__name__}: {error}"
-        wanted = self.vectors.wanted(asked)
-        states = self._redis(lambda: self.reads.states(wanted), wall_ms) if wanted else []
-        made = iter(
-            [
-                self._answer(replica, one.id, one.at, vector, seen, asking, model)
-                for one, (vector, seen) in zip(asked, self.vectors.vectors(asked, states), strict=True)
-            ]
-        )
-        return [
-            Prediction(error=rejected[number]) if number in rejected else next(made)
-            for number in range(len(events))
-        ]
+                made.append(self._answer(replica, one, vector, seen, asking, beside, second))
+            except Refusal as error:
+                made.append(error)
+        given, failed = iter(made), decoded.failed
+        count = len(made) + len(failed)
+        return [Refusal(422, Problem(failed[n])) if n in failed else next(given) for n in range(count)]
+
+    def _challenged(self, one: Asked) -> bool:
+        """Whether this event's entity is the challenger's."""
+        serving = self.pipeline.serving
+        return serving.share > 0.0 and serving.arm(self.vectors.key_of(one)) == "challenger"
 
     def _answer(
-        self, replica: Replica, id_: str, at: int, vector: list[Any], seen: Seen, asking: Asking, model: Any
+        self,
+        replica: Replica,
+        one: Asked,
+        vector: list[Any],
+        seen: Seen,
+        asking: Asking,
+        beside: Named | None,
+        challenger: Named | None,
     ) -> Prediction:
-        answered = replica.ask(id_, at, vector)
+        if asking.as_of_ms is not None and seen.ages and min(seen.ages.values()) < 0:
+            raise Refusal(422, Problem(PAST))
+        answered = replica.ask(one.id, one.at, vector)
+        if replica.nobody(answered):
+            raise Refusal(500, Problem(SILENT))
         said = answered.prediction
+        if challenger is not None:
+            by = replica.shown_by(challenger.version, challenger.model, answered)
+            said, challenger = (said, None) if by is None else (by, challenger)
         found = FeaturesFound(
             seen.ages, seen.missing, self._stale(seen, asking.max_age_ms), seen.null, list(answered.outside)
         )
-        by_version = None
-        if model is not None:
-            by_version = {"version": asking.version, "prediction": replica.ask_model(model, vector)}
         explanation = None
         if asking.explain:
             if self.explain is None:
                 raise Refusal(
                     501, Problem("explanations are not available in this build: ask without explain")
                 )
-            explanation = self.explain(replica, answered)
+            explanation = self.explain(replica, answered, None if challenger is None else challenger.model)
         return Prediction(
             id=said.id,
             at=said.at,
@@ -192,7 +229,7 @@ class ServedPipeline:
             model=said.model,
             recipe=said.recipe,
             position=said.position,
-            trained_to=replica.trained_to,
+            trained_to=replica.trained_to if challenger is None else challenger.trained_to,
             classes=said.classes,
             rank=said.rank,
             alert=said.alert,
@@ -202,7 +239,14 @@ class ServedPipeline:
             features=found,
             vector=dict(zip(replica.names, vector, strict=True)) if asking.vector else None,
             explanation=explanation,
-            by_version=by_version,
+            by_version=None if beside is None else beside.says(replica, vector),
+            as_of=asking.as_of_ms,
+            arm=None
+            if not self.pipeline.serving.challenger
+            else "champion"
+            if challenger is None
+            else "challenger",
+            degraded=seen.degraded,
         )
 
     def _stale(self, seen: Seen, max_age_ms: int | None) -> list[str]:
@@ -212,17 +256,7 @@ class ServedPipeline:
         old = {view for view, age in seen.ages.items() if age > max_age_ms}
         return [name for named in self.vectors.named for name in named if name.partition(".")[0] in old]
 
-    def _kept(self, version: str) -> Any:
-        """The model of a kept version."""
-        if self.version is None:
-            raise Refusal(501, Problem("kept versions are not available here: ask without version"))
-        try:
-            return self.version(version)
-        except (BadEnvelope, KeyError) as error:
-            why = error.args[0] if error.args else error
-            raise Refusal(404, Problem(f"version {version!r} cannot be asked: {why}")) from None
-
-    def entity(self, view: str, parts: Sequence[str], at_ms: int | None, wall_ms: int) -> EntityFeatures:
+    def entity(self, view: str, parts: Sequence[str], at_ms: int | None) -> EntityFeatures:
         """The features of one entity as of a moment (None: now). Raises `Refusal`."""
         if view not in (known := [one.name for one in self.pipeline.views]):
             raise Refusal(
@@ -230,9 +264,7 @@ class ServedPipeline:
             )
         entity: Entity = parts[0] if len(parts) == 1 else tuple(parts)
         try:
-            (found,) = self._redis(lambda: self.reads.read([(view, entity)], at_ms), wall_ms)
-        except StateMismatch as error:
-            raise Refusal(503, Problem(str(error)), 1.0) from None
+            (found,) = self.circuit.read(lambda: self.reads.read([(view, entity)], at_ms))
         except ValueError as error:  # `MomentPassed`
             raise Refusal(422, Problem(str(error))) from None
         return EntityFeatures(
@@ -246,46 +278,8 @@ class ServedPipeline:
             until=found.until_ms,
         )
 
-    def _redis(self, read: Callable[[], list[Any]], wall_ms: int) -> list[Any]:
-        """What Redis gives, or a refusal; while it is known to be away it is not asked."""
-        if wall_ms < self.away_until_ms:
-            raise Refusal(503, Problem(self.away), 1.0)
-        try:
-            return read()
-        except StoreUnavailable as error:
-            self.away_until_ms, self.away = wall_ms + AWAY_MS, f"features cannot be read: {error}"
-            raise Refusal(503, Problem(self.away), 1.0) from None
-        except StateMismatch as error:
-            raise Refusal(503, Problem(str(error)), 1.0) from None
-
-    # -- what it is --------------------------------------------------------------------------------------------------------
-
     def shown(self) -> PipelineShown:
         """This pipeline and its models now."""
-        pipeline, replica = self.pipeline, self.replica
-        views = [
-            ViewShown(view.name, list(view.key_fields), list(view.features), list(view.numeric))
-            for view in pipeline.views
-        ]
-        shown = PipelineShown(
-            name=pipeline.name,
-            task=pipeline.kind,
-            recipe=pipeline.digest,
-            inputs=list(pipeline.inputs),
-            views=views,
-            ready=replica is not None,
-            why=self.why,
-        )
-        if replica is None:
-            return shown
-        standing = replica.standing
-        weights = standing.experts.weights()
-        return msgspec.structs.replace(
-            shown,
-            model=ModelRef(replica.live.version, 1.0 if standing.alone else weights[replica.live.version]),
-            position=replica.position,
-            trained_to=replica.trained_to,
-            at=standing.at,
-            learning_held=standing.held,
-            weights=weights,
-        )
+        challenger = self.answering.challenger
+        version = None if challenger is None else challenger.version
+        return shown(self.pipeline, self.replica, self.why, version, self.challenger_why)

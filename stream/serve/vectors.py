@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from penstock.features.engine.compute import CompiledView, State
 from penstock.features.redis.keys import entity_of
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.featurize.decode import Rejected, SourceDecoder
 from penstock.stream.log.protocol import Record
 
 LATEST_TIE = 2**63 - 1
@@ -36,12 +36,21 @@ class Seen(NamedTuple):
     """What was found for one event: how old the newest event of each view's entity is (ms), and which inputs lack a value.
 
     `ages` has no entry for an entity that nothing is stored of; its features are `missing`. `null` are other inputs without a
-    value.
+    value. `degraded` says that features could not be read.
     """
 
     ages: dict[str, int]
     missing: list[str]
     null: list[str]
+    degraded: bool = False
+
+
+class Decoded(NamedTuple):
+    """The events of a request that can be asked about, by place why others cannot, and the states that must be read."""
+
+    asked: list[Asked]
+    failed: dict[int, str]
+    wanted: list[tuple[str, str]]
 
 
 class Vectors:
@@ -63,6 +72,26 @@ class Vectors:
         event, at = self.decoder.decode(Record(self.topic, 0, 0, wall_ms, None, value, ()), -1)
         entities = [entity_of(event, key) for _, _, key, _ in self.views]
         return Asked(str(event[self.pipeline.predict.id]), at, event, entities)
+
+    def decoded(self, events: Sequence[bytes], wall_ms: int) -> Decoded:
+        """Events as their topic would take them now, and what must be read for them."""
+        failed: dict[int, str] = {}
+        asked = []
+        for number, event in enumerate(events):
+            try:
+                asked.append(self.asked(event, wall_ms))
+            except Rejected as error:
+                failed[number] = str(error)
+            # As in featurize: whatever an event provokes is that event's.
+            except Exception as error:
+                failed[number] = f"{type(error).__name__}: {error}"
+        return Decoded(asked, failed, self.wanted(asked))
+
+    def key_of(self, asked: Asked) -> str | None:
+        """Its key, as its sample and its prediction would have it; None without one."""
+        parts, event = self.pipeline.predict.key_fields, asked.event
+        key = event[parts[0]] if len(parts) == 1 else entity_of(event, parts)
+        return None if key is None else str(key)
 
     def wanted(self, asked: Sequence[Asked]) -> list[tuple[str, str]]:
         """The (view, entity) states that these events need, in order; an entity stands as often as it is needed."""
@@ -101,3 +130,13 @@ class Vectors:
                 seen.null.extend(one for one, value in named if value is None)
             vector += values
         return vector, seen
+
+    def without(self, asked: Asked) -> tuple[list[Any], Seen]:
+        """The vector of an event whose features cannot be read: they are null, but for those that a null key has anyway."""
+        vector: list[Any] = [asked.event[name] for name in self.pipeline.inputs]
+        null = [name for name in self.pipeline.inputs if asked.event[name] is None]
+        missing: list[str] = []
+        for named, empty, entity in zip(self.named, self.empty, asked.entities, strict=True):
+            missing.extend(named)
+            vector += empty if entity is None else [None] * len(named)
+        return vector, Seen({}, missing, null, any(one is not None for one in asked.entities))

@@ -15,8 +15,8 @@ from penstock.stream.demo.run import Run
 from penstock.stream.messages import ExpertShown, LiveModel
 
 LEARN = (
-    '# HELP penstock_log_loss_nats_total of\npenstock_log_loss_nats_total{model="live"} 30.0\n'
-    'penstock_log_loss_nats_total{model="base"} 50.0\npenstock_labels_total{outcome="joined"} 100.0\n'
+    "# HELP penstock_log_loss_nats_total of\npenstock_log_loss_nats_total 30.0\n"
+    'penstock_base_log_loss_nats_total 50.0\npenstock_labels_total{outcome="joined"} 100.0\n'
 )
 RACE = (
     'penstock_challengers{state="running"} 9.0\npenstock_challengers{state="waiting"} 3.0\n'

@@ -213,6 +213,23 @@ def test_it_is_ready_when_recovered_and_ends_within_seconds_when_told(outside):
     assert process.wait(PATIENCE_S) == 0
 
 
+def test_its_page_says_how_many_requests_wait_for_a_person_and_which_pipeline_it_runs(outside):
+    outside.start(approval=True)
+    outside.send(topology.CONTROL_RETRAIN, event("a", "retrain"))
+    outside.decisions(1)
+    [page] = re.findall(r"health page on (http://\S+)", outside.notes.read_text())
+
+    def shown(line: str) -> bool:
+        with urllib.request.urlopen(page + "/metrics", timeout=PATIENCE_S) as answer:
+            return line in answer.read().decode()
+
+    assert eventually(lambda: shown("penstock_requests_waiting 1.0"))
+    assert shown(f'pipeline="{topology.deployed("flights", outside.prefix)}"') and shown('role="control"')
+    assert eventually(lambda: shown("penstock_role_ready 1.0"))
+    outside.ask("b", "retrain")
+    assert eventually(lambda: shown("penstock_requests_waiting 0.0"))
+
+
 def test_a_missing_topic_and_a_missing_broker_are_one_line_before_anything_starts(outside):
     with pytest.raises(LogError, match="penstock topics FILE"):
         role.run(pipeline(), Settings(bootstrap=outside.settings.bootstrap, prefix="nowhere."))

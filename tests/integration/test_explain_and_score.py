@@ -25,6 +25,10 @@ from tests.stream.generated import outs, parcel_events
 EVENTS = 400
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def test_past_predictions_are_explained_and_rows_scored_as_the_samples_were(
     kafka_bootstrap: str,
     kafka_log: KafkaLog,
@@ -66,14 +70,21 @@ def test_past_predictions_are_explained_and_rows_scored_as_the_samples_were(
     asked = [json.loads(out.value or b"") for out in events if out.topic.endswith(".sent")]
     (tmp_path / "sent.jsonl").write_text("".join(json.dumps(event) + "\n" for event in asked))
     sent, two = str(tmp_path / "sent.jsonl"), tmp_path / "two.jsonl"
-    assert cli.main(["score", file, "--in", sent, "--out", str(two), "--features", "history"]) == 0
-    scored = [
-        [json.loads(line) for line in (tmp_path / f"{n}.jsonl").read_text().splitlines()]
-        for n in ("one", "two")
-    ]
+    asked_for = ["score", file, "--in", sent, "--out", str(two), "--features", "history"]
+    assert cli.main([*asked_for, "--models", "live-now"]) == 0
+    scored = [read(tmp_path / f"{n}.jsonl") for n in ("one", "two")]
     by_sample = {row["event_id"]: row["prediction"] for row in scored[0]}
     assert {row["parcel"]: row["prediction"] for row in scored[1]} == by_sample and len(by_sample) == EVENTS
     assert [row["parcel"] for row in scored[1]] == [event["parcel"] for event in asked]
+
+    assert cli.main(asked_for) == 0
+    then = {row["parcel"]: (row["prediction"], row["model_version"]) for row in read(two)}
+    assert then == {one.id: (one.prediction, one.model.version) for one in told}
+    log_itself = ["score", file, "--topic", topology.samples(name), "--out", str(two)]
+    assert cli.main(log_itself) == 0
+    for row in read(two):
+        assert (row["published"], row["published_version"]) == then[row["event_id"]]
+        assert row["prediction"] == by_sample[row["event_id"]]
 
     three = str(tmp_path / "three.csv")
     assert cli.main(["score", file, "--in", sent, "--out", three, "--features", "now"]) == 0

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from penstock.stream import topology
+from penstock.stream.history_record import HistoryRecord, decode_history
 from penstock.stream.learn import births, drift
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
@@ -142,6 +143,15 @@ def published(here: Place) -> dict[str, tuple[float, str, float, int]]:
     return found
 
 
+def written_down(here: Place) -> dict[str, HistoryRecord]:
+    """The history topic by id; a repeat must say the same."""
+    found: dict[str, HistoryRecord] = {}
+    for record in everything(here.log, topology.history(here.pipeline.name)):
+        one = decode_history(record.value or b"")
+        assert found.setdefault(one.id, one) == one
+    return found
+
+
 def told(here: Place) -> set[str]:
     """The ids of all control events about this pipeline."""
     topics = (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS)
@@ -194,6 +204,8 @@ def test_every_prediction_and_the_live_model_are_those_of_a_fold_of_the_log_howe
     assert here.live()["digest"] == naive.fold.digest() == again_folded.digest()
     assert len(naive.said) == SAMPLES and published(here) == naive.said
     assert told(here) == naive.events
+    history = naive.fold.outputs.history
+    assert len(history) > 20 and written_down(here) == {one.id: one for one in history}
     # It was worth killing: what should have happened did.
     assert {"base", "first", "new", "frozen", "resumed", "retrained", "careful"} <= naive.kinds
     assert naive.fold.counts.leads >= 2 and len({version for _, version, _, _ in naive.said.values()}) >= 4

@@ -88,7 +88,7 @@
       cursor: { sync: { key: "time", scales: ["x", null] }, focus: { prox: 20 }, y: false, drag: { x: true, y: false } },
       legend: { show: !lanes, live: true },
       scales: {
-        x: { time: true },
+        x: { time: true, range: (_, least, most) => chart.zoomed || !chart.data.until ? [least, most] : [chart.data.since, chart.data.until] },
         y: lanes ? { range: [-.6, lanes - .4], dir: -1 } : area ? { range: [0, 1] } : { range: () => [0, top(chart.data.columns)] },
       },
       axes: [{ ...axis, values: TIMES }, y],
@@ -111,7 +111,7 @@
       },
     };
   }
-  const values = (data) => data.lanes.length ? [data.columns[0].length ? data.columns[0] : [data.since || 0, data.until || 1]]
+  const values = (data) => data.lanes.length ? [[data.since || 0, data.until || 1]]
     : data.series.some((one) => one.kind === "area") ? stacked(data.columns) : data.columns;
 
   function draw(chart) {

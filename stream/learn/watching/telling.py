@@ -8,17 +8,18 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
-from penstock.monitors.episodes import EpisodeChange, EpisodeLog
+from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
 from penstock.monitors.losses.drift import LossMonitor
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.causes import GUARDS, followers_of, sort_of
 from penstock.stream.learn.events import Request, describe, losses_of
 from penstock.stream.learn.records import Hold
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
-from penstock.stream.learn.stakes import severity_of, stake_of
+from penstock.stream.learn.stakes import SEVERITIES, Severity, severity_of, stake_of
 from penstock.stream.learn.stories import Stories, Story
 from penstock.stream.learn.summaries import summed_up
 from penstock.stream.learn.watching.segments import SegmentWatch, shown, told_of
@@ -33,8 +34,11 @@ class Telling:
     """Episodes, stories, and `requests`: what is to be published, in order. `fired` asks that the leading model be kept.
 
     `values` are the newest sample's in the fields of `segments`, where a definition names any; `nameless` are the findings of
-    guards that came too early to name one.
+    guards that came too early to name one. `severities` are the highest told of what is not over, by monitor and subject; none
+    where a snapshot has none.
     """
+
+    severities: Mapping[tuple[str, str], Severity] = MappingProxyType({})
 
     def __init__(self, pipeline: Pipeline, losses: LossMonitor, triggers: RetrainTriggers) -> None:
         self.pipeline = pipeline.name
@@ -123,7 +127,17 @@ class Telling:
             stake,
             segment,
         )
-        self.requests.append(self.triggers.claim(told))
+        claimed = self.triggers.claim(told)
+        self._rank(transition, claimed.event.data.severity)
+        self.requests.append(claimed)
+
+    def _rank(self, transition: Transition, severity: Severity) -> None:
+        """Keep the highest severity told of a finding until it is over."""
+        key = transition.monitor, transition.subject
+        kept = {one: rank for one, rank in self.severities.items() if one != key}
+        if transition.state != "resolved":
+            kept[key] = max(severity, self.severities.get(key, "info"), key=SEVERITIES.index)
+        self.severities = kept
 
     def tell_where(self, at: int, position: int) -> None:
         """Guards fired after too few records to say in which segment: say it as soon as it can be said."""

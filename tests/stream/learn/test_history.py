@@ -185,23 +185,6 @@ def test_a_block_takes_ten_minutes_of_event_time_at_least_however_many_labels_co
     assert found[1].loss == pytest.approx(loss, abs=MILLIONTH)
 
 
-def test_a_block_that_has_gone_on_for_a_day_ends_with_the_hour_however_few_labels_came() -> None:
-    fold = Fold(parcels(views=[]))
-    x = [0.0] * len(fold.pipeline.vector_names)
-    start = START_MS - START_MS % HOUR
-    log: list[Entry] = []
-    for n in range(0, 60, 2):
-        log.append(Sample(Origin("sent", 0, n), f"p{n}", "van", start + n * HOUR, x))
-        if n < 30:
-            log.append(LabelRecord(Origin("done", 0, n, 1), f"p{n}", start + n * HOUR + 1, True))
-    records, _ = lived(fold, log)
-    found = blocks(records)
-    assert [(one.at - start) // HOUR for one in found] == [22, 46], "up to the last event of the day"
-    assert [one.counts.joined for one in found] == [12, 3]
-    assert [one.counts.samples for one in found] == [12, 12]
-    assert all(one.experts == [] for one in records if one.kind == "hour")
-
-
 def test_while_learning_is_held_the_published_predictions_are_judged_and_no_model_is() -> None:
     course = Course()
     course.go(BLOCK)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from penstock.monitors.episodes import Transition
+from penstock.monitors.episodes import EpisodeChange, Transition
 from penstock.stream.learn.drift import DriftRules
 from penstock.stream.learn.expert import Expert
 from penstock.stream.messages import ControlData
@@ -101,3 +102,19 @@ def test_where_nothing_was_judged_an_alert_counts_as_critical() -> None:
     watch = DriftRules(pipeline, pipeline.vector_names, guard=True)
     watch._guarded([found("range", 0.001)])
     assert told(watch).severity == "critical" and told(watch).at_stake == {"per_label": None, "per_day": None}
+
+
+def test_the_highest_severity_told_of_a_finding_stays_until_it_is_over() -> None:
+    watch = watching()
+    assert watch.severities == {}
+    watch._guarded([found("range", 0.2)])
+    assert watch.severities == {("range", "weight"): "critical"}
+    (episode,) = watch.episodes.open
+    where = EpisodeChange(episode, found("range", 0.2, position=LABELS + 50), "told again", reopened=False)
+    watch._tell("note", where, "now it can be said where weight is broken")
+    assert told(watch).severity == "info" and watch.severities == {("range", "weight"): "critical"}
+    watch._lost([found("adwin", 0.1)])
+    assert watch.severities == {("range", "weight"): "critical", ("adwin", "weight"): "warning"}
+    assert pickle.loads(pickle.dumps(watch)).severities == watch.severities, "a snapshot has them"
+    watch._guarded([found("range", 0.2, "resolved", LABELS + 100)])
+    assert watch.severities == {("adwin", "weight"): "warning"}

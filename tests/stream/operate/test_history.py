@@ -128,10 +128,11 @@ def test_the_table_has_a_line_a_record_and_says_what_is_open() -> None:
 
 
 def test_columns_in_which_nothing_can_be_said_are_left_out() -> None:
-    hours = [record(1, kind="hour", experts=[], means={}, loss=None, base_loss=None)]
+    experts = [ExpertThen(version="v1", kind="first", weight=1.0)]
+    hours = [record(1, kind="hour", experts=experts, means={}, loss=None, base_loss=None)]
     head, line = as_text(hours, series(hours, by="hour"))
-    assert head.split() == ["until", "labels", "an", "hour", "waiting", "believed", "open"]
-    assert line.split()[2:] == ["400", "250", "0", "v1"]
+    assert head.split() == ["until", "labels", "an", "hour", "waiting", "believed", "weight", "open"]
+    assert line.split()[2:] == ["400", "250", "0", "v1", "100%"]
 
 
 @pytest.fixture
@@ -157,7 +158,14 @@ def test_the_command_prints_the_same_figures_as_the_series(
     ("given", "said"),
     [
         (["unheard"], "topic 'unheard.history' does not exist"),
-        (["parcels", "--by", "hour"], "no hour of 'parcels' ends in this range"),
+        (
+            ["parcels", "--by", "hour"],
+            "no hour of 'parcels' ends in this range; there are blocks: --by labels",
+        ),
+        (
+            ["parcels", "--to", "1000"],
+            "no block of labels of 'parcels' ends in this range: learn has written none",
+        ),
         (["parcels", "--from", "yesterday"], "start"),
     ],
 )

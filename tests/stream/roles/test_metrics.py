@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from penstock.stream.learn.experts import Experts
 from penstock.stream.learn.records import FoldCounts
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
 from penstock.stream.process.health_page import MOST_REASONS
-from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.metric_list import METRICS, ROLES
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
 from tests.patience import PATIENCE_S
 from tests.stream.generated import parcels
@@ -25,7 +26,13 @@ from tests.stream.generated import parcels
 
 @pytest.fixture
 def health():
-    with Health("learn") as page:
+    with Health("learn", pipeline="flights") as page:
+        yield page
+
+
+@pytest.fixture
+def featurize():
+    with Health("featurize") as page:
         yield page
 
 
@@ -45,15 +52,33 @@ def sample(health: Health, name: str, **labels: str) -> float:
     return found
 
 
-def test_metrics_parse_and_hold_every_metric_of_the_table(health):
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_shows_its_part_of_the_table_and_nothing_else(role):
+    health = Health(role)
+    families = {
+        family.name for family in text_string_to_metric_families(health.status("/metrics")[2].decode())
+    }
+    assert families == {metric.name for metric in METRICS if role in metric.roles}
+    assert {"penstock_build_info", "penstock_role_ready", "penstock_turns"} < families
+
+
+def test_names_follow_prometheus():
     for metric in METRICS:
-        assert metric.help
+        assert re.fullmatch(r"penstock(_[a-z0-9]+)+", metric.name) and metric.help
+        assert not metric.name.endswith(("_total", "_count", "_sum", "_bucket", "_age_seconds", "_ms"))
+        assert not {"id", "key", "entity", "le", "quantile", "job", "instance"} & {*metric.labels}
+        assert set(metric.roles) <= set(ROLES) and metric.roles
+
+
+def test_metrics_parse_and_name_what_runs(health):
     health.records.labels("flights.samples").inc(3)
     code, text = get(health, "/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert code == 200
-    assert {metric.name for metric in METRICS} <= set(families)
-    assert families["penstock_role_info"].samples[0].labels == {"role": "learn"}
+    (build,) = families["penstock_build_info"].samples
+    assert build.value == 1
+    assert (build.labels["role"], build.labels["pipeline"]) == ("learn", "flights")
+    assert {*build.labels} == {"role", "pipeline", "version", "python"}
     assert 'penstock_records_total{topic="flights.samples"} 3.0' in text
 
 
@@ -72,7 +97,10 @@ def test_a_role_is_ready_when_every_condition_holds(health):
     assert get(health, "/readyz") == (503, "learn is not ready\nnot positioned\n")
     health.ready({"assigned": True, "positioned": True})
     assert get(health, "/readyz") == (200, "learn is ready\n")
-    assert sample(health, "penstock_condition", reason="positioned") == 1
+    assert sample(health, "penstock_condition", condition="positioned") == 1
+    assert sample(health, "penstock_role_ready") == 1
+    health.ready({"assigned": True, "positioned": False})
+    assert sample(health, "penstock_role_ready") == 0
 
 
 def test_another_path_is_not_found(health):
@@ -94,12 +122,13 @@ def test_a_taken_port_is_an_error_at_once(health):
 
 
 def test_two_pages_count_for_themselves():
-    one, other = Health("learn"), Health("featurize")
+    one, other = Health("featurize"), Health("featurize")
     one.samples.inc()
     assert sample(other, "penstock_samples_total") == 0
 
 
-def test_reasons_of_dead_letters_are_bounded(health):
+def test_reasons_of_dead_letters_are_bounded(featurize):
+    health = featurize
     health.dead("event time 1234 is more than 1d behind")
     health.dead("event time 99 is more than 1d behind", 2)
     assert sample(health, "penstock_dead_letters_total", reason="event time N is more than Nd behind") == 3
@@ -118,7 +147,8 @@ def member(positions: dict[Any, int], ends: dict[Any, int]) -> SimpleNamespace:
     return SimpleNamespace(positions=lambda: positions, high_watermarks=lambda: ends)
 
 
-def test_a_featurize_worker_is_reported(health):
+def test_a_featurize_worker_is_reported(featurize):
+    health = featurize
     counts = SimpleNamespace(
         items=10, samples=6, labels=4, dead_letters={"null value": 2}, late={"departures": 3}, entities={0: 5},
         defaults={0: 4},
@@ -147,6 +177,7 @@ def test_a_featurize_worker_is_reported(health):
     report.batch(worker)
     assert sample(health, "penstock_samples_total") == 8
     assert sample(health, "penstock_lag_records", topic="departures") == 15
+    assert sample(health, "penstock_newest_event_timestamp_seconds") == 5
     assert sample(health, "penstock_position", topic="departures", partition="0") == 7
     assert sample(health, "penstock_dead_letters_total", reason="null value") == 2
     assert sample(health, "penstock_late_records_total", source="departures") == 3
@@ -158,7 +189,8 @@ def test_a_featurize_worker_is_reported(health):
     assert get(health, "/readyz")[0] == 200
 
 
-def test_a_worker_without_partitions_is_not_ready(health):
+def test_a_worker_without_partitions_is_not_ready(featurize):
+    health = featurize
     worker: Any = SimpleNamespace(
         tasks={}, assigned=(), retry_at_ms=0, committed={}, expiries={}, member=member({}, {})
     )
@@ -191,7 +223,7 @@ def fold(**fields: Any) -> SimpleNamespace:
     )
     counts = SimpleNamespace(**{**zeros, "live_loss": 0.0, "base_loss": 0.0, **fields.pop("counts", {})})
     recipes = SimpleNamespace(foreign=False)
-    drift = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])))
+    drift = SimpleNamespace(hold=None, episodes=SimpleNamespace(open=fields.pop("open", [])), severities={})
     return SimpleNamespace(
         **{
             "counts": counts,
@@ -248,7 +280,7 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_expert_predictions_total") == 30
     assert sample(health, "penstock_expert_learnings_total") == 3
     assert sample(health, "penstock_lead_changes_total") == 1
-    assert sample(health, "penstock_log_loss_nats_total", model="live") == 1.5
+    assert sample(health, "penstock_log_loss_nats_total") == 1.5
     assert sample(health, "penstock_measure", figure="mae") == 12.5
     assert sample(health, "penstock_labels_total", outcome="dropped") == 7
     assert sample(health, "penstock_records_total", topic="flights.samples") == 8
@@ -256,8 +288,8 @@ def test_a_learn_worker_is_reported_and_restored_counts_are_not_counted_twice(he
     assert sample(health, "penstock_lag_records", topic="flights.samples") == 10
     assert sample(health, "penstock_turn_part_seconds_total", part="decode") == 0.5
     assert sample(health, "penstock_turn_part_seconds_total", part="fold") == 3.25
-    assert sample(health, "penstock_mlflow_total", outcome="registered") == 4
-    assert sample(health, "penstock_mlflow_total", outcome="failures") == 2
+    assert sample(health, "penstock_mlflow_registrations_total", outcome="registered") == 4
+    assert sample(health, "penstock_mlflow_registrations_total", outcome="failed") == 2
 
 
 def test_retrains_are_counted_by_what_set_them_off_and_those_of_a_snapshot_are_not_counted_again(health):
@@ -294,16 +326,17 @@ def test_the_weight_of_each_kind_of_expert_is_shown_and_goes_to_0_with_the_last_
     fresh = [experts.add("new", None, name, (0, 0, 0), of=first, halved=True) for name in ("v1", "v2")]
     report._experts(experts)
     assert sample(health, "penstock_experts") == 3, "the base rate is none"
-    quarter = sample(health, "penstock_expert_weight", kind="first")
+    quarter = sample(health, "penstock_expert_weight_ratio", kind="first")
     assert (
-        sample(health, "penstock_expert_weight", kind="new") == pytest.approx(3 * quarter) and quarter > 0.2
+        sample(health, "penstock_expert_weight_ratio", kind="new") == pytest.approx(3 * quarter)
+        and quarter > 0.2
     )
     for one in fresh:
         experts.remove(one)
     report._experts(experts)
     assert sample(health, "penstock_experts") == 1
-    assert sample(health, "penstock_expert_weight", kind="new") == 0
-    found = [sample(health, "penstock_expert_weight", kind=kind) for kind in KINDS]
+    assert sample(health, "penstock_expert_weight_ratio", kind="new") == 0
+    found = [sample(health, "penstock_expert_weight_ratio", kind=kind) for kind in KINDS]
     assert sum(found) == pytest.approx(1.0)
 
 
@@ -314,12 +347,45 @@ def test_every_kind_of_expert_has_words():
 def test_episodes_are_counted_by_kind_and_state(health):
     episode = SimpleNamespace(monitor="harm", subject="loss", state="suspected", sequence=1)
     report = LearnReport(health)
-    report._episodes([episode])
-    report._episodes([episode])
+    report._episodes([episode], {})
+    report._episodes([episode], {})
+    assert sample(health, "penstock_episodes_open", kind="harm", severity="untold") == 1
     episode.state, episode.sequence = "firing", 2
-    report._episodes([episode])
-    assert sample(health, "penstock_episodes_open", kind="harm") == 1
-    report._episodes([])
+    report._episodes([episode], {("harm", "loss"): "critical", ("harm", "gone"): "warning"})
+    assert sample(health, "penstock_episodes_open", kind="harm", severity="untold") == 0
+    assert sample(health, "penstock_episodes_open", kind="harm", severity="critical") == 1
+    report._episodes([], {})
     for state in ("suspected", "firing", "resolved"):
-        assert sample(health, "penstock_episodes_total", kind="harm", state=state) == 1
-    assert sample(health, "penstock_episodes_open", kind="harm") == 0
+        assert sample(health, "penstock_episode_transitions_total", kind="harm", state=state) == 1
+    assert sample(health, "penstock_episodes_open", kind="harm", severity="critical") == 0
+
+
+def test_a_worker_that_becomes_a_spare_tells_nothing_of_what_another_has_taken_over(health):
+    episode = SimpleNamespace(monitor="harm", subject="loss", state="firing", sequence=1)
+    worker: Any = SimpleNamespace(
+        fold=fold(open=[episode], pending={"a": 1}),
+        topic="flights.samples",
+        unreadable=0,
+        parts=SimpleNamespace(seconds={}),
+        assigned=True,
+        retry_at_ms=0,
+        wall_ms=lambda: 1,
+        member=member({("flights.samples", 0): 3}, {("flights.samples", 0): 10}),
+        publisher=None,
+    )
+    worker.fold.drift.severities = {("harm", "loss"): "critical"}
+    worker.fold.drift.hold = "by command"
+    report = LearnReport(health)
+    report.batch(worker)
+    watched = {
+        "penstock_episodes_open": {"kind": "harm", "severity": "critical"},
+        "penstock_model_held": {},
+        "penstock_pending_labels": {},
+        "penstock_lag_records": {"topic": "flights.samples"},
+    }
+    assert [sample(health, name, **labels) for name, labels in watched.items()] == [1, 1, 1, 7]
+    worker.fold, worker.assigned, worker.member = None, False, member({}, {})
+    report.look_s = 0.0
+    report.batch(worker)
+    assert [sample(health, name, **labels) for name, labels in watched.items()] == [0, 0, 0, 0]
+    assert sample(health, "penstock_role_ready") == 0

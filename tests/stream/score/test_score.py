@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import count as numbers
 from pathlib import Path
@@ -26,6 +28,7 @@ from penstock.features.redis.store import connect
 from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.decode import Rejected
 from penstock.stream.learn.replica import Replica, standing_of
 from penstock.stream.learn.snapshot import take
 from penstock.stream.log.protocol import Out
@@ -236,6 +239,86 @@ def test_text_may_be_compressed_and_any_fsspec_address_does(flow: MemoryFlow, tm
     with fsspec.open("memory://out.jsonl.gz", "rb", compression="gzip") as file:
         assert file.read() == (tmp_path / "out.jsonl").read_bytes()
     assert not fsspec.filesystem("memory").exists("/out.jsonl.gz.part")
+
+
+def test_a_parquet_at_an_fsspec_address_is_read_and_written_whole_or_not_at_all(
+    flow: MemoryFlow, tmp_path: Path
+) -> None:
+    memory = fsspec.filesystem("memory")
+    rows = vectors(flow)
+    plain = write(tmp_path / "in.parquet", rows)
+    memory.pipe_file("/rows.parquet", Path(plain).read_bytes())
+    run(flow, plain, tmp_path / "out.parquet")
+    run(flow, "memory://rows.parquet", "memory://scored.parquet")
+    assert memory.cat_file("/scored.parquet") == (tmp_path / "out.parquet").read_bytes()
+
+    def cut(what: str, done: int, total: int | None) -> None:
+        raise Cut
+
+    with pytest.raises(Cut):
+        run(flow, plain, "memory://scored.parquet", progress=cut)
+    assert memory.cat_file("/scored.parquet") == (tmp_path / "out.parquet").read_bytes()
+    assert not memory.exists("/scored.parquet.part")
+
+
+def test_a_parquet_has_row_groups_of_many_batches(
+    flow: MemoryFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.stream.score.reading.BATCH_ROWS", 10)
+    run(flow, write(tmp_path / "in.parquet", vectors(flow)), tmp_path / "out.parquet")
+    found = pyarrow.parquet.ParquetFile(tmp_path / "out.parquet").metadata
+    assert [found.row_group(n).num_rows for n in range(found.num_row_groups)] == [80, 80, 80, 60]
+
+
+def test_a_long_parquet_is_not_kept_in_memory(tmp_path: Path) -> None:
+    source, schema = tmp_path / "in.parquet", pyarrow.schema([("amount", pyarrow.float64())])
+    with pyarrow.parquet.ParquetWriter(source, schema, compression=None) as file:
+        for group in range(100):
+            amounts = [float(group * 20_000 + n) for n in range(20_000)]
+            file.write_table(pyarrow.table([amounts], schema=schema))
+    tracemalloc.start()  # what is read of an fsspec file lies in Python's memory
+    try:
+        for _ in open_table(str(source)).batches(["amount"]):
+            pass
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < source.stat().st_size / 2
+
+
+NUMBERS = st.one_of(st.none(), st.floats(width=32), st.integers(-(2**31), 2**31 - 1))
+KINDS = [pyarrow.float64(), pyarrow.float32(), pyarrow.int64(), pyarrow.bool_(), pyarrow.string()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=2),
+    cells=st.lists(st.tuples(NUMBERS, NUMBERS), max_size=12),
+)
+def test_columns_of_numbers_are_read_as_a_row_at_a_time_is(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[Any], cells: list[tuple[Any, Any]]
+) -> None:
+    def as_kind(kind: Any, value: Any) -> Any:
+        if value is None or pyarrow.types.is_floating(kind):
+            return None if value is None else float(value)
+        if pyarrow.types.is_integer(kind):
+            return int(value) if math.isfinite(value) else None
+        return bool(value) if kind == pyarrow.bool_() else str(value)
+
+    columns = [pyarrow.array([as_kind(kind, row[n]) for row in cells], kind) for n, kind in enumerate(kinds)]
+    path = tmp_path_factory.mktemp("columns") / "in.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns, names=["amount", "tip"]), path)
+    table = open_table(str(path))
+    of = Given(cards(inputs=["amount", "tip"], views=[], segments=[]), table)
+    for batch in table.batches(of.wanted):
+        assert len(batch.rows) == len(cells)
+        slowly: list[Any] = []
+        for row in pyarrow.parquet.read_table(path).to_pylist():
+            try:
+                slowly.append(of.vector(row))
+            except Rejected as error:
+                slowly.append(str(error))
+        assert [one if isinstance(one, str) else list(one) for one in of.vectors(batch)] == slowly
 
 
 def test_an_empty_file_gives_an_empty_file_with_the_columns(flow: MemoryFlow, tmp_path: Path) -> None:
@@ -533,7 +616,7 @@ def test_a_version_answers_by_itself_and_what_is_not_there_is_said(tmp_path: Pat
         scorer(parcels(name="others"), stored(flow)._replace(deployed="others"), None)
     flow.close()  # a stop takes a snapshot
     assert isinstance(scorer(flow.pipeline, stored(flow), None), Live)
-    with pytest.raises(CannotScore, match="--version: there is no version 'v99'"):
+    with pytest.raises(CannotScore, match="--models: there is no version 'v99'"):
         scorer(flow.pipeline, stored(flow), "v99")
     with pytest.raises(BadEnvelope, match="stored under definition"):
         scorer(parcels(inputs=[]), stored(flow), None)
@@ -649,6 +732,18 @@ def test_the_command_reads_history_from_the_source_topics(
     monkeypatch.setattr("penstock.stream.roles.start.open_log", lambda settings: flow.log)
     monkeypatch.setattr("penstock.stream.cli.score.scorer", lambda *given_: heard)
     source, out = write(tmp_path / "in.csv", events_of(flow)), tmp_path / "out.parquet"
-    assert cli.main(["score", "x.py", "--in", source, "--out", str(out), "--features", "history"]) == 0
+    asked = [
+        "score",
+        "x.py",
+        "--in",
+        source,
+        "--out",
+        str(out),
+        "--features",
+        "history",
+        "--models",
+        "live-now",
+    ]
+    assert cli.main(asked) == 0
     assert "rows      300, 300 predicted" in capsys.readouterr().out
     assert heard.vectors == {one.id: one.x for one in samples(flow)}

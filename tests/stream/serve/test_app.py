@@ -19,6 +19,7 @@ from tests.stream.generated import outs, parcel_events, parcels
 from tests.stream.serve.served_flow import Keys, flow_of, served_of
 
 WALL_MS = 1_800_000_000_000
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PREDICT = "/v1/pipelines/parcels:predict"
 
 
@@ -93,8 +94,12 @@ def test_one_event_or_a_list_is_answered(asked: Asked) -> None:
     status, _, many = asked("POST", PREDICT, [event(), event(weight="x")])
     assert status == 200 and many["predictions"][0] == one and "weight" in many["predictions"][1]["error"]
     assert asked("POST", PREDICT, event(weight="x"))[0] == 422
-    status, headers, _ = asked("POST", PREDICT, event(), {"X-Request-Id": "mine", "traceparent": "00-1-2-01"})
-    assert headers["x-request-id"] == "mine" and headers["traceparent"] == "00-1-2-01"
+    status, headers, _ = asked("POST", PREDICT, event(), {"X-Request-Id": "mine", "traceparent": TRACE})
+    assert headers["x-request-id"] == "mine"
+    version, trace, span, flags = headers["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", TRACE[3:35], "01") and span not in TRACE
+    for wrong in ("00-1-2-01", TRACE.upper(), TRACE + "-x", "ff" + TRACE[2:], TRACE.replace("4", "é")):
+        assert "traceparent" not in asked("POST", PREDICT, event(), {"traceparent": wrong})[1]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_health_and_metrics_are_on_the_same_port(asked: Asked) -> None:
     assert asked("GET", "/healthz")[0] == asked("GET", "/readyz")[0] == 200
     asked("POST", PREDICT, event())
     text = asked("GET", "/metrics")[2].decode()
-    assert 'penstock_request_seconds_bucket{le="0.005",outcome="ok"}' in text
+    assert 'penstock_request_duration_seconds_bucket{le="0.005",outcome="ok"}' in text
     assert 'penstock_rows_answered_total{pipeline="parcels"}' in text
 
 
@@ -204,15 +209,19 @@ def test_redis_away_is_a_503_with_its_reason(asked: Asked) -> None:
     keys: Keys = asked.keys
     keys.away = redis.ConnectionError("nobody there")
     status, headers, problem = asked("POST", PREDICT, event())
-    keys.away = None
     assert status == 503 and "nobody there" in problem["error"] and headers["retry-after"]
-    asked.served.away_until_ms = 0
+    asyncio.run(asked.app.turn_once())
+    assert "not in touch with Redis" in str(asked("GET", "/readyz")[2]) and asked("GET", "/healthz")[0] == 200
+    keys.away = None
+    assert asked("POST", PREDICT, event())[0] == 503
+    asyncio.run(asked.app.turn_once())
+    assert asked("POST", PREDICT, event())[0] == 200 and asked("GET", "/readyz")[0] == 200
 
 
 def test_a_failure_of_ours_is_a_500_without_its_insides(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asked.served, "predict", lambda *_: 1 / 0)
+    monkeypatch.setattr(asked.served, "answered", lambda *_: 1 / 0)
     status, _, problem = asked("POST", PREDICT, event())
     assert status == 500 and "request id" in problem["error"] and "zero" not in problem["error"]
 

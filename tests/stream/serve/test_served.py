@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock import View, count, last, mean, since_last
 from penstock.stream.messages import encode_json
-from penstock.stream.serve.served import AWAY_MS, Asking, Refusal
+from penstock.stream.serve.asking import Asking, Refusal
 from tests.stream.generated import PAID, card_events, cards, outs, parcel_events, parcels
 from tests.stream.serve.served_flow import as_asked, flow_of, predictions_of, samples_of, served_of
 
@@ -154,7 +154,10 @@ def test_redis_that_is_away_is_a_refusal_that_says_so_and_is_not_asked_by_every_
     assert keys.calls == 2  # the first request's own, and its second try
     assert not served.refresh() and "connection refused" in served.why
     keys.away = None
-    assert served.predict([an_event()], Asking(), WALL_MS + AWAY_MS + 5)[0].error is None
+    with pytest.raises(Refusal, match="connection refused"):
+        served.predict([an_event()], Asking(), WALL_MS)
+    assert served.circuit.probe()
+    assert served.predict([an_event()], Asking(), WALL_MS)[0].error is None
 
 
 def test_nothing_is_answered_before_learn_has_stored_models() -> None:
@@ -168,13 +171,13 @@ def test_nothing_is_answered_before_learn_has_stored_models() -> None:
 
 def test_the_features_of_an_entity_are_what_the_reader_gives() -> None:
     _, served, _ = ready_flow()
-    found = served.entity("depot", ["d1"], None, WALL_MS)
+    found = served.entity("depot", ["d1"], None)
     assert found.found and set(found.values) == {"late_3h", "done_1h"}
-    assert not served.entity("street", ["d1", "nowhere"], None, WALL_MS).found
+    assert not served.entity("street", ["d1", "nowhere"], None).found
     with pytest.raises(Refusal, match="its views are depot, street, traffic"):
-        served.entity("shop", ["d1"], None, WALL_MS)
+        served.entity("shop", ["d1"], None)
     with pytest.raises(Refusal, match="past is not kept"):
-        served.entity("depot", ["d1"], 5, WALL_MS)
+        served.entity("depot", ["d1"], 5)
 
 
 def test_a_kept_version_can_be_asked_beside_the_live_models(monkeypatch: pytest.MonkeyPatch) -> None:
