@@ -68,6 +68,8 @@ SETTING_WORDS = {
     "any it answers everybody who reaches it.",
     "serve_cert": "A PEM file with the serve role's certificate and those above it: with it, it speaks TLS.",
     "serve_key": "A PEM file with the certificate's key.",
+    "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
+    "request id. So does `--access-log`.",
     "console_users": "The console's password file, as `penstock console --add-user` writes it. With it one can log in, and "
     "operators can act. See [Who may do what](../how-to/use-the-console.md#who-may-do-what).",
     "console_anonymous": "Whether everybody who reaches the console may look: `yes` or `no`. Left out, it is yes where the "
@@ -80,8 +82,6 @@ SETTING_WORDS = {
     "group is a viewer.",
     "console_cert": "A PEM file with the console's certificate and those above it: with it, it speaks TLS.",
     "console_key": "A PEM file with the certificate's key.",
-    "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
-    "request id. So does `--access-log`.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
