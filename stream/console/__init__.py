@@ -17,7 +17,7 @@ To add a page, add two files, and nothing else:
 Words, shapes, times and positions are drawn by the macros of `templates/parts.html`, so that all pages say the same alike.
 Numbers come from the functions that the command line uses (`operate.status_lines`, `operate.control_lines`, …).
 
-Who asks is in `asked.person`: `who/` says who that is, and stands before every page. A page that takes posts has `posts=`, which makes
-an `Asking` of what was posted and judges again who may; `posts.py` sends the request, once. The acts themselves are in `act/`: what
+Who asks is in `asked.person`: `who/` says who that is, and stands before every page. A page that takes posts has `posts=`, which
+makes an `Asking` of what was posted and judges again who may; `posts.py` sends the request, once. The acts are in `act/`: what
 they are called, which request a form makes, what it would do. All else here only reads.
 """
