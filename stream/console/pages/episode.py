@@ -57,6 +57,7 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "segment": segment(incident) if incident else "",
         "blamed": next((event.data.segment for event in reversed(one.events) if event.data.segment), None),
         "inputs": inputs,
+        "brief": incident is not None and incident.until(state.event_at) - incident.since < DAY_MS,
         "tables": [(share, bins(share)) for share in inputs.shares],
         "done": [_line(each) for each in done],
         "steps": [step for step in next_steps(state, asked.definition) if step.episode == one.id],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.stream.console.episodes import Episode, episodes
+from penstock.stream.console.episodes import Episode, episodes, since_position
 from penstock.stream.console.evidence import findings
 from penstock.stream.console.page import Asked, Page
 from penstock.stream.operate.reporting.incidents import causes, length, segment
@@ -41,7 +41,7 @@ def row(one: Episode, now: int) -> dict[str, Any]:
         "state": one.state,
         "severity": one.severity,
         "at": one.at,
-        "position": one.first.data.since.get("position"),
+        "position": since_position(incident) if incident else one.first.data.since.get("position"),
         "late": None if incident is None else length(incident.found - incident.since),
         "lasted": None if incident is None else length((now if over is None else over) - incident.since),
         "over": over,
