@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Pure. What is an incident, its story and what was done in it are `penstock report`'s own functions, of what the topics say.
-- A cost without an error is that of the history's hours: by when labels came, where `penstock report`, which folds the samples log
+- A cost without an error is that of the history's hours, by when labels came. `penstock report`, which folds the samples log
   again, goes by when samples were made.
 - Where a command was carried out is known of those whose live model was seen; the others have their decision alone.
 """
@@ -29,7 +29,6 @@ from penstock.stream.operate.reporting.incidents import (
     cost_in_words,
     cost_of,
     incidents,
-    moment,
     story,
 )
 from penstock.stream.operate.reporting.moments import Moment, Placed, done_in, moments
@@ -78,7 +77,9 @@ def episodes(state: PipelineState) -> list[Episode]:
     return sorted(found, key=lambda one: (not one.open, -one.at, one.id))
 
 
-def _episode(name: str, events: list[ControlEvent], incident: Incident | None, state: PipelineState) -> Episode:
+def _episode(
+    name: str, events: list[ControlEvent], incident: Incident | None, state: PipelineState
+) -> Episode:
     newest: dict[tuple[str, str], str] = {}
     for event in events:
         if event.data.kind != SUMMED:
@@ -152,7 +153,9 @@ def cost_so_far(state: PipelineState, incident: Incident) -> Cost | None:
     stop = incident.until(state.event_at + 1)
     start = incident.since - min(max(stop - incident.since, BEFORE_LEAST_MS), BEFORE_MOST_MS)
     past = state.past
-    covered = bool(past.hours) and past.hours[0].since <= max(start, past.points[0].since if past.points else 0)
+    covered = bool(past.hours) and past.hours[0].since <= max(
+        start, past.points[0].since if past.points else 0
+    )
     return cost_of(_losses(past.hours if covered else past.points, start, stop), incident.since, stop)
 
 
@@ -188,8 +191,8 @@ def cost_lines(incident: Incident, cost: Cost | None) -> list[str]:
         if incident.measured is None and cost.nats is not None:
             word = "more" if cost.nats >= 0 else "less"
             said.append(
-                f"That is {abs(cost.nats):,.0f} nats {word} in all than before it. How sure that is, is known when it is over and "
-                "summed up."
+                f"That is {abs(cost.nats):,.0f} nats {word} in all than before it. How sure that is, is known when it is over "
+                "and summed up."
             )
     return said
 
@@ -197,9 +200,9 @@ def cost_lines(incident: Incident, cost: Cost | None) -> list[str]:
 def since_position(incident: Incident) -> int | None:
     """The samples-log offset of its onset."""
     found = [one.data.since for one in incident.events if one.data.state == "firing"]
-    at = min((one for one in found if one.get("at") == incident.since), key=lambda one: one.get("position") or 0, default=None)
+    at = min(
+        (one for one in found if one.get("at") == incident.since),
+        key=lambda one: one.get("position") or 0,
+        default=None,
+    )
     return (at or incident.first.data.since).get("position")
-
-
-__all__ = ["Episode", "chosen", "cost_lines", "cost_so_far", "done_of", "episodes", "happened", "moment", "placed", "since_position",
-           "story_of", "told_of"]  # fmt: skip

@@ -3,8 +3,8 @@
 Laws of this file:
 - Pure. A block counts for those alone that were judged on every label of it; two are compared on the blocks that count for both.
 - A difference is that of means of whole blocks, in the order of the log; how sure it is, is `monitors.losses.comparison`'s.
-- Losses are clipped as the weights are charged, as in `penstock history`; `live` and `base` are the published prediction's and the
-  base rate's over the same labels.
+- Losses are clipped as the weights are charged, as in `penstock history`; `live` and `base` are the published prediction's and
+  the base rate's over the same labels.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def means(blocks: Sequence[HistoryRecord]) -> list[Mean]:
         rows = [
             (block.counts.joined, loss, block.loss, block.base_loss)
             for block in blocks
-            if (loss := _loss_of(block, name)) is not None and block.loss is not None and block.base_loss is not None
+            if (loss := _loss_of(block, name)) is not None
+            and block.loss is not None
+            and block.base_loss is not None
         ]
         labels = sum(row[0] for row in rows)
         if labels:
@@ -96,7 +98,9 @@ def means(blocks: Sequence[HistoryRecord]) -> list[Mean]:
     return found
 
 
-def paired(blocks: Sequence[HistoryRecord], first: str, second: str) -> Iterator[tuple[HistoryRecord, float, float]]:
+def paired(
+    blocks: Sequence[HistoryRecord], first: str, second: str
+) -> Iterator[tuple[HistoryRecord, float, float]]:
     """The blocks that count for both, with the loss of each."""
     for block in blocks:
         one, other = _loss_of(block, first), _loss_of(block, second)
@@ -111,7 +115,11 @@ def versus(blocks: Sequence[HistoryRecord], first: str, second: str) -> Versus |
         return None
     sizes = [block.counts.joined for block, *_ in rows]
     labels = sum(sizes)
-    losses = [sum(n * row[place] for n, row in zip(sizes, rows, strict=True)) / labels for place in (1, 2)]
+    sums = [
+        sum(n * one[1] for n, one in zip(sizes, rows, strict=True)),
+        sum(n * one[2] for n, one in zip(sizes, rows, strict=True)),
+    ]
+    losses = [total / labels for total in sums]
     usual = int(np.median(sizes))
     # Means of blocks stand for as many labels each; short ones, such as the first after a restart, are left out of the interval.
     whole = [row[1] - row[2] for n, row in zip(sizes, rows, strict=True) if 2 * n >= usual]
@@ -149,7 +157,14 @@ def chart(blocks: Sequence[HistoryRecord], first: str, second: str) -> Chart:
         Series(names[1], [other for _, _, other in rows], "first", "dashed"),
     ]
     table = [
-        (short(block.at), nats(one), nats(other), f"{one - other:+.4f}", f"{block.counts.joined:,}", position(block.position))
+        (
+            short(block.at),
+            nats(one),
+            nats(other),
+            f"{one - other:+.4f}",
+            f"{block.counts.joined:,}",
+            position(block.position),
+        )
         for block, one, other in rows[::-1][:MOST_ROWS]
     ]
     headings = ("until (event time, UTC)", *names, "difference", "labels", "at position")
