@@ -154,6 +154,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "posts",  # sends what was asked for, one at a time
         "reading/ask",  # writes a topic
         "reading/follow", "reading/shared",  # read topics, in threads
+        "reading/samples", "reading/versions",  # read the samples log and the store, each for one page
+        "pages/episode", "pages/versions",  # name what is read for them
         "who/doors", "who/gate", "who/people",  # the clock, chance, and a log of logins
         "who/password_file",  # reads and writes a file
     ),
