@@ -98,8 +98,8 @@ class Servers:
         finally:
             self._slots.release()
 
-    def kept(self, key: Any, for_s: float, make: Callable[[], Value]) -> Value:
-        """What `make` gave less than `for_s` ago for this key, or gives now."""
+    def kept(self, key: Any, for_s: float | Callable[[Value], float], make: Callable[[], Value]) -> Value:
+        """What `make` gave less than `for_s` ago for this key (which may depend on what it gave), or gives now."""
         now_s = time.monotonic()
         with self._lock:
             until_s, value = self._kept.get(key, (0.0, None))
@@ -108,7 +108,7 @@ class Servers:
         with self.slot():
             made = make()
         with self._lock:
-            self._kept[key] = time.monotonic() + for_s, made
+            self._kept[key] = time.monotonic() + (for_s(made) if callable(for_s) else for_s), made
             self._kept.move_to_end(key)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)

@@ -56,9 +56,7 @@ def test_an_entitys_values_are_those_of_the_command(
     [said] = FeatureReader(flow.server, "parcels", parcels().views).read(  # type: ignore[arg-type]
         [(view, entity if len(entity) > 1 else entity[0])], at
     )
-    rows = re.findall(
-        r'class="small">([^<]*)</th><td class="number"><code>(.*?)</code></td><td>(\w+)', page
-    )
+    rows = re.findall(r'class="small">([^<]*)</th><td class="number"><code>(.*?)</code></td><td>(\w+)', page)
     assert {html.unescape(name): (value, status) for name, value, status in rows} == {
         name: (str(value), said.status[name]) for name, value in said.values.items()
     }
