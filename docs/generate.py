@@ -58,6 +58,8 @@ SETTING_WORDS = {
     "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
     "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
     "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
+    "console_hosts": "The host names by which people ask for the console, separated by commas. It answers to them and to local "
+    "names, and to no other. See [Look at it](../how-to/look-at-it.md).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "
     "it restarts.",
     "host": "The address that the health page listens on.",
@@ -68,7 +70,6 @@ SETTING_WORDS = {
     "serve_key": "A PEM file with the certificate's key.",
     "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
     "request id. So does `--access-log`.",
-    "console_hosts": "Host names, separated by commas, that the console answers to beside local ones and its own address.",
     "console_users": "The console's password file, as `penstock console --add-user` writes it. With it one can log in, and "
     "operators can act. See [Who may do what](../how-to/use-the-console.md#who-may-do-what).",
     "console_anonymous": "Whether everybody who reaches the console may look: `yes` or `no`. Left out, it is yes where the "

@@ -178,6 +178,8 @@ class Console:
 
     def _stream(self, page: Page) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
+            if request.method == "HEAD":
+                return Response(headers=live.HEADERS)
             if self.streams >= MOST_STREAMS:
                 return Response("too many pages are open\n", 503, {"Retry-After": "30"})
             after = request.headers.get("last-event-id") or request.query_params.get("after", "")

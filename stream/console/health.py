@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from penstock.stream.console.past import DAY_MS, Point, binned, merged
+from penstock.stream.console.past import DAY_MS, Point, merged
 from penstock.stream.console.state import PipelineState
 from penstock.stream.console.words import Word, word
 from penstock.stream.messages import ControlEvent
@@ -40,7 +40,8 @@ class Judged(NamedTuple):
 
 
 def _ratio(loss: float | None, base: float | None) -> float | None:
-    return loss / base if loss is not None and base else None
+    """None where a share says nothing: a number's loss is that of a density, and may be below 0."""
+    return loss / base if loss is not None and base is not None and base > 0 <= loss else None
 
 
 def judged(state: PipelineState) -> Judged:
@@ -53,11 +54,24 @@ def judged(state: PipelineState) -> Judged:
     ratio = _ratio(now.loss, now.base)
     since = now.at - (USUAL_DAYS + 1) * DAY_MS
     before = [one for one in state.past.hours_since(since) if one.at <= newest[0].since]
-    days = [_ratio(one.loss, one.base) for one in binned(before, DAY_MS)]
-    known = sorted(value for value in days if value is not None)
+    known = sorted(_by_day(before))
     low, high = (None, None) if len(known) < LEAST_DAYS else (_quantile(known, 0.1), _quantile(known, 0.9))
     found = Judged(Word("", "", ""), now.loss, now.base, low, high, now.labels, now.position)
+    if ratio is None and now.loss is not None and now.base is not None:
+        low, high = None, None
+        ratio = 2.0 if now.loss >= now.base else 0.0
     return found._replace(said=_said(ratio, low, high, now.labels))
+
+
+def _by_day(points: list[Point]) -> list[float]:
+    """The ratios of whole days: of sums, which one pass over the hours gives, since the overview asks it of every pipeline."""
+    sums: dict[int, tuple[float, float]] = {}
+    for one in points:
+        if one.loss is not None and one.base is not None:
+            number = (one.at - 1) // DAY_MS
+            loss, base = sums.get(number, (0.0, 0.0))
+            sums[number] = loss + one.loss * one.labels, base + one.base * one.labels
+    return [found for loss, base in sums.values() if (found := _ratio(loss, base)) is not None]
 
 
 def _newest(points: list[Point]) -> list[Point]:

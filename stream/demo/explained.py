@@ -25,6 +25,8 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
 SHOWN = 4
+BROKEN = "dep_delay"
+"""What an incident changes is shown, however little it counted: where it was left out, that is the story."""
 BAR = 24
 
 
@@ -93,13 +95,14 @@ def explained_lines(row: dict[str, Any], definition: str, incident: bool) -> lis
     ]
     parts = [*row["contributions"]]
     most = max((abs(one["contribution"]) for one in parts), default=0.0) or 1.0
-    for one in parts[:SHOWN]:
+    shown = [one for place, one in enumerate(parts) if place < SHOWN or one["feature"] == BROKEN]
+    for one in shown:
         value = one["value"]
-        shown = f"{value:.6g}" if isinstance(value, float) else "missing" if value is None else value
-        what = f"{one['feature']} = {shown}"
+        text = f"{value:.6g}" if isinstance(value, float) else "missing" if value is None else value
+        what = f"{one['feature']} = {text}"
         bar = "#" * round(BAR * abs(one["contribution"]) / most)
         out.append(f"  {format(one['contribution'], form):>8}  {what:<34}{bar}".rstrip())
-    if rest := parts[SHOWN:]:
+    if rest := [one for one in parts if one not in shown]:
         out.append(
             f"  {format(sum(one['contribution'] for one in rest), form):>8}  all {len(rest)} other inputs together"
         )

@@ -7,7 +7,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.stream.console.charts import Axis, losses, moments, spans_of, timeline, weights
 from penstock.stream.console.health import judged, open_findings, overall
@@ -41,7 +41,6 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     axis = Axis(min(began, default=0), state.event_at)
     bands = [one for one in spans_of(state) if one.until is None or one.until * 1000 >= axis.since]
     marks = moments(state, axis.since)
-    live = state.live
     return {
         "state": state,
         "said": overall(state),
@@ -58,19 +57,48 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         },
         "steps": next_steps(state, definition),
         "config": PolicyConfig.of(definition) if definition else None,
-        "experts": [
-            {"shown": one, "kind": kind_in_words(one.kind), "role": role(one, live)}
-            for one in sorted(live.experts, key=lambda one: -one.weight)
-        ]
-        if live
-        else [],
+        "models": models_of(state),
         "newest": marks[::-1][:NEWEST],
         "changes": [one for one in reversed(state.changes) if one.what in ("commit", "lead", "deploy")][
             :NEWEST
         ],
         "deployed": definition.digest if definition else "",
-        "runs": live.recipe if live else "",
+        "runs": state.last.recipe if state.last else state.live.recipe if state.live else "",
     }
+
+
+class Models(NamedTuple):
+    """Who predicts: a row each of (version, weight, role, kind, loss), as of a position and event time, and who said so."""
+
+    rows: list[tuple[str, float, str, str, float | None]]
+    at: int
+    position: int
+    said: str
+
+
+def models_of(state: PipelineState) -> Models | None:
+    """The models that predict together, the heaviest first: by the newest block, or by what learn said where that is newer."""
+    live = state.live
+    block = state.blocks[-1] if state.blocks else None
+    if block is not None and (live is None or block.position >= live.position):
+        rows = []
+        for one in block.experts:
+            now = [
+                what
+                for what, version in (("leads", block.leader), ("committed", block.committed))
+                if version == one.version
+            ]
+            rows.append((one.version, one.weight, ", ".join(now), kind_in_words(one.kind), one.loss))
+        said = f"losses over the {block.judged:,} labels of the newest block"
+        return Models(sorted(rows, key=lambda row: -row[1]), block.at, block.position, said)
+    if live is None or not live.experts:
+        return None
+    known = [
+        (one.version, one.weight, role(one, live), kind_in_words(one.kind), one.loss) for one in live.experts
+    ]
+    return Models(
+        sorted(known, key=lambda row: -row[1]), live.at, live.position, "losses since each takes part"
+    )
 
 
 def points_of(state: PipelineState, span: str) -> tuple[list[Point], list[Point]]:

@@ -71,6 +71,15 @@ def test_the_newest_value_is_of_labels_enough_and_of_no_more() -> None:
     assert judged(state_of([hour(1, 0.9)])).said.text == "better than the base rate", "nothing is usual yet"
 
 
+@pytest.mark.parametrize(
+    ("loss", "says"), [(-1.2, "better than the base rate"), (-0.2, "worse than the base rate")]
+)
+def test_losses_below_zero_are_compared_and_no_share_is_said(loss: float, says: str) -> None:
+    points = [one._replace(loss=-1.0, base=-0.5) for one in DAYS]
+    found = judged(state_of([*points, hour(len(DAYS), loss, base=-0.5)]))
+    assert (found.said.text, found.ratio, found.low) == (says, None, None)
+
+
 def test_the_word_for_a_pipeline_is_that_of_what_is_wrong_with_it() -> None:
     state = state_of(DAYS)
     assert overall(state).text == "all is well" and lag(state.status) == 3

@@ -261,6 +261,11 @@ def test_a_pipeline_of_which_nothing_is_known_is_shown_as_that() -> None:
         assert "not known yet" in said and "Still reading the topics" in said
 
 
+def test_who_asks_for_a_streams_head_alone_is_answered_at_once(client: TestClient) -> None:
+    found = client.head("/live/pipelines/parcels")
+    assert found.status_code == 200 and found.headers["content-type"].startswith("text/event-stream")
+
+
 def test_fifty_pipelines_are_drawn_at_once(lines: list[Line], capsys: Any) -> None:
     """The figure is printed, and judged where figures are: benchmarks."""
     one = stepped(["parcels"], lines)
@@ -273,9 +278,11 @@ def test_fifty_pipelines_are_drawn_at_once(lines: list[Line], capsys: Any) -> No
         states.looked(name, status, LOOKED_MS)
     states.caught_up = True
     client = TestClient(console_of(states, {}))
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     page = client.get("/").text
-    took_ms = (time.perf_counter() - began) * 1000
+    took_ms, used_ms = (time.perf_counter() - began) * 1000, (time.process_time() - used) * 1000
     with capsys.disabled():
-        print(f"\noverview of 50 pipelines: {took_ms:.0f} ms, {len(page) / 1000:.0f} kB")
+        print(
+            f"\noverview of 50 pipelines: {took_ms:.0f} ms ({used_ms:.0f} of CPU), {len(page) / 1000:.0f} kB"
+        )
     assert page.count('<th scope="row"') == 50 and page.count("nobody runs learn") == 50

@@ -82,6 +82,9 @@ def test_where_nobody_can_say_nothing_is_said(flow: MemoryFlow, monkeypatch: pyt
     assert "explained" not in "\n".join(lines(Report("", "", "none", True)))
 
 
+REST = (("c", 1, 0.1), ("dep_delay", 6e6, 0.0))
+
+
 @pytest.mark.parametrize(
     ("scale", "label", "said"),
     [
@@ -95,11 +98,12 @@ def test_it_is_told_in_plain_words(scale: str, label: Any, said: str) -> None:
         "weight": 0.5, "position": 7, "recipe": "r", "same_as_published": None,
         "contributions": [
             {"feature": name, "value": value, "contribution": part}
-            for name, value, part in (("delay", 60.0, 3.0), ("kind", "x", -1.5), ("a", None, 0.25), ("b", 1, 0.25), ("c", 1, 0.0))
+            for name, value, part in (("delay", 60.0, 3.0), ("kind", "x", -1.5), ("a", None, 0.25), ("b", 1, 0.25), *REST)
         ],
     }  # fmt: skip
     found = explained_lines(row, "x.py", True)
     assert said in found[2] and "in the incident" in found[1]
     assert "delay = 60" in found[4] and found[4].endswith("#" * 24) and found[5].endswith("#" * 12)
     assert "a = missing" in found[6]
+    assert any("dep_delay = 6e+06" in line for line in found), "what was left out is the story"
     assert any("all 1 other inputs together" in line for line in found)
