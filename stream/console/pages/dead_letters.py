@@ -108,7 +108,7 @@ def row(letter: Letter) -> dict[str, Any]:
         "place": place(letter),
         "reason": letter.reason,
         "sendable": letter.sendable,
-        "first": bytes_shown(letter.value, FIRST_CHARACTERS, 32),
+        "first": bytes_shown(letter.value, FIRST_CHARACTERS, 16),
     }
 
 

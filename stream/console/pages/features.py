@@ -181,7 +181,8 @@ def moments(
     worth = []
     if features is not None and features.at_ms is not None and features.age_ms is not None:
         worth.append(("its newest event", features.at_ms - features.age_ms))
-    if asked.state.event_at:
+    # Before its newest event an entity is not kept.
+    if asked.state.event_at >= max([at for _, at in worth], default=1):
         worth.append(("the newest event time of the pipeline", asked.state.event_at))
     return [(what, at, urlencode({**given, "at": rfc3339(at)})) for what, at in worth]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from penstock.stream import topology
 from penstock.stream.console.charts import Axis, losses, spans_of, weights
 from penstock.stream.console.health import judged, open_findings
 from penstock.stream.console.page import Asked, Page
@@ -29,6 +30,7 @@ from penstock.stream.process.terminal import printable
 KEPT_S, NEWEST_KEPT_S = 120.0, 2.0
 SPAN_DAYS = 30
 NEWEST = 12
+FIRST = "v0"
 STEPS = 200
 """The keyboard goes through the whole past in so many steps."""
 MOST_KEY_CHARACTERS = 1_000
@@ -93,7 +95,7 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "given_position": asked.query.get("position", "").strip()[:30],
         "key": asked.query.get("key", "")[:MOST_KEY_CHARACTERS],
         "then": told,
-        "first": min([one.position for one in now.past.points[:1]], default=0),
+        "first": min([each[0].position for each in (now.past.points, now.past.hours) if each], default=0),
         "figures": {},
         "step": max(now.position // STEPS, 1),
     }
@@ -105,7 +107,8 @@ def _then(asked: Asked, told: Then, entity: reading.EntityThen | None) -> dict[s
     now, state = asked.state, told.state
     record = told.record
     at = record.at if record else 0
-    axis = Axis(max(at - SPAN_DAYS * DAY_MS, 0), at)
+    began = min([each[0].since for each in (state.past.points, state.past.hours) if each], default=0)
+    axis = Axis(max(at - SPAN_DAYS * DAY_MS, began), at)
     spans = [one for one in spans_of(state) if one.until is None or one.until * 1000 >= axis.since]
     before, after = around(now.changes, told.position)
     blocks = [one for one in state.blocks if one.kind == "labels"]
@@ -129,7 +132,7 @@ def _then(asked: Asked, told: Then, entity: reading.EntityThen | None) -> dict[s
         "after": step(after, asked),
         "entity": entity,
         "vector": vector(entity, asked.definition),
-        "commands": commands(now.name, told),
+        "commands": commands(now.name, told, asked.prefix),
     }
 
 
@@ -170,25 +173,29 @@ def vector(entity: reading.EntityThen | None, pipeline: Pipeline | None) -> list
     ]
 
 
-def commands(name: str, told: Then) -> list[tuple[str, str]]:
+def commands(name: str, told: Then, prefix: str) -> list[tuple[str, str]]:
     """The command lines that say or work out the same: what each does, and the line."""
     record = told.record
     if record is None:
         return [("the whole past", f"penstock history {name}")]
-    at = rfc3339(record.at)
-    found = [
-        ("losses and weights up to here", f"penstock history {name} --to {rfc3339(record.at + 1)}"),
-        (
-            "make the committed version again from the log, and compare",
-            f"penstock replay FILE --version {record.committed}",
-        ),
-        ("would another definition have done better since then?", f"penstock what-if CHANGED.py --from {at}"),
-        (
-            "what each of the models live then would have said of what came after",
-            f"penstock score FILE --topic {name}.samples --from {at} --models live-then --out then.parquet",
-        ),
+    at, version = rfc3339(record.at), record.committed
+    found = [("losses and weights up to here", f"penstock history {name} --to {rfc3339(record.at + 1)}")]
+    if version != FIRST:  # which is stored by nobody: it is the definition's own
+        topic = topology.samples(name, prefix)
+        found += [
+            (
+                "make the committed version again from the log, and compare",
+                f"penstock replay FILE --version {version}",
+            ),
+            (
+                "what the version that was committed would have said since",
+                f"penstock score FILE --topic {topic} --from {at} --models {version} --out since.parquet",
+            ),
+        ]
+    return [
+        *found,
+        ("would another definition have done better since?", f"penstock what-if CHANGED.py --from {at}"),
     ]
-    return found
 
 
 PAGE = Page("time_travel", "Time travel", "/pipelines/{pipeline}/time-travel", shown, order=65, reads=reads)

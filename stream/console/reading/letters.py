@@ -41,7 +41,7 @@ class Kind(NamedTuple):
     """Letters of one kind of reason: how many, the newest of them."""
 
     kind: str
-    count: int
+    letters: int
     newest: Letter
 
 
@@ -51,7 +51,7 @@ class Looked(NamedTuple):
     start: int
     end: int
     since: int
-    count: int
+    letters: int
     kinds: list[Kind]
     newest: list[Letter]
 
@@ -71,7 +71,7 @@ class Plan(NamedTuple):
     whole: bool
 
     @property
-    def count(self) -> int:
+    def letters(self) -> int:
         """How many would be sent."""
         return sum(self.topics.values())
 

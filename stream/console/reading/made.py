@@ -17,7 +17,7 @@ from penstock.stream.console.reading.backwards import Budget, backwards, portion
 from penstock.stream.console.reading.servers import Servers
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.entries import entry_of
-from penstock.stream.learn.join import Settled
+from penstock.stream.learn.join import Join, Settled
 from penstock.stream.learn.joins import join_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import LabelRecord, Recipe, Sample, Tick
@@ -131,7 +131,7 @@ def label_of(servers: Servers, pipeline: Pipeline, sample: Sample, position: int
     low, end = log.bounds([(topic, 0)])[(topic, 0)]
     if not pipeline.labelled:
         return LabelFound("unlabelled", None, 0, 0, end, end)
-    join = join_of(pipeline.label_rule)
+    join: Join[_Waits] = join_of(pipeline.label_rule)
     budget, found = Budget(LABEL_S, LABEL_BYTES), LabelFound("waits", None, 0, 0, position, end)
     waits = _Waits(sample.at, position, sample.id)
     for start in range(max(low, position - EARLIER), end, STEP):

@@ -48,8 +48,8 @@ def republish(asked: Asked, sources: Any) -> str:
     which = letters.Asked(form.get("reason", ""), since, until)
     try:
         found = letters.plan(servers, name, which)
-        if not found.whole or found.count != count:
-            there = f"{found.count:,}" if found.whole else f"more than {found.count:,}"
+        if not found.whole or found.letters != count:
+            there = f"{found.letters:,}" if found.whole else f"more than {found.letters:,}"
             raise Refused(409, f"There are {there} such records now, and not {count:,}. {AGAIN}")
         sent = servers.send_back(letters.to_send(servers.log, name, servers.prefix, which, found.end))
     except (LogError, TimeoutError) as error:
