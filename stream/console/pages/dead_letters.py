@@ -130,7 +130,7 @@ PAGE = Page(
     "Dead letters",
     "/pipelines/{pipeline}/dead-letters",
     shown,
-    order=60,
+    order=43,
     reads=reads,
     does=republish,
 )

@@ -187,4 +187,4 @@ def moments(
     return [(what, at, urlencode({**given, "at": rfc3339(at)})) for what, at in worth]
 
 
-PAGE = Page("features", "Features", "/pipelines/{pipeline}/features", shown, order=50, reads=reads)
+PAGE = Page("features", "Features", "/pipelines/{pipeline}/features", shown, order=41, reads=reads)

@@ -197,4 +197,4 @@ def weights(state: PipelineState, position: int) -> tuple[HistoryRecord, list[tu
     return before[-1], [(one.version, kind_in_words(one.kind), one.weight) for one in told]
 
 
-PAGE = Page("predictions", "Predictions", "/pipelines/{pipeline}/predictions", shown, order=55, reads=reads)
+PAGE = Page("predictions", "Predictions", "/pipelines/{pipeline}/predictions", shown, order=42, reads=reads)

@@ -198,4 +198,4 @@ def commands(name: str, told: Then, prefix: str) -> list[tuple[str, str]]:
     ]
 
 
-PAGE = Page("time_travel", "Time travel", "/pipelines/{pipeline}/time-travel", shown, order=65, reads=reads)
+PAGE = Page("time_travel", "Time travel", "/pipelines/{pipeline}/time-travel", shown, order=44, reads=reads)

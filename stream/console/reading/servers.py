@@ -123,8 +123,23 @@ class Servers:
                 self._log = None
 
 
+_opened: dict[int, tuple[Settings, Servers]] = {}
+_opening = threading.Lock()
+
+
 def servers_of(sources: Any) -> Servers:
-    """The servers that a console was given. Raises `CannotRead`."""
-    if not isinstance(sources, Servers):
+    """The servers of a console's sources: those at the addresses of its settings, or the ones that it brings.
+
+    Raises:
+        CannotRead: if it brings none.
+
+    """
+    if isinstance(sources, Servers):
+        return sources
+    if not isinstance(sources, Settings):
         raise CannotRead("this console was started without Kafka and Redis to read this page from")
-    return sources
+    with _opening:
+        known = _opened.get(id(sources))
+        if known is None:
+            known = _opened[id(sources)] = sources, Servers(sources)
+        return known[1]

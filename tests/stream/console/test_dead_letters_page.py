@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from penstock.stream.console.reading import letters
+from penstock.stream.console.reading.servers import servers_of
 from penstock.stream.console.shown_bytes import shown
 from penstock.stream.featurize.dead_letters import kind_of
 from penstock.stream.log.protocol import Out
+from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.console.acting import Desk, hidden
 from tests.stream.console.flowing import EVIL, desk_of, flow_of, letters_topic
@@ -150,6 +152,11 @@ def test_no_topic_and_no_servers_are_said_in_a_sentence(flow: MemoryFlow) -> Non
     assert found.status_code == 200 and "does not exist" in text_of(found.text)
     bare = Desk(desk.console.reading.states, desk.console.people)
     assert bare.browser().get(HERE).status_code == 503
+
+
+def test_by_a_consoles_settings_its_servers_are_opened_once() -> None:
+    settings = Settings()
+    assert servers_of(settings) is servers_of(settings) is not servers_of(Settings())
 
 
 def test_more_letters_than_a_page_reads_are_said_to_be_more(

@@ -19,7 +19,7 @@ from penstock.stream.operate.past import explain_past
 from penstock.stream.operate.tail_labels import tail_labels
 from penstock.stream.prediction import ModelRef, Prediction, decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
-from tests.patience import eventually
+from tests.patience import PATIENCE_S, eventually
 from tests.stream.console.flowing import EVIL, desk_of, flow_of
 from tests.stream.console.test_pages import Outline, text_of
 from tests.stream.generated import DELIVERED, parcels
@@ -161,7 +161,7 @@ def test_no_more_than_a_few_wait_to_be_explained() -> None:
     import threading
 
     explaining, go_on = Explaining(), threading.Event()
-    first = explaining.ask("first", lambda progress: go_on.wait(60))
+    first = explaining.ask("first", lambda progress: go_on.wait(PATIENCE_S))
     assert first is not None and eventually(lambda: first.how == "runs")
     waiting = [explaining.ask(number, lambda progress: "found") for number in range(MOST_WAITING + 1)]
     assert waiting[-1] is None and explaining.ask(0, lambda progress: "other") is waiting[0]
