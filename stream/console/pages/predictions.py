@@ -59,8 +59,13 @@ def _one(servers: Servers, asked: Asked, found: dict[str, Any]) -> None:
     """Fill in what there is of one prediction."""
     name, samples = asked.state.name, topology.samples(asked.state.name, servers.prefix)
     position, event_id = found["position"], found["id"]
+
+    def sample_at(place: int) -> Sample | None:
+        key = ("sample", name, place)
+        return servers.kept(key, AGAIN_S, lambda: made.sample_at(servers.log, samples, place))
+
     if position is not None:
-        found["sample"] = made.sample_at(servers.log, samples, position)
+        found["sample"] = sample_at(position)
         if found["sample"] is None:
             return
         found["id"] = event_id = found["sample"].id
@@ -78,7 +83,7 @@ def _one(servers: Servers, asked: Asked, found: dict[str, Any]) -> None:
     if said is None and found["sample"] is None:
         return
     place = said.position if said is not None else position
-    sample = found["sample"] or made.sample_at(servers.log, samples, place)
+    sample = found["sample"] or sample_at(place)
     found["sample"], found["position"] = sample, place
     pipeline = asked.definition
     if sample is None or pipeline is None:
