@@ -332,3 +332,21 @@ def test_what_a_live_model_says_stays_as_it_was_told(flow: MemoryFlow) -> None:
 
     state.control(Told(1, "control.models", 9_999, msgspec.structs.replace(before[-1])))
     assert list(state.lived) == before
+
+
+@pytest.mark.parametrize("name", ["episodes", "episode", "versions", "audit", "audit_record"])
+def test_live_parts_are_drawn_by_themselves_as_in_their_page(flow: MemoryFlow, name: str) -> None:
+    from penstock.stream.console.audit import entries
+    from penstock.stream.console.episodes import episodes
+    from penstock.stream.console.page import Asked
+
+    states = states_of(flow)
+    state = states.pipelines[NAME]
+    console = console_of(states, {NAME: flow.pipeline})
+    path = {"pipeline": NAME, "episode": episodes(state)[0].id, "record": entries(state)[0].id}
+    page = next(one for one in console.renderer.pages if one.name == name)
+    variables = console.renderer.variables(page, Asked(states, {NAME: flow.pipeline}, 1, path))
+    variables |= {"live": "", "read_to": ""}
+    whole = console.renderer.whole(page, variables)
+    parts = console.renderer.parts(page, variables)
+    assert len(parts) > 1 and all(part.strip() in whole for part in parts.values())
