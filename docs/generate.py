@@ -70,6 +70,19 @@ SETTING_WORDS = {
     "serve_key": "A PEM file with the certificate's key.",
     "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
     "request id. So does `--access-log`.",
+    "console_hosts": "Host names, separated by commas, that the console answers to beside local ones and its own address.",
+    "console_users": "The console's password file, as `penstock console --add-user` writes it. With it one can log in, and "
+    "operators can act. See [Who may do what](../how-to/use-the-console.md#who-may-do-what).",
+    "console_anonymous": "Whether everybody who reaches the console may look: `yes` or `no`. Left out, it is yes where the "
+    "console listens on a loopback address and knows neither a password file nor a proxy, and else no.",
+    "console_proxies": "Addresses or networks, separated by commas, of proxies that the console believes when they say who asks. "
+    "Such headers of anybody else are ignored, also from loopback.",
+    "console_user_header": "The header in which a listed proxy says who asks.",
+    "console_groups_header": "The header in which it says that person's groups, separated by commas.",
+    "console_groups": "Which groups have which role, separated by commas: `sre=operator,leads=approver`. Whoever has no listed "
+    "group is a viewer.",
+    "console_cert": "A PEM file with the console's certificate and those above it: with it, it speaks TLS.",
+    "console_key": "A PEM file with the certificate's key.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {

@@ -201,6 +201,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     `version` is an id, or the alias `champion` or `previous`; with the `digest` of a stored version, that one as it is stored.
     `id`, `by` and `version` take at most `MAX_NAME_CHARACTERS`, `reason` at most `MAX_REASON_CHARACTERS`; `id` is not empty.
     `window` says what a retrain learns from: `all`, `since-onset` or a length such as `30d` (empty: as the definition says).
+    `source` says where it was asked: `cli` or `console` (empty: not said).
     """
 
     id: Id
@@ -214,6 +215,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, kw_only=True):
     pin: bool = False
     digest: Name | None = None
     window: Name = ""
+    source: Name = ""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,7 +109,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "console", "identity", "in_memory", "metrics", "report", "serve", "start", "what_if",
+        "calibrate", "console", "console_people", "identity", "in_memory", "look_up", "metrics", "report", "serve", "start",
+        "what_if",
     ),
     "stream/process": (  # clock, page and environment themselves
         "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
@@ -149,7 +150,11 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/console": (
         "app", "live",  # asyncio, threads, the clock, and a log of failures
         "files", "render",  # read the files beside them
-        "reading/follow",  # reads topics, in threads
+        "posts",  # sends what was asked for, one at a time
+        "reading/ask",  # writes a topic
+        "reading/follow", "reading/shared",  # read topics, in threads
+        "who/doors", "who/gate", "who/people",  # the clock, chance, and a log of logins
+        "who/password_file",  # reads and writes a file
     ),
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (

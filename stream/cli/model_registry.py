@@ -14,16 +14,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.features.redis.keys import model_key
-from penstock.features.redis.store import StoreUnavailable
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.messages import OperatorRequest
 from penstock.stream.models.store import RedisModelStore
-from penstock.stream.models.version import ALIASES, NAMED
+from penstock.stream.models.version import NAMED
 from penstock.stream.operate import registry
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
-from penstock.stream.roles import start
+from penstock.stream.roles import look_up, start
 from penstock.stream.topology import deployed
 
 ALIAS = """\
@@ -157,21 +156,8 @@ def who(args: argparse.Namespace) -> str:
 
 
 def looked_up(request: OperatorRequest, settings: Settings) -> OperatorRequest:
-    """The request with the digest of a version that only the store knows: a named or an imported one.
-
-    Where the store cannot be asked (no secret, no Redis) the request is left as it is: every other version learn knows itself.
-    """
-    if request.version is None or request.version in ALIASES or not settings.secret:
-        return request
-    try:
-        client = start.open_redis(settings)
-        version, digest = registry.to_ask_for(
-            start.versions_of(request.pipeline, settings, client), request.version
-        )
-    except StoreUnavailable as error:
-        print(f"names that people gave are not looked up: {error}", file=sys.stderr)
-        return request
-    return msgspec.structs.replace(request, version=version, digest=digest)
+    """The request with the digest of a version that only the store knows: a named or an imported one."""
+    return look_up.looked_up(request, settings, lambda said: print(said, file=sys.stderr))
 
 
 def run_alias(args: argparse.Namespace, settings: Settings) -> int:

@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -18,34 +17,12 @@ from kafka import KafkaConsumer, KafkaProducer
 from penstock.stream import topology
 from penstock.stream.cli.check_request import check_request
 from penstock.stream.log.kafka_python import client, read_positions
-from penstock.stream.messages import (
-    Decision,
-    LiveModel,
-    OperatorRequest,
-    Verb,
-    decode_decision,
-    decode_live_model,
-    encode_json,
-)
-from penstock.stream.operate.control_lines import tell
+from penstock.stream.messages import OperatorRequest
+from penstock.stream.operate.asking import DONE, NO_ANSWER, VERBS, Answer, news, record_of, take
 from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 
-VERBS: dict[str, tuple[Verb, str]] = {
-    "retrain": (
-        "retrain",
-        "train a fresh model beside the others; it then takes part, and labels give it its weight",
-    ),
-    "rollback": ("rollback", "give an earlier version all the weight, and end a hold"),
-    "hold": ("hold", "stop learning; predictions go on"),
-    "resume": ("resume", "learn again after a hold, and let a pinned version go"),
-    "promote": (
-        "promote",
-        "give a version all the weight: the newest product of a retrain, or the one you name",
-    ),
-    "accept": ("accept", "take today's loss, and values that a guard fires on, as the new normal"),
-}
 PLACED = """
 The version gets all the weight, and is the committed one. A hold ends. Labels that come after that may take the weight away
 again. With --pin it predicts alone, whatever labels say, until `penstock resume`, or a rollback or promotion without --pin.
@@ -80,13 +57,12 @@ MORE = {
     "retrain": "  penstock retrain flights --from-position 81000 --reason ...   learn from this position of the samples log on\n"
     "  penstock retrain flights --window 30d --reason ...            learn from the last 30 days of event time\n",
 }
-DONE, REFUSED, NO_ANSWER = 0, 1, 3
 POLL_MS = 100
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the commands, one per verb."""
-    for name, (verb, what) in VERBS.items():
+    for name, what in VERBS.items():
         command = subparsers.add_parser(
             name,
             help=what,
@@ -136,49 +112,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             help="seconds to wait (default 30; 0: do not wait)",
         )
         command.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        command.set_defaults(run=run, verb=verb, version=None, from_position=None, pin=False, window="")
-
-
-@dataclass
-class Answer:
-    """What came back so far. `live` is the newest state of the pipeline's model, up to the first that shows the request's end."""
-
-    request: OperatorRequest
-    decision: Decision | None = None
-    live: LiveModel | None = None
-    told: list[str] = field(default_factory=list)
-
-    @property
-    def refusal(self) -> str | None:
-        """Why the fold refused, if it did."""
-        command = self.decision.command if self.decision else None
-        return self.live.refused.get(command.id) if command and self.live else None
-
-    @property
-    def shown(self) -> bool:
-        """Whether learn shows the request's command, whose id follows from the request's: it was carried out or refused."""
-        command_id = f"command-{self.request.id}"
-        return self.live is not None and (command_id in self.live.applied or command_id in self.live.refused)
-
-    @property
-    def carried_out(self) -> str:
-        """What the fold said that it did; where only a later message is left, that it was done."""
-        change = self.live.change if self.live is not None else ""
-        return change if change.endswith(f"({self.request.by})") else f"{self.request.verb} is done"
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more is to be waited for."""
-        if self.decision is None:
-            return False
-        return self.decision.command is None or self.shown
-
-    @property
-    def code(self) -> int:
-        """The exit code that says it."""
-        if not self.settled:
-            return NO_ANSWER
-        return REFUSED if self.decision is None or self.decision.command is None or self.refusal else DONE
+        command.set_defaults(run=run, verb=name, version=None, from_position=None, pin=False, window="")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -194,6 +128,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         wall_ms=time.time_ns() // 1_000_000,
         pin=args.pin,
         window=args.window,
+        source="cli",
     )
     check_request(request)
     if request.version is not None:
@@ -208,10 +143,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             settings.prefix + name for name in (topology.CONTROL_DECISIONS, topology.CONTROL_MODELS)
         )
         read_positions(consumer, [models, decisions], from_start=True)
-        key = args.pipeline.encode()
-        producer.send(settings.prefix + topology.CONTROL_COMMANDS, key=key, value=encode_json(request)).get(
-            settings.connect_timeout_s
-        )
+        record = record_of(request, settings.prefix)
+        sent = producer.send(record.topic, key=record.key, value=record.value)
+        sent.get(settings.connect_timeout_s)
         if not args.json:
             print(printable(f"asked: {request.verb} {request.pipeline}, request {request.id}"), flush=True)
         if args.wait <= 0:
@@ -240,44 +174,6 @@ def wait(consumer: KafkaConsumer, answer: Answer, wait_s: float, prefix: str, *,
         for line in news(answer):
             if not quiet:
                 print(line, flush=True)
-
-
-def take(answer: Answer, topic: str, value: bytes | None) -> None:
-    """Keep what concerns the request; what cannot be read is somebody else's."""
-    if value is None:
-        return
-    try:
-        if topic == topology.CONTROL_DECISIONS:
-            decision = decode_decision(value)
-            if decision.request == answer.request.id and decision.pipeline == answer.request.pipeline:
-                answer.decision = decision
-        else:
-            live = decode_live_model(value)
-            if live.pipeline == answer.request.pipeline and not answer.shown:
-                answer.live = live
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return
-
-
-def news(answer: Answer) -> list[str]:
-    """Lines not told yet."""
-    lines: list[str] = []
-    if answer.decision is not None:
-        lines.append(printable(f"decision: {answer.decision.verdict}: {answer.decision.why}"))
-    if (
-        answer.settled
-        and answer.decision is not None
-        and answer.decision.command is not None
-        and answer.live is not None
-    ):
-        if answer.refusal:
-            lines.append(printable(f"learn refused it: {answer.refusal}"))
-        else:
-            told = tell(answer.live, answer.request.wall_ms)
-            lines += [*told, printable(f"carried out: {answer.carried_out}")]
-    fresh = [line for line in lines if line not in answer.told]
-    answer.told += fresh
-    return fresh
 
 
 def as_json(answer: Answer) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Laws of this file:
 - A page is drawn in a thread, under the lock of the state it is drawn from; the event loop is never kept waiting.
 - Whatever goes wrong for one request is answered with a page that says it in a sentence; the next request goes on.
-- Nothing is written anywhere.
+- What is posted becomes a request on `control.commands`, by the one function that was given for it, or nothing at all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import logging
 import pkgutil
-import threading
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,11 +23,17 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from penstock.stream.console import files, live, pages
+from penstock.stream.console.forms import BadForm, form_of
 from penstock.stream.console.guard import App, Guard, Receive, Scope, Send
-from penstock.stream.console.page import Asked, CannotRead, NotFound, Page, Person
+from penstock.stream.console.page import Asked, CannotRead, NotFound, Page, Person, Refused
+from penstock.stream.console.posts import CannotAsk, Posts
+from penstock.stream.console.reading.shared import Reading
 from penstock.stream.console.render import Renderer, data_of
-from penstock.stream.console.state import States
+from penstock.stream.console.who.doors import Doors
+from penstock.stream.console.who.gate import Gate
+from penstock.stream.console.who.people import People
 from penstock.stream.definitions import Pipeline
+from penstock.stream.messages import OperatorRequest
 from penstock.stream.process.clock import wall_ms as clock
 from penstock.stream.process.health_page import Health
 
@@ -45,16 +51,11 @@ def table() -> list[Page]:
     return found
 
 
-class Reading:
-    """A state and the lock under which it is read and stepped: what follows the topics holds one (`reading.follow`)."""
-
-    def __init__(self, states: States) -> None:
-        self.states = states
-        self.lock = threading.RLock()
-
-
 class Console:
-    """The pages of these pipelines, over what `reading` knows. `sources` is what pages read from themselves, where they do."""
+    """The pages of these pipelines, over what `reading` knows. `sources` is what pages read from themselves, where they do.
+
+    `people` are those who may look and ask (without them: everybody looks); `ask` sends a request, where this console can.
+    """
 
     def __init__(
         self,
@@ -68,6 +69,8 @@ class Console:
         wall_ms: Callable[[], int] = clock,
         table: Sequence[Page] = (),
         every_s: float = live.EVERY_S,
+        people: People | None = None,
+        ask: Callable[[OperatorRequest], None] | None = None,
     ) -> None:
         self.reading, self.definitions, self.prefix, self.sources = reading, definitions, prefix, sources
         self.health = health or Health("console")
@@ -75,18 +78,22 @@ class Console:
         self.renderer = Renderer(table or globals()["table"]())
         self.files = files.read()
         self.renderer.add(files={name: f"/static/{name}?{one.mark}" for name, one in self.files.items()})
+        self.people = people or People()
+        self.posts = Posts(reading, ask)
         self.shared = live.Shared()
         self.streams = 0
         self.stopping = False
-        routes = [Route("/static/{name}", self._file)]
+        routes = [Route("/static/{name}", self._file), *Doors(self.renderer, self.people).routes]
         routes += [Route(path, self._health) for path in ("/metrics", "/healthz", "/readyz")]
         for page in self.renderer.pages:
+            if page.posts is not None:
+                routes.append(Route(page.path, self._post(page), methods=["POST"]))
             routes.append(Route(page.path, self._page(page), name=page.name))
             routes.append(Route("/live" + page.path, self._stream(page), name=f"live {page.name}"))
         self.routes = routes
         handlers: dict[Any, Any] = {404: self._refused, 405: self._refused, Exception: self._failed}
         self.starlette = Starlette(routes=routes, exception_handlers=handlers)
-        self.app: App = Guard(self.starlette, hosts)
+        self.app: App = Guard(Gate(self.starlette, self.people), hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -94,18 +101,23 @@ class Console:
 
     # -- what a page needs -------------------------------------------------------------------------------------------------
 
-    def asked(self, request: Request, *, read: Any = None) -> Asked:
-        """What a request asks."""
+    def asked(self, request: Request, *, read: Any = None, form: Mapping[str, str] | None = None) -> Asked:
+        """What a request asks; with the fields of a form in the place of its query."""
         person = request.scope.get("person")
+        query = request.query_params if form is None else form
         return Asked(
             states=self.reading.states,
             definitions=self.definitions,
             now_ms=self.wall_ms(),
             path=dict(request.path_params),
-            query={name: value for name, value in request.query_params.items() if name != "after"},
+            query={name: value for name, value in query.items() if name != "after"},
             person=person if isinstance(person, Person) else Person(),
             prefix=self.prefix,
             read=read,
+            once=secrets.token_hex(16),
+            here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            login=self.people.login,
+            asks=self.posts.ask is not None,
         )
 
     def position(self, pipeline: str) -> str:
@@ -146,6 +158,20 @@ class Console:
             except NotFound as error:
                 return self._said(404, str(error))
             except CannotRead as error:
+                return self._said(503, str(error))
+
+        return answer
+
+    def _post(self, page: Page) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            try:
+                form = await form_of(request)
+                return await run_in_threadpool(self.posts.answer, page, self.asked(request, form=form))
+            except (Refused, BadForm) as error:
+                return self._said(error.status, str(error))
+            except NotFound as error:
+                return self._said(404, str(error))
+            except CannotAsk as error:
                 return self._said(503, str(error))
 
         return answer

@@ -13,8 +13,11 @@ from typing import Any, Literal
 
 from penstock.stream.console.state import PipelineState, States
 from penstock.stream.definitions import Pipeline
+from penstock.stream.messages import OperatorRequest
 
 Role = Literal["viewer", "operator", "approver"]
+ROLES: tuple[Role, ...] = ("viewer", "operator", "approver")
+"""From who may least to who may most: an operator may look, and an approver may do what an operator may."""
 
 
 class NotFound(LookupError):
@@ -27,17 +30,23 @@ class CannotRead(RuntimeError):
 
 @dataclass(frozen=True)
 class Person:
-    """Who looks. Everybody is a viewer unless somebody said otherwise."""
+    """Who looks, and what said so. Everybody is a viewer unless somebody said otherwise."""
 
     name: str = ""
     role: Role = "viewer"
+    by: Literal["", "password", "proxy"] = ""
+
+    def may(self, role: Role) -> bool:
+        """Whether what takes this role may be asked for. Who has no name asks for nothing."""
+        return bool(self.name) and ROLES.index(self.role) >= ROLES.index(role)
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a page is asked: of which pipeline, with which words in its path and query, by whom, when.
 
-    `definitions` are the pipelines' as their files say; `read` is what the page's `reads` found.
+    `definitions` are the pipelines' as their files say; `read` is what the page's `reads` found. `once` is another text each
+    time, `here` the address asked for, `login` whether one can log in, and `asks` whether anything can be asked for here at all.
     """
 
     states: States
@@ -48,6 +57,10 @@ class Asked:
     person: Person = Person()
     prefix: str = ""
     read: Any = None
+    once: str = ""
+    here: str = "/"
+    login: bool = False
+    asks: bool = False
 
     @property
     def pipeline(self) -> str:
@@ -69,11 +82,28 @@ class Asked:
         return self.definitions.get(self.pipeline)
 
 
+class Refused(Exception):  # noqa: N818 - no error: an answer
+    """What was posted is not asked for; the message says why, `status` in which way."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a post asks for, and the address that shows what becomes of it."""
+
+    request: OperatorRequest
+    to: str
+
+
 @dataclass(frozen=True)
 class Page:
     """One page: its name is that of its template, `path` its address with `{words}`, `order` its place in the navigation.
 
-    A page without an `order` (None) is reached by links alone.
+    A page without an `order` (None) is reached by links alone. `posts` makes of what was posted to its address (`query`) what is
+    asked for, and raises `Refused`: pure, too.
     """
 
     name: str
@@ -82,6 +112,7 @@ class Page:
     shown: Callable[[Asked], Mapping[str, Any]]
     order: int | None = None
     reads: Callable[[Asked, Any], Any] | None = None
+    posts: Callable[[Asked], Asking] | None = None
 
 
 @dataclass(frozen=True)

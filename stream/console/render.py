@@ -114,9 +114,11 @@ class Renderer:
 
     def refused(self, status: int, said: str, asked_pipelines: Sequence[str]) -> str:
         """A page that says why there is none."""
-        return self._environment.get_template("refused.html").render(
-            status=status, said=said, pipelines=asked_pipelines
-        )
+        return self.alone("refused.html", status=status, said=said, pipelines=asked_pipelines)
+
+    def alone(self, template: str, **variables: Any) -> str:
+        """A template that is no page's."""
+        return self._environment.get_template(template).render(**variables)
 
 
 def data_of(charts: Mapping[str, Chart]) -> dict[str, dict[str, Any]]:

@@ -29,9 +29,11 @@ class Settings:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
     `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
-    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 its log has every request. The console
-    answers to the host names `console_hosts` beside local ones. `mlflow` is the tracking URI of an MLflow server that shows
-    versions, too.
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 its log has every request. The console speaks
+    TLS with `console_cert` and `console_key`. It answers to the host names `console_hosts` beside local ones; people log in by the
+    password file `console_users`, or by what a proxy at one of `console_proxies` says in two headers, and `console_groups` gives
+    its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the tracking URI of an MLflow
+    server that shows versions, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -50,6 +52,14 @@ class Settings:
     serve_key: str = ""
     access_log: int = 0
     console_hosts: tuple[str, ...] = ()
+    console_users: str = ""
+    console_anonymous: str = ""
+    console_proxies: tuple[str, ...] = ()
+    console_user_header: str = "X-Forwarded-User"
+    console_groups_header: str = "X-Forwarded-Groups"
+    console_groups: tuple[str, ...] = ()
+    console_cert: str = ""
+    console_key: str = ""
     kafka: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,6 +89,12 @@ class Settings:
             "host": env.get("PENSTOCK_HOST"),
             "serve_cert": env.get("PENSTOCK_SERVE_CERT"),
             "serve_key": env.get("PENSTOCK_SERVE_KEY"),
+            "console_users": env.get("PENSTOCK_CONSOLE_USERS"),
+            "console_anonymous": env.get("PENSTOCK_CONSOLE_ANONYMOUS"),
+            "console_user_header": env.get("PENSTOCK_CONSOLE_USER_HEADER"),
+            "console_groups_header": env.get("PENSTOCK_CONSOLE_GROUPS_HEADER"),
+            "console_cert": env.get("PENSTOCK_CONSOLE_CERT"),
+            "console_key": env.get("PENSTOCK_CONSOLE_KEY"),
         }
         kafka = {
             name.removeprefix("PENSTOCK_KAFKA_").lower().replace("_", "."): value
@@ -90,6 +106,8 @@ class Settings:
             serve_tokens=_several(env, "PENSTOCK_SERVE_TOKENS"),
             access_log=int(_number(env, "PENSTOCK_SERVE_ACCESS_LOG", 0)),
             console_hosts=_several(env, "PENSTOCK_CONSOLE_HOSTS"),
+            console_proxies=_several(env, "PENSTOCK_CONSOLE_PROXIES"),
+            console_groups=_several(env, "PENSTOCK_CONSOLE_GROUPS"),
             port=int(_number(env, "PENSTOCK_PORT", cls.port)),
             connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
             kafka=kafka,

@@ -1,8 +1,9 @@
 """The console role: the pages over HTTP, and beside them what follows the topics.
 
 Laws of this file:
-- It keeps nothing and writes nothing: it may run anywhere that reaches Kafka (and Redis, for pages that read from it), and as
-  often as one likes.
+- It keeps nothing, and writes nothing but what people ask for: it may run anywhere that reaches Kafka (and Redis, for pages that
+  read from it), and as often as one likes. Where nobody may ask, it needs no right to write.
+- What a client says of its own address is not believed: uvicorn's own reading of such headers is off.
 - SIGTERM and Ctrl-C end it; pages that are looked at are told to come back.
 """
 
@@ -16,10 +17,13 @@ from typing import Any
 
 from penstock.stream.console.app import Console
 from penstock.stream.console.guard import host_names
+from penstock.stream.console.reading.ask import Asker
 from penstock.stream.console.reading.follow import Follower
 from penstock.stream.definitions import Pipeline
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
+from penstock.stream.roles.console_people import people_of
+from penstock.stream.roles.look_up import looked_up
 from penstock.stream.roles.serve import check_names, listening
 
 logger = logging.getLogger("penstock.console")
@@ -32,6 +36,8 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     import uvicorn  # as in the serve role
 
     check_names(pipelines)
+    people = people_of(settings)
+    asker = Asker(settings, lambda request: looked_up(request, settings, logger.warning))
     made = listening(settings.host, settings.port)
     host, port = made.getsockname()[:2]
     health = Health("console", host, port)
@@ -43,6 +49,8 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
         health=health,
         prefix=settings.prefix,
         sources=settings,
+        people=people,
+        ask=asker if people.login or people.proxies.networks else None,
     )
 
     class Server(uvicorn.Server):
@@ -66,12 +74,17 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
+        ssl_certfile=settings.console_cert or None,
+        ssl_keyfile=settings.console_key or None,
         timeout_graceful_shutdown=GRACE_S,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     shown = f"[{host}]" if ":" in host else host
-    logger.info("the console is at http://%s:%d/", shown, port)
+    scheme = "https" if settings.console_cert else "http"
+    logger.info("the console is at %s://%s:%d/", scheme, shown, port)
     try:
         Server(config).run(sockets=[made])
     finally:
         follower.close()
+        asker.close()

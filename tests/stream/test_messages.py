@@ -229,6 +229,8 @@ JSON |= {
         retraining=["command-r1"],
     ),
 }  # fmt: skip
+# since a request says where it was asked
+JSON |= {"operator-request.v4": msgspec.structs.replace(JSON["operator-request.v3"], source="console")}
 # since a definition may name segments, and an episode that is over is summed up
 JSON |= {
     "control-event.v5": msgspec.structs.replace(
@@ -285,6 +287,7 @@ FORMER = {
     "control-event.v2",
     "operator-request.v1",
     "operator-request.v2",
+    "operator-request.v3",
     "decision.v1",
     "decision.v2",
     "live-model.v1",

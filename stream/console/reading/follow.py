@@ -17,7 +17,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from penstock.stream.console.app import Reading
+from penstock.stream.console.reading.shared import Reading
 from penstock.stream.console.state import States
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import LogError

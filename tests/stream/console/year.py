@@ -18,8 +18,9 @@ import msgspec
 
 from penstock.examples.flights_data import Incident
 from penstock.stream import topology
-from penstock.stream.console.app import Console, Reading
+from penstock.stream.console.app import Console
 from penstock.stream.console.guard import host_names
+from penstock.stream.console.reading.shared import Reading
 from penstock.stream.console.state import States
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline

@@ -14,7 +14,7 @@ from penstock.stream import cli, topology
 from penstock.stream.cli import operate
 from penstock.stream.cli.check_request import check_request
 from penstock.stream.cli.features import as_text
-from penstock.stream.cli.operate import DONE, NO_ANSWER, REFUSED, Answer, as_json, news, take
+from penstock.stream.cli.operate import as_json
 from penstock.stream.cli.publish import BadLine, records
 from penstock.stream.cli.watch import show
 from penstock.stream.demo.event_lines import story_line
@@ -26,6 +26,7 @@ from penstock.stream.messages import (
     OperatorRequest,
     encode_json,
 )
+from penstock.stream.operate.asking import DONE, NO_ANSWER, REFUSED, Answer, news, take
 from penstock.stream.operate.control_lines import tell
 from penstock.stream.operate.control_topics import FOLLOWED, Unreadable, decode
 from penstock.stream.process.settings import SettingError
