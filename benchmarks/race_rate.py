@@ -43,7 +43,7 @@ COLUMNS = (
 
 def measured(days: int, *, race: bool) -> dict[str, Any]:
     """One run on servers of its own."""
-    options = Options(RACED if race else ALONE, "none", end=FIRST + timedelta(days=days), race=race)
+    options = Options(RACED if race else ALONE, "none", end=FIRST + timedelta(days=days), race=race, console=False)
     with local_stack(
         "auto", env={name: value for name, value in os.environ.items() if name not in GIVEN}
     ) as stack:
@@ -142,7 +142,7 @@ def run_pairs(rounds: int, days: int, runs: list[dict[str, Any]]) -> None:
     """Run them all, and tell each as it is done."""
     for number in range(rounds):
         for race in (False, True) if number % 2 == 0 else (True, False):
-            runs.append(measured(days, race=race))
+            runs.append(measured(days, race=race, console=False))
             print(line(runs[-1]), flush=True)
 
 
