@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 
-ROLES = ("featurize", "learn", "control", "challenge", "serve")
+ROLES = ("featurize", "learn", "control", "challenge", "serve", "console")
 
 
 class Metric(NamedTuple):

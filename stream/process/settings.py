@@ -29,11 +29,11 @@ class Settings:
     topics, groups, members, clients, keys in Redis, folders of versions.
     `models` is a folder or fsspec URL where model versions are kept beside Redis. `secret` signs them; what one of
     `former_secrets` signed is still read. Who asks the serve role needs one of `serve_tokens`, if there are any; with
-    `serve_cert` and `serve_key` (PEM files) it speaks TLS; with `access_log` above 0 its log has every request. The console speaks
-    TLS with `console_cert` and `console_key`. It answers to the host names `console_hosts` beside local ones; people log in by the
-    password file `console_users`, or by what a proxy at one of `console_proxies` says in two headers, and `console_groups` gives
-    its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the tracking URI of an MLflow
-    server that shows versions, too.
+    `serve_cert` and `serve_key` (PEM files) it speaks TLS, and with `access_log` above 0 its log has every request. The console
+    speaks TLS with `console_cert` and `console_key`. It answers to the host names `console_hosts` beside local ones; people log
+    in by the password file `console_users`, or by what a proxy at one of `console_proxies` says in two headers, and
+    `console_groups` gives its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the
+    tracking URI of an MLflow server that shows versions, too.
     """
 
     bootstrap: str = "127.0.0.1:9092"

@@ -197,6 +197,11 @@ INCIDENTS: dict[str, tuple[Series, set[str], int, int]] = {
 HARMLESS: dict[str, Series] = {
     "nothing happens": {},
     "a spare waits for its turn": spare(0),
+    "the console is away from Kafka": {
+        info("console").replace('pipeline="flights"', 'pipeline=""'): steady(1),
+        of("console", "role_ready"): steady(0),
+        of("console", "turns_total"): steady(0),
+    },
     "old events are played again": {
         of(role, "newest_event_timestamp_seconds"): f"_x{9 * 60} 100+75x{LAST - BROKE}"
         for role in ("featurize", "learn")
