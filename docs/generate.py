@@ -70,10 +70,6 @@ SETTING_WORDS = {
     "serve_key": "A PEM file with the certificate's key.",
     "access_log": "1 makes every request to the serve role a line of its log, without data: method, path, status, time, "
     "request id. So does `--access-log`.",
-<<<<<<< HEAD
-    "console_hosts": "Host names, separated by commas, that the console answers to beside local ones and its own address.",
-=======
->>>>>>> main
     "console_users": "The console's password file, as `penstock console --add-user` writes it. With it one can log in, and "
     "operators can act. See [Who may do what](../how-to/use-the-console.md#who-may-do-what).",
     "console_anonymous": "Whether everybody who reaches the console may look: `yes` or `no`. Left out, it is yes where the "

@@ -1,7 +1,7 @@
 """The processes of a run on Kafka: every role, and beside them the console, which people may look at meanwhile.
 
 Laws of this file:
-- The console takes what the roles leave: it has the lowest priority, nobody waits for it, and its end is no end of the run.
+- The console takes what the roles leave: it has a low priority, nobody waits for it, and its end is no end of the run.
 - Roles that were ended can be begun again: they go on where they were.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from penstock.stream.demo.processes import DemoFailed, Role
 from penstock.stream.stack.server import free_ports
 
-CONSOLE_NICE = 19
-"""Where processes want more CPU than there is, one of this nice value gets about a seventieth of what any other gets."""
+CONSOLE_NICE = 10
+"""Where processes want more CPU than there is, one of this nice value gets about a tenth of what any other gets."""
 LOOK_S = 0.5
 
 
@@ -28,8 +28,10 @@ class Stage:
         roles: Mapping[str, Sequence[str]],
         environment: Mapping[str, str],
         folder: Path,
+        console_nice: int = CONSOLE_NICE,
     ) -> None:
         self.definition, self.roles, self.environment, self.folder = definition, roles, environment, folder
+        self.console_nice = console_nice
         self.console_port = free_ports(1)[0]
         self.running: list[Role] = []
         self.console: Role | None = None
@@ -63,7 +65,7 @@ class Stage:
             self.environment,
             self.folder,
             port=self.console_port,
-            nice=CONSOLE_NICE,
+            nice=self.console_nice,
         )
 
     def hide(self) -> None:

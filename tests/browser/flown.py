@@ -177,7 +177,7 @@ def flown() -> Iterator[Flown]:
             "PENSTOCK_CONSOLE_ANONYMOUS": "yes",
         }
         roles: dict[str, list[str]] = {"control": [], "featurize": [], "learn": []}
-        stage = Stage(DEFINITION, roles, environment, folder)
+        stage = Stage(DEFINITION, roles, environment, folder, console_nice=0)
         closing.callback(stage.close)
         log = start.open_log(settings)
         closing.callback(log.close)
