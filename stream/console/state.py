@@ -217,6 +217,12 @@ class States:
         state.looked(status, wall_ms)
         state.revision += 1
 
+    def not_looked(self, pipeline: str, why: str) -> None:
+        """A pipeline could not be looked at; what was found before goes on being known, with its time."""
+        state = self.pipelines[pipeline]
+        state.look_failed = f"it cannot be looked at ({why})"
+        state.revision += 1
+
     def revision(self, pipeline: str) -> int:
         """A number that grows whenever what is known of a pipeline changes; of all of them for the empty name."""
         if pipeline:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from penstock.stream import topology
 from penstock.stream.console.app import Console
 from penstock.stream.console.guard import host_names
 from penstock.stream.console.reading.ask import Asker
@@ -40,7 +41,8 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     asker = Asker(settings, lambda request: looked_up(request, settings, logger.warning))
     made = listening(settings.host, settings.port)
     host, port = made.getsockname()[:2]
-    health = Health("console", host, port)
+    names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
+    health = Health("console", host, port, pipeline=names)
     follower = Follower([one.name for one in pipelines], settings, health).start()
     console = Console(
         follower.reading,

@@ -143,7 +143,12 @@ def test_the_command_serves_pages_and_streams_until_it_is_told_to_stop(ran: Plac
 
         assert eventually(lambda: get("/readyz")[0] == 200)
         assert eventually(lambda: "learning is held" in get("/")[1])
-        assert "penstock_turns" in get("/metrics")[1]
+        metrics = get("/metrics")[1]
+        assert (
+            'role="console"' in metrics
+            and "penstock_turns_total" in metrics
+            and "penstock_role_ready 1.0" in metrics
+        )
         event = first_event(address, "/live/pipelines/cards?span=all")
         assert "live_said" in event["parts"] and "losses" in event["charts"]
         process.send_signal(signal.SIGTERM)

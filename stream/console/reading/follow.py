@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from penstock.stream.console.reading.shared import Reading
 from penstock.stream.console.state import States
@@ -160,6 +161,11 @@ class Follower:
 
     def _look_at(self, consumer: KafkaConsumer, admin: KafkaAdminClient, name: str) -> None:
         now = wall_ms()
-        found = look(consumer, admin, name, self.settings.prefix, now)
+        try:
+            found = look(consumer, admin, name, self.settings.prefix, now)
+        except (LogError, KafkaError) as error:  # the other pipelines may be asked all the same
+            with self.reading.lock:
+                self.reading.states.not_looked(name, f"{type(error).__name__}: {error}")
+            return
         with self.reading.lock:
             self.reading.states.looked(name, found, now)
