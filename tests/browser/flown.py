@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin
@@ -43,7 +44,8 @@ from tests.patience import PATIENCE_S, eventually
 
 NAME = "flights"
 DEFINITION = str(Path(penstock.examples.__file__).parent / "flights.py")
-BEGINS = None if os.environ.get("PENSTOCK_TEST_YEAR") else date(2013, 4, 1)
+YEAR = bool(os.environ.get("PENSTOCK_TEST_YEAR"))
+BEGINS = None if YEAR else date(2013, 4, 1)
 UNTIL = date(2013, 5, 15)
 """The day after the last one that is published first: the incident began on the 13th, and has not ended."""
 PASSWORD = "correct horse battery"
@@ -51,6 +53,11 @@ PEOPLE = {"vera": "viewer", "omar": "operator", "ada": "approver"}
 LINKS = re.compile(r'<a [^>]*?href="([^"]*)"')
 MOST_PAGES = 400
 PER_PAGE = 12
+SOME = 2
+
+
+class NoBroker(RuntimeError):
+    """There is no Kafka here, and none can be started; the message says why."""
 
 
 class Flown:
@@ -137,9 +144,27 @@ class Flown:
 
     # -- where its pages are -----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def places(self) -> dict[str, list[str]]:
+        """Addresses of each page by its name: what links lead to, and what only an act or a form does."""
+        self.command(
+            "promote", NAME, "--version", "nosuch", "--reason", "to see it refused", "--id", "nosuch"
+        )
+        found = self.links()
+        found["asked"].append(f"/pipelines/{NAME}/asked/nosuch")
+        return found
+
+    def some(self, name: str) -> list[str]:
+        """A few addresses of a page; all that were found with `PENSTOCK_TEST_YEAR`."""
+        found = self.places[name]
+        return found if YEAR or len(found) <= SOME else [found[0], found[-1]]
+
     def links(self) -> dict[str, list[str]]:
         """Addresses of each page by its name, as one comes upon them from the overview: at most `PER_PAGE` of each."""
-        names = [(page.name, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(page.path)) + r"\Z")) for page in table()]
+        names = [
+            (page.name, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(page.path)) + r"\Z"))
+            for page in table()
+        ]
         # What stands in the path of two pages is the one's without a word to fill in.
         names.sort(key=lambda one: one[1].pattern.count("[^/]+"))
         found: dict[str, list[str]] = {name: [] for name, _ in names}
@@ -167,7 +192,9 @@ def flown() -> Iterator[Flown]:
     with ExitStack() as closing:
         stack = closing.enter_context(local_stack("auto", env={}))
         if stack.kafka is None:
-            raise LookupError(f"no Kafka: {stack.description}")
+            raise NoBroker(
+                f"the tests of the console need Kafka; there is none: {'; '.join(stack.description)}"
+            )
         folder = stack_folder(closing)
         settings = Settings(bootstrap=stack.kafka, redis_url=stack.redis_url, secret=secrets.token_hex(32))
         create_topics(load(DEFINITION), settings)
