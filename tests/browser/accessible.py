@@ -31,7 +31,7 @@ def barriers(page: Page, colours_alone: bool = False) -> list[str]:
 
 
 class Reached(NamedTuple):
-    """What the Tab key came to on its way through a page, and what not: `unseen` had no outline, `covered` lay under something."""
+    """What the Tab key came to on its way through a page, and what not; `unseen` had no outline, `covered` lay under others."""
 
     missed: list[str]
     unseen: list[str]
@@ -40,9 +40,10 @@ class Reached(NamedTuple):
 
 # Of radio buttons of one name Tab reaches one, and the arrows the others.
 _WANTED = """() => {
-  const radio = new Set();
-  window.wanted = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')].filter((one) => {
-    if (one.disabled || !one.checkVisibility({ visibilityProperty: true }) || one.tabIndex < 0 || one.type === 'hidden') return false;
+  const radio = new Set(), all = 'a[href], button, input, select, textarea, summary, [tabindex="0"]';
+  window.wanted = [...document.querySelectorAll(all)].filter((one) => {
+    if (one.disabled || one.tabIndex < 0 || one.type === 'hidden') return false;
+    if (!one.checkVisibility({ visibilityProperty: true })) return false;
     if (one.closest('details:not([open])') && one.tagName !== 'SUMMARY') return false;
     if (one.type !== 'radio') return true;
     const known = radio.has(one.name);
@@ -51,17 +52,20 @@ _WANTED = """() => {
   });
   window.reached = new Set(); window.unseen = []; window.covered = [];
   const name = (one) => one.outerHTML.slice(0, 160);
+  const same = (one) => one.type === 'radio' && window.wanted.find((other) => other.name === one.name) || one;
   document.addEventListener('focusin', ({ target }) => {
-    window.reached.add(target.type === 'radio' ? window.wanted.find((one) => one.name === target.name) || target : target);
+    window.reached.add(same(target));
     const style = getComputedStyle(target), box = target.getBoundingClientRect();
     if (style.outlineStyle === 'none' || parseFloat(style.outlineWidth) === 0) window.unseen.push(name(target));
-    const left = Math.max(box.left, 0), right = Math.min(box.right, innerWidth), top = Math.max(box.top, 0), bottom = Math.min(box.bottom, innerHeight);
+    const left = Math.max(box.left, 0), right = Math.min(box.right, innerWidth);
+    const top = Math.max(box.top, 0), bottom = Math.min(box.bottom, innerHeight);
     const points = [[(left + right) / 2, (top + bottom) / 2], [left + 2, top + 2], [right - 2, bottom - 2]];
     const on = points.map(([x, y]) => document.elementFromPoint(x, y));
     if (!on.some((one) => one && (target.contains(one) || one.contains(target)))) window.covered.push(name(target));
   });
   return window.wanted.length;
 }"""
+_MISSED = "window.wanted.filter((one) => one.isConnected && !window.reached.has(one)).map((one) => one.outerHTML.slice(0, 160))"
 
 
 def reached(page: Page) -> Reached:
@@ -70,10 +74,4 @@ def reached(page: Page) -> Reached:
     wanted = page.evaluate(_WANTED)
     for _ in range(wanted + 4):
         page.keyboard.press("Tab")
-    return Reached(
-        page.evaluate(
-            "window.wanted.filter((one) => one.isConnected && !window.reached.has(one)).map((one) => one.outerHTML.slice(0, 160))"
-        ),
-        page.evaluate("window.unseen"),
-        page.evaluate("window.covered"),
-    )
+    return Reached(page.evaluate(_MISSED), page.evaluate("window.unseen"), page.evaluate("window.covered"))

@@ -1,7 +1,7 @@
 """The demo's flights over a real Kafka and a real Valkey, with every role and the console as processes of their own.
 
-Published are some weeks that end while the incident is running (13 to 17 May): what an on-call person would look at. More days are
-published by tests that need something to happen. `PENSTOCK_TEST_YEAR=yes` begins with the year's first day instead of April's.
+Published are some weeks that end while the incident is running (13 to 17 May): what an on-call person would look at. More days
+are published by tests that need something to happen. `PENSTOCK_TEST_YEAR=yes` begins with the year's first day, not with April's.
 
 Laws of this file:
 - Roles, topics, producer and password file are made as the demo and the command line make them.
@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag, urljoin
 
 import penstock.examples
@@ -41,6 +41,9 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 from penstock.stream.stack import local_stack
 from tests.patience import PATIENCE_S, eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 NAME = "flights"
 DEFINITION = str(Path(penstock.examples.__file__).parent / "flights.py")
@@ -184,6 +187,18 @@ class Flown:
                     known.add(there)
                     ahead.append(there)
         return found
+
+
+def live(page: Page, flights: Flown, path: str) -> Page:
+    """Open a page and wait until it is live."""
+    page.goto(flights.address + path)
+    page.get_by_role("status").get_by_text("● live").wait_for()
+    return page
+
+
+def said(page: Page, where: str = "main") -> str:
+    """The words that a page shows, with single spaces."""
+    return re.sub(r"\s+", " ", page.locator(where).inner_text())
 
 
 @contextmanager

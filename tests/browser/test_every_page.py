@@ -1,8 +1,7 @@
-"""Every page that the console has, over the flights with the incident running: found by following links, whatever pages are added."""
+"""Every page that the console has, over the flights with the incident running: found by following links, so new ones, too."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,22 +9,14 @@ import pytest
 
 from penstock.stream.console.app import table
 from tests.browser.accessible import barriers, reached
-from tests.browser.flown import Flown
+from tests.browser.flown import Flown, live
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PAGES = [page.name for page in table()]
-LIVE = re.compile("● live")
 EVERY_PAGE = pytest.mark.parametrize("name", PAGES)
 NARROW = {"width": 320, "height": 700}
-
-
-def live(page: Page, flights: Flown, path: str) -> Page:
-    """Open a page and wait until it is live."""
-    page.goto(flights.address + path)
-    page.get_by_role("status").get_by_text(LIVE).wait_for()
-    return page
 
 
 def unfold(page: Page) -> None:
