@@ -151,8 +151,7 @@ def measured(
     """One run at one rate, with the server's CPU."""
     before = cpu()
     found = client(port, requests, per_s, seconds)
-    answered = found["answered_per_s"] * seconds
-    found["cpu_us_per_request"] = round((cpu() - before) / max(answered, 1) * 1e6)
+    found["cpu_us_per_request"] = round((cpu() - before) / max(found["answered"], 1) * 1e6)
     print(name, found, flush=True)
     return found
 

@@ -158,8 +158,8 @@ def measured(name: str, scratch: Path, model: Any, asked: argparse.Namespace) ->
         def at(per_s: float, seconds: float = asked.search_seconds) -> dict[str, Any]:
             before = session_cpu_s(process.pid)
             found = client(port, requests, per_s, seconds)
-            answered = max(1.0, found["answered_per_s"] * seconds)
-            found["cpu_us_per_request"] = round((session_cpu_s(process.pid) - before) / answered * 1e6)
+            spent_us = (session_cpu_s(process.pid) - before) * 1e6
+            found["cpu_us_per_request"] = round(spent_us / max(found["answered"], 1))
             print(name, found, flush=True)
             return found
 
