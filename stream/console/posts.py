@@ -53,6 +53,7 @@ class Posts:
         with self.reading.lock:
             asking = page.posts(asked)
             known = {getattr(told.message, "id", "") for told in asked.state.requests}
-        if asking.request.id not in known:
+        if asking.request.id not in known and asking.request.id not in self._sent:
             ask(asking.request)
+            self._sent[asking.request.id] = asking.to
         return asking.to

@@ -255,6 +255,13 @@ def test_after_a_restart_what_the_topic_has_is_not_sent_again(states: States, tm
     assert answer.headers["location"].endswith(first.sent[0].id) and second.sent == []
 
 
+def test_lines_of_a_reason_end_as_they_are_typed(desk: Desk) -> None:
+    browser = desk.of("omar")
+    for reason in ("one\r\ntwo", "one\ntwo"):
+        browser.post(f"{ACT}/hold", data={"once": "0" * 32, "reason": reason})
+    assert [request.reason for request in desk.sent] == ["one\ntwo"]
+
+
 def test_another_choice_or_person_or_form_is_another_request(desk: Desk) -> None:
     omar, ada = desk.of("omar"), desk.of("ada")
     confirmation = filled(omar, "rollback", {**REASON, "version": "v1"})

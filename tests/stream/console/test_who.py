@@ -425,6 +425,9 @@ def test_headers_names_are_a_setting_and_addresses_may_be_networks() -> None:
         == proxies.person("10.1.2.3", said)
     )
     assert proxies.person("10.2.0.1", said) is None
+    zoe = proxies.person("10.1.2.3", [(b"x-user", "Zoë".encode())])
+    assert zoe == Person("Zoë", "viewer", "proxy")
+    assert proxies.person("10.1.2.3", [(b"x-user", b"Zo\xeb")]) is None
     for bad, rules in (
         (["10.0.0"], []),
         (["localhost"], []),
