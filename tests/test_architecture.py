@@ -151,7 +151,10 @@ SHELL: dict[str, tuple[str, ...]] = {
         "app", "live",  # asyncio, threads, the clock, and a log of failures
         "files", "render",  # read the files beside them
         "posts",  # sends what was asked for, one at a time
-        "reading/ask",  # writes a topic
+        "reading/ask", "reading/republish",  # write a topic
+        "reading/backwards", "reading/entity", "reading/letters", "reading/made", "reading/servers", "reading/then",  # read
+        "reading/explaining",  # a thread
+        "pages/dead_letters", "pages/features", "pages/predictions", "pages/time_travel",  # name what they are read from
         "reading/follow", "reading/shared",  # read topics, in threads
         "who/doors", "who/gate", "who/people",  # the clock, chance, and a log of logins
         "who/password_file",  # reads and writes a file
@@ -163,7 +166,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
-        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
+        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
+        "training_files",
         # fold and featurize what they read from a log
         "attended", "calibrating/fields", "past", "recompute", "segments", "sides",
     ),

@@ -7,8 +7,9 @@ To add a page, add two files, and nothing else:
 
 1. `pages/NAME.py` with `PAGE = Page("NAME", "Title", "/pipelines/{pipeline}/NAME", shown, order=50)` (see `page.Page`). `shown`
    takes what was asked (`page.Asked`: the states, the pipeline, query, person, now) and returns the template's variables. It is
-   pure. What must be asked of Kafka or Redis first is read by `reads=` (a function of `reading/NAME.py`, run in a thread), and
-   lies in `asked.read`. Raise `page.NotFound` for what is not there, with a whole sentence.
+   pure. What must be asked of Kafka or Redis first is read by `reads=` (a function of `reading/NAME.py`, run in a thread, which
+   is given `reading.servers.Servers` and is bounded in time and bytes), and lies in `asked.read`. Raise `page.NotFound` for what
+   is not there, with a whole sentence.
 2. `templates/NAME.html`, which begins with `{% extends "base.html" %}` and fills `{% block main %}`. What changes while it is
    looked at stands in a block of its own in an element of the same id: `<div id="live_roles">{% block live_roles %} … {% endblock
    %}</div>`: such blocks are rendered again and sent when they have changed (`live.py`), so they use no variables of the template

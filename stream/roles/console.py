@@ -20,6 +20,7 @@ from penstock.stream.console.app import Console
 from penstock.stream.console.guard import host_names
 from penstock.stream.console.reading.ask import Asker
 from penstock.stream.console.reading.follow import Follower
+from penstock.stream.console.reading.servers import Servers
 from penstock.stream.definitions import Pipeline
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
@@ -44,13 +45,14 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
     health = Health("console", host, port, pipeline=names)
     follower = Follower([one.name for one in pipelines], settings, health).start()
+    servers = Servers(settings)
     console = Console(
         follower.reading,
         {one.name: one for one in pipelines},
         host_names(settings.host, settings.console_hosts),
         health=health,
         prefix=settings.prefix,
-        sources=settings,
+        sources=servers,
         people=people,
         ask=asker if people.login or people.proxies.networks else None,
     )
@@ -90,3 +92,4 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     finally:
         follower.close()
         asker.close()
+        servers.close()
