@@ -184,11 +184,17 @@ def suppresses(entry: Entry, state: PipelineState, config: PolicyConfig | None) 
     done = entry.outcome in ("carried out", "accepted", "taken")
     at = entry.at if entry.at is not None else entry.carried.at if entry.carried else None
     if done and entry.verb == SPARED and entry.who == RULE and config is not None and at is not None:
-        what = "another retrain that evidence asks for; what a person or the schedule asks for is not held back"
+        what = (
+            "another retrain that evidence asks for; what a person or the schedule asks for is not held back"
+        )
         found.append(Suppressed(what, at + config.cooldown_ms, _passed(at + config.cooldown_ms, state)))
     if done and entry.verb == "hold":
         found.append(Suppressed("learning", None, "until it is resumed or rolled back"))
-    pin = entry.decision.command.pin if entry.decision is not None and entry.decision.command is not None else False
+    pin = (
+        entry.decision.command.pin
+        if entry.decision is not None and entry.decision.command is not None
+        else False
+    )
     if done and pin:
         found.append(Suppressed("labels deciding who predicts", None, "until it is resumed"))
     for event in state.events:

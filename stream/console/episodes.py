@@ -78,7 +78,9 @@ def episodes(state: PipelineState) -> list[Episode]:
     return sorted(found, key=lambda one: (not one.open, -one.at, one.id))
 
 
-def _episode(name: str, events: list[ControlEvent], incident: Incident | None, state: PipelineState) -> Episode:
+def _episode(
+    name: str, events: list[ControlEvent], incident: Incident | None, state: PipelineState
+) -> Episode:
     newest: dict[tuple[str, str], str] = {}
     for event in events:
         if event.data.kind != SUMMED:
@@ -152,7 +154,9 @@ def cost_so_far(state: PipelineState, incident: Incident) -> Cost | None:
     stop = incident.until(state.event_at + 1)
     start = incident.since - min(max(stop - incident.since, BEFORE_LEAST_MS), BEFORE_MOST_MS)
     past = state.past
-    covered = bool(past.hours) and past.hours[0].since <= max(start, past.points[0].since if past.points else 0)
+    covered = bool(past.hours) and past.hours[0].since <= max(
+        start, past.points[0].since if past.points else 0
+    )
     return cost_of(_losses(past.hours if covered else past.points, start, stop), incident.since, stop)
 
 
@@ -197,7 +201,11 @@ def cost_lines(incident: Incident, cost: Cost | None) -> list[str]:
 def since_position(incident: Incident) -> int | None:
     """The samples-log offset of its onset."""
     found = [one.data.since for one in incident.events if one.data.state == "firing"]
-    at = min((one for one in found if one.get("at") == incident.since), key=lambda one: one.get("position") or 0, default=None)
+    at = min(
+        (one for one in found if one.get("at") == incident.since),
+        key=lambda one: one.get("position") or 0,
+        default=None,
+    )
     return (at or incident.first.data.since).get("position")
 
 

@@ -120,7 +120,9 @@ def wilson(hits: float, samples: float) -> tuple[float, float]:
     """
     share, z2 = hits / samples, Z * Z
     middle = (share + z2 / (2 * samples)) / (1 + z2 / samples)
-    reach = Z * sqrt(max(share * (1 - share), 0.0) / samples + z2 / (4 * samples * samples)) / (1 + z2 / samples)
+    reach = (
+        Z * sqrt(max(share * (1 - share), 0.0) / samples + z2 / (4 * samples * samples)) / (1 + z2 / samples)
+    )
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 

@@ -87,7 +87,9 @@ def means(blocks: Sequence[HistoryRecord]) -> list[Mean]:
         rows = [
             (block.counts.joined, loss, block.loss, block.base_loss)
             for block in blocks
-            if (loss := _loss_of(block, name)) is not None and block.loss is not None and block.base_loss is not None
+            if (loss := _loss_of(block, name)) is not None
+            and block.loss is not None
+            and block.base_loss is not None
         ]
         labels = sum(row[0] for row in rows)
         if labels:
@@ -96,7 +98,9 @@ def means(blocks: Sequence[HistoryRecord]) -> list[Mean]:
     return found
 
 
-def paired(blocks: Sequence[HistoryRecord], first: str, second: str) -> Iterator[tuple[HistoryRecord, float, float]]:
+def paired(
+    blocks: Sequence[HistoryRecord], first: str, second: str
+) -> Iterator[tuple[HistoryRecord, float, float]]:
     """The blocks that count for both, with the loss of each."""
     for block in blocks:
         one, other = _loss_of(block, first), _loss_of(block, second)
@@ -149,7 +153,14 @@ def chart(blocks: Sequence[HistoryRecord], first: str, second: str) -> Chart:
         Series(names[1], [other for _, _, other in rows], "first", "dashed"),
     ]
     table = [
-        (short(block.at), nats(one), nats(other), f"{one - other:+.4f}", f"{block.counts.joined:,}", position(block.position))
+        (
+            short(block.at),
+            nats(one),
+            nats(other),
+            f"{one - other:+.4f}",
+            f"{block.counts.joined:,}",
+            position(block.position),
+        )
         for block, one, other in rows[::-1][:MOST_ROWS]
     ]
     headings = ("until (event time, UTC)", *names, "difference", "labels", "at position")

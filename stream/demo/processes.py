@@ -124,9 +124,9 @@ class Role(Process):
         except OSError as error:
             raise DemoFailed(f"the metrics page of {self.name} does not answer: {error}") from error
 
-    def wait_ready(self) -> None:
-        """Until /readyz answers 200; `DemoFailed` after `READY_S`."""
-        deadline = time.monotonic() + READY_S
+    def wait_ready(self, patience_s: float = READY_S) -> None:
+        """Until /readyz answers 200; `DemoFailed` after so long."""
+        deadline = time.monotonic() + patience_s
         answer = "no answer"
         while time.monotonic() < deadline:
             self.check()
@@ -140,5 +140,5 @@ class Role(Process):
                 answer = str(error)
             time.sleep(0.05)
         raise DemoFailed(
-            f"{self.name} is not ready after {READY_S:.0f} s ({answer}); its last lines:\n{self.last_lines()}"
+            f"{self.name} is not ready after {patience_s:.0f} s ({answer}); its last lines:\n{self.last_lines()}"
         )

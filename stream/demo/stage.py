@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from penstock.stream.demo.processes import DemoFailed, Role
+from penstock.stream.demo.processes import READY_S, DemoFailed, Role
 from penstock.stream.stack.server import free_ports
 
 CONSOLE_NICE = 10
@@ -41,12 +41,12 @@ class Stage:
         """Where the console's pages are."""
         return f"http://127.0.0.1:{self.console_port}/"
 
-    def begin(self) -> None:
-        """Start every role, and wait until each is ready."""
+    def begin(self, patience_s: float = READY_S) -> None:
+        """Start every role, and wait until each is ready; raises `DemoFailed` where one is not after so long."""
         for name, more in self.roles.items():
             self.running.append(Role(name, self.definition, self.environment, self.folder, more))
         for role in self.running:
-            role.wait_ready()
+            role.wait_ready(patience_s)
 
     def end(self) -> None:
         """End every role. Raises `DemoFailed` for one that ended with an error."""

@@ -73,6 +73,7 @@ class Flown:
         self.next_day = UNTIL
         self.seconds = 0.0
         self.records = 0
+        self.broken: list[str] = []
 
     @property
     def address(self) -> str:
@@ -180,7 +181,8 @@ class Flown:
             found[name].append(path)
             read += 1
             status, page = self.get(path)
-            assert status == 200, f"{path} is linked to and answers {status}"
+            if status != 200:
+                self.broken.append(f"{path} is linked to, and answers {status}")
             for link in LINKS.findall(page):
                 there = urldefrag(urljoin(path, link.replace("&amp;", "&")))[0]
                 if there.startswith("/") and there not in known:
@@ -223,7 +225,7 @@ def flown() -> Iterator[Flown]:
         closing.callback(stage.close)
         log = start.open_log(settings)
         closing.callback(log.close)
-        stage.begin()
+        stage.begin(PATIENCE_S)
         made = Flown(stage, settings, log)
         made.publish(BEGINS, UNTIL)
         made.show()

@@ -32,6 +32,10 @@ def test_every_page_can_be_come_upon(flights: Flown, name: str) -> None:
     )
 
 
+def test_no_link_leads_nowhere(flights: Flown) -> None:
+    assert flights.places and flights.broken == []
+
+
 @EVERY_PAGE
 def test_no_page_bars_anybody(opened: Callable[..., Page], flights: Flown, name: str) -> None:
     for place in flights.some(name):

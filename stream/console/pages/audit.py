@@ -23,7 +23,11 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     state = asked.state
     every = entries(state)
     wanted = {name: asked.query.get(name, "") for name in FILTERS}
-    fits = [one for one in every if all(not value or getattr(one, name) == value for name, value in wanted.items())]
+    fits = [
+        one
+        for one in every
+        if all(not value or getattr(one, name) == value for name, value in wanted.items())
+    ]
     config = PolicyConfig.of(asked.definition) if asked.definition is not None else None
     begin = _whole(asked.query.get("from", ""))
     return {
@@ -40,7 +44,9 @@ def shown(asked: Asked) -> Mapping[str, Any]:
         "verbs": sorted({one.verb for one in every}),
         "people": sorted({one.who for one in every}),
         "outcomes": [one for one in OUTCOMES if any(each.outcome == one for each in every)],
-        "held_now": [step for step in next_steps(state, asked.definition) if _holds_back(step.who, step.when)],
+        "held_now": [
+            step for step in next_steps(state, asked.definition) if _holds_back(step.who, step.when)
+        ],
     }
 
 

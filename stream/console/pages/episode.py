@@ -40,7 +40,9 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     one = chosen(state, asked.path["episode"])
     incident = one.incident
     done = done_of(state, one.id)
-    newest = next((event for event in reversed(one.events) if event.data.at_stake.get("per_day") is not None), None)
+    newest = next(
+        (event for event in reversed(one.events) if event.data.at_stake.get("per_day") is not None), None
+    )
     inputs = asked_of(asked.read)
     return {
         "state": state,
@@ -79,7 +81,9 @@ def _chart(state: PipelineState, one: Episode) -> Chart:
     axis = Axis(max(one.incident.since - reach, 0), min(over + reach, state.event_at))
     points = [each for each in state.past.since(axis.since) if each.since <= axis.until]
     hours = [each for each in state.past.hours_since(axis.since) if each.since <= axis.until]
-    short_one = axis.until - axis.since <= HOURLY_MS and bool(hours) and hours[0].since <= axis.since + HOUR_MS
+    short_one = (
+        axis.until - axis.since <= HOURLY_MS and bool(hours) and hours[0].since <= axis.since + HOUR_MS
+    )
     bands = [band for band in spans_of(state) if band.until is None or band.until * 1000 >= axis.since]
     bands = [band for band in bands if band.since * 1000 <= axis.until]
     return losses(points, hours if short_one else [], bands, axis)
@@ -93,10 +97,16 @@ def commands(one: Episode, pipeline: str) -> Iterator[tuple[str, str]]:
             told.setdefault(event.data.command, f"suggested by {event.data.kind} of {event.subject}")
     yield from ((why, line) for line, why in told.items())
     if one.open:
-        yield "learn nothing more until somebody looks", f'penstock hold {pipeline} --reason "episode {one.id}"'
+        yield (
+            "learn nothing more until somebody looks",
+            f'penstock hold {pipeline} --reason "episode {one.id}"',
+        )
         yield "go back to the model before it", f'penstock rollback {pipeline} --reason "episode {one.id}"'
     if one.incident is not None and one.incident.timed:
-        yield "a page of it, to keep with the post-mortem", f"penstock report FILE --episode {one.id} --out incident.html"
+        yield (
+            "a page of it, to keep with the post-mortem",
+            f"penstock report FILE --episode {one.id} --out incident.html",
+        )
 
 
 PAGE = Page("episode", "Episode", "/pipelines/{pipeline}/episodes/{episode}", shown, reads=around)

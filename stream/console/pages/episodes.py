@@ -45,7 +45,9 @@ def row(one: Episode, now: int) -> dict[str, Any]:
         "late": None if incident is None else length(incident.found - incident.since),
         "lasted": None if incident is None else length((now if over is None else over) - incident.since),
         "over": over,
-        "causes": ("; ".join(causes(incident)) or one.first.data.reason) if incident else one.first.data.reason,
+        "causes": ("; ".join(causes(incident)) or one.first.data.reason)
+        if incident
+        else one.first.data.reason,
         "segment": "" if incident is None else segment(incident),
         "cost": one.cost,
         "more": found[1:],

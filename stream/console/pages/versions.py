@@ -43,7 +43,9 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     first, second = _chosen(asked, live, every)
     found = versus(blocks, first, second)
     document = version_lines.document(live)
-    compared = sorted(means(blocks), key=lambda one: (not _takes_part(one.version, live), -one.labels, one.version))
+    compared = sorted(
+        means(blocks), key=lambda one: (not _takes_part(one.version, live), -one.labels, one.version)
+    )
     return {
         "state": state,
         "live": live,

@@ -57,7 +57,16 @@ def around(asked: Asked, sources: Any) -> Compared:
     if sources is None or pipeline is None or onset is None:
         return Compared(why="the samples log is not read here")
     reached = min(state.position, onset + MOST_RECORDS) // AGAIN_RECORDS
-    place = (id(sources), asked.prefix, pipeline.name, pipeline.digest, incident.id, onset, incident.over, reached)
+    place = (
+        id(sources),
+        asked.prefix,
+        pipeline.name,
+        pipeline.digest,
+        incident.id,
+        onset,
+        incident.over,
+        reached,
+    )
     with _lock:
         if place in _kept:
             return _kept[place]

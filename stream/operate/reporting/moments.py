@@ -72,7 +72,9 @@ def done_in(found: Sequence[Moment], episode: str) -> list[Moment]:
     own = [one for one in found if one.episode == episode]
     versions = {one.version for one in own if one.lane == "commanded" and one.version}
     return [
-        one for one in found if one.episode == episode or (one.mark == "committed" and one.version in versions)
+        one
+        for one in found
+        if one.episode == episode or (one.mark == "committed" and one.version in versions)
     ]
 
 
