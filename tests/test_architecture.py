@@ -156,6 +156,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "reading/explaining",  # a thread
         "pages/dead_letters", "pages/features", "pages/predictions", "pages/time_travel",  # name what they are read from
         "reading/follow", "reading/shared",  # read topics, in threads
+        "reading/samples", "reading/versions",  # read the samples log and the store, each for one page
+        "pages/episode", "pages/versions",  # name what is read for them
         "who/doors", "who/gate", "who/people",  # the clock, chance, and a log of logins
         "who/password_file",  # reads and writes a file
     ),

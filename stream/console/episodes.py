@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Pure. What is an incident, its story and what was done in it are `penstock report`'s own functions, of what the topics say.
-- A cost without an error is that of the history's hours: by when labels came, where `penstock report`, which folds the samples log
+- A cost without an error is that of the history's hours, by when labels came. `penstock report`, which folds the samples log
   again, goes by when samples were made.
 - Where a command was carried out is known of those whose live model was seen; the others have their decision alone.
 """
@@ -29,7 +29,6 @@ from penstock.stream.operate.reporting.incidents import (
     cost_in_words,
     cost_of,
     incidents,
-    moment,
     story,
 )
 from penstock.stream.operate.reporting.moments import Moment, Placed, done_in, moments
@@ -192,8 +191,8 @@ def cost_lines(incident: Incident, cost: Cost | None) -> list[str]:
         if incident.measured is None and cost.nats is not None:
             word = "more" if cost.nats >= 0 else "less"
             said.append(
-                f"That is {abs(cost.nats):,.0f} nats {word} in all than before it. How sure that is, is known when it is over and "
-                "summed up."
+                f"That is {abs(cost.nats):,.0f} nats {word} in all than before it. How sure that is, is known when it is over "
+                "and summed up."
             )
     return said
 
@@ -207,7 +206,3 @@ def since_position(incident: Incident) -> int | None:
         default=None,
     )
     return (at or incident.first.data.since).get("position")
-
-
-__all__ = ["Episode", "chosen", "cost_lines", "cost_so_far", "done_of", "episodes", "happened", "moment", "placed", "since_position",
-           "story_of", "told_of"]  # fmt: skip

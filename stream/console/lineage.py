@@ -77,9 +77,9 @@ def tree(versions: Sequence[Version], live: LiveModel | None) -> list[Node]:
             known = nodes[name].now
             said = "committed" if live is not None and name == live.committed else "committed before"
             nodes[name].now = known or said
-    for one in [*nodes.values()]:
-        if one.parent and one.parent not in nodes:
-            nodes[one.parent] = Node(one.parent, GONE)
+    for node in [*nodes.values()]:
+        if node.parent and node.parent not in nodes:
+            nodes[node.parent] = Node(node.parent, GONE)
     return _rooted(nodes)
 
 

@@ -37,7 +37,7 @@ class Compared(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """One bin of an input: how many samples lay in it before the onset and after it, their shares, and the longest bar's share."""
+    """One bin of an input: how many samples lay in it before the onset and after it, their shares, and the longest bar's."""
 
     label: str
     before: int

@@ -3,8 +3,8 @@
 Laws of this file:
 - Pure. A block counts for those alone that were judged on every label of it; two are compared on the blocks that count for both.
 - A difference is that of means of whole blocks, in the order of the log; how sure it is, is `monitors.losses.comparison`'s.
-- Losses are clipped as the weights are charged, as in `penstock history`; `live` and `base` are the published prediction's and the
-  base rate's over the same labels.
+- Losses are clipped as the weights are charged, as in `penstock history`; `live` and `base` are the published prediction's and
+  the base rate's over the same labels.
 """
 
 from __future__ import annotations
@@ -115,7 +115,11 @@ def versus(blocks: Sequence[HistoryRecord], first: str, second: str) -> Versus |
         return None
     sizes = [block.counts.joined for block, *_ in rows]
     labels = sum(sizes)
-    losses = [sum(n * row[place] for n, row in zip(sizes, rows, strict=True)) / labels for place in (1, 2)]
+    sums = [
+        sum(n * one[1] for n, one in zip(sizes, rows, strict=True)),
+        sum(n * one[2] for n, one in zip(sizes, rows, strict=True)),
+    ]
+    losses = [total / labels for total in sums]
     usual = int(np.median(sizes))
     # Means of blocks stand for as many labels each; short ones, such as the first after a restart, are left out of the interval.
     whole = [row[1] - row[2] for n, row in zip(sizes, rows, strict=True) if 2 * n >= usual]

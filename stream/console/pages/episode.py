@@ -7,7 +7,8 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 from penstock.stream.console.charts import Axis, losses, spans_of
 from penstock.stream.console.episodes import (
@@ -32,6 +33,7 @@ from penstock.stream.operate.reporting.moments import Moment
 
 AROUND_LEAST_MS, AROUND_MOST_MS = DAY_MS, 14 * DAY_MS
 HOURLY_MS = 10 * DAY_MS
+ASKED = ("retrain", "rollback", "promote")
 
 
 def shown(asked: Asked) -> Mapping[str, Any]:
@@ -89,24 +91,45 @@ def _chart(state: PipelineState, one: Episode) -> Chart:
     return losses(points, hours if short_one else [], bands, axis)
 
 
-def commands(one: Episode, pipeline: str) -> Iterator[tuple[str, str]]:
-    """What to type, and for what: what its events suggest, newest first, and what makes a page of it to keep."""
-    told: dict[str, str] = {}
+class Line(NamedTuple):
+    """A command to type: what it is for, and the form that asks for the same, where there is one."""
+
+    why: str
+    line: str
+    form: str = ""
+
+
+def commands(one: Episode, pipeline: str) -> Iterator[Line]:
+    """What its events suggest, newest first, what holds and goes back, and what makes a page of it to keep."""
+    told: dict[str, Line] = {}
+    reason = f"episode {one.id}"
     for event in reversed(one.events):
-        if event.data.command:
-            told.setdefault(event.data.command, f"suggested by {event.data.kind} of {event.subject}")
-    yield from ((why, line) for line, why in told.items())
+        data = event.data
+        if data.command:
+            given = {"version": data.target_version or "", "reason": reason}
+            form = _form(pipeline, data.suggested_action, given) if data.suggested_action in ASKED else ""
+            told.setdefault(
+                data.command, Line(f"suggested by {data.kind} of {event.subject}", data.command, form)
+            )
+    yield from told.values()
     if one.open:
-        yield (
-            "learn nothing more until somebody looks",
-            f'penstock hold {pipeline} --reason "episode {one.id}"',
-        )
-        yield "go back to the model before it", f'penstock rollback {pipeline} --reason "episode {one.id}"'
+        for verb, why in (
+            ("hold", "learn nothing more until somebody looks"),
+            ("rollback", "go back to the model before it"),
+        ):
+            yield Line(
+                why,
+                f'penstock {verb} {pipeline} --reason "{reason}"',
+                _form(pipeline, verb, {"reason": reason}),
+            )
     if one.incident is not None and one.incident.timed:
-        yield (
-            "a page of it, to keep with the post-mortem",
-            f"penstock report FILE --episode {one.id} --out incident.html",
-        )
+        line = f"penstock report FILE --episode {one.id} --out incident.html"
+        yield Line("a page of it, to keep with the post-mortem", line)
+
+
+def _form(pipeline: str, verb: str, given: Mapping[str, str]) -> str:
+    query = urlencode({name: value for name, value in given.items() if value})
+    return f"/pipelines/{quote(pipeline)}/act/{verb}?{query}"
 
 
 PAGE = Page("episode", "Episode", "/pipelines/{pipeline}/episodes/{episode}", shown, reads=around)
