@@ -32,7 +32,7 @@ import penstock.examples
 from penstock.stream import cli
 from penstock.stream.console.app import table
 from penstock.stream.definition_file import load
-from penstock.stream.demo.processes import Process
+from penstock.stream.demo.processes import Process, Role
 from penstock.stream.demo.progress import ControlTail, Progress
 from penstock.stream.demo.run import Options, create_topics, producer_line
 from penstock.stream.demo.stage import Stage
@@ -75,6 +75,8 @@ class Flown:
         self.records = 0
         self.broken: list[str] = []
 
+    definition = DEFINITION
+
     @property
     def address(self) -> str:
         """Where the console is, without a slash at the end."""
@@ -100,6 +102,15 @@ class Flown:
         """Publish the next day of the year."""
         self.publish(self.next_day, self.next_day + timedelta(1))
         self.next_day += timedelta(1)
+
+    def begin_again(self, name: str) -> None:
+        """Start a role that was ended once more."""
+        roles = self.stage.running
+        place = next(number for number, role in enumerate(roles) if role.name == name)
+        roles[place] = Role(
+            name, DEFINITION, self.stage.environment, self.stage.folder, self.stage.roles[name]
+        )
+        roles[place].wait_ready(PATIENCE_S)
 
     def show(self) -> None:
         """Start the console, again if it runs, and wait until it has read everything."""

@@ -78,7 +78,9 @@ def test_nothing_of_a_page_bars_anybody(opened: Callable[..., Page], console: Lo
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
         for one in page.locator("main a:visible, main button:visible, main summary:visible").all():
             box = one.bounding_box()
-            assert box is not None and (box["height"] >= 24 or one.evaluate("e => e.closest('p, li') !== null"))
+            assert box is not None and (
+                box["height"] >= 24 or one.evaluate("e => e.closest('p, li') !== null")
+            )
 
 
 def test_without_scripts_each_form_does_what_it_says(page_without_scripts: Page, console: LookedAt) -> None:
