@@ -144,7 +144,7 @@ def run_pairs(rounds: int, days: int, runs: list[dict[str, Any]]) -> None:
     """Run them all, and tell each as it is done."""
     for number in range(rounds):
         for race in (False, True) if number % 2 == 0 else (True, False):
-            runs.append(measured(days, race=race, console=False))
+            runs.append(measured(days, race=race))
             print(line(runs[-1]), flush=True)
 
 
