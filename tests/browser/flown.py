@@ -75,8 +75,6 @@ class Flown:
         self.records = 0
         self.broken: list[str] = []
 
-    definition = DEFINITION
-
     @property
     def address(self) -> str:
         """Where the console is, without a slash at the end."""
@@ -156,6 +154,11 @@ class Flown:
     def json(self, *words: str) -> Any:
         """What a command prints with --json."""
         return json.loads(self.command(*words, "--json")[1])
+
+    def model(self) -> dict[str, Any]:
+        """What `penstock models` says of who predicts now."""
+        found: dict[str, Any] = self.json("models", "show", DEFINITION)["live"]
+        return found
 
     # -- where its pages are -----------------------------------------------------------------------------------------------
 
