@@ -112,8 +112,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "calibrate", "console", "console_people", "identity", "in_memory", "look_up", "metrics", "report", "serve", "start",
         "what_if",
     ),
-    "stream/process": (  # clock, page and environment themselves
-        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
+    "stream/process": (  # clock, page, environment and a thread themselves
+        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
@@ -132,15 +132,16 @@ SHELL: dict[str, tuple[str, ...]] = {
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
-        "task", "worker",  # read, write and log
+        "task", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
+        "jobs",  # logs what is given up
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
-        "worker",  # reads, writes and logs
+        "taking_up", "worker", "writing",  # read, write and log
     ),
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures

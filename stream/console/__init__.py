@@ -1,4 +1,4 @@
-"""The operators' console: pages that answer an on-call person's first minute, rendered on the server, live, and read-only here.
+"""The operators' console: pages that answer an on-call person's first minute, rendered on the server, and live.
 
 How a page comes about: `reading/` follows the topics (the edge) and folds every record into `state.States` (pure); a page is a
 function of that state (`pages/`), and a template draws what it returns. Nothing is kept that a restart would not read again.
@@ -17,4 +17,8 @@ To add a page, add two files, and nothing else:
 
 Words, shapes, times and positions are drawn by the macros of `templates/parts.html`, so that all pages say the same alike.
 Numbers come from the functions that the command line uses (`operate.status_lines`, `operate.control_lines`, …).
+
+Who asks is in `asked.person`: `who/` says who that is, and stands before every page. A page that takes posts has `posts=`, which
+makes an `Asking` of what was posted and judges again who may; `posts.py` sends the request, once. The acts are in `act/`: what
+they are called, which request a form makes, what it would do. All else here only reads.
 """
