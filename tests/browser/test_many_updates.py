@@ -44,7 +44,7 @@ SEND = """([event, seconds, perSecond]) => new Promise((done) => {
 
 
 def test_a_thousand_updates_a_second_do_not_grow_a_page(page: Page, flights: Flown) -> None:
-    path = f"/pipelines/{NAME}?span=all"
+    path = f"/pipelines/{NAME}"
     event = first_event(flights.address.removeprefix("http://"), f"/live{path}")
     page.add_init_script(STREAM)
     live(page, flights, path)
