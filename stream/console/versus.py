@@ -19,6 +19,7 @@ from penstock.stream.console.page import Chart, Series
 from penstock.stream.console.words import nats, position, short, version
 from penstock.stream.history_record import HistoryRecord
 from penstock.stream.operate.expert_lines import kind_in_words
+from penstock.stream.operate.verdicts import e_value
 
 LIVE, BASE = "live", "base"
 MOST_ROWS = 60
@@ -64,7 +65,11 @@ class Versus(NamedTuple):
             said += f" (95 % interval of the difference {found.low:+.4f} to {found.high:+.4f})"
         if not found.enough:
             return f"{said}. Blocks hang together for too long for a single answer."
-        return f"{said}: {'that is beyond chance' if found.clear else 'that can be chance'}."
+        if found.clear:
+            return f"{said}: that is beyond chance."
+        if low:
+            return f"{said}. The evidence for that is short of what one acts on: an e-value of {e_value(found.log10_e)}, not 20."
+        return f"{said}: that can be chance."
 
 
 def _loss_of(block: HistoryRecord, name: str) -> float | None:
@@ -115,11 +120,10 @@ def versus(blocks: Sequence[HistoryRecord], first: str, second: str) -> Versus |
         return None
     sizes = [block.counts.joined for block, *_ in rows]
     labels = sum(sizes)
-    sums = [
-        sum(n * one[1] for n, one in zip(sizes, rows, strict=True)),
-        sum(n * one[2] for n, one in zip(sizes, rows, strict=True)),
-    ]
-    losses = [total / labels for total in sums]
+    losses = (
+        sum(n * one for n, (_, one, _) in zip(sizes, rows, strict=True)) / labels,
+        sum(n * other for n, (_, _, other) in zip(sizes, rows, strict=True)) / labels,
+    )
     usual = int(np.median(sizes))
     # Means of blocks stand for as many labels each; short ones, such as the first after a restart, are left out of the interval.
     whole = [row[1] - row[2] for n, row in zip(sizes, rows, strict=True) if 2 * n >= usual]
@@ -140,7 +144,7 @@ def versus(blocks: Sequence[HistoryRecord], first: str, second: str) -> Versus |
         first,
         second,
         labels,
-        (losses[0], losses[1]),
+        losses,
         compared,
         start.since,
         end.at,

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from penstock.stream.messages import LiveModel, rfc3339
-from penstock.stream.models.version import PREVIOUS, Version
+from penstock.stream.models.version import ALIASES, CHAMPION, NAMED, PREVIOUS, Version
 from penstock.stream.operate.expert_lines import columns
-from penstock.stream.operate.registry import known_as
 
 KINDS = {"probation": "copy", "retrained": "retrain", "candidate": "adopted"}
 """What made a stored version, where it is called otherwise than it was stored; former versions stored the first and the last."""
@@ -36,6 +35,17 @@ def document(live: LiveModel | None) -> dict[str, Any]:
     return {"version": live.version, "committed": live.committed, "previous": live.previous, "states": states}
 
 
+def known_as(live: dict[str, Any], version: Version, versions: Sequence[Version]) -> list[str]:
+    """The aliases and names of a version: `champion` and `previous` as `live` says, names by their stored copies."""
+    ids = {CHAMPION: live.get("committed"), PREVIOUS: live.get("previous")}
+    names = [
+        one.id.removeprefix(NAMED)
+        for one in versions
+        if one.id.startswith(NAMED) and (one.parent, one.digest) == (version.id, version.digest)
+    ]
+    return [alias for alias in ALIASES if ids[alias] == version.id] + sorted(names)
+
+
 def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) -> dict[str, Any]:
     """What is known of a version, with its state now and the labels it learned; an adopted one's are its retrain's, at least."""
     labels = version.labels
@@ -44,7 +54,7 @@ def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) ->
     state = live.get("states", {}).get(version.id)
     if state is None:
         state = "live" if version.id == live.get("version") else "kept"
-    names = known_as(live, version, list(versions))
+    names = known_as(live, version, versions)
     return {**msgspec.to_builtins(version), "labels": labels, "state": state, "known_as": names}
 
 

@@ -48,7 +48,6 @@ def shown(asked: Asked) -> Mapping[str, Any]:
     )
     return {
         "state": state,
-        "live": live,
         "who": expert_lines.who_predicts(live) if live else "",
         "roots": tree(read.versions, live),
         "why_not": read.why,
