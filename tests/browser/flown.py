@@ -168,8 +168,10 @@ class Flown:
         self.command(
             "promote", NAME, "--version", "nosuch", "--reason", "to see it refused", "--id", "nosuch"
         )
+        asked = f"/pipelines/{NAME}/asked/nosuch"
+        assert eventually(lambda: "no version" in self.get(asked)[1] or "refused" in self.get(asked)[1])
         found = self.links()
-        found["asked"].append(f"/pipelines/{NAME}/asked/nosuch")
+        found["asked"].append(asked)
         return found
 
     def some(self, name: str) -> list[str]:
