@@ -102,7 +102,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "explained",  # folds what it reads from a log
         "judge",  # folds in processes of its own
-        "processes", "progress", "report", "run", "verify",
+        "processes", "progress", "report", "run", "stage", "verify",
     ),
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",

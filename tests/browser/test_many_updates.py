@@ -24,7 +24,7 @@ window.EventSource = class {
 };
 window.EventSource.CLOSED = 2;
 """
-# Each event says another thing: words of every part, and the last value of every chart.
+# Each event says another thing than the one before: words of every part, and the last value of every chart.
 SEND = """([event, seconds, perSecond]) => new Promise((done) => {
   const said = JSON.parse(event), started = performance.now();
   let sent = 0;
@@ -34,11 +34,15 @@ SEND = """([event, seconds, perSecond]) => new Promise((done) => {
     return { ...one, from, columns: one.columns.map((column) => column.slice(from)), series: undefined };
   };
   const each = (all, change) => Object.fromEntries(Object.entries(all).map(([name, one]) => [name, change(one)]));
+  const events = Array.from({ length: 40 }, () => {
+    sent++;
+    return JSON.stringify({ parts: each(said.parts, words), charts: each(said.charts, newest) });
+  });
+  sent = 0;
   const timer = setInterval(() => {
     const due = Math.min((performance.now() - started) / 1e3, seconds) * perSecond;
     for (; sent < due; sent++) {
-      const data = JSON.stringify({ parts: each(said.parts, words), charts: each(said.charts, newest) });
-      window.stream.onmessage({ data, lastEventId: 'control.models:' + sent });
+      window.stream.onmessage({ data: events[sent % events.length], lastEventId: 'control.models:' + sent });
     }
     if (sent >= seconds * perSecond) { clearInterval(timer); done(sent); }
   }, 5);
