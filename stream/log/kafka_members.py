@@ -235,7 +235,7 @@ class KafkaMember(KafkaReader):
         self._changes.assign((tp.topic, tp.partition) for tp in tps)
 
     def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
-        if self._before_revoke is not None:
+        if self._before_revoke is not None and not self._closed:  # who closes has finished
             self._before_revoke()
         self._give_up(consumer, lost=False)
 
