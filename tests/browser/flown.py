@@ -182,7 +182,7 @@ class Flown:
     def links(self) -> dict[str, list[str]]:
         """Addresses of each page by its name, as one comes upon them from the overview: at most `PER_PAGE` of each."""
         names = [
-            (page.name, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(page.path)) + r"\Z"))
+            (page.name, re.compile(re.sub(r"\\{\w+(:path)?\\}", "[^/]+", re.escape(page.path)) + r"\Z"))
             for page in table()
         ]
         # What stands in the path of two pages is the one's without a word to fill in.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 WIDE, HIGH = 1280, 860
-QUALITY = 60
+QUALITY = 45
 MOST_BYTES = 1_000_000
 SCHEMES = ("light", "dark")
 PLACES = {

@@ -98,7 +98,7 @@ def test_an_act_is_asked_for_by_keyboard_carried_out_and_shown_everywhere(
     page.wait_for_url("**/asked/*")
     assert eventually(lambda: "carried out" in said(page) and "omar asked to hold" in said(page))
     assert eventually(
-        lambda: f"learning is held: penstock resume {NAME}" in flights.json("status", NAME)["wrong"]
+        lambda: f"learning is held: penstock resume {NAME}" in str(flights.json("status", NAME)["wrong"])
     )
     # Whoever looks at another page sees it, too, without loading it again.
     assert eventually(lambda: "learning is held" in said(other) and "learning is held" in said(overview))
