@@ -50,6 +50,8 @@ LOOK_TIMEOUT_S = 2.0
 """What reads beside the requests, models above all, waits so long for Redis."""
 MOST_TASKS = 1_024
 TASKS_EVERY_S = 30.0
+KEEP_ALIVE_S = 75
+"""Longer than clients keep a connection that nobody uses: where the server closes it first, the next request on it fails."""
 GRACE_S = 10
 BACKLOG = 2_048
 
@@ -195,6 +197,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks who asked
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=settings.serve_cert or None,
         ssl_keyfile=settings.serve_key or None,
