@@ -49,6 +49,8 @@ _FENCED = (
 )
 #: A rebalance is noticed within this time, however long `poll` may wait.
 _SLICE_S = 0.05
+#: So many records that were fetched and not asked for yet may stand before a rebalance.
+_MOST_LEFT = 10_000
 _BOUNDS_TIMEOUT_S = 10.0
 
 
@@ -111,6 +113,10 @@ class KafkaReader:
         if not self._closed:
             self._closed = True
             self._positions = {}
+            # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
+            for _ in range(_MOST_LEFT):
+                if self._consumer.poll(0) is None:
+                    break
             self._consumer.close()
 
     def _assign(self, positions: Mapping[TP, int]) -> None:
