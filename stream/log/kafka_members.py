@@ -11,6 +11,7 @@ Laws that hold here:
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -208,9 +209,14 @@ class KafkaMember(KafkaReader):
         self._lease = lease
         self._check = check
         self._before_revoke = before_revoke
+        self._thread = threading.get_ident()
         consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        self._thread = threading.get_ident()
+        return super().poll(max_records, timeout_s)
 
     def take_assignment(self) -> Assignment | None:
         return self._changes.take()
@@ -225,6 +231,8 @@ class KafkaMember(KafkaReader):
     def commit(self, positions: Mapping[TP, int]) -> None:
         if not positions:
             return
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("a member commits from the thread that polls it")
         if self._closed or not self._positions.keys() >= positions.keys():
             raise Fenced("these partitions are not being read by this member any more")
         offsets = [TopicPartition(*tp, at) for tp, at in positions.items()]
