@@ -7,10 +7,13 @@ Laws of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from penstock.features.define.view import View
 from penstock.stream.definition_error import DefinitionError
+from penstock.stream.label import Label
+from penstock.stream.source import Source
 from penstock.stream.task_kind import Kind, kind_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
@@ -82,3 +85,68 @@ def check_challengers(
         raise DefinitionError(f"{where}: challengers need labels: without any, nothing says who is better")
     if isinstance(race_cpu, bool) or not 0 < race_cpu <= 1:
         raise DefinitionError(f"{where}: race_cpu must be above 0 and at most 1 core, not {race_cpu!r}")
+
+
+MOST_SHARDS = 256
+
+
+def check_shards(
+    where: str,
+    shard_by: Any,
+    shards: Any,
+    predict: Source,
+    label: Label | None,
+    views: Sequence[View],
+    challengers: Collection[str],
+) -> None:
+    """Refuse shards that are no number, that no field tells apart, or whose labels cannot be sent where their samples are."""
+    if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= MOST_SHARDS:
+        raise DefinitionError(
+            f"{where}: shards must be a whole number from 1 to {MOST_SHARDS}, not {shards!r}"
+        )
+    if not (shard_by is None or (isinstance(shard_by, str) and shard_by)):
+        raise DefinitionError(
+            f"{where}: shard_by must name a field of the predicted event, such as 'carrier', not {shard_by!r}"
+        )
+    if shards == 1:
+        return
+    if shard_by is None:
+        raise DefinitionError(
+            f"{where}: shards={shards} needs shard_by: the field of the predicted event whose value says to which shard an event "
+            "belongs, such as shard_by='carrier'"
+        )
+    if challengers:
+        raise DefinitionError(
+            f"{where}: challengers race beside one model, and with shards={shards} there is one in every shard: leave one of "
+            "the two out"
+        )
+    if label is None or shard_field_of_labels(shard_by, predict, label, views) is not None:
+        return
+    if label.key_fields:
+        raise DefinitionError(
+            f"{where}: shard_by={shard_by!r} is not in the label's key {label.key_fields}: the label of a sample could be in "
+            f"another shard; shard by {' or '.join(map(repr, label.key_fields))}, or add {shard_by!r} to the label's key"
+        )
+    raise DefinitionError(
+        f"{where}: nothing here says that events of {label.source.name!r}, which bring the labels, have the field {shard_by!r} "
+        f"as well, so a label could not be sent to the shard of its sample: name it among the fields that the label's function "
+        f"reads, as Label(..., lambda e: ..., fields=(..., {shard_by!r})), or shard by the id: shard_by={predict.id!r}"
+    )
+
+
+def shard_field_of_labels(shard_by: str, predict: Source, label: Label, views: Sequence[View]) -> str | None:
+    """The field of a label's event that has the value which `shard_by` has in its sample's; None where nothing says so.
+
+    By id it is a field that the definition demands of the label's events, or the id itself; by key a part of the key.
+    """
+    if label.key_fields:
+        return shard_by if shard_by in label.key_fields else None
+    if label.source.name == predict.name:
+        return shard_by
+    if shard_by == predict.id:
+        return label.source.id
+    known = {*label.source.key_fields, *label.fields}
+    for view in views:
+        if view.source.name == label.source.name:
+            known.update(view.fields, view.key_fields)
+    return shard_by if shard_by in known else None

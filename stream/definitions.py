@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from penstock.features.define.durations import milliseconds
 from penstock.features.define.view import View
-from penstock.stream.definition_checks import check_challengers, check_segments, check_uncertainty
+from penstock.stream import definition_checks as checks
 from penstock.stream.definition_error import DefinitionError, duration_ms
 from penstock.stream.detectors import checked as checked_monitors
 from penstock.stream.label import Happened, Label, no_label, none_from
@@ -58,6 +58,8 @@ class Pipeline:
     values each: what is found is told with the one value that carries it, and each value is watched by itself, for a fifth of
     the budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
     `[Adwin("loss")]` (`stream.detectors`). `serving` says how the serve role answers beside its usual way (see `Serving`).
+    With `shards` above 1 (at most 256) events are learned in so many shards, each a model of its own, by the value of the field
+    `shard_by`; the false-alarm budget is for all of them together.
     """
 
     name: str
@@ -83,6 +85,8 @@ class Pipeline:
     quality: bool | Quality = True
     monitors: Sequence[Any] = ()
     serving: Serving = Serving()
+    shard_by: str | None = None
+    shards: int = 1
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -120,11 +124,15 @@ class Pipeline:
             raise DefinitionError(
                 f"{where}: alarms_per_year must be above 0 and at most 366, not {self.alarms_per_year}"
             )
-        check_challengers(where, self.challengers, self.race_cpu, self.kind, self.task)
+        checks.check_challengers(where, self.challengers, self.race_cpu, self.kind, self.task)
         _ = checked_quality(self.quality, where)
-        check_uncertainty(where, self.interval, self.calibrate, self.kind)
+        checks.check_uncertainty(where, self.interval, self.calibrate, self.kind)
+        label = self.label if self.labelled else None
+        checks.check_shards(
+            where, self.shard_by, self.shards, self.predict, label, self.views, self.challengers
+        )
         answers = set(self.label.fields) if self._labels_itself else set()
-        check_segments(where, self.segments, answers, (self.predict.id, self.predict.time))
+        checks.check_segments(where, self.segments, answers, (self.predict.id, self.predict.time))
         found = checked_monitors(self.monitors, where, self.vector_names, self.kind)
         object.__setattr__(self, "monitors", found)
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
@@ -275,6 +283,7 @@ class Pipeline:
             "model": model_text(self.model),
             **({} if self.kind == "binary" else {"task": self.kind}),
             **({"segments": list(self.segments)} if self.segments else {}),
+            **({"shards": [self.shard_by, self.shards]} if self.shards > 1 else {}),
         }
 
     @property

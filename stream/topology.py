@@ -4,7 +4,9 @@ Laws of this file:
 - A pipeline's topics are `<prefix><pipeline>.<part>`; control topics are shared by all pipelines and keyed by pipeline name.
 - Everything that belongs to one pipeline of one deployment (its topics, groups, members, keys in Redis, version files) is named
   by `deployed`: two deployments with different prefixes share nothing.
-- The samples log has one partition: its order is the order in which the model changed.
+- The samples log has one partition, or one for each shard: its order is the order in which a model changed.
+- A shard of a pipeline is named as a pipeline is, by the pipeline's name, a dot and its number (`flights.3`), which no pipeline
+  can have. Keys in Redis, versions and control events are the shard's own, by that name; topics and groups are the pipeline's.
 """
 
 from __future__ import annotations
@@ -42,24 +44,52 @@ def deployed(pipeline: str, prefix: str = "") -> str:
     return f"{prefix}{pipeline}"
 
 
+def shard_name(pipeline: str, number: int) -> str:
+    """The name of one shard of a pipeline that has several.
+
+    >>> shard_name("flights", 3)
+    'flights.3'
+    """
+    return f"{pipeline}.{number}"
+
+
+def whole(name: str) -> str:
+    """The pipeline that a name is of, which may be one of its shards.
+
+    >>> whole("flights.3"), whole("flights")
+    ('flights', 'flights')
+    """
+    return name.partition(".")[0]
+
+
+def shard_of(name: str) -> int:
+    """The partition of the samples log that belongs to a pipeline, or to a shard of one; 0 for a name that nobody has.
+
+    >>> shard_of("flights.3"), shard_of("flights")
+    (3, 0)
+    """
+    number = name.partition(".")[2]
+    return int(number) if number.isdecimal() and number.isascii() else 0
+
+
 def samples(pipeline: str, prefix: str = "") -> str:
     """The ordered log of everything that ever changed the model."""
-    return f"{deployed(pipeline, prefix)}.samples"
+    return f"{deployed(whole(pipeline), prefix)}.samples"
 
 
 def predictions(pipeline: str, prefix: str = "") -> str:
     """One JSON prediction per sample."""
-    return f"{deployed(pipeline, prefix)}.predictions"
+    return f"{deployed(whole(pipeline), prefix)}.predictions"
 
 
 def history(pipeline: str, prefix: str = "") -> str:
     """How the pipeline did: a record per block of labels, and per hour of event time."""
-    return f"{deployed(pipeline, prefix)}.history"
+    return f"{deployed(whole(pipeline), prefix)}.history"
 
 
 def dead_letters(pipeline: str, prefix: str = "") -> str:
     """Records that could not be used, with their original bytes and the reason in headers."""
-    return f"{deployed(pipeline, prefix)}.dead-letters"
+    return f"{deployed(whole(pipeline), prefix)}.dead-letters"
 
 
 def policy_changelog(pipeline: str, prefix: str = "") -> Topic:
@@ -70,17 +100,19 @@ def policy_changelog(pipeline: str, prefix: str = "") -> Topic:
 
 def consumer_group(pipeline: str, role: str, prefix: str = "") -> str:
     """The consumer group of a role: `featurize`, `learn` or `control`."""
-    return f"{prefix}{pipeline}.{role}"
+    return f"{prefix}{whole(pipeline)}.{role}"
 
 
-def owned(pipeline: str, prefix: str = "") -> list[Topic]:
+def owned(pipeline: str, prefix: str = "", shards: int = 1) -> list[Topic]:
     """Every topic Penstock writes for one pipeline, the shared control topics among them."""
     kept = {"retention.ms": KEEP_ALL, "cleanup.policy": "delete"}
     audit = {"retention.ms": KEEP_ALL, "cleanup.policy": "delete"}
     month = {"retention.ms": DAYS_30, "cleanup.policy": "delete"}
     compacted = {"cleanup.policy": "compact"}
     return [
-        Topic(samples(pipeline, prefix), 1, kept, "Recipe | Sample | Label | Tick | Command, MessagePack"),
+        Topic(
+            samples(pipeline, prefix), shards, kept, "Recipe | Sample | Label | Tick | Command, MessagePack"
+        ),
         Topic(predictions(pipeline, prefix), 1, month, "Prediction, JSON, keyed by entity"),
         Topic(
             history(pipeline, prefix),

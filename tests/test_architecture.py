@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes", "steps"),
+    ("recipes", "steps", "shards"),
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),

@@ -33,9 +33,10 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, decode_position, named
 from penstock.stream.featurize.task import opening
-from penstock.stream.log.protocol import Log, Out
+from penstock.stream.log.protocol import Log
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import Changes, changes, recipe_of
+from penstock.stream.shards import to_every_shard
 
 logger = logging.getLogger("penstock.backfill")
 
@@ -180,7 +181,8 @@ class Backfill:
             if build is not None:
                 build.check()
         if waiting:
-            self.log.append([Out(self.samples_topic, None, encode_entry(recipe_of(self.pipeline)), (), 0)])
+            recipe = encode_entry(recipe_of(self.pipeline))
+            self.log.append(to_every_shard(self.pipeline, recipe, self.prefix))
         for task in waiting:
             owners[task.name].open(
                 self._final_places(owners[task.name], builds[task.name]),

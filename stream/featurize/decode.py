@@ -21,6 +21,7 @@ from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.featurize.units_of_time import hint
 from penstock.stream.log.protocol import Record
+from penstock.stream.shards import shard_field
 
 MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
@@ -178,6 +179,8 @@ def field_types(pipeline: Pipeline, source: Source, *, asked: bool = False) -> d
     if source in (pipeline.predict, pipeline.label.source):
         types.update(dict.fromkeys(pipeline.label.key_fields, _KEY))
     types.update(dict.fromkeys(source.key_fields, _KEY))
+    if (sharded := shard_field(pipeline, source)) is not None:
+        types[sharded] = _KEY
     if source == pipeline.predict:
         types.update({name: _ANY for name in pipeline.carried if types.get(name, Any) is Any})
     types.update({name: _NUMBER_KEY for name in numbers if types[name] is _KEY})

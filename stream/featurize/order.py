@@ -26,6 +26,7 @@ from penstock.stream.featurize.task import Task
 from penstock.stream.featurize.ticks import NEVER, Ticks
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import encode_entry
+from penstock.stream.shards import to_every_shard
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -78,7 +79,8 @@ class Together:
         done = step_in_order(self.task_of, items, wall_ms, self.ticks, stored)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
         if tick is not None:
-            done.outs.append(Out(self.tasks[0].featurize.samples_topic, None, encode_entry(tick), (), 0))
+            one = self.tasks[0]
+            done.outs.extend(to_every_shard(one.pipeline, encode_entry(tick), one.prefix))
         return done
 
     def _limit(self, at_end: set[Head], wall_ms: int) -> int:
@@ -143,7 +145,7 @@ def _step(
         if item.at >= next_at and ticks is not None:
             _move(task, outs)
             tick = encode_entry(ticks.reach(item.at, wall_ms))
-            outs.append(Out(featurize.samples_topic, None, tick, (), 0))
+            outs += to_every_shard(task.pipeline, tick, task.prefix)
             next_at = ticks.line.next_at
         if rebuilding and task.is_known(item):
             before = len(featurize.outs)

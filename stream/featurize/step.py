@@ -30,6 +30,7 @@ from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out
 from penstock.stream.look import LOOK_EVERY
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
+from penstock.stream.shards import Shards
 from penstock.stream.targets import Target
 
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
@@ -72,19 +73,18 @@ class Featurize:
         prefix: str = "",
         building: Collection[int] | None = None,
     ) -> None:
-        self.pipeline = pipeline
-        self.task = task
+        self.pipeline, self.task = pipeline, task
         self.deployed = topology.deployed(pipeline.name, prefix)
         self.sources = pipeline.sources
         self.target_kind, self.label_key = pipeline.target_kind, pipeline.label.key_fields
-        self.carried = pipeline.carried
+        self.carried, self.building = pipeline.carried, building
         self.topic_ids = [topic_ids[source.name] for source in self.sources]
         self.compiled = [CompiledView(view) for view in pipeline.views]
         self.ttls_ms = [view.ttl_ms for view in pipeline.views]
         self.empty = [compiled.vector(compiled.new(), 0) for compiled in self.compiled]
-        self.building = building
         self.plans = [self._plan(index) for index in range(len(self.sources))]
         self.samples_topic = topology.samples(pipeline.name, prefix)
+        self.shards = Shards(pipeline) if pipeline.shards > 1 else None
         self.dead_letters_topic = topology.dead_letters(pipeline.name, prefix)
         self.dead_share = DeadShare(pipeline.name, self.topic_ids, prefix)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
@@ -210,6 +210,7 @@ class Featurize:
             except Exception as error:
                 self._bury(item, f"the outcome raised {type(error).__name__}: {error}")
                 return
+        shard = 0 if self.shards is None else self.shards.of(item.source, event)
         at = item.at
         if at > self.now_at:
             self.now_at = at
@@ -222,22 +223,22 @@ class Featurize:
             key = "" if key is None else str(key)
             segments = [event[name] for name in self.carried] if self.carried else None
             sample = Sample(origin, item.id, key, at, vector, self.digest, of_label, segments)
-            self._emit(encode_entry(sample))
+            self._emit(encode_entry(sample), shard)
             self.counts.samples += 1
         if y is not None:
-            self._label(item, event, y)
+            self._label(item, event, y, shard)
         if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids[item.source])):
-            self._emit(look)
+            self._emit(look, shard)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))
 
-    def _label(self, item: Item, event: Event, y: Target) -> None:
+    def _label(self, item: Item, event: Event, y: Target, shard: int | None) -> None:
         """The record of a label; where labels are joined by key and this event's is null, it is nobody's, and there is none."""
         key = entity_of(event, self.label_key) if self.label_key else None
         if self.label_key and key is None:
             return
         origin = Origin(self.topic_ids[item.source], item.partition, item.offset, 1)
-        self._emit(encode_entry(LabelRecord(origin, item.id, item.at, y, key)))
+        self._emit(encode_entry(LabelRecord(origin, item.id, item.at, y, key)), shard)
         self.counts.labels += 1
 
     def _update(
@@ -272,15 +273,15 @@ class Featurize:
                 vector += compiled.vector(state, at)
         return vector
 
-    def _emit(self, entry: bytes) -> None:
-        self.outs.append(Out(self.samples_topic, None, entry, (), 0))
+    def _emit(self, entry: bytes, shard: int | None) -> None:
+        for place in range(self.pipeline.shards) if shard is None else (shard,):
+            self.outs.append(Out(self.samples_topic, None, entry, (), place))
         self.out_bytes += len(entry)
 
     def _bury(self, item: Item, reason: str) -> None:
         if item.event is None and LATE in reason:
             self.counts.late[self.sources[item.source].name] += 1
-        topic_id = self.topic_ids[item.source]
-        self.outs.append(dead_letter(item, reason, self.dead_letters_topic, topic_id))
+        self.outs.append(dead_letter(item, reason, self.dead_letters_topic, self.topic_ids[item.source]))
         kind = kind_of(reason)
         self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
         if self.building is None:

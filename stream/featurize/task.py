@@ -21,9 +21,10 @@ from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize
-from penstock.stream.log.protocol import TP, Log, Out, Record
+from penstock.stream.log.protocol import TP, Log, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
+from penstock.stream.shards import to_every_shard
 from penstock.stream.topology import deployed
 
 logger = logging.getLogger("penstock.featurize")
@@ -181,10 +182,10 @@ class Task:
     def _open_lineage(self) -> None:
         """Where the recipe is another than the state's, say so in the samples log first and then with the state."""
         featurize, pipeline = self.featurize, self.pipeline
-        samples = (featurize.samples_topic, 0)
-        if featurize.recipe == pipeline.digest and self.log.bounds([samples])[samples][1] > 0:
+        bounds = self.log.bounds([(featurize.samples_topic, shard) for shard in range(pipeline.shards)])
+        if featurize.recipe == pipeline.digest and all(end > 0 for _, end in bounds.values()):
             return
-        self.log.append([Out(featurize.samples_topic, None, encode_entry(recipe_of(pipeline)), (), 0)])
+        self.log.append(to_every_shard(pipeline, encode_entry(recipe_of(pipeline)), self.prefix))
         if featurize.recipe != pipeline.digest:
             base, featurize.recipe = featurize.base, pipeline.digest
             featurize.base = featurize.position()

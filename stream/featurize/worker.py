@@ -32,6 +32,7 @@ from penstock.stream.featurize.task import Task, check_stored
 from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
 from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
 from penstock.stream.process.write_behind import Writer, WriteThrough
+from penstock.stream.shards import check_partitions
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -78,10 +79,11 @@ class FeaturizeWorker:
         deployed = topology.deployed(pipeline.name, prefix)
         self.group = f"{deployed}.featurize"
         self.samples_topic = topology.samples(pipeline.name, prefix)
+        self.dead_letters_topic = topology.dead_letters(pipeline.name, prefix)
         self.backpressure: Backpressure | None = None
         if lead_records is not None:
-            learn = f"{deployed}.learn"
-            self.backpressure = Backpressure(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
+            learn, first = f"{deployed}.learn", (self.samples_topic, 0)
+            self.backpressure = Backpressure(log, learn, first, lead_records, wall_ms, pipeline.shards)
         self.partitions = self._checked_partitions()
         self._forget()
         self.assigned: tuple[TP, ...] = ()
@@ -92,9 +94,10 @@ class FeaturizeWorker:
             tasks = map(str, range(self.partitions)) if pipeline.partitioned else ["all"]
             check_stored(pipeline, keyspace, list(tasks), prefix)
         lease = not pipeline.partitioned
+        leased = self.samples_topic if pipeline.shards == 1 else self.dead_letters_topic
         self.member = log.member(
             self.group,
-            [self.samples_topic] if lease else sources,
+            [leased] if lease else sources,
             instance_id=instance_id,
             lease=lease,
             before_revoke=self._settle,
@@ -109,8 +112,9 @@ class FeaturizeWorker:
             )
         # A topic that is missing is told now, and not when the first record of it comes.
         alerts = self.prefix + topology.CONTROL_ALERTS
-        for topic in (self.samples_topic, topology.dead_letters(self.pipeline.name, self.prefix), alerts):
+        for topic in (self.dead_letters_topic, alerts):
             self.log.partitions(topic)
+        check_partitions(self.pipeline, self.log, self.prefix)
         return next(iter(counts.values()))
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -279,7 +283,7 @@ class FeaturizeWorker:
                 units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
             task.checked_ms = wall_ms
         if self.backpressure is not None:
-            self.backpressure.end += sum(out.topic == self.samples_topic for out in done.outs)
+            self.backpressure.appended(done.outs)
         batch = Batch(done.outs, done.units, timestamps_ms)
         self.writing.hand_over(batch, wall_ms)
         for task in done.units:

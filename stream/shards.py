@@ -1,0 +1,106 @@
+"""Learning in shards: which shard an event belongs to, and what one shard of a pipeline is.
+
+Laws of this file:
+- A shard is a partition of the samples log. The value of an event's `shard_by` field says which: Kafka's own hash of its text, so
+  whoever partitions a topic by that field agrees. Null belongs to shard 0.
+- A label goes where its sample went. It can: the definition was refused otherwise (`definition_checks.check_shards`).
+- A shard's pipeline is the pipeline under the shard's name. Its recipe is the whole pipeline's, and its share of the false-alarm
+  budget one part in `shards`. Where there is one shard, it is the pipeline itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.stream import topology
+from penstock.stream.definition_checks import shard_field_of_labels
+from penstock.stream.definitions import DefinitionError, Pipeline, Source
+from penstock.stream.log.protocol import Log, Out, partition_for
+
+
+def shard_field(pipeline: Pipeline, source: Source) -> str | None:
+    """The field of a source's events that says which shard they belong to; None where they belong to none by themselves."""
+    if pipeline.shards == 1 or pipeline.shard_by is None:
+        return None
+    if source == pipeline.predict:
+        return pipeline.shard_by
+    if source == pipeline.label.source:
+        return shard_field_of_labels(pipeline.shard_by, pipeline.predict, pipeline.label, pipeline.views)
+    return None
+
+
+def shard_of_value(value: Any, shards: int) -> int:
+    """The shard of an event with this value in its field, out of so many.
+
+    >>> shard_of_value("UA", 8), shard_of_value(7, 8) == shard_of_value("7", 8), shard_of_value(None, 8)
+    (4, True, 0)
+    """
+    return 0 if value is None else partition_for(str(value).encode(errors="surrogatepass"), shards)
+
+
+class Shards:
+    """Which shard the events of each source of a pipeline belong to, by the source's place among them."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.number = pipeline.shards
+        self.fields = [shard_field(pipeline, source) for source in pipeline.sources]
+
+    def of(self, source: int, event: Mapping[str, Any]) -> int | None:
+        """The shard of an event; None where it belongs to none by itself."""
+        field = self.fields[source]
+        return None if field is None else shard_of_value(event[field], self.number)
+
+
+def to_every_shard(pipeline: Pipeline, entry: bytes, prefix: str = "") -> list[Out]:
+    """The records of an entry that every fold of a pipeline reads."""
+    topic = topology.samples(pipeline.name, prefix)
+    return [Out(topic, None, entry, (), shard) for shard in range(pipeline.shards)]
+
+
+def of_shard(pipeline: Pipeline, number: int) -> Pipeline:
+    """The pipeline as one shard of it has it. Raises `DefinitionError` for a shard that there is not."""
+    if not 0 <= number < pipeline.shards:
+        raise DefinitionError(
+            f"{pipeline.name!r} has no shard {number}: its shards are 0 to {pipeline.shards - 1}"
+            if pipeline.shards > 1
+            else f"{pipeline.name!r} learns in one piece: it has no shard {number}"
+        )
+    if pipeline.shards == 1:
+        return pipeline
+    digest, one = pipeline.digest, copy.copy(pipeline)
+    changed = {
+        "name": topology.shard_name(pipeline.name, number),
+        "alarms_per_year": pipeline.alarms_per_year / pipeline.shards,
+        "_digest": digest,
+    }
+    for name, value in changed.items():
+        object.__setattr__(one, name, value)
+    return one
+
+
+def names_of(pipeline: Pipeline) -> list[str]:
+    """What control events and keys in Redis call the models of a pipeline: its own name, or those of its shards."""
+    return [of_shard(pipeline, number).name for number in range(pipeline.shards)]
+
+
+def check_one(pipeline: Pipeline, what: str) -> None:
+    """Refuse a pipeline that learns in shards where one model is meant; `what` begins the sentence."""
+    if pipeline.shards > 1:
+        raise DefinitionError(
+            f"{what} one model, and {pipeline.name!r} has one in each of its {pipeline.shards} shards: that is not supported "
+            "with shards"
+        )
+
+
+def check_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> None:
+    """Refuse a samples log with another number of partitions than the definition has shards. Raises `DefinitionError`."""
+    topic = topology.samples(pipeline.name, prefix)
+    found = log.partitions(topic)
+    if found != pipeline.shards:
+        raise DefinitionError(
+            f"{topic!r} has {found} partition{'s' if found > 1 else ''} and the definition says shards={pipeline.shards}: the "
+            f"number of shards cannot change while samples are kept. Restore it, or give the changed pipeline another name, or "
+            f"`penstock reset FILE`, delete the topic and `penstock topics FILE` start over"
+        )
