@@ -70,12 +70,18 @@ def of(pipeline: Pipeline, prefix: str = "") -> Topology:
     sources = tuple(source.name for source in pipeline.sources)
     topics = (
         *(topology.Topic(source, 0, {}, "events, JSON; yours") for source in sources),
-        *topology.owned(name, prefix),
+        *topology.owned(name, prefix, pipeline.shards),
         topology.policy_changelog(name, prefix),
     )
     return Topology(
         name, sources, topics, _steps(pipeline, sources, prefix), _tools(pipeline, sources, prefix)
     )
+
+
+def _learnt(pipeline: Pipeline, prefix: str) -> str:
+    """By what name learn keeps what it knows: the pipeline's as deployed, or one for each shard."""
+    stored = topology.deployed(pipeline.name, prefix)
+    return stored if pipeline.shards == 1 else f"{stored}.<shard>"
 
 
 def _features(pipeline: Pipeline, stored: str) -> tuple[Keys, ...]:
@@ -142,9 +148,9 @@ def _model_keys(name: str) -> tuple[Keys, Keys, Keys]:
 
 
 def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:
-    name, stored = pipeline.name, topology.deployed(pipeline.name, prefix)
+    name, stored, learnt = pipeline.name, topology.deployed(pipeline.name, prefix), _learnt(pipeline, prefix)
     log = topology.samples(name, prefix)
-    snapshot, live, versions = _model_keys(stored)
+    snapshot, live, versions = _model_keys(learnt)
     changelog = topology.policy_changelog(name, prefix).name
     return (
         Step(
@@ -165,7 +171,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
                 prefix + topology.CONTROL_MODELS,
                 log,
             ),
-            (snapshot, *_pieces(stored), *_replica(stored), live, versions, *_ownership(stored, "learn")),
+            (snapshot, *_pieces(learnt), *_replica(learnt), live, versions, *_ownership(learnt, "learn")),
             group=topology.consumer_group(name, "learn", prefix),
         ),
         Step(
@@ -211,9 +217,9 @@ def _challenge(pipeline: Pipeline, log: str, versions: Keys, prefix: str) -> tup
 
 
 def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[Step, ...]:
-    name, stored = pipeline.name, topology.deployed(pipeline.name, prefix)
+    name, stored, learnt = pipeline.name, topology.deployed(pipeline.name, prefix), _learnt(pipeline, prefix)
     log, letters = topology.samples(name, prefix), topology.dead_letters(name, prefix)
-    snapshot, live, versions = _model_keys(stored)
+    snapshot, live, versions = _model_keys(learnt)
     features, states = _features(pipeline, stored), _private(pipeline, stored)
     answers = (prefix + topology.CONTROL_DECISIONS, prefix + topology.CONTROL_MODELS)
     asks = "retrain, rollback, hold, resume, promote, accept"
@@ -231,14 +237,14 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
         Step(
             "serve",
             "predictions and features on request, over HTTP",
-            reads_keys=(*features, *states, *_replica(stored), _wanted(stored), versions),
+            reads_keys=(*features, *states, *_replica(learnt), _wanted(learnt), versions),
         ),
         Step("models", "the models of now, and stored versions", reads_keys=(live, versions)),
         Step(
             "export, replay",
             "samples as rows; the fold again",
             (log,),
-            reads_keys=(snapshot, *_pieces(stored), versions),
+            reads_keys=(snapshot, *_pieces(learnt), versions),
         ),
         Step(
             "explain",
@@ -250,7 +256,7 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "score",
             "predictions for a file's rows",
             sources,
-            reads_keys=(*states, snapshot, *_pieces(stored), live, versions),
+            reads_keys=(*states, snapshot, *_pieces(learnt), live, versions),
         ),
         Step(
             "what-if",
@@ -263,6 +269,6 @@ def _tools(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             "takes everything away",
             (),
             (),
-            (*features, *states, snapshot, *_pieces(stored), live, versions),
+            (*features, *states, snapshot, *_pieces(learnt), live, versions),
         ),
     )

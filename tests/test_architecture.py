@@ -139,6 +139,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
+        "sharing",  # reads and logs
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
         "taking_up", "worker", "writing",  # read, write and log

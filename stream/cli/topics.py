@@ -76,7 +76,7 @@ def make(
     counts = existing(admin, names)
     # A source that is there decides for those made beside it: they must have as many partitions.
     count = next(iter(counts.values()), partitions or 1)
-    own = ensure(admin, owned(pipeline.name, prefix), create=create)
+    own = ensure(admin, owned(pipeline.name, prefix, pipeline.shards), create=create)
     wanted = [Topic(name, counts.get(name, count), {}, "events") for name in names]
     sources = ensure(admin, wanted, create=create and partitions is not None)
     wrong = [*own.differences, *sources.differences]

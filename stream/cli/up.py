@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         )
         sources = [topology.Topic(source.name, args.partitions, {}, "events") for source in pipeline.sources]
         with kafka_python.client(KafkaAdminClient, here) as admin:
-            ensure(admin, [*sources, *topology.owned(pipeline.name, here.prefix)])
+            ensure(admin, [*sources, *topology.owned(pipeline.name, here.prefix, pipeline.shards)])
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
         running: list[Role] = []
         race = ("challenge",) if pipeline.challengers else ()

@@ -24,7 +24,14 @@ from faust.types import AppT, StreamT, TableT
 from penstock.stream import topology
 from penstock.stream.control.faust_app import build, changelog_of
 from penstock.stream.control.state import PolicyConfig, PolicyState, decode_state, encode_state
-from penstock.stream.control.step import READ_TOPICS, RESEND_MS, Undecodable, control_step, take_due
+from penstock.stream.control.step import (
+    READ_TOPICS,
+    RESEND_MS,
+    Undecodable,
+    concerned,
+    control_step,
+    take_due,
+)
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.kafka_python import read_after
 from penstock.stream.log.protocol import Out
@@ -32,6 +39,7 @@ from penstock.stream.messages import decode_decision
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
+from penstock.stream.shards import names_of
 
 logger = logging.getLogger("penstock.control")
 
@@ -53,7 +61,7 @@ class Control:
         resend_ms: int = RESEND_MS,
     ) -> None:
         self.pipeline, self.settings, self.health, self.resend_ms = pipeline, settings, health, resend_ms
-        self.prefix, self.key = settings.prefix, pipeline.name.encode()
+        self.prefix, self.names = settings.prefix, names_of(pipeline)
         self.config = PolicyConfig.of(pipeline)
         self.read_topics = [settings.prefix + topic for topic in READ_TOPICS]
         self.positions: dict[str, int] = {}
@@ -113,17 +121,21 @@ class Control:
         async with self.lock:
             if offset < self.positions.get(topic, 0):
                 return
-            state = self.state()
-            try:
-                name = topic.removeprefix(self.prefix)
-                changed = control_step(state, name, value, self.config, wall_ms(), offset)
-            except Undecodable as error:
-                changed = error.refused
+            names, unreadable = concerned(self.names, value), ""
+            for name in names:
+                state = self.state(name)
+                try:
+                    short = topic.removeprefix(self.prefix)
+                    changed = control_step(state, short, value, self.config, wall_ms(), offset)
+                except Undecodable as error:
+                    changed, unreadable = error.refused, str(error)
+                if changed:
+                    # The record is behind all shards only once the last of them has it; to take it twice is harmless.
+                    state.positions = {**self.positions, topic: offset + (name == names[-1])}
+                    await self.store(state)
+            if unreadable:
                 self.health.unreadable_records.inc()
-                logger.warning("%s at %d is not used: %s", topic, offset, printable(str(error)))
-            if changed:
-                state.positions = {**self.positions, topic: offset + 1}
-                await self.store(state)
+                logger.warning("%s at %d is not used: %s", topic, offset, printable(unreadable))
             self.positions[topic] = offset + 1
             self.health.records.labels(topic).inc()
             self.health.position.labels(topic, "0").set(offset + 1)
@@ -132,7 +144,7 @@ class Control:
     async def catch_up(self) -> None:
         """Read everything after the stored positions and decide on it."""
         loop = asyncio.get_running_loop()
-        stored = {**self.state().positions, **self.positions}
+        stored = {**self.stored_positions(), **self.positions}
         found, starts = await loop.run_in_executor(None, read_after, self.settings, self.read_topics, stored)
         self.positions = {**stored, **starts}
         for topic, offset, value in found:
@@ -144,16 +156,17 @@ class Control:
     async def flush(self) -> None:
         """Send what is due."""
         async with self.lock:
-            state = self.state()
-            outs = take_due(state, self.prefix, wall_ms(), self.resend_ms)
-            self.health.commands_open.set(len(state.sending))
-            self.health.requests_waiting.set(len(state.waiting))
-            if not outs:
-                return
-            for out in outs:
-                await self.send(out)
-            await self.store(state)
-        self._count(outs)
+            states = [self.state(name) for name in self.names]
+            due = [take_due(state, self.prefix, wall_ms(), self.resend_ms) for state in states]
+            self.health.commands_open.set(sum(len(state.sending) for state in states))
+            self.health.requests_waiting.set(sum(len(state.waiting) for state in states))
+            for state, outs in zip(states, due, strict=True):
+                for out in outs:
+                    await self.send(out)
+                if outs:
+                    await self.store(state)
+        for outs in due:
+            self._count(outs)
 
     def _count(self, outs: list[Out]) -> None:
         audit = self.prefix + topology.CONTROL_DECISIONS
@@ -172,16 +185,25 @@ class Control:
 
     # -- state -----------------------------------------------------------------------------------------------
 
-    def state(self) -> PolicyState:
-        """A fresh copy of the stored state: what fails half-way leaves nothing behind."""
-        stored = self.table.data.get(self.key)
-        return decode_state(stored) if stored else PolicyState(self.pipeline.name)
+    def state(self, name: str) -> PolicyState:
+        """A fresh copy of the stored state of the pipeline, or of a shard: what fails half-way leaves nothing behind."""
+        stored = self.table.data.get(name.encode())
+        return decode_state(stored) if stored else PolicyState(name)
+
+    def stored_positions(self) -> dict[str, int]:
+        """Up to where each topic was taken, as any shard's state says: what is below was taken for all of them."""
+        found: dict[str, int] = {}
+        for name in self.names:
+            for topic, position in self.state(name).positions.items():
+                found[topic] = max(found.get(topic, 0), position)
+        return found
 
     async def store(self, state: PolicyState) -> None:
         """Write the state to the table's changelog, wait for the acknowledgement, then show it."""
         value = encode_state(state)
-        await self.send(Out(changelog_of(self.pipeline.name, self.settings), self.key, value, (), 0))
-        self.table.data[self.key] = value
+        key = state.pipeline.encode()
+        await self.send(Out(changelog_of(self.pipeline.name, self.settings), key, value, (), 0))
+        self.table.data[key] = value
 
     async def retried(self, step: Callable[[], Any], what: str, *, once: bool = False) -> None:
         """Run a step until it succeeds; the broker may be away for a while."""

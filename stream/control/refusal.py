@@ -2,6 +2,7 @@
 
 Laws of this file:
 - Every such record is refused once, under its own id where it has a usable one, otherwise under its place in the topic.
+- One to a whole pipeline that learns in shards, or to none, is refused by its first shard alone.
 - A record that names another pipeline is that pipeline's; one that names none is refused by every control role that reads it.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.stream import topology
 from penstock.stream.control.policy import OPERATORS, keep, send_again
 from penstock.stream.control.state import PolicyState
 from penstock.stream.messages import MAX_NAME_CHARACTERS, Decision
@@ -24,7 +26,9 @@ def refuse(state: PolicyState, topic: str, offset: int, value: bytes, why: str, 
     fields = _fields(value)
     data = fields.get("data")
     named = data.get("pipeline") if isinstance(data, dict) else fields.get("pipeline")
-    if isinstance(named, str) and named != state.pipeline:
+    first = topology.shard_of(state.pipeline) == 0
+    mine = (state.pipeline, topology.whole(state.pipeline)) if first else (state.pipeline,)
+    if named not in mine if isinstance(named, str) else not first:
         return False
     request = _text(fields.get("id")) or f"{topic}@{offset}"
     known = state.decisions.get(request)

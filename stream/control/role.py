@@ -43,7 +43,7 @@ def prepare_topics(pipeline: Pipeline, settings: Settings) -> None:
         ensure(admin, [topology.policy_changelog(pipeline.name, settings.prefix)])
         owned = [
             topic._replace(config={})
-            for topic in topology.owned(pipeline.name, settings.prefix)
+            for topic in topology.owned(pipeline.name, settings.prefix, pipeline.shards)
             if "dead" not in topic.name
         ]
         wrong = ensure(admin, owned, create=False).differences

@@ -7,6 +7,8 @@ Laws of this file:
 - `control_step` only changes the state it is given; `take_due` only takes from it what is to be sent. A shell
   that stores the state before it sends, and again after, sends everything at least once and never two
   different decisions on one request.
+- A pipeline that learns in shards has a state for each. A request to the whole pipeline is one to each of its shards, and there
+  the shard's number ends its id.
 - A record that cannot be read is an `Undecodable` with the reason; it is counted and stops nothing. Where it could have
   been a request it is refused in the audit.
 """
@@ -14,7 +16,7 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -25,6 +27,7 @@ from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import (
+    OperatorRequest,
     decode_control_event,
     decode_live_model,
     decode_operator_request,
@@ -32,6 +35,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.process.terminal import printable
+from penstock.stream.shards import names_of
 
 logger = logging.getLogger("penstock.control")
 
@@ -68,8 +72,8 @@ def control_step(
             observe(state, live)
             return True
         if topic == topology.CONTROL_COMMANDS:
-            asked = decode_operator_request(value)
-            return asked.pipeline == state.pipeline and decide(state, asked, config, wall_ms) is not None
+            asked = addressed(decode_operator_request(value), state.pipeline)
+            return asked is not None and decide(state, asked, config, wall_ms) is not None
         event = decode_control_event(value)
         if event.data.pipeline != state.pipeline:
             return False
@@ -79,6 +83,41 @@ def control_step(
         asks = topic != topology.CONTROL_MODELS
         refused = asks and refuse(state, topic, offset, value, str(error), wall_ms)
         raise Undecodable(f"not a message of {topic}: {error}", refused=refused) from None
+
+
+class _Data(msgspec.Struct):
+    pipeline: str | None = None
+
+
+class _Named(msgspec.Struct):
+    pipeline: str | None = None
+    data: _Data | None = None
+
+
+_name_in = msgspec.json.Decoder(_Named).decode
+
+
+def concerned(names: Sequence[str], value: bytes | None) -> Sequence[str]:
+    """Those of these names, a pipeline's own or its shards', that a control record may be about."""
+    if len(names) == 1 or value is None:
+        return names
+    try:
+        found = _name_in(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return names
+    named = found.data.pipeline if found.data is not None else found.pipeline
+    if named is None or named == topology.whole(names[0]):
+        return names
+    return [named] if named in names else []
+
+
+def addressed(asked: OperatorRequest, name: str) -> OperatorRequest | None:
+    """The request as the pipeline, or the shard, of this name has it; None where it is another's."""
+    if asked.pipeline == name:
+        return asked
+    if asked.pipeline != topology.whole(name):
+        return None
+    return msgspec.structs.replace(asked, id=f"{asked.id}.{topology.shard_of(name)}", pipeline=name)
 
 
 def take_due(state: PolicyState, prefix: str, wall_ms: int, resend_ms: int = RESEND_MS) -> list[Out]:
@@ -92,7 +131,8 @@ def take_due(state: PolicyState, prefix: str, wall_ms: int, resend_ms: int = RES
         )
     key = state.pipeline.encode()
     samples = topology.samples(state.pipeline, prefix)
-    outs = [Out(samples, key, encode_entry(command), (), 0) for command in ready.commands]
+    shard = topology.shard_of(state.pipeline)
+    outs = [Out(samples, key, encode_entry(command), (), shard) for command in ready.commands]
     outs += [
         Out(prefix + topology.CONTROL_DECISIONS, key, encode_json(decision)) for decision in ready.decisions
     ]
@@ -113,7 +153,7 @@ class ControlWorker:
     ) -> None:
         self.log, self.wall_ms, self.prefix, self.resend_ms = log, wall_ms, prefix, resend_ms
         self.config = PolicyConfig.of(pipeline)
-        self.state = PolicyState(pipeline.name)
+        self.states = {name: PolicyState(name) for name in names_of(pipeline)}
         self.undecodable = 0
         self.unsent: list[Out] = []
         tps: list[TP] = [
@@ -123,6 +163,11 @@ class ControlWorker:
         ]
         self.reader = log.reader({tp: bounds[0] for tp, bounds in log.bounds(tps).items()})
 
+    @property
+    def state(self) -> PolicyState:
+        """What is remembered of the pipeline, or of its first shard."""
+        return next(iter(self.states.values()))
+
     def process_batch(self, timeout_s: float) -> int:
         """Poll once, decide and send; how many control records were read.
 
@@ -131,7 +176,8 @@ class ControlWorker:
         records = self.reader.poll(BATCH_RECORDS, timeout_s)
         for record in records:
             self._take(record)
-        self.unsent += take_due(self.state, self.prefix, self.wall_ms(), self.resend_ms)
+        for state in self.states.values():
+            self.unsent += take_due(state, self.prefix, self.wall_ms(), self.resend_ms)
         if self.unsent:
             self.log.append(self.unsent)
             self.unsent = []
@@ -139,8 +185,9 @@ class ControlWorker:
 
     def _take(self, record: Record) -> None:
         try:
-            topic = record.topic.removeprefix(self.prefix)
-            control_step(self.state, topic, record.value, self.config, self.wall_ms(), record.offset)
+            topic, wall_ms = record.topic.removeprefix(self.prefix), self.wall_ms()
+            for name in concerned(tuple(self.states), record.value):
+                control_step(self.states[name], topic, record.value, self.config, wall_ms, record.offset)
         except Undecodable as error:
             self.undecodable += 1
             logger.warning(

@@ -155,7 +155,7 @@ def create_topics(pipeline: Pipeline, settings: Settings) -> None:
         topology.Topic(source.name, SOURCE_PARTITIONS, {}, "the demo's events") for source in pipeline.sources
     ]
     with kafka_python.client(KafkaAdminClient, settings) as admin:
-        made = ensure(admin, [*sources, *topology.owned(pipeline.name)])
+        made = ensure(admin, [*sources, *topology.owned(pipeline.name, shards=pipeline.shards)])
     if made.existed:
         raise DemoFailed(
             f"topics of the demo exist already on {settings.bootstrap}: {', '.join(made.existed)}. It plays on an empty cluster: "

@@ -95,7 +95,7 @@ class LearnWorker:
         self.topic = topology.samples(pipeline.name, prefix)
         self.predictions_topic = topology.predictions(pipeline.name, prefix)
         self.deployed = topology.deployed(pipeline.name, prefix)
-        self.group = f"{self.deployed}.learn"
+        self.group = topology.consumer_group(pipeline.name, "learn", prefix)
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
         self.stored, self.emitted_below, self.unannounced = b"", 0, False
@@ -106,7 +106,7 @@ class LearnWorker:
         self.saved_at: int | None = None
         self.replicas: ReplicaWriter | None = None
         log.partitions(self.topic)
-        group, topics, settle = self.group, [self.topic], self._settle
+        group, topics, settle = self.group, [self.topic], self.settle
         self.member = log.member(group, topics, instance_id=instance_id, before_revoke=settle)
         self.writing = Writing(log, self.member, self.writer, self.tp)
         self.assigned = self.untold = False
@@ -151,7 +151,7 @@ class LearnWorker:
             self.health.batch(self)
         return folded
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait for what is being written. Whether it was is asked of the group, by whoever owns the task next."""
         try:
             self.writer.finish()
@@ -168,7 +168,7 @@ class LearnWorker:
 
     def _drop(self) -> None:
         """Forget the fold and what was read for it."""
-        self._settle()
+        self.settle()
         self.writing.written = self.writing.tried = None
         self.untold = False
         self.fold, self.unfolded, self.preparing = None, [], None

@@ -19,12 +19,14 @@ from penstock.stream.control.step import ControlWorker
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import InlineRetrainer
+from penstock.stream.learn.sharing import LearnShards
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import Out
+from penstock.stream.log.protocol import Log, Out
 from penstock.stream.models.store import MemoryModelStore, ModelStore, RedisModelStore
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.roles.identity import Identity, claim
+from penstock.stream.shards import of_shard
 
 SECRET = "within this process only"
 
@@ -51,15 +53,11 @@ class MemoryFlow:
         self.log = log or MemoryLog()
         self.prefix, self.deployed = prefix, topology.deployed(pipeline.name, prefix)
         self.server = MemoryServer()
-        self.models: ModelStore = (
-            MemoryModelStore()
-            if client is None
-            else RedisModelStore(client, pipeline.name, SECRET, prefix=prefix)
-        )
+        self.models = self._models_of(pipeline.name)
         sources = [topology.Topic(source.name, partitions, {}, "events") for source in pipeline.sources]
         # A test may run the flow on Kafka, whose topics are there already.
         there = self.log.topics() if isinstance(self.log, MemoryLog) else None
-        for topic in (*sources, *topology.owned(pipeline.name, prefix)):
+        for topic in (*sources, *topology.owned(pipeline.name, prefix, pipeline.shards)):
             if there is not None and topic.name not in there:
                 self.log.create(topic.name, topic.partitions)
         keyspace = MemoryKeyspace(self.server) if client is None else RedisKeyspace(client)
@@ -71,7 +69,11 @@ class MemoryFlow:
         self.featurize = FeaturizeWorker(
             pipeline, self.log, self.store, clock, prefix=prefix, keyspace=keyspace
         )
-        self.learn = self._new_learn()
+        self.learning: LearnWorker | LearnShards = (
+            self._new_learn(pipeline, self.log)
+            if pipeline.shards == 1
+            else LearnShards(pipeline, self.log, self._shard_learn, prefix=prefix)
+        )
         self.control = ControlWorker(pipeline, self.log, clock, prefix=prefix)
         self.challenge: ChallengeWorker | None = None
         if pipeline.challengers:
@@ -79,19 +81,41 @@ class MemoryFlow:
                 pipeline, self.log, self.models, lambda: 0.0, lambda: 0.0, lambda _s: None, prefix=prefix
             )
 
-    def store(self, task: str) -> StateStore:
-        """The state store of one task."""
+    def store(self, task: str, name: str = "") -> StateStore:
+        """The state store of one task of the pipeline, or of the shard of that name."""
+        deployed = topology.deployed(name, self.prefix) if name else self.deployed
         if self.client is not None:
-            return RedisStateStore(self.client, self.deployed, task)
-        return MemoryStateStore(self.server, self.deployed, task)
+            return RedisStateStore(self.client, deployed, task)
+        return MemoryStateStore(self.server, deployed, task)
 
-    def _new_learn(self) -> LearnWorker:
-        retrainer = InlineRetrainer(self.pipeline, self.log, self.models, self.prefix)
+    @property
+    def learn(self) -> LearnWorker:
+        """The learn worker of a pipeline that learns in one piece."""
+        assert isinstance(self.learning, LearnWorker), "this pipeline learns in shards"
+        return self.learning
+
+    def shard(self, number: int) -> LearnWorker:
+        """The learn worker of one shard."""
+        assert isinstance(self.learning, LearnShards), "this pipeline learns in one piece"
+        return self.learning.workers[number]
+
+    def _shard_learn(self, number: int, log: Log) -> LearnWorker:
+        return self._new_learn(of_shard(self.pipeline, number), log)
+
+    def _models_of(self, name: str) -> ModelStore:
+        if self.client is None:
+            return MemoryModelStore()
+        return RedisModelStore(self.client, name, SECRET, prefix=self.prefix)
+
+    def _new_learn(self, pipeline: Pipeline, log: Log) -> LearnWorker:
+        whole = pipeline is self.pipeline
+        models = self.models if whole else self._models_of(pipeline.name)
+        retrainer = InlineRetrainer(pipeline, log, models, self.prefix)
         return LearnWorker(
-            self.pipeline,
-            self.log,
-            self.store("learn"),
-            self.models,
+            pipeline,
+            log,
+            self.store("learn", pipeline.name),
+            models,
             retrainer,
             SECRET,
             self.clock,
@@ -107,7 +131,7 @@ class MemoryFlow:
         """One turn of every role; how many records were worked on."""
         return (
             self.featurize.process_batch(0.0)
-            + self.learn.process_batch(0.0)
+            + self.learning.process_batch(0.0)
             + self.control.process_batch(0.0)
             + (0 if self.challenge is None else self.challenge.process_batch(0.0))
         )
@@ -121,7 +145,7 @@ class MemoryFlow:
     def close(self) -> None:
         """End every role as a stop would."""
         self.featurize.close()
-        self.learn.close()
+        self.learning.close()
         self.control.close()
         if self.challenge is not None:
             self.challenge.close()

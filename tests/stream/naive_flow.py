@@ -133,16 +133,16 @@ class NaiveFlow:
         """What is wrong with a samples topic: every sample and label once, as expected, repeats of a crash left out."""
         names = {log.topic_id(source.name): source.name for source in self.pipeline.sources}
         samples, labels, wrong = dict(self.samples), dict(self.labels), []
-        newest: dict[tuple[str, int], tuple[int, int]] = {}
+        newest: dict[tuple[int, str, int], tuple[int, int]] = {}
         for record in everything(log, topic):
             entry = decode_entry(record.value or b"")
             if not isinstance(entry, Sample | messages.LabelRecord):
                 continue
             origin = entry.origin
             here = (origin.offset, origin.sub)
-            if newest.get((origin.topic_id, origin.partition), (-1, 0)) >= here:
+            if newest.get((record.partition, origin.topic_id, origin.partition), (-1, 0)) >= here:
                 continue
-            newest[(origin.topic_id, origin.partition)] = here
+            newest[(record.partition, origin.topic_id, origin.partition)] = here
             place = (names[origin.topic_id], origin.partition, origin.offset)
             if isinstance(entry, Sample):
                 wanted = samples.pop(place, ("none", -1, []))
