@@ -18,6 +18,7 @@ from penstock.stream import topology
 from penstock.stream.definition_checks import shard_field_of_labels
 from penstock.stream.definitions import DefinitionError, Pipeline, Source
 from penstock.stream.log.protocol import Log, Out, partition_for
+from penstock.stream.log.shards import ShardLog
 
 
 def shard_field(pipeline: Pipeline, source: Source) -> str | None:
@@ -78,6 +79,13 @@ def of_shard(pipeline: Pipeline, number: int) -> Pipeline:
     for name, value in changed.items():
         object.__setattr__(one, name, value)
     return one
+
+
+def log_of_shard(pipeline: Pipeline, log: Log, number: int, prefix: str = "") -> Log:
+    """The log in which the samples log is that of one shard; where there is one shard, the log itself."""
+    if pipeline.shards == 1:
+        return log
+    return ShardLog(log, topology.samples(pipeline.name, prefix), number)
 
 
 def names_of(pipeline: Pipeline) -> list[str]:

@@ -109,8 +109,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "console", "console_people", "http", "identity", "in_memory", "look_up", "metrics", "report", "serve",
-        "start", "what_if",
+        "calibrate", "console", "console_people", "http", "identity", "in_memory", "learn_shards", "look_up", "metrics", "report",
+        "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics", "write_behind",

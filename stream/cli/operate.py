@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,11 +17,13 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from penstock.stream import topology
 from penstock.stream.cli.check_request import check_request
+from penstock.stream.control.step import addressed
 from penstock.stream.log.kafka_python import client, read_positions
 from penstock.stream.messages import OperatorRequest
 from penstock.stream.operate.asking import DONE, NO_ANSWER, VERBS, Answer, news, record_of, take
 from penstock.stream.operate.pipelines import check_pipeline
-from penstock.stream.process.settings import Settings
+from penstock.stream.operate.status import models_of
+from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.terminal import printable
 
 PLACED = """
@@ -44,6 +47,7 @@ ABOUT = {
 EXAMPLES = """\
 examples:
   penstock {verb} flights --reason "pager 4711"
+  penstock {verb} flights --shard 3 --reason "pager 4711"       one shard of a pipeline that learns in shards; without it, all
 {more}{about}
 The request goes to {topic}; the control role decides on it and the learn role carries it out. The command waits for both
 and prints them. Exit codes: 0 done, 1 refused, 2 could not ask, 3 no answer within --wait (the request stands: look at
@@ -73,6 +77,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("pipeline", metavar="PIPELINE", help="its name, as in the definition")
+        command.add_argument(
+            "--shard",
+            type=int,
+            metavar="N",
+            help="of a pipeline that learns in shards: this one alone (default: all)",
+        )
         command.add_argument(
             "--reason", required=True, help="why; it is kept with the decision and the model"
         )
@@ -117,9 +127,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Ask, wait and print."""
+    name = args.pipeline if args.shard is None else topology.shard_name(args.pipeline, args.shard)
     request = OperatorRequest(
         id=args.id or str(uuid.uuid4()),
-        pipeline=args.pipeline,
+        pipeline=name,
         verb=args.verb,
         reason=args.reason,
         by=args.by or f"{getpass.getuser()}@{socket.gethostname()}",
@@ -131,14 +142,21 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         source="cli",
     )
     check_request(request)
-    if request.version is not None:
-        from penstock.stream.cli.model_registry import looked_up  # the store and river take seconds to import
-
-        request = looked_up(request, settings)
-    answer = Answer(request)
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaConsumer, settings, **more) as consumer, client(KafkaProducer, settings) as producer:
-        check_pipeline(consumer, args.pipeline, settings.prefix)
+        check_pipeline(consumer, name, settings.prefix)
+        names = models_of(consumer, name, settings.prefix)
+        if len(names) > 1 and (request.version is not None or request.from_position is not None):
+            raise SettingError(
+                f"{name!r} learns in {len(names)} shards, each with versions and positions of its own: say which with --shard N"
+            )
+        if request.version is not None:
+            from penstock.stream.cli.model_registry import (
+                looked_up,  # the store and river take seconds to import
+            )
+
+            request = looked_up(request, settings)
+        answers = [Answer(one) for each in names if (one := addressed(request, each)) is not None]
         decisions, models = (
             settings.prefix + name for name in (topology.CONTROL_DECISIONS, topology.CONTROL_MODELS)
         )
@@ -152,28 +170,47 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if args.json:
                 print(json.dumps({"request": request.id}))
             return DONE
-        wait(consumer, answer, args.wait, settings.prefix, quiet=args.json)
+        wait(consumer, answers, args.wait, settings.prefix, quiet=args.json)
     if args.json:
-        print(json.dumps(as_json(answer)))
-    elif answer.code == NO_ANSWER:
-        role = "control" if answer.decision is None else "learn"
-        print(
-            f"no answer of the {role} role within {args.wait:g} s: is it running? The request stands.",
-            file=sys.stderr,
-        )
-    return answer.code
+        print(json.dumps(all_as_json(request, answers)))
+    for answer in answers:
+        if answer.code == NO_ANSWER and not args.json:
+            role = "control" if answer.decision is None else "learn"
+            print(
+                f"{of_shard(answer, answers)}no answer of the {role} role within {args.wait:g} s: is it running? "
+                "The request stands.",
+                file=sys.stderr,
+            )
+    return max(answer.code for answer in answers)
 
 
-def wait(consumer: KafkaConsumer, answer: Answer, wait_s: float, prefix: str, *, quiet: bool) -> None:
-    """Read decisions and models until the request is settled or the time is over, telling each step once."""
+def wait(
+    consumer: KafkaConsumer, answers: Sequence[Answer], wait_s: float, prefix: str, *, quiet: bool
+) -> None:
+    """Read decisions and models until each request is settled or the time is over, telling each step once."""
     deadline_s = time.monotonic() + wait_s
-    while not answer.settled and time.monotonic() < deadline_s:
+    while not all(answer.settled for answer in answers) and time.monotonic() < deadline_s:
         for records in consumer.poll(timeout_ms=POLL_MS).values():
             for record in records:
-                take(answer, record.topic.removeprefix(prefix), record.value)
-        for line in news(answer):
-            if not quiet:
-                print(line, flush=True)
+                for answer in answers:
+                    take(answer, record.topic.removeprefix(prefix), record.value)
+        for answer in answers:
+            for line in news(answer):
+                if not quiet:
+                    print(of_shard(answer, answers) + line, flush=True)
+
+
+def of_shard(answer: Answer, answers: Sequence[Answer]) -> str:
+    """What a line begins with where several shards answer."""
+    return f"shard {topology.shard_of(answer.request.pipeline)}: " if len(answers) > 1 else ""
+
+
+def all_as_json(request: OperatorRequest, answers: Sequence[Answer]) -> dict[str, Any]:
+    """The result for programs; that of a whole pipeline that learns in shards has each shard's."""
+    if len(answers) == 1:
+        return as_json(answers[0])
+    shards = {one.request.pipeline: as_json(one) for one in answers}
+    return {"request": request.id, "settled": all(one.settled for one in answers), "shards": shards}
 
 
 def as_json(answer: Answer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from penstock.stream.learn.retrain import run_job
 from penstock.stream.models.version import RULE
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.shards import log_of_shard, of_shard
 
 
 class Order(msgspec.Struct):
@@ -23,6 +24,7 @@ class Order(msgspec.Struct):
     quarantined: list[tuple[int, int]] = []
     by: str = RULE
     since_at: int = 0
+    shard: int = 0
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,13 +39,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train, store, append the adopt command."""
-    pipeline = load(args.file)
     order = msgspec.json.decode(args.job, type=Order)
-    log = start.open_log(settings)
+    whole = load(args.file)
+    pipeline, opened = of_shard(whole, order.shard), start.open_log(settings)
+    log = log_of_shard(whole, opened, order.shard, settings.prefix)
     try:
         models = start.model_store(pipeline, settings, start.open_redis(settings))
         job = Job(order.start, order.stop, order.quarantined, order.by, order.since_at)
         run_job(pipeline, log, models, order.id, job, settings.prefix)
     finally:
-        log.close()
+        opened.close()
     return 0

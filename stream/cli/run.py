@@ -9,6 +9,7 @@ from dataclasses import replace
 from penstock.stream.definition_file import load
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles import start
+from penstock.stream.roles.learn_shards import run_learn_shards
 
 EXAMPLES = """\
 examples:
@@ -22,9 +23,10 @@ examples:
   penstock run FILE... --role console --port 8090                   pages for people, as `penstock console`
 
 Every role serves /metrics, /healthz and /readyz on --port. More featurize workers of a pipeline whose views share its
-sources' key share the partitions; give each its own --slot. Otherwise, and for learn and challenge, a second worker of another
---slot is a spare that takes over in seconds. Run one control: a second would say everything twice. A challenge gives way to
-whatever else wants the CPU. Serve keeps nothing, needs no Kafka, and may run as often as you like; /metrics sums all --workers.
+sources' key share the partitions, and more learn workers of a pipeline that learns in shards the shards; give each its own
+--slot. Otherwise, and for challenge, a second worker of another --slot is a spare that takes over in seconds. Run one control: a
+second would say everything twice. A challenge gives way to whatever else wants the CPU. Serve keeps nothing, needs no Kafka, and
+may run as often as you like; /metrics sums all --workers.
 It asks for a token where PENSTOCK_SERVE_TOKENS lists some.
 Addresses are settings: KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0),
 PENSTOCK_SECRET (learn and serve need it).
@@ -98,7 +100,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.role == "featurize":
         start.run_featurize(pipeline, settings)
     elif args.role == "learn":
-        start.run_learn(pipeline, args.files[0], settings, guard=args.guard == "on")
+        learn = run_learn_shards if pipeline.shards > 1 else start.run_learn
+        learn(pipeline, args.files[0], settings, guard=args.guard == "on")
     elif args.role == "challenge":
         start.run_challenge(pipeline, settings)
     else:

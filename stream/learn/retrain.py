@@ -94,10 +94,10 @@ class InlineRetrainer:
 
 
 class ProcessRetrainer:
-    """Runs each job in a process of its own, which inherits this one's environment (addresses, secret)."""
+    """Runs each job of a shard in a process of its own, which inherits this one's environment (addresses, secret)."""
 
-    def __init__(self, definition: Path) -> None:
-        self.definition = definition
+    def __init__(self, definition: Path, shard: int = 0) -> None:
+        self.definition, self.shard = definition, shard
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, command_id: str, job: Job) -> None:
@@ -112,6 +112,7 @@ class ProcessRetrainer:
             "quarantined": job.skip,
             "by": job.by,
             "since_at": job.since_at,
+            **({"shard": self.shard} if self.shard else {}),
         }
         line = [
             sys.executable,

@@ -54,7 +54,15 @@ def unknown(pipeline: str, known: Iterable[str], where: str) -> str:
 
 
 def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
-    """Refuse a pipeline that has no samples log here, and name those that have one. Raises `LogError`."""
-    known = in_kafka(consumer, prefix)
+    """Refuse a pipeline, or a shard of one, that has no samples log here, and name those that have one. Raises `LogError`."""
+    known, whole = in_kafka(consumer, prefix), topology.whole(pipeline)
+    if whole in known and whole != pipeline:
+        shards = len(consumer.partitions_for_topic(topology.samples(whole, prefix)) or ())
+        if shards > 1 and pipeline in [topology.shard_name(whole, number) for number in range(shards)]:
+            return
+        raise LogError(
+            f"{whole!r} has no shard {pipeline.partition('.')[2]!r}: "
+            + (f"its shards are 0 to {shards - 1}" if shards > 1 else "it learns in one piece")
+        )
     if pipeline not in known:
         raise LogError(unknown(pipeline, known, f"on this cluster under prefix {prefix!r}"))

@@ -7,14 +7,14 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from penstock.stream import topology
-from penstock.stream.control.state import PolicyState, decode_state
+from penstock.stream.control.state import decode_state
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.log.protocol import Record, UnknownTopic
 from penstock.stream.messages import (
@@ -29,8 +29,8 @@ from penstock.stream.messages import (
 )
 from penstock.stream.operate.sampling import newest, oldest
 from penstock.stream.operate.scores import scores_of
-from penstock.stream.operate.status_found import LETTERS, RoleStatus, Status, still_open, wrong
-from penstock.stream.operate.tail_labels import tail_labels
+from penstock.stream.operate.status_found import LETTERS, RoleStatus, Status, still_open, sum_up, wrong
+from penstock.stream.operate.tail_labels import TailLabels, tail_labels
 from penstock.stream.operate.training_set import label_rule
 from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.process.health_page import kind_of
@@ -43,10 +43,15 @@ EVENTS = (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_
 def look(
     consumer: KafkaConsumer, admin: KafkaAdminClient, pipeline: str, prefix: str, wall_ms: int
 ) -> Status:
-    """Ask Kafka how the pipeline is."""
-    entries = [
-        decoded for r in _tail(consumer, topology.samples(pipeline, prefix), TAIL) if (decoded := _entry(r))
-    ]
+    """Ask Kafka how the pipeline is, or the shard of this name; a pipeline that learns in shards is told of with all of them."""
+    topic = topology.samples(pipeline, prefix)
+    tail = _tail(consumer, topic, TAIL)
+    names = models_of(consumer, pipeline, prefix)
+    by_shard: dict[int, list[Any]] = {topology.shard_of(name): [] for name in names}
+    for record in tail:
+        if record.partition in by_shard and (decoded := _entry(record)):
+            by_shard[record.partition].append(decoded)
+    entries = [entry for of_one in by_shard.values() for entry in of_one]
     ticks = ticks_of_time(entries)
     times = ticks[-1].times if ticks else {}
     found = Status(pipeline, _roles(consumer, admin, pipeline, prefix, times), tail=len(entries))
@@ -56,12 +61,31 @@ def look(
     moments = [entry.at for entry in entries if isinstance(entry, Sample | LabelRecord)]
     if moments:
         found.event_age_s = (wall_ms - max(moments)) / 1000
-    rule = _rule(consumer, topology.samples(pipeline, prefix), entries)
-    _quality(found, entries, _tail(consumer, topology.predictions(pipeline, prefix), TAIL), rule)
+    rule = _rule(consumer, topic, entries)
+    first = _first_predictions(_tail(consumer, topology.predictions(pipeline, prefix), TAIL))
+    found.shards = [] if len(names) == 1 else [Status(name, {}) for name in names]
+    labels = {number: tail_labels(of_one, rule) for number, of_one in by_shard.items()}
+    for one in found.shards or [found]:
+        of_one = labels[topology.shard_of(one.pipeline)]
+        one.tail = len(by_shard[topology.shard_of(one.pipeline)])
+        _quality(one, of_one, first)
+    if found.shards:
+        sum_up(found)
+        found.scores = scores_of(first.values(), {k: v for one in labels.values() for k, v in one.of.items()})
     _dead_letters(found, consumer, topology.dead_letters(pipeline, prefix))
-    _control(found, consumer, prefix)
+    _control(found.shards or [found], consumer, prefix)
+    for one in found.shards:
+        one.wrong = wrong(one)
     found.wrong = wrong(found)
     return found
+
+
+def models_of(consumer: KafkaConsumer, pipeline: str, prefix: str) -> list[str]:
+    """The names of a pipeline's models, asked of Kafka: its own, or those of its shards; of a shard its name."""
+    if pipeline != topology.whole(pipeline):
+        return [pipeline]
+    shards = len(consumer.partitions_for_topic(topology.samples(pipeline, prefix)) or ())
+    return [pipeline] if shards <= 1 else [topology.shard_name(pipeline, number) for number in range(shards)]
 
 
 def ticks_of_time(entries: list[Any]) -> list[Tick]:
@@ -97,7 +121,10 @@ def _roles(
         "featurize": [
             TopicPartition(name, int(part)) for name, _, part in (t.rpartition("/") for t in times)
         ],
-        "learn": [TopicPartition(topology.samples(pipeline, prefix), 0)],
+        "learn": [
+            TopicPartition(topology.samples(pipeline, prefix), topology.shard_of(name))
+            for name in models_of(consumer, pipeline, prefix)
+        ],
         "control": [TopicPartition(prefix + topic, 0) for topic in topology.CONTROL_READS],
     }
     found: dict[str, RoleStatus] = {}
@@ -127,16 +154,18 @@ def _rule(consumer: KafkaConsumer, topic: str, entries: list[Any]) -> LabelRule 
     return label_rule(known[-1]) if known else None
 
 
-def _quality(found: Status, entries: list[Any], predicted: list[Record], rule: LabelRule | None) -> None:
-    """Labels, waiting samples and scores of the tails."""
-    labels = tail_labels(entries, rule)
+def _first_predictions(predicted: list[Record]) -> dict[str, Prediction]:
+    """The first prediction of each event."""
     first: dict[str, Prediction] = {}
     for record in predicted:
-        try:
-            prediction = decode_prediction(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        first.setdefault(prediction.id, prediction)
+        prediction = _decoded(decode_prediction, record)
+        if prediction is not None:
+            first.setdefault(prediction.id, prediction)
+    return first
+
+
+def _quality(found: Status, labels: TailLabels, first: Mapping[str, Prediction]) -> None:
+    """Labels, waiting samples and scores of the tails."""
     found.samples, found.labels, found.pending = len(labels.samples), labels.records, labels.pending
     found.duplicates, found.contradictions = labels.duplicates, labels.contradictions
     found.scores = scores_of(first.values(), labels.of)
@@ -153,26 +182,29 @@ def _dead_letters(found: Status, consumer: KafkaConsumer, topic: str) -> None:
         found.dead[notes.get("penstock-topic", ""), kind_of(notes.get("penstock-reason", ""))] += 1
 
 
-def _control(found: Status, consumer: KafkaConsumer, prefix: str) -> None:
-    """What is live, what is open, and what waits for a person."""
+def _control(models: Sequence[Status], consumer: KafkaConsumer, prefix: str) -> None:
+    """What is live, what is open, and what waits for a person, of each of a pipeline's models."""
+    by_name = {one.pipeline: one for one in models}
     for record in _tail(consumer, prefix + topology.CONTROL_MODELS, 1_000_000):
         live = _decoded(decode_live_model, record)
-        if live is not None and live.pipeline == found.pipeline:
-            found.live = live
-    events: list[ControlEvent] = []
+        if live is not None and live.pipeline in by_name:
+            by_name[live.pipeline].live = live
+    events: dict[str, list[ControlEvent]] = {name: [] for name in by_name}
     told = [r for topic in EVENTS for r in _tail(consumer, prefix + topic, 5_000)]
     for record in sorted(told, key=lambda record: record.timestamp_ms):
         event = _decoded(decode_control_event, record)
-        if event is not None and event.data.pipeline == found.pipeline:
-            events.append(event)
-    found.open = still_open(events)
-    state: PolicyState | None = None
-    for record in _tail(consumer, topology.policy_changelog(found.pipeline, prefix).name, 1_000):
-        state = _decoded(decode_state, record) or state
-    found.policy = state
-    for request, verb in (state.waiting if state else {}).items():
-        decision = state.decisions.get(request) if state else None
-        found.waiting[request] = f"{verb}: {decision.why}" if decision else verb
+        if event is not None and event.data.pipeline in by_name:
+            events[event.data.pipeline].append(event)
+    for name, of_one in events.items():
+        by_name[name].open = still_open(of_one)
+    for record in _tail(consumer, topology.policy_changelog(models[0].pipeline, prefix).name, 1_000):
+        state = _decoded(decode_state, record)
+        if state is not None and state.pipeline in by_name:
+            by_name[state.pipeline].policy = state
+    for one in models:
+        for request, verb in (one.policy.waiting if one.policy else {}).items():
+            decision = one.policy.decisions.get(request) if one.policy else None
+            one.waiting[request] = f"{verb}: {decision.why}" if decision else verb
 
 
 def _decoded(decode: Any, record: Record) -> Any:

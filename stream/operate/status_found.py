@@ -8,9 +8,10 @@ Laws of this file:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from penstock.stream import topology
 from penstock.stream.control.state import PolicyState
 from penstock.stream.messages import ControlEvent, LiveModel
 from penstock.stream.operate.scores import AnyScores
@@ -37,7 +38,8 @@ class Status:
 
     `scores` are of the predictions with labels among them. `dead` counts the newest dead letters by (topic, reason), of
     `dead_total` in all. `open` are episodes that are not over, `waiting` the requests that wait for a person, by id;
-    `policy` is what the control role remembers.
+    `policy` is what the control role remembers. A pipeline that learns in shards has the status of each in `shards`, without
+    roles; what is live, open and waiting is then theirs, and counts are of all of them.
     """
 
     pipeline: str
@@ -58,6 +60,7 @@ class Status:
     duplicates: int = 0
     contradictions: int = 0
     policy: PolicyState | None = None
+    shards: list[Status] = field(default_factory=list)
 
 
 def still_open(events: Iterable[ControlEvent]) -> list[ControlEvent]:
@@ -73,7 +76,7 @@ def wrong(found: Status) -> list[str]:
         for role, status in found.roles.items()
         if not status.members
     ]
-    behind = found.roles["featurize"].lag or 0
+    behind = (found.roles["featurize"].lag or 0) if found.roles else 0
     if behind and found.tick_age_s is not None and found.tick_age_s > STALE_S:
         lines.append(
             f"featurize has {behind:,} records to read and wrote nothing for {found.tick_age_s:,.0f} s: look at its log"
@@ -89,4 +92,35 @@ def wrong(found: Status) -> list[str]:
         if event.data.state == "firing"
     ]
     lines += [f"waits for a person: {what}" for what in found.waiting.values()]
+    lines += [
+        f"shard {topology.shard_of(one.pipeline)}: {line}"
+        for one in found.shards
+        for line in wrong(one)
+        if "is firing" not in line
+    ]
+    lines += [f"{one} is firing" for one in told_once(found.shards, ("firing",))]
+    return lines
+
+
+def sum_up(found: Status) -> None:
+    """Count what the shards have together."""
+    for name in ("tail", "samples", "labels", "pending", "duplicates", "contradictions"):
+        setattr(found, name, sum(getattr(one, name) for one in found.shards))
+
+
+def told_once(shards: Sequence[Status], states: Collection[str]) -> list[str]:
+    """What is open in shards, as one story: the same finding in several of them is told once, with where it was found first."""
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for one in shards:
+        for event in one.open:
+            if event.data.state in states:
+                since = event.data.since.get("at") or 0
+                place = (since, topology.shard_of(one.pipeline))
+                found.setdefault((event.data.kind, event.subject or ""), []).append(place)
+    lines = []
+    for (kind, subject), places in sorted(found.items(), key=lambda item: min(item[1])):
+        numbers = sorted(shard for _, shard in places)
+        named = ", ".join(map(str, numbers))
+        first = f", first in {min(places)[1]}" if len(numbers) > 1 else ""
+        lines.append(f"{kind} of {subject} in shard{'s' if len(numbers) > 1 else ''} {named}{first}")
     return lines

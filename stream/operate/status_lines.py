@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from penstock.stream import topology
 from penstock.stream.operate.control_lines import moment
 from penstock.stream.operate.expert_lines import who_predicts
-from penstock.stream.operate.status_found import LETTERS, Status
+from penstock.stream.operate.status_found import LETTERS, Status, told_once
 from penstock.stream.process.terminal import printable
 
 SHOWN_REASONS = 6
@@ -42,7 +43,14 @@ def as_json(found: Status) -> dict[str, Any]:
         "open_episodes": [msgspec.to_builtins(event) for event in found.open],
         "live": None if found.live is None else msgspec.to_builtins(found.live),
         "waiting": found.waiting,
+        **({"shards": [_shard_as_json(one) for one in found.shards]} if found.shards else {}),
     }
+
+
+def _shard_as_json(found: Status) -> dict[str, Any]:
+    """The same of a shard, without what only the pipeline has."""
+    of_all = ("roles", "event_age_s", "tick_age_s", "dead_letters", "newest_dead_letters")
+    return {name: value for name, value in as_json(found).items() if name not in of_all}
 
 
 def as_text(found: Status) -> list[str]:
@@ -55,15 +63,19 @@ def as_text(found: Status) -> list[str]:
     lines.append(
         f"time       {newest_event(found.event_age_s)}; featurize's newest tick {age(found.tick_age_s)} old"
     )
-    lines += [_live(found), *_retrains(found), *_quality(found), *_dead(found)]
+    models = [_shard(one) for one in found.shards] or [_live(found), *_retrains(found)]
+    lines += [*models, *_quality(found), *_dead(found)]
+    story = told_once(found.shards, ("suspected", "firing"))
+    lines += [f"open       {line}" for line in story]
     for event in found.open:
         since = moment(event.data.since.get("at"))
         lines.append(
             f"open       {event.data.kind} of {event.subject}, {event.data.state} since {since}: {event.data.reason}"
         )
-    if not found.open:
+    if not found.open and not story:
         lines.append("open       no episode")
-    lines += [f"waits      {what}  (request {request})" for request, what in found.waiting.items()]
+    waiting = {k: v for one in (found, *found.shards) for k, v in one.waiting.items()}
+    lines += [f"waits      {what}  (request {request})" for request, what in waiting.items()]
     return [printable(line) for line in lines]
 
 
@@ -90,6 +102,18 @@ def _live(found: Status) -> str:
     known = [who_predicts(live), f"of {models} model{'s' if models > 1 else ''}" if models else ""]
     said = ", ".join(part for part in known if part)
     return f"live       {live.version}: {live.why}; {said + '; ' if said else ''}said at {moment(live.at)} (event time)"
+
+
+def _shard(found: Status) -> str:
+    """One shard in one line."""
+    live, number = found.live, topology.shard_of(found.pipeline)
+    said = ["nothing was said yet: the fresh model"] if live is None else [live.version, who_predicts(live)]
+    said += ["learning is held"] if live is not None and live.held else []
+    said += [f"{len(live.retraining)} retrains under way"] if live is not None and live.retraining else []
+    said.append(f"{found.samples:,} samples, {found.pending:,} without a label yet")
+    said += [] if found.scores is None else [found.scores.text]
+    said += [f"{len(found.open)} open"] if found.open else []
+    return f"shard {number:<4} {'; '.join(part for part in said if part)}"
 
 
 def _retrains(found: Status) -> list[str]:

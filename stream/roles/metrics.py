@@ -136,8 +136,16 @@ class LearnReport:
 
     def batch(self, worker: LearnWorker) -> None:
         """Report one turn."""
+        self.health.turned()
+        self.count(worker)
+        now_s = time.monotonic()
+        if now_s - self.look_s >= LOOK_EVERY_S:
+            self.look_s = now_s
+            self._look(worker)
+
+    def count(self, worker: LearnWorker) -> None:
+        """Count what grew with a turn."""
         health, fold, grown = self.health, worker.fold, self.growth.of
-        health.turned()
         health.unreadable_records.inc(grown("unreadable", worker.unreadable))
         for part, seconds in worker.parts.seconds.items():
             health.turn_part_seconds.labels(part).inc(grown(("part", part), seconds))
@@ -161,10 +169,6 @@ class LearnReport:
             health.lead_changes.inc(grown("leads", counts.leads))
             health.expert_predictions.inc(grown("asked", counts.asked))
             health.expert_learnings.inc(grown("taught", counts.taught))
-        now_s = time.monotonic()
-        if now_s - self.look_s >= LOOK_EVERY_S:
-            self.look_s = now_s
-            self._look(worker)
 
     def _look(self, worker: LearnWorker) -> None:
         health, fold = self.health, worker.fold
@@ -174,7 +178,7 @@ class LearnReport:
             health.position.labels(worker.topic, "0").set(fold.position)
             health.model_held.set(fold.drift.hold is not None)
             health.retrains_running.set(len(fold.open_jobs))
-            self._retrains(fold.triggers)
+            self.retrains(fold.triggers)
             self._experts(fold.experts)
             for name, value in fold.measures().items():
                 health.measure.labels(name).set(value)
@@ -194,7 +198,7 @@ class LearnReport:
             }
         )
 
-    def _retrains(self, triggers: RetrainTriggers) -> None:
+    def retrains(self, triggers: RetrainTriggers) -> None:
         """What set retrains off, and what became of triggers that fired."""
         health, grown = self.health, self.growth.of
         for (trigger, outcome), count in triggers.totals().items():
@@ -213,7 +217,12 @@ class LearnReport:
         self.health.experts.set(len(experts.all) - 1)
 
     def _episodes(self, found: Iterable[Episode], severities: Mapping[tuple[str, str], Severity]) -> None:
-        """Count changes of state; one between two looks shows as its last."""
+        self._open(self.transitions(found, severities))
+
+    def transitions(
+        self, found: Iterable[Episode], severities: Mapping[tuple[str, str], Severity]
+    ) -> Counter[tuple[str, str]]:
+        """Count changes of state; one between two looks shows as its last. Gives how many are open, by kind and severity."""
         health = self.health
         now = {(episode.monitor, episode.subject): episode for episode in found}
         for key, episode in now.items():
@@ -223,7 +232,7 @@ class LearnReport:
         for key in [key for key in self.seen if key not in now]:
             del self.seen[key]
             health.episode_transitions.labels(key[0], "resolved").inc()
-        self._open(Counter((key[0], severities.get(key, UNTOLD)) for key in now))
+        return Counter((key[0], severities.get(key, UNTOLD)) for key in now)
 
     def _open(self, now: Mapping[tuple[str, str], int]) -> None:
         """How many episodes are open, by kind and severity; 0 of what was open before."""

@@ -29,6 +29,7 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import ProcessRetrainer
+from penstock.stream.learn.sharing import LearnShards
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Log
@@ -163,7 +164,7 @@ def until_told() -> Callable[[], bool]:
 
 def turn_until(
     stopped: Callable[[], bool],
-    worker: FeaturizeWorker | LearnWorker | ChallengeWorker,
+    worker: FeaturizeWorker | LearnWorker | LearnShards | ChallengeWorker,
     health: Health,
     *after: Callable[[], None],
 ) -> None:
