@@ -93,6 +93,20 @@ def changes(said: Mapping[str, Any], pipeline: Pipeline) -> Changes:
     return Changes([one for one in found if one is not None], others)
 
 
+def check_sharded_alike(said: Mapping[str, Any], pipeline: Pipeline) -> None:
+    """Refuse a definition that shares events out to shards otherwise than the stored one. Raises `DefinitionError`."""
+    before, now = said.get("shards"), pipeline.describe().get("shards")
+    if before != now:
+        raise DefinitionError(
+            f"{pipeline.name!r} learned {_in_shards(before)} and now says {_in_shards(now)}: kept samples lie where they are, "
+            "so this cannot change. Restore it, give the changed pipeline another name, or start over with `penstock reset FILE`"
+        )
+
+
+def _in_shards(said: Sequence[Any] | None) -> str:
+    return "in one piece" if said is None else f"in {said[1]} shards by {said[0]!r}"
+
+
 def _carried(said: Mapping[str, Any]) -> list[str]:
     """The segments whose values samples carry beside the vector, as `Pipeline.carried`."""
     return [name for name in said.get("segments", []) if name not in said["inputs"]]

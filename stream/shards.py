@@ -81,11 +81,31 @@ def of_shard(pipeline: Pipeline, number: int) -> Pipeline:
     return one
 
 
-def log_of_shard(pipeline: Pipeline, log: Log, number: int, prefix: str = "") -> Log:
-    """The log in which the samples log is that of one shard; where there is one shard, the log itself."""
-    if pipeline.shards == 1:
+def log_of(log: Log, pipeline: Pipeline, prefix: str = "") -> Log:
+    """The log as this pipeline has it, which may be a shard (`of_shard`): then the samples log is that shard's."""
+    if topology.whole(pipeline.name) == pipeline.name:
         return log
-    return ShardLog(log, topology.samples(pipeline.name, prefix), number)
+    return ShardLog(log, topology.samples(pipeline.name, prefix), topology.shard_of(pipeline.name))
+
+
+def log_by_name(log: Log, name: str, prefix: str = "") -> Log:
+    """The log as a pipeline, or a shard of one, of this name has it, whose shards are asked of the log.
+
+    Raises `DefinitionError` for a pipeline that learns in shards, since one of them must be meant, and for a shard it has not.
+    """
+    whole, topic = topology.whole(name), topology.samples(name, prefix)
+    shards = log.partitions(topic)
+    if whole == name:
+        if shards > 1:
+            raise DefinitionError(
+                f"{name!r} learns in {shards} shards, each with samples and a model of its own: say which, such as "
+                f"{topology.shard_name(name, 0)!r}"
+            )
+        return log
+    number = topology.shard_of(name)
+    if shards == 1 or number >= shards:
+        raise DefinitionError(f"{whole!r} has no shard {number}: {topic!r} has {shards} partitions")
+    return ShardLog(log, topic, number)
 
 
 def names_of(pipeline: Pipeline) -> list[str]:
@@ -109,6 +129,6 @@ def check_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> None:
     if found != pipeline.shards:
         raise DefinitionError(
             f"{topic!r} has {found} partition{'s' if found > 1 else ''} and the definition says shards={pipeline.shards}: the "
-            f"number of shards cannot change while samples are kept. Restore it, or give the changed pipeline another name, or "
-            f"`penstock reset FILE`, delete the topic and `penstock topics FILE` start over"
+            f"number of shards cannot change while samples are kept. Restore it, give the changed pipeline another name, or "
+            f"start over with `penstock reset FILE`"
         )

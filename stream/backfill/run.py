@@ -35,7 +35,7 @@ from penstock.stream.featurize.position import HeadPosition, decode_position, na
 from penstock.stream.featurize.task import opening
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import encode_entry
-from penstock.stream.recipes import Changes, changes, recipe_of
+from penstock.stream.recipes import Changes, changes, check_sharded_alike, recipe_of
 from penstock.stream.shards import to_every_shard
 
 logger = logging.getLogger("penstock.backfill")
@@ -122,6 +122,7 @@ class Backfill:
         self.report.before = waiting[0].position.recipe if waiting else self.pipeline.digest
         if not waiting:
             return Changes([], [])
+        check_sharded_alike(waiting[0].said, self.pipeline)
         found = changes(waiting[0].said, self.pipeline)
         if any(changes(task.said, self.pipeline) != found for task in waiting):
             raise CannotBackfill(

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from penstock.stream import topology
+from penstock.stream.cli import shard_option
 from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.explain.explanation import CannotExplain, Explanation
@@ -19,6 +20,7 @@ from penstock.stream.operate.past import NotThere, Past, explain_past
 from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.shards import log_of
 
 TOP = 10
 EXAMPLES = """\
@@ -61,6 +63,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument(
         "--guard", choices=("on", "off"), help="as the learn role ran with (default: as its snapshot says)"
     )
+    shard_option.add(command)
     command.add_argument("--json", action="store_true", help="print the explanation as one JSON object")
     command.set_defaults(run=run)
 
@@ -72,14 +75,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             "penstock: name the prediction by its event's ID or by --position, one of them", file=sys.stderr
         )
         return 2
-    pipeline = load(args.file)
+    pipeline = shard_option.asked(load(args.file), args.shard)
     client = start.open_redis(settings)
     topics = (
         topology.samples(pipeline.name, settings.prefix),
         topology.predictions(pipeline.name, settings.prefix),
     )
-    with closing(start.open_log(settings)) as log:
+    with closing(start.open_log(settings)) as opened:
         try:
+            log = log_of(opened, pipeline, settings.prefix)
             _, header = snapshot_of(client, topology.deployed(pipeline.name, settings.prefix))
             guard = args.guard == "on" if args.guard else guarded(pipeline, header)
             outside = start.model_store(pipeline, settings, client) if settings.secret else None

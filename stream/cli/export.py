@@ -17,6 +17,7 @@ from kafka import KafkaConsumer
 
 from penstock.features.define.durations import milliseconds
 from penstock.stream import topology
+from penstock.stream.cli import shard_option
 from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -40,6 +41,7 @@ from penstock.stream.operate.training_set import (
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
 from penstock.stream.roles import start
+from penstock.stream.shards import log_by_name
 
 WAIT = "1d"
 SAY_RECORDS = 1_024
@@ -106,6 +108,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     formats = sorted(set(training_files.FORMATS.values()))
     command.add_argument("--format", choices=formats, help="whatever the name of FILE ends in")
+    shard_option.add(command)
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     command.set_defaults(run=run)
 
@@ -120,7 +123,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if job.given is None:
                 with client(KafkaConsumer, settings, enable_auto_commit=False) as consumer:
                     check_pipeline(consumer, job.name, settings.prefix)
-            done = export(log, topology.samples(job.name, settings.prefix), job)
+            here = log_by_name(log, job.name, settings.prefix)
+            done = export(here, topology.samples(job.name, settings.prefix), job)
     except (CannotExport, OSError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
@@ -131,7 +135,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def asked(args: argparse.Namespace) -> Job:
     """The arguments, checked. Raises `CannotExport`, or `DefinitionError` for the file."""
     is_file = args.pipeline.endswith(".py") or os.sep in args.pipeline
-    given = load(args.pipeline) if is_file else None
+    given = shard_option.asked(load(args.pipeline), args.shard) if is_file else None
     out = Path(args.out)
     form = args.format or training_files.FORMATS.get(out.suffix.lower())
     if form is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 from penstock.stream.history_record import HistoryRecord
 from penstock.stream.log.protocol import UnknownTopic
@@ -16,6 +16,7 @@ from penstock.stream.operate.moments import span_of
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
+from penstock.stream.shards import log_by_name
 
 EXAMPLES = """\
 examples:
@@ -84,6 +85,9 @@ def _read(args: argparse.Namespace, settings: Settings) -> list[HistoryRecord]:
                 f"there is no history of {args.pipeline!r} under prefix {settings.prefix!r}: topic {error.topic!r} does not "
                 "exist. Is this the name in the definition? `penstock topics FILE` creates the topic, and learn writes to it"
             ) from None
+        if not records:  # a pipeline that learns in shards has one of each
+            with suppress(UnknownTopic):
+                log_by_name(log, args.pipeline, settings.prefix)
     if not any(one.kind == args.by for one in records):
         what = "block of labels" if args.by == "labels" else "hour"
         other = "; there are hours: --by hour" if args.by == "labels" else "; there are blocks: --by labels"

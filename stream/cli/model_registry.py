@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.features.redis.keys import model_key
+from penstock.stream.cli import shard_option
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.messages import OperatorRequest
@@ -105,6 +106,7 @@ def _verb(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
+    shard_option.add(command)
     command.set_defaults(run=_saying_what_is_wrong(run))
     return command
 
@@ -140,9 +142,9 @@ class Opened(NamedTuple):
     live: dict[str, Any]
 
 
-def opened(file: str, settings: Settings) -> Opened:
+def opened(args: argparse.Namespace, settings: Settings) -> Opened:
     """Load the definition and open its store."""
-    pipeline = load(file)
+    pipeline = shard_option.asked(load(args.file), args.shard)
     client = start.open_redis(settings)
     store = start.model_store(pipeline, settings, client)
     document = client.get(model_key(deployed(pipeline.name, settings.prefix)))
@@ -162,7 +164,7 @@ def looked_up(request: OperatorRequest, settings: Settings) -> OperatorRequest:
 
 def run_alias(args: argparse.Namespace, settings: Settings) -> int:
     """Name, list or remove."""
-    here = opened(args.file, settings)
+    here = opened(args, settings)
     if args.name is None:
         for version in here.store.versions():
             if version.id.startswith(NAMED):
@@ -182,7 +184,7 @@ def run_alias(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_export(args: argparse.Namespace, settings: Settings) -> int:
     """Write the file."""
-    here = opened(args.file, settings)
+    here = opened(args, settings)
     version, payload = registry.find(here.store, args.version, here.live)
     if args.river:
         card = registry.export_river(version, payload, args.out, here.pipeline)
@@ -196,7 +198,7 @@ def run_export(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_import(args: argparse.Namespace, settings: Settings) -> int:
     """Check and store."""
-    here = opened(args.file, settings)
+    here = opened(args, settings)
     why = args.reason or f"imported from {args.source.name}"
     made, new = registry.import_file(
         args.source, here.pipeline, here.store, start.keys(settings), who(args), why
@@ -210,7 +212,7 @@ def run_import(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_sync(args: argparse.Namespace, settings: Settings) -> int:
     """Publish once."""
-    here = opened(args.file, settings)
+    here = opened(args, settings)
     uri = args.mlflow or settings.mlflow
     if not uri:
         raise registry.RegistryError("name the tracking server: --mlflow URI, or PENSTOCK_MLFLOW")
@@ -226,7 +228,7 @@ def run_sync(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_resign(args: argparse.Namespace, settings: Settings) -> int:
     """Sign anew."""
-    here = opened(args.file, settings)
+    here = opened(args, settings)
     done = here.store.resign()
     print(f"{len(done):,} of {len(here.store.ids()):,} versions were signed anew")
     return 0

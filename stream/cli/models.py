@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from penstock.features.redis.keys import model_key
-from penstock.stream.cli import model_registry
+from penstock.stream.cli import model_registry, shard_option
 from penstock.stream.definition_file import load
 from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import CHAMPION, PREVIOUS, Version, named
@@ -76,6 +76,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     show.add_argument("file", metavar="FILE", help="the definition file")
     show.add_argument("version", metavar="VERSION", nargs="?", help="only this one, in full")
+    shard_option.add(show)
     show.add_argument("--json", action="store_true", help="one JSON object")
     show.set_defaults(run=run)
     model_registry.add(verbs)
@@ -97,7 +98,7 @@ def _show_by_default(command: argparse.ArgumentParser, verbs: Sequence[str]) -> 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List and print; exit code 1 when the asked version is not there."""
-    pipeline = load(args.file)
+    pipeline = shard_option.asked(load(args.file), args.shard)
     client = start.open_redis(settings)
     store = start.model_store(pipeline, settings, client)
     document = client.get(model_key(deployed(pipeline.name, settings.prefix)))

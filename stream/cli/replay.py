@@ -14,6 +14,7 @@ import msgspec
 import river
 
 from penstock.stream import topology
+from penstock.stream.cli import shard_option
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.records import rules
@@ -26,6 +27,7 @@ from penstock.stream.operate.registry import IMPORTED, RegistryError, find
 from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.shards import log_of
 
 EXAMPLES = """\
 examples:
@@ -80,17 +82,19 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument(
         "--guard", choices=("on", "off"), help="as the learn role runs with (default: as its snapshot says)"
     )
+    shard_option.add(command)
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Find what to compare with, fold, compare."""
-    pipeline = load(args.file)
+    pipeline = shard_option.asked(load(args.file), args.shard)
     client = start.open_redis(settings)
     topic = topology.samples(pipeline.name, settings.prefix)
-    with closing(start.open_log(settings)) as log:
+    with closing(start.open_log(settings)) as opened:
         try:
+            log = log_of(opened, pipeline, settings.prefix)
             live, header = snapshot_of(client, topology.deployed(pipeline.name, settings.prefix))
             if args.version is None:
                 wanted = of_snapshot(pipeline.name, live, header)

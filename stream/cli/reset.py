@@ -12,11 +12,12 @@ from kafka import KafkaAdminClient
 from penstock.features.redis.store import address
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.log.admin import existing
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate import reset
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
-from penstock.stream.topology import deployed
+from penstock.stream.topology import deployed, samples, shard_name
 
 EXAMPLES = """\
 examples:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     pipeline = load(args.file)
     redis = start.open_redis(settings)
     groups = reset.groups_of(pipeline.name, settings)
-    own = reset.own_topics(pipeline.name, settings.prefix)
+    own = reset.own_topics(pipeline.name, settings.prefix, pipeline.shards)
     name = deployed(pipeline.name, settings.prefix)
     cluster = start.check_prefix(pipeline, settings, redis)
     with client(KafkaAdminClient, settings) as admin:
@@ -86,10 +87,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             return 1
         done: dict[str, Any] = {"pipeline": pipeline.name}
         done["groups"] = reset.delete_groups(admin, groups)
-        done["control"] = reset.forget_decisions(settings, pipeline.name)
-        done["keys"] = reset.delete_keys(redis, name)
-        done["version_files"] = reset.delete_versions(settings.models, name)
-        done["topics"] = reset.recreate(admin, own)
+        done["control"] = reset.forget_decisions(settings, pipeline)
+        log = samples(pipeline.name, settings.prefix)
+        shards = max(pipeline.shards, existing(admin, [log]).get(log, 1))  # the definition may have changed
+        done["keys"] = reset.delete_keys(redis, name, shards)
+        stored = [name, *(shard_name(name, number) for number in range(shards))]
+        done["version_files"] = sum(reset.delete_versions(settings.models, one) for one in stored)
+        done["topics"] = reset.recreate(admin, own, [log])
     print(json.dumps(done) if args.json else told(done))
     return 0
 

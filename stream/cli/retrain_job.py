@@ -12,7 +12,7 @@ from penstock.stream.learn.retrain import run_job
 from penstock.stream.models.version import RULE
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
-from penstock.stream.shards import log_of_shard, of_shard
+from penstock.stream.shards import log_of, of_shard
 
 
 class Order(msgspec.Struct):
@@ -39,11 +39,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train, store, append the adopt command."""
-    order = msgspec.json.decode(args.job, type=Order)
     whole = load(args.file)
+    order = msgspec.json.decode(args.job, type=Order)
     pipeline, opened = of_shard(whole, order.shard), start.open_log(settings)
-    log = log_of_shard(whole, opened, order.shard, settings.prefix)
     try:
+        log = log_of(opened, pipeline, settings.prefix)
         models = start.model_store(pipeline, settings, start.open_redis(settings))
         job = Job(order.start, order.stop, order.quarantined, order.by, order.since_at)
         run_job(pipeline, log, models, order.id, job, settings.prefix)

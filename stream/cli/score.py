@@ -28,6 +28,7 @@ from penstock.stream.score.reading import CannotScore, Table
 from penstock.stream.score.run import Features, Job, Summary, score
 from penstock.stream.score.then import LIVE_THEN, Then
 from penstock.stream.score.topic_rows import EventRows, Samples, range_of
+from penstock.stream.shards import check_one
 
 SAY_S = 2.0
 LIVE_NOW = "live-now"
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load the models, score, tell."""
     start.settle_memory()
     pipeline = load(args.file)
+    check_one(pipeline, "`penstock score` predicts with")
     client = start.open_redis(settings)
     began_s, told = time.monotonic(), Told()
     with ExitStack() as closing:

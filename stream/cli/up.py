@@ -90,17 +90,20 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
         running: list[Role] = []
         race = ("challenge",) if pipeline.challengers else ()
-        for name in ("control", "featurize", "learn", "serve", "console", *race):
+        alone = ("serve", "console") if pipeline.shards == 1 else ()  # they know of one model a pipeline
+        for name in ("control", "featurize", "learn", *alone, *race):
             running.append(Role(name, args.file, start.child_environment(here), folder))
             closing.callback(running[-1].stop)
         try:
             for role in running:
                 role.wait_ready()
                 say(f"{role.name:<10} http://127.0.0.1:{role.port}/metrics")
-            served = next(role.port for role in running if role.name == "serve")
-            say(f"predictions on request: http://127.0.0.1:{served}/docs")
-            looked_at = next(role.port for role in running if role.name == "console")
-            say(f"pages to look at: http://127.0.0.1:{looked_at}/")
+            ports = {role.name: role.port for role in running}
+            if alone:
+                say(f"predictions on request: http://127.0.0.1:{ports['serve']}/docs")
+                say(f"pages to look at: http://127.0.0.1:{ports['console']}/")
+            else:
+                say("not started, since they do not know shards yet: serve and console")
             say(
                 f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}"
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
+from penstock.stream import topology
 from penstock.stream.log.kafka_python import client, read_positions
 from penstock.stream.operate.control_lines import moment, tell
 from penstock.stream.operate.control_topics import FOLLOWED, Unreadable, decode, pipeline_of
@@ -100,7 +101,7 @@ def show(record: Any, pipeline: str | None, prefix: str, *, as_json: bool) -> st
         if as_json:
             return ""
         return f"{moment(record.timestamp)} !  a record that cannot be read: {record.topic} at {record.offset}: {error}"
-    if pipeline is not None and pipeline_of(message) != pipeline:
+    if pipeline not in (None, pipeline_of(message), topology.whole(pipeline_of(message))):
         return ""
     if not as_json:
         return "\n".join(tell(message, record.timestamp))

@@ -23,7 +23,14 @@ from penstock.stream.featurize.position import HeadPosition, Position, decode_po
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.log.protocol import TP, Log, Record
 from penstock.stream.messages import encode_entry
-from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
+from penstock.stream.recipes import (
+    DefinitionChanged,
+    changes,
+    check_sharded_alike,
+    definition_document,
+    live_document,
+    recipe_of,
+)
 from penstock.stream.shards import to_every_shard
 from penstock.stream.topology import deployed
 
@@ -60,6 +67,7 @@ def check_definition(pipeline: Pipeline, position: Position, said: bytes | None)
     if position.recipe not in ("", pipeline.digest):
         if said is None:
             raise StateLost(f"{pipeline.name}: the definition that its state was written under is gone")
+        check_sharded_alike(msgspec.json.decode(said), pipeline)
         found = changes(msgspec.json.decode(said), pipeline)
         if found.views or found.others:
             raise DefinitionChanged(pipeline.name, found)

@@ -12,7 +12,7 @@ Laws of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import fsspec
@@ -24,11 +24,13 @@ from penstock.features.redis.keys import live_key, model_key, private_prefix, pu
 from penstock.features.redis.store import StoreUnavailable, address
 from penstock.stream.control.state import PolicyState, encode_state
 from penstock.stream.control.step import READ_TOPICS
+from penstock.stream.definitions import Pipeline
 from penstock.stream.log.admin import ensure, existing
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import LogError
 from penstock.stream.process.settings import Settings
-from penstock.stream.topology import Topic, consumer_group, deployed, owned, policy_changelog
+from penstock.stream.shards import names_of
+from penstock.stream.topology import Topic, consumer_group, deployed, owned, policy_changelog, shard_name
 
 ROLES = ("featurize", "learn", "control", "challenge")
 SCAN_KEYS = 1_000
@@ -64,8 +66,8 @@ def delete_groups(admin: KafkaAdminClient, groups: Sequence[str]) -> list[str]:
     return deleted
 
 
-def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
-    """Delete the keys of a pipeline (by its deployed name) without blocking Redis; how many there were per pattern.
+def delete_keys(client_: redis.Redis, pipeline: str, shards: int = 1) -> dict[str, int]:
+    """Delete the keys of a pipeline (by its deployed name) and its shards without blocking Redis; how many per pattern.
 
     Neither a pipeline's name nor a prefix holds a character that a pattern would read as more than itself.
 
@@ -76,7 +78,9 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
     server: Any = client_
     deleted: dict[str, int] = {}
     try:
-        for pattern in (public_key(pipeline, "*", "").removesuffix(":"), private_prefix(pipeline, "*")):
+        of_shards = [] if shards == 1 else [shard_name(pipeline, number) for number in range(shards)]
+        private = [private_prefix(name, "*") for name in (pipeline, *of_shards)]
+        for pattern in (public_key(pipeline, "*", "").removesuffix(":"), *private):
             deleted[pattern] = 0
             batch: list[bytes] = []
             for key in server.scan_iter(match=pattern, count=SCAN_KEYS):
@@ -86,7 +90,7 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
                     batch = []
             if batch:
                 deleted[pattern] += server.unlink(*batch)
-        for key in (model_key(pipeline), live_key(pipeline)):
+        for key in (*map(model_key, (pipeline, *of_shards)), live_key(pipeline)):
             deleted[key] = server.unlink(key)
     except redis.RedisError as error:
         raise StoreUnavailable(str(error), address(client_), "run this again once Redis answers") from error
@@ -107,15 +111,16 @@ def delete_versions(folder: str, pipeline: str) -> int:
     return len(found)
 
 
-def own_topics(pipeline: str, prefix: str) -> list[Topic]:
+def own_topics(pipeline: str, prefix: str, shards: int = 1) -> list[Topic]:
     """The topics that belong to this pipeline alone."""
-    return [
-        topic for topic in owned(pipeline, prefix) if topic.name.startswith(f"{deployed(pipeline, prefix)}.")
-    ]
+    begin = f"{deployed(pipeline, prefix)}."
+    return [topic for topic in owned(pipeline, prefix, shards) if topic.name.startswith(begin)]
 
 
-def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
+def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic], shared: Collection[str] = ()) -> list[str]:
     """Delete these topics and make them anew, empty, as they were or, where one is missing, as wanted.
+
+    Those `shared` out to shards get the partitions that are wanted in any case.
 
     Raises:
         LogError: the broker refuses, or somebody makes one of them in between.
@@ -136,7 +141,9 @@ def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
                 if one["config_source"] == "DYNAMIC_TOPIC_CONFIG"
             }
             asked[name] = {
-                "num_partitions": len(found["partitions"]),
+                "num_partitions": asked[name]["num_partitions"]
+                if name in shared
+                else len(found["partitions"]),
                 "replication_factor": len(found["partitions"][0]["replica_nodes"]),
                 "configs": own,
             }
@@ -159,21 +166,23 @@ def recreate(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
     return names
 
 
-def forget_decisions(settings: Settings, pipeline: str) -> bool:
+def forget_decisions(settings: Settings, pipeline: Pipeline) -> bool:
     """Give the control role an empty memory that begins where the control topics end; False without such topics."""
     read = [settings.prefix + topic for topic in READ_TOPICS]
-    changelog = policy_changelog(pipeline, settings.prefix)
+    changelog = policy_changelog(pipeline.name, settings.prefix)
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaAdminClient, settings) as admin, client(KafkaConsumer, settings, **more) as consumer:
         there = list(existing(admin, read))
         if not there:
             return False
         ends = consumer.end_offsets([TopicPartition(topic, 0) for topic in there])
-        state = PolicyState(pipeline, positions={tp.topic: offset for tp, offset in ends.items()})
+        read_on = {tp.topic: offset for tp, offset in ends.items()}
         ensure(admin, [changelog])
     with client(KafkaProducer, settings) as producer:
-        sent = producer.send(changelog.name, key=pipeline.encode(), value=encode_state(state), partition=0)
-        sent.get(settings.connect_timeout_s)
+        for name in names_of(pipeline):
+            value = encode_state(PolicyState(name, positions=read_on))
+            sent = producer.send(changelog.name, key=name.encode(), value=value, partition=0)
+            sent.get(settings.connect_timeout_s)
     return True
 
 

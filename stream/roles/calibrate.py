@@ -45,6 +45,7 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
 from penstock.stream.roles import start as start_of
 from penstock.stream.roles.what_if import silent
+from penstock.stream.shards import check_one
 
 BUDGETS = (1.0, 4.0, 12.0)
 
@@ -85,6 +86,7 @@ def calibrate(
         if log is None:
             log = start_of.open_log(settings)
             closing.callback(log.close)
+        check_one(pipeline, "`penstock calibrate` learns from the history of")
         topic = topology.samples(pipeline.name, settings.prefix)
         try:
             history = history_of(log, topic, span, recipe_of(pipeline), progress)

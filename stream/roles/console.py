@@ -23,6 +23,7 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.roles.console_people import people_of
 from penstock.stream.roles.http import check_names, listening, run_http
 from penstock.stream.roles.look_up import looked_up
+from penstock.stream.shards import check_one
 
 logger = logging.getLogger("penstock.console")
 
@@ -32,6 +33,8 @@ GRACE_S = 1
 def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     """The console, until told to stop."""
     check_names(pipelines)
+    for pipeline in pipelines:
+        check_one(pipeline, "The console shows")
     people = people_of(settings)
     asker = Asker(settings, lambda request: looked_up(request, settings, logger.warning))
     made = listening(settings.host, settings.port)

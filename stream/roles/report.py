@@ -41,6 +41,7 @@ from penstock.stream.operate.training_set import Span
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start as start_of
 from penstock.stream.roles.what_if import silent
+from penstock.stream.shards import check_one
 
 MOST_SHARES = 6
 AROUND_LEAST_MS, AROUND_MOST_MS = DAY_MS, 14 * DAY_MS
@@ -88,6 +89,7 @@ def report(
     settings = settings or Settings.from_env()
     asked = span_of(start, stop, CannotReport)
     pipeline = definition if isinstance(definition, Pipeline) else load(definition)
+    check_one(pipeline, "`penstock report` is about")
     with ExitStack() as closing:
         if log is None:
             log = start_of.open_log(settings)

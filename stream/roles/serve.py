@@ -42,6 +42,7 @@ from penstock.stream.serve.asking import Refusal
 from penstock.stream.serve.limits import Limits
 from penstock.stream.serve.replicas import KeptVersions, Replicas
 from penstock.stream.serve.served import ServedPipeline
+from penstock.stream.shards import check_one
 
 logger = logging.getLogger("penstock.serve")
 
@@ -98,6 +99,7 @@ def explained(replica: Replica, answered: Answered, alone: Any = None) -> dict[s
 
 def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
     """A pipeline over the settings' Redis."""
+    check_one(pipeline, "The serve role answers with")
     deployed = topology.deployed(pipeline.name, settings.prefix)
     looks = connect(settings.redis_url, LOOK_TIMEOUT_S)
     models = start.model_store(pipeline, settings, looks)

@@ -40,6 +40,7 @@ from penstock.stream.operate.verdicts import verdict
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import recipe_of
 from penstock.stream.roles import start as start_of
+from penstock.stream.shards import check_one
 
 LIVE = "as it was predicted"
 FOLDED = "the former definition, folded again"
@@ -251,7 +252,9 @@ def _columns(
 
 def _loaded(definition: str | Path | Pipeline) -> Pipeline:
     """The definition."""
-    return definition if isinstance(definition, Pipeline) else load(definition)
+    found = definition if isinstance(definition, Pipeline) else load(definition)
+    check_one(found, "`penstock what-if` folds the history of")
+    return found
 
 
 def _losses(pipeline: Pipeline) -> Losses:

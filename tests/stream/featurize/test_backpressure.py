@@ -9,6 +9,7 @@ import pytest
 
 from penstock.stream.featurize import backpressure
 from penstock.stream.featurize.backpressure import Backpressure
+from penstock.stream.log.protocol import Out
 
 SAMPLES = ("p.samples", 0)
 
@@ -76,3 +77,43 @@ def test_one_that_is_slow_holds_features_back_no_longer_than_so_long() -> None:
     learn.commits = counting(1, 1)
     learn.wait(2_000)
     assert learn.asked * 10 < backpressure.LONGEST_WAIT_MS + 100
+
+
+class LearnInShards(Learn):
+    """The same with two shards: `commits` are pairs."""
+
+    def bounds(self, tps: Any) -> dict[Any, tuple[int, int]]:
+        return dict.fromkeys(tps, (0, self.end))
+
+    def committed(self, group: str, tps: Any) -> dict[Any, int]:
+        self.asked += 1
+        self.now += 10
+        self.last = next(self.commits, self.last)
+        return dict(zip(tps, self.last, strict=True))  # type: ignore[call-overload]
+
+    def wait(self, records: int) -> Backpressure:
+        waiting = Backpressure(self, "p.learn", SAMPLES, records, lambda: self.now, shards=2)  # type: ignore[arg-type]
+        waiting.start()
+        waiting.wait()
+        return waiting
+
+
+def test_the_shard_that_is_furthest_behind_is_waited_for() -> None:
+    learn = LearnInShards(5_000, [(5_000, 100), (5_000, 2_000), (5_000, 3_100), (5_000, 4_000)])  # type: ignore[list-item]
+    learn.wait(2_000)
+    assert learn.last == (5_000, 3_100)
+
+
+def test_a_shard_that_nobody_learns_is_not_waited_for_once_the_others_are_near() -> None:
+    moving = [(0, at) for at in range(100, 3_001, 10)]
+    learn = LearnInShards(5_000, moving)  # type: ignore[arg-type]
+    learn.wait(2_000)
+    assert learn.last == (0, 3_000)
+
+
+def test_records_count_for_the_shard_that_they_are_appended_to() -> None:
+    waiting = LearnInShards(10, [(10, 10)]).wait(2_000)  # type: ignore[list-item]
+    waiting.appended(
+        [Out("p.samples", None, b"", (), 1), Out("p.samples", None, b"", (), 1), Out("x", None, b"", (), 0)]
+    )
+    assert [lead.end for lead in waiting.leads.values()] == [10, 12]
