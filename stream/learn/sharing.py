@@ -135,22 +135,33 @@ class LearnShards:
         return any(part.held for part in self.parts)
 
     def process_batch(self, timeout_s: float) -> int:
-        """Poll once, turn every shard that is here, and commit; how many records were folded."""
+        """Poll once, turn every shard that is here, and commit; how many records were folded and shards opened."""
         self._poll(timeout_s)
-        folded = 0
+        done = opened = 0
         for shard, worker in self.workers.items():
-            if self.parts[shard].held or self.parts[shard].change is not None:
-                folded += worker.process_batch(0.0)
+            part = self.parts[shard]
+            opens = part.held and (part.change is not None or worker.fold is None)
+            if (
+                opens and opened
+            ):  # one a turn: it takes a while, and a member that does not poll is put out of its group
+                continue
+            if part.held or part.change is not None:
+                done += worker.process_batch(0.0)
+            opened += opens and worker.fold is not None
         self._start()
         self._commit()
         if self.health is not None:
             self.health.batch(self)
-        return folded
+        return done + opened
 
     def _poll(self, timeout_s: float) -> None:
         """Read for every shard, and hear what the group says."""
         busy = any(
-            worker.untold or worker.unfolded or worker.preparing is not None or self.parts[shard].waiting
+            worker.untold
+            or worker.unfolded
+            or worker.preparing is not None
+            or self.parts[shard].waiting
+            or (self.parts[shard].held and self.parts[shard].change is not None)
             for shard, worker in self.workers.items()
         )
         self._bound()
@@ -178,6 +189,8 @@ class LearnShards:
             if shard in held and shard not in self.workers:
                 log = ShardLog(self.log, self.topic, shard, lambda part=part: part)  # type: ignore[misc]
                 self.workers[shard] = self.make(shard, log)
+        for worker in self.workers.values():  # of the time of this loop, which all of them share
+            worker.spacing = one_shard.SNAPSHOT_SPACING * max(len(held), 1)
 
     def _start(self) -> None:
         """Read from where shards say that they begin; the others go on where they are."""

@@ -99,7 +99,7 @@ class LearnWorker:
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
         self.stored, self.emitted_below, self.unannounced = b"", 0, False
-        self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
+        self.snapshot_ms, self.snapshot_wait_ms, self.spacing = 0, SNAPSHOT_EVERY_MS, SNAPSHOT_SPACING
         self.jobs = Jobs()
         self.unreadable, self.retry_at_ms, self.parts = 0, 0, TurnParts(time.perf_counter)
         self.snapshot = StoredSnapshot(store, self.deployed, secret)
@@ -286,7 +286,7 @@ class LearnWorker:
         if self.publisher is not None:
             self.publisher.tell(live, stored)
         self.snapshot_ms = self.wall_ms()
-        self.snapshot_wait_ms = max(SNAPSHOT_EVERY_MS, SNAPSHOT_SPACING * (self.snapshot_ms - now))
+        self.snapshot_wait_ms = max(SNAPSHOT_EVERY_MS, self.spacing * (self.snapshot_ms - now))
 
     def close(self) -> None:
         """Take a last snapshot and leave the group."""

@@ -320,3 +320,23 @@ def test_the_text_of_the_kafka_key_says_the_shard_so_that_partitions_and_shards_
     for shard, entry in entries_of(flow):
         if isinstance(entry, Sample):
             assert entry.origin.partition == shard
+
+
+def test_a_worker_opens_one_shard_a_turn_so_that_it_is_not_put_out_of_its_group() -> None:
+    flow = flow_of(by_depot(shards=5))
+    opened = []
+    assert isinstance(flow.learning, LearnShards)
+    for _ in range(7):
+        flow.learning.process_batch(0.0)
+        opened.append(sum(worker.fold is not None for worker in flow.learning.workers.values()))
+    assert opened == [1, 2, 3, 4, 5, 5, 5]
+
+
+def test_shards_that_share_a_loop_share_the_time_that_snapshots_may_take() -> None:
+    flow = settled(by_depot(shards=4), [])
+    assert {flow.shard(shard).spacing for shard in range(4)} == {40}
+    second = second_worker(flow)
+    for _ in range(20):
+        flow.process_batches()
+        second.process_batch(0.0)
+    assert {flow.shard(shard).spacing for shard in range(4)} == {20}
