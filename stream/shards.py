@@ -85,7 +85,7 @@ def log_of(log: Log, pipeline: Pipeline, prefix: str = "") -> Log:
     """The log as this pipeline has it, which may be a shard (`of_shard`): then the samples log is that shard's."""
     if topology.whole(pipeline.name) == pipeline.name:
         return log
-    return ShardLog(log, topology.samples(pipeline.name, prefix), topology.shard_of(pipeline.name))
+    return ShardLog(log, topology.shared_out(pipeline.name, prefix), topology.shard_of(pipeline.name))
 
 
 def log_by_name(log: Log, name: str, prefix: str = "") -> Log:
@@ -105,7 +105,7 @@ def log_by_name(log: Log, name: str, prefix: str = "") -> Log:
     number = topology.shard_of(name)
     if shards == 1 or number >= shards:
         raise DefinitionError(f"{whole!r} has no shard {number}: {topic!r} has {shards} partitions")
-    return ShardLog(log, topic, number)
+    return ShardLog(log, topology.shared_out(name, prefix), number)
 
 
 def names_of(pipeline: Pipeline) -> list[str]:
@@ -124,9 +124,13 @@ def check_one(pipeline: Pipeline, what: str) -> None:
 
 def check_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> None:
     """Refuse a samples log with another number of partitions than the definition has shards. Raises `DefinitionError`."""
-    topic = topology.samples(pipeline.name, prefix)
-    found = log.partitions(topic)
-    if found != pipeline.shards:
+    for topic in (
+        topology.shared_out(pipeline.name, prefix)
+        if pipeline.shards > 1
+        else (topology.samples(pipeline.name, prefix),)
+    ):
+        if (found := log.partitions(topic)) == pipeline.shards:
+            continue
         raise DefinitionError(
             f"{topic!r} has {found} partition{'s' if found > 1 else ''} and the definition says shards={pipeline.shards}: the "
             f"number of shards cannot change while samples are kept. Restore it, give the changed pipeline another name, or "

@@ -103,6 +103,11 @@ def consumer_group(pipeline: str, role: str, prefix: str = "") -> str:
     return f"{prefix}{whole(pipeline)}.{role}"
 
 
+def shared_out(pipeline: str, prefix: str = "") -> tuple[str, str]:
+    """The topics with a partition for each shard, the samples log first."""
+    return samples(pipeline, prefix), predictions(pipeline, prefix)
+
+
 def owned(pipeline: str, prefix: str = "", shards: int = 1) -> list[Topic]:
     """Every topic Penstock writes for one pipeline, the shared control topics among them."""
     kept = {"retention.ms": KEEP_ALL, "cleanup.policy": "delete"}
@@ -113,7 +118,7 @@ def owned(pipeline: str, prefix: str = "", shards: int = 1) -> list[Topic]:
         Topic(
             samples(pipeline, prefix), shards, kept, "Recipe | Sample | Label | Tick | Command, MessagePack"
         ),
-        Topic(predictions(pipeline, prefix), 1, month, "Prediction, JSON, keyed by entity"),
+        Topic(predictions(pipeline, prefix), shards, month, "Prediction, JSON, keyed by entity"),
         Topic(
             history(pipeline, prefix),
             1,

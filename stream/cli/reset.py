@@ -17,7 +17,7 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.operate import reset
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
-from penstock.stream.topology import deployed, samples, shard_name
+from penstock.stream.topology import deployed, samples, shard_name, shared_out
 
 EXAMPLES = """\
 examples:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         done["keys"] = reset.delete_keys(redis, name, shards)
         stored = [name, *(shard_name(name, number) for number in range(shards))]
         done["version_files"] = sum(reset.delete_versions(settings.models, one) for one in stored)
-        done["topics"] = reset.recreate(admin, own, [log])
+        done["topics"] = reset.recreate(admin, own, shared_out(pipeline.name, settings.prefix))
     print(json.dumps(done) if args.json else told(done))
     return 0
 

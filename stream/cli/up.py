@@ -90,8 +90,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-up-")))
         running: list[Role] = []
         race = ("challenge",) if pipeline.challengers else ()
-        alone = ("serve", "console") if pipeline.shards == 1 else ()  # they know of one model a pipeline
-        for name in ("control", "featurize", "learn", *alone, *race):
+        serve = ("serve",) if pipeline.shards == 1 else ()  # it knows of one model a pipeline
+        for name in ("control", "featurize", "learn", *serve, "console", *race):
             running.append(Role(name, args.file, start.child_environment(here), folder))
             closing.callback(running[-1].stop)
         try:
@@ -99,11 +99,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 role.wait_ready()
                 say(f"{role.name:<10} http://127.0.0.1:{role.port}/metrics")
             ports = {role.name: role.port for role in running}
-            if alone:
+            if serve:
                 say(f"predictions on request: http://127.0.0.1:{ports['serve']}/docs")
-                say(f"pages to look at: http://127.0.0.1:{ports['console']}/")
             else:
-                say("not started, since they do not know shards yet: serve and console")
+                say("the serve role is not started: it does not know shards yet")
+            say(f"pages to look at: http://127.0.0.1:{ports['console']}/")
             say(
                 f"ready. In another terminal:\n  export KAFKA_BOOTSTRAP_SERVERS={here.bootstrap} REDIS_URL={here.redis_url}"
             )

@@ -117,7 +117,8 @@ class LearnShards:
     ) -> None:
         check_partitions(pipeline, log, prefix)
         self.pipeline, self.log, self.make, self.health = pipeline, log, make, health
-        self.topic = topology.samples(pipeline.name, prefix)
+        self.topics = topology.shared_out(pipeline.name, prefix)
+        self.topic = self.topics[0]
         self.parts = [Part(self.topic, shard) for shard in range(pipeline.shards)]
         self.workers: dict[int, LearnWorker] = {}
         self.paused: set[TP] = set()
@@ -187,7 +188,7 @@ class LearnShards:
             if shard in held or part.held or part.change is not None:
                 part.tell(held=shard in held, lost=change.lost)
             if shard in held and shard not in self.workers:
-                log = ShardLog(self.log, self.topic, shard, lambda part=part: part)  # type: ignore[misc]
+                log = ShardLog(self.log, self.topics, shard, lambda part=part: part)  # type: ignore[misc]
                 self.workers[shard] = self.make(shard, log)
         for worker in self.workers.values():  # of the time of this loop, which all of them share
             worker.spacing = one_shard.SNAPSHOT_SPACING * max(len(held), 1)

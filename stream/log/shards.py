@@ -1,4 +1,4 @@
-"""The log as one shard sees it: there the samples log has one partition, number 0, which is the shard's own.
+"""The log as one shard sees it: there topics that are shared out to shards have one partition, number 0, the shard's own.
 
 Laws of this file:
 - Whoever folds, replays or retrains reads this log as it would a pipeline's that has one shard, and knows of no other.
@@ -40,22 +40,27 @@ class ShardReader:
 
 
 class ShardLog:
-    """A `Log` of which `topic` is its partition `shard` alone. `member` is whoever reads that one as a member of a group."""
+    """A `Log` in which each of `topics` is its partition `shard` alone.
 
-    def __init__(self, log: Log, topic: str, shard: int, member: Callable[[], Member] | None = None) -> None:
-        self.log, self.topic, self.shard, self._member = log, topic, shard, member
+    `member` gives whoever reads that partition of the first of them as a member of a group.
+    """
+
+    def __init__(
+        self, log: Log, topics: Sequence[str], shard: int, member: Callable[[], Member] | None = None
+    ) -> None:
+        self.log, self.topics, self.shard, self._member = log, tuple(topics), shard, member
 
     def real(self, tp: TP) -> TP:
-        """The partition behind one of this log. Raises `UnknownTopic` for a second one of the samples log."""
-        if tp[0] != self.topic:
+        """The partition behind one of this log. Raises `UnknownTopic` for a second one of a topic that is shared out."""
+        if tp[0] not in self.topics:
             return tp
         if tp[1] != 0:
             raise UnknownTopic(*tp)
-        return (self.topic, self.shard)
+        return (tp[0], self.shard)
 
     def seen(self, tp: TP) -> TP:
         """What a partition is here."""
-        return (self.topic, 0) if tp[0] == self.topic else tp
+        return (tp[0], 0) if tp[0] in self.topics else tp
 
     def cluster_id(self) -> str:
         """See `Log.cluster_id`."""
@@ -64,7 +69,7 @@ class ShardLog:
     def partitions(self, topic: str) -> int:
         """See `Log.partitions`."""
         found = self.log.partitions(topic)
-        if topic != self.topic:
+        if topic not in self.topics:
             return found
         if self.shard >= found:
             raise UnknownTopic(topic, self.shard)
@@ -73,7 +78,7 @@ class ShardLog:
     def topic_id(self, topic: str) -> str:
         """See `Log.topic_id`. Each shard's samples are a log of their own, and so have an id of their own."""
         found = self.log.topic_id(topic)
-        return f"{found}/{self.shard}" if topic == self.topic else found
+        return f"{found}/{self.shard}" if topic in self.topics else found
 
     def bounds(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """See `Log.bounds`."""
@@ -86,8 +91,8 @@ class ShardLog:
 
     def append(self, outs: Sequence[Out]) -> None:
         """See `Log.append`."""
-        topic, shard = self.topic, self.shard
-        self.log.append([out._replace(partition=shard) if out.topic == topic else out for out in outs])
+        topics, shard = self.topics, self.shard
+        self.log.append([out._replace(partition=shard) if out.topic in topics else out for out in outs])
 
     def reader(self, positions: Mapping[TP, int]) -> ShardReader:
         """See `Log.reader`."""
@@ -103,8 +108,8 @@ class ShardLog:
         before_revoke: Callable[[], None] | None = None,
     ) -> Member:
         """The member that was given: who joins a group for several shards hands each its part. ValueError without one."""
-        if self._member is None or list(topics) != [self.topic]:
-            raise ValueError(f"shard {self.shard} of {self.topic} joins no group by itself")
+        if self._member is None or list(topics) != [self.topics[0]]:
+            raise ValueError(f"shard {self.shard} of {self.topics[0]} joins no group by itself")
         return self._member()
 
     def close(self) -> None:

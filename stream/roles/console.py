@@ -23,7 +23,7 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.roles.console_people import people_of
 from penstock.stream.roles.http import check_names, listening, run_http
 from penstock.stream.roles.look_up import looked_up
-from penstock.stream.shards import check_one
+from penstock.stream.shards import of_shard
 
 logger = logging.getLogger("penstock.console")
 
@@ -33,18 +33,17 @@ GRACE_S = 1
 def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     """The console, until told to stop."""
     check_names(pipelines)
-    for pipeline in pipelines:
-        check_one(pipeline, "The console shows")
+    models = [of_shard(one, number) for one in pipelines for number in range(one.shards)]
     people = people_of(settings)
     asker = Asker(settings, lambda request: looked_up(request, settings, logger.warning))
     made = listening(settings.host, settings.port)
     host, port = made.getsockname()[:2]
     names = ",".join(topology.deployed(one.name, settings.prefix) for one in pipelines)
     health = Health("console", host, port, pipeline=names)
-    follower = Follower([one.name for one in pipelines], settings, health).start()
+    follower = Follower([one.name for one in models], settings, health).start()
     console = Console(
         follower.reading,
-        {one.name: one for one in pipelines},
+        {one.name: one for one in models},
         host_names(settings.host, settings.console_hosts),
         health=health,
         prefix=settings.prefix,

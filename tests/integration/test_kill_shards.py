@@ -46,7 +46,7 @@ def check(here: Place) -> None:
     assert naive.wrong_documents(here.client.get) == []
     joined = samples = 0
     for shard in range(SHARDS):
-        log, one = ShardLog(here.log, here.samples, shard), of_shard(here.pipeline, shard)
+        log, one = ShardLog(here.log, [here.samples], shard), of_shard(here.pipeline, shard)
         live = document(here, shard)
         assert live["digest"] == replay(one, log, here.samples, stop=live["position"]).digest(), shard
         whole = replay(one, log, here.samples)

@@ -118,7 +118,7 @@ def test_a_shard_has_keys_of_its_own_and_the_pipelines_topics_and_groups() -> No
     assert topology.samples("cards.3", "eu.") == topology.samples("cards", "eu.") == "eu.cards.samples"
     assert topology.consumer_group("cards.3", "learn", "eu.") == "eu.cards.learn"
     assert topology.deployed("cards.3", "eu.") == "eu.cards.3"
-    assert [topic.partitions for topic in topology.owned("cards", shards=8) if topic.partitions > 1] == [8]
+    assert [topic.partitions for topic in topology.owned("cards", shards=8) if topic.partitions > 1] == [8, 8]
 
 
 def test_a_definition_that_shares_out_otherwise_is_refused() -> None:
@@ -137,7 +137,7 @@ def test_a_shards_log_has_that_shard_as_its_only_partition() -> None:
     log = MemoryLog()
     log.create("cards.samples", 3)
     log.create("other", 2)
-    here = ShardLog(log, "cards.samples", 2)
+    here = ShardLog(log, ["cards.samples"], 2)
     here.append([Out("cards.samples", None, b"a", (), 0), Out("other", None, b"b", (), 1)])
     assert log.bounds([("cards.samples", 2), ("cards.samples", 0), ("other", 1)]) == {
         ("cards.samples", 2): (0, 1), ("cards.samples", 0): (0, 0), ("other", 1): (0, 1),
@@ -186,7 +186,6 @@ pipeline = Pipeline("cards", views=[], predict=paid, inputs=["amount"], label=La
         (["calibrate", "{}"], "`penstock calibrate` learns from the history of one model"),
         (["what-if", "{}"], "`penstock what-if` folds the history of one model"),
         (["run", "{}", "--role", "serve"], "The serve role answers with one model"),
-        (["run", "{}", "--role", "console"], "The console shows one model"),
         (["run", "{}", "--role", "challenge"], "it has no challengers"),
         (["replay", "{}"], "say which with --shard N, 0 to 3"),
         (["replay", "{}", "--shard", "4"], "'cards' has no shard 4: its shards are 0 to 3"),

@@ -62,7 +62,7 @@ def _one(servers: Servers, asked: Asked, found: dict[str, Any]) -> None:
 
     def sample_at(place: int) -> Sample | None:
         key = ("sample", name, place)
-        return servers.kept(key, AGAIN_S, lambda: made.sample_at(servers.log, samples, place))
+        return servers.kept(key, AGAIN_S, lambda: made.sample_at(servers.log_of(name), samples, place))
 
     if position is not None:
         found["sample"] = sample_at(position)
@@ -116,7 +116,7 @@ def explained(servers: Servers, pipeline: Pipeline, position: int) -> Callable[[
         )
         return explain_past(
             pipeline,
-            servers.log,
+            servers.log_of(pipeline.name),
             topics,
             None,
             position=position,

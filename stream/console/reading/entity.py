@@ -63,7 +63,7 @@ def look_up(
     servers: Servers, pipeline: Pipeline, view: str, entity: tuple[str, ...], at_ms: int | None
 ) -> Found:
     """An entity's features. Raises nothing: `said` is why there are none, or what is to be known of them."""
-    client, name, prefix = servers.client, pipeline.name, servers.prefix
+    client, name, prefix = servers.client, topology.whole(pipeline.name), servers.prefix
     wanted: Any = [(view, entity if len(entity) > 1 else entity[0])]
     try:
         tasks = tasks_of(pipeline, client, prefix)
@@ -92,11 +92,12 @@ def look_up(
 def newest(servers: Servers, pipeline: Pipeline, defaults: Mapping[str, Any]) -> Newest:
     """What the newest samples of this definition say. `defaults` are values without events by input. Raises `LogError`."""
     tp = (topology.samples(pipeline.name, servers.prefix), 0)
-    _, end = servers.log.bounds([tp])[tp]
+    log = servers.log_of(pipeline.name)
+    _, end = log.bounds([tp])[tp]
     names, start, count, others = pipeline.vector_names, end, 0, 0
     nulls, plain = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     reached: dict[str, int] = {}
-    for part in backwards(servers.log, tp, Budget(LOOK_S, 16_000_000), stop=end):
+    for part in backwards(log, tp, Budget(LOOK_S, 16_000_000), stop=end):
         for record in reversed(part.records):
             entry = entry_of(record.value)
             if isinstance(entry, Tick) and not reached and entry.look is None:

@@ -73,7 +73,7 @@ def _decoded(value: bytes | None) -> Prediction | None:
 
 def newest(servers: Servers, pipeline: str) -> list[Prediction]:
     """The newest predictions, the newest first; a repeat after a crash is there once. Raises `LogError`."""
-    topic, log = topology.predictions(pipeline, servers.prefix), servers.log
+    topic, log = topology.predictions(pipeline, servers.prefix), servers.log_of(pipeline)
     found: dict[tuple[int, str], Prediction] = {}
     budget = Budget(SEARCH_S)
     for partition in range(log.partitions(topic)):
@@ -87,7 +87,7 @@ def newest(servers: Servers, pipeline: str) -> list[Prediction]:
 
 def search(servers: Servers, pipeline: str, event_id: str, position: int | None = None) -> Searched:
     """The newest prediction of this event id, or the one at `position`. Raises `LogError`."""
-    topic, log = topology.predictions(pipeline, servers.prefix), servers.log
+    topic, log = topology.predictions(pipeline, servers.prefix), servers.log_of(pipeline)
     wanted, budget = msgspec.json.encode(event_id), Budget(SEARCH_S, SEARCH_BYTES)
     looks = {
         partition: backwards(log, (topic, partition), budget) for partition in range(log.partitions(topic))
@@ -127,7 +127,7 @@ def sample_at(log: Log, topic: str, position: int) -> Sample | None:
 
 def label_of(servers: Servers, pipeline: Pipeline, sample: Sample, position: int) -> LabelFound:
     """What became of a sample, as far as that can be seen in a moment. Raises `LogError`."""
-    topic, log = topology.samples(pipeline.name, servers.prefix), servers.log
+    topic, log = topology.samples(pipeline.name, servers.prefix), servers.log_of(pipeline.name)
     low, end = log.bounds([(topic, 0)])[(topic, 0)]
     if not pipeline.labelled:
         return LabelFound("unlabelled", None, 0, 0, end, end)

@@ -22,6 +22,7 @@ from penstock.stream.learn.entries import entries
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Log, LogError, UnknownTopic
 from penstock.stream.process.settings import Settings
+from penstock.stream.shards import log_of
 
 AGAIN_RECORDS = 2_000
 KEPT = 16
@@ -72,7 +73,8 @@ def around(asked: Asked, sources: Any) -> Compared:
             return _kept[place]
     topic = topology.samples(pipeline.name, asked.prefix)
     try:
-        with opened(sources) as log:
+        with opened(sources) as whole_log:
+            log = log_of(whole_log, pipeline, asked.prefix)
             low, high = log.bounds([(topic, 0)])[(topic, 0)]
             first, stop = max(low, onset - MOST_RECORDS), min(high, onset + MOST_RECORDS)
             found = compare(pipeline, incident, entries(log, topic, first, stop), ends=stop == high)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from penstock.features.redis.store import connect
+from penstock.stream import topology
 from penstock.stream.console.page import CannotRead
 from penstock.stream.console.reading.explaining import Explaining
 from penstock.stream.log.kafka import KafkaLog
@@ -24,6 +25,7 @@ from penstock.stream.models.store import ModelStore, RedisModelStore
 from penstock.stream.models.version import Keys
 from penstock.stream.operate.dead_letters import Letter, send_back
 from penstock.stream.process.settings import Settings
+from penstock.stream.shards import log_by_name
 
 SLOTS = 4
 WAIT_S = 10.0
@@ -66,6 +68,10 @@ class Servers:
                     request_timeout_s=min(self.settings.connect_timeout_s, KAFKA_S),
                 )
             return self._log
+
+    def log_of(self, name: str) -> Log:
+        """The log as the pipeline, or the shard of one, of this name has it. Raises `LogError`."""
+        return self.log if topology.whole(name) == name else log_by_name(self.log, name, self.prefix)
 
     @property
     def client(self) -> Any:

@@ -35,9 +35,9 @@ class EntityThen(NamedTuple):
 
 
 def _reads(
-    log: Log, name: str, topic: str, budget: Budget, most: tuple[int | None, int | None]
+    log: Log, name: str, topic: str, budget: Budget, most: tuple[int | None, int | None], shard: str = ""
 ) -> list[Read]:
-    """The records of a topic's partition; of history up to a position or an event time."""
+    """The records of a topic's partition; of history up to a position or an event time, and of one shard if one is named."""
     try:
         low, high = log.bounds([(name, 0)])[(name, 0)]
     except UnknownTopic:
@@ -53,7 +53,9 @@ def _reads(
         for record in part.records:
             if record.value is None:
                 continue
-            told = history_of(record.value) if position is not None or at_ms is not None else None
+            told = history_of(record.value) if position is not None or at_ms is not None or shard else None
+            if shard and (told is None or told.pipeline != shard):
+                continue
             if told is not None and (
                 (position is not None and told.position > position) or (at_ms is not None and told.at > at_ms)
             ):
@@ -66,7 +68,8 @@ def look(servers: Servers, pipeline: str, position: int | None, at_ms: int | Non
     """The pipeline at a position, or at the last one that history knows at a moment. Raises `LogError` and `CannotRead`."""
     budget, prefix = Budget(LOOK_S, 400_000_000), servers.prefix
     topic = topology.history(pipeline)
-    history = _reads(servers.log, prefix + topic, topic, budget, (position, at_ms))
+    shard = "" if topology.whole(pipeline) == pipeline else pipeline
+    history = _reads(servers.log, prefix + topic, topic, budget, (position, at_ms), shard)
     if position is None:
         known = [found.position for one in history if (found := history_of(one.value)) is not None]
         position = max(known, default=0)
@@ -81,9 +84,10 @@ def look(servers: Servers, pipeline: str, position: int | None, at_ms: int | Non
 def entity_then(servers: Servers, pipeline: str, key: str, position: int) -> EntityThen:
     """The newest sample of a key at or before a position. Raises `LogError`."""
     tp = (topology.samples(pipeline, servers.prefix), 0)
-    low, high = servers.log.bounds([tp])[tp]
+    log = servers.log_of(pipeline)
+    low, high = log.bounds([tp])[tp]
     since = min(position + 1, high)
-    for part in backwards(servers.log, tp, Budget(ENTITY_S, ENTITY_BYTES), stop=since):
+    for part in backwards(log, tp, Budget(ENTITY_S, ENTITY_BYTES), stop=since):
         since = part.start
         for record in reversed(part.records):
             entry = entry_of(record.value)

@@ -109,7 +109,7 @@ def test_each_shards_fold_is_that_of_a_pipeline_fed_only_that_shards_samples(
         fold = flow.shard(shard).fold
         assert fold is not None and fold.digest() == expected.digest()
         assert vars(fold.counts) == vars(expected.counts)
-        here = ShardLog(flow.log, topology.samples(pipeline.name), shard)
+        here = ShardLog(flow.log, topology.shared_out(pipeline.name), shard)
         assert (
             fold.digest() == replay(of_shard(pipeline, shard), here, topology.samples(pipeline.name)).digest()
         )
@@ -245,7 +245,7 @@ def test_learn_workers_share_the_shards_and_take_over_those_of_one_that_leaves()
     flow.settle()
     assert flow.learning.held == [0, 1, 2, 3]
     for shard in range(4):
-        here = ShardLog(flow.log, topology.samples(pipeline.name), shard)
+        here = ShardLog(flow.log, topology.shared_out(pipeline.name), shard)
         expected = replay(of_shard(pipeline, shard), here, topology.samples(pipeline.name))
         fold = flow.shard(shard).fold
         assert fold is not None and fold.digest() == expected.digest() and fold.counts.samples > 0
@@ -261,7 +261,7 @@ def test_a_worker_that_starts_again_goes_on_from_its_shards_snapshots() -> None:
     for shard in range(3):
         worker = flow.shard(shard)
         assert worker.fold is not None and worker.saved_at is not None
-        here = ShardLog(flow.log, worker.topic, shard)
+        here = ShardLog(flow.log, [worker.topic], shard)
         assert worker.fold.digest() == replay(worker.pipeline, here, worker.topic).digest()
 
 
@@ -279,7 +279,7 @@ def test_a_shard_whose_store_is_lost_is_folded_anew_while_the_others_go_on() -> 
         flow.process_batches()
     for shard in range(3):
         worker = flow.shard(shard)
-        here = ShardLog(flow.log, worker.topic, shard)
+        here = ShardLog(flow.log, [worker.topic], shard)
         assert worker.fold is not None
         assert worker.fold.digest() == replay(worker.pipeline, here, worker.topic).digest()
     assert flow.shard(2).fold is kept
@@ -301,7 +301,7 @@ def test_what_waits_for_a_busy_shard_is_bounded(monkeypatch: pytest.MonkeyPatch)
     assert other.fold is not None and other.fold.counts.samples > 100
     monkeypatch.undo()
     flow.settle()
-    here = ShardLog(flow.log, busy.topic, 0)
+    here = ShardLog(flow.log, [busy.topic], 0)
     assert busy.fold is not None and busy.fold.digest() == replay(busy.pipeline, here, busy.topic).digest()
 
 
