@@ -149,7 +149,8 @@ def asked(args: argparse.Namespace) -> Job:
         wait_ms = None if args.wait is None else milliseconds(args.wait)
     except ValueError as error:
         raise CannotExport(f"--wait: {error}") from None
-    name = args.pipeline if given is None else given.name
+    name = args.pipeline if args.shard is None else topology.shard_name(args.pipeline, args.shard)
+    name = name if given is None else given.name
     return Job(name, given, span, out, form, args.labelled, wait_ms)
 
 

@@ -32,8 +32,10 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.prediction import decode_prediction
+from penstock.stream.process.health_page import Health
 from penstock.stream.recipes import recipe_of
 from penstock.stream.roles.in_memory import MemoryFlow
+from penstock.stream.roles.learn_shards import LearnShardsReport
 from penstock.stream.shards import of_shard, shard_of_value
 from tests.stream.generated import (
     DELIVERED,
@@ -340,3 +342,34 @@ def test_shards_that_share_a_loop_share_the_time_that_snapshots_may_take() -> No
         flow.process_batches()
         second.process_batch(0.0)
     assert {flow.shard(shard).spacing for shard in range(4)} == {20}
+
+
+def test_the_page_counts_over_all_shards_and_says_where_each_stands() -> None:
+    flow = flow_of(by_depot())
+    with Health("learn", pipeline="parcels") as health:
+        flow.learning.close()
+        report = LearnShardsReport(health)
+        flow.learning = LearnShards(flow.pipeline, flow.log, flow._shard_learn, health=report)
+        flow.feed(outs(parcel_events(200)))
+        flow.settle()
+        report.look_s = 0.0
+        flow.process_batches()
+
+        def shown(name: str, **labels: str) -> float | None:
+            return health.registry.get_sample_value(name, labels)
+
+        folds = [flow.shard(shard).fold for shard in range(3)]
+        assert shown("penstock_predictions_total") == 200
+        assert shown("penstock_pending_labels") == sum(
+            len(fold.pending) for fold in folds if fold is not None
+        )
+        for shard, fold in enumerate(folds):
+            assert fold is not None
+            at = shown("penstock_position", topic="parcels.samples", partition=str(shard))
+            assert at == fold.position > 0
+        assert shown("penstock_lag_records", topic="parcels.samples") == 0
+        assert shown("penstock_role_ready") == 1
+        flow.shard(1).fold = None
+        report.look_s = 0.0
+        report.batch(flow.learning)
+        assert shown("penstock_role_ready") == 0, "a shard that is here and has no fold"
