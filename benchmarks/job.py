@@ -183,9 +183,8 @@ def own_run(stack: Stack, events: int, prefix: str) -> dict[str, Any]:
                 before = {name: role.cpu_s() for name, role in roles.items()}
                 time.sleep(LOOK_S)
             began = time.perf_counter()
-            while (
-                log.committed(group, [samples]).get(samples, 0) < 2 * events
-            ):  # a sample and a label an event
+            entries = 2 * events  # a sample and a label each
+            while log.committed(group, [samples]).get(samples, 0) < entries:
                 for role in roles.values():
                     role.check()
                 time.sleep(LOOK_S)
