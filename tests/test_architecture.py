@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes", "steps"),
+    ("recipes", "steps", "rights"),
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
@@ -93,7 +93,7 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "explain",
         "export", "features", "history",
         "model_registry", "models", "operate",

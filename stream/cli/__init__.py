@@ -31,6 +31,7 @@ COMMANDS = {
     "up": "up",
     "run": "run",
     "topics": "topics",
+    "acls": "acls",
     "watch": "watch",
     "status": "status",
     "console": "console",

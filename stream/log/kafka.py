@@ -33,6 +33,7 @@ from penstock.stream.log.protocol import (
     Out,
     UnknownTopic,
 )
+from penstock.stream.topology import reader_groups
 
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 _UNREACHABLE = (
@@ -149,7 +150,7 @@ class KafkaLog:
     def reader(self, positions: Mapping[TP, int]) -> KafkaReader:
         self._check_partitions(positions)
         return KafkaReader(
-            self._consumer({"group.id": f"{self._settings['client.id']}-reader-{uuid4().hex}"}), positions
+            self._consumer({"group.id": reader_groups(self._settings["client.id"]) + uuid4().hex}), positions
         )
 
     def member(
