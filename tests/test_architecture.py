@@ -85,6 +85,7 @@ IMPURE = {
 #: The files of `features` that talk to Redis.
 CLIENTS = {
     "features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py", "features/redis/one_connection.py",
+    "features/redis/refused.py",
 }  # fmt: skip
 #: The files that ask the environment which engine runs; the engines agree in every bit.
 CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
@@ -116,7 +117,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
-        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
+        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (

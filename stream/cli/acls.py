@@ -56,7 +56,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     users = rights_of(pipeline, settings.prefix, settings.client_id)
     names = [user.name for user in users]
     if unknown := [role for role in args.role or () if role not in names]:
-        raise SystemExit(f"penstock: --role {unknown[0]}: there is no such user; there are: {', '.join(names)}")
+        raise SystemExit(
+            f"penstock: --role {unknown[0]}: there is no such user; there are: {', '.join(names)}"
+        )
     users = [user for user in users if not args.role or user.name in args.role]
     principal = args.principal_prefix
     if principal is None:

@@ -30,9 +30,11 @@ from penstock.stream.log.protocol import (
     TP,
     LogError,
     LogUnavailable,
+    NotAllowed,
     Out,
     UnknownTopic,
 )
+from penstock.stream.log.refused import is_unknown_user, not_allowed
 from penstock.stream.topology import reader_groups
 
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
@@ -83,6 +85,7 @@ class KafkaLog:
         self._timeout_s = request_timeout_s
         self._max_record_bytes = max_record_bytes
         self._last_error = ""
+        self._refused: tuple[float, KafkaError] | None = None
         self._asking = threading.Lock()
         self._asks: dict[str, Consumer] = {}
         self._settings: dict[str, Any] = {
@@ -100,6 +103,7 @@ class KafkaLog:
             max_record_bytes=max_record_bytes,
             on_wait=on_wait,
             last_error=lambda: self._last_error,
+            refused=self._refused_since,
         )
 
     def cluster_id(self) -> str:
@@ -178,6 +182,14 @@ class KafkaLog:
 
     def _note_error(self, error: KafkaError) -> None:
         self._last_error = f"Last error: {error.str()}"
+        if is_unknown_user(error):
+            self._refused = (time.monotonic(), error)
+
+    def _refused_since(self, monotonic_s: float) -> NotAllowed | None:
+        """What to raise if the broker has said since then that it does not know this user."""
+        if self._refused is None or self._refused[0] < monotonic_s:
+            return None
+        return not_allowed(self._refused[1], "")
 
     def _consumer(self, settings: dict[str, Any]) -> Consumer:
         return Consumer(
@@ -260,7 +272,11 @@ class KafkaLog:
         cause: KafkaError = error.args[0]
         if topic is not None and cause.code() in _UNKNOWN:
             return UnknownTopic(topic, partition)
+        if refused := not_allowed(cause, asked):
+            return refused
         if cause.code() in _UNREACHABLE:
+            if refused := self._refused_since(time.monotonic() - self._timeout_s):
+                return refused
             return LogUnavailable(
                 f"Kafka at {self.bootstrap} did not answer about {asked}: {cause.str()}. {self._last_error}".rstrip()
             )

@@ -98,7 +98,12 @@ class _Names:
 
     def learn(self) -> Rights:
         """Reads samples, and writes what follows; its snapshots and versions are in Redis."""
-        told = (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS, topology.CONTROL_MODELS)
+        told = (
+            topology.CONTROL_RETRAIN,
+            topology.CONTROL_ROLLBACK,
+            topology.CONTROL_ALERTS,
+            topology.CONTROL_MODELS,
+        )
         writes = (self.predictions, self.history, *self._control(*told))
         return Rights(
             "learn",
@@ -184,7 +189,11 @@ class _Names:
 
     def viewer(self) -> Rights:
         """Looks, and writes nothing."""
-        return Rights("viewer", "the console where nobody acts; status, watch, history", merged([*self._reads(), self.readers]))
+        return Rights(
+            "viewer",
+            "the console where nobody acts; status, watch, history",
+            merged([*self._reads(), self.readers]),
+        )
 
     def _asks(self) -> list[KafkaRight]:
         return [*self._reads(), self.readers, topic(self.prefix + topology.CONTROL_COMMANDS, "Write")]
@@ -234,7 +243,9 @@ class _Names:
 
     def producer(self) -> Rights:
         """Whoever sends events."""
-        return Rights("producer", "producers of events", tuple(topic(source, "Write") for source in self.sources))
+        return Rights(
+            "producer", "producers of events", tuple(topic(source, "Write") for source in self.sources)
+        )
 
     def feature_reader(self) -> Rights:
         """Whoever reads features, in any language; it sees no private state."""
@@ -243,7 +254,8 @@ class _Names:
             "readers of features, and of which model is live",
             (),
             tuple(
-                KeyRight(one, "read") for one in (self.live, self.documents, self._key(keys.model_key(self.deployed)))
+                KeyRight(one, "read")
+                for one in (self.live, self.documents, self._key(keys.model_key(self.deployed)))
             ),
             ("client|setinfo", "get", "mget"),
         )

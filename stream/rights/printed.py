@@ -32,7 +32,9 @@ def _kafka_line(user: str, right: KafkaRight) -> str:
 def valkey_lines(users: Sequence[Rights], principal: str) -> list[str]:
     """A command for every user who needs Redis; it still wants a password (`ACL SETUSER name >password`)."""
     return [
-        f"ACL SETUSER {principal}{user.name} {' '.join(valkey_rules(user))}" for user in users if user.commands
+        f"ACL SETUSER {principal}{user.name} {' '.join(valkey_rules(user))}"
+        for user in users
+        if user.commands
     ]
 
 
