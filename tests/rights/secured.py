@@ -33,7 +33,7 @@ from penstock.features.redis.store import connect
 from penstock.stream.stack.kafka import kafka_server
 from penstock.stream.stack.server import Server, free_ports
 from penstock.stream.stack.valkey import valkey_server
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 ROLES = ("featurize", "learn", "control", "challenge", "serve", "viewer", "console", "operator", "admin", "producer", "features",
          "predictions")  # fmt: skip
@@ -135,7 +135,7 @@ class Deployment:
 
     def __init__(self, servers: Secured, file: Path, prefix: str) -> None:
         self.servers, self.file, self.prefix = servers, file, prefix
-        self.running: list[subprocess.Popen[str]] = []
+        self.running: list[Role] = []
 
     def environment(self, user: str) -> dict[str, str]:
         """What makes a process this user."""
@@ -171,46 +171,44 @@ class Deployment:
 
     def start(self, role: str, *more: str, user: str = "") -> Role:
         """A role as its user."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "penstock.stream.cli", "run", str(self.file), "--role", role, *more],
-            env=self.environment(user or role),
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        self.running.append(process)
-        return Role(process)
+        log = self.file.parent / f"{len(self.running)}-{role}.log"
+        with log.open("w") as opened:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "penstock.stream.cli", "run", str(self.file), "--role", role, *more],
+                env=self.environment(user or role),
+                stderr=opened,
+                stdout=subprocess.DEVNULL,
+            )
+        self.running.append(Role(process, log))
+        return self.running[-1]
 
     def close(self) -> None:
         """End what was started here."""
-        for process in self.running:
-            process.kill()
-        for process in self.running:
-            process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
+        for role in self.running:
+            role.process.kill()
+            role.process.wait()
 
 
 class Role:
     """A process that runs a role."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self.log = process, log
 
     def address(self) -> str:
         """Where it says that it serves pages."""
-        assert self.process.stderr is not None
-        seen = []
-        for line in self.process.stderr:
-            seen.append(line)
-            if found := re.search(r"http://(127\.0\.0\.1:\d+)", line):
-                return found[1]
-        raise AssertionError("".join(seen))
+        assert eventually(lambda: self._address() is not None or self.process.poll() is not None)
+        found = self._address()
+        assert found is not None, self.log.read_text()
+        return found[1]
+
+    def _address(self) -> re.Match[str] | None:
+        return re.search(r"http://(127\.0\.0\.1:\d+)", self.log.read_text())
 
     def last_words(self) -> tuple[int, str]:
         """Its exit code and the last line it said, when it ends by itself."""
-        _, told = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, told.strip().splitlines()[-1]
+        code = self.process.wait(PATIENCE_S)
+        return code, (self.log.read_text().strip().splitlines() or [""])[-1]
 
 
 def events(number: int) -> list[str]:
