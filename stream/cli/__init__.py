@@ -32,6 +32,7 @@ COMMANDS = {
     "run": "run",
     "topics": "topics",
     "acls": "acls",
+    "size": "size",
     "watch": "watch",
     "status": "status",
     "console": "console",

@@ -22,6 +22,8 @@ CONNECTION = ("ping", "client|setinfo", "info")
 IDENTITY = ("mget", "get", "set")
 #: A task's state: scripts, and what they call.
 STATE = ("evalsha", "eval", "script|load", "get", "mget", "set", "unlink", "scan")
+#: The key with the empty name, which never stands: the script of a unit names it where a write has no public document.
+NO_KEY = KeyRight("")
 VERSIONS_READ = ("hget", "hkeys")
 VERSIONS_WRITE = (*VERSIONS_READ, "hset", "hdel")
 
@@ -92,7 +94,7 @@ class _Names:
                     group(self._group("learn"), "Describe"),  # it stays a little ahead of learn, not far
                 ]
             ),
-            (KeyRight(self.states), self.identity, KeyRight(self.live), KeyRight(self.documents)),
+            (KeyRight(self.states), NO_KEY, self.identity, KeyRight(self.live), KeyRight(self.documents)),
             _commands(CONNECTION, IDENTITY, STATE),
         )
 
@@ -118,6 +120,7 @@ class _Names:
             ),
             (
                 KeyRight(keys.pattern(keys.private_prefix(self.deployed, "learn:"))),
+                NO_KEY,
                 self.identity,
                 KeyRight(self.versions),
                 KeyRight(self._key(keys.model_key(self.deployed))),
@@ -237,7 +240,10 @@ class _Names:
                     self.readers,
                 ]
             ),
-            tuple(KeyRight(one) for one in (*everything, self._key(keys.model_key(self.deployed)))),
+            (
+                *(KeyRight(one) for one in (*everything, self._key(keys.model_key(self.deployed)))),
+                NO_KEY,
+            ),
             _commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
         )
 

@@ -1,0 +1,186 @@
+"""What one event, one label and one entity of a definition take: its own roles, run in this process on made-up events.
+
+Laws of this file:
+- Bytes are what the roles would write: the very records and states, encoded by the engine of this process.
+- CPU is of this machine and of this process, the clients left out (`constants` has them).
+- An entity gets its events as far apart as it will get them: windows fill as they will, or as far as `MOST_EVENTS` allow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from penstock.features.redis.keys import public_key, state_key
+from penstock.stream import topology
+from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import Out, record_bytes
+from penstock.stream.roles.in_memory import MemoryFlow
+from penstock.stream.sizing.made_events import START_MS, Rate, made_events
+
+MOST_EVENTS = 12_000
+MOST_ENTITIES = 400
+FEWEST_EVENTS = 1_000
+BATCH = 500
+
+
+class Measured(NamedTuple):
+    """Of one event: `record_bytes` by topic and CPU (µs) by role. Of one entity: `entity_bytes` in Redis by view, and its keys.
+
+    `filled` is how much of the longest window the made-up events covered. `state_bytes` is the encoded state alone, by view,
+    `sample_bytes` a sample.
+    """
+
+    record_bytes: Mapping[str, float]
+    featurize_us: float
+    learn_us: float
+    entity_bytes: Mapping[str, float]
+    state_bytes: Mapping[str, float]
+    sample_bytes: float
+    filled: float
+    kept_bytes: float
+
+
+def longest_ms(pipeline: Pipeline) -> int:
+    """The longest window of any feature, a day if none has one; what remembers all time needs no more room with time."""
+    parts = [
+        part
+        for view in pipeline.views
+        for feature in view.features.values()
+        for part in feature.parts or (feature,)
+    ]
+    return max((part.window_ms or 0 for part in parts), default=0) or 86_400_000
+
+
+def planned(
+    pipeline: Pipeline, events_per_s: float, entities: Mapping[str, int], labelled: float, most_events: int
+) -> tuple[Rate, float]:
+    """How many events of how many entities to make up, and how much of the longest window they cover."""
+    horizon_ms = longest_ms(pipeline)
+    fewest = min(entities.values(), default=1)
+    # As many entities as leave each its events at its own rate over its longest window.
+    per_entity = max(events_per_s / fewest * 1.2 * horizon_ms / 1000, 1.0)
+    shown = int(max(min(MOST_ENTITIES, most_events / per_entity, fewest), 1))
+    number = int(min(most_events, max(per_entity * shown, FEWEST_EVENTS)))
+    step_ms = 1000.0 / events_per_s * fewest / shown
+    covered = min(number * step_ms / horizon_ms, 1.0)
+    if (
+        covered < 1.0
+    ):  # one entity brings more than can be made up: its events lie further apart, and fill as many panes
+        step_ms, covered = 1.2 * horizon_ms / number, 1.0
+    counts = {view: max(round(count / fewest * shown), 1) for view, count in entities.items()}
+    return Rate(number, step_ms, counts, labelled), covered
+
+
+def measure(
+    pipeline: Pipeline,
+    events_per_s: float,
+    entities: Mapping[str, int],
+    labelled: float = 1.0,
+    *,
+    given: Sequence[Out] = (),
+    most_events: int = MOST_EVENTS,
+) -> Measured:
+    """Run made-up events, or those `given` (records of the sources, in order), through the roles in memory.
+
+    Raises:
+        DefinitionError: no event of them became a sample: then give some of your own.
+
+    """
+    rate, filled = planned(pipeline, events_per_s, entities, labelled, most_events)
+    outs = list(given) or list(made_events(pipeline, rate))
+    clock_ms = START_MS
+    flow = MemoryFlow(pipeline, partitions=1, guard=True, clock=lambda: clock_ms + 10**12)
+    cpu: Counter[str] = Counter()
+    for at in range(0, len(outs), BATCH):
+        flow.feed(outs[at : at + BATCH])
+        _turns(flow, cpu)
+    _turns(flow, cpu, until_quiet=True)
+    flow.close()  # learn's last snapshot is its size
+    return _measured(pipeline, flow, cpu, filled)
+
+
+def _turns(flow: MemoryFlow, cpu: Counter[str], *, until_quiet: bool = False) -> None:
+    quiet = 0
+    while quiet < (3 if until_quiet else 1):
+        worked = 0
+        for name, role in (("featurize", flow.featurize), ("learn", flow.learn)):
+            began_s = time.process_time()
+            done = role.process_batch(0.0)
+            if done:
+                cpu[name] += time.process_time() - began_s  # type: ignore[assignment]
+            worked += done
+        worked += flow.control.process_batch(0.0)
+        quiet = 0 if worked else quiet + 1
+
+
+def _measured(pipeline: Pipeline, flow: MemoryFlow, cpu: Counter[str], filled: float) -> Measured:
+    log = flow.log
+    assert isinstance(log, MemoryLog)
+    names = [source.name for source in pipeline.sources]
+    own = [
+        topology.samples(pipeline.name),
+        topology.predictions(pipeline.name),
+        topology.history(pipeline.name),
+    ]
+    totals, counts = {}, {}
+    for name in (*names, *own):
+        records = [record for part in range(log.partitions(name)) for record in _records(log, name, part)]
+        totals[name] = sum(record_bytes(Out(name, one.key, one.value, one.headers)) for one in records)
+        counts[name] = len(records)
+    events = counts[pipeline.predict.name]
+    if not counts[own[1]] and pipeline.labelled:
+        raise DefinitionError(
+            f"Pipeline {pipeline.name!r}: none of the {events:,} events made up for it gave a prediction: its label or fields want "
+            "what cannot be made up; give some of your own with --events"
+        )
+    states, documents = _entities(pipeline, flow)
+    return Measured(
+        {name: total / events for name, total in totals.items()},
+        1e6 * cpu["featurize"] / sum(counts[name] for name in names),
+        1e6 * cpu["learn"] / events,
+        {view: states[view][0] + documents[view][0] for view in states},
+        {view: states[view][1] for view in states},
+        totals[own[0]] / max(counts[own[0]], 1),
+        filled,
+        _kept(flow),
+    )
+
+
+def _records(log: MemoryLog, topic: str, partition: int) -> list[Any]:
+    start, end = log.bounds([(topic, partition)])[topic, partition]
+    reader = log.reader({(topic, partition): start})
+    found: list[Any] = []
+    while len(found) < end - start:
+        found += reader.poll(10_000, 0.0)
+    reader.close()
+    return found
+
+
+def _entities(
+    pipeline: Pipeline, flow: MemoryFlow
+) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
+    """Bytes of an entity's private state and public document by view: (with the key's name, the value alone)."""
+    data = flow.server.data
+    states, documents = {}, {}
+    task = "0" if pipeline.partitioned else "all"
+    for view in pipeline.views:
+        private = state_key(flow.deployed, task, view.name, view.version, "")
+        states[view.name] = _mean({key: data[key] for key in data if key.startswith(private)})
+        public = public_key(flow.deployed, view.name, "")
+        documents[view.name] = _mean({key: data[key] for key in data if key.startswith(public)})
+    return states, documents
+
+
+def _mean(found: Mapping[str, bytes]) -> tuple[float, float]:
+    number = max(len(found), 1)
+    values = sum(map(len, found.values())) / number
+    return values + sum(len(key.encode()) for key in found) / number, values
+
+
+def _kept(flow: MemoryFlow) -> float:
+    """Bytes of learn's snapshot: its pieces."""
+    return float(sum(len(value) for key, value in flow.server.data.items() if ":learn:" in key))
