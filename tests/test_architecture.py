@@ -98,7 +98,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "dead_letters", "demo", "explain",
         "export", "features", "history",
         "model_registry", "models", "operate",
-        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
+        "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "explained",  # folds what it reads from a log
@@ -108,7 +109,10 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
     ),
-    "stream/sizing": ("measure",),  # runs roles, and times them
+    "stream/sizing": (
+        "made_events",  # draws, with a seed
+        "measure",  # runs roles, and times them
+    ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
         "calibrate", "console", "console_people", "identity", "in_memory", "look_up", "metrics", "report", "serve", "start",

@@ -22,7 +22,7 @@ examples:
 
 The definition's own roles are run in this process, without servers, on events made up for it; what they write is weighed and
 what they take is timed on this machine. What Kafka's and Redis' clients take is added from benchmarks. --events are of the
-predicted source; where a label is an event of another source, they go without it. Bytes are before replication and compression."""
+predicted source; events of other sources are left out then. Bytes are before replication and compression."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +56,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--retention-days",
         type=float,
         metavar="D",
-        help="how long your own topics and the samples log are kept (default: for ever)",
+        help="how long sources and the samples log are kept (default: for ever)",
     )
     command.add_argument("--events", metavar="FILE", help="events of your own, one JSON object a line")
     command.add_argument("--json", action="store_true", help="print one JSON object")

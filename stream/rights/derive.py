@@ -168,7 +168,9 @@ class _Names:
     def serve(self) -> Rights:
         """Needs no Kafka. Writes one key: that it is there."""
         replica = keys.pattern(keys.replica_key(self.deployed))  # and its pieces
-        reads = (self.states, replica, self.versions, self.identity.pattern, self.live)
+        # Until it has looked which tasks there are, it asks for the states of one that is called "all".
+        states = dict.fromkeys((self.states, keys.pattern(keys.private_prefix(self.deployed, "all:"))))
+        reads = (*states, replica, self.versions, self.identity.pattern, self.live)
         return Rights(
             "serve",
             "the serve role; it needs no Kafka",

@@ -5,8 +5,8 @@ Law of this file: each constant says where it was taken; benchmarks/README.md ha
 
 from __future__ import annotations
 
-#: CPU of the clients, the scripts and the loop beside the step itself, µs an event: featurize from Kafka into Redis takes 16 µs of
-#: which the step is 6 (`penstock bench features`, 62,000 events a CPU second).
+#: CPU of the clients, the scripts and the loop beside the step itself, µs an event: featurize from Kafka into Redis takes
+#: 16 µs, of which the step is 6 (`penstock bench features`, 62,000 events a CPU second).
 FEATURIZE_CLIENTS_US = 10.0
 #: The same of learn: reading a sample and writing a prediction through librdkafka.
 LEARN_CLIENTS_US = 10.0
@@ -20,12 +20,11 @@ FILLED = 0.6
 #: What Redis keeps beside a key's name and value: entries of its table, headers, and what jemalloc rounds up by (`INFO memory`
 #: of Valkey 9 with 20,000 states of 200 to 2,000 bytes).
 REDIS_KEY_BYTES = 90
-#: A public document lives so long without events; then only the private state is left (`View.ttl`).
 #: The batch header of Kafka's format v2, spread over the records of one batch, and what a record takes beside key and value.
 KAFKA_RECORD_BYTES = 12
 #: Resident memory of a role with nothing to do yet, MiB (`/proc/self/status` after the start, examples/cards.py).
 ROLE_MIB = {"featurize": 130, "learn": 150, "control": 110, "serve": 160}
-#: Featurize keeps this many states in memory at most (`featurize.worker.KEPT_STATES`), each so many times as large as it is encoded.
+#: A state that featurize keeps in memory (`featurize.worker.KEPT_STATES` at most) takes so many times its encoded size.
 STATE_IN_MEMORY = 3.0
 #: A sample that waits for its label in learn takes so many times its encoded size.
 PENDING_IN_MEMORY = 4.0

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.sizing import constants as one
-from penstock.stream.sizing.measure import Measured
+from penstock.stream.sizing.figures import Measured
 
 DAY_S = 86_400
 KEPT_STATES = 200_000
@@ -110,12 +110,12 @@ def _said(pipeline: Pipeline, featurize: float, learn: float) -> list[str]:
     said = []
     if featurize > one.FILLED and not pipeline.partitioned:
         said.append(
-            f"featurize wants {featurize:.2f} of a core and runs as one worker: a view of this definition is keyed otherwise than "
+            f"featurize wants {featurize:.2f} of a core and runs as one worker: a view is keyed otherwise than "
             "its source; key them alike, or leave views out"
         )
     if learn > one.FILLED:
         said.append(
-            f"learn wants {learn:.2f} of a core, and one fold has one: take a cheaper model or fewer experts, or split the events "
+            f"learn wants {learn:.2f} of a core, and one fold has one: take a cheaper model, fewer experts, or split events "
             "into pipelines"
         )
     return said

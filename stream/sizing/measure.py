@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from penstock.features.redis.keys import public_key, state_key
 from penstock.stream import topology
@@ -19,29 +19,13 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out, record_bytes
 from penstock.stream.roles.in_memory import MemoryFlow
+from penstock.stream.sizing.figures import Measured
 from penstock.stream.sizing.made_events import START_MS, Rate, made_events
 
 MOST_EVENTS = 12_000
 MOST_ENTITIES = 400
 FEWEST_EVENTS = 1_000
 BATCH = 500
-
-
-class Measured(NamedTuple):
-    """Of one event: `record_bytes` by topic and CPU (µs) by role. Of one entity: `entity_bytes` in Redis by view, and its keys.
-
-    `filled` is how much of the longest window the made-up events covered. `state_bytes` is the encoded state alone, by view,
-    `sample_bytes` a sample.
-    """
-
-    record_bytes: Mapping[str, float]
-    featurize_us: float
-    learn_us: float
-    entity_bytes: Mapping[str, float]
-    state_bytes: Mapping[str, float]
-    sample_bytes: float
-    filled: float
-    kept_bytes: float
 
 
 def longest_ms(pipeline: Pipeline) -> int:
@@ -67,9 +51,8 @@ def planned(
     number = int(min(most_events, max(per_entity * shown, FEWEST_EVENTS)))
     step_ms = 1000.0 / events_per_s * fewest / shown
     covered = min(number * step_ms / horizon_ms, 1.0)
-    if (
-        covered < 1.0
-    ):  # one entity brings more than can be made up: its events lie further apart, and fill as many panes
+    # one entity brings more than can be made up: its events lie further apart, and fill as many panes
+    if covered < 1.0:
         step_ms, covered = 1.2 * horizon_ms / number, 1.0
     counts = {view: max(round(count / fewest * shown), 1) for view, count in entities.items()}
     return Rate(number, step_ms, counts, labelled), covered
@@ -134,7 +117,7 @@ def _measured(pipeline: Pipeline, flow: MemoryFlow, cpu: Counter[str], filled: f
     events = counts[pipeline.predict.name]
     if not counts[own[1]] and pipeline.labelled:
         raise DefinitionError(
-            f"Pipeline {pipeline.name!r}: none of the {events:,} events made up for it gave a prediction: its label or fields want "
+            f"Pipeline {pipeline.name!r}: none of the {events:,} events made up for it gave a prediction: its fields want "
             "what cannot be made up; give some of your own with --events"
         )
     states, documents = _entities(pipeline, flow)

@@ -15,7 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,7 @@ class Deployment:
     def __init__(self, servers: Secured, file: Path, prefix: str) -> None:
         self.servers, self.file, self.prefix = servers, file, prefix
         self.running: list[Role] = []
+        self.lines: dict[str, list[str]] = {}
 
     def environment(self, user: str) -> dict[str, str]:
         """What makes a process this user."""
@@ -169,13 +170,13 @@ class Deployment:
         assert told.returncode == 0, told.stderr
         return told.stdout.splitlines()
 
-    def start(self, role: str, *more: str, user: str = "") -> Role:
-        """A role as its user."""
+    def start(self, role: str, *more: str, user: str = "", change: Mapping[str, str] | None = None) -> Role:
+        """A role as its user, with some settings changed."""
         log = self.file.parent / f"{len(self.running)}-{role}.log"
         with log.open("w") as opened:
             process = subprocess.Popen(
                 [sys.executable, "-m", "penstock.stream.cli", "run", str(self.file), "--role", role, *more],
-                env=self.environment(user or role),
+                env={**self.environment(user or role), **(change or {})},
                 stderr=opened,
                 stdout=subprocess.DEVNULL,
             )
