@@ -1,6 +1,7 @@
-# make demo | test | test-mlflow | test-console | test-clients | test-monitoring | test-rights | test-chart | lint | docs | bench | clean
+# make demo | test | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart | lint | docs
+# make bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test test-mlflow test-console test-clients test-monitoring test-rights test-chart lint docs bench venv clean
+.PHONY: help demo test test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -19,6 +20,7 @@ help:
 	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
+	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
 	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; three minutes)"
@@ -49,6 +51,10 @@ $(MLFLOW)/.installed: requirements.lock
 test-console: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
 	PENSTOCK_TEST_BROWSER=$(CHROMIUM) $(BIN)/python -m pytest tests/browser $(ARGS)
+
+pictures: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
+	PENSTOCK_TEST_BROWSER=$(CHROMIUM) $(BIN)/python -m tests.browser.pictures docs/pages/pictures
 
 # The clients have an environment of their own, so that nothing of ours is among what they import.
 test-clients: $(STAMP) $(CLIENTS)/.installed

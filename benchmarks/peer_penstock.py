@@ -14,6 +14,7 @@ from penstock.features.redis.store import RedisStateStore, check_redis, connect
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.start import LEAD_RECORDS, POLL_S
 from penstock.stream.topology import deployed
 
@@ -26,13 +27,14 @@ def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
     job = pipeline()
     worker = FeaturizeWorker(
         job, log, lambda task: RedisStateStore(client, deployed(job.name, asked.prefix), task), wall_ms,
-        prefix=asked.prefix, lead_records=LEAD_RECORDS,
+        prefix=asked.prefix, lead_records=LEAD_RECORDS, writer=WriteBehind("featurize-write"),
     )  # fmt: skip
     stepped = 0
     while stepped < asked.events:
         if not stepped:
             clock.restart()  # the first turns join the group
         stepped += worker.process_batch(POLL_S)
+    worker.writer.finish()
     figures = clock.figures()
     for task in worker.tasks.values():
         if task.featurize.counts.dead_letters:

@@ -43,7 +43,9 @@ COLUMNS = (
 
 def measured(days: int, *, race: bool) -> dict[str, Any]:
     """One run on servers of its own."""
-    options = Options(RACED if race else ALONE, "none", end=FIRST + timedelta(days=days), race=race)
+    options = Options(
+        RACED if race else ALONE, "none", end=FIRST + timedelta(days=days), race=race, console=False
+    )
     with local_stack(
         "auto", env={name: value for name, value in os.environ.items() if name not in GIVEN}
     ) as stack:

@@ -98,7 +98,11 @@ class StoreRefused(Exception):
 
 
 class StateStore(Protocol):
-    """The state and the position of one task. Owned by one worker at a time, used from one thread."""
+    """The state and the position of one task. Owned by one worker at a time, used from one thread at a time.
+
+    But `load` and `alive` may be called while another thread is in a `save`: `alive` then takes every position between the
+    first and the last of its units for what this store last saw.
+    """
 
     def acquire(self) -> bytes | None:
         """Take ownership and give the stored position; None if nothing was ever stored.
@@ -125,7 +129,7 @@ class StateStore(Protocol):
         """
 
     def alive(self) -> None:
-        """Check, when idle, that owner, generation and position are what this store last saw."""
+        """Check that owner, generation and position are what this store last saw."""
 
     def clear(self) -> int:
         """Delete the task's state, position and generation; give the number of states deleted.

@@ -118,8 +118,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "calibrate", "console", "console_people", "identity", "in_memory", "look_up", "metrics", "report", "serve", "start",
         "what_if",
     ),
-    "stream/process": (  # clock, page and environment themselves
-        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics",
+    "stream/process": (  # clock, page, environment and a thread themselves
+        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
@@ -138,15 +138,16 @@ SHELL: dict[str, tuple[str, ...]] = {
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
-        "task", "worker",  # read, write and log
+        "task", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
+        "jobs",  # logs what is given up
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
         "snapshot",  # reads pending samples from the log
         "stored_snapshot", "stored_versions",  # read and write the store
-        "worker",  # reads, writes and logs
+        "taking_up", "worker", "writing",  # read, write and log
     ),
     "stream/serve": (
         "app",  # asyncio, the clock of requests, and a log of failures
@@ -157,8 +158,13 @@ SHELL: dict[str, tuple[str, ...]] = {
         "app", "live",  # asyncio, threads, the clock, and a log of failures
         "files", "render",  # read the files beside them
         "posts",  # sends what was asked for, one at a time
-        "reading/ask",  # writes a topic
+        "reading/ask", "reading/republish",  # write a topic
+        "reading/backwards", "reading/entity", "reading/letters", "reading/made", "reading/servers", "reading/then",  # read
+        "reading/explaining",  # a thread
+        "pages/dead_letters", "pages/features", "pages/predictions", "pages/time_travel",  # name what they are read from
         "reading/follow", "reading/shared",  # read topics, in threads
+        "reading/samples", "reading/versions",  # read the samples log and the store, each for one page
+        "pages/episode", "pages/versions",  # name what is read for them
         "who/doors", "who/gate", "who/people",  # the clock, chance, and a log of logins
         "who/password_file",  # reads and writes a file
     ),
@@ -169,7 +175,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
-        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "training_files",
+        "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
+        "training_files",
         # fold and featurize what they read from a log
         "attended", "calibrating/fields", "past", "recompute", "segments", "sides",
     ),

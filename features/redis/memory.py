@@ -60,17 +60,19 @@ class MemoryStateStore:
         self._state_prefix = keys.states_prefix(pipeline, task)
         self._token = b""
         self._generation: bytes | None = None
-        self._position: bytes | None = None
+        #: The positions that may be stored now: one, or those between which a `save` is under way. Replaced, never changed.
+        self._stored: tuple[bytes | None, ...] = (None,)
 
     def acquire(self) -> bytes | None:
         """See `StateStore.acquire`."""
         data = self._server.data
         self._token = data[self._token_key] = self._server.fresh()
         self._generation = data.get(self._generation_key)
-        self._position = data.get(self._position_key)
-        if (self._generation is None) != (self._position is None):
+        position = data.get(self._position_key)
+        self._stored = (position,)
+        if (self._generation is None) != (position is None):
             raise StateLost(f"{self._where}: half of the bookkeeping is gone")
-        return self._position
+        return position
 
     def start(self, position: bytes) -> None:
         """See `StateStore.start`."""
@@ -83,7 +85,8 @@ class MemoryStateStore:
             raise StateLost(f"{self._where}: started already, at another position")
         self.clear()
         self._generation = data[self._generation_key] = self._server.fresh()
-        self._position = data[self._position_key] = position
+        data[self._position_key] = position
+        self._stored = (position,)
 
     def load(self, state_keys: Sequence[str]) -> list[bytes | None]:
         """See `StateStore.load`."""
@@ -98,20 +101,24 @@ class MemoryStateStore:
         news = [unit.new for unit in units]
         if stored != units[0].base and stored not in news:
             raise StateLost(f"{self._where}: the stored position is not the base of this unit")
+        self._stored = (units[0].base, *news)
         for unit in units[news.index(stored) + 1 if stored in news else 0 :]:
             for write in unit.writes:
                 self._server.put(write.state_key, write.state)
                 if write.public_key:
                     self._server.put(write.public_key, write.document, write.ttl_ms)
             self._server.data[self._position_key] = unit.new
-        self._position = units[-1].new
+        self._stored = (units[-1].new,)
 
     def alive(self) -> None:
         """See `StateStore.alive`."""
-        if self._position is None:
-            self._check_owner()
-        elif self._check_bookkeeping() != self._position:
-            raise StateLost(f"{self._where}: the position went back")
+        while self._stored != (None,):
+            may_be_stored = self._stored
+            if self._check_bookkeeping() in may_be_stored:
+                return
+            if may_be_stored is self._stored:  # no `save` began or ended while this was asked
+                raise StateLost(f"{self._where}: the position went back")
+        self._check_owner()
 
     def clear(self) -> int:
         """See `StateStore.clear`."""
@@ -119,7 +126,7 @@ class MemoryStateStore:
         states = [key for key in self._server.data if key.startswith(self._state_prefix)]
         for key in (*states, self._generation_key, self._position_key):
             self._server.put(key, b"")
-        self._generation = self._position = None
+        self._generation, self._stored = None, (None,)
         return len(states)
 
     def _check_owner(self) -> None:

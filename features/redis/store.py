@@ -88,7 +88,7 @@ def check_redis(client: redis.Redis) -> None:
 
 
 class RedisStateStore:
-    """The state of one task on a Redis; see `units.StateStore`. Not thread-safe.
+    """The state of one task on a Redis; see `units.StateStore`.
 
     Attributes:
         reconnects: how often a command had to be repeated because the server did not answer.
@@ -117,25 +117,27 @@ class RedisStateStore:
         self._scripts = {text: client.register_script(text) for text in texts}
         self._token = ""
         self._generation: bytes | None = None
-        self._position: bytes | None = None
+        #: The positions that may be stored now: one, or those between which a `save` is under way. Replaced, never changed.
+        self._stored: tuple[bytes | None, ...] = (None,)
 
     def acquire(self) -> bytes | None:
         """See `StateStore.acquire`."""
         self._token = secrets.token_hex(16)
-        self._generation, self._position = self._run(scripts.ACQUIRE, self._names, (self._token,))
-        if (self._generation is None) != (self._position is None):
+        self._generation, position = self._run(scripts.ACQUIRE, self._names, (self._token,))
+        self._stored = (position,)
+        if (self._generation is None) != (position is None):
             gone = "generation" if self._generation is None else "position"
             raise StateLost(f"{self._task}: the {gone} is gone from {self._where} but the rest is not")
-        return self._position
+        return cast("bytes | None", position)
 
     def start(self, position: bytes) -> None:
         """See `StateStore.start`."""
         generation = self._generation
-        if self._position is None:
+        if self._stored == (None,):
             self.clear()
             generation = secrets.token_hex(16).encode()
         self._check(self._run(scripts.START, self._names, (self._token, generation or b"", position)))
-        self._generation, self._position = generation, position
+        self._generation, self._stored = generation, (position,)
 
     def load(self, state_keys: Sequence[str]) -> list[bytes | None]:
         """See `StateStore.load`."""
@@ -148,27 +150,33 @@ class RedisStateStore:
     def save(self, units: Sequence[Unit]) -> None:
         """See `StateStore.save`."""
         check_units(units)
+        if not units:
+            return
         rest = list(units)
         by_text = False
+        self._stored = (units[0].base, *(unit.new for unit in units))
 
         def send() -> int:
             return self._send(rest, by_text)
 
         while rest:
-            done = self._retrying(send)
-            self._position = rest[done - 1].new if done else self._position
-            del rest[:done]
+            del rest[: self._retrying(send)]
             by_text = True
+        self._stored = (units[-1].new,)
 
     def alive(self) -> None:
         """See `StateStore.alive`."""
-        token, generation, position = self._retrying(lambda: self._client.mget(self._names))
-        if token != self._token.encode():
-            self._check(scripts.NO_TOKEN if token is None else scripts.FENCED)
-        if generation != self._generation:
-            self._check(scripts.NO_GENERATION)
-        if position != self._position:
-            self._check(scripts.NO_POSITION if position is None else scripts.OTHER_POSITION)
+        while True:
+            may_be_stored = self._stored
+            token, generation, position = self._retrying(lambda: self._client.mget(self._names))
+            if token != self._token.encode():
+                self._check(scripts.NO_TOKEN if token is None else scripts.FENCED)
+            if generation != self._generation:
+                self._check(scripts.NO_GENERATION)
+            if position in may_be_stored:
+                return
+            if may_be_stored is self._stored:  # no `save` began or ended while this was asked
+                self._check(scripts.NO_POSITION if position is None else scripts.OTHER_POSITION)
 
     def clear(self) -> int:
         """See `StateStore.clear`. Walks the whole database (SCAN), without blocking it."""
@@ -181,7 +189,7 @@ class RedisStateStore:
                 batch = []
         # Always at least one call: it is what finds out that the task is no longer ours.
         self._check(self._run(scripts.DELETE, (self._names[0], *batch), (self._token,)))
-        self._generation = self._position = None
+        self._generation, self._stored = None, (None,)
         return deleted
 
     def _scan(self) -> Iterator[bytes]:
@@ -264,7 +272,8 @@ class RedisStateStore:
                     raise StoreUnavailable(str(problem), self._where, todo) from problem
                 self.reconnects += 1
                 _log.warning("%s: %s; trying again in %.2f s", self._where, problem, wait_s)
-                self._client.connection_pool.disconnect()
+                # not those that another thread uses: it finds out by itself
+                self._client.connection_pool.disconnect(inuse_connections=False)
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, 1.0)
             except redis.OutOfMemoryError as problem:

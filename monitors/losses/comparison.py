@@ -77,9 +77,30 @@ def compare(differences: Floats) -> Compared:
     base = min(BASE_LABELS, labels // (2 * LEAST_BLOCKS))
     if not base:
         return Compared(labels, mean, None, None, 0.0, None, 0.0)
-    means = merge(differences, base)
+    return _judged(labels, mean, merge(differences, base), base)
+
+
+def compare_blocks(means: Floats, block_labels: int) -> Compared:
+    """The same of differences known only as means of consecutive blocks, all of `block_labels` labels.
+
+    There is no interval of fewer than `LEAST_BLOCKS` blocks.
+
+    >>> import numpy as np
+    >>> labels = 0.01 + 0.1 * np.sin(np.arange(20_000))
+    >>> blocks = compare_blocks(labels.reshape(-1, 125).mean(axis=1), 125)
+    >>> blocks == compare(labels), compare_blocks(np.array([0.01] * 5), 125).low
+    (True, None)
+    """
+    mean = math.fsum(means.tolist()) / len(means) if len(means) else 0.0
+    if len(means) < LEAST_BLOCKS:
+        return Compared(len(means) * block_labels, mean, None, None, 0.0, None, 0.0)
+    return _judged(len(means) * block_labels, mean, means, block_labels)
+
+
+def _judged(labels: int, mean: float, means: Floats, base: int) -> Compared:
+    """What blocks of `base` labels say."""
     found = calibrate(means, 0.0, LEAST_BLOCKS, len(means))
-    assert found is not None  # there are twice as many blocks as it wants
+    assert found is not None  # there are as many blocks as it wants
     judged = merge(means, found.multiple)
     error = float(judged.std(ddof=1)) * _widened(found.correlation, found.blocks) / math.sqrt(len(judged))
     reach = float(stdtrit(len(judged) - 1, (1 + CONFIDENCE) / 2)) * error

@@ -52,6 +52,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="only from this offset of the dead-letters topic on (default 0, its start)",
     )
     command.add_argument(
+        "--until", type=int, metavar="OFFSET", help="only before this offset (default: its end)"
+    )
+    command.add_argument(
         "--limit",
         type=int,
         metavar="N",
@@ -74,14 +77,15 @@ class Wanted:
 
     def read(self, since: int, until: int | None = None) -> Iterator[Letter]:
         """Those at [since, until) whose reason matches."""
+        until = self.args.until if until is None else until
         found = letters(self.consumer, self.args.pipeline, self.prefix, since=since, until=until)
         return (letter for letter in found if self.text in letter.reason.casefold())
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List, or ask and send."""
-    if args.since < 0 or (args.limit or 0) < 0:
-        print("penstock: --since and --limit must not be negative", file=sys.stderr)
+    if min(args.since, args.limit or 0, args.until or 0) < 0:
+        print("penstock: --since, --until and --limit must not be negative", file=sys.stderr)
         return 2
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
     with client(KafkaConsumer, settings, **more) as consumer:

@@ -17,8 +17,9 @@ from penstock.stream.demo.event_lines import story_line
 from penstock.stream.demo.judge import judge
 from penstock.stream.demo.processes import DemoFailed
 from penstock.stream.demo.report import Report, as_json, lines
-from penstock.stream.demo.run import Options, run_in_memory, run_on_kafka
+from penstock.stream.demo.run import Options, Run, run_in_memory, run_on_kafka
 from penstock.stream.process.settings import Settings
+from penstock.stream.roles.start import until_told
 from penstock.stream.stack import StackError, local_stack
 
 EXAMPLES = """\
@@ -30,8 +31,10 @@ examples:
   penstock demo --task regression            how many minutes late: mean absolute error
   penstock demo --backend memory --end 2013-03-01     without a broker, two months
   penstock demo --json result.json           what it found, for a program
+  penstock demo --stay                       then leave it running, to look at, until Ctrl-C
 
-While it runs, in a second terminal: `penstock watch flights`, with the addresses the demo prints."""
+While it runs, its pages can be looked at where it says (`penstock console`), and in a second terminal `penstock watch flights`,
+with the addresses the demo prints."""
 
 
 DEFINITIONS = {"binary": "flights.py", "regression": "flights_delay.py"}
@@ -72,6 +75,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     command.add_argument("--end", type=date.fromisoformat, metavar="DAY", help="the day after the last one")
     command.add_argument("--json", metavar="FILE", help="also write the result as one JSON object")
+    command.add_argument(
+        "--stay",
+        action="store_true",
+        help="when it is verified, start the roles again, and leave them and the console running until Ctrl-C",
+    )
     command.set_defaults(run=run)
 
 
@@ -116,14 +124,27 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 report.control_events, report.decisions = finished.control_events, finished.decisions
                 report.live = finished.live[-1] if finished.live else None
                 judge(pipeline, options, finished, report, say)
+                for line in lines(report):
+                    say(line)
+                if args.json:
+                    Path(args.json).write_text(json.dumps(as_json(report), indent=1, allow_nan=False) + "\n")
+                if args.stay:
+                    stay(finished)
     except DemoFailed as error:
         print(f"penstock demo: {error}", file=sys.stderr)
         return 1
-    for line in lines(report):
-        say(line)
-    if args.json:
-        Path(args.json).write_text(json.dumps(as_json(report), indent=1, allow_nan=False) + "\n")
     failed = [proof.name for proof in report.proofs.values() if not proof.holds]
     if failed:
         print(f"penstock demo: not verified: {'; '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def stay(finished: Run) -> None:
+    """Leave the roles and the console running until Ctrl-C."""
+    if finished.stage is None:
+        say("nothing stays: without a broker there are no roles to look at")
+        return
+    stopped = until_told()
+    finished.stage.begin()
+    say(f"the roles run again. Pages to look at: {finished.stage.address}\nCtrl-C ends everything.")
+    finished.stage.stay(stopped)

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from penstock.stream import topology
-from penstock.stream.cli.replay import CannotSay, Progress, guarded, snapshot_of
+from penstock.stream.cli.replay import Progress
 from penstock.stream.definition_file import load
 from penstock.stream.explain.explanation import CannotExplain, Explanation
 from penstock.stream.messages import rfc3339
 from penstock.stream.operate.past import NotThere, Past, explain_past
+from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 

@@ -5,25 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
-
-import redis
 
 from penstock.features.engine.compute import StateMismatch
 from penstock.features.read.client import FeatureReader, Features, MomentPassed
-from penstock.features.redis.keys import live_key, position_key
-from penstock.features.redis.store import address
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.messages import rfc3339
-from penstock.stream.operate.pipelines import in_redis, unknown
+from penstock.stream.operate.stored_features import tasks_of, what_is_missing
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
-from penstock.stream.topology import deployed
 
-MOST_TASKS = 1_024
 EXAMPLES = """\
 examples:
   penstock features get airport JFK LGA EWR --pipeline flights        the public documents, as any Redis client reads them
@@ -109,26 +102,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0 if there else 1
 
 
-def what_is_missing(client: redis.Redis, pipeline: str, prefix: str, view: str) -> str:
-    """Why nothing was found, if it is not the entities: no such pipeline or view here; with those there are."""
-    stored: Any = client.get(live_key(deployed(pipeline, prefix)))
-    if stored is None:
-        return unknown(pipeline, in_redis(client, prefix), f"serves features from Redis at {address(client)}")
-    views = json.loads(stored)["views"]
-    return (
-        ""
-        if view in views
-        else f"pipeline {pipeline!r} serves no view {view!r}; its views: {', '.join(views)}"
-    )
-
-
 def tasks(pipeline: Pipeline | None, settings: Settings) -> tuple[str, ...]:
-    """The tasks that keep the pipeline's state: one, or one a partition, as many as have a position in Redis."""
+    """The tasks that keep the pipeline's state, asked of the settings' Redis where that depends on it."""
     if pipeline is None or not pipeline.partitioned:
         return ("all",)
-    name = deployed(pipeline.name, settings.prefix)
-    found: Any = start.open_redis(settings).mget([position_key(name, str(n)) for n in range(MOST_TASKS)])
-    return tuple(str(number) for number, position in enumerate(found) if position is not None) or ("all",)
+    return tasks_of(pipeline, start.open_redis(settings), settings.prefix)
 
 
 def as_json(features: Features) -> dict[str, object]:

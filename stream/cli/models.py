@@ -16,19 +16,15 @@ import msgspec
 from penstock.features.redis.keys import model_key
 from penstock.stream.cli import model_registry
 from penstock.stream.definition_file import load
-from penstock.stream.messages import LiveModel, rfc3339
+from penstock.stream.messages import LiveModel
 from penstock.stream.models.version import CHAMPION, PREVIOUS, Version, named
-from penstock.stream.operate.expert_lines import columns
 from penstock.stream.operate.expert_lines import table as experts_table
-from penstock.stream.operate.registry import known_as
+from penstock.stream.operate.version_lines import table, told
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
 from penstock.stream.topology import deployed
 
-KINDS = {"probation": "copy", "retrained": "retrain", "candidate": "adopted"}
-"""What made a stored version, where it is called otherwise than it was stored; former versions stored the first and the last."""
-RIGHT = (4, 5, 6, 8)
 NONE_YET = (
     "there are no versions yet: learn stores a copy of the leading model every few thousand labels, and where a guard fires, "
     "and the product of each retrain (`penstock retrain {name}`)"
@@ -160,45 +156,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     return "-" if value is None or value == "" else str(value)
-
-
-def told(version: Version, live: dict[str, Any], versions: Sequence[Version]) -> dict[str, Any]:
-    """What is known of a version, with its state now and the labels it learned; an adopted one's are its retrain's, at least."""
-    labels = version.labels
-    if not labels:
-        labels = next((one.labels for one in versions if one.id == version.parent), 0)
-    state = live.get("states", {}).get(version.id)
-    if state is None:
-        state = "live" if version.id == live.get("version") else "kept"
-    names = known_as(live, version, list(versions))
-    return {**msgspec.to_builtins(version), "labels": labels, "state": state, "known_as": names}
-
-
-def table(versions: Sequence[Version], live: dict[str, Any]) -> list[str]:
-    """A line for each version under a line of headings, oldest first; none without versions."""
-    rows = [
-        ("", "version", "state", "kind", "labels", "loss", "base", "born", "position", "parent", "by", "why")
-    ]
-    for version in versions:
-        known = told(version, live, versions)
-        measured = version.measured
-        rows.append(
-            (
-                "*" if known["state"] == "live" else "",
-                version.id,
-                ", ".join(dict.fromkeys([known["state"], *known["known_as"]])),
-                KINDS.get(version.kind, version.kind),
-                f"{known['labels']:,}" if known["labels"] else "-",
-                "-" if measured is None else f"{measured.loss:.4f}",
-                "-" if measured is None else f"{measured.base_loss:.4f}",
-                rfc3339(version.at)[:16] if version.at else "-",
-                f"{version.position:,}",
-                version.parent or "-",
-                version.author or "-",
-                version.why or "-",
-            )
-        )
-    return columns(rows, RIGHT) if versions else []
 
 
 def live_line(live: dict[str, Any]) -> str:

@@ -11,10 +11,8 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import msgspec
-import redis
 import river
 
-from penstock.features.redis.keys import model_key, snapshot_key
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -23,8 +21,9 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.learn.snapshot import SnapshotHeader
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.store import MemoryModelStore, ModelStore
-from penstock.stream.models.version import NAMED, BadEnvelope, Envelope, Version, open_version
+from penstock.stream.models.version import NAMED, BadEnvelope, Version, open_version
 from penstock.stream.operate.registry import IMPORTED, RegistryError, find
+from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 
@@ -40,10 +39,6 @@ model's whole state, and without --version also every prediction and command sin
 promised inside the retained log, under the same Python, river and platform.
 Exit codes: 0 equal, 1 not equal, 2 it cannot be said."""
 SAY_S = 2.0
-
-
-class CannotSay(Exception):
-    """Why there is nothing to compare with, or no way to make it again."""
 
 
 class Wanted(NamedTuple):
@@ -116,24 +111,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"replayed  {found.digest or 'no such version'}")
         print("equal" if equal else "NOT EQUAL")
     return 0 if equal else 1
-
-
-def snapshot_of(client: redis.Redis, pipeline: str) -> tuple[Any, SnapshotHeader | None]:
-    """What is live of a pipeline (by its deployed name), and the header of its snapshot, which is read for what it says."""
-    documents: Any = client.mget([model_key(pipeline), snapshot_key(pipeline)])
-    if None in documents:
-        return None, None
-    try:
-        envelope = msgspec.msgpack.decode(documents[1], type=Envelope)
-        header = msgspec.msgpack.decode(envelope.header, type=SnapshotHeader)
-        return msgspec.json.decode(documents[0]), header
-    except msgspec.DecodeError as error:
-        raise CannotSay(f"the snapshot of {pipeline!r} cannot be read: {error}") from None
-
-
-def guarded(pipeline: Pipeline, header: SnapshotHeader | None) -> bool:
-    """Whether learn runs with its guard on, as far as a snapshot says."""
-    return header is None or header.rules != rules(pipeline, guard=False)
 
 
 def of_snapshot(pipeline: str, live: Any, header: SnapshotHeader | None) -> Wanted:

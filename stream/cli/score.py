@@ -15,11 +15,11 @@ from penstock.features.read.client import FeatureReader, OtherDefinition
 from penstock.features.redis.store import RedisStateStore
 from penstock.stream import topology
 from penstock.stream.cli.features import tasks
-from penstock.stream.cli.replay import CannotSay, guarded, snapshot_of
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.version import BadEnvelope
+from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start

@@ -79,14 +79,14 @@ class Console:
         self.files = files.read()
         self.renderer.add(files={name: f"/static/{name}?{one.mark}" for name, one in self.files.items()})
         self.people = people or People()
-        self.posts = Posts(reading, ask)
+        self.posts = Posts(reading, ask, sources)
         self.shared = live.Shared()
         self.streams = 0
         self.stopping = False
         routes = [Route("/static/{name}", self._file), *Doors(self.renderer, self.people).routes]
         routes += [Route(path, self._health) for path in ("/metrics", "/healthz", "/readyz")]
         for page in self.renderer.pages:
-            if page.posts is not None:
+            if page.posts is not None or page.does is not None:
                 routes.append(Route(page.path, self._post(page), methods=["POST"]))
             routes.append(Route(page.path, self._page(page), name=page.name))
             routes.append(Route("/live" + page.path, self._stream(page), name=f"live {page.name}"))

@@ -18,13 +18,17 @@ from penstock.stream.messages import ControlEvent
 
 
 class Step(NamedTuple):
-    """One thing to come: `when` in words, `at` the event time (ms) where it is known, `command` what does it by hand."""
+    """One thing to come: `when` in words, `at` the event time (ms) where it is known, `command` what does it by hand.
+
+    `episode` is the one that it comes of, empty where it comes of none alone.
+    """
 
     who: Literal["a person", "by itself", "not before"]
     what: str
     when: str = ""
     at: int | None = None
     command: str = ""
+    episode: str = ""
 
 
 def next_steps(state: PipelineState, definition: Pipeline | None) -> list[Step]:
@@ -46,7 +50,8 @@ def _waiting(state: PipelineState) -> Iterator[Step]:
     for request, what in (status.waiting if status else {}).items():
         event = events.get(request)
         command = event.data.command if event is not None else ""
-        yield Step("a person", what, "until a person answers, or the episode ends", None, command)
+        episode = event.data.episode if event is not None else ""
+        yield Step("a person", what, "until a person answers, or the episode ends", None, command, episode)
 
 
 def _held(state: PipelineState) -> Iterator[Step]:
@@ -151,7 +156,7 @@ def _episodes(state: PipelineState) -> Iterator[Step]:
         wants = f"{data.suggested_action} is suggested" if asks else "labels go on to decide whom to believe"
         yield Step(
             "by itself", f"{data.kind} of {event.subject} is {data.state}: {wants}", "over when it is quiet again", None,
-            data.command,
+            data.command, data.episode,
         )  # fmt: skip
     newest: dict[str, ControlEvent] = {event.data.episode: event for event in state.events[-50:]}
     for event in newest.values():
@@ -162,4 +167,5 @@ def _episodes(state: PipelineState) -> Iterator[Step]:
                 f"if {event.data.kind} of {event.subject} returns it is told as the same episode",
                 "until",
                 until,
+                episode=event.data.episode,
             )

@@ -103,7 +103,8 @@ class Page:
     """One page: its name is that of its template, `path` its address with `{words}`, `order` its place in the navigation.
 
     A page without an `order` (None) is reached by links alone. `posts` makes of what was posted to its address (`query`) what is
-    asked for, and raises `Refused`: pure, too.
+    asked for, and raises `Refused`: pure, too. What is no request to the control role is done by `does`, at the edge: it takes
+    what `reads` takes, gives the address that shows what came of it, and raises `Refused` and `posts.CannotAsk`.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Page:
     order: int | None = None
     reads: Callable[[Asked, Any], Any] | None = None
     posts: Callable[[Asked], Asking] | None = None
+    does: Callable[[Asked, Any], str] | None = None
 
 
 @dataclass(frozen=True)

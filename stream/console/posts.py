@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
@@ -27,21 +28,24 @@ class CannotAsk(RuntimeError):
 class Posts:
     """Sends what is asked for by `ask` (None: nothing can be asked for here)."""
 
-    def __init__(self, reading: Reading, ask: Callable[[OperatorRequest], None] | None) -> None:
-        self.reading, self.ask = reading, ask
+    def __init__(
+        self, reading: Reading, ask: Callable[[OperatorRequest], None] | None, sources: Any = None
+    ) -> None:
+        self.reading, self.ask, self.sources = reading, ask, sources
         self._sent: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._doing = threading.Lock(), threading.Lock()
 
     def answer(self, page: Page, asked: Asked) -> Response:
         """Take what was posted to a page. Raises `Refused`, `NotFound` and `CannotAsk`."""
-        if page.posts is None or self.ask is None:
+        if (page.posts is None and page.does is None) or self.ask is None:
             raise Refused(405, "nothing can be asked for here: this console was started only to look")
         # What was asked may be carried out when the same confirmation comes again, and then could not be asked for any more.
         same = repr((asked.here, asked.person.name, sorted(asked.query.items())))
-        with self._lock:
+        # What is done may take long, and holds up no request.
+        with self._lock if page.does is None else self._doing:
             to = self._sent.get(same)
             if to is None:
-                to = self._send(page, asked, self.ask)
+                to = page.does(asked, self.sources) if page.does else self._send(page, asked, self.ask)
                 self._sent[same] = to
                 while len(self._sent) > MOST_KNOWN:
                     self._sent.popitem(last=False)
@@ -53,6 +57,7 @@ class Posts:
         with self.reading.lock:
             asking = page.posts(asked)
             known = {getattr(told.message, "id", "") for told in asked.state.requests}
-        if asking.request.id not in known:
+        if asking.request.id not in known and asking.request.id not in self._sent:
             ask(asking.request)
+            self._sent[asking.request.id] = asking.to
         return asking.to

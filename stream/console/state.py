@@ -55,7 +55,10 @@ def _order(told: Told) -> tuple[int, str, int]:
 
 
 class PipelineState:
-    """One pipeline. `status` is what was last found by looking (None: not looked yet), at `looked_ms` of the wall clock."""
+    """One pipeline. `status` is what was last found by looking (None: not looked yet), at `looked_ms` of the wall clock.
+
+    `lived` are the live models as they were told, as far as the compacted topic still had them.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,6 +66,7 @@ class PipelineState:
         self.blocks: deque[HistoryRecord] = deque(maxlen=MOST_BLOCKS)
         self.changes: deque[Change] = deque(maxlen=MOST_CHANGES)
         self.live: LiveModel | None = None
+        self.lived: deque[LiveModel] = deque(maxlen=MOST_CHANGES)
         self.status: Status | None = None
         self.looked_ms = 0
         self.look_failed = ""
@@ -121,6 +125,8 @@ class PipelineState:
         """Something was told, asked or decided, or is live."""
         message = told.message
         if isinstance(message, LiveModel):
+            if not self.lived or self.lived[-1] != message:
+                self.lived.append(message)
             self.live = message
             self._moved(message.at, message.position)
             return

@@ -36,10 +36,15 @@ def cpu_of(pid: int) -> tuple[str, float] | None:
 
 
 class Process:
-    """One child process; its standard output and error go to `<folder>/<name>.log`."""
+    """One child process; its standard output and error go to `<folder>/<name>.log`. `nice` lowers its priority."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        nice: int = 0,
     ) -> None:
         self.name = name
         self.path = folder / f"{name}.log"
@@ -47,6 +52,10 @@ class Process:
             self.child = subprocess.Popen(
                 [sys.executable, *arguments], env=dict(environment), stdout=output, stderr=subprocess.STDOUT
             )
+        if nice:
+            os.setpriority(
+                os.PRIO_PROCESS, self.child.pid, nice
+            )  # its threads are not there yet, and take it over
 
     def last_lines(self, count: int = 12) -> str:
         """The end of what it wrote."""
@@ -80,7 +89,7 @@ class Process:
 
 
 class Role(Process):
-    """A role of the pipeline with its health page."""
+    """A role of the pipeline with its health page, on a free port unless one is given."""
 
     def __init__(
         self,
@@ -89,8 +98,11 @@ class Role(Process):
         environment: Mapping[str, str],
         folder: Path,
         more: Sequence[str] = (),
+        *,
+        port: int = 0,
+        nice: int = 0,
     ) -> None:
-        self.port = free_ports(1)[0]
+        self.port = port or free_ports(1)[0]
         line = [
             "-m",
             "penstock.stream.cli",
@@ -102,7 +114,7 @@ class Role(Process):
             str(self.port),
             *more,
         ]
-        super().__init__(role, line, environment, folder)
+        super().__init__(role, line, environment, folder, nice)
 
     def page(self) -> str:
         """What its metrics page says now; raises `DemoFailed` when it does not answer."""
@@ -112,9 +124,9 @@ class Role(Process):
         except OSError as error:
             raise DemoFailed(f"the metrics page of {self.name} does not answer: {error}") from error
 
-    def wait_ready(self) -> None:
-        """Until /readyz answers 200; `DemoFailed` after `READY_S`."""
-        deadline = time.monotonic() + READY_S
+    def wait_ready(self, patience_s: float = READY_S) -> None:
+        """Until /readyz answers 200; `DemoFailed` after so long."""
+        deadline = time.monotonic() + patience_s
         answer = "no answer"
         while time.monotonic() < deadline:
             self.check()
@@ -128,5 +140,5 @@ class Role(Process):
                 answer = str(error)
             time.sleep(0.05)
         raise DemoFailed(
-            f"{self.name} is not ready after {READY_S:.0f} s ({answer}); its last lines:\n{self.last_lines()}"
+            f"{self.name} is not ready after {patience_s:.0f} s ({answer}); its last lines:\n{self.last_lines()}"
         )

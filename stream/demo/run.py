@@ -25,8 +25,9 @@ from penstock.examples import flights_data, flights_publish
 from penstock.features.redis.store import connect
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.demo.processes import DemoFailed, Process, Role
+from penstock.stream.demo.processes import DemoFailed, Process
 from penstock.stream.demo.progress import ControlTail, Progress
+from penstock.stream.demo.stage import Stage
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
 from penstock.stream.log.protocol import Log, Out
@@ -50,7 +51,7 @@ FEED_RECORDS = 4_000
 class Options:
     """What is played: an incident or none, the guard on or off, and which New York days of the year.
 
-    With `race` the definition's challengers race beside it, in a process of their own.
+    With `race` the definition's challengers race beside it, in a process of their own; with `console` its pages can be looked at.
     """
 
     definition: str
@@ -60,6 +61,7 @@ class Options:
     end: date | None = None
     seed: int = 2013
     race: bool = False
+    console: bool = True
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Run:
     """A finished run: where its log is, what it said, and how long it took.
 
     `cpu_s` are the CPU seconds of every process from the first role being ready to the last record folded, `pages` what the
-    roles' metrics pages said then; neither of a run in one process.
+    roles' metrics pages said then, `stage` its processes; none of them of a run in one process.
     """
 
     log: Log
@@ -82,6 +84,7 @@ class Run:
     live: list[LiveModel] = field(default_factory=list)
     cpu_s: dict[str, float] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)
+    stage: Stage | None = None
 
 
 @contextmanager
@@ -111,12 +114,13 @@ def run_on_kafka(
             **({"challenge": []} if options.race else {}),
         }
         say(f"starting the roles: {', '.join(roles)}")
-        running: list[Role] = []
-        for name, more in roles.items():
-            running.append(Role(name, options.definition, environment, folder, more))
-            closing.callback(running[-1].stop)
-        for role in running:
-            role.wait_ready()
+        stage = Stage(options.definition, roles, environment, folder)
+        closing.callback(stage.close)
+        stage.begin()
+        if options.console:
+            stage.show()
+            say(f"pages to look at, in some seconds: {stage.address}")
+        running = stage.running
         began_s = {role.name: role.cpu_s() for role in running}
         say("publishing the year with kafka-python, as fast as the broker takes it")
         producer = Process("producer", producer_line(options, stack.kafka), environment, folder)
@@ -125,9 +129,7 @@ def run_on_kafka(
         seconds = Progress(pipeline, log, producer, running, tail, say).until_done()
         cpu_s = {role.name: role.cpu_s() - began_s[role.name] for role in running}
         pages = {role.name: role.page() for role in running if role.name != "control"}
-        for role in running:
-            role.stop()
-            role.check()
+        stage.end()
         counts = msgspec.json.decode(producer.last_lines(1))
         tail.read_new()
         yield Run(
@@ -143,6 +145,7 @@ def run_on_kafka(
             live=tail.live,
             cpu_s=cpu_s,
             pages=pages,
+            stage=stage,
         )
 
 

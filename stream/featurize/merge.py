@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 
 from penstock.stream.featurize.decode import Item
+from penstock.stream.featurize.pace import ALL
 
 Head = tuple[int, int]  # (source index, partition)
 MOST_BUFFERED = 20_000
@@ -20,8 +21,8 @@ MOST_BUFFERED = 20_000
 class Merge:
     """Buffers decoded items per partition and gives them in event-time order.
 
-    `add` items of one partition in offset order; `take(at_end)` yields while every partition either has a buffered item or is in
-    `at_end` (the broker's high watermark says that nothing more is there).
+    `enqueue` items of one partition in offset order; `take(at_end)` yields while every partition either has a buffered item or is
+    in `at_end` (the broker's high watermark says that nothing more is there).
     """
 
     def __init__(self, heads: Iterable[Head]) -> None:
@@ -50,15 +51,17 @@ class Merge:
             if len(buffer) > MOST_BUFFERED or (head in before and len(buffer) > MOST_BUFFERED // 4)
         }
 
-    def take(self, at_end: Collection[Head]) -> Iterator[Item]:
-        """Items in event-time order, until a partition that is not at its end runs dry."""
+    def take(self, at_end: Collection[Head], limit: int = ALL) -> Iterator[Item]:
+        """Items in event-time order, until one that is not at its end runs dry or the next item is behind `limit` (ms)."""
         waiting = [head for head, buffer in self.buffers.items() if not buffer and head not in at_end]
         if waiting:
             return
         heap = [(buffer[0].at, head, buffer) for head, buffer in self.buffers.items() if buffer]
         heapify(heap)
         while heap:
-            _, head, buffer = heap[0]
+            at, head, buffer = heap[0]
+            if at > limit:
+                return
             yield buffer.popleft()
             if buffer:
                 heapreplace(heap, (buffer[0].at, head, buffer))

@@ -5,7 +5,8 @@ Laws of this file:
   log is in event-time order, but for what a source itself brings out of order.
 - A task's own items keep their order, so its states and units are what they would be if it ran alone.
 - A record that raises is buried: its batch is stepped once more, with care.
-- Nothing is appended or saved here: the worker writes what comes of it in the one safe order.
+- Nothing is appended or saved here: the worker has what comes of it written in the one safe order. States that are loaded again
+  are loaded when everything stepped before is `stored`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
 from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.pace import Pace
 from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.featurize.task import Task
 from penstock.stream.featurize.ticks import NEVER, Ticks
@@ -31,6 +33,10 @@ logger = logging.getLogger("penstock.featurize")
 MOST_BATCHES = 8
 
 
+def at_once() -> None:
+    """What was stepped before is stored already."""
+
+
 class Stepped(NamedTuple):
     """What came of a batch of `items`: append `outs` and wait, then save each task's `units` in their order."""
 
@@ -40,13 +46,17 @@ class Stepped(NamedTuple):
 
 
 class Together:
-    """The tasks of a worker that are stepped in one order. `partitions` is how many the pipeline's sources have in all."""
+    """The tasks of a worker that are stepped in one order. `partitions` is how many the pipeline's sources have in all.
 
-    def __init__(self, pipeline: Pipeline, partitions: int) -> None:
+    `patience_ms` is how long one at its end is waited for while event time runs fast (`pace`).
+    """
+
+    def __init__(self, pipeline: Pipeline, partitions: int, patience_ms: int = 0) -> None:
         self.merge = Merge(())
         self.tasks: list[Task] = []
         self.task_of: dict[int, Task] = {}
         self.ticks = Ticks(pipeline, partitions)
+        self.pace = Pace(patience_ms, self.ticks.line_ms)
 
     def add(self, task: Task) -> None:
         """Step this task with the others from now on."""
@@ -56,19 +66,39 @@ class Together:
         self.task_of.update({head[1]: task for head in task.heads})
         self.ticks.add([task.named(head) for head in task.heads], task.reached)
 
-    def step(self, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
-        """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs."""
+    def step(
+        self, at_end: set[Head], wall_ms: int, most: int, stored: Callable[[], None] = at_once
+    ) -> Stepped:
+        """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs.
+
+        `stored` returns when everything stepped before is stored.
+        """
         most *= min(len(self.tasks), MOST_BATCHES)
-        items = list(islice(self.merge.take(at_end), most))
-        done = step_in_order(self.task_of, items, wall_ms, self.ticks)
+        items = list(islice(self.merge.take(at_end, self._limit(at_end, wall_ms)), most))
+        done = step_in_order(self.task_of, items, wall_ms, self.ticks, stored)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
         if tick is not None:
             done.outs.append(Out(self.tasks[0].featurize.samples_topic, None, encode_entry(tick), (), 0))
         return done
 
+    def _limit(self, at_end: set[Head], wall_ms: int) -> int:
+        """How far event time may go on, as `Pace` says."""
+        last = [
+            (task.newest[head], task.seen_wall_ms.get(head, task.began_wall_ms))
+            for task in self.tasks
+            for head in task.heads
+            if head in at_end
+        ]
+        newest_at = max((at for task in self.tasks for at in task.newest.values()), default=-1)
+        return self.pace.limit(newest_at, last, wall_ms)
+
 
 def step_in_order(
-    task_of: Mapping[int, Task], items: Sequence[Item], wall_ms: int, ticks: Ticks | None = None
+    task_of: Mapping[int, Task],
+    items: Sequence[Item],
+    wall_ms: int,
+    ticks: Ticks | None = None,
+    stored: Callable[[], None] = at_once,
 ) -> Stepped:
     """Step items of several tasks in the order given; their outputs come in that order, whichever task made them.
 
@@ -82,6 +112,7 @@ def step_in_order(
         return _step(task_of, items, entities, wall_ms, ticks, Featurize.step)
     except Exception as error:
         logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
+    stored()
     for task, was in before.items():
         start_over(task.featurize, was)
     if ticks is not None and line is not None:
@@ -150,7 +181,9 @@ def _load(task_of: Mapping[int, Task], items: Sequence[Item], entities: Sequence
         task.load(its, theirs)
 
 
-def step_alone(task: Task, at_end: set[Head], wall_ms: int, most: int) -> Stepped:
+def step_alone(
+    task: Task, at_end: set[Head], wall_ms: int, most: int, stored: Callable[[], None] = at_once
+) -> Stepped:
     """Step what is ready of one task, at most `most` items, without ticks."""
     items = list(islice(task.merge.take(at_end), most))
-    return step_in_order({head[1]: task for head in task.heads}, items, wall_ms)
+    return step_in_order({head[1]: task for head in task.heads}, items, wall_ms, None, stored)

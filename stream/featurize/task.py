@@ -98,6 +98,7 @@ class Task:
         self.emitted_below: dict[Head, int] = {}
         self.rebuilding_from: dict[Head, int] | None = None
         self.seen_wall_ms: dict[Head, int] = {}
+        self.began_wall_ms = 0  # when the first record of any partition came
         self.checked_ms = 0
 
     def tp(self, head: Head) -> TP:
@@ -200,11 +201,17 @@ class Task:
             self.newest[head] = items[-1].newest_at
             self.merge.enqueue(head, items)
             self.seen_wall_ms[head] = wall_ms
+            self.began_wall_ms = self.began_wall_ms or wall_ms
 
     @property
     def reached(self) -> int:
         """The newest event time stepped so far, in ms; -1 before the first event."""
         return max((place.newest_at for place in self.featurize.positions.values()), default=-1)
+
+    @property
+    def kept(self) -> int:
+        """How many states of one view are in memory, of that which has the most."""
+        return max(map(len, self.featurize.states), default=0)
 
     def idle(self, at_end: Collection[Head], wall_ms: int) -> list[str]:
         """Names ("topic/0") of its source partitions that are at their end and have brought nothing for some seconds."""

@@ -1,15 +1,15 @@
 """The shell around `featurize`: owns tasks, polls, steps, writes in the one safe order.
 
 Laws of this file:
-- Order of every batch: produce and wait for the acknowledgements → the state script of each unit, task by task → commit. A crash
-  between any two leaves at worst a repeat that every reader recognises. Nobody waits for a commit, so one is made for several
-  batches, and whenever nothing comes.
+- What a batch gave is written in the one safe order (`writing`), batch after batch, while the next one is polled and stepped:
+  at most one is ahead. What was stepped ahead of a write that failed is forgotten with everything else. Partitions are handed
+  over, and states let go of, only when everything is written.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
 - While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).
-- All tasks are stepped in one order, that of event time (`order`); a task at the end of its partitions is not waited for, and
-  what another task's earlier events must go before waits in memory, at most about `MOST_BUFFERED` records a partition. Only a
-  task whose state is being rebuilt runs apart, until it emits again.
+- All tasks are stepped in one order, that of event time (`order`); a task at the end of its partitions is not waited for, but for
+  a moment where event time runs fast (`pace`), and what another task's earlier events must go before waits in memory, at most
+  about `MOST_BUFFERED` records a partition. Only a task whose state is being rebuilt runs apart, until it emits again.
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
@@ -18,11 +18,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from penstock.features.redis.keyspace import Keyspace
-from penstock.features.redis.store import Fenced as StoreFenced
-from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
+from penstock.features.redis.store import StateStore
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.backpressure import Backpressure
@@ -30,29 +30,29 @@ from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.task import Task, check_stored
-from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Record
+from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
+from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
+from penstock.stream.process.write_behind import Writer, WriteThrough
 
 logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
-COMMIT_EVERY_MS = 100
 KEPT_STATES = 200_000
 
 
-class FeaturizeHealth(Protocol):
-    """What the worker tells its metrics page, once a batch."""
+class FeaturizeHealth(Readable, Protocol):
+    """What the worker tells its metrics page, once a batch; `readable` comes from whatever thread writes."""
 
     def batch(self, worker: FeaturizeWorker) -> None:
         """Called after every turn of the loop."""
-
-    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
-        """Called when the features of a batch can be read: its records' own Kafka timestamps, and the time."""
 
 
 class FeaturizeWorker:
     """One slot of the featurize role. `turn` runs the loop once; `close` leaves the group at once.
 
-    With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come.
+    With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come. `writer` says whether
+    a batch is written before the next one is polled (so it is without) or beside it. `patience_ms` is how long a partition at its
+    end is waited for while history is read.
     """
 
     def __init__(
@@ -67,15 +67,12 @@ class FeaturizeWorker:
         lead_records: int | None = None,
         health: FeaturizeHealth | None = None,
         keyspace: Keyspace | None = None,
+        writer: Writer | None = None,
+        patience_ms: int = 0,
     ) -> None:
-        self.pipeline, self.log, self.store_of, self.wall_ms, self.prefix = (
-            pipeline,
-            log,
-            store_of,
-            wall_ms,
-            prefix,
-        )
-        self.health, self.keyspace = health, keyspace
+        self.pipeline, self.log, self.store_of = pipeline, log, store_of
+        self.wall_ms, self.prefix, self.patience_ms = wall_ms, prefix, patience_ms
+        self.health, self.keyspace, self.writer = health, keyspace, writer or WriteThrough()
         self.expiries: dict[str, Expiry] = {}
         self.tasks: dict[str, Task] = {}
         self.task_of: dict[TP, Task] = {}
@@ -89,9 +86,6 @@ class FeaturizeWorker:
         self.partitions = self._checked_partitions()
         self._forget()
         self.assigned: tuple[TP, ...] = ()
-        self.committed: dict[TP, int] = {}
-        self.to_commit: dict[TP, int] = {}
-        self.committed_ms = 0
         self.paused: set[TP] = set()
         self.retry_at_ms = 0
         sources = [source.name for source in pipeline.sources]
@@ -100,8 +94,13 @@ class FeaturizeWorker:
             check_stored(pipeline, keyspace, list(tasks), prefix)
         lease = not pipeline.partitioned
         self.member = log.member(
-            self.group, [self.samples_topic] if lease else sources, instance_id=instance_id, lease=lease
+            self.group,
+            [self.samples_topic] if lease else sources,
+            instance_id=instance_id,
+            lease=lease,
+            before_revoke=self._settle,
         )
+        self.writing = Writing(log, self.member, wall_ms, health)
 
     def _checked_partitions(self) -> int:
         counts = {source.name: self.log.partitions(source.name) for source in self.pipeline.sources}
@@ -118,28 +117,30 @@ class FeaturizeWorker:
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
     def process_batch(self, timeout_s: float) -> int:
-        """Poll once and write what follows from it; how many source records were stepped."""
+        """Poll once, step what came and hand it over to be written; how many source records were stepped."""
         records = self.member.poll(BATCH_RECORDS, timeout_s)
         change = self.member.take_assignment()
         wall_ms = self.wall_ms()
         stepped = 0
         try:
             if change is not None:
-                self.assigned, self.to_commit = change.assigned, {}
+                self.assigned = change.assigned
+                self._settle()
+                self.writing.to_commit = {}
                 self._take_up()
                 records = []
             elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
                 self._take_up()
                 records = []
             stepped = self._work(records, wall_ms)
-            if not records or wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
-                self._commit(wall_ms)
+            if not records:
+                self.writer.finish()
+                self.writing.commit(wall_ms)
             if stepped and self.backpressure is not None:
                 self.backpressure.wait()
-        except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
+        except OPEN as error:
             self._drop(error, wall_ms)
-        # state and outputs are safe; only the group's note of it is not
-        except (Fenced, CommitFailed) as error:
+        except Fenced as error:  # the next poll says what this member holds now
             logger.warning("%s", error)
         if self.health is not None:
             self.health.batch(self)
@@ -148,20 +149,29 @@ class FeaturizeWorker:
     def _drop(self, error: Exception, wall_ms: int) -> None:
         """The outcome of a write is open, or another owner took over: forget everything and load anew."""
         logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
+        self._settle()
         self._forget()
         self.retry_at_ms = wall_ms + 500
         # what was saved before: a rebuild need not emit it again
-        with suppress(Fenced, CommitFailed, LogUnavailable):
-            self._commit(wall_ms)
+        with suppress(LogUnavailable):
+            self.writing.commit(wall_ms)
         if self.assigned:
             self.member.start_at({})
+
+    def _settle(self) -> None:
+        """Wait for what is being written. Whether it was is asked of the store, by whoever owns the task next."""
+        try:
+            self.writer.finish()
+        except OPEN as error:
+            logger.warning("%s: %s; its batch is not written", type(error).__name__, error)
 
     def _forget(self) -> None:
         """Drop every task and all that was read for it."""
         self.tasks.clear()
         self.expiries.clear()
         self.task_of.clear()
-        self.together = Together(self.pipeline, len(self.pipeline.sources) * self.partitions)
+        partitions = len(self.pipeline.sources) * self.partitions
+        self.together = Together(self.pipeline, partitions, self.patience_ms)
 
     def _take_up(self) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""
@@ -183,7 +193,7 @@ class FeaturizeWorker:
             # What is saved was appended: a commit that a former owner, or this one, could not make is made now.
             for head, place in task.featurize.positions.items():
                 if place.newest_at >= 0 and place.offset > task.emitted_below[head]:
-                    self.to_commit[task.tp(head)] = place.offset
+                    self.writing.to_commit[task.tp(head)] = place.offset
             self.tasks[name] = task
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)
@@ -211,18 +221,18 @@ class FeaturizeWorker:
         self._bound_buffers()
         ends = self._ends(idle=not records)
         stepped = 0
+        finish = self.writer.finish
         for task in self.tasks.values():
             if task.rebuilding_from is not None:
-                done = step_alone(task, ends, wall_ms, BATCH_RECORDS)
-                self._write(done, wall_ms)
+                done = step_alone(task, ends, wall_ms, BATCH_RECORDS, finish)
+                self._write(done, [], wall_ms)
                 stepped += len(done.items)
         if self.together.tasks:
-            done = self.together.step(ends, wall_ms, BATCH_RECORDS)
-            self._write(done, wall_ms)
-            stepped += len(done.items)
+            done = self.together.step(ends, wall_ms, BATCH_RECORDS, finish)
             # How long records took is asked of those that are new, not of what is read again after a loss.
-            if self.health is not None and done.items:
-                self.health.readable([item.record.timestamp_ms for item in done.items], self.wall_ms())
+            new = [] if self.health is None else [item.record.timestamp_ms for item in done.items]
+            self._write(done, new, wall_ms)
+            stepped += len(done.items)
         for task in self.tasks.values():  # one without work notices a loss, or another owner, by itself
             if wall_ms - task.checked_ms >= 1_000:
                 task.checked_ms = wall_ms
@@ -255,43 +265,33 @@ class FeaturizeWorker:
             head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
         }
 
-    def _write(self, done: Stepped, wall_ms: int) -> None:
-        """Outputs, then each task's units; the commit comes later."""
-        outs = done.outs
-        # Several tasks' outputs go out at once: look first whether each still owns its state.
-        if len(done.units) > 1:
-            for task in done.units:
-                task.store.alive()
-        if outs:
-            self.log.append(outs)
-            if self.backpressure is not None:
-                self.backpressure.end += sum(out.topic == self.samples_topic for out in outs)
+    @property
+    def committed(self) -> dict[TP, int]:
+        """What the group was told last, by partition."""
+        return self.writing.committed
+
+    def _write(self, done: Stepped, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Hand a batch over to be written, once the one before is."""
+        if not done.outs and not done.units:
+            return
         for task, units in done.units.items():
             name = task.featurize.task
             if name in self.expiries:
                 units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
-            task.store.save([unit.unit for unit in units])
             task.checked_ms = wall_ms
-            behind = task.emitted_below
-            self.to_commit.update(
-                {
-                    task.tp(head): offset
-                    for head, offset in units[-1].positions.items()
-                    if offset >= behind[head]
-                }
-            )
-            task.featurize.forget(KEPT_STATES)
-
-    def _commit(self, wall_ms: int) -> None:
-        """Note with the group which outputs exist."""
-        self.committed_ms = wall_ms
-        if self.to_commit:
-            commit, self.to_commit = self.to_commit, {}
-            self.member.commit(commit)
-            self.committed.update(commit)
+        if self.backpressure is not None:
+            self.backpressure.end += sum(out.topic == self.samples_topic for out in done.outs)
+        batch = Batch(done.outs, done.units, timestamps_ms)
+        self.writer.run(partial(self.writing.write, batch, wall_ms))
+        for task in done.units:
+            if task.kept > KEPT_STATES:
+                self.writer.finish()  # a state is let go of only when it can be loaded again
+                task.featurize.forget(KEPT_STATES * 3 // 4)
 
     def close(self) -> None:
-        """Leave the group."""
-        with suppress(Fenced, CommitFailed, LogUnavailable):
-            self._commit(self.wall_ms())
+        """Write what was stepped, and leave the group."""
+        self._settle()
+        with suppress(LogUnavailable):
+            self.writing.commit(self.wall_ms())
         self.member.close()
+        self.writer.close()

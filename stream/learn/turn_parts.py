@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 Part = Literal["decode", "fold", "write", "commit", "snapshot"]
-"""The parts of a turn: records to entries; the fold, with what its commands need from the log; versions and outputs, until they
-are acknowledged; the commit; the snapshot. Waiting for records is none of them."""
+"""The parts of a turn: records to entries; the fold, with what its commands need from the log; versions and outputs, and the wait
+until those of the batch before are acknowledged; the commit, where nothing else comes; the snapshot. Waiting for records is none
+of them."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
 

@@ -1,49 +1,54 @@
 """The shell around the fold: reads the samples log, writes predictions, control events and versions, keeps snapshots.
 
 Laws of this file:
-- Order of every batch: store new versions → produce and wait → commit. Snapshots follow at intervals, each a compare-and-set on
-  the one before, so a stalled worker that wakes cannot overwrite its successor's.
+- Order of every batch: store new versions → produce and wait → commit, now and then, and when nothing comes: featurize waits for
+  it. A batch is written while the next one is folded; what was folded ahead of a write that failed is forgotten with the rest.
+- Snapshots follow at intervals, when all outputs are written, each a compare-and-set on the one before, so a stalled worker that
+  wakes cannot overwrite its successor's.
 - On a restart the log is folded from the snapshot's position; outputs below the group's committed offset exist and are not
   written again.
 - A request goes out at the record that made it, not at the end of its batch; while catching up, the fold then gives its decision
   `decision_wait_s` to come back. This moves no result: what is decided stands in the log at whatever record it stands.
-- A retrain runs beside the fold, in a process of its own; its product enters through the log. What a command needs from the
-  log is read a slice a turn, while its record waits.
+- A retrain runs in a process of its own; its product enters through the log. What a command needs from the log is read a slice
+  a turn, while its record waits.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Protocol
 
-from penstock.features.redis.store import Fenced as StoreFenced
-from penstock.features.redis.store import StateLost, StateStore, StoreUnavailable
+from penstock.features.redis.store import StateStore
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.jobs import Jobs
 from penstock.stream.learn.published import published
 from penstock.stream.learn.records import Replay
 from penstock.stream.learn.replay import fresh, preparation
 from penstock.stream.learn.replica_snapshot import ReplicaWriter
 from penstock.stream.learn.retrain import Retrainer
-from penstock.stream.learn.snapshot import restore_fold, take
+from penstock.stream.learn.snapshot import take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
+from penstock.stream.learn.taking_up import acquired, note_recipe, restored
 from penstock.stream.learn.turn_parts import TurnParts
-from penstock.stream.log.protocol import AppendFailed, CommitFailed, Fenced, Log, LogUnavailable, Out, Record
+from penstock.stream.learn.writing import OPEN, Writing
+from penstock.stream.log.protocol import Fenced, Log, Out, Record
 from penstock.stream.messages import Command, Recipe, encode_entry, encode_json
 from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.store import ModelStore
-from penstock.stream.models.version import BadEnvelope, Secret
+from penstock.stream.models.version import Secret
+from penstock.stream.process.write_behind import Writer, WriteThrough
 
 logger = logging.getLogger("penstock.learn")
 
+GONE = "records 0 to %d of %s are gone: the model starts after them"
 BATCH_RECORDS = 1_500
-MOST_ATTEMPTS = 3
 ASKING = frozenset({"retrain", "rollback", "promote"})
 SNAPSHOT_EVERY_MS = 10_000
 SNAPSHOT_SPACING = 10  # a snapshot of a large model takes seconds: at most a tenth of the time goes into them
@@ -57,7 +62,10 @@ class LearnHealth(Protocol):
 
 
 class LearnWorker:
-    """The one live fold of a pipeline. `turn` runs the loop once; `close` takes a last snapshot and leaves the group."""
+    """The one live fold of a pipeline. `turn` runs the loop once; `close` takes a last snapshot and leaves the group.
+
+    `writer` says whether what a batch gave is written before the next one is polled (so it is without) or beside it.
+    """
 
     def __init__(
         self,
@@ -75,7 +83,9 @@ class LearnWorker:
         decision_wait_s: float = 0.0,
         health: LearnHealth | None = None,
         publisher: Publisher | None = None,
+        writer: Writer | None = None,
     ) -> None:
+        self.writer = writer or WriteThrough()
         self.pipeline, self.log, self.store = pipeline, log, store
         self.models, self.retrainer, self.versions = models, retrainer, StoredVersions(models)
         self.secret, self.wall_ms, self.prefix = secret, wall_ms, prefix
@@ -89,19 +99,18 @@ class LearnWorker:
         self.group = f"{self.deployed}.learn"
         self.tp = (self.topic, 0)
         self.fold: Fold | None = None
-        self.stored, self.emitted_below = b"", 0
-        self.unannounced = False
+        self.stored, self.emitted_below, self.unannounced = b"", 0, False
         self.snapshot_ms, self.snapshot_wait_ms = 0, SNAPSHOT_EVERY_MS
-        self.running: set[str] = set()
-        self.attempts: Counter[str] = Counter()
-        self.unreadable, self.parts = 0, TurnParts(time.perf_counter)
-        self.retry_at_ms = 0
+        self.jobs = Jobs()
+        self.unreadable, self.retry_at_ms, self.parts = 0, 0, TurnParts(time.perf_counter)
         self.snapshot = StoredSnapshot(store, self.deployed, secret)
         self.saved_at: int | None = None
         self.replicas: ReplicaWriter | None = None
         log.partitions(self.topic)
-        self.member = log.member(self.group, [self.topic], instance_id=instance_id)
-        self.assigned = False
+        group, topics, settle = self.group, [self.topic], self._settle
+        self.member = log.member(group, topics, instance_id=instance_id, before_revoke=settle)
+        self.writing = Writing(log, self.member, self.tp)
+        self.assigned = self.untold = False
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
@@ -109,13 +118,14 @@ class LearnWorker:
         """Poll once, fold what came and write what follows; how many records were folded."""
         if self.preparing is not None:  # a member that does not poll would be put out of its group
             self.unfolded += self.member.poll(1, 0.0)
-        records = self.unfolded or self.member.poll(BATCH_RECORDS, timeout_s)
+        # featurize waits for the commit of what was folded
+        records = self.unfolded or self.member.poll(BATCH_RECORDS, 0.0 if self.untold else timeout_s)
         self.unfolded = []
         change = self.member.take_assignment()
         now = self.wall_ms()
         if change is not None:
             self.assigned = bool(change.assigned)
-            self.fold, self.unfolded, self.preparing = None, [], None
+            self._drop()
         if self.fold is None:
             records = []
         folded = 0
@@ -123,31 +133,49 @@ class LearnWorker:
             if self.assigned and self.fold is None and now >= self.retry_at_ms:
                 self._take_up(now)
             elif self.fold is not None:
-                folded = self._fold(self.fold, records)
+                folded = self._fold(self.fold, records, now)
+                if self.untold and not folded:
+                    self._tell(now)
                 if now - self.snapshot_ms >= self.snapshot_wait_ms:
                     self.parts.start()
                     self._snapshot(self.fold)
                     self.parts.ends("snapshot")
                 if self.replicas is not None and self.fold.position >= self.emitted_below:
                     self.stored = self.replicas.write(self.stored, self.fold, now)
-        except (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable) as error:
+        except OPEN as error:
             logger.warning("%s: %s; loading the last snapshot", type(error).__name__, error)
-            self.fold, self.unfolded, self.preparing = None, [], None
+            self._drop()
             self.retry_at_ms = now + 500
-        except (Fenced, CommitFailed) as error:
+        except Fenced as error:
             logger.warning("%s", error)
         if self.health is not None:
             self.health.batch(self)
         return folded
 
+    def _settle(self) -> None:
+        """Wait for what is being written. Whether it was is asked of the group, by whoever owns the task next."""
+        try:
+            self.writer.finish()
+        except OPEN as error:
+            logger.warning("%s: %s; its batch is not written", type(error).__name__, error)
+
+    def _tell(self, now: int) -> None:
+        """Commit what was folded: nothing comes that would have it done."""
+        self.writer.finish()
+        self.parts.ends("write")
+        self.writing.commit(now)
+        self.parts.ends("commit")
+        self.untold = False
+
+    def _drop(self) -> None:
+        """Forget the fold and what was read for it."""
+        self._settle()
+        self.writing.uncommitted, self.untold = None, False
+        self.fold, self.unfolded, self.preparing = None, [], None
+
     def _take_up(self, now: int) -> None:
         """Become the owner: the last snapshot, or a fold from the log's start."""
-        try:
-            stored = self.store.acquire()
-        except StateLost as error:
-            logger.warning("%s; folding the log anew", error)
-            self.store.clear()
-            stored = None
+        stored = acquired(self.store)
         self.emitted_below = self.log.committed(self.group, [self.tp]).get(self.tp, 0)
         fold: Fold | None = None
         self.snapshot = StoredSnapshot(self.store, self.deployed, self.secret)
@@ -157,28 +185,22 @@ class LearnWorker:
             self.store.start(self.stored)
         else:
             self.stored = stored
-            try:
-                taken = self.snapshot.load()
-                if taken is not None:
-                    fold = restore_fold(self.pipeline, taken, self.log, self.topic, guard=self.guard)
-                    self.saved_at = fold.position
-            except BadEnvelope as error:
-                logger.warning("the snapshot is not used: %s", error)
+            fold = restored(self.snapshot, self.pipeline, self.log, self.topic, guard=self.guard)
+            self.saved_at = None if fold is None else fold.position
         self.unannounced = False
         if fold is None:
             fold = fresh(self.pipeline, self.log, self.topic, guard=self.guard)
             self.unannounced = fold.position < self.emitted_below
             if fold.position > 0:
-                gone = "records 0 to %d of %s are gone: the model starts after them"
-                logger.warning(gone, fold.position - 1, self.topic)
+                logger.warning(GONE, fold.position - 1, self.topic)
         self.fold, self.snapshot_ms = fold, now
         topic_id = self.log.topic_id(self.topic)
         self.replicas = ReplicaWriter(self.store, self.deployed, self.secret, self.wall_ms, topic_id)
         self.versions.taken_up(fold)
-        self.running.clear()
+        self.jobs.running.clear()
         self.member.start_at({self.tp: fold.position})
 
-    def _fold(self, fold: Fold, records: list[Record]) -> int:
+    def _fold(self, fold: Fold, records: list[Record], now: int) -> int:
         """Fold records up to the first that makes a request; the rest is left for the next turn."""
         asked, read = False, 0
         self.parts.start()
@@ -199,7 +221,7 @@ class LearnWorker:
                         break
             fold.step(record.offset, entry, prepared)
             if type(entry) is Recipe:
-                self._note_recipe(fold, entry)
+                note_recipe(fold, entry, self.emitted_below)
             if fold.drift.requests and record.offset >= self.emitted_below:
                 asked = any(request.event.data.suggested_action in ASKING for request in fold.drift.requests)
                 if asked:
@@ -207,51 +229,30 @@ class LearnWorker:
                     break
         self.parts.ends("fold")
         if records or self.unannounced:
-            self._write(fold, records[-1].offset + 1 if records else fold.position)
-        if asked and len(self.unfolded) and self.decision_wait_s:
+            self._write(fold, records[-1].offset + 1 if records else fold.position, now)
+        if asked:
+            self.writer.finish()
+        if asked and self.unfolded and self.decision_wait_s:
             time.sleep(self.decision_wait_s)
-        self._note_failed_jobs()
-        for command_id, job in fold.open_jobs.items():
-            if command_id not in self.running and fold.position >= self.emitted_below:
-                self.running.add(command_id)
-                self.retrainer.start(command_id, job)
+        for adopt in self.jobs.given_up(self.retrainer):
+            self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(adopt), (), 0)])
+        if fold.position >= self.emitted_below:
+            self.jobs.start(fold.open_jobs, self.retrainer)
         return len(records) + read
 
     def _prepare(self, fold: Fold, record: Record, command: Command, need: Replay) -> tuple[int, Any]:
         """Work a slice of what a command needs off: (records read, None) while there is more, then (0, the model)."""
         if self.preparing is None:
-            given = (fold, self.log, self.topic, self.models, record.offset, command, need)
-            self.preparing = preparation(*given)
+            given = (self.log, self.topic, self.models, record.offset)
+            self.preparing = preparation(fold, *given, command, need)
         try:
             return next(self.preparing), None
         except StopIteration as done:
             self.preparing = None
             return 0, done.value
 
-    def _note_recipe(self, fold: Fold, recipe: Recipe) -> None:
-        """Say under which recipe the log goes on, where it is news."""
-        if fold.recipes.foreign and fold.position > self.emitted_below:
-            logger.warning(
-                "the samples log goes on under recipe %s, this worker's is %s: it predicts and learns what both define alike, "
-                "and decides nothing, until featurize runs under its own; start learn with featurize's definition",
-                recipe.digest,
-                fold.recipe,
-            )
-
-    def _note_failed_jobs(self) -> None:
-        """Start a failed job again, `MOST_ATTEMPTS` times at most; then an adopt without a version ends it, in the log."""
-        for command_id in self.retrainer.failed():
-            self.attempts[command_id] += 1
-            if self.attempts[command_id] < MOST_ATTEMPTS:
-                self.running.discard(command_id)
-                continue
-            why = f"its retrain failed {MOST_ATTEMPTS} times"
-            logger.warning("%s: %s", command_id, why)
-            adopt = Command(f"adopt-{command_id}", "adopt", reason=why, by="learn")
-            self.log.append([Out(self.topic, self.pipeline.name.encode(), encode_entry(adopt), (), 0)])
-
-    def _write(self, fold: Fold, position: int) -> None:
-        """Versions, then outputs, then the commit."""
+    def _write(self, fold: Fold, position: int, now: int) -> None:
+        """Store versions, and hand outputs and the commit over to be written, once those of the batch before are."""
         outputs, below = fold.outputs, self.emitted_below
         self.versions.put(fold)
         # A fold made anew may have another model than the one it last published: say which, once it has caught up.
@@ -259,20 +260,19 @@ class LearnWorker:
             outputs.live.append(fold.live_model())
         self.unannounced = self.unannounced and position < below
         outs = published(fold, below, self.predictions_topic, self.prefix)
-        if outs:
-            self.log.append(outs)
+        told = position if position > below else None
+        self.untold = self.untold or told is not None
+        self.writer.run(partial(self.writing.write, outs, told, now))
         outputs.predictions.clear()
         outputs.live.clear()
         outputs.history.clear()
         fold.drift.requests.clear()
         self.parts.ends("write")
-        if position > below:
-            self.member.commit({self.tp: position})
-            self.parts.ends("commit")
 
     def _snapshot(self, fold: Fold) -> None:
         """Replace the stored snapshot, if it is still the one this worker wrote or found."""
         now = self.wall_ms()
+        self.writer.finish()  # whoever goes on from it does not make again what is not written yet
         if self.saved_at == fold.position:
             self.store.alive()
             self.snapshot_ms, self.snapshot_wait_ms = now, SNAPSHOT_EVERY_MS
@@ -293,6 +293,8 @@ class LearnWorker:
         if self.fold is not None and self.assigned:
             try:
                 self._snapshot(self.fold)
-            except (StoreFenced, StateLost, StoreUnavailable) as error:
+                self.writing.commit(self.wall_ms())
+            except OPEN as error:
                 logger.warning("no last snapshot: %s", error)
         self.member.close()
+        self.writer.close()

@@ -158,7 +158,13 @@ class KafkaLog:
         )
 
     def member(
-        self, group: str, topics: Sequence[str], *, instance_id: str | None = None, lease: bool = False
+        self,
+        group: str,
+        topics: Sequence[str],
+        *,
+        instance_id: str | None = None,
+        lease: bool = False,
+        before_revoke: Callable[[], None] | None = None,
     ) -> KafkaMember:
         counts = {topic: len(found.partitions) for topic, found in self._describe(topics).items()}
         if lease and list(counts.values()) != [1]:
@@ -172,7 +178,8 @@ class KafkaLog:
         }
         if instance_id is not None:
             settings["group.instance.id"] = instance_id
-        return KafkaMember(self._consumer(settings), topics, lease=lease, check=self._check_partitions)
+        consumer, check = self._consumer(settings), self._check_partitions
+        return KafkaMember(consumer, topics, lease=lease, check=check, before_revoke=before_revoke)
 
     def close(self) -> None:
         self._appender.close()

@@ -10,6 +10,7 @@ Laws that hold here:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ logger = logging.getLogger("penstock.kafka")
 #: What a batch of one record takes beside the record.
 BATCH_OVERHEAD_BYTES = 128
 _LINGER_MS = 5
+_CONNECT_S = 1.0
 
 
 class KafkaAppender:
@@ -68,7 +70,7 @@ class KafkaAppender:
 
         with self._appending:
             self._check_sizes(outs)
-            producer = self._producer or self._new_producer()
+            producer = self._producer or self._new_producer(outs[0].topic)
             started = time.monotonic()
             try:
                 self._produce(producer, outs, on_delivery, started)
@@ -92,8 +94,8 @@ class KafkaAppender:
         with self._appending:
             self._producer = None
 
-    def _new_producer(self) -> Producer:
-        self._producer = Producer(
+    def _new_producer(self, topic: str) -> Producer:
+        producer = self._producer = Producer(
             {
                 "enable.idempotence": True,
                 "acks": "all",
@@ -113,7 +115,11 @@ class KafkaAppender:
             },
             logger=logger,
         )
-        return self._producer
+        # It asks for its id, without which it sends nothing, as soon as it is made. Without a connection it asks again half a
+        # second later; so make one. A broker that is away is waited for by whoever appends.
+        with contextlib.suppress(KafkaException):
+            producer.list_topics(topic, timeout=_CONNECT_S)
+        return producer
 
     def _produce(
         self,

@@ -199,10 +199,12 @@ class KafkaMember(KafkaReader):
         *,
         lease: bool,
         check: Callable[[Iterable[TP]], None],
+        before_revoke: Callable[[], None] | None,
     ) -> None:
         super().__init__(consumer, {})
         self._lease = lease
         self._check = check
+        self._before_revoke = before_revoke
         consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -236,6 +238,8 @@ class KafkaMember(KafkaReader):
         self._changes.assign((tp.topic, tp.partition) for tp in tps)
 
     def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        if self._before_revoke is not None:
+            self._before_revoke()
         self._give_up(consumer, lost=False)
 
     def _on_lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:

@@ -124,14 +124,20 @@ class MemoryLog:
         return MemoryReader(self, positions)
 
     def member(
-        self, group: str, topics: Sequence[str], *, instance_id: str | None = None, lease: bool = False
+        self,
+        group: str,
+        topics: Sequence[str],
+        *,
+        instance_id: str | None = None,
+        lease: bool = False,
+        before_revoke: Callable[[], None] | None = None,
     ) -> MemoryMember:
         with self.changed:
             counts = {topic: len(self.parts(topic)) for topic in topics}
             if lease and list(counts.values()) != [1]:
                 raise ValueError(f"a lease is one topic with one partition, not {counts}")
             joined = self._groups.setdefault(group, Group())
-            member = MemoryMember(self, joined, tuple(topics), instance_id, lease)
+            member = MemoryMember(self, joined, tuple(topics), instance_id, lease, before_revoke)
             joined.join(member)
             self.changed.notify_all()
             return member

@@ -10,7 +10,7 @@ Laws that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Condition
 from typing import Protocol
 
@@ -97,9 +97,17 @@ class MemoryMember(MemoryReader):
     """A member of a group on a `MemoryLog`."""
 
     def __init__(
-        self, log: HeldTopics, group: Group, topics: tuple[str, ...], instance_id: str | None, lease: bool
+        self,
+        log: HeldTopics,
+        group: Group,
+        topics: tuple[str, ...],
+        instance_id: str | None,
+        lease: bool,
+        before_revoke: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(log, {})
+        self._before_revoke = before_revoke
+        self._asked_back = self._finished = False
         self.group = group
         self.topics = topics
         self.instance_id = instance_id
@@ -108,6 +116,15 @@ class MemoryMember(MemoryReader):
         self._lease = lease
         self._changes = AssignmentChanges()
         self._closed = False
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        records = super().poll(max_records, timeout_s)
+        if self._asked_back and self._before_revoke is not None:
+            self._before_revoke()  # not under the log's lock: another thread may have to append
+            self._finished = True
+            records = super().poll(max_records, 0.0)
+            self._asked_back = self._finished = False
+        return records
 
     def take_assignment(self) -> Assignment | None:
         return self._changes.take()
@@ -143,7 +160,7 @@ class MemoryMember(MemoryReader):
         if self._closed:
             return []
         self._follow()
-        return super()._ready(max_records)
+        return [] if self._asked_back and not self._finished else super()._ready(max_records)
 
     def _follow(self) -> None:
         """Take part in the group's rebalance, as far as it has come."""
@@ -153,6 +170,9 @@ class MemoryMember(MemoryReader):
             raise Fenced(f"another member joined as {self.instance_id!r}")
         expelled = self not in group.members
         if self.generation == group.generation and not expelled:
+            return
+        if self._before_revoke is not None and self._changes.held and not expelled and not self._finished:
+            self._asked_back = True
             return
         if self.generation >= 0:  # -1: has given up everything, waits for the others
             self._positions = {}

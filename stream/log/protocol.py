@@ -12,7 +12,7 @@ Laws that hold here, for every implementation (`KafkaLog`, `MemoryLog`):
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -55,8 +55,8 @@ class Assignment(NamedTuple):
     """What changed since the last `take_assignment`: first drop `revoked`, then take up `assigned`.
 
     A partition may stand in both (it went away and came back). Both empty: the member has joined and holds nothing, a
-    spare. `lost` says that the group had already given the revoked
-    partitions to others when this member learnt of it: it may have worked on them as a zombie, and must not commit.
+    spare. `lost` says that the group had already given the revoked partitions to others when this member learnt of it:
+    it may have worked on them as a zombie, and must not commit.
     """
 
     assigned: tuple[TP, ...]
@@ -243,10 +243,17 @@ class Log(Protocol):
         """A reader without a group, starting at these positions; raises `UnknownTopic`."""
 
     def member(
-        self, group: str, topics: Sequence[str], *, instance_id: str | None = None, lease: bool = False
+        self,
+        group: str,
+        topics: Sequence[str],
+        *,
+        instance_id: str | None = None,
+        lease: bool = False,
+        before_revoke: Callable[[], None] | None = None,
     ) -> Member:
         """Join a group that shares the partitions of `topics` by ranges.
 
+        `before_revoke` is called within `poll` before partitions go to others, to finish what is under way; not when lost.
         `instance_id` is a static membership: a restart under the same id takes over at once, and an older member with
         it is `Fenced`. With `lease`, `topics` is one topic with one partition, which is never read: who holds it may
         `start_at` and `commit` any partitions at all, and reads them until the lease goes.

@@ -75,10 +75,7 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
             f"since {moment(since.get('at'))}, found {moment(found.get('at'))} (event time); "
             f"positions {since.get('position')} and {found.get('position')}"
         ]
-    measured = []
-    if data.statistic is not None and data.threshold is not None:
-        what = "evidence" if data.kind in EVIDENCE else data.kind
-        measured.append(f"{what} {_number(data.statistic)} against {_number(data.threshold)}")
+    measured = [crossed(data)] if crossed(data) else []
     if data.effect is not None:
         measured.append(f"effect {data.effect:+.4g}")
     if measured:
@@ -95,6 +92,14 @@ def _event(event: ControlEvent) -> tuple[str, str, list[str]]:
     if data.command:
         lines.append(f"by hand: {data.command}")
     return _MARKS[data.severity], head, lines
+
+
+def crossed(data: ControlData) -> str:
+    """The statistic and what it is held against; empty where it is not said."""
+    if data.statistic is None or data.threshold is None:
+        return ""
+    what = "evidence" if data.kind in EVIDENCE else data.kind
+    return f"{what} {_number(data.statistic)} against {_number(data.threshold)}"
 
 
 def _summary(data: ControlData, summary: EpisodeSummary) -> list[str]:

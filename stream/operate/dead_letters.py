@@ -63,22 +63,33 @@ class Letter(NamedTuple):
 
 
 def letter_of(record: Any) -> Letter:
-    """The letter of a consumed record. Notes stand after the record's own headers, so the last of a name counts."""
-    headers = [(name, value or b"") for name, value in record.headers]
-    notes = {name: value.decode(errors="replace") for name, value in headers if name.startswith(OWN_HEADERS)}
+    """The letter of a record that kafka-python consumed."""
+    return letter(record.offset, record.timestamp, record.key, record.value, record.headers)
+
+
+def letter(
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    all_headers: Iterable[tuple[str, bytes | None]],
+) -> Letter:
+    """The letter of a record. Notes stand after the record's own headers, so the last of a name counts."""
+    headers = [(name, one or b"") for name, one in all_headers]
+    notes = {name: one.decode(errors="replace") for name, one in headers if name.startswith(OWN_HEADERS)}
     partition, of = (notes.get(OWN_HEADERS + name, "") for name in ("partition", "offset"))
     known = partition.isdecimal() and of.isdecimal()
     return Letter(
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
+        offset=offset,
+        timestamp_ms=timestamp_ms,
         id=notes.get(OWN_HEADERS + "id", ""),
         reason=notes.get(OWN_HEADERS + "reason", ""),
         topic=notes.get(OWN_HEADERS + "topic", "") if known else "",
         partition=int(partition) if known else 0,
         of=int(of) if known else 0,
-        key=record.key,
-        value=record.value,
-        headers=[(name, value) for name, value in headers if not name.startswith(OWN_HEADERS)],
+        key=key,
+        value=value,
+        headers=[(name, one) for name, one in headers if not name.startswith(OWN_HEADERS)],
     )
 
 

@@ -56,29 +56,30 @@ def role(one: ExpertShown, live: LiveModel) -> str:
     return ", ".join(roles)
 
 
-def table(live: LiveModel) -> list[str]:
-    """A line for each expert under a line of headings, the heaviest first; none if none was named.
+def rows(live: LiveModel) -> list[Sequence[str]]:
+    """A row for each expert in the order of `HEADINGS`, the heaviest first; none if none was named.
 
     Losses are means in nats over the labels judged since the expert takes part: its own, and the live prediction's over the same.
     """
-    if not live.experts:
-        return []
-    rows: list[Sequence[str]] = [HEADINGS]
-    for one in sorted(live.experts, key=lambda one: -one.weight):
-        rows.append(
-            (
-                one.version,
-                kind_in_words(one.kind),
-                role(one, live),
-                f"{one.weight:.1%}",
-                rfc3339(one.born_at)[:16] if one.born_at else "-",
-                f"{one.learned:,}" if one.learned else "-",
-                f"{one.judged:,}" if one.judged else "-",
-                "-" if one.loss is None else f"{one.loss:.4f}",
-                "-" if one.live_loss is None else f"{one.live_loss:.4f}",
-            )
+    return [
+        (
+            one.version,
+            kind_in_words(one.kind),
+            role(one, live),
+            f"{one.weight:.1%}",
+            rfc3339(one.born_at)[:16] if one.born_at else "-",
+            f"{one.learned:,}" if one.learned else "-",
+            f"{one.judged:,}" if one.judged else "-",
+            "-" if one.loss is None else f"{one.loss:.4f}",
+            "-" if one.live_loss is None else f"{one.live_loss:.4f}",
         )
-    return columns(rows, RIGHT)
+        for one in sorted(live.experts, key=lambda one: -one.weight)
+    ]
+
+
+def table(live: LiveModel) -> list[str]:
+    """The rows as lines under a line of headings; none if no expert was named."""
+    return columns([HEADINGS, *rows(live)], RIGHT) if live.experts else []
 
 
 def columns(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:

@@ -47,17 +47,6 @@ class RegistryError(ValueError):
     """What was asked for cannot be done; the message says why, and what to do."""
 
 
-def known_as(live: dict[str, Any], version: Version, versions: list[Version]) -> list[str]:
-    """The aliases and names of a version: `champion` and `previous` as `live` says, names by their stored copies."""
-    ids = {CHAMPION: live.get("committed"), PREVIOUS: live.get("previous")}
-    names = [
-        one.id.removeprefix(NAMED)
-        for one in versions
-        if one.id.startswith(NAMED) and (one.parent, one.digest) == (version.id, version.digest)
-    ]
-    return [alias for alias in ALIASES if ids[alias] == version.id] + sorted(names)
-
-
 def find(store: ModelStore, wanted: str, live: dict[str, Any]) -> tuple[Version, bytes]:
     """The stored version that a person means, by id, alias or name.
 

@@ -114,8 +114,9 @@ _LEARN = (
         "penstock_turn_part_seconds",
         Counter,
         ("part",),
-        "wall time of the parts of learn's turns: decode (records to entries), fold, write (versions and outputs, until "
-        "acknowledged), commit, snapshot; the wait for records is none of them",
+        "wall time of the parts of learn's turns: decode (records to entries), fold, write (versions and outputs, and "
+        "the wait until those of the batch before are acknowledged), commit (where nothing else comes), snapshot; the wait for "
+        "records is none of them",
     ),
     Metric("penstock_predictions", Counter, (), "predictions made"),
     Metric("penstock_pending_labels", Gauge, (), "samples that wait for their label"),

@@ -20,6 +20,7 @@ from penstock.stream.console.app import Console
 from penstock.stream.console.guard import host_names
 from penstock.stream.console.reading.ask import Asker
 from penstock.stream.console.reading.follow import Follower
+from penstock.stream.console.reading.servers import servers_of
 from penstock.stream.definitions import Pipeline
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
@@ -90,3 +91,4 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     finally:
         follower.close()
         asker.close()
+        servers_of(settings).close()

@@ -24,10 +24,10 @@ from penstock.stream.operate.control_topics import Told, told_of
 from penstock.stream.operate.moments import Moment, span_of
 from penstock.stream.operate.reporting.course import Course, Rows
 from penstock.stream.operate.reporting.incidents import (
-    BEFORE_LEAST_MS,
     BEFORE_MOST_MS,
     DAY_MS,
     Incident,
+    compared_spans,
     cost_of,
     incidents,
     moment,
@@ -204,9 +204,7 @@ def compared_in(
     """What to compare: of an incident all that was in it with what was before, otherwise the inputs that were found to move."""
     names = [*pipeline.vector_names, "prediction"]
     if of is not None:
-        over = min(of.until(span[1]), of.since + BEFORE_MOST_MS)
-        before = min(max(over - of.since, BEFORE_LEAST_MS), BEFORE_MOST_MS)
-        spans = ((of.since - before, of.since), (of.since, max(over, of.since + 1)))
+        spans = compared_spans(of, span[1])
         return [Compare(names, *(Rows(one, range(len(names))) for one in spans))]
     found = []
     for one in overlapping(every, span):

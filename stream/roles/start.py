@@ -26,6 +26,7 @@ from penstock.features.redis.store import RedisStateStore, address, check_redis,
 from penstock.stream import topology
 from penstock.stream.challenge.worker import ChallengeWorker
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
@@ -38,6 +39,7 @@ from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
 from penstock.stream.roles.metrics import ChallengeReport, FeaturizeReport, LearnReport
 
@@ -194,6 +196,8 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
             lead_records=LEAD_RECORDS,
             health=FeaturizeReport(health),
             keyspace=RedisKeyspace(client),
+            writer=WriteBehind("featurize-write"),
+            patience_ms=PATIENCE_MS,
         )
         turn_until(stopped, worker, health, log.close)
 
@@ -223,6 +227,7 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
             decision_wait_s=DECISION_WAIT_S,
             health=LearnReport(health),
             publisher=publisher,
+            writer=WriteBehind("learn-write"),
         )
         after = [] if publisher is None else [publisher.start().close]
         turn_until(stopped, worker, health, retrainer.stop, log.close, *after)

@@ -117,7 +117,7 @@ def _text(chance: random.Random) -> str:
 
 
 def _answers(pipeline: Pipeline) -> Callable[[random.Random], Any]:
-    """What draws a value for the fields of the label that its rule takes: the first kind that does, one that varies if any does."""
+    """What draws a value for the fields of the label that its rule takes: the first kind that does; one that varies, if any."""
     label, kinds = pipeline.label, (_either, _number, _text)
     found: list[tuple[int, int]] = []
     for place, kind in enumerate(kinds):

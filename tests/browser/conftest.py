@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.flown import Flown, NoBroker, flown
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -28,6 +29,16 @@ ARGUMENTS = [
     "--no-default-browser-check", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 _HERE = re.compile(r"(http|https|ws|wss)://127\.0\.0\.1(:\d+)?/|(data|blob|about):")
+
+
+@pytest.fixture(scope="session")
+def flights(browser: Browser) -> Iterator[Flown]:
+    """The flights over a real broker, with the incident running; skipped where there is no browser or no broker."""
+    try:
+        with flown() as made:
+            yield made
+    except NoBroker as error:
+        _missing(str(error))
 
 
 @pytest.fixture(scope="session")

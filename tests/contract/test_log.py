@@ -10,6 +10,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.partitioner import murmur2 as reference_murmur2
 
+from penstock.stream.log import kafka_appender
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import (
@@ -441,6 +442,29 @@ def test_a_rebalance_names_what_was_revoked_and_stops_reading_it(
     one.close()
 
 
+@pytest.mark.parametrize("lease", [False, True])
+def test_before_partitions_go_to_others_there_is_time_to_finish_and_commit(
+    world: World, unique: Callable[[str], str], lease: bool
+) -> None:
+    topic, read_from, group = world.create(1 if lease else 2), world.create(2), unique("g")
+    called: list[dict[TP, int]] = []
+    reading = [(read_from, 0), (read_from, 1)] if lease else [(topic, 0), (topic, 1)]
+
+    def finish() -> None:
+        called.append(one.positions())
+        one.commit({reading[0]: 7})
+
+    one = world.log.member(group, [topic], lease=lease, before_revoke=finish, instance_id="z")
+    join(one)
+    one.start_at(dict.fromkeys(reading, 0))
+    two = world.log.member(group, [topic], lease=lease, instance_id="a")
+    settle(one, two, until=lambda last: two in last and called != [])
+    assert called == [dict.fromkeys(reading, 0)]
+    assert world.log.committed(group, reading) == {reading[0]: 7}
+    one.close()
+    two.close()
+
+
 def test_a_member_without_partitions_is_told_that_it_is_a_spare(
     world: World, unique: Callable[[str], str]
 ) -> None:
@@ -685,3 +709,23 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
         range(10)
     )
     reader.close()
+
+
+def test_a_producer_is_connected_before_it_is_given_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks for its id without a connection asks again half a second later: so long its first records would wait."""
+    calls: list[str] = []
+
+    class Asked:
+        def __init__(self, settings: object, logger: object) -> None:
+            calls.append("made")
+
+        def __getattr__(self, name: str) -> Callable[..., int]:
+            return lambda *given, **more: calls.append(name) or 0
+
+    monkeypatch.setattr(kafka_appender, "Producer", Asked)
+    appender = kafka_appender.KafkaAppender(
+        {}, lambda topic: 1_000, timeout_s=1.0, max_record_bytes=1_000, on_wait=None, last_error=str
+    )
+    appender.append([Out("t", None, b"1")])
+    appender.append([Out("t", None, b"2")])
+    assert calls == ["made", "list_topics", "produce", "flush", "produce", "flush"]

@@ -292,6 +292,39 @@ def test_a_unit_that_moves_nothing_checks_ownership(world: World) -> None:
         store.save([Unit(b"2", b"2", [])])
 
 
+def test_a_check_beside_a_save_takes_its_positions_for_right_and_no_other(world: World) -> None:
+    """One thread saves, another asks whether the task is still its own: it is, wherever the save has come to."""
+    store = started(world)
+    count, stop = 300, threading.Event()
+    raised: list[StateLost] = []
+    # whose saves are over before another thread gets to look
+    if isinstance(world.raw, MemoryServer):
+        put = world.raw.put
+        world.raw.put = lambda *given: (put(*given), store.alive())  # type: ignore[method-assign, func-returns-value, assignment]
+
+    def check() -> None:
+        try:
+            while not stop.is_set():
+                store.alive()
+        except StateLost as error:
+            raised.append(error)
+
+    beside = threading.Thread(target=check)
+    beside.start()
+    for n in range(count):
+        units = [
+            Unit(str(at).encode(), str(at + 1).encode(), [world.write(f"{at}", b"a")])
+            for at in range(n * 3, n * 3 + 3)
+        ]
+        store.save(units)
+    stop.set()
+    beside.join()
+    assert raised == []
+    with pytest.raises(StateLost):
+        overwrite(world, keys.position_key(world.pipeline, "all"), b"7")
+        store.alive()
+
+
 def test_only_public_documents_expire(valkey_url: str) -> None:
     """And a ttl of 0 never does."""
     client = connect(valkey_url)

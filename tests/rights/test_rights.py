@@ -58,7 +58,7 @@ def deployment(servers: Secured, tmp_path_factory: pytest.TempPathFactory) -> It
     publish(made, 600)
     featurize = made.start("featurize", "--port", "0")
     address = featurize.address()
-    assert eventually(lambda: read_by(address, "payments") >= 600 or featurize.process.poll() is not None)
+    assert eventually(lambda: read_by(address, "sources") >= 600 or featurize.process.poll() is not None)
     featurize.process.send_signal(signal.SIGTERM)
     assert featurize.process.wait(PATIENCE_S) == 0, featurize.log.read_text()
     yield made

@@ -45,7 +45,7 @@ class Form(NamedTuple):
 def request_of(act: Act, form: Mapping[str, str], state: PipelineState, person: Person, wall_ms: int) -> Form:
     """The request of a form, or what is wrong with it."""
     wrong: dict[str, str] = {}
-    reason = form.get("reason", "").strip()
+    reason = form.get("reason", "").replace("\r\n", "\n").strip()  # as browsers end the lines of a form
     if not reason:
         wrong["reason"] = "Say why: the reason is kept with the decision and the model."
     once = form.get("once", "")

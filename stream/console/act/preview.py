@@ -32,8 +32,13 @@ class Scored(NamedTuple):
     what: str
     now: str
     trained: str
-    loss: str
+    mean: float | None
     meant: bool
+
+    @property
+    def loss(self) -> str:
+        """The loss in nats, as pages show it."""
+        return nats(self.mean)
 
 
 class Preview(NamedTuple):
@@ -59,7 +64,7 @@ def preview(request: OperatorRequest, state: PipelineState, definition: Pipeline
         _meant(request, live, one),
         compared,
         over,
-        list(_does(request, state)),
+        [*_worse(compared), *_does(request, state)],
         list(_suppresses(request, state, definition, one)),
     )
 
@@ -100,7 +105,7 @@ def trained(one: ExpertShown, live: LiveModel) -> str:
     """How far a model is trained."""
     if one.kind == "frozen":
         return f"to {moment(one.born_at)} (event time) {position(one.born_position)}, {count(one.learned)} labels"
-    return f"to now, {moment(live.at)} (event time) {position(live.position)}, {count(one.learned)} labels"
+    return f"to now, {count(one.learned)} labels as of {position(live.position)}"
 
 
 def _compared(state: PipelineState, one: ExpertShown | None) -> tuple[list[Scored], str]:
@@ -128,12 +133,23 @@ def _compared(state: PipelineState, one: ExpertShown | None) -> tuple[list[Score
                 kind_in_words(model.kind),
                 role(model, live),
                 trained(model, live) if model.kind != "base" else "–",
-                nats(loss / judged if judged else None),
+                loss / judged if judged else None,
                 one is not None and model.version == one.version,
             )
         )
     over = f"over the same newest {labels:,} labels" if labels else "no labels yet that all of them saw"
     return found, over
+
+
+def _worse(compared: Sequence[Scored]) -> Iterator[str]:
+    """A warning, where the version meant did worse over the labels compared than what predicts without it."""
+    meant = next((one for one in compared if one.meant and one.mean is not None), None)
+    if meant is None or meant.mean is None:
+        return
+    better = [one.version for one in compared if one.mean is not None and one.mean < meant.mean]
+    if better:
+        said = ", ".join("the base rate" if one == "base" else one for one in better)
+        yield f"Careful: over these labels {meant.version} lost more than {said}."
 
 
 def _does(request: OperatorRequest, state: PipelineState) -> Iterator[str]:
@@ -220,8 +236,8 @@ def _suppresses(
         )
     elif live is not None:
         yield (
-            f"Labels before {position(live.position)} ({moment(live.at)}, event time) cannot undo it: only labels after that may "
-            "take the weight away again."
+            f"Labels from before it is carried out (now {position(state.position)}, {moment(state.event_at)} event time) cannot "
+            "undo it: only labels after that may take the weight away again."
         )
         if one is not None and one.kind == "frozen" and not live.alone:
             yield f"{one.version} learns no more; a copy of it that learns on takes part beside it, with half of the weight."

@@ -208,4 +208,16 @@
     addEventListener("pageshow", (event) => { if (event.persisted && !paused) connect(); });
     if (!document.hidden) connect();
   }
+
+  // -- time travel: moving the range goes there, and nothing else ---------------------------------------------------------
+  const scrub = byId("scrub"), at = "scrubbing " + location.pathname;
+  if (scrub) {
+    let going = 0;
+    scrub.addEventListener("input", () => { byId("scrubbed").textContent = "@" + (+scrub.value).toLocaleString("en"); });
+    scrub.addEventListener("change", () => { // keys change it step by step: it goes when they rest
+      clearTimeout(going);
+      going = setTimeout(() => { sessionStorage.setItem(at, "1"); scrub.form.requestSubmit(); }, 700);
+    });
+    if (sessionStorage.getItem(at)) { sessionStorage.removeItem(at); scrub.focus({ preventScroll: true }); }
+  }
 })();

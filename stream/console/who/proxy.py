@@ -75,7 +75,10 @@ class Proxies:
         names, groups = values(headers, self.user_header), values(headers, self.groups_header)
         if not self.trusts(address) or len(names) != 1 or len(groups) > 1:
             return None
-        name = names[0]
+        try:
+            name = names[0].encode("latin-1").decode("utf-8")  # as proxies send it
+        except UnicodeDecodeError:
+            return None
         if not name or len(name) > MOST_NAME or not name.isprintable():
             return None
         roles = [self.groups.get(one.strip(), "viewer") for group in groups for one in group.split(",")]

@@ -112,6 +112,13 @@ def _incident(name: str, events: list[ControlEvent]) -> Incident | None:
     return Incident(0, name, events, since, found, over, "offset" not in fired[0].since)
 
 
+def compared_spans(incident: Incident, stop: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The event times that an incident's inputs are compared over: before it, and in it (up to `stop` while it is open)."""
+    over = min(incident.until(stop), incident.since + BEFORE_MOST_MS)
+    before = min(max(over - incident.since, BEFORE_LEAST_MS), BEFORE_MOST_MS)
+    return (incident.since - before, incident.since), (incident.since, max(over, incident.since + 1))
+
+
 # -- what it cost ----------------------------------------------------------------------------------------------------------------
 
 

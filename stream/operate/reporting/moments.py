@@ -67,6 +67,17 @@ def moments(told: Sequence[Told], placed: Sequence[Placed], lived: Sequence[Live
     )
 
 
+def done_in(found: Sequence[Moment], episode: str) -> list[Moment]:
+    """What was found, decided and commanded in an episode, and what was put in place by that."""
+    own = [one for one in found if one.episode == episode]
+    versions = {one.version for one in own if one.lane == "commanded" and one.version}
+    return [
+        one
+        for one in found
+        if one.episode == episode or (one.mark == "committed" and one.version in versions)
+    ]
+
+
 def _once(one: Moment, reasons: Sequence[str]) -> Moment:
     """The same without an event's reason, which stands where the event stands."""
     known = next((reason for reason in reasons if len(reason) > len(AS_ASKED) and reason in one.said), None)

@@ -16,7 +16,7 @@ import numpy as np
 from penstock.stream.messages import LiveModel
 from penstock.stream.operate.reporting.course import Losses, Means, Weights, steps
 from penstock.stream.operate.reporting.incidents import Cost, Incident, row, story
-from penstock.stream.operate.reporting.moments import Moment
+from penstock.stream.operate.reporting.moments import Moment, done_in
 from penstock.stream.operate.reporting.shares import Shares
 from penstock.stream.operate.svg import round_step
 
@@ -75,13 +75,7 @@ class Report:
 
     def done(self, incident: Incident) -> list[Moment]:
         """What was decided and commanded because of an incident, and what was put in place by that."""
-        own = [one for one in self.moments if one.episode == incident.id]
-        versions = {one.version for one in own if one.lane == "commanded" and one.version}
-        return [
-            one
-            for one in self.moments
-            if one.episode == incident.id or (one.mark == "committed" and one.version in versions)
-        ]
+        return done_in(self.moments, incident.id)
 
     def story(self, incident: Incident) -> list[str]:
         """An incident in sentences."""

@@ -16,6 +16,7 @@ from penstock.stream.console.who import passwords
 from penstock.stream.console.who.password_file import PasswordFile
 from penstock.stream.console.who.people import People
 from penstock.stream.console.who.proxy import Proxies
+from penstock.stream.definitions import Pipeline
 from penstock.stream.messages import OperatorRequest
 from tests.stream.console.year import console_of
 from tests.stream.generated import parcels
@@ -42,10 +43,24 @@ def password_file(folder: Path, **more: Role) -> PasswordFile:
 class Desk:
     """A console where people can log in; `sent` are the requests that it made."""
 
-    def __init__(self, states: States, people: People, *, asks: bool = True) -> None:
+    def __init__(
+        self,
+        states: States,
+        people: People,
+        *,
+        asks: bool = True,
+        definitions: dict[str, Pipeline] | None = None,
+        sources: Any = None,
+    ) -> None:
         self.sent: list[OperatorRequest] = []
-        ask = self.sent.append if asks else None
-        self.console = console_of(states, {"parcels": parcels()}, people=people, ask=ask, wall_ms=lambda: 77)
+        self.console = console_of(
+            states,
+            {"parcels": parcels()} if definitions is None else definitions,
+            people=people,
+            ask=self.sent.append if asks else None,
+            wall_ms=lambda: 77,
+            sources=sources,
+        )
 
     def browser(self, **options: Any) -> TestClient:
         """Somebody's browser, which nobody told anything."""

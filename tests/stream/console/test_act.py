@@ -255,6 +255,13 @@ def test_after_a_restart_what_the_topic_has_is_not_sent_again(states: States, tm
     assert answer.headers["location"].endswith(first.sent[0].id) and second.sent == []
 
 
+def test_lines_of_a_reason_end_as_they_are_typed(desk: Desk) -> None:
+    browser = desk.of("omar")
+    for reason in ("one\r\ntwo", "one\ntwo"):
+        browser.post(f"{ACT}/hold", data={"once": "0" * 32, "reason": reason})
+    assert [request.reason for request in desk.sent] == ["one\ntwo"]
+
+
 def test_another_choice_or_person_or_form_is_another_request(desk: Desk) -> None:
     omar, ada = desk.of("omar"), desk.of("ada")
     confirmation = filled(omar, "rollback", {**REASON, "version": "v1"})
@@ -449,14 +456,15 @@ def test_a_preview_says_which_version_how_far_trained_and_its_loss_on_the_same_l
     state = states.pipelines["parcels"]
     live = state.live
     assert live is not None
+    frozen = next(one for one in reversed(live.experts) if one.kind == "frozen")
     request = OperatorRequest(
-        id="r", pipeline="parcels", verb="rollback", reason="x", by="mia", version=live.experts[1].version
+        id="r", pipeline="parcels", verb="rollback", reason="x", by="mia", version=frozen.version
     )
     found = preview(request, state, parcels())
-    assert found.meant.startswith(f"{live.experts[1].version}: ") and "trained to" in found.meant
+    assert found.meant.startswith(f"{frozen.version}: ") and "trained to" in found.meant
     blocks = list(state.blocks)[-19:]
     names = {one.version for one in found.compared}
-    assert {live.experts[1].version, "base"} <= names
+    assert {frozen.version, "base"} <= names
     same = [
         {one.version: one for one in block.experts}
         for block in blocks
@@ -466,7 +474,17 @@ def test_a_preview_says_which_version_how_far_trained_and_its_loss_on_the_same_l
         losses = [(block[one.version].loss or 0.0, block[one.version].judged) for block in same]
         judged = sum(count for _, count in losses)
         assert one.loss == (f"{sum(loss * count for loss, count in losses) / judged:.4f}" if judged else "–")
-    assert any("only labels after that" in line for line in found.suppresses)
+    own = next(one.mean for one in found.compared if one.meant)
+    lost_less = {one.version for one in found.compared if None not in (one.mean, own) and one.mean < own}  # type: ignore[operator]
+    warned = [line for line in found.does if line.startswith("Careful: over these labels")]
+    assert (
+        lost_less
+        and len(warned) == 1
+        and all(("the base rate" if version == "base" else version) in warned[0] for version in lost_less)
+    )
+    assert any(
+        "only labels after that" in line and f"@{state.position:,}" in line for line in found.suppresses
+    )
     pinned = preview(msgspec.structs.replace(request, pin=True), state, parcels())
     assert any("until a resume" in line for line in pinned.suppresses)
     state.live = msgspec.structs.replace(live, held=True, held_since=5)

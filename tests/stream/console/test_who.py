@@ -24,6 +24,7 @@ from penstock.stream.console.who.sessions import LASTS_S, Session, key_of, sessi
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles.console_people import people_of
 from tests.stream.console.acting import OURS, PASSWORD, Desk, behind_a_proxy, password_file
+from tests.stream.generated import parcels
 
 
 @pytest.fixture
@@ -425,6 +426,9 @@ def test_headers_names_are_a_setting_and_addresses_may_be_networks() -> None:
         == proxies.person("10.1.2.3", said)
     )
     assert proxies.person("10.2.0.1", said) is None
+    zoe = proxies.person("10.1.2.3", [(b"x-user", "Zoë".encode())])
+    assert zoe == Person("Zoë", "viewer", "proxy")
+    assert proxies.person("10.1.2.3", [(b"x-user", b"Zo\xeb")]) is None
     for bad, rules in (
         (["10.0.0"], []),
         (["localhost"], []),
@@ -492,3 +496,34 @@ def test_the_settings_are_read_from_the_environment() -> None:
     )
     people = people_of(found)
     assert people.proxies.trusts("10.1.5.5") and people.proxies.user_header == "X-User" and not people.login
+
+
+def test_the_server_believes_no_address_that_a_client_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn would take the address from X-Forwarded-For of whoever comes from loopback, so that anybody there is any proxy."""
+    import uvicorn
+
+    from penstock.stream.console.reading.shared import Reading
+    from penstock.stream.roles import console
+
+    class NoFollower:
+        def __init__(self, names: Any, settings: Any, health: Any) -> None:
+            self.reading = Reading(States(names))
+
+        def start(self) -> NoFollower:
+            return self
+
+        def close(self) -> None:
+            return
+
+    made: list[uvicorn.Config] = []
+
+    def serve(server: uvicorn.Server, sockets: list[Any]) -> None:
+        made.append(server.config)
+        for one in sockets:
+            one.close()
+
+    monkeypatch.setattr(console, "Follower", NoFollower)
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+    console.run_console([parcels()], Settings(console_proxies=("10.0.0.7",)))
+    [config] = made
+    assert config.proxy_headers is False and config.access_log is False

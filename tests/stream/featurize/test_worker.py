@@ -15,9 +15,10 @@ from river import tree
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize import merge
+from penstock.stream.featurize import merge, writing
 from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.featurize.writing import Writing
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out, UnknownTopic
 from penstock.stream.messages import Recipe, Tick, decode_entry
@@ -470,7 +471,7 @@ def test_a_recreated_source_is_refused() -> None:
 def test_one_commit_serves_several_batches_and_the_rest_follows_when_nothing_comes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(featurize_worker, "COMMIT_EVERY_MS", 10_000)
+    monkeypatch.setattr(writing, "COMMIT_EVERY_MS", 10_000)
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 50)
     world.log.append(outs(card_events(1_000) if world.pipeline.name == "cards" else parcel_events(1_000)))
     worker = world.worker()
@@ -492,13 +493,13 @@ def test_one_commit_serves_several_batches_and_the_rest_follows_when_nothing_com
 def test_what_waited_for_its_commit_is_not_emitted_again_when_the_store_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(featurize_worker, "COMMIT_EVERY_MS", 10**9)
+    monkeypatch.setattr(writing, "COMMIT_EVERY_MS", 10**9)
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 50)
     world.log.append(outs(card_events(1_000) if world.pipeline.name == "cards" else parcel_events(1_000)))
     worker = world.worker()
     for _ in range(20):
         worker.process_batch(0.0)
-    assert worker.to_commit
+    assert worker.writing.to_commit
     world.server.flushall()
     world.settle(worker)
     world.check()
@@ -568,7 +569,7 @@ def test_a_commit_that_failed_is_made_at_the_next_start_though_nothing_new_comes
     world.log.append(outs(card_events(300) if world.pipeline.name == "cards" else parcel_events(300)))
     first = world.worker()
     with monkeypatch.context() as patch:
-        patch.setattr(FeaturizeWorker, "_commit", lambda self, wall_ms: self.to_commit.clear())
+        patch.setattr(Writing, "commit", lambda self, wall_ms: self.to_commit.clear())
         world.settle(first)
     tps = [(source.name, n) for source in world.pipeline.sources for n in range(2)]
     assert not any(world.log.committed(first.group, tps).values()), "saved, and not committed"

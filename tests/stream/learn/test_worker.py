@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import count as numbers
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,7 +38,9 @@ from penstock.stream.models.retention import Retention
 from penstock.stream.models.store import MemoryModelStore
 from penstock.stream.models.version import Version
 from penstock.stream.prediction import Prediction
+from penstock.stream.process.write_behind import Writer, WriteThrough
 from tests.stream.generated import DAY, START_MS, entries, parcels
+from tests.stream.later import Later
 from tests.stream.naive_flow import everything
 
 PIPELINE = parcels()
@@ -82,6 +85,7 @@ class World:
         self.models = MemoryModelStore()
         self.wall = numbers(1_000_000, 100)
         self.fail: Callable[[str], None] = lambda step: None
+        self.writer_of: Callable[[], Writer] = WriteThrough
         for topic in topology.owned("parcels"):
             self.log.create(topic.name, topic.partitions)
 
@@ -97,8 +101,16 @@ class World:
         store.save = fragile_save  # type: ignore[method-assign]
         retrainer = InlineRetrainer(PIPELINE, log, self.models)
         worker = LearnWorker(
-            PIPELINE, log, store, self.models, retrainer, secret, lambda: next(self.wall), instance_id="0"
-        )
+            PIPELINE,
+            log,
+            store,
+            self.models,
+            retrainer,
+            secret,
+            lambda: next(self.wall),
+            instance_id="0",
+            writer=self.writer_of(),
+        )  # fmt: skip
         commit = worker.member.commit
 
         def fragile_commit(positions: dict[TP, int]) -> None:
@@ -241,9 +253,18 @@ def test_bytes_that_are_no_entry_are_passed_over_live_and_in_the_replay() -> Non
 STEPS = ["before append", "after append", "before save", "after save", "before commit", "after commit"]
 
 
+WRITERS: dict[str, Callable[[], Writer]] = {
+    "before the next poll": WriteThrough,
+    "when waited for": lambda: Later(cycle([3])),
+    "now and then": lambda: Later(cycle([3, 3, 0])),
+}
+
+
+@pytest.mark.parametrize("written", WRITERS)
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str) -> None:
+def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str, written: str) -> None:
     world = World()
+    world.writer_of = WRITERS[written]
     world.give(busy())
     times, crashes = numbers(), []
 
@@ -274,8 +295,10 @@ def test_killed_at_any_step_it_ends_as_if_it_never_was(step: str) -> None:
         ("before commit", CommitFailed("x")),
     ],
 )
-def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Exception) -> None:
+@pytest.mark.parametrize("written", WRITERS)
+def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Exception, written: str) -> None:
     world = World()
+    world.writer_of = WRITERS[written]
     world.give(busy())
     times = numbers()
 
@@ -287,6 +310,30 @@ def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Except
     worker = world.settle(world.worker())
     assert next(times) > 4
     world.check(worker)
+
+
+def test_one_commit_serves_several_batches_and_what_featurize_waits_for_is_committed_as_soon_as_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("penstock.stream.learn.writing.COMMIT_EVERY_MS", 10**9)
+    monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 10**9)
+    world = World()
+    world.give(LOG)
+    worker = world.worker()
+    worker.process_batch(0.0)
+    steps: list[str] = []
+    world.fail = steps.append
+    waits: list[float] = []
+    poll = worker.member.poll
+    monkeypatch.setattr(
+        worker.member, "poll", lambda most, wait_s: (waits.append(wait_s), poll(most, wait_s))[1]
+    )
+    batches = 0
+    while worker.process_batch(0.05):
+        batches += 1
+    assert batches > 10 and steps.count("after commit") == 1 and steps[-1] == "after commit"
+    assert waits == [0.05, *[0.0] * batches], "not waiting for more with something to commit"
+    assert world.log.committed(worker.group, [worker.tp]) == {worker.tp: len(LOG)}
 
 
 class Slow(InlineRetrainer):
@@ -413,11 +460,13 @@ def test_the_time_of_a_turn_is_split_into_its_parts_by_looks_at_the_clock_that_n
     worker.process_batch(0.0)  # it becomes the owner
     world.give([entry for entry in LOG if isinstance(entry, Sample)][:500])
     assert [worker.process_batch(0.0) for _ in range(2)] == [250, 250]
-    assert worker.parts.seconds == {"decode": 2, "fold": 2, "write": 2, "commit": 2, "snapshot": 0}
+    assert worker.parts.seconds == {"decode": 2, "fold": 2, "write": 2, "commit": 0, "snapshot": 0}
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 0)
     worker.snapshot_wait_ms = 0
     worker.process_batch(0.0)
-    assert worker.parts.seconds["snapshot"] == 1 and worker.parts.seconds["write"] == 2, "nothing came"
+    now = worker.parts.seconds
+    assert now["snapshot"] == 1 and now["fold"] == 3, "nothing came"
+    assert now["write"] == 3 and now["commit"] == 1, "so what was folded is committed"
 
 
 def test_a_restart_goes_on_from_the_snapshot_and_says_nothing_twice() -> None:

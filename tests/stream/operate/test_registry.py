@@ -19,10 +19,10 @@ from penstock.stream.operate.registry import (
     find,
     give_name,
     import_file,
-    known_as,
     remove_name,
     to_ask_for,
 )
+from penstock.stream.operate.version_lines import known_as
 from tests.stream.generated import cards
 
 PIPELINE = cards()

@@ -17,7 +17,6 @@ from penstock.features.redis.keyspace import MemoryKeyspace, RedisKeyspace
 from penstock.features.redis.store import MemoryServer, connect
 from penstock.stream import cli, topology
 from penstock.stream.cli.features import tasks
-from penstock.stream.cli.replay import snapshot_of
 from penstock.stream.control.faust_app import app_id, build, changelog_of
 from penstock.stream.learn.learner import Trained
 from penstock.stream.learn.replay import replay, retrained_version
@@ -25,6 +24,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import UnknownTopic
 from penstock.stream.models.store import RedisModelStore
 from penstock.stream.operate import reset
+from penstock.stream.operate.stored_header import snapshot_of
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles import start
 from penstock.stream.roles.identity import Identity, OtherDeployment, claim

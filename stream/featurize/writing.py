@@ -1,0 +1,91 @@
+"""What becomes of a batch that was stepped: its outputs, then its state, then, now and then, the group's note of it.
+
+Laws of this file:
+- Order of every batch: produce and wait for the acknowledgements → the state script of each unit, task by task → commit. A crash
+  between any two leaves at worst a repeat that every reader recognises.
+- Everything is encoded before it comes here: the loop may step the next batch on the same states meanwhile. Whoever calls is the
+  only one for as long as that takes.
+- Nobody waits for a commit, so one is made for several batches.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from penstock.features.redis.store import Fenced as StoreFenced
+from penstock.features.redis.store import StateLost, StoreUnavailable
+from penstock.stream.featurize.step import FeaturizeUnit
+from penstock.stream.featurize.task import Task
+from penstock.stream.log.protocol import (
+    TP,
+    AppendFailed,
+    CommitFailed,
+    Fenced,
+    Log,
+    LogUnavailable,
+    Member,
+    Out,
+)
+
+logger = logging.getLogger("penstock.featurize")
+
+#: After these the outcome of a write is open, or the task is another's.
+OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable)
+COMMIT_EVERY_MS = 100
+
+
+class Readable(Protocol):
+    """Whom it concerns that features can be read."""
+
+    def readable(self, timestamps_ms: list[int], wall_ms: int) -> None:
+        """Called when the features of a batch can be read: its records' own Kafka timestamps, and the time."""
+
+
+class Batch(NamedTuple):
+    """What a batch gave. `timestamps_ms` are Kafka's of those of its records whose features nobody could read yet."""
+
+    outs: Sequence[Out]
+    units: dict[Task, list[FeaturizeUnit]]
+    timestamps_ms: list[int]
+
+
+class Writing:
+    """Writes batches in order. `committed` is what the group was told, `to_commit` what it has not been told yet."""
+
+    def __init__(self, log: Log, member: Member, wall_ms: Callable[[], int], told: Readable | None) -> None:
+        self.log, self.member, self.wall_ms, self.told = log, member, wall_ms, told
+        self.committed: dict[TP, int] = {}
+        self.to_commit: dict[TP, int] = {}
+        self.committed_ms = 0
+
+    def write(self, batch: Batch, wall_ms: int) -> None:
+        """Outputs, then each task's units; then the commit, where the last one is some time ago."""
+        # Several tasks' outputs go out at once: look first whether each still owns its state.
+        if len(batch.units) > 1:
+            for task in batch.units:
+                task.store.alive()
+        if batch.outs:
+            self.log.append(batch.outs)
+        for task, units in batch.units.items():
+            task.store.save([unit.unit for unit in units])
+            behind = task.emitted_below
+            positions = units[-1].positions.items()
+            self.to_commit.update({task.tp(head): at for head, at in positions if at >= behind[head]})
+        if self.told is not None and batch.timestamps_ms:
+            self.told.readable(batch.timestamps_ms, self.wall_ms())
+        if wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
+            self.commit(wall_ms)
+
+    def commit(self, wall_ms: int) -> None:
+        """Note with the group which outputs exist. State and outputs are safe, whatever comes of it."""
+        self.committed_ms = wall_ms
+        if self.to_commit:
+            commit, self.to_commit = self.to_commit, {}
+            try:
+                self.member.commit(commit)
+            except (Fenced, CommitFailed) as error:
+                logger.warning("%s", error)
+                return
+            self.committed = {**self.committed, **commit}
