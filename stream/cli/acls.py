@@ -14,8 +14,8 @@ from penstock.stream.topology import deployed
 EXAMPLES = """\
 examples:
   penstock acls examples/cards.py                                  who may do what, for people
-  penstock acls FILE --format kafka > acls.sh                      kafka-acls.sh, a line for every topic and group of a user
-  penstock acls FILE --format valkey | redis-cli --user admin      users of Redis 7 or Valkey; then ACL SETUSER NAME '>PASSWORD'
+  penstock acls FILE --format kafka                                kafka-acls.sh, a line for every topic and group of a user
+  penstock acls FILE --format valkey                               users of Redis 7 or Valkey; then ACL SETUSER NAME '>PASSWORD'
   penstock acls FILE --role featurize --role learn --json          of some users alone, for programs
 
 Nothing is asked of any server: rights follow from the definition and from PENSTOCK_PREFIX. Users are named PREFIX and the role;

@@ -27,7 +27,8 @@ from penstock.stream.control.state import PolicyConfig, PolicyState, decode_stat
 from penstock.stream.control.step import READ_TOPICS, RESEND_MS, Undecodable, control_step, take_due
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.kafka_python import read_after
-from penstock.stream.log.protocol import NotAllowed, Out
+from penstock.stream.log.not_allowed import NotAllowed
+from penstock.stream.log.protocol import Out
 from penstock.stream.messages import decode_decision
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings

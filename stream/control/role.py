@@ -23,7 +23,8 @@ from penstock.stream.control.step import RESEND_MS
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka_python import client
-from penstock.stream.log.protocol import LogError, LogUnavailable, NotAllowed
+from penstock.stream.log.not_allowed import NotAllowed
+from penstock.stream.log.protocol import LogError, LogUnavailable
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
 

@@ -25,12 +25,12 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Topic
 
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
+from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import (
     MAX_RECORD_BYTES,
     TP,
     LogError,
     LogUnavailable,
-    NotAllowed,
     Out,
     UnknownTopic,
 )

@@ -25,7 +25,8 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
 )
 
-from penstock.stream.log.protocol import LogError, LogUnavailable, NotAllowed, UnknownTopic
+from penstock.stream.log.not_allowed import NotAllowed
+from penstock.stream.log.protocol import LogError, LogUnavailable, UnknownTopic
 from penstock.stream.process.settings import SettingError, Settings
 
 NAMES = {

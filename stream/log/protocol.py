@@ -108,10 +108,6 @@ class LogUnavailable(LogError):
     """The broker did not answer in time, or refused the connection."""
 
 
-class NotAllowed(LogError):
-    """The broker does not know this user, or the user lacks a right: waiting does not help, so a role ends."""
-
-
 class UnknownTopic(LogError):
     """The topic, or this partition of it, does not exist."""
 

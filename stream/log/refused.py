@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from penstock.stream.log.protocol import NotAllowed
+from penstock.stream.log.not_allowed import NotAllowed
 
 _LACKS_A_RIGHT = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,

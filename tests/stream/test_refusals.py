@@ -11,7 +11,8 @@ from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import RedisStateStore, check_redis, connect
 from penstock.features.units import Fenced, StateLost, StoreRefused, StoreUnavailable
 from penstock.stream import cli
-from penstock.stream.log.protocol import AppendFailed, CommitFailed, LogError, LogUnavailable, NotAllowed
+from penstock.stream.log.not_allowed import NotAllowed
+from penstock.stream.log.protocol import AppendFailed, CommitFailed, LogError, LogUnavailable
 from penstock.stream.log.protocol import Fenced as GroupFenced
 from penstock.stream.log.refused import not_allowed
 from penstock.stream.models.store import RedisModelStore
@@ -20,7 +21,9 @@ from penstock.stream.models.store import RedisModelStore
 RETRIED = (Fenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable, CommitFailed, GroupFenced)
 
 
-def test_a_refusal_is_none_of_the_errors_that_a_worker_tries_again_after_and_is_one_line_of_the_command() -> None:
+def test_a_refusal_is_none_of_the_errors_that_a_worker_tries_again_after_and_is_one_line_of_the_command() -> (
+    None
+):
     assert not issubclass(NotAllowed, RETRIED) and not issubclass(StoreRefused, RETRIED)
     assert issubclass(NotAllowed, LogError) and StoreRefused in cli.EXPECTED and LogError in cli.EXPECTED
 
@@ -28,7 +31,11 @@ def test_a_refusal_is_none_of_the_errors_that_a_worker_tries_again_after_and_is_
 def test_kafkas_codes_of_rights_and_users_are_refusals_and_others_are_not() -> None:
     for code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
         told = not_allowed(KafkaError(code), "to write to cards.samples")
-        assert told is not None and "to write to cards.samples" in str(told) and "penstock acls FILE" in str(told)
+        assert (
+            told is not None
+            and "to write to cards.samples" in str(told)
+            and "penstock acls FILE" in str(told)
+        )
     for code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
         assert "does not know this user" in str(not_allowed(KafkaError(code), ""))
     for code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError.NOT_LEADER_FOR_PARTITION):
