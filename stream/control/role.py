@@ -47,6 +47,8 @@ def prepare_topics(pipeline: Pipeline, settings: Settings) -> None:
             for topic in topology.owned(pipeline.name, settings.prefix)
             if "dead" not in topic.name
         ]
+        # Faust would wait for ever for a group that it may not join: raises where the user may not even ask about it.
+        admin.describe_groups([topology.consumer_group(pipeline.name, "control", settings.prefix)])
         wrong = ensure(admin, owned, create=False).differences
         if wrong:
             raise LogError(f"{'; '.join(wrong)}: create them with `penstock topics FILE`")
