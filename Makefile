@@ -17,7 +17,7 @@ HELM ?= $(or $(shell command -v helm),$(CURDIR)/build/helm/helm)
 
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
-	@echo "make test    every test, two at a time (ARGS=... as for pytest)"
+	@echo "make test    every test, three at a time (ARGS=... as for pytest)"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
@@ -34,7 +34,7 @@ demo: $(STAMP)
 	$(BIN)/penstock demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 # The server has an environment of its own: it wants other versions of what Penstock is tested with.
 test-mlflow: $(STAMP) $(MLFLOW)/.installed

@@ -27,7 +27,7 @@ from starlette.testclient import TestClient
 from penstock.stream.console.app import Console
 from penstock.stream.console.state import States
 from penstock.stream.definition_file import load
-from penstock.stream.roles.serve import listening
+from penstock.stream.roles.http import listening
 from tests.stream.console.year import FLIGHTS, Line, console_of, look, stepped, year
 
 PIPELINES = 50

@@ -13,7 +13,7 @@ from penstock.stream.console.app import Console
 from penstock.stream.console.state import States
 from penstock.stream.definitions import Pipeline
 from penstock.stream.process.clock import wall_ms
-from penstock.stream.roles.serve import listening
+from penstock.stream.roles.http import listening
 from tests.patience import PATIENCE_S, eventually
 from tests.stream.console.year import Line, console_of, status_of
 

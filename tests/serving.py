@@ -103,5 +103,6 @@ def serving(valkey: redis.Redis, workers: int = 1, payments: int = 200) -> Itera
             yield made
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE_S)
+            ended = process.wait(PATIENCE_S)
             flow.close()
+        assert ended == 0, f"told to end, it ended with {ended}"

@@ -104,7 +104,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "explained",  # folds what it reads from a log
         "judge",  # folds in processes of its own
-        "processes", "progress", "report", "run", "verify",
+        "processes", "progress", "report", "run", "stage", "verify",
     ),
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
@@ -115,8 +115,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "console", "console_people", "identity", "in_memory", "look_up", "metrics", "report", "serve", "start",
-        "what_if",
+        "calibrate", "console", "console_people", "http", "identity", "in_memory", "look_up", "metrics", "report", "serve",
+        "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics", "write_behind",

@@ -52,10 +52,8 @@ class Process:
             self.child = subprocess.Popen(
                 [sys.executable, *arguments], env=dict(environment), stdout=output, stderr=subprocess.STDOUT
             )
-        if nice:
-            os.setpriority(
-                os.PRIO_PROCESS, self.child.pid, nice
-            )  # its threads are not there yet, and take it over
+        if nice:  # its threads are not there yet, and take it over
+            os.setpriority(os.PRIO_PROCESS, self.child.pid, nice)
 
     def last_lines(self, count: int = 12) -> str:
         """The end of what it wrote."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Protocol
 
 from penstock.features.redis.keyspace import Keyspace
@@ -100,7 +99,7 @@ class FeaturizeWorker:
             lease=lease,
             before_revoke=self._settle,
         )
-        self.writing = Writing(log, self.member, wall_ms, health)
+        self.writing = Writing(log, self.member, self.writer, wall_ms, health)
 
     def _checked_partitions(self) -> int:
         counts = {source.name: self.log.partitions(source.name) for source in self.pipeline.sources}
@@ -126,7 +125,6 @@ class FeaturizeWorker:
             if change is not None:
                 self.assigned = change.assigned
                 self._settle()
-                self.writing.to_commit = {}
                 self._take_up()
                 records = []
             elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
@@ -176,6 +174,7 @@ class FeaturizeWorker:
     def _take_up(self) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self._forget()
+        self.writing.start()
         self.retry_at_ms = 0
         self.paused = set()
         self.member.pause(())
@@ -193,7 +192,7 @@ class FeaturizeWorker:
             # What is saved was appended: a commit that a former owner, or this one, could not make is made now.
             for head, place in task.featurize.positions.items():
                 if place.newest_at >= 0 and place.offset > task.emitted_below[head]:
-                    self.writing.to_commit[task.tp(head)] = place.offset
+                    self.writing.written[task.tp(head)] = place.offset
             self.tasks[name] = task
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)
@@ -282,7 +281,7 @@ class FeaturizeWorker:
         if self.backpressure is not None:
             self.backpressure.end += sum(out.topic == self.samples_topic for out in done.outs)
         batch = Batch(done.outs, done.units, timestamps_ms)
-        self.writer.run(partial(self.writing.write, batch, wall_ms))
+        self.writing.hand_over(batch, wall_ms)
         for task in done.units:
             if task.kept > KEPT_STATES:
                 self.writer.finish()  # a state is let go of only when it can be loaded again

@@ -3,8 +3,9 @@
 Laws of this file:
 - Order of every batch: produce and wait for the acknowledgements → the state script of each unit, task by task → commit. A crash
   between any two leaves at worst a repeat that every reader recognises.
-- Everything is encoded before it comes here: the loop may step the next batch on the same states meanwhile. Whoever calls is the
-  only one for as long as that takes.
+- Everything is encoded before it comes here: the loop may step the next batch on the same states while one is written.
+- Commits are made by the thread that polls, never by the writer's. A commit waits in the client for a poll to end, and a poll in
+  which partitions are asked back waits for the writer: neither would ever end.
 - Nobody waits for a commit, so one is made for several batches.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from penstock.features.redis.store import Fenced as StoreFenced
@@ -28,6 +30,7 @@ from penstock.stream.log.protocol import (
     Member,
     Out,
 )
+from penstock.stream.process.write_behind import Writer
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -52,16 +55,41 @@ class Batch(NamedTuple):
 
 
 class Writing:
-    """Writes batches in order. `committed` is what the group was told, `to_commit` what it has not been told yet."""
+    """Writes batches in order. `committed` is what the group was told, `written` what it may be told."""
 
-    def __init__(self, log: Log, member: Member, wall_ms: Callable[[], int], told: Readable | None) -> None:
-        self.log, self.member, self.wall_ms, self.told = log, member, wall_ms, told
+    def __init__(
+        self, log: Log, member: Member, writer: Writer, wall_ms: Callable[[], int], told: Readable | None
+    ) -> None:
+        self.log, self.member, self.writer, self.wall_ms, self.told = log, member, writer, wall_ms, told
         self.committed: dict[TP, int] = {}
-        self.to_commit: dict[TP, int] = {}
+        self.written: dict[TP, int] = {}
+        self.tried: dict[TP, int] = {}
         self.committed_ms = 0
 
-    def write(self, batch: Batch, wall_ms: int) -> None:
-        """Outputs, then each task's units; then the commit, where the last one is some time ago."""
+    def start(self) -> None:
+        """Other partitions are held now, or the same anew. Nothing may be under way."""
+        self.written, self.tried = {}, {}
+
+    def hand_over(self, batch: Batch, wall_ms: int) -> None:
+        """Have a batch written once the one before is. Where the last commit is some time ago, make one meanwhile."""
+        self.writer.run(partial(self._write, batch))
+        if wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
+            self.commit(wall_ms)
+
+    def commit(self, wall_ms: int) -> None:
+        """Note with the group which outputs exist. State and outputs are safe, whatever comes of it; it is not tried again."""
+        written, self.committed_ms = self.written, wall_ms
+        if due := {tp: at for tp, at in written.items() if self.tried.get(tp) != at}:
+            self.tried = written
+            try:
+                self.member.commit(due)
+            except (Fenced, CommitFailed) as error:
+                logger.warning("%s", error)
+                return
+            self.committed = {**self.committed, **due}
+
+    def _write(self, batch: Batch) -> None:
+        """Outputs, then each task's units."""
         # Several tasks' outputs go out at once: look first whether each still owns its state.
         if len(batch.units) > 1:
             for task in batch.units:
@@ -72,20 +100,7 @@ class Writing:
             task.store.save([unit.unit for unit in units])
             behind = task.emitted_below
             positions = units[-1].positions.items()
-            self.to_commit.update({task.tp(head): at for head, at in positions if at >= behind[head]})
+            new = {task.tp(head): at for head, at in positions if at >= behind[head]}
+            self.written = {**self.written, **new}  # another one: a commit may be reading the former
         if self.told is not None and batch.timestamps_ms:
             self.told.readable(batch.timestamps_ms, self.wall_ms())
-        if wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
-            self.commit(wall_ms)
-
-    def commit(self, wall_ms: int) -> None:
-        """Note with the group which outputs exist. State and outputs are safe, whatever comes of it."""
-        self.committed_ms = wall_ms
-        if self.to_commit:
-            commit, self.to_commit = self.to_commit, {}
-            try:
-                self.member.commit(commit)
-            except (Fenced, CommitFailed) as error:
-                logger.warning("%s", error)
-                return
-            self.committed = {**self.committed, **commit}

@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any, Protocol
 
 from penstock.features.redis.store import StateStore
@@ -109,7 +108,7 @@ class LearnWorker:
         log.partitions(self.topic)
         group, topics, settle = self.group, [self.topic], self._settle
         self.member = log.member(group, topics, instance_id=instance_id, before_revoke=settle)
-        self.writing = Writing(log, self.member, self.tp)
+        self.writing = Writing(log, self.member, self.writer, self.tp)
         self.assigned = self.untold = False
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -170,7 +169,8 @@ class LearnWorker:
     def _drop(self) -> None:
         """Forget the fold and what was read for it."""
         self._settle()
-        self.writing.uncommitted, self.untold = None, False
+        self.writing.written = self.writing.tried = None
+        self.untold = False
         self.fold, self.unfolded, self.preparing = None, [], None
 
     def _take_up(self, now: int) -> None:
@@ -262,7 +262,7 @@ class LearnWorker:
         outs = published(fold, below, self.predictions_topic, self.prefix)
         told = position if position > below else None
         self.untold = self.untold or told is not None
-        self.writer.run(partial(self.writing.write, outs, told, now))
+        self.writing.hand_over(outs, told, now)
         outputs.predictions.clear()
         outputs.live.clear()
         outputs.history.clear()

@@ -2,8 +2,8 @@
 
 Laws of this file:
 - Produce and wait for the acknowledgements → commit.
-- Everything is encoded before it comes here: the loop may fold the next batch meanwhile. Whoever calls is the only one for as
-  long as that takes.
+- Everything is encoded before it comes here: the loop may fold the next batch while one is written.
+- Commits are made by the thread that polls, never by the writer's: `featurize.writing` says why.
 - Commits are made for several batches. Featurize stays so many records ahead of the committed position, so they may not be rare.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from penstock.features.redis.store import Fenced as StoreFenced
 from penstock.features.redis.store import StateLost, StoreUnavailable
@@ -24,6 +25,7 @@ from penstock.stream.log.protocol import (
     Member,
     Out,
 )
+from penstock.stream.process.write_behind import Writer
 
 logger = logging.getLogger("penstock.learn")
 
@@ -33,28 +35,35 @@ COMMIT_EVERY_MS = 50
 
 
 class Writing:
-    """Writes batches in order. `uncommitted` is the position that the group was not told yet; None when it knows."""
+    """Writes batches in order. `written` is the position up to which outputs exist; None where nobody knows."""
 
-    def __init__(self, log: Log, member: Member, tp: TP) -> None:
-        self.log, self.member, self.tp = log, member, tp
-        self.uncommitted: int | None = None
+    def __init__(self, log: Log, member: Member, writer: Writer, tp: TP) -> None:
+        self.log, self.member, self.writer, self.tp = log, member, writer, tp
+        self.written: int | None = None
+        self.tried: int | None = None
         self.committed_ms = 0
 
-    def write(self, outs: Sequence[Out], position: int | None, wall_ms: int) -> None:
-        """Outputs; then the commit of `position`, where there is one and the last one is some time ago."""
-        if outs:
-            self.log.append(outs)
-        if position is not None:
-            self.uncommitted = position
+    def hand_over(self, outs: Sequence[Out], position: int | None, wall_ms: int) -> None:
+        """Have outputs written once those before are; `position` may be committed then, where there is one.
+
+        Where the last commit is some time ago, make one meanwhile.
+        """
+        self.writer.run(partial(self._write, outs, position))
         if wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
             self.commit(wall_ms)
 
     def commit(self, wall_ms: int) -> None:
         """Note with the group which outputs exist. They are safe, whatever comes of it; the next note says more."""
-        position, self.committed_ms = self.uncommitted, wall_ms
-        if position is not None:
-            self.uncommitted = None
+        written, self.committed_ms = self.written, wall_ms
+        if written is not None and written != self.tried:
+            self.tried = written
             try:
-                self.member.commit({self.tp: position})
+                self.member.commit({self.tp: written})
             except (Fenced, CommitFailed) as error:
                 logger.warning("%s", error)
+
+    def _write(self, outs: Sequence[Out], position: int | None) -> None:
+        if outs:
+            self.log.append(outs)
+        if position is not None:
+            self.written = position

@@ -11,6 +11,7 @@ Laws that hold here:
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -50,6 +51,8 @@ _FENCED = (
 )
 #: A rebalance is noticed within this time, however long `poll` may wait.
 _SLICE_S = 0.05
+#: So many records that were fetched and not asked for yet may stand before a rebalance.
+_MOST_LEFT = 10_000
 _BOUNDS_TIMEOUT_S = 10.0
 
 
@@ -112,6 +115,10 @@ class KafkaReader:
         if not self._closed:
             self._closed = True
             self._positions = {}
+            # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
+            for _ in range(_MOST_LEFT):
+                if self._consumer.poll(0) is None:
+                    break
             self._consumer.close()
 
     def _assign(self, positions: Mapping[TP, int]) -> None:
@@ -205,9 +212,14 @@ class KafkaMember(KafkaReader):
         self._lease = lease
         self._check = check
         self._before_revoke = before_revoke
+        self._thread = threading.get_ident()
         consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        self._thread = threading.get_ident()
+        return super().poll(max_records, timeout_s)
 
     def take_assignment(self) -> Assignment | None:
         return self._changes.take()
@@ -222,6 +234,8 @@ class KafkaMember(KafkaReader):
     def commit(self, positions: Mapping[TP, int]) -> None:
         if not positions:
             return
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("a member commits from the thread that polls it")
         if self._closed or not self._positions.keys() >= positions.keys():
             raise Fenced("these partitions are not being read by this member any more")
         offsets = [TopicPartition(*tp, at) for tp, at in positions.items()]
@@ -238,7 +252,7 @@ class KafkaMember(KafkaReader):
         self._changes.assign((tp.topic, tp.partition) for tp in tps)
 
     def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
-        if self._before_revoke is not None:
+        if self._before_revoke is not None and not self._closed:  # who closes has finished
             self._before_revoke()
         self._give_up(consumer, lost=False)
 

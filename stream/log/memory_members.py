@@ -10,6 +10,7 @@ Laws that hold here:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Condition
 from typing import Protocol
@@ -108,6 +109,7 @@ class MemoryMember(MemoryReader):
         super().__init__(log, {})
         self._before_revoke = before_revoke
         self._asked_back = self._finished = False
+        self._thread = threading.get_ident()
         self.group = group
         self.topics = topics
         self.instance_id = instance_id
@@ -118,6 +120,7 @@ class MemoryMember(MemoryReader):
         self._closed = False
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        self._thread = threading.get_ident()
         records = super().poll(max_records, timeout_s)
         if self._asked_back and self._before_revoke is not None:
             self._before_revoke()  # not under the log's lock: another thread may have to append
@@ -138,6 +141,8 @@ class MemoryMember(MemoryReader):
             self._positions = dict(positions)
 
     def commit(self, positions: Mapping[TP, int]) -> None:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("a member commits from the thread that polls it")
         with self._log.changed:
             if self not in self.group.members or not self._positions.keys() >= positions.keys():
                 raise Fenced("these partitions are not being read by this member any more")

@@ -204,7 +204,7 @@ class Member(Reader, Protocol):
         """
 
     def commit(self, positions: Mapping[TP, int]) -> None:
-        """Store positions as the group's offsets and wait for the answer.
+        """Store positions as the group's offsets and wait for the answer, in the thread that polls (RuntimeError in another).
 
         Raises `Fenced` for a partition this member does not read (any more), `CommitFailed` if the broker does not answer.
         """

@@ -3,17 +3,13 @@
 Laws of this file:
 - It keeps nothing, and writes nothing but what people ask for: it may run anywhere that reaches Kafka (and Redis, for pages that
   read from it), and as often as one likes. Where nobody may ask, it needs no right to write.
-- What a client says of its own address is not believed: uvicorn's own reading of such headers is off.
-- SIGTERM and Ctrl-C end it; pages that are looked at are told to come back.
+- Told to stop, pages that are looked at are told to come back.
 """
 
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 from penstock.stream import topology
 from penstock.stream.console.app import Console
@@ -25,8 +21,8 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.console_people import people_of
+from penstock.stream.roles.http import check_names, listening, run_http
 from penstock.stream.roles.look_up import looked_up
-from penstock.stream.roles.serve import check_names, listening
 
 logger = logging.getLogger("penstock.console")
 
@@ -35,8 +31,6 @@ GRACE_S = 1
 
 def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
     """The console, until told to stop."""
-    import uvicorn  # as in the serve role
-
     check_names(pipelines)
     people = people_of(settings)
     asker = Asker(settings, lambda request: looked_up(request, settings, logger.warning))
@@ -56,38 +50,15 @@ def run_console(pipelines: Sequence[Pipeline], settings: Settings) -> None:
         ask=asker if people.login or people.proxies.networks else None,
     )
 
-    class Server(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """Take them as the end that they ask for; uvicorn's own would raise them once more behind it."""
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self.handle_exit)
-            yield
+    def ending() -> None:
+        console.stopping = True
 
-        async def shutdown(self, sockets: Any = None) -> None:
-            console.stopping = True
-            await super().shutdown(sockets)
-
-    config = uvicorn.Config(
-        console,
-        http="httptools",
-        loop="uvloop",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ssl_certfile=settings.console_cert or None,
-        ssl_keyfile=settings.console_key or None,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     shown = f"[{host}]" if ":" in host else host
     scheme = "https" if settings.console_cert else "http"
     logger.info("the console is at %s://%s:%d/", scheme, shown, port)
     try:
-        Server(config).run(sockets=[made])
+        cert, key = settings.console_cert, settings.console_key
+        run_http(console, made, lifespan=False, grace_s=GRACE_S, cert=cert, key=key, ending=ending)
     finally:
         follower.close()
         asker.close()

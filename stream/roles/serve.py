@@ -28,14 +28,15 @@ from penstock.features.redis.one_connection import OneConnection
 from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import StoreUnavailable, address, connect
 from penstock.stream import topology
-from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.definitions import Pipeline
 from penstock.stream.explain.explanation import CannotExplain
 from penstock.stream.explain.mixture import live, single
 from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.process import shared_metrics
 from penstock.stream.process.health_page import Health
-from penstock.stream.process.settings import SettingError, Settings
+from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.roles.http import check_names, listening, run_http
 from penstock.stream.serve.answers import Problem
 from penstock.stream.serve.app import Application
 from penstock.stream.serve.asking import Refusal
@@ -52,7 +53,6 @@ LOOK_TIMEOUT_S = 2.0
 MOST_TASKS = 1_024
 TASKS_EVERY_S = 30.0
 GRACE_S = 10
-BACKLOG = 2_048
 
 
 def tasks_of(client: Any, deployed: str) -> tuple[str, ...]:
@@ -149,26 +149,6 @@ def check_rights(pipeline: Pipeline, settings: Settings, made: ServedPipeline) -
     made.circuit.asked()
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens on a port (0: any free one)."""
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind((host, port))
-    except OSError as error:
-        raise SettingError(f"{host}:{port} cannot be listened on ({error}): give another --port") from None
-    made.listen(BACKLOG)
-    made.set_inheritable(True)
-    return made
-
-
-def check_names(pipelines: Sequence[Pipeline]) -> None:
-    """Pipelines are asked for by name: raises `DefinitionError` where two have the same."""
-    names = [pipeline.name for pipeline in pipelines]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise DefinitionError(f"two of the files define a pipeline named {twice!r}: serve them apart")
-
-
 def run_serve(
     files: Sequence[str],
     pipelines: Sequence[Pipeline],
@@ -200,28 +180,12 @@ def run_serve(
 
 def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.socket, health: Health) -> None:
     """Answer requests in this process."""
-    import uvicorn  # no other role needs it
-
     limits = Limits(tokens=settings.serve_tokens)
     all_served = {one.name: served(one, settings) for one in pipelines}
     app = Application(all_served, health, limits, log_access=settings.access_log > 0)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing here asks who asked
-        timeout_graceful_shutdown=GRACE_S,
-        ssl_certfile=settings.serve_cert or None,
-        ssl_keyfile=settings.serve_key or None,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     start.settle_memory()
-    uvicorn.Server(config).run(sockets=[listens])
+    cert, key = settings.serve_cert, settings.serve_key
+    run_http(app, listens, lifespan=True, grace_s=GRACE_S, cert=cert, key=key)
 
 
 def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, workers: int) -> None:

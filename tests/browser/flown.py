@@ -168,8 +168,10 @@ class Flown:
         self.command(
             "promote", NAME, "--version", "nosuch", "--reason", "to see it refused", "--id", "nosuch"
         )
+        asked = f"/pipelines/{NAME}/asked/nosuch"
+        assert eventually(lambda: "no version" in self.get(asked)[1] or "refused" in self.get(asked)[1])
         found = self.links()
-        found["asked"].append(f"/pipelines/{NAME}/asked/nosuch")
+        found["asked"].append(asked)
         return found
 
     def some(self, name: str) -> list[str]:
@@ -180,7 +182,7 @@ class Flown:
     def links(self) -> dict[str, list[str]]:
         """Addresses of each page by its name, as one comes upon them from the overview: at most `PER_PAGE` of each."""
         names = [
-            (page.name, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(page.path)) + r"\Z"))
+            (page.name, re.compile(re.sub(r"\\{\w+(:path)?\\}", "[^/]+", re.escape(page.path)) + r"\Z"))
             for page in table()
         ]
         # What stands in the path of two pages is the one's without a word to fill in.

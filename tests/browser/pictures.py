@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 WIDE, HIGH = 1280, 860
-QUALITY = 60
+QUALITY = 45
 MOST_BYTES = 1_000_000
 SCHEMES = ("light", "dark")
 PLACES = {
     "overview": "/",
     "pipeline": f"/pipelines/{NAME}?span=30d",
-    "act": f"/pipelines/{NAME}/act/rollback?version=v0&reason=dep_delay+of+UA+is+in+milliseconds&once=picture",
+    "act": f"/pipelines/{NAME}/act/rollback?version=v0&reason=dep_delay+of+UA+is+in+milliseconds&once={32 * chr(48)}",
 }
 """Where a page is drawn; of any other page, where links lead first."""
 LEFT_OUT = ("act_one", "asked", "audit_record", "episodes")

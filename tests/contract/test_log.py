@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
@@ -463,6 +464,18 @@ def test_before_partitions_go_to_others_there_is_time_to_finish_and_commit(
     assert world.log.committed(group, reading) == {reading[0]: 7}
     one.close()
     two.close()
+
+
+def test_only_the_thread_that_polls_commits(world: World, unique: Callable[[str], str]) -> None:
+    """In Kafka's client a commit waits for a poll, and a poll may wait for whoever finishes what is under way."""
+    topic, group = world.create(1), unique("g")
+    member = world.log.member(group, [topic])
+    held = join(member)
+    member.start_at(dict.fromkeys(held, 0))
+    with ThreadPoolExecutor(1) as other, pytest.raises(RuntimeError, match="thread that polls"):
+        other.submit(member.commit, dict.fromkeys(held, 0)).result()
+    member.commit(dict.fromkeys(held, 0))
+    member.close()
 
 
 def test_a_member_without_partitions_is_told_that_it_is_a_spare(

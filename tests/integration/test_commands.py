@@ -267,7 +267,7 @@ def test_after_a_reset_the_pipeline_makes_the_same_again(place, capsys):
     left: Any = place.redis.keys("*")
     assert sorted(left) == sorted(name.encode() for name in strangers)
     assert place.log.topic_id(place.samples) != topic_id
-    assert all(place.records(topic) == [] for topic in done["topics"]) and len(done["topics"]) == 3
+    assert all(place.records(topic) == [] for topic in done["topics"]) and len(done["topics"]) == 4
     place.run(place.featurize(), place.learn())
     assert place.entries() == samples and place.documents() == documents
     assert cli.main(["replay", place.file]) == 0

@@ -113,7 +113,7 @@ def test_topics_are_created_once_and_never_changed(place, capsys):
     )
     assert cli.main(["topics", str(place.file), "--create-sources", "--partitions", "5", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["created"] == [] and len(again["existed"]) == 11
+    assert again["created"] == [] and len(again["existed"]) == 12
     with client(KafkaAdminClient, place.settings) as admin:
         assert existing(admin, [f"{place.name}.left"]) == {f"{place.name}.left": 3}
 

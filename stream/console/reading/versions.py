@@ -49,15 +49,17 @@ def stored(asked: Asked, sources: Any) -> Stored:
 def _read(asked: Asked, sources: Any) -> Stored:
     try:
         store: ModelStore
-        if isinstance(sources, Settings):
-            if not sources.secret:
+        # The console gives its servers, which know the settings; a test may give a store of its own.
+        settings = getattr(sources, "settings", sources)
+        if isinstance(settings, Settings):
+            if not settings.secret:
                 return Stored(
                     why="PENSTOCK_SECRET is not set for this console, so that signatures cannot be verified"
                 )
-            keys = Keys(sources.secret, sources.former_secrets)
-            client = connect(sources.redis_url)
+            keys = Keys(settings.secret, settings.former_secrets)
+            client = connect(settings.redis_url)
             try:
-                store = RedisModelStore(client, asked.pipeline, keys, sources.models, sources.prefix)
+                store = RedisModelStore(client, asked.pipeline, keys, settings.models, settings.prefix)
                 return Stored(store.versions())
             finally:
                 client.close()

@@ -134,7 +134,7 @@
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(draw));
 
-  function grow(chart, said) {
+  function grow(chart, said, last) {
     const { from, columns, ...more } = said, old = chart.data;
     const other = more.series !== undefined, lanes = more.lanes !== undefined;
     if (from === 0 || other) chart.data = { ...old, ...more, columns };
@@ -143,7 +143,7 @@
       Object.assign(old, more);
     }
     if (other || lanes || !chart.plot) draw(chart);
-    else chart.plot.setData(values(chart.data), !chart.zoomed);
+    else if (last) chart.plot.setData(values(chart.data), !chart.zoomed);
   }
 
   // -- parts -----------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@
     const { parts, data } = waiting;
     waiting = null;
     for (const [id, html] of Object.entries(parts)) swap(id, html);
-    for (const [name, all] of data) { const chart = charts.get(name); if (chart) all.forEach((said) => grow(chart, said)); }
+    for (const [name, all] of data) { const chart = charts.get(name); if (chart) all.forEach((said, place) => grow(chart, said, place === all.length - 1)); }
   }
   function take(event) {
     const said = JSON.parse(event.data);
@@ -179,7 +179,7 @@
     body.dataset.position = position;
     waiting = waiting || { parts: {}, data: new Map() };
     Object.assign(waiting.parts, said.parts);
-    for (const [name, one] of Object.entries(said.charts || {})) waiting.data.set(name, one.from === 0 ? [one] : [...(waiting.data.get(name) || []), one]);
+    for (const [name, one] of Object.entries(said.charts || {})) { if (one.from !== 0 && waiting.data.has(name)) waiting.data.get(name).push(one); else waiting.data.set(name, [one]); }
     if (!queued) { queued = true; setTimeout(apply, 0); }
   }
   function connect() {

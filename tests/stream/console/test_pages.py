@@ -94,7 +94,9 @@ def test_the_overview_says_what_penstock_status_says(client: TestClient, states:
     assert all(line in said for line in state.status.wrong[:4])
     assert who_predicts(state.live) in said
     for event in state.open[:3]:
-        assert f"{event.data.kind} of {event.subject}, {event.data.state} since" in said
+        assert f"{event.data.kind} of {event.subject} , {event.data.state} since" in said, (
+            "a link, and what follows it"
+        )
 
 
 def test_numbers_say_the_position_they_were_computed_at(client: TestClient, states: States) -> None:

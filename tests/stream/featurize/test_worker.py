@@ -499,7 +499,7 @@ def test_what_waited_for_its_commit_is_not_emitted_again_when_the_store_is_lost(
     worker = world.worker()
     for _ in range(20):
         worker.process_batch(0.0)
-    assert worker.writing.to_commit
+    assert worker.writing.written != worker.writing.tried
     world.server.flushall()
     world.settle(worker)
     world.check()
@@ -569,7 +569,7 @@ def test_a_commit_that_failed_is_made_at_the_next_start_though_nothing_new_comes
     world.log.append(outs(card_events(300) if world.pipeline.name == "cards" else parcel_events(300)))
     first = world.worker()
     with monkeypatch.context() as patch:
-        patch.setattr(Writing, "commit", lambda self, wall_ms: self.to_commit.clear())
+        patch.setattr(Writing, "commit", lambda self, wall_ms: self.written.clear())
         world.settle(first)
     tps = [(source.name, n) for source in world.pipeline.sources for n in range(2)]
     assert not any(world.log.committed(first.group, tps).values()), "saved, and not committed"

@@ -21,7 +21,8 @@ from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import OperatorRequest, encode_json
-from penstock.stream.roles.serve import Once, check_names
+from penstock.stream.roles.http import check_names
+from penstock.stream.roles.serve import Once
 from tests.patience import PATIENCE_S
 from tests.serving import FILE, Running, out, payment, serving
 from tests.stream.serve.served_flow import predictions_of, samples_of
