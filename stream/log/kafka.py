@@ -107,6 +107,7 @@ class KafkaLog:
         )
 
     def cluster_id(self) -> str:
+        self._hear()
         try:
             found = self._admin.describe_cluster(request_timeout=self._timeout_s).result().cluster_id
         except KafkaException as error:
@@ -192,6 +193,10 @@ class KafkaLog:
         if is_unknown_user(error):
             self._refused = (time.monotonic(), error)
 
+    def _hear(self) -> None:
+        """Let the client that asks tell its errors, which it does only here: before it is asked, those of earlier times."""
+        self._admin.poll(0)
+
     def _refused_since(self, monotonic_s: float) -> NotAllowed | None:
         """What to raise if the broker has said since then that it does not know this user."""
         if self._refused is None or self._refused[0] < monotonic_s:
@@ -245,6 +250,7 @@ class KafkaLog:
         names = sorted(topics)
         if not names:
             return {}
+        self._hear()
         asked = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
         found = {}
         for topic, answer in asked.items():
@@ -282,6 +288,7 @@ class KafkaLog:
         if refused := not_allowed(cause, asked):
             return refused
         if cause.code() in _UNREACHABLE:
+            self._hear()
             if refused := self._refused_since(time.monotonic() - self._timeout_s):
                 return refused
             return LogUnavailable(
