@@ -12,7 +12,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.log.protocol import Out
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.sizing.estimate import Asked, Size, size_of
-from penstock.stream.sizing.measure import MOST_EVENTS, measure
+from penstock.stream.sizing.measure import measure
 
 EXAMPLES = """\
 examples:
@@ -21,8 +21,10 @@ examples:
   penstock size FILE --events-per-s 2000 --entities 1000000 --events payments.ndjson     with events of your own, one JSON a line
 
 The definition's own roles are run in this process, without servers, on events made up for it; what they write is weighed and
-what they take is timed on this machine. What Kafka's and Redis' clients take is added from benchmarks. --events are of the
-predicted source; events of other sources are left out then. Bytes are before replication and compression."""
+what they take is timed on this machine. What cannot be timed so, such as what Kafka takes, was measured once on another machine:
+the output says which. --events are of all sources, oldest first; each line is of the first source whose id and time it has, and
+the first 24,000 are taken. Bytes are before replication and compression."""
+MOST_OWN_EVENTS = 24_000
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +60,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="D",
         help="how long sources and the samples log are kept (default: for ever)",
     )
-    command.add_argument("--events", metavar="FILE", help="events of your own, one JSON object a line")
+    command.add_argument(
+        "--events",
+        metavar="FILE",
+        help="events of your own, of all sources, oldest first, one JSON object a line",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.set_defaults(run=run)
 
@@ -102,11 +108,16 @@ def counts(given: list[str], views: list[str]) -> dict[str, int]:
 
 
 def own_events(pipeline: Pipeline, file: Path) -> list[Out]:
-    """The lines of a file as records of the predicted source, at most as many as are made up. Raises `SettingError`."""
-    source, outs = pipeline.predict, []
+    """The first lines of a file as records, each of the first source whose id and time it has. Raises `SettingError`."""
+    sources = sorted(pipeline.sources, key=lambda one: one.name != pipeline.predict.name)
+    outs: list[Out] = []
     try:
-        for line in file.read_text().splitlines()[:MOST_EVENTS]:
-            key = record_key(json.loads(line), source.key_fields)
+        for line in file.read_text().splitlines()[:MOST_OWN_EVENTS]:
+            event = json.loads(line)
+            source = next((one for one in sources if one.id in event and one.time in event), None)
+            if source is None:
+                raise ValueError("no source of the definition has such an id and a time")
+            key = record_key(event, source.key_fields)
             outs.append(Out(source.name, None if key is None else key.encode(), line.encode()))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SettingError(f"--events {file}: line {len(outs) + 1} cannot be used ({error})") from None
@@ -126,11 +137,23 @@ def in_bytes(number: float | None) -> str:
     raise AssertionError("unreachable")
 
 
+TIMED = ("featurize", "learn")
+
+
 def as_text(size: Size) -> str:
     """The size for people."""
-    lines = ["CPU, cores on average on a machine like this one"]
-    lines += [f"  {role:12} {cores:8.3f}" for role, cores in size.cores.items()]
-    lines.append("Memory, each worker")
+    lines = ["CPU                 an event   all, on average   and where there is little to do"]
+    for role, cores in size.cores.items():
+        estimate = "" if role in TIMED else "  (an estimate)"
+        more = f"{size.at_once[role]:.2f} of a core"
+        lines.append(
+            f"  {role:12} {size.us_per_event[role]:8.0f} us {cores:8.3f} cores   up to {more}{estimate}"
+        )
+    lines.append(
+        "  An estimate was measured on one machine (`penstock bench size`), the rest is timed on this one. A role that has\n"
+        "  little to do works on each event as it comes, and gives that CPU up where others want it."
+    )
+    lines.append("Memory, each worker, upper estimates")
     lines += [f"  {role:12} {mib:8,.0f} MiB" for role, mib in size.memory_mib.items()]
     lines.append("Kafka, a day and kept")
     width = max(map(len, size.kafka_bytes_a_day))

@@ -25,6 +25,8 @@ STATE = ("evalsha", "eval", "script|load", "get", "mget", "set", "unlink", "scan
 #: The key with the empty name, which never stands: the script of a unit names it where a write has no public document.
 NO_KEY = KeyRight("")
 VERSIONS_READ = ("hget", "hkeys")
+#: What the console's pages ask; `scan` where features of another pipeline are asked for, to name those that there are.
+PAGES = tuple(sorted(("client|setinfo", "mget", "scan", *VERSIONS_READ)))
 VERSIONS_WRITE = (*VERSIONS_READ, "hset", "hdel")
 
 
@@ -53,6 +55,9 @@ class _Names:
         self.live = self._key(keys.live_key(self.deployed))
         self.documents = keys.pattern(keys.public_key(self.deployed, "", "").removesuffix(":"))
         self.states = self._tasks()
+        # Until it has looked which tasks there are, a reader asks for the states of one that is called "all".
+        of_all = keys.pattern(keys.private_prefix(self.deployed, "all:"))
+        self.states_read = dict.fromkeys((self.states, of_all))
 
     @staticmethod
     def _key(name: str) -> str:
@@ -168,9 +173,7 @@ class _Names:
     def serve(self) -> Rights:
         """Needs no Kafka. Writes one key: that it is there."""
         replica = keys.pattern(keys.replica_key(self.deployed))  # and its pieces
-        # Until it has looked which tasks there are, it asks for the states of one that is called "all".
-        states = dict.fromkeys((self.states, keys.pattern(keys.private_prefix(self.deployed, "all:"))))
-        reads = (*states, replica, self.versions, self.identity.pattern, self.live)
+        reads = (*self.states_read, replica, self.versions, self.identity.pattern, self.live)
         return Rights(
             "serve",
             "the serve role; it needs no Kafka",
@@ -198,22 +201,34 @@ class _Names:
             "viewer",
             "the console where nobody acts; status, watch, history",
             merged([*self._reads(), self.readers]),
+            self._looks_at(),
+            PAGES,
         )
 
     def _asks(self) -> list[KafkaRight]:
         return [*self._reads(), self.readers, topic(self.prefix + topology.CONTROL_COMMANDS, "Write")]
 
-    def _looks_up(self) -> tuple[KeyRight, ...]:
-        return (KeyRight(self.versions, "read"),)
+    def _looks_at(self) -> tuple[KeyRight, ...]:
+        """What pages read from Redis: features as of a moment, what is live, how learn runs, versions."""
+        snapshot, model = keys.snapshot_key(self.deployed), keys.model_key(self.deployed)
+        reads = (
+            *self.states_read,
+            self.live,
+            self.documents,
+            self.versions,
+            self._key(snapshot),
+            self._key(model),
+        )
+        return tuple(KeyRight(one, "read") for one in reads)
 
     def acting(self) -> Rights:
-        """As the viewer, and may ask."""
+        """As the viewer, and may ask, and send dead letters back."""
         return Rights(
             "console",
-            "the console where people act",
-            merged(self._asks()),
-            self._looks_up(),
-            _commands(CONNECTION, VERSIONS_READ),
+            "the console where people act, and send dead letters back to the sources",
+            merged([*self._asks(), *(topic(source, "Write") for source in self.sources)]),
+            self._looks_at(),
+            PAGES,
         )
 
     def operator(self) -> Rights:

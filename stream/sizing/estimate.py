@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.worker import KEPT_STATES
 from penstock.stream.sizing import constants as one
 from penstock.stream.sizing.figures import Measured
 
 DAY_S = 86_400
-KEPT_STATES = 200_000
+TASKS = 4
+"""Of one worker where tasks are partitions: as many as `penstock topics` makes, an estimate."""
 MONTH_DAYS = 30.0
 
 
@@ -31,9 +33,15 @@ class Asked(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What it takes: cores by role, MiB by role, Kafka's bytes a day by topic, Redis' bytes, and how many workers."""
+    """What it takes: cores by role, MiB by role, Kafka's bytes a day by topic, Redis' bytes, and how many workers.
 
+    `us_per_event` is the CPU of one event in full batches, `cores` what all events need with that. A role that has little to do
+    works on each event as it comes, and takes as many cores more as `at_once` says, or none where others want them.
+    """
+
+    us_per_event: dict[str, float]
     cores: dict[str, float]
+    at_once: dict[str, float]
     memory_mib: dict[str, float]
     kafka_bytes_a_day: dict[str, float]
     kafka_bytes_kept: dict[str, float | None]
@@ -47,18 +55,20 @@ def size_of(pipeline: Pipeline, asked: Asked, found: Measured) -> Size:
     """What the deployment takes."""
     rate = asked.events_per_s
     apart = [source for source in pipeline.sources if source.name != pipeline.predict.name]
-    records_per_s = rate + (asked.labels_per_s if apart else 0.0)
-    featurize = records_per_s * (found.featurize_us + one.FEATURIZE_CLIENTS_US) / 1e6
-    learn = rate * (found.learn_us + one.LEARN_CLIENTS_US) / 1e6
-    cores = {
-        "featurize": featurize,
-        "learn": learn,
-        "redis": records_per_s * one.REDIS_US / 1e6,
-        "kafka": (2 * records_per_s + 2 * rate) * one.KAFKA_US / 1e6,
+    records = 1.0 + (asked.labels_per_s / rate if apart else 0.0)
+    us = {
+        "featurize": records * (found.featurize_us + one.FEATURIZE_CLIENTS_US),
+        "learn": found.learn_us + one.LEARN_CLIENTS_US,
+        "redis": records * one.REDIS_US,
+        "kafka": (records + 1.0) * one.KAFKA_US,
     }
+    cores = {role: one.IDLE_CORES[role] + rate * us[role] / 1e6 for role in us}
+    featurize, learn = cores["featurize"], cores["learn"]
     day = {name: bytes_ * rate * DAY_S for name, bytes_ in found.record_bytes.items()}
     return Size(
+        us,
         cores,
+        one.AT_ONCE_CORES,
         _memory(pipeline, asked, found),
         day,
         {name: _kept(pipeline, name, total, asked.retention_days) for name, total in day.items()},
@@ -89,8 +99,9 @@ def _redis(asked: Asked, found: Measured) -> dict[str, float]:
 
 
 def _memory(pipeline: Pipeline, asked: Asked, found: Measured) -> dict[str, float]:
+    kept = KEPT_STATES * (TASKS if pipeline.partitioned else 1)
     states = sum(
-        min(asked.entities[view], KEPT_STATES) * bytes_ * one.STATE_IN_MEMORY
+        min(asked.entities[view], kept) * bytes_ * one.STATE_IN_MEMORY
         for view, bytes_ in found.state_bytes.items()
     )
     waiting = _waiting(pipeline, asked) * found.sample_bytes * one.PENDING_IN_MEMORY

@@ -29,12 +29,17 @@ FEW = 8
 
 
 class Rate(NamedTuple):
-    """How events come: so many, `step_ms` apart, about so many entities of each view, and a label for this share of them."""
+    """How events come: so many, `step_ms` apart, about so many entities of each view, and a label for this share of them.
+
+    They go on from event number `first`, at `start_ms`.
+    """
 
     events: int
     step_ms: float
     entities: Mapping[str, int]
     labelled: float
+    first: int = 0
+    start_ms: int = START_MS
 
 
 def made_events(pipeline: Pipeline, rate: Rate, seed: int = 1) -> Iterator[Out]:
@@ -43,8 +48,8 @@ def made_events(pipeline: Pipeline, rate: Rate, seed: int = 1) -> Iterator[Out]:
     drawn = {view: _drawn(count, chance) for view, count in rate.entities.items()}
     label, answer = pipeline.label, _answers(pipeline)
     apart = label.source.name != pipeline.predict.name
-    for number in range(rate.events):
-        at = START_MS + int(number * rate.step_ms)
+    for number in range(rate.first, rate.first + rate.events):
+        at = rate.start_ms + int((number - rate.first) * rate.step_ms)
         entity = _parts(pipeline, drawn)
         event = _event(pipeline, pipeline.predict, number, at, entity, chance, answer)
         yield _record(pipeline.predict, event)
@@ -62,7 +67,8 @@ def _drawn(count: int, chance: random.Random) -> Callable[[], int]:
     """Draws one of so many entities: a few have many events, as in most streams (a fifth of them four fifths)."""
     # The quantiles of Pareto's distribution, not draws from it: of those one alone may outweigh all others.
     weights = list(accumulate((1.0 - (n + 0.5) / count) ** (-1.0 / SKEW) for n in range(count)))
-    return lambda: bisect(weights, chance.random() * weights[-1], hi=count - 1)
+    # The first have most, so that with more entities the same ones still do.
+    return lambda: count - 1 - bisect(weights, chance.random() * weights[-1], hi=count - 1)
 
 
 def _parts(pipeline: Pipeline, drawn: Mapping[str, Callable[[], int]]) -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 Laws of this file:
 - Bytes are what the roles would write: the very records and states, encoded by the engine of this process.
-- CPU is of this machine and of this process, the clients left out (`constants` has them).
-- An entity gets its events as far apart as it will get them: windows fill as they will, or as far as `MOST_EVENTS` allow.
+- CPU is of this machine and of this process, the clients left out (`constants` has them). It is that of the second part of the
+  events, which come as fast as asked and are of as many entities: what goes by event time must not count once an event.
+- In the first part an entity gets its events as far apart as it will get them: windows fill as they will, or as far as
+  `MOST_EVENTS` allow.
 """
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from penstock.features.redis.keys import public_key, state_key
@@ -24,8 +28,11 @@ from penstock.stream.sizing.made_events import START_MS, Rate, made_events
 
 MOST_EVENTS = 12_000
 MOST_ENTITIES = 400
+MOST_TIMED_ENTITIES = 20_000
 FEWEST_EVENTS = 1_000
-BATCH = 500
+BATCH = 1_000
+COLLECT_AT = (50_000, 20, 100)
+"""As the roles set the collector (`roles.start.settle_memory`)."""
 
 
 def longest_ms(pipeline: Pipeline) -> int:
@@ -74,16 +81,49 @@ def measure(
 
     """
     rate, filled = planned(pipeline, events_per_s, entities, labelled, most_events)
-    outs = list(given) or list(made_events(pipeline, rate))
-    clock_ms = START_MS
-    flow = MemoryFlow(pipeline, partitions=1, guard=True, clock=lambda: clock_ms + 10**12)
+    if given:
+        first, second = list(given[: len(given) // 2]), list(given[len(given) // 2 :])
+    else:
+        first = list(made_events(pipeline, rate))
+        second = list(made_events(pipeline, timed(rate, events_per_s, entities), seed=2))
+    flow = MemoryFlow(pipeline, partitions=1, guard=True, clock=lambda: START_MS + 10**12)
+    with collecting_rarely():
+        _run(flow, first)
+        states = _entities(pipeline, flow)
+        cpu = _run(flow, second)
+    flow.close()  # learn's last snapshot is its size
+    return _measured(pipeline, flow, cpu, len(second), states, filled)
+
+
+def timed(rate: Rate, events_per_s: float, entities: Mapping[str, int]) -> Rate:
+    """The events behind those of `rate` of which the CPU counts: as fast as asked, of as many entities."""
+    counts = {view: min(count, MOST_TIMED_ENTITIES) for view, count in entities.items()}
+    start_ms = rate.start_ms + int(rate.events * rate.step_ms)
+    return Rate(max(rate.events // 2, 1), 1000.0 / events_per_s, counts, rate.labelled, rate.events, start_ms)
+
+
+@contextmanager
+def collecting_rarely() -> Iterator[None]:
+    """The cycle collector as the roles have it."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AT)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _run(flow: MemoryFlow, outs: Sequence[Out]) -> Counter[str]:
+    """Work on all of these; CPU seconds by role."""
     cpu: Counter[str] = Counter()
     for at in range(0, len(outs), BATCH):
         flow.feed(outs[at : at + BATCH])
         _turns(flow, cpu)
     _turns(flow, cpu, until_quiet=True)
-    flow.close()  # learn's last snapshot is its size
-    return _measured(pipeline, flow, cpu, filled)
+    return cpu
 
 
 def _turns(flow: MemoryFlow, cpu: Counter[str], *, until_quiet: bool = False) -> None:
@@ -100,7 +140,18 @@ def _turns(flow: MemoryFlow, cpu: Counter[str], *, until_quiet: bool = False) ->
         quiet = 0 if worked else quiet + 1
 
 
-def _measured(pipeline: Pipeline, flow: MemoryFlow, cpu: Counter[str], filled: float) -> Measured:
+Bytes = Mapping[str, tuple[float, float]]
+"""Of an entity by view: with the key's name, and the value alone."""
+
+
+def _measured(
+    pipeline: Pipeline,
+    flow: MemoryFlow,
+    cpu: Counter[str],
+    timed_records: int,
+    found: tuple[Bytes, Bytes],
+    filled: float,
+) -> Measured:
     log = flow.log
     assert isinstance(log, MemoryLog)
     names = [source.name for source in pipeline.sources]
@@ -120,11 +171,12 @@ def _measured(pipeline: Pipeline, flow: MemoryFlow, cpu: Counter[str], filled: f
             f"Pipeline {pipeline.name!r}: none of the {events:,} events made up for it gave a prediction: its fields want "
             "what cannot be made up; give some of your own with --events"
         )
-    states, documents = _entities(pipeline, flow)
+    states, documents = found
+    read = sum(counts[name] for name in names)
     return Measured(
         {name: total / events for name, total in totals.items()},
-        1e6 * cpu["featurize"] / sum(counts[name] for name in names),
-        1e6 * cpu["learn"] / events,
+        1e6 * cpu["featurize"] / timed_records,
+        1e6 * cpu["learn"] / (timed_records * events / read),
         {view: states[view][0] + documents[view][0] for view in states},
         {view: states[view][1] for view in states},
         totals[own[0]] / max(counts[own[0]], 1),
@@ -143,10 +195,8 @@ def _records(log: MemoryLog, topic: str, partition: int) -> list[Any]:
     return found
 
 
-def _entities(
-    pipeline: Pipeline, flow: MemoryFlow
-) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
-    """Bytes of an entity's private state and public document by view: (with the key's name, the value alone)."""
+def _entities(pipeline: Pipeline, flow: MemoryFlow) -> tuple[Bytes, Bytes]:
+    """Bytes of an entity's private state and public document."""
     data = flow.server.data
     states, documents = {}, {}
     task = "0" if pipeline.partitioned else "all"

@@ -11,10 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import shlex
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from tests.patience import PATIENCE_S, eventually
 ROLES = ("featurize", "learn", "control", "challenge", "serve", "viewer", "console", "operator", "admin", "producer", "features",
          "predictions")  # fmt: skip
 PASSWORD = "for-these-tests"
+FIRST_MS = 1_700_000_000_000
 _SETTINGS = """
 listeners=PLAINTEXT://127.0.0.1:{{broker}},USERS://127.0.0.1:{users},CONTROLLER://127.0.0.1:{{controller}}
 advertised.listeners=PLAINTEXT://127.0.0.1:{{broker}},USERS://127.0.0.1:{users}
@@ -163,6 +167,21 @@ class Deployment:
             check=False,
         )
 
+    def publish(self, lines: Sequence[str]) -> None:
+        """Publish events, as their producer."""
+        file = self.file.with_suffix(".ndjson")
+        file.write_text("\n".join(lines) + "\n")
+        done = self.command("producer", "publish", "cards.payments", str(file), "--file", str(self.file))
+        assert done.returncode == 0, done.stderr
+
+    def refused_by_redis(self) -> list[str]:
+        """What Valkey refused its users, since it was last asked to forget it."""
+        return [str(entry) for entry in self.servers.redis.execute_command("ACL", "LOG")]
+
+    def forget_refusals(self) -> None:
+        """Those so far were wanted."""
+        self.servers.redis.execute_command("ACL", "LOG", "RESET")
+
     def printed(self, form: str, user: str = "") -> list[str]:
         """The lines of `penstock acls`, with users that are named as their roles are."""
         one = ["--role", user] if user else []
@@ -212,18 +231,29 @@ class Role:
         return code, (self.log.read_text().strip().splitlines() or [""])[-1]
 
 
-def events(number: int) -> list[str]:
-    """Payments as JSON lines."""
-    start_ms = 1_700_000_000_000
+def events(number: int, start: int = 0) -> list[str]:
+    """Payments as JSON lines, from this number on; fraud is where amount and risk have one sign, so no linear model can tell."""
+    chance = random.Random(start)
     return [
         json.dumps(
             {
                 "payment_id": f"p{n}",
-                "paid_at": start_ms + n * 60_000,
+                "paid_at": FIRST_MS + n * 60_000,
                 "card": f"c{n % 7}",
-                "amount": float(n % 11),
-                "fraud": n % 3 == 0,
+                "amount": (amount := chance.uniform(-1, 1)),
+                "risk": (risk := chance.uniform(-1, 1)),
+                "fraud": (amount > 0) == (risk > 0),
             }
         )
-        for n in range(number)
+        for n in range(start, start + number)
     ]
+
+
+def get(address: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+    """Status and text of a page."""
+    request = urllib.request.Request(f"http://{address}{path}", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()

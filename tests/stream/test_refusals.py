@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import redis
 from confluent_kafka import KafkaError
@@ -11,11 +14,18 @@ from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import RedisStateStore, check_redis, connect
 from penstock.features.units import Fenced, StateLost, StoreRefused, StoreUnavailable
 from penstock.stream import cli
+from penstock.stream.console.reading.entity import look_up
+from penstock.stream.console.reading.servers import Servers
+from penstock.stream.console.reading.versions import stored
+from penstock.stream.definition_file import load
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, LogError, LogUnavailable
 from penstock.stream.log.protocol import Fenced as GroupFenced
 from penstock.stream.log.refused import not_allowed
 from penstock.stream.models.store import RedisModelStore
+from penstock.stream.process.settings import Settings
+
+CARDS = Path(__file__).parents[2] / "examples" / "cards.py"
 
 #: What the workers' loops take as passing, and try again.
 RETRIED = (Fenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable, CommitFailed, GroupFenced)
@@ -61,6 +71,12 @@ def test_every_way_to_redis_says_which_right_is_missing(valkey: redis.Redis, val
     ):
         with pytest.raises(StoreRefused, match="`penstock acls FILE`"):
             call()
+    # A page says it, and the console goes on.
+    page = Servers(Settings(secret="secret"), client=poor)
+    assert "`penstock acls FILE`" in look_up(page, load(CARDS), "card", ("c1",), None).said
+    asked = SimpleNamespace(prefix="", pipeline="cards")
+    stores = SimpleNamespace(store=RedisModelStore(poor, "cards", "secret"))
+    assert "`penstock acls FILE`" in stored(asked, stores).why  # type: ignore[arg-type]
     with pytest.raises(StoreRefused, match="does not know this user"):
         check_redis(connect(valkey_url.replace("://", "://nobody:p@")))
     valkey.execute_command("ACL", "DELUSER", "poor")

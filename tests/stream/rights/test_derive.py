@@ -43,9 +43,17 @@ def test_every_topic_that_is_owned_is_written_by_some_role_and_read_by_the_viewe
     assert owned <= written
     read = {right.name for right in users["viewer"].kafka if "Read" in right.operations}
     assert owned <= read
-    assert (
-        not any("Write" in right.operations for right in users["viewer"].kafka) and not users["viewer"].keys
-    )
+    viewer = users["viewer"]
+    assert not any("Write" in right.operations for right in viewer.kafka)
+    assert {key.access for key in viewer.keys} == {"read"}
+    assert {*viewer.commands} == {"client|setinfo", "hget", "hkeys", "mget", "scan"}
+
+
+def test_only_a_console_where_people_act_may_ask_and_send_dead_letters_back() -> None:
+    users = by_name(pipeline())
+    writes = {right.name for right in users["console"].kafka if "Write" in right.operations}
+    assert writes == {"control.commands", "cards.payments"}
+    assert users["console"].keys == users["viewer"].keys
 
 
 def test_no_role_may_write_what_another_alone_writes() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +13,17 @@ import pytest
 
 from penstock.features.redis.keys import public_key, state_key
 from penstock.stream import cli
+from penstock.stream.cli.size import own_events
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out, record_bytes
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.sizing import constants
 from penstock.stream.sizing.estimate import Asked, size_of
 from penstock.stream.sizing.made_events import Rate, made_events
-from penstock.stream.sizing.measure import longest_ms, measure, planned
+from penstock.stream.sizing.measure import longest_ms, measure, planned, timed
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ["cards", "flights", "flights_classes", "flights_delay", "flights_unusual"]
@@ -121,9 +124,12 @@ def test_more_events_cost_more_and_more_workers_only_where_they_share() -> None:
     def size(rate: float, **given: float):  # type: ignore[no-untyped-def]
         return size_of(pipeline, Asked(rate, {"card": 100}, rate, given.get("days")), found)
 
-    assert size(1_000).cores["learn"] == pytest.approx(0.06) and size(1_000).shards == 1
-    assert size(100_000).workers["featurize"] == 5 and size(100_000).shards == 10
-    assert any("learn wants 6.00 of a core" in line for line in size(100_000).said) and not size(1_000).said
+    idle, each = constants.IDLE_CORES["learn"], (50.0 + constants.LEARN_CLIENTS_US) / 1e6
+    assert size(1_000).cores["learn"] == pytest.approx(idle + 1_000 * each) and size(1_000).shards == 1
+    assert size(1_000).us_per_event["featurize"] == pytest.approx(20.0 + constants.FEATURIZE_CLIENTS_US)
+    assert size(100_000).workers["featurize"] == 4 and size(100_000).shards == 10
+    wanted = f"learn wants {idle + 100_000 * each:.2f} of a core"
+    assert any(wanted in line for line in size(100_000).said) and not size(1_000).said
     assert (
         size(10, days=2).kafka_bytes_kept["cards.samples"] == 2 * size(10).kafka_bytes_a_day["cards.samples"]
     )
@@ -134,6 +140,42 @@ def test_more_events_cost_more_and_more_workers_only_where_they_share() -> None:
     assert fast.workers["featurize"] == 1 and "runs as one worker" in fast.said[0]
 
 
+def test_what_is_timed_comes_as_fast_as_asked_of_as_many_entities_and_is_no_repeat() -> None:
+    """What goes by event time, such as ticks, would else count once an event, however many come in a second."""
+    filling, _ = planned(cards(), 2_000.0, {"card": 2_000}, 1.0, 12_000)
+    assert filling.step_ms > 10_000
+    rate = timed(filling, 2_000.0, {"card": 2_000})
+    assert rate.step_ms == 0.5 and rate.entities == {"card": 2_000}
+    first, second = (
+        [json.loads(out.value or b"") for out in made_events(cards(), one)] for one in (filling, rate)
+    )
+    assert not {one["payment_id"] for one in first} & {one["payment_id"] for one in second}
+    assert max(one["paid_at"] for one in first) <= min(one["paid_at"] for one in second)
+    most = Counter(one["card"] for one in second).most_common(1)[0][0]
+    assert most in {one["card"] for one in first}, "who comes most has full windows"
+
+
+def test_own_events_are_of_all_sources_and_each_line_goes_where_its_time_says(tmp_path: Path) -> None:
+    flights, own = load(ROOT / "examples" / "flights.py"), tmp_path / "own.ndjson"
+    left = {"flight_id": "f1", "departs_at": 1, "tail": "N1"}
+    own.write_text("\n".join(map(json.dumps, (left, {"flight_id": "f1", "landed_at": 2, "tail": "N1"}))))
+    assert [(out.topic, out.key) for out in own_events(flights, own)] == [
+        ("flights.departures", b"N1"),
+        ("flights.arrivals", b"N1"),
+    ]
+    own.write_text(json.dumps(left) + '\n{"flight_id": "f2"}')
+    with pytest.raises(
+        SettingError, match="line 2 cannot be used .no source of the definition has such an id and a time"
+    ):
+        own_events(flights, own)
+
+
+def test_the_collector_is_left_as_it_was() -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    measure(cards(), 5.0, {"card": 10}, most_events=100)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
 def test_the_command_prints_for_people_and_programs_and_refuses_what_it_cannot_use(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -142,7 +184,10 @@ def test_the_command_prints_for_people_and_programs_and_refuses_what_it_cannot_u
     own = tmp_path / "own.ndjson"
     own.write_text("\n".join((out.value or b"").decode() for out in payments(300, 9, 1_000, 3)))
     assert cli.main([*given, "--events", str(own)]) == 0
-    assert "Workers: featurize 1, learn 1" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Workers: featurize 1, learn 1" in told
+    estimates = {line.split()[0] for line in told.splitlines() if line.endswith("(an estimate)")}
+    assert estimates == {"kafka", "redis"}
     assert cli.main([*given, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["redis_bytes"]["card"] > 100_000
     for more, said in (
