@@ -23,7 +23,7 @@ help:
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
-	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; three minutes)"
+	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
 	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
