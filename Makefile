@@ -14,7 +14,7 @@ CLIENTS = build/clients
 # The browser of the tests in tests/browser: the first that is there, unless it is given.
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome) none)
 
-HELM ?= $(or $(shell command -v helm),$(CURDIR)/build/helm/helm)
+HELM ?= $(or $(shell command -v helm),build/helm/helm)
 
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
@@ -81,7 +81,7 @@ test-chart: $(STAMP) $(HELM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[chart]'
 	PENSTOCK_TEST_HELM=$(HELM) $(BIN)/python -m pytest tests/chart $(ARGS)
 
-$(CURDIR)/build/helm/helm:
+build/helm/helm:
 	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
 lint: $(STAMP)
