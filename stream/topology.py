@@ -35,6 +35,9 @@ CONTROL_DECISIONS = "control.decisions"
 CONTROL_READS = (CONTROL_MODELS, CONTROL_COMMANDS, CONTROL_RETRAIN, CONTROL_ROLLBACK, CONTROL_ALERTS)
 CONTROL_ALL = (*CONTROL_READS, CONTROL_DECISIONS)
 
+ROLES = ("featurize", "learn", "control", "challenge")
+"""The roles that have a consumer group."""
+
 EVENT_HEADERS = (("content-type", b"application/cloudevents+json"),)
 """What a record with a control event carries, so that any CloudEvents client knows it for structured mode."""
 
@@ -106,6 +109,11 @@ def consumer_group(pipeline: str, role: str, prefix: str = "") -> str:
 def shared_out(pipeline: str, prefix: str = "") -> tuple[str, str]:
     """The topics with a partition for each shard, the samples log first."""
     return samples(pipeline, prefix), predictions(pipeline, prefix)
+
+
+def reader_groups(client_id: str) -> str:
+    """What the names of groups begin with that readers ask under who belong to none."""
+    return f"{client_id}-reader-"
 
 
 def owned(pipeline: str, prefix: str = "", shards: int = 1) -> list[Topic]:
