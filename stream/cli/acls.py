@@ -9,6 +9,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.process.settings import Settings
 from penstock.stream.rights.derive import rights_of
 from penstock.stream.rights.printed import as_json, kafka_lines, text_lines, valkey_lines
+from penstock.stream.shards import check_one
 from penstock.stream.topology import deployed
 
 EXAMPLES = """\
@@ -53,6 +54,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Derive and print."""
     pipeline = load(args.file)
+    check_one(pipeline, "`penstock acls` knows the keys of")
     users = rights_of(pipeline, settings.prefix, settings.client_id)
     names = [user.name for user in users]
     if unknown := [role for role in args.role or () if role not in names]:

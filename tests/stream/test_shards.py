@@ -183,6 +183,7 @@ pipeline = Pipeline("cards", views=[], predict=paid, inputs=["amount"], label=La
     [
         (["score", "{}", "--in", "a.csv", "--out", "b.csv"], "`penstock score` predicts with one model"),
         (["report", "{}", "--out", "r.html"], "`penstock report` is about one model"),
+        (["acls", "{}"], "`penstock acls` knows the keys of one model"),
         (["calibrate", "{}"], "`penstock calibrate` learns from the history of one model"),
         (["what-if", "{}"], "`penstock what-if` folds the history of one model"),
         (["run", "{}", "--role", "serve"], "The serve role answers with one model"),
