@@ -36,8 +36,7 @@ from penstock.stream.targets import Target
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
 _TIE_BITS = 48
-#: So many states a task keeps in memory.
-KEPT_STATES = 200_000
+KEPT_STATES = 200_000  # a task's, in memory
 
 
 class SourcePlan(NamedTuple):
@@ -76,8 +75,7 @@ class Featurize:
         building: Collection[int] | None = None,
     ) -> None:
         self.pipeline, self.task = pipeline, task
-        self.deployed = topology.deployed(pipeline.name, prefix)
-        self.sources = pipeline.sources
+        self.sources, self.deployed = pipeline.sources, topology.deployed(pipeline.name, prefix)
         self.target_kind, self.label_key = pipeline.target_kind, pipeline.label.key_fields
         self.carried, self.building = pipeline.carried, building
         self.topic_ids = [topic_ids[source.name] for source in self.sources]

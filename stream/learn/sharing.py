@@ -142,9 +142,8 @@ class LearnShards:
         for shard, worker in self.workers.items():
             part = self.parts[shard]
             opens = part.held and (part.change is not None or worker.fold is None)
-            if (
-                opens and opened
-            ):  # one a turn: it takes a while, and a member that does not poll is put out of its group
+            # one a turn: it takes a while, and a member that does not poll is put out of its group
+            if opens and opened:
                 continue
             if part.held or part.change is not None:
                 done += worker.process_batch(0.0)
@@ -190,7 +189,8 @@ class LearnShards:
             if shard in held and shard not in self.workers:
                 log = ShardLog(self.log, self.topics, shard, lambda part=part: part)  # type: ignore[misc]
                 self.workers[shard] = self.make(shard, log)
-        for worker in self.workers.values():  # of the time of this loop, which all of them share
+        # of the time of this loop, which all of them share
+        for worker in self.workers.values():
             worker.spacing = one_shard.SNAPSHOT_SPACING * max(len(held), 1)
 
     def _start(self) -> None:
