@@ -1,7 +1,7 @@
 """The Helm chart, rendered over a matrix of values: held against Kubernetes' schemas and against our own rules.
 
-Needs `helm`, and for Kubernetes' schemas the extra `chart`: `make test-chart` brings both. With PENSTOCK_TEST_SHORT=yes each option
-is looked at alone, and held against one version of Kubernetes.
+Needs `helm`, and for Kubernetes' schemas the extra `chart`: `make test-chart` brings both. With PENSTOCK_TEST_SHORT=yes each
+option is looked at alone, and held against one version of Kubernetes.
 """
 
 from __future__ import annotations
