@@ -41,7 +41,7 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("redis",),
     ("engine", "units"),
     ("define",),
-    ("windows",),
+    ("windows", "partitions"),
 )
 #: And inside `monitors`: two kinds of drift that know nothing of each other; above them quality, both by segment, any series.
 MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -85,6 +85,9 @@ IMPURE = {
 #: The files of `features` that talk to Redis.
 CLIENTS = {
     "features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py", "features/redis/one_connection.py",
+    "features/redis/connecting.py", "features/redis/one_server.py", "features/redis/talking.py",
+    "features/redis/cluster.py", "features/redis/cluster_client.py", "features/redis/cluster_nodes.py",
+    "features/redis/cluster_walk.py",
 }  # fmt: skip
 #: The files that ask the environment which engine runs; the engines agree in every bit.
 CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}

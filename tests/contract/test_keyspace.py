@@ -37,12 +37,12 @@ class World:
         return {key for batch in self.keyspace.scan(prefix) for key in batch}
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         server = MemoryServer()
         return World(MemoryKeyspace(server), server)
-    client = connect(request.getfixturevalue("valkey_url"))
+    client = connect(request.getfixturevalue("valkey_url" if request.param == "redis" else "cluster_url"))
     return World(RedisKeyspace(client), client)
 
 

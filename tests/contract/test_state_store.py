@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from penstock.features.redis import keys
+from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.server_rules import refusal
 from penstock.features.redis.store import (
     KEEP_TTL,
@@ -75,11 +76,21 @@ class World:
         return Write(self.state_key(entity), state, self.public_key(entity), state and b"{}" + state, ttl_ms)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         server = MemoryServer()
         return World(lambda pipeline: MemoryStateStore(server, pipeline, "all"), server)
+    if request.param == "cluster":
+        several: Any = connect(request.getfixturevalue("cluster_url"))
+        walked = RedisKeyspace(several).scan
+        several.keys = lambda glob: [
+            key
+            for head in ("penstock", "features")
+            for batch in walked(f"{head}:{glob.strip('*')}")
+            for key in batch
+        ]
+        return World(lambda pipeline: RedisStateStore(several, pipeline, "all"), several)
     client = connect(request.getfixturevalue("valkey_url"))
     return World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
 
