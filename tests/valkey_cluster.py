@@ -74,6 +74,14 @@ class ValkeyCluster:
             node for node in self.alive() for line in node.nodes() if "myself" in line[2] and line[3] == mine
         )
 
+    def cut_off(self, primary: Node) -> Node:
+        """A replica of a primary that hears nothing from it any more; of its death it does."""
+        replica = self.replica_of(primary)
+        replica.client.config_set("masterauth", "of nobody")
+        primary.client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        eventually(lambda: replica.client.info("replication")["master_link_status"] == "down")
+        return replica
+
     def other(self, primary: Node) -> Node:
         """Another primary."""
         return next(node for node in self.alive() if node is not primary and node.is_primary())

@@ -127,6 +127,11 @@ def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.
     claim(keyspace, here, address(client))
 
 
+def task_partitions(pipeline: Pipeline, log: Log) -> int:
+    """How many tasks the pipeline has if they are partitions, otherwise 0; `UnknownTopic` where the topic is missing."""
+    return log.partitions(pipeline.predict.name) if pipeline.partitioned else 0
+
+
 def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> str:
     """The Kafka cluster whose positions this Redis keeps, empty if none; raises `OtherDeployment` for another prefix's keys."""
     here = Identity(pipeline=pipeline.name, prefix=settings.prefix)
@@ -185,11 +190,12 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     deployed = topology.deployed(pipeline.name, settings.prefix)
+    partitions = task_partitions(pipeline, log)
     with page_of("featurize", pipeline, settings) as health:
         worker = FeaturizeWorker(
             pipeline,
             log,
-            lambda task: RedisStateStore(client, deployed, task),
+            lambda task: RedisStateStore(client, deployed, task, partitions=partitions),
             wall_ms,
             prefix=settings.prefix,
             instance_id=f"{deployed}-featurize-{settings.slot}",
