@@ -12,6 +12,7 @@ Laws of this file:
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import starmap
@@ -146,8 +147,11 @@ class Cluster:
         return placing.is_live(name)
 
     def publish(self, name: str, document: bytes, partitions: int) -> None:
-        """See `Server.publish`. A live document says how many partitions its pipeline's documents lie by."""
-        said = msgspec.json.decode(document)
+        """See `Server.publish`. A live document says by how many partitions its pipeline's documents lie.
+
+        And it is another one each time, so that a version that was served before is not taken for one that stood all along.
+        """
+        said = {**msgspec.json.decode(document), "edition": secrets.token_hex(4)}
         told = msgspec.json.encode({**said, "partitions": partitions} if partitions else said)
         commands = [save_command(["SET", name, told], [], ())]
         if self._asked(lambda cluster: bool(cluster.get_replicas())):
