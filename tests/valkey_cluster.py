@@ -148,13 +148,9 @@ def valkey_cluster(
             nodes.append(Node(server, port))
         _form(nodes, ports[count:], primaries)
         made = ValkeyCluster(nodes)
-        eventually(made.healthy)
-        if replicas:
-            eventually(
-                lambda: all(
-                    len(node.client.info("replication").get("slave0", "")) for node in nodes[:primaries]
-                )
-            )
+        assert eventually(made.healthy)
+        for node in nodes[primaries:]:
+            assert eventually(lambda node=node: node.client.info("replication")["master_link_status"] == "up")  # type: ignore[misc]
         yield made
 
 

@@ -12,6 +12,7 @@ Laws of this file:
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +43,7 @@ FAILOVER_S = 60.0  # a node is given up after 15 s by default, and its replica e
 READS = 8  # of what is served, while it changes
 REPLICA_MS = 1_000  # longest wait for a replica to have what belongs to a whole pipeline
 _NOT_NOW = (TryAgainError, ClusterDownError, ClusterError, RedisClusterException, AskError)
+_log = logging.getLogger("penstock.store")
 _T = TypeVar("_T")
 
 
@@ -156,9 +158,13 @@ class Cluster:
         commands = [save_command(["SET", name, told], [], ())]
         if self._asked(lambda cluster: bool(cluster.get_replicas())):
             commands.append(save_command(["WAIT", 1, REPLICA_MS], [], ()))
-        refused = [reply for reply in self.exchange(name, commands) if isinstance(reply, Exception)]
-        if refused:
-            raise refused[0]
+        written, *heard = self.exchange(name, commands)
+        if isinstance(written, Exception):
+            raise written
+        if heard and heard[0] != 1:
+            _log.warning(
+                "%s is written, and no replica of its node has said within a second that it has it", name
+            )
         self._served.pop(name, None)
 
     def together(self, names: Sequence[str]) -> Iterable[Sequence[int]]:
