@@ -47,7 +47,9 @@ INTERNAL = {"retrain-job"}  # the learn role starts it
 
 SETTING_WORDS = {
     "bootstrap": "The address of Kafka: one or more `host:port`, separated by commas.",
-    "redis_url": "The address of Redis, in redis-py's form. `rediss://` speaks TLS.",
+    "redis_url": "The address of Redis, in redis-py's form; `rediss://` speaks TLS. Or "
+    "`redis+cluster://host:port,host:port/`, or `redis+sentinel://host:port,host:port/service/0`. See "
+    "[Run on a Redis Cluster](../how-to/run-on-a-redis-cluster.md).",
     "prefix": "Text that is put before the name of every topic, consumer group, Redis key and folder of versions that Penstock "
     "owns. Your own source topics keep their names. See [Share one cluster](../how-to/run-on-kafka.md#share-one-cluster).",
     "models": "A folder, or an fsspec URL such as `s3://bucket/models`, where model versions are kept beside Redis. With "
@@ -261,8 +263,9 @@ def settings_page() -> str:
             "definition file. A value that cannot be used stops the start with one line that names the variable.",
             table(("Variable", "Default", "Meaning"), rows),
             "## What Redis must be",
-            "Penstock needs one primary of Redis 6.2 or later, or of Valkey. It refuses a cluster, a replica, and a server with "
-            "`maxmemory` whose policy may evict any key (`allkeys-…`): a missing state would silently change features.",
+            "Penstock needs one primary of Redis 6.2 or later, or of Valkey, found by its own address or by Sentinel; or a "
+            "cluster. It refuses a replica, and a server with `maxmemory` whose policy may evict any key (`allkeys-…`): a "
+            "missing state would silently change features.",
         ]
     )
 

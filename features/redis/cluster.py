@@ -68,6 +68,7 @@ class Cluster:
     """
 
     patience_s = FAILOVER_S
+    several = True
 
     def __init__(self, nodes: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> None:
         """Keep the addresses."""
@@ -77,6 +78,7 @@ class Cluster:
         )
         self._cluster: Any = None
         self._connecting = threading.Lock()
+        self._stale = False
         self._served: dict[str, bytes | None] = {}
 
     # -- what is asked of it ---------------------------------------------------------------------------------------------------
@@ -179,11 +181,8 @@ class Cluster:
         return self._asked(lambda cluster: cluster_walk.page(cluster, at, prefix, count))
 
     def renew(self) -> None:
-        """See `Server.renew`: also asks who has which slots now, which may fail as it did before."""
-        try:
-            self._asked(lambda cluster: cluster.nodes_manager.initialize(self._seeds))
-        except redis.RedisError:
-            pass  # what is asked again will say so
+        """See `Server.renew`: who has which slots is asked before the next command."""
+        self._stale = True
 
     # -- inside ------------------------------------------------------------------------------------------------------------
 
@@ -229,7 +228,11 @@ class Cluster:
         """What a call gives, with one sort of error for "not now"."""
         try:
             return call(self._connected())
+        except (redis.ConnectionError, redis.TimeoutError):
+            self.renew()  # a node that is away may have been replaced by the next time
+            raise
         except _NOT_NOW as problem:
+            self.renew()
             cause = problem.__cause__
             if isinstance(cause, redis.AuthenticationError):
                 raise cause from None
@@ -246,7 +249,12 @@ class Cluster:
                     reinitialize_steps=1,
                     **self._options,
                 )
-            return self._cluster
+                self._stale = False
+            cluster, stale = self._cluster, self._stale
+        if stale:
+            cluster.nodes_manager.initialize(self._seeds)
+            self._stale = False
+        return cluster
 
 
 def _partitions(live: bytes | None) -> int:

@@ -26,10 +26,12 @@ class Server(Protocol):
 
     Attributes:
         patience_s: how long it may be away before whoever keeps state there gives up.
+        several: whether there is what a unit cannot write with its task's keys (`wide`).
 
     """
 
     patience_s: float
+    several: bool
 
     def mget(self, names: Sequence[str], /) -> list[bytes | None]:
         """The values of many keys."""
@@ -64,6 +66,8 @@ class Server(Protocol):
 
 class OneServer:
     """A single server, or the one that Sentinel calls the master. The client comes from `connecting.connect`."""
+
+    several = False
 
     def __init__(self, client: redis.Redis) -> None:
         """Keep the client."""

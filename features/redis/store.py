@@ -125,7 +125,8 @@ class RedisStateStore:
         if not units:
             return
         rest = list(units)
-        self._publish(rest)
+        if self._server.several:
+            self._publish(rest)
         by_text = False
         self._stored = (units[0].base, *(unit.new for unit in units))
 
@@ -233,9 +234,13 @@ class RedisStateStore:
                 raise StoreUnavailable(
                     str(problem), self._where, "check the user and password in REDIS_URL"
                 ) from problem
-            except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as problem:
-                # Also "loading" after a restart, and a failover, after which only a new connection finds the
-                # primary.
+            except redis.OutOfMemoryError as problem:
+                raise StoreUnavailable(
+                    str(problem), self._where, "raise maxmemory or free memory"
+                ) from problem
+            except redis.RedisError as problem:
+                if not _passes(problem):
+                    raise StoreUnavailable(str(problem), self._where, "see the server's log") from problem
                 if time.monotonic() + wait_s > deadline:
                     todo = (
                         f"no answer for {self._retry_for_s:g} s; check that Redis runs there, and REDIS_URL"
@@ -246,12 +251,16 @@ class RedisStateStore:
                 self._server.renew()
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, 1.0)
-            except redis.OutOfMemoryError as problem:
-                raise StoreUnavailable(
-                    str(problem), self._where, "raise maxmemory or free memory"
-                ) from problem
-            except redis.RedisError as problem:
-                raise StoreUnavailable(str(problem), self._where, "see the server's log") from problem
+
+
+def _passes(problem: redis.RedisError) -> bool:
+    """Whether a server may answer soon.
+
+    It is away, loading after a restart, without the replicas that it must have, or not the primary any more: then only a new
+    connection finds the one that is.
+    """
+    away = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
+    return isinstance(problem, away) or str(problem).startswith("NOREPLICAS")
 
 
 def _check_client(client: redis.Redis) -> None:

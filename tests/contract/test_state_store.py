@@ -422,6 +422,20 @@ def test_a_server_that_comes_back_in_time_is_waited_for(own_valkey: OwnServer) -
     assert store.load([world.state_key("JFK")]) == [b"a"]
 
 
+def test_a_server_without_the_replicas_that_it_must_have_is_waited_for(own_valkey: OwnServer) -> None:
+    """It refuses to write, so that a failover loses no more than was agreed."""
+    _, client = own_valkey()
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=PATIENCE_S), client)
+    store = started(world)
+    client.config_set("min-replicas-to-write", 1)
+    again = threading.Timer(0.2, client.config_set, ("min-replicas-to-write", 0))
+    again.start()
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    again.join()
+    assert isinstance(store, RedisStateStore) and store.reconnects > 0
+    assert store.load([world.state_key("JFK")]) == [b"a"]
+
+
 def test_a_full_server_changes_nothing_and_says_so(own_valkey: OwnServer) -> None:
     """Out of memory is refused before the first write of the script."""
     _, client = own_valkey()

@@ -17,6 +17,7 @@ from penstock.features.redis import keys
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.placing import placed, task_of
 from penstock.features.redis.store import RedisStateStore, StoreUnavailable, Unit, Write, check_redis, connect
+from tests.patience import eventually
 from tests.valkey_cluster import ValkeyCluster, valkey_cluster
 
 Moving = Callable[[int, Any, Any], None]
@@ -224,3 +225,34 @@ def test_a_walk_finds_every_key_while_its_slot_moves(cluster: ValkeyCluster, nam
 def test_a_command_that_has_no_place_in_a_cluster_is_refused_in_words(client: Any) -> None:
     with pytest.raises(redis.DataError, match="'flushall' is not among the commands"):
         client.flushall()
+
+
+def test_a_reader_and_a_walk_go_on_after_a_primary_died(name: str) -> None:
+    """They fail while nobody has the slot, and find whoever has it then, with the clients that they had."""
+    with valkey_cluster() as cluster:
+        reader, keyspace = FeatureReader(cluster.url, name), RedisKeyspace(connect(cluster.url))
+        client = connect(cluster.url)
+        store = started(client, name)
+        live(client, name, "0a")
+        store.save([unit(name, 1, 5)])
+        wanted: list[tuple[str, Any]] = [("card", f"e{e}") for e in range(5)]
+        assert [one.values for one in reader.read(wanted)] == [{"n": 1}] * 5
+        assert len(list(keyspace.scan(keys.states_prefix(name, "all")))[0]) == 5
+        primary = cluster.owner(placed(keys.position_key(name, "all")))
+        heard = cluster.replica_of(primary).client
+        offset = primary.client.info("replication")["master_repl_offset"]
+        assert eventually(lambda: heard.info("replication")["slave_repl_offset"] >= offset)
+        primary.server.kill()
+
+        def goes_on() -> bool:
+            try:
+                read = [one.values for one in reader.read(wanted)]
+                found = [batch for batch in keyspace.scan(keys.states_prefix(name, "all"))]
+            except StoreUnavailable:
+                return False
+            return read == [{"n": 1}] * 5 and len(found[0]) == 5
+
+        assert not goes_on()
+        assert eventually(goes_on)
+        store.save([unit(name, 2, 5)])
+        assert [one.values for one in reader.read(wanted)] == [{"n": 2}] * 5
