@@ -38,18 +38,15 @@ class Watched:
         found = self.client(self.sentinels[0]).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(found[1])
 
-    def fail_over(self, *, losing: bool) -> None:
-        """Kill the primary, and wait for the other to be it; with `losing` the other has not heard of the newest writes."""
+    def fail_over(self, key: str) -> None:
+        """Kill the primary and wait for the other to be it, which has not heard of the newest write of a key."""
         primary = self.primary()
         other = next(port for port in self.servers if port != primary)
-        if losing:
-            self.client(other).config_set("masterauth", "of nobody")
-            self.client(primary).execute_command("CLIENT", "KILL", "TYPE", "replica")
-            assert eventually(lambda: self.client(other).info("replication")["master_link_status"] == "down")
-            heard = self.client(other).info("replication")["slave_repl_offset"]
-            assert eventually(
-                lambda: self.client(primary).info("replication")["master_repl_offset"] > heard + 5_000
-            )
+        self.client(other).config_set("masterauth", "of nobody")
+        self.client(primary).execute_command("CLIENT", "KILL", "TYPE", "replica")
+        assert eventually(lambda: self.client(other).info("replication")["master_link_status"] == "down")
+        heard = self.client(primary).get(key)
+        assert eventually(lambda: self.client(primary).get(key) not in (heard, None))
         self.servers[primary].kill()
         assert eventually(
             lambda: self.primary() == other and self.client(other).info("replication")["role"] == "master"

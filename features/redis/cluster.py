@@ -57,8 +57,8 @@ _live = msgspec.json.Decoder(_Live).decode
 class _Address:
     """What `address` reads of a client."""
 
-    def __init__(self, where: str) -> None:
-        self.connection_kwargs = {"path": where}
+    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+        self.connection_kwargs = {"path": where, "decode_responses": options.get("decode_responses")}
 
 
 class Cluster:
@@ -74,7 +74,7 @@ class Cluster:
         """Keep the addresses."""
         self._seeds, self._options = list(nodes), dict(options)
         self.connection_pool = _Address(
-            "redis+cluster://" + ",".join(f"{host}:{port}" for host, port in nodes) + "/"
+            "redis+cluster://" + ",".join(f"{host}:{port}" for host, port in nodes) + "/", options
         )
         self._cluster: Any = None
         self._connecting = threading.Lock()
@@ -111,20 +111,17 @@ class Cluster:
 
     def run(self, text: str, names: Sequence[str], values: Sequence[bytes | str]) -> Any:
         """See `Server.run`."""
-        given = [*self.names(names), *values]
+        keys = self._keys(names)
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         for opening in (["EVALSHA", sha], ["EVAL", text]):
-            [reply] = self.exchange(names[0], [save_command([*opening, len(names), *given], [], ())])
+            [reply] = self._at(keys[0], [save_command([*opening, len(keys), *keys, *values], [], ())])
             if not isinstance(reply, NoScriptError):
                 break
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return answer(reply)
 
     def exchange(self, name: str, commands: Sequence[bytes]) -> list[Any]:
         """See `Server.exchange`. After a redirection all of them are sent again: scripts see what was done."""
-        slot = key_slot(placing.placed(name).encode())
-        return self._asked(lambda cluster: cluster_nodes.exchange(cluster, slot, commands))
+        return self._at(placing.placed(name), commands)
 
     def names(self, names: Sequence[str]) -> Sequence[str]:
         """See `Server.names`."""
@@ -161,8 +158,7 @@ class Cluster:
         if self._asked(lambda cluster: bool(cluster.get_replicas())):
             commands.append(save_command(["WAIT", 1, REPLICA_MS], [], ()))
         written, *heard = self.exchange(name, commands)
-        if isinstance(written, Exception):
-            raise written
+        answer(written)
         if heard and heard[0] != 1:
             _log.warning(
                 "%s is written, and no replica of its node has said within a second that it has it", name
@@ -220,6 +216,11 @@ class Cluster:
                 values[n] = next((value for value in there if value is not None), None)
         return values
 
+    def _at(self, key: str, commands: Sequence[bytes]) -> list[Any]:
+        """The answers to packed commands of the slot of a key."""
+        slot = key_slot(key.encode())
+        return self._asked(lambda cluster: cluster_nodes.exchange(cluster, slot, commands))
+
     def _read(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of keys, a command a slot, all commands of a node in one go."""
         return self._asked(lambda cluster: cluster_nodes.read(cluster, keys)) if keys else []
@@ -255,6 +256,13 @@ class Cluster:
             cluster.nodes_manager.initialize(self._seeds)
             self._stale = False
         return cluster
+
+
+def answer(reply: Any) -> Any:
+    """What a command was answered; raises what it was refused with."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _partitions(live: bytes | None) -> int:

@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 
 import redis
 
-from penstock.features.redis.cluster import Cluster
+from penstock.features.redis.cluster import Cluster, answer
+from penstock.features.redis.resp import save_command
 
 
 class ClusterClient(Cluster):
@@ -18,27 +19,28 @@ class ClusterClient(Cluster):
 
     def set(self, name: str, value: bytes, *, px: int | None = None, nx: bool = False) -> Any:
         """Write a key, for `px` ms if given; with `nx` only where there is none, otherwise None is the answer."""
-        return self._keyed(name, "set", value, px=px, nx=nx)
+        more = [*(("PX", px) if px is not None else ()), *(("NX",) if nx else ())]
+        return self._keyed(name, "SET", value, *more)
 
     def pttl(self, name: str, /) -> Any:
         """How many ms a key has left; -1 for ever, -2 if there is none."""
-        return self._keyed(name, "pttl")
+        return self._keyed(name, "PTTL")
 
     def hget(self, name: str, field: str, /) -> Any:
         """A field of a hash."""
-        return self._keyed(name, "hget", field)
+        return self._keyed(name, "HGET", field)
 
     def hset(self, name: str, field: str, value: bytes, /) -> Any:
         """Write a field of a hash."""
-        return self._keyed(name, "hset", field, value)
+        return self._keyed(name, "HSET", field, value)
 
     def hkeys(self, name: str, /) -> Any:
         """The fields of a hash."""
-        return self._keyed(name, "hkeys")
+        return self._keyed(name, "HKEYS")
 
     def hdel(self, name: str, *fields: str) -> Any:
         """Delete fields of a hash."""
-        return self._keyed(name, "hdel", *fields)
+        return self._keyed(name, "HDEL", *fields)
 
     def eval(self, text: str, count: int, *given: Any) -> Any:
         """Run a script whose keys lie in one slot."""
@@ -47,11 +49,12 @@ class ClusterClient(Cluster):
     def unlink(self, *names: str) -> int:
         """Delete keys; how many there were."""
         keys = self._keys(names)
-        groups = [[keys[n] for n in group] for group in self.together(names)]
-        return sum(
-            self._asked(lambda cluster, group=group: int(cluster.unlink(*group)))  # type: ignore[misc]
-            for group in groups
-        )
+        done = 0
+        for group in self.together(names):
+            of_slot = [keys[n] for n in group]
+            replies = self._at(of_slot[0], [save_command(["UNLINK", key], [], ()) for key in of_slot])
+            done += sum(answer(reply) for reply in replies)
+        return done
 
     delete = unlink
 
@@ -70,9 +73,9 @@ class ClusterClient(Cluster):
                 self._cluster.close()
                 self._cluster = None
 
-    def _keyed(self, name: str, command: str, *given: Any, **options: Any) -> Any:
+    def _keyed(self, name: str, command: str, *given: Any) -> Any:
         [key] = self._keys([name])
-        return self._asked(lambda cluster: getattr(cluster, command)(key, *given, **options))
+        return answer(self._at(key, [save_command([command, key, *given], [], ())])[0])
 
     def __getattr__(self, command: str) -> NoReturn:
         """Say plainly what is not there."""

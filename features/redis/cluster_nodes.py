@@ -2,7 +2,7 @@
 
 Laws of this file:
 - `MOVED` and `ASK` are followed; everything else that a node says against a command is given back, or raised, as it is.
-- Keys are read by slot, slots by node, each node in one go. redis-py's pipeline would ask again for every key of a node that is
+- Keys are read by slot, slots by node, all nodes in one go. redis-py's pipeline would ask again for every key of a node that is
   away, one after the other.
 """
 
@@ -17,7 +17,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
 
 from penstock.features.redis.resp import save_command
-from penstock.features.redis.talking import talk
+from penstock.features.redis.talking import talk, talk_to_all
 
 REDIRECTIONS = 8
 _ASKING = save_command(["ASKING"], [], ())
@@ -63,10 +63,12 @@ def read(cluster: Any, keys: Sequence[str]) -> list[bytes | None]:
     for slot in slots:
         node = cluster.nodes_manager.get_node_from_slot(slot)
         nodes.setdefault(node.name, (node, []))[1].append(slot)
-    values: list[bytes | None] = [None] * len(keys)
+    asked = []
     for node, of_node in nodes.values():
         commands = [save_command(["MGET", *(keys[n] for n in slots[slot])], [], ()) for slot in of_node]
-        replies = talk(cluster.get_redis_connection(node).connection_pool, commands)
+        asked.append((cluster.get_redis_connection(node).connection_pool, commands))
+    values: list[bytes | None] = [None] * len(keys)
+    for (_, of_node), replies in zip(nodes.values(), talk_to_all(asked), strict=True):
         for slot, reply in zip(of_node, replies, strict=True):
             if isinstance(reply, _ELSEWHERE):
                 found = _one_by_one(cluster, slot, [keys[n] for n in slots[slot]])

@@ -266,9 +266,7 @@ def _passes(problem: redis.RedisError) -> bool:
 def _check_client(client: redis.Redis) -> None:
     """Refuse a client that was not opened by `connect`, and works otherwise than the store takes for granted."""
     several: Any = client
-    if isinstance(several, Cluster):
-        return
-    retry = client.get_retry()
+    retry = None if isinstance(several, Cluster) else client.get_retry()
     if retry is not None and retry.get_retries() != 0:
         raise ValueError(
             "the Redis client retries silently: open it with penstock.features.redis.store.connect(url)"

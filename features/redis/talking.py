@@ -1,4 +1,4 @@
-"""Sending packed commands over one connection of a pool."""
+"""Sending packed commands over connections of pools."""
 
 from __future__ import annotations
 
@@ -14,17 +14,27 @@ def talk(pool: Any, commands: Sequence[bytes]) -> list[Any]:
     The client's pipeline does the same, but packs every argument by itself, which costs more than all else here. Whatever
     fails, the connection is closed: an answer that comes later belongs to nobody.
     """
-    connection = pool.get_connection()
-    replies: list[Any] = []
+    return talk_to_all([(pool, commands)])[0]
+
+
+def talk_to_all(asked: Sequence[tuple[Any, Sequence[bytes]]]) -> list[list[Any]]:
+    """The same with several servers at once: all are asked before the first is heard."""
+    taken: list[tuple[Any, Any]] = []
+    answers: list[list[Any]] = [[] for _ in asked]
     try:
-        connection.send_packed_command(commands)
-        for _ in commands:
-            try:
-                replies.append(connection.read_response())
-            except redis.ResponseError as refused:
-                replies.append(refused)
+        for pool, commands in asked:
+            connection = pool.get_connection()
+            taken.append((pool, connection))
+            connection.send_packed_command(commands)
+        for (_, connection), (_, commands), replies in zip(taken, asked, answers, strict=True):
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as refused:
+                    replies.append(refused)
     finally:
-        if len(replies) < len(commands):
-            connection.disconnect()
-        pool.release(connection)
-    return replies
+        for (pool, connection), (_, commands), replies in zip(taken, asked, answers, strict=False):
+            if len(replies) < len(commands):
+                connection.disconnect()
+            pool.release(connection)
+    return answers

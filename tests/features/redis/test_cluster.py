@@ -125,10 +125,10 @@ def test_what_is_served_is_the_same_before_and_after_what_is_read_or_all_is_read
     def switched(*given: Any) -> Any:
         found = read(*given)
         if next(switches, False):
-            client._keyed(key, "set", document("0b", 2))
+            client.set(key, document("0b", 2))
             live(client, name, "0b")
             if again:
-                client._keyed(key, "set", document("0a", 3))
+                client.set(key, document("0a", 3))
                 live(client, name, "0a")
         return found
 
@@ -225,6 +225,11 @@ def test_a_walk_finds_every_key_while_its_slot_moves(cluster: ValkeyCluster, nam
 def test_a_command_that_has_no_place_in_a_cluster_is_refused_in_words(client: Any) -> None:
     with pytest.raises(redis.DataError, match="'flushall' is not among the commands"):
         client.flushall()
+
+
+def test_a_client_that_decodes_is_refused(cluster: ValkeyCluster) -> None:
+    with pytest.raises(ValueError, match="states are bytes"):
+        RedisStateStore(connect(cluster.url + "?decode_responses=yes"), "p", "all")
 
 
 def test_a_reader_and_a_walk_go_on_after_a_primary_died(name: str) -> None:

@@ -50,7 +50,7 @@ def test_a_failover_is_followed_and_what_it_lost_is_noticed_and_written_again(wa
     store.start(b"0")
     store.save([unit(1)])
     assert kept.mget([DOCUMENT]) == [b"{1}"]
-    failing = threading.Thread(target=watched.fail_over, kwargs={"losing": True})
+    failing = threading.Thread(target=watched.fail_over, args=(keys.position_key("p", "all"),))
     failing.start()
     reached, lost = 1, False
     while failing.is_alive() and not lost:
