@@ -16,7 +16,15 @@ from penstock.features.read.client import FeatureReader
 from penstock.features.redis import keys
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.placing import placed, task_of
-from penstock.features.redis.store import RedisStateStore, StoreUnavailable, Unit, Write, check_redis, connect
+from penstock.features.redis.store import (
+    Fenced,
+    RedisStateStore,
+    StoreUnavailable,
+    Unit,
+    Write,
+    check_redis,
+    connect,
+)
 from tests.patience import eventually
 from tests.valkey_cluster import ValkeyCluster, valkey_cluster
 
@@ -100,14 +108,33 @@ def test_all_that_a_task_writes_lies_in_one_slot_and_what_is_the_pipelines_is_na
 
 
 def test_a_live_document_is_with_a_replica_when_it_counts_as_written(
-    cluster: ValkeyCluster, client: redis.Redis, name: str
+    cluster: ValkeyCluster, client: redis.Redis, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = keys.live_key(name)
-    replica = cluster.replica_of(cluster.owner(key)).client
-    for n in range(20):
-        live(client, name, f"v{n}")
-        replica.execute_command("READONLY")
-        assert f'"v{n}"'.encode() in replica.get(key)
+    """A replica that hears nothing for a while is waited for."""
+    monkeypatch.setattr("penstock.features.redis.cluster.REPLICA_MS", 60_000)
+    replica, heard = cluster.replica_of(cluster.owner(keys.live_key(name))).server, threading.Event()
+
+    def hear() -> None:
+        heard.set()
+        replica.resume()
+
+    replica.pause()
+    later = threading.Timer(0.2, hear)
+    later.start()
+    live(client, name, "0a")
+    assert heard.is_set()
+    later.join()
+
+
+def test_a_former_owner_does_not_say_what_is_served(client: redis.Redis, name: str) -> None:
+    old = started(client, name)
+    opening = Write(
+        keys.definition_key(name, "all"), b"d", keys.live_key(name), b'{"views":{},"recipe":""}', 0
+    )
+    RedisStateStore(client, name, "all").acquire()
+    with pytest.raises(Fenced):
+        old.save([Unit(b"0", b"1", [opening])])
+    assert client.get(keys.live_key(name)) is None
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -201,13 +228,18 @@ def test_a_slot_that_stays_half_moved_is_an_error_that_says_where(cluster: Valke
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_walk_finds_every_key_while_its_slot_moves(cluster: ValkeyCluster, name: str, whole: bool) -> None:
+    """From a node that comes late in the walk to one that was walked before."""
     client, count = connect(cluster.url), 2_500
     started(client, name)
+    key = placed(keys.position_key(name, "all"))
+    slot, owner = key_slot(key.encode()), cluster.owner(key)
+    target, *_, source = sorted(
+        (node for node in cluster.alive() if node.is_primary()), key=lambda n: str(n.port)
+    )
+    if owner is not source:
+        cluster.move(slot, owner, source)
     for e in range(count):
         client.set(keys.state_key(name, "all", "card", "0a", f"e{e}"), b"x")
-    key = placed(keys.position_key(name, "all"))
-    slot, source = key_slot(key.encode()), cluster.owner(key)
-    target = cluster.other(source)
     walk = RedisKeyspace(client).scan(keys.states_prefix(name, "all"))
     found = set(next(walk))
     if whole:
