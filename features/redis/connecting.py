@@ -18,6 +18,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from penstock.features.redis.cluster_client import ClusterClient
+from penstock.features.redis.refused import unusable
 from penstock.features.redis.server_rules import refusal
 from penstock.features.units import StoreUnavailable
 
@@ -112,6 +113,7 @@ def check_redis(client: redis.Redis) -> None:
     """Refuse a server, or a cluster one of whose primaries, cannot keep state.
 
     Raises:
+        StoreRefused: if it does not know this user, or the user may not ask it.
         StoreUnavailable: if it does not answer, or `server_rules.refusal` says why not.
 
     """
@@ -123,7 +125,7 @@ def check_redis(client: redis.Redis) -> None:
         else:
             infos = {where: client.info()}
     except redis.RedisError as problem:
-        raise StoreUnavailable(str(problem), where, "check that Redis runs there, and REDIS_URL") from problem
+        raise unusable(problem, where, "check that Redis runs there, and REDIS_URL") from problem
     for node, info in infos.items():
         refused = refusal(cast(Mapping[str, Any], info), in_cluster=isinstance(several, ClusterClient))
         if refused is not None:

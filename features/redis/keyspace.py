@@ -15,7 +15,8 @@ from penstock.features.redis import scripts
 from penstock.features.redis.connecting import address
 from penstock.features.redis.memory import MemoryServer
 from penstock.features.redis.one_server import server_of
-from penstock.features.units import KEEP_TTL, UNIT_KEYS, StoreUnavailable
+from penstock.features.redis.refused import unusable
+from penstock.features.units import KEEP_TTL, UNIT_KEYS
 
 BATCH_KEYS = 1_000
 
@@ -105,7 +106,7 @@ class RedisKeyspace:
         except redis.RedisError as problem:
             where = address(self._client)
             todo = "check that Redis runs there, then run this again"
-            raise StoreUnavailable(str(problem), where, todo) from problem
+            raise unusable(problem, where, todo) from problem
 
 
 class MemoryKeyspace:

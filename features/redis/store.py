@@ -24,6 +24,7 @@ from penstock.features.redis.cluster import Cluster
 from penstock.features.redis.connecting import address, check_redis, connect
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
 from penstock.features.redis.one_server import server_of
+from penstock.features.redis.refused import unusable
 from penstock.features.redis.resp import Argument, fastest_save_command
 from penstock.features.units import (
     KEEP_TTL,
@@ -32,6 +33,7 @@ from penstock.features.units import (
     Fenced,
     StateLost,
     StateStore,
+    StoreRefused,
     StoreUnavailable,
     Unit,
     Write,
@@ -41,7 +43,7 @@ from penstock.features.units import (
 # fmt: off
 __all__ = [
     "KEEP_TTL", "UNIT_BYTES", "UNIT_KEYS", "Fenced", "MemoryServer", "MemoryStateStore", "RedisStateStore", "StateLost",
-    "StateStore", "StoreUnavailable", "Unit", "Write", "address", "check_redis", "connect",
+    "StateStore", "StoreRefused", "StoreUnavailable", "Unit", "Write", "address", "check_redis", "connect",
 ]
 # fmt: on
 
@@ -230,17 +232,15 @@ class RedisStateStore:
         while True:
             try:
                 return call()
-            except redis.exceptions.AuthenticationError as problem:
-                raise StoreUnavailable(
-                    str(problem), self._where, "check the user and password in REDIS_URL"
-                ) from problem
+            except redis.exceptions.AuthenticationError as problem:  # which is a connection error, too
+                raise unusable(problem, self._where, "") from problem
             except redis.OutOfMemoryError as problem:
                 raise StoreUnavailable(
                     str(problem), self._where, "raise maxmemory or free memory"
                 ) from problem
             except redis.RedisError as problem:
                 if not _passes(problem):
-                    raise StoreUnavailable(str(problem), self._where, "see the server's log") from problem
+                    raise unusable(problem, self._where, "see the server's log") from problem
                 if time.monotonic() + wait_s > deadline:
                     todo = (
                         f"no answer for {self._retry_for_s:g} s; check that Redis runs there, and REDIS_URL"
