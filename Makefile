@@ -1,7 +1,8 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
 # make lint | docs | bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs bench venv clean
+.PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
+.PHONY: bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -13,7 +14,7 @@ CLIENTS = build/clients
 # The browser of the tests in tests/browser: the first that is there, unless it is given.
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome) none)
 
-HELM ?= $(or $(shell command -v helm),$(CURDIR)/build/helm/helm)
+HELM ?= $(or $(shell command -v helm),build/helm/helm)
 
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
@@ -80,7 +81,7 @@ test-chart: $(STAMP) $(HELM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[chart]'
 	PENSTOCK_TEST_HELM=$(HELM) $(BIN)/python -m pytest tests/chart $(ARGS)
 
-$(CURDIR)/build/helm/helm:
+build/helm/helm:
 	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
 lint: $(STAMP)

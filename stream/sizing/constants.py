@@ -28,7 +28,7 @@ FILLED = 0.6
 REDIS_KEY_BYTES = 75
 #: Resident memory of a role with nothing to do yet, MiB (`penstock bench size --rate 0`).
 ROLE_MIB = {"featurize": 130, "learn": 150, "control": 110, "serve": 160}
-#: A state that featurize keeps in memory (`featurize.worker.KEPT_STATES` a task at most) takes so many times its encoded size
+#: A state that featurize keeps in memory (`featurize.step.KEPT_STATES` a task at most) takes so many times its encoded size
 #: (`penstock bench size_memory`: 2.8).
 STATE_IN_MEMORY = 3.0
 #: A sample that waits for its label in learn takes so many times its encoded size (`penstock bench size_memory`: 6.9, with two

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.worker import KEPT_STATES
+from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.sizing import constants as one
 from penstock.stream.sizing.figures import Measured
 
