@@ -1,0 +1,177 @@
+"""The operators of a Flink job without Flink: whatever comes when, the samples log is the one that a single task appends."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.features.redis.store import MemoryServer, MemoryStateStore
+from penstock.features.units import Write
+from penstock.stream import topology
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.flink.joining import Joining
+from penstock.stream.flink.order import Head, Line
+from penstock.stream.flink.reading import Read, Reading
+from penstock.stream.flink.shard import InMemory, Shard
+from penstock.stream.flink.wire import encode
+from penstock.stream.log.memory import MemoryLog
+from penstock.stream.log.protocol import TP, Out, Record
+from penstock.stream.messages import Recipe, Tick, decode_entry
+from tests.stream.generated import DELIVERED, MINUTE, SENT, outs, parcel_events, parcels
+from tests.stream.naive_flow import everything
+
+PARTITIONS = 3
+
+
+class SameIds(MemoryLog):
+    """A log whose topics have the same ids in every test."""
+
+    def topic_id(self, topic: str) -> str:
+        return f"id of {topic}"
+
+
+def log_of(pipeline: Pipeline, records: Sequence[Out]) -> MemoryLog:
+    log = SameIds()
+    for source in pipeline.sources:
+        log.create(source.name, PARTITIONS)
+    for topic in topology.owned(pipeline.name):
+        log.create(topic.name, topic.partitions)
+    log.append(records)
+    return log
+
+
+def untidy(number: int, seed: int) -> list[Out]:
+    """A stream out of order, with equal times, null keys, late records and such as cannot be used at all."""
+    chance = random.Random(seed)
+    records: list[Out] = []
+    for topic, key, event in parcel_events(number, seed):
+        made: dict[str, Any] = dict(event)
+        time = "sent_at" if topic == SENT.name else "done_at"
+        made[time] -= made[time] % (10 * MINUTE) if chance.random() < 0.3 else 0
+        made[time] -= chance.choice((0, 0, 0, 0, MINUTE, 1_000 * MINUTE))
+        if chance.random() < 0.05:
+            made[chance.choice(("depot", "street"))] = None
+        value = json.dumps(made).encode() if chance.random() < 0.95 else b"{"
+        records.append(Out(topic, key.encode(), value))
+    return records
+
+
+def told(log: MemoryLog, pipeline: Pipeline) -> dict[str, list[Any]]:
+    """What stands in the topics, without clocks: entries, dead letters, alerts."""
+    found: dict[str, list[Any]] = {}
+    for topic in topology.owned(pipeline.name):
+        found[topic.name] = rows = []
+        for record in everything(log, topic.name):
+            value: Any = record.value
+            if topic.name == topology.samples(pipeline.name):
+                value = decode_entry(value)
+                if isinstance(value, Recipe):
+                    continue
+                if isinstance(value, Tick):
+                    value = msgspec.structs.replace(value, wall_ms=0)
+            rows.append((record.key, value, record.headers))
+    return found
+
+
+def by_one_task(pipeline: Pipeline, records: Sequence[Out]) -> tuple[dict[str, list[Any]], dict[str, bytes]]:
+    log, server = log_of(pipeline, records), MemoryServer()
+    worker = FeaturizeWorker(
+        pipeline, log, lambda task: MemoryStateStore(server, pipeline.name, task), lambda: 0, instance_id="0"
+    )
+    for _ in range(200):
+        worker.process_batch(0.0)
+    return told(log, pipeline), dict(server.data)
+
+
+class Job:
+    """The operators, with a way between any two that keeps its order, and nothing else in order."""
+
+    def __init__(self, pipeline: Pipeline, log: MemoryLog, shards: int, seed: int) -> None:
+        self.pipeline, self.log, self.shards, self.chance = pipeline, log, shards, random.Random(seed)
+        self.topic_ids = {source.name: log.topic_id(source.name) for source in pipeline.sources}
+        self.heads: list[Head] = [(s, n) for s in range(len(pipeline.sources)) for n in range(PARTITIONS)]
+        self.reads = {head: Read() for head in self.heads}
+        self.unread: dict[Head, deque[Record]] = {head: deque() for head in self.heads}
+        for head in self.heads:
+            for record in everything(log, self.tp(head)[0]):
+                if record.partition == head[1]:
+                    self.unread[head].append(record)
+        self.kept = [tuple(InMemory() for _ in range(3)) for _ in range(shards + 1)]
+        self.ways: dict[tuple[Any, int], deque[bytes]] = {}
+        self.writes: list[Write] = []
+        self.start()
+
+    def tp(self, head: Head) -> TP:
+        return self.pipeline.sources[head[0]].name, head[1]
+
+    def start(self) -> None:
+        """Every operator anew, from what is kept."""
+        self.reading = Reading(self.pipeline, self.topic_ids, self.shards)
+        self.workers = [Shard(self.pipeline, self.heads, *self.kept[n]) for n in range(self.shards)]
+        self.joining = Joining(self.pipeline, self.topic_ids, self.heads, *self.kept[-1])
+
+    def say(self, said: tuple[Any, Any], head: Head) -> None:
+        to_shards, to_samples = said
+        for shard, message in to_shards:
+            self.ways.setdefault((head, shard), deque()).append(encode(message))
+        for message in to_samples:
+            self.ways.setdefault((head, -1), deque()).append(encode(message))
+
+    def deliver(self, way: tuple[Any, int]) -> None:
+        said, to = self.ways[way].popleft(), way[1]
+        if not self.ways[way]:
+            del self.ways[way]
+        if to == -1:
+            self.log.append(self.joining.take(said, 0))
+            return
+        parts, writes = self.workers[to].take(said, 0)
+        self.writes += writes
+        for one in parts:
+            self.ways.setdefault((to, -1), deque()).append(encode(one))
+
+    def turn(self) -> None:
+        """Anything that can happen next."""
+        act = self.chance.random()
+        if act < 0.02:
+            self.start()
+        elif act < 0.6 and self.ways:
+            self.deliver(self.chance.choice(list(self.ways)))
+        else:
+            head = self.chance.choice(self.heads)
+            if self.unread[head] and self.chance.random() < 0.8:
+                for _ in range(min(len(self.unread[head]), self.chance.randrange(1, 30))):
+                    self.say(self.reading.record(head, self.reads[head], self.unread[head].popleft()), head)
+            else:
+                bounds = lambda: self.log.bounds([self.tp(head)])[self.tp(head)]  # noqa: E731
+                self.say(self.reading.look(head, self.reads[head], bounds), head)
+
+    def run(self) -> None:
+        while any(self.unread.values()) or self.ways or not all(read.told_end for read in self.reads.values()):
+            self.turn()
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_comes_when_the_topics_and_features_are_those_of_one_task(seed: int, shards: int) -> None:
+    pipeline, records = parcels(), untidy(400, seed)
+    expected, stored = by_one_task(pipeline, records)
+    assert len(expected[topology.samples(pipeline.name)]) > 500
+    assert len(expected[topology.dead_letters(pipeline.name)]) > 10
+    job = Job(pipeline, log_of(pipeline, records), shards, seed)
+    job.run()
+    found = told(job.log, pipeline)
+    for topic, rows in expected.items():
+        assert found[topic] == rows, topic
+    states = {write.state_key: write.state for write in job.writes}
+    assert states == {key: value for key, value in stored.items() if ":state:" in key}
+    assert all(write.public_key in stored for write in job.writes)
+    assert not any(kept for kept in (*job.kept[-1][:2], *(one[0] for one in job.kept[:-1])))
