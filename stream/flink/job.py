@@ -16,11 +16,19 @@ from pyflink.table import StreamTableEnvironment
 
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.flink.operators import OUT, TO_SAMPLES, MESSAGE, ReadOperator, SamplesOperator, ShardOperator
+from penstock.stream.flink.operators import (
+    MESSAGE,
+    OUT,
+    TO_SAMPLES,
+    ReadOperator,
+    SamplesOperator,
+    ShardOperator,
+)
 from penstock.stream.flink.settings import JobSettings, java_properties
 
 TRANSACTION_TIMEOUT_MS = 600_000
 KEPT_CHECKPOINTS = 3
+FETCH_BYTES = 64 * 1024
 
 
 class Submission(NamedTuple):
@@ -60,7 +68,11 @@ def configuration(deployed: str, how: Submission, executable: str) -> Configurat
         host, _, port = how.cluster.rpartition(":")
         given |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
     else:
-        given |= {"execution.target": "local", "taskmanager.numberOfTaskSlots": str(how.parallelism), "rest.port": "0"}
+        given |= {
+            "execution.target": "local",
+            "taskmanager.numberOfTaskSlots": str(how.parallelism),
+            "rest.port": "0",
+        }
     found = Configuration()
     for name, value in given.items():
         found.set_string(name, value)
@@ -122,6 +134,8 @@ def source_table(pipeline: Pipeline, properties: dict[str, str]) -> str:
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
         **{f"properties.{name}": value for name, value in properties.items()},
+        # Fetches are emptied partition by partition: small ones keep partitions at about the same event time.
+        "properties.max.partition.fetch.bytes": str(FETCH_BYTES),
         "properties.isolation.level": "read_committed",
     }
     return (
@@ -164,10 +178,3 @@ def _options(options: dict[str, str]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("'", "''")
-
-
-def newest_checkpoint(folder: Path) -> str:
-    """The newest whole checkpoint under a job's folder of checkpoints, as a URI; empty if there is none."""
-    whole = [path.parent for path in folder.glob("*/chk-*/_metadata")]
-    newest = max(whole, key=lambda path: (path / "_metadata").stat().st_mtime, default=None)
-    return "" if newest is None else newest.absolute().as_uri()

@@ -130,7 +130,9 @@ class Joining:
             self.rest.put("story", encode(story))
         return outs
 
-    def _outputs(self, item: Announced, parts: Iterable[list[tuple[int, list[Any]]]], wall_ms: int) -> list[Out]:
+    def _outputs(
+        self, item: Announced, parts: Iterable[list[tuple[int, list[Any]]]], wall_ms: int
+    ) -> list[Out]:
         outs: list[Out] = []
         if item.at >= self.ticks.line.next_at:
             outs.append(self._sample_log(encode_entry(self.ticks.reach(item.at, wall_ms))))
@@ -168,4 +170,3 @@ class Joining:
         idle = [self._name(head) for head, since in self.ended_ms.items() if wall_ms - since > IDLE_AFTER_MS]
         tick = self.ticks.after(wall_ms, idle)
         return [] if tick is None else [self._sample_log(encode_entry(tick))]
-

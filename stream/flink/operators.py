@@ -180,7 +180,10 @@ class ShardOperator(KeyedProcessFunction):
         shard = self.shards.get(number)
         if shard is None:
             heads = list(self.settings.heads)
-            shard = self.shards[number] = Shard(self.pipeline, heads, *self.maps, self.settings.prefix)
+            waiting, states, heard = self.maps
+            shard = self.shards[number] = Shard(
+                self.pipeline, heads, waiting, states, heard, self.settings.prefix
+            )
         parts, writes = shard.take(bytes(said), int(time.time() * 1000))
         self._save(writes)
         for one in parts:
@@ -213,8 +216,9 @@ class SamplesOperator(KeyedProcessFunction):
     def _joining(self) -> Joining:
         if self.joining is None:  # the keyed state can be read while there is a key
             given = self.settings
+            waiting, parts, rest = self.maps
             self.joining = Joining(
-                self.pipeline, given.topic_ids, list(given.heads), *self.maps, given.prefix
+                self.pipeline, given.topic_ids, list(given.heads), waiting, parts, rest, given.prefix
             )
         return self.joining
 

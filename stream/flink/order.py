@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-Head = tuple[int, int]  # (source index, partition)
-Place = tuple[int, int, int, int]  # (newest event time, source index, partition, offset): sorts as items are stepped
+Head = tuple[int, int]
+"""(source index, partition)"""
+Place = tuple[int, int, int, int]
+"""(newest event time, source index, partition, offset): sorts as items are stepped."""
 ENDLESS = 1 << 62
 
 

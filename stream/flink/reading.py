@@ -56,16 +56,27 @@ class Outputs(Featurize):
 class Reading:
     """Reads the partitions it is given records of. What it knows of each is in the `Read` that comes with every call."""
 
-    def __init__(self, pipeline: Pipeline, topic_ids: Mapping[str, str], shards: int, prefix: str = "") -> None:
+    def __init__(
+        self, pipeline: Pipeline, topic_ids: Mapping[str, str], shards: int, prefix: str = ""
+    ) -> None:
         self.pipeline, self.shards = pipeline, shards
         self.outputs = Outputs(pipeline, topic_ids, "all", prefix)
         self.decoders = [SourceDecoder(pipeline, source) for source in pipeline.sources]
         self.fields = [
-            sorted({name for number, _, _, own in plan.views if own for name in pipeline.views[number].field_types})
+            sorted(
+                {
+                    name
+                    for number, _, _, own in plan.views
+                    if own
+                    for name in pipeline.views[number].field_types
+                }
+            )
             for plan in self.outputs.plans
         ]
 
-    def record(self, head: Head, read: Read, record: Record) -> tuple[list[tuple[int, ToShard]], list[ToSamples]]:
+    def record(
+        self, head: Head, read: Read, record: Record
+    ) -> tuple[list[tuple[int, ToShard]], list[ToSamples]]:
         """What one record says to the shards, by number, and to the samples; `read` moves on."""
         to_shards: list[tuple[int, ToShard]] = []
         to_samples: list[ToSamples] = []
@@ -160,4 +171,3 @@ class Reading:
         to_shards += [(shard, moved) for shard in range(self.shards)]
         to_samples.append(moved)
         read.told_at, read.told_end, read.since_told = read.newest_at, at_end, 0
-

@@ -61,7 +61,9 @@ def java_properties(kafka: Mapping[str, str]) -> dict[str, str]:
     for name, value in rest.items():
         if name not in SAME:
             variable = "PENSTOCK_KAFKA_" + name.upper().replace(".", "_")
-            raise SettingError(f"{variable}: Kafka's Java client, which a Flink job uses, has no such setting")
+            raise SettingError(
+                f"{variable}: Kafka's Java client, which a Flink job uses, has no such setting"
+            )
         found[name] = value
     return found
 

@@ -1,8 +1,8 @@
 """The second operator: the views of one shard's entities, stepped in the one order.
 
 Laws of this file:
-- An entity of a view lives in one shard, and its events and reads are taken in the order a single task would take them: its values
-  are the same to the bit.
+- An entity of a view lives in one shard, and its events and reads are taken in the order a single task would take them: its
+  values are the same to the bit.
 - States lie in the keyed state as the bytes that Redis has. What is in memory beside them says the same, so it may be dropped
   between two calls.
 - Every event was checked where it was read, so a view takes it. One that raises all the same ends the job, with its place: which
@@ -52,7 +52,13 @@ class Shard:
     """
 
     def __init__(
-        self, pipeline: Pipeline, heads: list[Head], waiting: Kept, states: Kept, heard: Kept, prefix: str = ""
+        self,
+        pipeline: Pipeline,
+        heads: list[Head],
+        waiting: Kept,
+        states: Kept,
+        heard: Kept,
+        prefix: str = "",
     ) -> None:
         self.pipeline, self.waiting, self.stored, self.heard = pipeline, waiting, states, heard
         self.deployed = topology.deployed(pipeline.name, prefix)

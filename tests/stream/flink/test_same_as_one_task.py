@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from penstock.features.redis.store import MemoryServer, MemoryStateStore
 from penstock.features.units import Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.joining import Joining
-from penstock.stream.flink.order import Head, Line
+from penstock.stream.flink.order import Head
 from penstock.stream.flink.reading import Read, Reading
 from penstock.stream.flink.shard import InMemory, Shard
 from penstock.stream.flink.wire import encode
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import TP, Out, Record
-from penstock.stream.messages import Recipe, Tick, decode_entry
-from tests.stream.generated import DELIVERED, MINUTE, SENT, outs, parcel_events, parcels
+from penstock.stream.log.protocol import TP, Record
+from tests.stream.flink.one_task import PARTITIONS, by_one_task, log_of, told, untidy
+from tests.stream.generated import parcels
 from tests.stream.naive_flow import everything
-
-PARTITIONS = 3
-
-
-class SameIds(MemoryLog):
-    """A log whose topics have the same ids in every test."""
-
-    def topic_id(self, topic: str) -> str:
-        return f"id of {topic}"
-
-
-def log_of(pipeline: Pipeline, records: Sequence[Out]) -> MemoryLog:
-    log = SameIds()
-    for source in pipeline.sources:
-        log.create(source.name, PARTITIONS)
-    for topic in topology.owned(pipeline.name):
-        log.create(topic.name, topic.partitions)
-    log.append(records)
-    return log
-
-
-def untidy(number: int, seed: int) -> list[Out]:
-    """A stream out of order, with equal times, null keys, late records and such as cannot be used at all."""
-    chance = random.Random(seed)
-    records: list[Out] = []
-    for topic, key, event in parcel_events(number, seed):
-        made: dict[str, Any] = dict(event)
-        time = "sent_at" if topic == SENT.name else "done_at"
-        made[time] -= made[time] % (10 * MINUTE) if chance.random() < 0.3 else 0
-        made[time] -= chance.choice((0, 0, 0, 0, MINUTE, 1_000 * MINUTE))
-        if chance.random() < 0.05:
-            made[chance.choice(("depot", "street"))] = None
-        value = json.dumps(made).encode() if chance.random() < 0.95 else b"{"
-        records.append(Out(topic, key.encode(), value))
-    return records
-
-
-def told(log: MemoryLog, pipeline: Pipeline) -> dict[str, list[Any]]:
-    """What stands in the topics, without clocks: entries, dead letters, alerts."""
-    found: dict[str, list[Any]] = {}
-    for topic in topology.owned(pipeline.name):
-        found[topic.name] = rows = []
-        for record in everything(log, topic.name):
-            value: Any = record.value
-            if topic.name == topology.samples(pipeline.name):
-                value = decode_entry(value)
-                if isinstance(value, Recipe):
-                    continue
-                if isinstance(value, Tick):
-                    value = msgspec.structs.replace(value, wall_ms=0)
-            rows.append((record.key, value, record.headers))
-    return found
-
-
-def by_one_task(pipeline: Pipeline, records: Sequence[Out]) -> tuple[dict[str, list[Any]], dict[str, bytes]]:
-    log, server = log_of(pipeline, records), MemoryServer()
-    worker = FeaturizeWorker(
-        pipeline, log, lambda task: MemoryStateStore(server, pipeline.name, task), lambda: 0, instance_id="0"
-    )
-    for _ in range(200):
-        worker.process_batch(0.0)
-    return told(log, pipeline), dict(server.data)
 
 
 class Job:
@@ -155,7 +86,9 @@ class Job:
                 self.say(self.reading.look(head, self.reads[head], bounds), head)
 
     def run(self) -> None:
-        while any(self.unread.values()) or self.ways or not all(read.told_end for read in self.reads.values()):
+        while (
+            any(self.unread.values()) or self.ways or not all(read.told_end for read in self.reads.values())
+        ):
             self.turn()
 
 
@@ -163,7 +96,7 @@ class Job:
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_comes_when_the_topics_and_features_are_those_of_one_task(seed: int, shards: int) -> None:
     pipeline, records = parcels(), untidy(400, seed)
-    expected, stored = by_one_task(pipeline, records)
+    expected, stored = by_one_task(pipeline, log_of(pipeline, records))
     assert len(expected[topology.samples(pipeline.name)]) > 500
     assert len(expected[topology.dead_letters(pipeline.name)]) > 10
     job = Job(pipeline, log_of(pipeline, records), shards, seed)
