@@ -10,7 +10,6 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
@@ -22,13 +21,15 @@ from penstock.stream.featurize.dead_share import DeadShare
 from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.ticks import Line as TickLine
 from penstock.stream.featurize.ticks import Ticks
-from penstock.stream.flink.order import Head, Line, Place
-from penstock.stream.flink.shard import Kept, named
-from penstock.stream.flink.wire import Announced, Moved, Parts, decode_to_samples, encode
+from penstock.stream.flink.order import Head, Place
+from penstock.stream.flink.waiting import Kept, Waiting
+from penstock.stream.flink.wire import Announced, Parts, decode_to_samples, encode
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import Sample, decode_entry, encode_entry
 
 IDLE_AFTER_MS = 5_000
+STORY = "story"
+Values = list[tuple[int, list[Any]]]
 
 
 class Story(msgspec.Struct, array_like=True):
@@ -41,98 +42,98 @@ class Story(msgspec.Struct, array_like=True):
 class Joining:
     """Joins and orders: `take` what is said, and append the outputs it gives.
 
-    `waiting` holds announced items, `parts` what came of their vectors, `rest` how far each partition is and the `Story`.
+    `waiting` keeps announced items, `parts` what came of their vectors, `rest` how far each partition is and the `Story`.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         topic_ids: Mapping[str, str],
-        heads: list[Head],
+        heads: Iterable[Head],
         waiting: Kept,
         parts: Kept,
         rest: Kept,
         prefix: str = "",
     ) -> None:
-        self.pipeline, self.waiting, self.parts, self.rest = pipeline, waiting, parts, rest
+        self.pipeline, self.parts, self.rest = pipeline, parts, rest
         self.sources = pipeline.sources
         self.samples_topic = topology.samples(pipeline.name, prefix)
         compiled = [CompiledView(view) for view in pipeline.views]
         self.empty = [one.vector(one.new(), 0) for one in compiled]
         self.dead_share = DeadShare(pipeline.name, [topic_ids[s.name] for s in self.sources], prefix)
-        self.ticks = Ticks(pipeline, len(heads))
-        self.ticks.add([self._name(head) for head in heads], -1)
-        self.line = Line(heads)
+        self.waiting: Waiting[Announced] = Waiting(heads, waiting, rest)
+        self.ticks = Ticks(pipeline, len(self.waiting.heard))
+        self.ticks.add([self._name(head) for head in self.waiting.heard], -1)
         self.ended_ms: dict[Head, int] = {}
-        self.queue: list[tuple[Place, Announced]] = []
-        self.found: dict[str, list[list[tuple[int, list[Any]]]]] = {}
-        self._restore()
-
-    def _restore(self) -> None:
-        for name, said in self.rest.items():
-            if name == "story":
-                story = msgspec.msgpack.decode(said, type=Story)
-                self.ticks.line = TickLine(*story.line)
-                self.dead_share.start(story.dead)
-            else:
-                moved = decode_to_samples(said)
-                assert isinstance(moved, Moved)
-                self.line.hear(moved.head, moved.newest_at, moved.at_end)
-        for _, said in self.waiting.items():
-            item = decode_to_samples(said)
-            assert isinstance(item, Announced)
-            heappush(self.queue, (item.place, item))
-        for name, said in self.parts.items():
-            self.found[name] = msgspec.msgpack.decode(said)
+        self.found: dict[Place, list[tuple[str, Values]]] = {}
+        self.left: dict[str, int] = {}
+        story = rest.get(STORY)
+        if story is not None:
+            said = msgspec.msgpack.decode(story, type=Story)
+            self.ticks.line = TickLine(*said.line)
+            self.dead_share.start(said.dead)
+        for _, batch in waiting.items():
+            items = decode_to_samples(batch)
+            assert not isinstance(items, Parts)
+            self.waiting.again(items.items)
+        for name, batch in parts.items():
+            of_shard = decode_to_samples(batch)
+            assert isinstance(of_shard, Parts)
+            self._find(name, [one for one in of_shard.parts if not self._is_done(one[0])])
 
     def _name(self, head: Head) -> str:
         return f"{self.sources[head[0]].name}/{head[1]}"
 
+    def _is_done(self, place: Place) -> bool:
+        return place[3] <= self.waiting.heard[place[1:3]].done
+
+    def _find(self, name: str, parts: list[tuple[Place, Values]]) -> None:
+        """Note which items a message has parts of."""
+        self.left[name] = len(parts)
+        for place, values in parts:
+            self.found.setdefault(place, []).append((name, values))
+
     def take(self, said: bytes, wall_ms: int) -> list[Out]:
         """One message: the outputs that can be appended now."""
         message = decode_to_samples(said)
-        if isinstance(message, Announced):
-            heappush(self.queue, (message.place, message))
-            self.waiting.put(named(message.place), said)
-            return []
         if isinstance(message, Parts):
-            for place, parts in message.parts:
-                name = named(place)
-                found = self.found.setdefault(name, [])
-                found.append(parts)
-                self.parts.put(name, msgspec.msgpack.encode(found))
+            _, source, partition, offset = message.parts[0][0]
+            name = f"{message.shard}:{source}/{partition}/{offset}"
+            self.parts.put(name, said)
+            self._find(name, message.parts)
         else:
-            self.line.hear(message.head, message.newest_at, message.at_end)
-            self.rest.put(self._name(message.head), said)
-            if not message.at_end:
-                self.ended_ms.pop(message.head, None)
-            else:
+            self.waiting.add(message.head, message.newest_at, message.at_end, message.items, said)
+            if message.at_end:
                 self.ended_ms.setdefault(message.head, wall_ms)
+            else:
+                self.ended_ms.pop(message.head, None)
         return self._join(wall_ms)
 
     def _join(self, wall_ms: int) -> list[Out]:
         """Whatever is complete and has nothing before it, in order."""
         outs: list[Out] = []
-        before = self.ticks.line, self.dead_share.stored()
-        while self.queue and self.line.passed(self.queue[0][0]):
-            item = self.queue[0][1]
-            name = named(item.place)
-            parts = self.found.get(name, [])
+        before = self._story()
+        while (item := self.waiting.next()) is not None:
+            parts = self.found.get(item.place, [])
             if len(parts) < item.parts:
                 break
-            heappop(self.queue)
-            self.waiting.remove(name)
-            if self.found.pop(name, None) is not None:
-                self.parts.remove(name)
-            outs += self._outputs(item, parts, wall_ms)
-        if (self.ticks.line, self.dead_share.stored()) != before:
-            story = Story((self.ticks.line.at, self.ticks.line.next_at), self.dead_share.stored())
-            self.rest.put("story", encode(story))
+            self.waiting.pop()
+            for name, _ in self.found.pop(item.place, []):
+                self.left[name] -= 1
+                if not self.left[name]:
+                    del self.left[name]
+                    self.parts.remove(name)
+            outs += self._outputs(item, [values for _, values in parts], wall_ms)
+        if (story := self._story()) != before:
+            self.rest.put(STORY, story)
+        self.waiting.keep()
         return outs
 
-    def _outputs(
-        self, item: Announced, parts: Iterable[list[tuple[int, list[Any]]]], wall_ms: int
-    ) -> list[Out]:
+    def _story(self) -> bytes:
+        line = self.ticks.line
+        return encode(Story((line.at, line.next_at), self.dead_share.stored()))
+
+    def _outputs(self, item: Announced, parts: Iterable[Values], wall_ms: int) -> list[Out]:
         outs: list[Out] = []
         if item.at >= self.ticks.line.next_at:
             outs.append(self._sample_log(encode_entry(self.ticks.reach(item.at, wall_ms))))

@@ -13,6 +13,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag
-from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
 
 from penstock.features.redis.store import connect
 from penstock.features.units import Write
@@ -28,16 +29,18 @@ from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.flink.joining import Joining
 from penstock.stream.flink.order import Head
-from penstock.stream.flink.reading import Read, Reading
+from penstock.stream.flink.reading import Read, Reading, Told
 from penstock.stream.flink.settings import JobSettings
 from penstock.stream.flink.shard import Shard
 from penstock.stream.flink.wire import encode
 from penstock.stream.log.kafka import KafkaLog
-from penstock.stream.log.protocol import Out, Record
+from penstock.stream.log.protocol import TP, Out, Record
 
 LOOK_EVERY_MS = 200
 TICK_EVERY_MS = 1_000
 WRITES_AT_ONCE = 100
+BATCH_RECORDS = 500
+BATCH_BYTES = 1_000_000
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 HEADERS = Types.MAP(Types.STRING(), BYTES)
@@ -91,7 +94,10 @@ def state_map(context: Any, name: str) -> StateMap:
 
 
 class ReadOperator(KeyedProcessFunction):
-    """Keyed by source partition: records in, messages to shards and to the samples out."""
+    """Keyed by source partition: records in, messages to shards and to the samples out, batch by batch.
+
+    A record that was taken and not yet said lies in the keyed state: batches cost a crossing into Python each, not records.
+    """
 
     def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
@@ -102,64 +108,83 @@ class ReadOperator(KeyedProcessFunction):
         self.index_of = {source.name: n for n, source in enumerate(self.pipeline.sources)}
         self.reading = Reading(self.pipeline, given.topic_ids, given.shards, given.prefix)
         self.kept = runtime_context.get_state(ValueStateDescriptor("read", KEPT))
-        self.reads: dict[Head, Read] = {}
+        self.taken = runtime_context.get_list_state(ListStateDescriptor("taken", KEPT))
+        self.batches: dict[Head, Batch] = {}
         self.log: KafkaLog | None = None
 
-    def _read(self, head: Head) -> Read:
-        if head not in self.reads:
+    def _batch(self, head: Head) -> Batch:
+        if head not in self.batches:
             stored = self.kept.value()
-            self.reads[head] = Read() if stored is None else msgspec.msgpack.decode(stored, type=Read)
-        return self.reads[head]
-
-    def _head(self, topic: str, partition: int) -> Head:
-        return self.index_of[topic], partition
+            read = Read() if stored is None else msgspec.msgpack.decode(stored, type=Read)
+            taken = self.taken.get()
+            records = [decode_record(one) for one in taken or ()]
+            self.batches[head] = Batch(read, records, sum(len(record.value or b"") for record in records))
+        return self.batches[head]
 
     def process_element(self, value: Any, ctx: Any) -> Iterator[Any]:
-        key, record_value, topic, partition, offset, timestamp, headers = value
-        head = self._head(topic, partition)
+        key, record_value, topic, partition, offset, timestamp_ms, headers = value
+        head = self.index_of[topic], partition
         if offset < 0:  # that there is this partition
             ctx.timer_service().register_processing_time_timer(after(LOOK_EVERY_MS))
             return
-        read = self._read(head)
-        of_record = tuple(
-            (name, None if of is None else bytes(of)) for name, of in sorted((headers or {}).items())
-        )
-        record = Record(
-            topic,
-            partition,
-            offset,
-            timestamp,
-            None if key is None else bytes(key),
-            None if record_value is None else bytes(record_value),
-            of_record,
-        )
-        to_shards, to_samples = self.reading.record(head, read, record)
-        self.kept.update(encode(read))
-        for shard, message in to_shards:
-            yield shard, encode(message)
-        for one in to_samples:
-            yield TO_SAMPLES, (0, encode(one))
+        batch = self._batch(head)
+        of_record = tuple(sorted(headers.items())) if headers else ()
+        record = Record(topic, partition, offset, timestamp_ms, key, record_value, of_record)
+        self.taken.add(encode(record))
+        batch.records.append(record)
+        batch.size_bytes += len(record_value or b"")
+        if len(batch.records) >= BATCH_RECORDS or batch.size_bytes >= BATCH_BYTES:
+            yield from self._say(head, batch)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
-        topic, _, partition = ctx.get_current_key().rpartition("/")
-        head = self._head(topic, int(partition))
-        read = self._read(head)
-        to_shards, to_samples = self.reading.look(head, read, lambda: self._bounds(topic, int(partition)))
-        self.kept.update(encode(read))
+        topic, _, number = ctx.get_current_key().rpartition("/")
+        head = self.index_of[topic], int(number)
         ctx.timer_service().register_processing_time_timer(after(LOOK_EVERY_MS))
-        for shard, message in to_shards:
-            yield shard, encode(message)
-        for one in to_samples:
-            yield TO_SAMPLES, (0, encode(one))
+        batch = self._batch(head)
+        came, batch.came = batch.came, False
+        if batch.records:
+            yield from self._say(head, batch)
+        elif not came:
+            told = self.reading.look(head, batch.read, lambda: self._bounds((topic, head[1])))
+            if told is not None:
+                self.kept.update(encode(batch.read))
+                yield from messages(told)
 
-    def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
+    def _say(self, head: Head, batch: Batch) -> Iterator[Any]:
+        told = self.reading.batch(head, batch.read, batch.records)
+        batch.records, batch.size_bytes, batch.came = [], 0, True
+        self.taken.clear()
+        self.kept.update(encode(batch.read))
+        yield from messages(told)
+
+    def _bounds(self, tp: TP) -> tuple[int, int]:
         if self.log is None:
             self.log = KafkaLog(self.settings.bootstrap, dict(self.settings.kafka))
-        return self.log.bounds([(topic, partition)])[(topic, partition)]
+        return self.log.bounds([tp])[tp]
 
     def close(self) -> None:
         if self.log is not None:
             self.log.close()
+
+
+@dataclass
+class Batch:
+    """What was taken of a partition and not yet said; `came` whether anything was since the last look."""
+
+    read: Read
+    records: list[Record]
+    size_bytes: int
+    came: bool = False
+
+
+decode_record = msgspec.msgpack.Decoder(Record).decode
+
+
+def messages(told: Told) -> Iterator[Any]:
+    """A batch on its ways."""
+    for shard, message in enumerate(told.to_shards):
+        yield shard, encode(message)
+    yield TO_SAMPLES, (0, encode(told.to_samples))
 
 
 class ShardOperator(KeyedProcessFunction):
@@ -171,7 +196,7 @@ class ShardOperator(KeyedProcessFunction):
     def open(self, runtime_context: Any) -> None:
         given = self.settings
         self.pipeline = pipeline_of(given.path, given.source)
-        self.maps = [state_map(runtime_context, name) for name in ("waiting", "states", "heard")]
+        self.maps = [state_map(runtime_context, name) for name in ("waiting", "states", "rest")]
         self.shards: dict[int, Shard] = {}
         self.redis: Any = connect(given.redis_url)
 
@@ -180,9 +205,9 @@ class ShardOperator(KeyedProcessFunction):
         shard = self.shards.get(number)
         if shard is None:
             heads = list(self.settings.heads)
-            waiting, states, heard = self.maps
+            waiting, states, rest = self.maps
             shard = self.shards[number] = Shard(
-                self.pipeline, heads, waiting, states, heard, self.settings.prefix
+                self.pipeline, number, heads, waiting, states, rest, self.settings.prefix
             )
         parts, writes = shard.take(bytes(said), int(time.time() * 1000))
         self._save(writes)

@@ -9,7 +9,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 Head = tuple[int, int]
 """(source index, partition)"""
@@ -24,8 +24,8 @@ class Line:
     A partition at its end is not waited for, as `featurize.merge` has it.
     """
 
-    def __init__(self, heads: Iterable[Head], heard: Mapping[Head, tuple[int, bool]] | None = None) -> None:
-        self.heard: dict[Head, tuple[int, bool]] = {**dict.fromkeys(heads, (-1, False)), **(heard or {})}
+    def __init__(self, heard: Mapping[Head, tuple[int, bool]]) -> None:
+        self.heard = dict(heard)
         self._reached: tuple[int, int, int] | None = None
 
     def hear(self, head: Head, newest_at: int, at_end: bool) -> None:

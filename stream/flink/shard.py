@@ -12,103 +12,66 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Any
 
 from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.keys import public_key, state_key
 from penstock.features.units import Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.flink.order import Head, Line, Place
-from penstock.stream.flink.wire import Fed, Moved, Parts, decode_to_shard
+from penstock.stream.flink.order import Head, Place
+from penstock.stream.flink.waiting import Kept, Waiting
+from penstock.stream.flink.wire import Fed, Parts, decode_to_shard
 
-MOST_PARTS = 500
+MOST_PARTS = 1_000
 KEPT_STATES = 100_000
-
-
-class Kept(Protocol):
-    """A map in the keyed state: bytes by text."""
-
-    def get(self, key: str) -> bytes | None: ...
-
-    def put(self, key: str, value: bytes) -> None: ...
-
-    def remove(self, key: str) -> None: ...
-
-    def items(self) -> Iterable[tuple[str, bytes]]: ...
-
-
-def named(place: Place) -> str:
-    """An item's name in a map of the keyed state."""
-    return f"{place[1]}/{place[2]}/{place[3]}"
 
 
 class Shard:
     """One shard: `take` what it is told; what stands behind the line is stepped, and gives parts of vectors and writes.
 
-    `waiting` holds what is not yet behind the line, `states` the views' states by number and entity, `heard` how far each
+    `waiting` keeps what is not yet behind the line, `states` the views' states by number and entity, `rest` how far each
     partition is.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        heads: list[Head],
+        number: int,
+        heads: Iterable[Head],
         waiting: Kept,
         states: Kept,
-        heard: Kept,
+        rest: Kept,
         prefix: str = "",
     ) -> None:
-        self.pipeline, self.waiting, self.stored, self.heard = pipeline, waiting, states, heard
+        self.pipeline, self.number, self.stored = pipeline, number, states
         self.deployed = topology.deployed(pipeline.name, prefix)
         self.compiled = [CompiledView(view) for view in pipeline.views]
-        sources = pipeline.sources
-        self.source_of = [[s.name for s in sources].index(view.source.name) for view in pipeline.views]
-        self.predicted = sources.index(pipeline.predict)
+        names = [source.name for source in pipeline.sources]
+        self.source_of = [names.index(view.source.name) for view in pipeline.views]
+        self.predicted = pipeline.sources.index(pipeline.predict)
         self.states: list[dict[str, Any]] = [{} for _ in self.compiled]
         self.now_at = 0
-        self.line = Line(heads)
-        self.queue: list[tuple[Place, bytes]] = []
-        for _, said in heard.items():
-            self._hear(said)
+        self.waiting: Waiting[Fed] = Waiting(heads, waiting, rest)
         for _, said in waiting.items():
-            fed = decode_to_shard(said)
-            assert isinstance(fed, Fed)
-            heappush(self.queue, (fed.place, said))
-
-    def _hear(self, said: bytes) -> None:
-        moved = decode_to_shard(said)
-        assert isinstance(moved, Moved)
-        self.line.hear(moved.head, moved.newest_at, moved.at_end)
+            self.waiting.again(decode_to_shard(said).items)
 
     def take(self, said: bytes, written_ms: int) -> tuple[list[Parts], list[Write]]:
-        """One message: the parts that can be told now, and what is to be written to Redis."""
+        """One batch: the parts that can be told now, and what is to be written to Redis."""
         message = decode_to_shard(said)
-        if isinstance(message, Fed):
-            heappush(self.queue, (message.place, said))
-            self.waiting.put(named(message.place), said)
-            return [], []
-        self.heard.put(f"{message.head[0]}/{message.head[1]}", said)
-        self.line.hear(message.head, message.newest_at, message.at_end)
-        return self._step(written_ms)
-
-    def _step(self, written_ms: int) -> tuple[list[Parts], list[Write]]:
-        """Step what stands behind the line, in order."""
-        ready: list[Fed] = []
-        while self.queue and self.line.passed(self.queue[0][0]):
-            fed = decode_to_shard(heappop(self.queue)[1])
-            assert isinstance(fed, Fed)
-            ready.append(fed)
-        if not ready:
-            return [], []
+        waiting = self.waiting
+        waiting.add(message.head, message.newest_at, message.at_end, message.items, said)
         dirty: list[set[str]] = [set() for _ in self.compiled]
-        found = [(fed.place, self._one(fed, dirty)) for fed in ready]
+        told: list[tuple[Place, list[tuple[int, list[Any]]]]] = []
+        while (fed := waiting.next()) is not None:
+            found = self._one(fed, dirty)
+            if found:
+                told.append((fed.place, found))
+            waiting.pop()
         writes = self._write(dirty, written_ms)
-        for fed in ready:
-            self.waiting.remove(named(fed.place))
-        told = [(place, parts) for place, parts in found if place[1] == self.predicted]
-        return [Parts(told[n : n + MOST_PARTS]) for n in range(0, len(told), MOST_PARTS)], writes
+        waiting.keep()
+        parts = [Parts(self.number, told[n : n + MOST_PARTS]) for n in range(0, len(told), MOST_PARTS)]
+        return parts, writes
 
     def _one(self, fed: Fed, dirty: list[set[str]]) -> list[tuple[int, list[Any]]]:
         """Step one event: its values by view, where it is sampled."""
@@ -130,11 +93,11 @@ class Shard:
 
     def _state(self, number: int, entity: str) -> Any:
         states = self.states[number]
-        if entity not in states:
-            stored = self.stored.get(f"{number}:{entity}")
-            compiled = self.compiled[number]
-            states[entity] = compiled.new() if stored is None else compiled.decode(stored)
-        return states[entity]
+        state = states.get(entity)
+        if state is None:
+            stored, compiled = self.stored.get(f"{number}:{entity}"), self.compiled[number]
+            state = states[entity] = compiled.new() if stored is None else compiled.decode(stored)
+        return state
 
     def _write(self, dirty: list[set[str]], written_ms: int) -> list[Write]:
         """Keep the states that changed; what is to be written to Redis of them."""
@@ -153,10 +116,3 @@ class Shard:
             if len(states) > KEPT_STATES:
                 states.clear()
         return writes
-
-
-class InMemory(dict[str, bytes]):
-    """A map of the keyed state where there is no Flink."""
-
-    put = dict.__setitem__
-    remove = dict.__delitem__

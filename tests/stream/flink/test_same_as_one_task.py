@@ -13,8 +13,9 @@ from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.flink.joining import Joining
 from penstock.stream.flink.order import Head
-from penstock.stream.flink.reading import Read, Reading
-from penstock.stream.flink.shard import InMemory, Shard
+from penstock.stream.flink.reading import Read, Reading, Told
+from penstock.stream.flink.shard import Shard
+from penstock.stream.flink.waiting import InMemory
 from penstock.stream.flink.wire import encode
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, Record
@@ -47,15 +48,14 @@ class Job:
     def start(self) -> None:
         """Every operator anew, from what is kept."""
         self.reading = Reading(self.pipeline, self.topic_ids, self.shards)
-        self.workers = [Shard(self.pipeline, self.heads, *self.kept[n]) for n in range(self.shards)]
+        self.workers = [Shard(self.pipeline, n, self.heads, *self.kept[n]) for n in range(self.shards)]
         self.joining = Joining(self.pipeline, self.topic_ids, self.heads, *self.kept[-1])
 
-    def say(self, said: tuple[Any, Any], head: Head) -> None:
-        to_shards, to_samples = said
-        for shard, message in to_shards:
-            self.ways.setdefault((head, shard), deque()).append(encode(message))
-        for message in to_samples:
-            self.ways.setdefault((head, -1), deque()).append(encode(message))
+    def say(self, told: Told | None, head: Head) -> None:
+        if told is not None:
+            for shard, message in enumerate(told.to_shards):
+                self.ways.setdefault((head, shard), deque()).append(encode(message))
+            self.ways.setdefault((head, -1), deque()).append(encode(told.to_samples))
 
     def deliver(self, way: tuple[Any, int]) -> None:
         said, to = self.ways[way].popleft(), way[1]
@@ -79,8 +79,9 @@ class Job:
         else:
             head = self.chance.choice(self.heads)
             if self.unread[head] and self.chance.random() < 0.8:
-                for _ in range(min(len(self.unread[head]), self.chance.randrange(1, 30))):
-                    self.say(self.reading.record(head, self.reads[head], self.unread[head].popleft()), head)
+                number = min(len(self.unread[head]), self.chance.randrange(1, 30))
+                records = [self.unread[head].popleft() for _ in range(number)]
+                self.say(self.reading.batch(head, self.reads[head], records), head)
             else:
                 bounds = lambda: self.log.bounds([self.tp(head)])[self.tp(head)]  # noqa: E731
                 self.say(self.reading.look(head, self.reads[head], bounds), head)
