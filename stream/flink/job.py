@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyflink
 from pyflink.common import Configuration, Types
 from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from penstock.stream import topology
@@ -50,7 +52,7 @@ def configuration(deployed: str, how: Submission, executable: str) -> Configurat
     """Flink's own settings."""
     given = {
         "pipeline.name": f"penstock {deployed}",
-        "pipeline.jars": Path(how.jar).absolute().as_uri(),
+        "pipeline.jars": ";".join(jar.absolute().as_uri() for jar in jars(how)),
         "parallelism.default": str(how.parallelism),
         "python.execution-mode": how.python,
         "python.executable": executable,
@@ -79,10 +81,24 @@ def configuration(deployed: str, how: Submission, executable: str) -> Configurat
     return found
 
 
+def jars(how: Submission) -> list[Path]:
+    """What the job needs where it runs; on a cluster of others Flink's own part of PyFlink, too."""
+    of_python = (Path(pyflink.__file__).parent / "opt").glob("flink-python-*.jar")
+    return [Path(how.jar), *(of_python if how.cluster else ())]
+
+
+def environment(given: Configuration, cluster: str) -> StreamExecutionEnvironment:
+    """Flink's environment; PyFlink's own way to one ignores where it is told to submit to."""
+    if not cluster:
+        return StreamExecutionEnvironment.get_execution_environment(given)
+    java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    return StreamExecutionEnvironment(java(given._j_configuration))
+
+
 def build(pipeline: Pipeline, settings: JobSettings, how: Submission, executable: str) -> Any:
     """The environment with the whole job in it; `execute_async` submits it."""
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    env = StreamExecutionEnvironment.get_execution_environment(configuration(deployed, how, executable))
+    env = environment(configuration(deployed, how, executable), how.cluster)
     tables = StreamTableEnvironment.create(env)
     properties = {"bootstrap.servers": settings.bootstrap, **java_properties(settings.kafka)}
     tables.execute_sql(source_table(pipeline, properties))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -18,6 +19,7 @@ from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
+from tests.flink.session_cluster import SessionCluster
 from tests.integration.test_kill import PARCELS
 from tests.patience import PATIENCE_S, eventually
 from tests.stream.flink.one_task import by_one_task, copied, told, untidy
@@ -130,8 +132,27 @@ def produced(place: Place, number: int) -> list[Out]:
     return records
 
 
+def same_as_one_task(
+    place: Place, expected: dict[str, list[Any]], stored: dict[str, bytes], url: str
+) -> None:
+    """Every topic record for record, and every state byte for byte."""
+    found = told(place.log, place.pipeline)
+    for topic, rows in expected.items():
+        assert found[topic] == rows, topic
+    states = {key: value for key, value in stored.items() if ":state:" in key}
+    with redis.Redis.from_url(url) as client:
+        assert {key: client.get(key) for key in states} == states
+
+
+def all_told(place: Place, expected: dict[str, list[Any]]) -> Callable[[], bool]:
+    wanted = len(expected[place.samples])
+    return lambda: (
+        place.end_of_samples() > wanted and len(told(place.log, place.pipeline)[place.samples]) >= wanted
+    )
+
+
 def test_killed_and_rescaled_it_appends_what_one_task_appends_and_nothing_twice(
-    place: Place, valkey: redis.Redis
+    place: Place, valkey_url: str
 ) -> None:
     produced(place, 6_000)
     expected, stored = by_one_task(place.pipeline, copied(place.log, place.pipeline))
@@ -141,15 +162,25 @@ def test_killed_and_rescaled_it_appends_what_one_task_appends_and_nothing_twice(
     before = len(told(place.log, place.pipeline)[place.samples])
     assert before < len(expected[place.samples])
     place.start(2)
-    wanted = len(expected[place.samples])
-    place.until(
-        lambda: (
-            place.end_of_samples() > wanted and len(told(place.log, place.pipeline)[place.samples]) >= wanted
-        )
-    )
+    place.until(all_told(place, expected))
     assert place.stop() == 0
-    found = told(place.log, place.pipeline)
-    for topic, rows in expected.items():
-        assert found[topic] == rows, topic
-    states = {key: value for key, value in stored.items() if ":state:" in key}
-    assert dict(zip(states, valkey.mget(states), strict=True)) == states  # type: ignore[arg-type]
+    same_as_one_task(place, expected, stored, valkey_url)
+
+
+def test_on_a_cluster_whose_worker_is_killed_it_is_as_if_nothing_had_happened(
+    place: Place, valkey_url: str
+) -> None:
+    produced(place, 6_000)
+    expected, stored = by_one_task(place.pipeline, copied(place.log, place.pipeline))
+    cluster = SessionCluster(PYTHON, place.folder, [ROOT]).start()
+    try:
+        victim, _ = cluster.run("taskmanager.sh"), cluster.run("taskmanager.sh")
+        place.start(2, "--cluster", cluster.rest)
+        assert place.process is not None and place.process.wait(PATIENCE_S) == 0, place.said()
+        assert eventually(lambda: place.end_of_samples() > 1_000), cluster.said()
+        cluster.kill(victim)
+        cluster.run("taskmanager.sh")
+        assert eventually(all_told(place, expected)), cluster.said()
+    finally:
+        cluster.end()
+    same_as_one_task(place, expected, stored, valkey_url)
