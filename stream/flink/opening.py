@@ -16,6 +16,7 @@ import msgspec
 from penstock.features.redis.keys import definition_key, live_key, position_key, private_prefix
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.featurize.position import TopicRecreated
 from penstock.stream.flink.order import Head
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.messages import encode_entry
@@ -27,6 +28,7 @@ class Began(msgspec.Struct):
 
     shards: int
     checkpoints: str
+    topic_ids: dict[str, str]
 
 
 def began_key(deployed: str) -> str:
@@ -65,14 +67,26 @@ def check(pipeline: Pipeline, stored: Mapping[str, Any], heads: tuple[Head, ...]
             )
 
 
-def check_shards(said: bytes | None, shards: int, start_from: str) -> None:
-    """Refuse to go on from a checkpoint with another number of shards than it has; `said` is the stored `Began`."""
-    began = None if said is None else msgspec.json.decode(said, type=Began)
-    if began is not None and start_from and began.shards != shards:
+def check_going_on(said: bytes | None, now: Began, start_from: str, *, asked: bool) -> None:
+    """Refuse to go on from a checkpoint of another life. `said` is the stored `Began`, `asked` whether that one was asked for."""
+    if not start_from:
+        return
+    if said is None:
+        if not asked:
+            raise DefinitionError(
+                f"Redis knows nothing of the job that the checkpoint {start_from} is of: it was reset, or Redis lost it. Remove "
+                f"the checkpoints to start over, or say --start-from to go on all the same"
+            )
+        return
+    began = msgspec.json.decode(said, type=Began)
+    if began.shards != now.shards:
         raise DefinitionError(
             f"the checkpoint {start_from} has its state in {began.shards} shards: say --shards {began.shards}, or start over "
             f"without that checkpoint"
         )
+    for topic, topic_id in began.topic_ids.items():
+        if now.topic_ids.get(topic) != topic_id:
+            raise TopicRecreated(topic)
 
 
 def open_lineage(pipeline: Pipeline, log: Log, client: Any, began: Began, prefix: str) -> None:

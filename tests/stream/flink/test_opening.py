@@ -12,6 +12,7 @@ import pytest
 from penstock import View, count
 from penstock.features.redis.keys import definition_key, position_key
 from penstock.stream.definitions import DefinitionError
+from penstock.stream.featurize.position import TopicRecreated
 from penstock.stream.flink import opening
 from penstock.stream.flink.settings import java_properties
 from penstock.stream.log.memory import MemoryLog
@@ -20,6 +21,8 @@ from penstock.stream.process.settings import SettingError
 from tests.stream.flink.one_task import PARTITIONS, empty
 from tests.stream.generated import SENT, parcels
 from tests.stream.naive_flow import everything
+
+BEGAN = opening.Began(4, "file:///x", {"parcels.sent": "1", "parcels.delivered": "1"})
 
 
 class Keys(dict[str, bytes]):
@@ -51,7 +54,7 @@ def test_no_job_begins_where_featurize_workers_keep_state(task: str) -> None:
 
 
 def test_the_recipe_is_said_once_and_again_only_where_it_changed() -> None:
-    log, keys, began = empty(parcels()), Keys(), opening.Began(4, "file:///x")
+    log, keys, began = empty(parcels()), Keys(), BEGAN
     for pipeline in (parcels(), parcels(), parcels(cooldown="5d"), parcels(inputs=[])):
         opening.open_lineage(pipeline, log, keys, began, "")
     recipes = [decode_entry(record.value or b"") for record in everything(log, "parcels.samples")]
@@ -61,7 +64,7 @@ def test_the_recipe_is_said_once_and_again_only_where_it_changed() -> None:
 
 def test_a_definition_that_featurizes_otherwise_is_refused_and_told_what_changed() -> None:
     log, keys = empty(parcels()), Keys()
-    opening.open_lineage(parcels(), log, keys, opening.Began(4, "file:///x"), "")
+    opening.open_lineage(parcels(), log, keys, BEGAN, "")
     heads = opening.heads_of(parcels(), log)
     assert definition_key("parcels", "all") in keys
     opening.check(parcels(cooldown="5d"), keys, heads, "")
@@ -71,12 +74,26 @@ def test_a_definition_that_featurizes_otherwise_is_refused_and_told_what_changed
 
 
 def test_the_number_of_shards_stays_while_state_is_kept() -> None:
-    said = msgspec.json.encode(opening.Began(4, "file:///x"))
-    opening.check_shards(None, 8, "file:///x/chk-1")
-    opening.check_shards(said, 4, "file:///x/chk-1")
-    opening.check_shards(said, 8, "")
+    said = msgspec.json.encode(BEGAN)
+    eight = opening.Began(8, "file:///x", BEGAN.topic_ids)
+    opening.check_going_on(None, eight, "", asked=False)
+    opening.check_going_on(said, BEGAN, "file:///x/chk-1", asked=False)
+    opening.check_going_on(said, eight, "", asked=False)
     with pytest.raises(DefinitionError, match="say --shards 4"):
-        opening.check_shards(said, 8, "file:///x/chk-1")
+        opening.check_going_on(said, eight, "file:///x/chk-1", asked=False)
+
+
+def test_no_job_goes_on_by_itself_from_a_checkpoint_that_redis_knows_nothing_of() -> None:
+    opening.check_going_on(None, BEGAN, "file:///x/chk-1", asked=True)
+    with pytest.raises(DefinitionError, match="it was reset, or Redis lost it"):
+        opening.check_going_on(None, BEGAN, "file:///x/chk-1", asked=False)
+
+
+def test_no_job_goes_on_with_a_topic_that_is_another_one_by_now() -> None:
+    other = opening.Began(4, "file:///x", {"parcels.sent": "2", "parcels.delivered": "1"})
+    opening.check_going_on(msgspec.json.encode(BEGAN), other, "", asked=False)
+    with pytest.raises(TopicRecreated, match=r"parcels\.sent"):
+        opening.check_going_on(msgspec.json.encode(BEGAN), other, "file:///x/chk-1", asked=True)
 
 
 def test_a_job_goes_on_from_the_newest_whole_checkpoint(tmp_path: Path) -> None:
