@@ -36,6 +36,14 @@ def began_key(deployed: str) -> str:
     return private_prefix(deployed, "flink")
 
 
+def check_no_job(client: Any, deployed: str) -> None:
+    """Refuse featurize workers of a pipeline that a job keeps the state of: both would append its samples."""
+    if client.get(began_key(deployed)) is not None:
+        raise DefinitionError(
+            f"{deployed!r} is featurized by a Flink job: stop it, and `penstock reset FILE` starts over with featurize workers"
+        )
+
+
 def heads_of(pipeline: Pipeline, log: Log) -> tuple[Head, ...]:
     """Every source partition. Raises `DefinitionError` where the sources have not equally many."""
     counts = {source.name: log.partitions(source.name) for source in pipeline.sources}

@@ -53,6 +53,14 @@ def test_no_job_begins_where_featurize_workers_keep_state(task: str) -> None:
         opening.check(parcels(), {position_key("parcels", task): b"x"}, heads, "")
 
 
+def test_no_featurize_worker_begins_where_a_job_keeps_state() -> None:
+    log, keys = empty(parcels()), Keys()
+    opening.check_no_job(keys, "parcels")
+    opening.open_lineage(parcels(), log, keys, BEGAN, "")
+    with pytest.raises(DefinitionError, match="'parcels' is featurized by a Flink job"):
+        opening.check_no_job(keys, "parcels")
+
+
 def test_the_recipe_is_said_once_and_again_only_where_it_changed() -> None:
     log, keys, began = empty(parcels()), Keys(), BEGAN
     for pipeline in (parcels(), parcels(), parcels(cooldown="5d"), parcels(inputs=[])):
