@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import penstock
-from penstock.features.redis.store import StoreUnavailable
+from penstock.features.redis.store import StoreRefused, StoreUnavailable
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.protocol import LogError
 from penstock.stream.models.version import BadEnvelope
@@ -32,6 +32,8 @@ COMMANDS = {
     "run": "run",
     "flink": "flink",
     "topics": "topics",
+    "acls": "acls",
+    "size": "size",
     "watch": "watch",
     "status": "status",
     "console": "console",
@@ -58,7 +60,7 @@ COMMANDS = {
     "bench": "bench",
     "retrain-job": "retrain_job",
 }
-EXPECTED = (DefinitionError, SettingError, LogError, StoreUnavailable, StackError, BadEnvelope)
+EXPECTED = (DefinitionError, SettingError, LogError, StoreRefused, StoreUnavailable, StackError, BadEnvelope)
 
 DESCRIPTION = """\
 Penstock trains a model on an event stream that never stops, and has a gate: it knows when to retrain and when to roll back.
