@@ -73,7 +73,7 @@ def customers() -> Made:
         yield features_job.PAYMENTS.name, event["customer"], {**event, "fraud": number % 50 == 0}
 
 
-CARDS, JOB = EXAMPLES / "cards.py", Path(__file__).with_name("size_payments.py")
+CARDS, JOB = EXAMPLES / "cards.py", Path(__file__).with_name("job_pipeline.py")
 FLIGHTS = ("100", "carrier=16", "airport=3", "traffic=3", "aircraft=3500")
 POINTS = {
     "cards": Point(CARDS, payments, 0.1, ("2000",), fit=True),

@@ -19,7 +19,8 @@ examples:
   penstock acls FILE --role featurize --role learn --json          of some users alone, for programs
 
 Nothing is asked of any server: rights follow from the definition and from PENSTOCK_PREFIX. Users are named PREFIX and the role;
-PREFIX is the pipeline's name as deployed and '-', or --principal-prefix. No role needs a right on the cluster."""
+PREFIX is the pipeline's name as deployed and '-', or --principal-prefix. No role needs a right on the cluster.
+Exit codes: 0 printed, 2 could not."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
 
 import pytest
 import redis
 
-from tests.rights.secured import Deployment, events
+from tests.patience import PATIENCE_S, eventually
+from tests.rights.secured import Deployment, events, get
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,27 @@ def test_a_user_whom_nobody_knows_is_told_so(deployment: Deployment) -> None:
         role = deployment.start("learn", "--port", "0", change=change)
         code, told = role.last_words()
         assert code == 2 and "does not know this user" in told, told
+
+
+def test_a_console_that_may_not_read_a_topic_is_not_ready_and_its_pages_say_why(
+    deployment: Deployment,
+) -> None:
+    every = deployment.lines["kafka"]
+    [line] = [one for one in every if "User:viewer " in one and "shop.control.alerts" in one]
+    deployment.servers.set_kafka([one for one in every if one != line])
+    try:
+        console = deployment.start("console", "--port", "0", user="viewer")
+        address = console.address()
+        assert eventually(
+            lambda: "refuses this user" in get(address, "/")[1] or console.process.poll() is not None
+        )
+        status, told = get(address, "/readyz")
+        assert (status, console.process.poll()) == (503, None) and "in touch with Kafka" in told
+        assert "penstock acls FILE" in get(address, "/")[1]
+        console.process.send_signal(signal.SIGTERM)
+        assert console.process.wait(PATIENCE_S) == 0
+    finally:
+        deployment.servers.set_kafka(every)
 
 
 def test_who_may_only_send_or_look_can_do_nothing_else(deployment: Deployment) -> None:
