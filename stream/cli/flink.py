@@ -152,7 +152,7 @@ def begin(args: argparse.Namespace, pipeline: Pipeline, settings: Settings) -> t
             checkpoints = local.absolute().as_uri()
         start_from: str = args.start_from or (opening.newest_checkpoint(local) if kept_here else "")
         topic_ids = {source.name: log.topic_id(source.name) for source in pipeline.sources}
-        began = opening.Began(args.shards, checkpoints, topic_ids)
+        began = opening.Began(args.shards, len(heads) // len(pipeline.sources), checkpoints, topic_ids)
         said = stored[opening.began_key(deployed)]
         opening.check_going_on(said, began, start_from, asked=bool(args.start_from))
         opening.open_lineage(pipeline, log, client, began, prefix)

@@ -53,6 +53,7 @@ def configuration(deployed: str, how: Submission, executable: str) -> Configurat
     given = {
         "pipeline.name": f"penstock {deployed}",
         "pipeline.jars": ";".join(jar.absolute().as_uri() for jar in jars(how)),
+        "table.local-time-zone": "UTC",
         "parallelism.default": str(how.parallelism),
         "python.execution-mode": how.python,
         "python.executable": executable,
@@ -145,6 +146,7 @@ def source_table(pipeline: Pipeline, properties: dict[str, str]) -> str:
         "connector": "kafka",
         "topic": ";".join(source.name for source in pipeline.sources),
         "scan.startup.mode": "earliest-offset",
+        "scan.topic-partition-discovery.interval": "0",
         "key.format": "raw",
         "key.fields": "k",
         "value.format": "raw",

@@ -27,6 +27,7 @@ class Began(msgspec.Struct):
     """What a job that keeps state was begun with, as Redis has it."""
 
     shards: int
+    partitions: int
     checkpoints: str
     topic_ids: dict[str, str]
 
@@ -91,6 +92,11 @@ def check_going_on(said: bytes | None, now: Began, start_from: str, *, asked: bo
         raise DefinitionError(
             f"the checkpoint {start_from} has its state in {began.shards} shards: say --shards {began.shards}, or start over "
             f"without that checkpoint"
+        )
+    if began.partitions != now.partitions:
+        raise DefinitionError(
+            f"the sources have {now.partitions} partitions each, and had {began.partitions} when the job of the checkpoint "
+            f"{start_from} began: their keys lie elsewhere now. Start over: `penstock reset FILE`, without that checkpoint"
         )
     for topic, topic_id in began.topic_ids.items():
         if now.topic_ids.get(topic) != topic_id:

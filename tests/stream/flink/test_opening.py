@@ -22,7 +22,7 @@ from tests.stream.flink.one_task import PARTITIONS, empty
 from tests.stream.generated import SENT, parcels
 from tests.stream.naive_flow import everything
 
-BEGAN = opening.Began(4, "file:///x", {"parcels.sent": "1", "parcels.delivered": "1"})
+BEGAN = opening.Began(4, 3, "file:///x", {"parcels.sent": "1", "parcels.delivered": "1"})
 
 
 class Keys(dict[str, bytes]):
@@ -83,7 +83,7 @@ def test_a_definition_that_featurizes_otherwise_is_refused_and_told_what_changed
 
 def test_the_number_of_shards_stays_while_state_is_kept() -> None:
     said = msgspec.json.encode(BEGAN)
-    eight = opening.Began(8, "file:///x", BEGAN.topic_ids)
+    eight = opening.Began(8, 3, "file:///x", BEGAN.topic_ids)
     opening.check_going_on(None, eight, "", asked=False)
     opening.check_going_on(said, BEGAN, "file:///x/chk-1", asked=False)
     opening.check_going_on(said, eight, "", asked=False)
@@ -97,8 +97,15 @@ def test_no_job_goes_on_by_itself_from_a_checkpoint_that_redis_knows_nothing_of(
         opening.check_going_on(None, BEGAN, "file:///x/chk-1", asked=False)
 
 
+def test_no_job_goes_on_with_other_partitions() -> None:
+    more = opening.Began(4, 6, "file:///x", BEGAN.topic_ids)
+    opening.check_going_on(msgspec.json.encode(BEGAN), more, "", asked=False)
+    with pytest.raises(DefinitionError, match="have 6 partitions each, and had 3"):
+        opening.check_going_on(msgspec.json.encode(BEGAN), more, "file:///x/chk-1", asked=True)
+
+
 def test_no_job_goes_on_with_a_topic_that_is_another_one_by_now() -> None:
-    other = opening.Began(4, "file:///x", {"parcels.sent": "2", "parcels.delivered": "1"})
+    other = opening.Began(4, 3, "file:///x", {"parcels.sent": "2", "parcels.delivered": "1"})
     opening.check_going_on(msgspec.json.encode(BEGAN), other, "", asked=False)
     with pytest.raises(TopicRecreated, match=r"parcels\.sent"):
         opening.check_going_on(msgspec.json.encode(BEGAN), other, "file:///x/chk-1", asked=True)
