@@ -106,7 +106,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     jar = Path(args.jar) if args.jar else connector()
     pipeline = load(args.file)
     told, checkpoints, start_from = begin(args, pipeline, settings)
-    make_way(args.cluster)
+    logs = Path(".penstock") / "flink" / "log"
+    make_way(args.cluster, logs)
     from penstock.stream.flink import job  # needs PyFlink, and starts Java
 
     how = job.Submission(
@@ -120,14 +121,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     )
     print(f"from {start_from or 'the beginning'}, {args.parallelism} of {args.shards} shards", flush=True)
     stopped = start.until_told()
-    submitted = job.build(pipeline, told, how, sys.executable).execute_async()
+    submitted = job.build(pipeline, told, how, sys.executable).execute_async(f"penstock {pipeline.name}")
     print(f"job {submitted.get_job_id()}", flush=True)
     if args.cluster:
         return 0
     while not stopped():
         status = str(submitted.get_job_status().result()).rpartition(".")[2]
         if status in ("FAILED", "CANCELED", "FINISHED"):
-            print(f"penstock: the job ended, {status.lower()}; Flink's log says why", file=sys.stderr)
+            print(f"penstock: the job ended, {status.lower()}: {flink_log()} says why", file=sys.stderr)
             return 1
         time.sleep(POLL_S)
     submitted.cancel().result()
@@ -181,8 +182,16 @@ def connector() -> Path:
     return found[-1]
 
 
-def make_way(cluster: str) -> None:
-    """What Java must find: this environment's packages, where it runs Python inside itself, and a bound for its memory."""
+def flink_log() -> str:
+    """Where Flink's log of this process is."""
+    return os.environ["FLINK_LOG_DIR"]
+
+
+def make_way(cluster: str, logs: Path) -> None:
+    """What Java must find: this environment's packages, where it runs Python inside itself; its log; a bound for its memory."""
+    if "FLINK_LOG_DIR" not in os.environ:
+        logs.mkdir(parents=True, exist_ok=True)
+        os.environ["FLINK_LOG_DIR"] = str(logs.absolute())
     packages = str(Path(importlib.util.find_spec("msgspec").origin or "").parents[1])  # type: ignore[union-attr]
     path = os.environ.get("PYTHONPATH", "")
     if packages not in path.split(os.pathsep):

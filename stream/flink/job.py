@@ -48,10 +48,9 @@ class Submission(NamedTuple):
     python: str = "thread"
 
 
-def configuration(deployed: str, how: Submission, executable: str) -> Configuration:
+def configuration(how: Submission, executable: str) -> Configuration:
     """Flink's own settings."""
     given = {
-        "pipeline.name": f"penstock {deployed}",
         "pipeline.jars": ";".join(jar.absolute().as_uri() for jar in jars(how)),
         "table.local-time-zone": "UTC",
         "parallelism.default": str(how.parallelism),
@@ -98,8 +97,7 @@ def environment(given: Configuration, cluster: str) -> StreamExecutionEnvironmen
 
 def build(pipeline: Pipeline, settings: JobSettings, how: Submission, executable: str) -> Any:
     """The environment with the whole job in it; `execute_async` submits it."""
-    deployed = topology.deployed(pipeline.name, settings.prefix)
-    env = environment(configuration(deployed, how, executable), how.cluster)
+    env = environment(configuration(how, executable), how.cluster)
     tables = StreamTableEnvironment.create(env)
     properties = {"bootstrap.servers": settings.bootstrap, **java_properties(settings.kafka)}
     tables.execute_sql(source_table(pipeline, properties))

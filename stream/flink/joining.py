@@ -103,10 +103,6 @@ class Joining:
             self._find(name, message.parts)
         else:
             self.waiting.add(message.head, message.newest_at, message.at_end, message.items, said)
-            if message.at_end:
-                self.ended_ms.setdefault(message.head, wall_ms)
-            else:
-                self.ended_ms.pop(message.head, None)
         return self._join(wall_ms)
 
     def _join(self, wall_ms: int) -> list[Out]:
@@ -168,6 +164,8 @@ class Joining:
 
     def tick(self, wall_ms: int) -> list[Out]:
         """The tick of the wall clock, when a second of it has passed."""
+        ended = [head for head, heard in self.waiting.heard.items() if heard.at_end]
+        self.ended_ms = {head: self.ended_ms.get(head, wall_ms) for head in ended}
         idle = [self._name(head) for head, since in self.ended_ms.items() if wall_ms - since > IDLE_AFTER_MS]
         tick = self.ticks.after(wall_ms, idle)
         return [] if tick is None else [self._sample_log(encode_entry(tick))]

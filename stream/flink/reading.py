@@ -27,11 +27,10 @@ PATIENCE_LOOKS = 150
 
 
 class Read(msgspec.Struct, array_like=True):
-    """How far a partition is read: kept with a checkpoint. `told_at` and `told_end` are what the others know."""
+    """How far a partition is read: kept with a checkpoint. `told_end` is whether the others were told that it is at its end."""
 
     next_offset: int = -1
     newest_at: int = -1
-    told_at: int = -1
     told_end: bool = False
     silent_looks: int = 0
 
@@ -94,7 +93,7 @@ class Reading:
     def _told(
         self, head: Head, read: Read, at_end: bool, of_shards: list[list[Fed]], announced: list[Announced]
     ) -> Told:
-        read.told_at, read.told_end = read.newest_at, at_end
+        read.told_end = at_end
         to_shards = [ToShard(head, read.newest_at, at_end, fed) for fed in of_shards]
         return Told(to_shards, ToSamples(head, read.newest_at, at_end, announced))
 

@@ -19,6 +19,7 @@ from penstock.stream.flink.waiting import InMemory
 from penstock.stream.flink.wire import encode
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, Record
+from penstock.stream.messages import Tick, decode_entry
 from tests.stream.flink.one_task import PARTITIONS, by_one_task, log_of, told, untidy
 from tests.stream.generated import parcels
 from tests.stream.naive_flow import everything
@@ -109,3 +110,12 @@ def test_whatever_comes_when_the_topics_and_features_are_those_of_one_task(seed:
     assert states == {key: value for key, value in stored.items() if ":state:" in key}
     assert all(write.public_key in stored for write in job.writes)
     assert not any(kept for kept in (*job.kept[-1][:2], *(one[0] for one in job.kept[:-1])))
+
+
+def test_partitions_that_bring_nothing_are_named_after_a_restart_too() -> None:
+    job = Job(parcels(), log_of(parcels(), untidy(50, 1)), shards=2, seed=1)
+    job.run()
+    job.start()
+    named = [decode_entry(job.joining.tick(wall_ms)[0].value or b"") for wall_ms in (1_000, 5_000, 9_000)]
+    every = sorted("/".join(map(str, job.tp(head))) for head in job.heads)
+    assert [tick.idle for tick in named if isinstance(tick, Tick)] == [[], [], every]
