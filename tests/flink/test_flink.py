@@ -136,7 +136,13 @@ def same_as_one_task(
     place: Place, expected: dict[str, list[Any]], stored: dict[str, bytes], url: str
 ) -> None:
     """Every topic record for record, and every state byte for byte."""
-    found = told(place.log, place.pipeline)
+    found: dict[str, list[Any]] = {}
+
+    def read_whole() -> bool:
+        found.update(told(place.log, place.pipeline))
+        return all(len(found[topic]) >= len(rows) for topic, rows in expected.items())
+
+    assert eventually(read_whole)
     for topic, rows in expected.items():
         assert found[topic] == rows, topic
     states = {key: value for key, value in stored.items() if ":state:" in key}
