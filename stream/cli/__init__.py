@@ -30,6 +30,7 @@ COMMANDS = {
     "check": "check",
     "up": "up",
     "run": "run",
+    "flink": "flink",
     "topics": "topics",
     "acls": "acls",
     "size": "size",

@@ -28,6 +28,7 @@ from penstock.stream.challenge.worker import ChallengeWorker
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.flink.opening import check_no_job
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
@@ -190,6 +191,7 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     deployed = topology.deployed(pipeline.name, settings.prefix)
+    check_no_job(client, deployed)
     partitions = task_partitions(pipeline, log)
     with page_of("featurize", pipeline, settings) as health:
         worker = FeaturizeWorker(
