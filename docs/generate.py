@@ -274,7 +274,7 @@ def metrics() -> str:
         histogram = metric.kind.__name__.endswith("Histogram")
         kind = "histogram" if histogram else metric.kind.__name__.lower()
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        roles = "all" if metric.roles == ROLES else ", ".join(metric.roles)
+        roles = "every" if metric.roles == ROLES else ", ".join(metric.roles)
         rows.append((f"`{metric.shown}`", kind, labels, roles, sentence(metric.help)))
     return "\n\n".join(
         [
