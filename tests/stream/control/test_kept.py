@@ -95,6 +95,8 @@ def test_a_failure_at_any_append_loses_nothing_and_never_decides_otherwise(at: i
         turned(one, clock)
     assert {*decisions(log)} == {(f"r{number}", "accepted") for number in range(3)}
     assert len({*commands(log)}) == 3
+    # what is said again is the same to the byte, the time of the decision too
+    assert len({*read(log, topology.CONTROL_DECISIONS)}) == len({*read(log, "flights.samples")}) == 3
 
 
 def test_another_goes_on_where_one_stopped_and_does_not_decide_again() -> None:
