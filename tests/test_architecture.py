@@ -130,10 +130,11 @@ SHELL: dict[str, tuple[str, ...]] = {
         "store",  # Redis and folders
     ),
     "stream/featurize": (
+        "abreast",  # logs what is waited for
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
-        "task", "worker", "writing",  # read, write and log
+        "task", "watermark", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
         "jobs",  # logs what is given up

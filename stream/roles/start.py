@@ -207,6 +207,7 @@ def featurize_worker(
         keyspace=RedisKeyspace(client),
         writer=WriteBehind("featurize-write"),
         patience_ms=PATIENCE_MS,
+        skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
     )
 
 
