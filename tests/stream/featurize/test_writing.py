@@ -242,6 +242,28 @@ def test_the_log_and_the_effects_are_those_of_writing_before_the_next_poll(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("kind", ["one task", "a task per partition"])
+def test_a_record_that_raises_is_stepped_anew_on_states_that_hold_the_batch_under_way(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch's states are loaded anew: without waiting for the write, they would lack the batch before."""
+    monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 20)
+    update = Featurize._update
+
+    def raising(featurize: Featurize, plan: Any, item: Item, *more: Any) -> list[Any]:
+        if item.offset % 10 == 1:
+            raise ArithmeticError("told to")
+        return update(featurize, plan, item, *more)
+
+    monkeypatch.setattr(Featurize, "_update", raising)
+    found = []
+    for writer in (Later(cycle([3])), WriteThrough()):
+        world = world_of(kind, 1)
+        world.settle(world.worker(writer))
+        found.append([(e.id, e.at, getattr(e, "x", None)) for e in world.data()])
+    assert found[0] == found[1] and len(found[0]) > 100
+
+
 def test_a_batch_is_stepped_while_the_one_before_is_written_and_no_second_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
