@@ -122,10 +122,10 @@ class FeaturizeWorker:
             if change is not None:
                 self.assigned = change.assigned
                 self._settle()
-                self._take_up()
+                self._take_up(wall_ms)
                 records = []
             elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
-                self._take_up()
+                self._take_up(wall_ms)
                 records = []
             stepped = self._work(records, wall_ms)
             if not records:
@@ -168,7 +168,7 @@ class FeaturizeWorker:
         partitions = len(self.pipeline.sources) * self.partitions
         self.together = Together(self.pipeline, partitions, self.patience_ms)
 
-    def _take_up(self) -> None:
+    def _take_up(self, wall_ms: int) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self._forget()
         self.writing.start()
@@ -197,7 +197,7 @@ class FeaturizeWorker:
         if self.backpressure is not None:
             self.backpressure.start()
         if self.pipeline.partitioned:
-            self.watermark.start(self.tasks, self.partitions, self.wall_ms())
+            self.watermark.start(self.tasks, self.partitions, wall_ms)
         if self.assigned:
             self.member.start_at(positions)
 
