@@ -104,8 +104,8 @@ class Abreast:
 
         Example:
             >>> one = Abreast(1_000)
-            >>> one.start(["7"], {}, wall_ms=0)
-            >>> one.hear({"7": encode(Said(1, 50_000, True, 12))}, wall_ms=100)
+            >>> one.start(["7"], {}, wall_ms=90_000_000)
+            >>> one.hear({"7": encode(Said(1, 50_000, True, 12))}, wall_ms=90_000_000)
             >>> one.limit(60_000, wall_ms=90_000_000)
             51000
 

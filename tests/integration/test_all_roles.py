@@ -226,6 +226,10 @@ def test_two_pipelines_in_one_process_stop_and_go_on_with_nothing_twice_and_deci
     place.start("control", [place.files[1]])
     place.until(lambda: place.page("/readyz") == (200, "control is ready\n"), "control is not ready")
     place.stop()
+    # And back: the app's membership lasts some seconds longer than its process.
+    place.start()
+    place.until(lambda: place.page("/readyz") == (200, "all is ready\n"), "it is not ready")
+    place.stop()
     decided = [
         decode_decision(record.value or b"") for record in everything(place.log, topology.CONTROL_DECISIONS)
     ]
