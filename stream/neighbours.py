@@ -54,7 +54,10 @@ class Neighbours:
 
     def set_aside(self) -> Aside:
         """Forget the folder and what was imported from it; it is as it was after `take_back`."""
-        names = [name for name in sys.modules if name.partition(".")[0] in self.found]
+        names = [name for name in self.found if name in sys.modules]
+        # All of what is imported is looked through only for what lies inside packages: that are thousands of names.
+        inside = tuple(f"{name}." for name in names if hasattr(sys.modules[name], "__path__"))
+        names += [name for name in sys.modules if name.startswith(inside)] if inside else []
         aside = Aside(self.folder, frozenset(self.found), {name: sys.modules.pop(name) for name in names})
         self.folder = ""
         self.found.clear()
