@@ -1,6 +1,6 @@
-# make demo | test | test-mlflow | test-console | pictures | test-clients | test-monitoring | lint | docs | bench | clean
+# make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | lint | docs | bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test test-mlflow test-console pictures test-clients test-monitoring lint docs bench venv clean
+.PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring lint docs bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,7 +14,8 @@ CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /
 
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
-	@echo "make test    every test, three at a time (ARGS=... as for pytest)"
+	@echo "make test    every test but the long ones, three at a time (ARGS=... as for pytest)"
+	@echo "make test-long   the few that take a minute or more each: many kills, and the whole demo"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
@@ -29,7 +30,10 @@ demo: $(STAMP)
 	$(BIN)/penstock demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long" $(ARGS)
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -n 3 -m long tests/integration $(ARGS)
 
 # The server has an environment of its own: it wants other versions of what Penstock is tested with.
 test-mlflow: $(STAMP) $(MLFLOW)/.installed

@@ -23,7 +23,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
-from confluent_kafka import OFFSET_BEGINNING
+from confluent_kafka import OFFSET_BEGINNING, Producer
 
 from benchmarks.peer_clock import Clock, contend
 from benchmarks.peer_fold import DAY_SPAN, fold, new_state
@@ -67,15 +67,43 @@ class Newest(StatelessSinkPartition[Keyed]):
         self.counts["batches"] += 1
 
 
+def with_event(state: dict[str, Any] | None, event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Do as `features_of`, and keep the event beside the document, for what learns."""
+    state, document = features_of(state, event)
+    return state, {"document": document, "event": event}
+
+
+class Learning(Newest):
+    """The whole job: before the documents of a batch are set, its events are predicted, onto a topic, and learned."""
+
+    def __init__(self, asked: argparse.Namespace, counts: dict[str, int]) -> None:
+        from benchmarks.peer_model import Learner  # river: features alone do not need it
+
+        super().__init__(asked.redis, counts)
+        self.topic, self.learner = asked.predictions, Learner()
+        self.producer = Producer({"bootstrap.servers": asked.bootstrap, "linger.ms": 5})
+
+    def write_batch(self, items: list[Keyed]) -> None:
+        """Write one batch."""
+        for customer, both in items:
+            told = self.learner.step(both["document"]["values"], both["event"])
+            self.producer.produce(self.topic, self.encode(told), customer)
+        super().write_batch([(customer, both["document"]) for customer, both in items])
+        self.producer.flush()
+        self.counts["drifts"] = self.learner.drifts
+
+
 class Redis(DynamicSink[Keyed]):
     """Redis as a Bytewax sink."""
 
-    def __init__(self, url: str, counts: dict[str, int]) -> None:
-        self.url, self.counts = url, counts
+    def __init__(self, asked: argparse.Namespace, counts: dict[str, int]) -> None:
+        self.asked, self.counts = asked, counts
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> Newest:
         """Make the one partition of a worker."""
-        return Newest(self.url, self.counts)
+        if self.asked.predictions:
+            return Learning(self.asked, self.counts)
+        return Newest(self.asked.redis, self.counts)
 
 
 def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
@@ -93,8 +121,8 @@ def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
         starting_offset=OFFSET_BEGINNING, batch_size=BATCH_RECORDS,
     )  # fmt: skip
     events = op.map("decode", payments.oks, keyed)
-    documents = op.stateful_map("features", events, features_of)
-    op.output("redis", documents, Redis(asked.redis, counts))
+    documents = op.stateful_map("features", events, with_event if asked.predictions else features_of)
+    op.output("redis", documents, Redis(asked, counts))
     recovery, epoch_s = None, EPOCH_S
     if asked.durable:
         init_db_dir(Path(asked.scratch), 1)

@@ -53,6 +53,10 @@ def contend(run: Callable[[argparse.Namespace, Clock], dict[str, float]], *packa
         parser.add_argument(name, required=True)
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--durable", action="store_true")
+    parser.add_argument("--entities", type=int, default=0)
+    parser.add_argument(
+        "--predictions", default=""
+    )  # the topic of the whole job's predictions; none: features alone
     asked = parser.parse_args()
     # As Penstock's roles do, for all: the cycle collector would walk every state again and again, and finds nothing.
     gc.collect()

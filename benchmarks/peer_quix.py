@@ -53,7 +53,16 @@ def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
         state.set("windows", kept)
         if tile != last_visit:
             state.set(merchant, tile)
-        return {"values": values, "at": event["at"]}
+        document: dict[str, Any] = {"values": values, "at": event["at"]}
+        if learner is not None:
+            document["told"] = learner.step(values, event)
+        return document
+
+    learner = None
+    if asked.predictions:
+        from benchmarks.peer_model import Learner  # river: features alone do not need it
+
+        learner = Learner()
 
     app = Application(
         broker_address=asked.bootstrap, consumer_group=f"{asked.prefix}quix", auto_offset_reset="earliest",
@@ -63,8 +72,14 @@ def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
     server = urlsplit(asked.redis)
     sink = Newest(server.hostname, server.port, 0)
     sink.counts = {"writes": 0, "batches": 0}
-    app.dataframe(payments).apply(features_of, stateful=True).sink(sink)
-    app.run(count=asked.events, collect=False)
+    documents = app.dataframe(payments).apply(features_of, stateful=True)
+    if asked.predictions:
+        predictions = app.topic(asked.predictions, key_serializer="str", value_serializer="json")
+        documents.apply(lambda document: document["told"]).to_topic(predictions)
+        documents = documents.apply(lambda document: {"values": document["values"], "at": document["at"]})
+    documents.sink(sink)
+    outputs = 2 if asked.predictions else 1  # which is what it counts
+    app.run(count=asked.events * outputs, collect=False)
     return {**clock.figures(), **sink.counts}
 
 

@@ -67,19 +67,19 @@ def contenders(quix: str | None) -> dict[str, Contender]:
     return found
 
 
-def quix_python() -> str:
+def quix_python(*more: str) -> str:
     """Give an interpreter that has Quix Streams, which wants an older confluent-kafka than ours: a venv of its own, made once.
 
-    Raises `subprocess.CalledProcessError` if pip cannot install it.
+    `more` are packages that it has, too. Raises `subprocess.CalledProcessError` if pip cannot install it.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
     version = f"{QUIX.rpartition('=')[2]}-py{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = cache / f"quixstreams-{version}"
+    folder = cache / "-".join([f"quixstreams-{version}", *more])
     if not (folder / "ready").exists():
         say(f"installing {QUIX} (once) into {folder}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         python = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*python, "--disable-pip-version-check", QUIX], check=True)
+        subprocess.run([*python, "--disable-pip-version-check", QUIX, *more], check=True)
         (folder / "ready").touch()
     return str(folder / "bin" / "python")
 

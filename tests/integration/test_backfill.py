@@ -200,6 +200,7 @@ def wrong_states(change: Change, new: NaiveFlow) -> list[str]:
     return wrong
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1])
 def test_killed_at_points_of_every_stage_a_change_ends_as_if_it_had_always_been_defined_so(
     change: Change, seed: int, capsys: pytest.CaptureFixture[str]

@@ -71,6 +71,7 @@ def page(address: str) -> str:
         return str(error)
 
 
+@pytest.mark.long
 def test_the_demo_says_where_its_pages_are_and_stays_until_it_is_told_to_stop(
     demo: subprocess.Popen[str],
 ) -> None:

@@ -177,6 +177,7 @@ def adopted(here: Place) -> bool:
     )
 
 
+@pytest.mark.long
 def test_every_prediction_and_the_live_model_are_those_of_a_fold_of_the_log_however_often_learn_is_killed(
     place: Making,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
