@@ -32,7 +32,8 @@ It asks for a token where PENSTOCK_SERVE_TOKENS lists some.
 All is every role but serve and console, of every FILE, in turns of one loop with one health page. Each role is the same member
 of the same group, with the same state, as in a process of its own: stop one, start the other, and it goes on. What cannot begin
 ends the process at once. Later, a role that cannot go on says why and is begun anew after a second, then two, up to a minute,
-while the others take their turns; where none can, the process ends. A second process of another --slot is a spare for all of it.
+while the others take their turns; where none can, the process ends. A second process of another --slot is to each role what a
+second worker is.
 Addresses are settings: KAFKA_BOOTSTRAP_SERVERS (default 127.0.0.1:9092), REDIS_URL (redis://127.0.0.1:6379/0),
 PENSTOCK_SECRET (learn and serve need it).
 Exit codes: 0 stopped by a signal, its state written; 2 it cannot run, and one line says why."""
@@ -66,7 +67,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--guard",
         choices=("on", "off"),
         default="on",
-        help="off: no guards, whatever the definition says (learn)",
+        help="off: no guards, whatever the definition says (learn, all)",
     )
     command.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that answer (serve; default 1)"

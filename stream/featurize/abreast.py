@@ -79,11 +79,12 @@ class Abreast:
 
     def hear(self, said: Mapping[str, bytes], wall_ms: int) -> None:
         """Take what the others say now."""
+        words: dict[bytes, Said] = {}  # a worker says the same of all its tasks
         for name, heard in self.others.items():
             word = said.get(name)
             if word is None or word == heard.said:
                 continue
-            what = decode(word)
+            what = words.get(word) or words.setdefault(word, decode(word))
             still = heard.what.more and what.stepped == heard.what.stepped
             self.others[name] = Heard(word, what, wall_ms, heard.moved_ms if still else wall_ms)
 

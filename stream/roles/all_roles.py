@@ -21,6 +21,7 @@ import redis
 from penstock.stream import topology
 from penstock.stream.definition_file import SideBySide
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.worker import HELD_S, FeaturizeWorker
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.process.clock import wall_ms
@@ -56,6 +57,7 @@ class OnePipeline:
         self.log, self.client, self.guard, self.expected = log, client, guard, expected
         self.deployed = topology.deployed(pipeline.name, settings.prefix)
         self.learning: LearnWorker | None = None
+        self.featurizing: FeaturizeWorker | None = None
         self.folded, self.let_on_s = -1, 0.0
         self.control = self._role("control", self._begin_control, page)
         self.featurize = self._role("featurize", self._begin_featurize, page)
@@ -85,7 +87,9 @@ class OnePipeline:
     def _begin_featurize(self, part: Health) -> Begun:
         start.check_owner(self.pipeline, self.settings, self.log, self.client)
         # None: how far it is ahead is seen here, without asking the broker.
-        return Begun(start.featurize_worker(self.pipeline, self.settings, self.log, self.client, part, None))
+        given = (self.pipeline, self.settings, self.log, self.client, part, None)
+        self.featurizing = start.featurize_worker(*given)
+        return Begun(self.featurizing)
 
     def _begin_learn(self, part: Health) -> Begun:
         given = (self.pipeline, self.definition, self.settings, self.log, self.client, part)
@@ -98,6 +102,11 @@ class OnePipeline:
 
         given = (self.pipeline, self.settings, self.log, self.client, part)
         return Begun(challenge_worker(*given, sleep=lambda _s: None))
+
+    @property
+    def held(self) -> bool:
+        """Whether featurize has something to step that waits for a worker of another process."""
+        return self.featurizing is not None and self.featurizing.watermark.held
 
     def turn(self) -> int:
         """A turn of every role; how many records were worked on."""
@@ -189,4 +198,4 @@ def turn_all(
             was_ready = True
             say_size("every role is ready")
         if not worked:
-            time.sleep(start.POLL_S)
+            time.sleep(HELD_S if any(flow.held for flow in flows) else start.POLL_S)

@@ -15,13 +15,14 @@ TEXT = """
 from river import compose, linear_model
 from penstock import Label, Pipeline, Source
 from beside import times
+from package.inner import NAME
 
 class Twice(linear_model.LogisticRegression):
     pass
 
 def own(x):
     import later
-    return {{"x": times(x["x"]), "said": later.SAID}}
+    return {{"x": times(x["x"]), "said": later.SAID + NAME}}
 
 read = Source("{name}.read", id="id", time="at", key="id")
 pipeline = Pipeline(
@@ -34,6 +35,9 @@ pipeline = Pipeline(
 def written(folder: Path, name: str, times: int) -> Path:
     (folder / name).mkdir()
     (folder / name / "beside.py").write_text(f"def times(x):\n    return x * {times}\n")
+    (folder / name / "package").mkdir()
+    (folder / name / "package" / "__init__.py").write_text("")
+    (folder / name / "package" / "inner.py").write_text(f"NAME = {name!r}\n")
     (folder / name / "later.py").write_text(f"SAID = {name!r}\n")
     (folder / name / "definition.py").write_text(TEXT.format(name=name))
     return folder / name / "definition.py"
@@ -47,7 +51,7 @@ def test_models_are_saved_and_restored_by_their_own_files_names_in_any_order(tmp
     both = SideBySide([written(tmp_path, "doubles", 2), written(tmp_path, "triples", 3)])
     for number in (0, 1, 1, 0, 0, 1, 0):
         both.use(number)
-        wanted = {"x": (20, 30)[number], "said": ("doubles", "triples")[number]}
+        wanted = {"x": (20, 30)[number], "said": 2 * ("doubles", "triples")[number]}
         model = both.pipelines[number].model
         assert transformed(model) == transformed(pickle.loads(pickle.dumps(model))) == wanted
 
