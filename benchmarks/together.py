@@ -28,6 +28,7 @@ from penstock.stream.roles import start
 from penstock.stream.stack import local_stack
 
 PIPELINES = (1, 2, 4, 8)
+PATIENCE_S = 300.0
 ROLES = ("featurize", "learn", "control")
 CARDS = Path(__file__).parent.parent / "examples" / "cards.py"
 
@@ -51,7 +52,7 @@ def copies(folder: Path, number: int) -> list[str]:
 def measured(roles: list[Role], began: float, idle_s: float) -> dict[str, float]:
     """What processes that have just been started cost until all are ready, and then in so long without a record."""
     for role in roles:
-        role.wait_ready()
+        role.wait_ready(PATIENCE_S)
     ready_s, ready_cpu_s = time.monotonic() - began, sum(role.cpu_s() for role in roles)
     time.sleep(3.0)
     before = sum(role.cpu_s() for role in roles)
@@ -76,7 +77,7 @@ def run(
         try:
             found = measured(roles, began, seconds) if seconds else {}
             for role in roles:
-                role.wait_ready()
+                role.wait_ready(PATIENCE_S)
         finally:
             for role in roles:
                 role.stop()
@@ -97,11 +98,11 @@ def measure(numbers: list[int], idle_s: float) -> dict[str, Any]:
                 made = load(file)
                 sources = [topology.Topic(one.name, 2, {}, "events") for one in made.sources]
                 ensure(admin, [*sources, *topology.owned(made.name)])
-        figures["roles of their own, 1"] = run(files[:1], ROLES, settings, folder, idle_s)
-        say(f"roles of their own, 1: {figures['roles of their own, 1']}")
         for number in numbers:
             figures[f"all, {number}"] = run(files[:number], ("all",), settings, folder, idle_s)
             say(f"all, {number}: {figures[f'all, {number}']}")
+        figures["roles of their own, 1"] = run(files[:1], ROLES, settings, folder, idle_s)
+        say(f"roles of their own, 1: {figures['roles of their own, 1']}")
     return figures
 
 

@@ -9,8 +9,8 @@ Laws of this file:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from penstock.features.redis.keys import reached_key
@@ -22,6 +22,8 @@ from penstock.stream.featurize.pace import ALL
 
 if TYPE_CHECKING:
     from penstock.stream.featurize.order import Together
+
+logger = logging.getLogger("penstock.featurize")
 
 EVERY_MS = 100
 SOON_MS = 5
@@ -42,7 +44,7 @@ class Watermark:
         self.own: list[str] = []
         self.heard: dict[str, bytes] = {}
         self.began_ms = self.said_ms = self.said_at = self.number = self.stepped = 0
-        self.held = False
+        self.held = self.deaf = False
 
     def start(self, own: Collection[str], tasks: int, wall_ms: int) -> None:
         """Begin with these of the tasks "0", "1" and so on."""
@@ -85,7 +87,13 @@ class Watermark:
             self._exchange({name: encode(Said(self.number, ALL, False, 0)) for name in self.own})
 
     def _exchange(self, said: dict[str, bytes]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
         if self.keyspace is not None:
-            with suppress(StoreUnavailable):
-                return self.keyspace.exchange(self.key, said, KEPT_MS)
-        return {}
+            try:
+                found = self.keyspace.exchange(self.key, said, KEPT_MS)
+                self.deaf = False
+            except StoreUnavailable as error:
+                if not self.deaf:
+                    logger.warning("workers do not hear of each other, so none waits for another: %s", error)
+                self.deaf = True
+        return found

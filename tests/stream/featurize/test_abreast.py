@@ -280,16 +280,22 @@ def test_a_worker_with_every_partition_says_and_asks_nothing() -> None:
     assert world.server.hashes == {} and len(world.times()) == 2 * 60
 
 
-def test_a_store_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_does_not_answer_holds_nobody_up_and_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def away(*_: object) -> dict[str, bytes]:
         raise StoreUnavailable("away", "here", "wait")
 
+    caplog.set_level(logging.WARNING)
     world = World(2)
     world.produce(history(2, 60))
     monkeypatch.setattr(world.keyspace, "exchange", away)
     world.joined(2)
     world.settle()
     assert len(world.times()) == 2 * 120
+    assert sum("do not hear of each other" in one.getMessage() for one in caplog.records) == 2, (
+        "each worker once"
+    )
 
 
 def test_the_skew_is_a_tenth_of_the_wait_and_at_least_a_second() -> None:
