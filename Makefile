@@ -1,6 +1,8 @@
-# make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | lint | docs | bench | clean
+# make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
+# make lint | docs | bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
-.PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring lint docs bench venv clean
+.PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
+.PHONY: bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -12,6 +14,8 @@ CLIENTS = build/clients
 # The browser of the tests in tests/browser: the first that is there, unless it is given.
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome) none)
 
+HELM ?= $(or $(shell command -v helm),build/helm/helm)
+
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test but the long ones, three at a time (ARGS=... as for pytest)"
@@ -21,6 +25,8 @@ help:
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
+	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
+	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
@@ -66,6 +72,17 @@ $(CLIENTS)/.installed: Makefile
 
 test-monitoring: $(STAMP)
 	PENSTOCK_TEST_PROMETHEUS=yes $(BIN)/python -m pytest tests/monitoring $(ARGS)
+
+test-rights: $(STAMP)
+	PENSTOCK_TEST_RIGHTS=yes $(BIN)/python -m pytest tests/rights $(ARGS)
+
+# Helm is in no package of Debian's and on no registry of Python's: what is on the PATH, or built by Go.
+test-chart: $(STAMP) $(HELM)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[chart]'
+	PENSTOCK_TEST_HELM=$(HELM) $(BIN)/python -m pytest tests/chart $(ARGS)
+
+build/helm/helm:
+	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

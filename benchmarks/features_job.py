@@ -68,12 +68,15 @@ def events(n: int, entities: int, step_ms: int, seed: int = 1) -> Iterator[dict[
         }  # fmt: skip
 
 
+def payments(n: int, entities: int, step_ms: int = 500) -> Iterator[Record]:
+    """Give the same as records of one partition, one after the other."""
+    for i, e in enumerate(events(n, entities, step_ms)):
+        yield Record(PAYMENTS.name, 0, i, e["at"], e["customer"].encode(), json.dumps(e).encode(), ())
+
+
 def records(n: int, entities: int, step_ms: int) -> list[Record]:
-    """Give the same as records of one partition."""
-    return [
-        Record(PAYMENTS.name, 0, i, e["at"], e["customer"].encode(), json.dumps(e).encode(), ())
-        for i, e in enumerate(events(n, entities, step_ms))
-    ]
+    """Give all of them."""
+    return list(payments(n, entities, step_ms))
 
 
 def whole_records(n: int, entities: int, step_ms: int = 500) -> list[Record]:

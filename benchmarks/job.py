@@ -173,7 +173,8 @@ def own_run(stack: Stack, events: int, prefix: str) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-job-") as folder:
             file = str(ROOT / "benchmarks" / "job_pipeline.py")
-            for name in ("learn", "featurize"):  # learn waits for samples before there are any
+            # learn waits for samples before there are any
+            for name in ("learn", "featurize"):
                 roles[name] = Role(name, file, environment, Path(folder))
                 if name == "learn":
                     roles[name].wait_ready()

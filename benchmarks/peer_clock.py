@@ -54,9 +54,8 @@ def contend(run: Callable[[argparse.Namespace, Clock], dict[str, float]], *packa
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--durable", action="store_true")
     parser.add_argument("--entities", type=int, default=0)
-    parser.add_argument(
-        "--predictions", default=""
-    )  # the topic of the whole job's predictions; none: features alone
+    # the topic of the whole job's predictions; none: features alone
+    parser.add_argument("--predictions", default="")
     asked = parser.parse_args()
     # As Penstock's roles do, for all: the cycle collector would walk every state again and again, and finds nothing.
     gc.collect()

@@ -79,6 +79,24 @@ class StoreUnavailable(Exception):
         self.todo = todo
 
 
+class StoreRefused(Exception):
+    """The server knows no such user, or the user may not do this: waiting does not help, so the process should end.
+
+    Attributes:
+        what: what was refused, in the server's words.
+        where: the address, without secrets.
+        todo: what to do about it.
+
+    """
+
+    def __init__(self, what: str, where: str, todo: str) -> None:
+        """Make the message of all three."""
+        super().__init__(f"{what} ({where}): {todo}")
+        self.what = what
+        self.where = where
+        self.todo = todo
+
+
 class StateStore(Protocol):
     """The state and the position of one task. Owned by one worker at a time, used from one thread at a time.
 
@@ -106,7 +124,7 @@ class StateStore(Protocol):
     def save(self, units: Sequence[Unit]) -> None:
         """Apply units in order; each starts at the position where the one before it ends.
 
-        Raises `Fenced`, `StateLost` or `StoreUnavailable`. After `StoreUnavailable` any first part of
+        Raises `Fenced`, `StateLost`, `StoreRefused` or `StoreUnavailable`. After `StoreUnavailable` any first part of
         the units may be applied, and saying the same units again finishes the rest.
         """
 

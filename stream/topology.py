@@ -33,6 +33,9 @@ CONTROL_DECISIONS = "control.decisions"
 CONTROL_READS = (CONTROL_MODELS, CONTROL_COMMANDS, CONTROL_RETRAIN, CONTROL_ROLLBACK, CONTROL_ALERTS)
 CONTROL_ALL = (*CONTROL_READS, CONTROL_DECISIONS)
 
+ROLES = ("featurize", "learn", "control", "challenge")
+"""The roles that have a consumer group."""
+
 EVENT_HEADERS = (("content-type", b"application/cloudevents+json"),)
 """What a record with a control event carries, so that any CloudEvents client knows it for structured mode."""
 
@@ -71,6 +74,11 @@ def policy_changelog(pipeline: str, prefix: str = "") -> Topic:
 def consumer_group(pipeline: str, role: str, prefix: str = "") -> str:
     """The consumer group of a role: `featurize`, `learn` or `control`."""
     return f"{prefix}{pipeline}.{role}"
+
+
+def reader_groups(client_id: str) -> str:
+    """What the names of groups begin with that readers ask under who belong to none."""
+    return f"{client_id}-reader-"
 
 
 def owned(pipeline: str, prefix: str = "") -> list[Topic]:

@@ -17,14 +17,14 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("score",),
+    ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
     ("backfill", "operate", "challenge", "serve"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes", "steps"),
+    ("recipes", "steps", "rights"),
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
@@ -85,6 +85,7 @@ IMPURE = {
 #: The files of `features` that talk to Redis.
 CLIENTS = {
     "features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py", "features/redis/one_connection.py",
+    "features/redis/refused.py",
 }  # fmt: skip
 #: The files that ask the environment which engine runs; the engines agree in every bit.
 CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
@@ -93,11 +94,12 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
         "export", "features", "history",
         "model_registry", "models", "operate",
-        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "status", "topics", "up", "watch", "what_if",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
+        "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
         "explained",  # folds what it reads from a log
@@ -106,6 +108,10 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
+    "stream/sizing": (
+        "made_events",  # draws, with a seed
+        "measure",  # runs roles, and times them
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
@@ -117,7 +123,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
-        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python",
+        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (

@@ -27,8 +27,8 @@ from penstock.features.define.view import View
 from penstock.features.engine.compute import CompiledView, State, StateMismatch
 from penstock.features.read.served import Entity, Features, Served, Status, Value
 from penstock.features.redis.keys import entity_key, live_key, public_key, state_key
+from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import address, connect
-from penstock.features.units import StoreUnavailable
 
 __all__ = [
     "Entity", "FeatureReader", "Features", "MomentPassed", "MultiGet", "OtherDefinition", "Served", "Status", "Value",
@@ -126,6 +126,7 @@ class FeatureReader:
             MomentPassed: if `at_ms` is before the moment that is stored.
             KeyError: if the reader has definitions and a view is not among them.
             OtherDefinition: if the reader has definitions and the pipeline serves another version of a view.
+            StoreRefused: if the server does not know this user, or the user may not read these keys.
             StoreUnavailable: if the server does not answer.
 
         """
@@ -232,8 +233,9 @@ class FeatureReader:
                 return found, self._live
             except (redis.ConnectionError, redis.TimeoutError) as problem:
                 if last:
-                    where = address(self._client)
-                    raise StoreUnavailable(str(problem), where, "check that Redis runs there") from problem
+                    raise unusable(problem, address(self._client), "check that Redis runs there") from problem
+            except redis.exceptions.NoPermissionError as problem:
+                raise unusable(problem, address(self._client), "") from problem
         raise AssertionError("unreachable")
 
 

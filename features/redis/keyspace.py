@@ -13,8 +13,9 @@ import redis
 
 from penstock.features.redis import keys, scripts
 from penstock.features.redis.memory import MemoryServer
+from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import address
-from penstock.features.units import KEEP_TTL, UNIT_KEYS, StoreUnavailable
+from penstock.features.units import KEEP_TTL, UNIT_KEYS
 
 BATCH_KEYS = 1_000
 
@@ -113,7 +114,7 @@ class RedisKeyspace:
         except redis.RedisError as problem:
             where = address(self._client)
             todo = "check that Redis runs there, then run this again"
-            raise StoreUnavailable(str(problem), where, todo) from problem
+            raise unusable(problem, where, todo) from problem
 
 
 class MemoryKeyspace:

@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from penstock.features.redis import keys, scripts
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
+from penstock.features.redis.refused import unusable
 from penstock.features.redis.resp import Argument, fastest_save_command
 from penstock.features.redis.server_rules import refusal
 from penstock.features.units import (
@@ -31,6 +32,7 @@ from penstock.features.units import (
     Fenced,
     StateLost,
     StateStore,
+    StoreRefused,
     StoreUnavailable,
     Unit,
     Write,
@@ -40,7 +42,7 @@ from penstock.features.units import (
 # fmt: off
 __all__ = [
     "KEEP_TTL", "UNIT_BYTES", "UNIT_KEYS", "Fenced", "MemoryServer", "MemoryStateStore", "RedisStateStore", "StateLost",
-    "StateStore", "StoreUnavailable", "Unit", "Write", "check_redis", "connect",
+    "StateStore", "StoreRefused", "StoreUnavailable", "Unit", "Write", "check_redis", "connect",
 ]
 # fmt: on
 
@@ -71,6 +73,7 @@ def check_redis(client: redis.Redis) -> None:
     """Refuse a server that cannot keep state.
 
     Raises:
+        StoreRefused: if it does not know this user, or the user may not ask it.
         StoreUnavailable: if it does not answer, or `server_rules.refusal` says why not.
 
     """
@@ -78,7 +81,7 @@ def check_redis(client: redis.Redis) -> None:
     try:
         refused = refusal(cast(Mapping[str, Any], client.info()))
     except redis.RedisError as problem:
-        raise StoreUnavailable(str(problem), where, "check that Redis runs there, and REDIS_URL") from problem
+        raise unusable(problem, where, "check that Redis runs there, and REDIS_URL") from problem
     if refused is not None:
         what, todo = refused
         raise StoreUnavailable(what, where, todo)
@@ -257,10 +260,8 @@ class RedisStateStore:
         while True:
             try:
                 return call()
-            except redis.exceptions.AuthenticationError as problem:
-                raise StoreUnavailable(
-                    str(problem), self._where, "check the user and password in REDIS_URL"
-                ) from problem
+            except redis.exceptions.AuthenticationError as problem:  # which is a connection error, too
+                raise unusable(problem, self._where, "") from problem
             except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as problem:
                 # Also "loading" after a restart, and a failover, after which only a new connection finds the
                 # primary.
@@ -280,4 +281,4 @@ class RedisStateStore:
                     str(problem), self._where, "raise maxmemory or free memory"
                 ) from problem
             except redis.RedisError as problem:
-                raise StoreUnavailable(str(problem), self._where, "see the server's log") from problem
+                raise unusable(problem, self._where, "see the server's log") from problem

@@ -26,6 +26,8 @@ COMMANDS = {
     "up": "up",
     "run": "run",
     "topics": "topics",
+    "acls": "acls",
+    "size": "size",
     "watch": "watch",
     "status": "status",
     "console": "console",

@@ -27,6 +27,7 @@ from penstock.stream.control.state import PolicyConfig, PolicyState, decode_stat
 from penstock.stream.control.step import READ_TOPICS, RESEND_MS, Undecodable, control_step, take_due
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.kafka_python import read_after
+from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import decode_decision
 from penstock.stream.process.health_page import Health
@@ -38,6 +39,11 @@ logger = logging.getLogger("penstock.control")
 SWEEP_S = 1.0
 AUDIT_S = 30.0
 RETRY_S = 0.5
+REFUSALS = frozenset(
+    {"TopicAuthorizationFailedError", "GroupAuthorizationFailedError", "ClusterAuthorizationFailedError",
+     "AuthenticationFailedError", "SaslAuthenticationFailed"}
+)  # fmt: skip
+"""What the client below Faust calls it when the user may not: no waiting mends it, so the role ends."""
 
 
 class Control:
@@ -58,6 +64,7 @@ class Control:
         self.read_topics = [settings.prefix + topic for topic in READ_TOPICS]
         self.positions: dict[str, int] = {}
         self.lock = asyncio.Lock()
+        self.refused: Exception | None = None
         self.recovered = asyncio.Event()
         self.app: AppT = build(pipeline.name, settings, folder)
         # The state is written with `store` only: set by the broker's acknowledgement, and not when an event
@@ -190,6 +197,8 @@ class Control:
                 await step()
                 return
             except Exception as error:
+                if isinstance(error, NotAllowed) or type(error).__name__ in REFUSALS:
+                    self.refused = error
                 logger.warning(
                     "%s failed, %s: %s: %s",
                     what,

@@ -18,11 +18,12 @@ from typing import Any
 from kafka import KafkaAdminClient
 
 from penstock.stream import topology
-from penstock.stream.control.faust_shell import Control
+from penstock.stream.control.faust_shell import REFUSALS, Control
 from penstock.stream.control.step import RESEND_MS
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka_python import client
+from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import LogError, LogUnavailable
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
@@ -46,6 +47,8 @@ def prepare_topics(pipeline: Pipeline, settings: Settings) -> None:
             for topic in topology.owned(pipeline.name, settings.prefix)
             if "dead" not in topic.name
         ]
+        # Faust would wait for ever for a group that it may not join: raises where the user may not even ask about it.
+        admin.describe_groups([topology.consumer_group(pipeline.name, "control", settings.prefix)])
         wrong = ensure(admin, owned, create=False).differences
         if wrong:
             raise LogError(f"{'; '.join(wrong)}: create them with `penstock topics FILE`")
@@ -97,10 +100,17 @@ async def _serve(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(told.wait(), 0.1)
             failed = starting.exception() if starting.done() and not starting.cancelled() else None
-            crash = failed or app.crash_reason
+            crash = failed or app.crash_reason or control.refused
     finally:
         with contextlib.suppress(Exception):
             await asyncio.wait_for(app.stop(), STOP_S)
         starting.cancel()
+    if isinstance(crash, NotAllowed):
+        raise crash
+    if crash is not None and type(crash).__name__ in REFUSALS:
+        raise NotAllowed(
+            f"Kafka refuses this user ({type(crash).__name__}: {crash}): give it the right, `penstock acls FILE` prints what "
+            "each role needs"
+        ) from crash
     if crash is not None:
         raise LogUnavailable(f"the control role's Kafka client gave up, start it again: {crash!r}") from crash

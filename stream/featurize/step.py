@@ -35,6 +35,7 @@ from penstock.stream.targets import Target
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
 _TIE_BITS = 48
+KEPT_STATES = 200_000  # a task's, in memory
 
 
 class SourcePlan(NamedTuple):

@@ -2,7 +2,7 @@
 
 Laws of this file:
 - It costs one round trip to the store every `EVERY_MS` while there is work, and nothing per event; where one worker has every
-  task, nothing at all. Where few events span much event time it is one a batch: who is held back asks often, and who has gone
+  task, one at its start. Where few events span much event time it is one a batch: who is held back asks often, and who has gone
   on by half the skew says so at once, so that nobody waits for news.
 - A store that does not answer holds nobody back: whoever writes to it finds out what became of it.
 """
@@ -49,9 +49,10 @@ class Watermark:
     def start(self, own: Collection[str], tasks: int, wall_ms: int) -> None:
         """Begin with these of the tasks "0", "1" and so on."""
         self.own, self.said_ms, self.began_ms, self.held = list(own), 0, wall_ms, False
-        others = [str(number) for number in range(tasks) if str(number) not in own] if own else []
         if self.keyspace is not None:
-            said = self._exchange({}) if others else {}
+            # Said where nobody listens, too: a right that is missing is found at the start.
+            said = self._exchange(self._words(-1, more=True, stepped=0)) if own else {}
+            others = [str(number) for number in range(tasks) if str(number) not in own] if own else []
             self.abreast.start(others, said, wall_ms)
 
     def limit(self, together: Together, at_end: set[Head], busy: bool, wall_ms: int) -> int:
@@ -73,18 +74,22 @@ class Watermark:
         return limit
 
     def _say(self, together: Together, next_at: int | None, more: bool) -> None:
-        self.number += 1
         reached = max((task.reached for task in together.tasks), default=-1)
-        stepped = Said(self.number, reached if next_at is None else next_at, more, self.stepped)
-        none = Said(self.number, -1, False, 0)  # what is being rebuilt says nothing new
+        words = self._words(reached if next_at is None else next_at, more=more, stepped=self.stepped)
         there = {task.featurize.task for task in together.tasks}
-        self.heard = self._exchange({name: encode(stepped if name in there else none) for name in self.own})
+        if any(name not in there for name in self.own):  # what is being rebuilt says nothing new
+            words = {**self._words(-1, more=False, stepped=0), **{name: words[name] for name in there}}
+        self.heard = self._exchange(words)
+
+    def _words(self, at: int, *, more: bool, stepped: int) -> dict[str, bytes]:
+        """The same word about each own task."""
+        self.number += 1
+        return dict.fromkeys(self.own, encode(Said(self.number, at, more, stepped)))
 
     def close(self) -> None:
         """Say that nobody need wait for these tasks."""
         if self.abreast.others:
-            self.number += 1
-            self._exchange({name: encode(Said(self.number, ALL, False, 0)) for name in self.own})
+            self._exchange(self._words(ALL, more=False, stepped=0))
 
     def _exchange(self, said: dict[str, bytes]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}

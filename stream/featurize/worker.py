@@ -30,6 +30,7 @@ from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
+from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.featurize.task import Task, check_stored, checked_partitions
 from penstock.stream.featurize.watermark import Watermark
 from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
@@ -39,7 +40,6 @@ from penstock.stream.process.write_behind import Writer, WriteThrough
 logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
-KEPT_STATES = 200_000
 HELD_S = 0.005
 
 

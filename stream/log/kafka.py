@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Topic
 
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
+from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import (
     MAX_RECORD_BYTES,
     TP,
@@ -33,6 +34,8 @@ from penstock.stream.log.protocol import (
     Out,
     UnknownTopic,
 )
+from penstock.stream.log.refused import is_unknown_user, not_allowed
+from penstock.stream.topology import reader_groups
 
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 _UNREACHABLE = (
@@ -82,6 +85,7 @@ class KafkaLog:
         self._timeout_s = request_timeout_s
         self._max_record_bytes = max_record_bytes
         self._last_error = ""
+        self._refused: tuple[float, KafkaError] | None = None
         self._asking = threading.Lock()
         self._asks: dict[str, Consumer] = {}
         self._settings: dict[str, Any] = {
@@ -99,9 +103,11 @@ class KafkaLog:
             max_record_bytes=max_record_bytes,
             on_wait=on_wait,
             last_error=lambda: self._last_error,
+            refused=self._refused_since,
         )
 
     def cluster_id(self) -> str:
+        self._hear()
         try:
             found = self._admin.describe_cluster(request_timeout=self._timeout_s).result().cluster_id
         except KafkaException as error:
@@ -149,7 +155,7 @@ class KafkaLog:
     def reader(self, positions: Mapping[TP, int]) -> KafkaReader:
         self._check_partitions(positions)
         return KafkaReader(
-            self._consumer({"group.id": f"{self._settings['client.id']}-reader-{uuid4().hex}"}), positions
+            self._consumer({"group.id": reader_groups(self._settings["client.id"]) + uuid4().hex}), positions
         )
 
     def member(
@@ -184,6 +190,18 @@ class KafkaLog:
 
     def _note_error(self, error: KafkaError) -> None:
         self._last_error = f"Last error: {error.str()}"
+        if is_unknown_user(error):
+            self._refused = (time.monotonic(), error)
+
+    def _hear(self) -> None:
+        """Let the client that asks tell its errors, which it does only here: before it is asked, those of earlier times."""
+        self._admin.poll(0)
+
+    def _refused_since(self, monotonic_s: float) -> NotAllowed | None:
+        """What to raise if the broker has said since then that it does not know this user."""
+        if self._refused is None or self._refused[0] < monotonic_s:
+            return None
+        return not_allowed(self._refused[1], "")
 
     def _consumer(self, settings: dict[str, Any]) -> Consumer:
         return Consumer(
@@ -232,6 +250,7 @@ class KafkaLog:
         names = sorted(topics)
         if not names:
             return {}
+        self._hear()
         asked = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
         found = {}
         for topic, answer in asked.items():
@@ -266,7 +285,12 @@ class KafkaLog:
         cause: KafkaError = error.args[0]
         if topic is not None and cause.code() in _UNKNOWN:
             return UnknownTopic(topic, partition)
+        if refused := not_allowed(cause, asked):
+            return refused
         if cause.code() in _UNREACHABLE:
+            self._hear()
+            if refused := self._refused_since(time.monotonic() - self._timeout_s):
+                return refused
             return LogUnavailable(
                 f"Kafka at {self.bootstrap} did not answer about {asked}: {cause.str()}. {self._last_error}".rstrip()
             )

@@ -19,7 +19,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from penstock.stream.log.protocol import AppendFailed, Out, RecordTooLarge, record_bytes
+from penstock.stream.log.protocol import AppendFailed, LogError, Out, RecordTooLarge, record_bytes
+from penstock.stream.log.refused import not_allowed
 
 logger = logging.getLogger("penstock.kafka")
 
@@ -44,6 +45,7 @@ class KafkaAppender:
         max_record_bytes: int,
         on_wait: Callable[[int, float], None] | None,
         last_error: Callable[[], str],
+        refused: Callable[[float], LogError | None],
     ) -> None:
         self._settings = settings
         self._limit_of = limit_of
@@ -51,6 +53,7 @@ class KafkaAppender:
         self._max_record_bytes = max_record_bytes
         self._on_wait = on_wait
         self._last_error = last_error
+        self._refused = refused
         self._producer: Producer | None = None
         self._appending = Lock()
         self._limits: dict[str, int] = {}
@@ -60,10 +63,10 @@ class KafkaAppender:
         """See `Log.append`."""
         if not outs:
             return
-        errors: list[KafkaError | None] = []
+        errors: list[tuple[KafkaError | None, str]] = []
 
-        def on_delivery(error: KafkaError | None, _: Message) -> None:
-            errors.append(error)
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            errors.append((error, message.topic() or ""))
 
         with self._appending:
             self._check_sizes(outs)
@@ -81,7 +84,10 @@ class KafkaAppender:
                 raise AppendFailed(unacked, len(outs), reason)
             if errors:
                 self._abandon(producer)
-                raise AppendFailed(len(errors), len(outs), errors[0].str() if errors[0] else "unknown")
+                error, topic = errors[0]
+                if error is not None and (refused := not_allowed(error, f"to write to {topic}")):
+                    raise refused
+                raise AppendFailed(len(errors), len(outs), error.str() if error else "unknown")
 
     def close(self) -> None:
         """Let go of the producer; nothing is pending between two appends."""
@@ -143,6 +149,8 @@ class KafkaAppender:
         unacked = producer.flush(1.0)
         while unacked:
             waited_s = time.monotonic() - started
+            if refused := self._refused(started):
+                raise refused
             if self._on_wait is not None:
                 self._on_wait(unacked, waited_s)
             if waited_s >= self._timeout_s:

@@ -29,6 +29,7 @@ from penstock.stream.log.protocol import (
     Record,
     UnknownTopic,
 )
+from penstock.stream.log.refused import not_allowed
 
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 #: librdkafka goes on by itself after these; the loss of a session arrives as a revocation.
@@ -179,6 +180,8 @@ class KafkaReader:
                 self._failure = self._lost(tp)
         elif error.fatal() or code in _FENCED:
             self._failure = Fenced(error.str())
+        elif refused := not_allowed(error, f"to read {topic or 'in its group'}"):
+            self._failure = self._failure or refused
         elif code in _UNKNOWN and topic:
             self._failure = self._failure or UnknownTopic(topic)
         elif code == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
@@ -272,4 +275,6 @@ class KafkaMember(KafkaReader):
 def _commit_error(error: KafkaError) -> LogError:
     if error.fatal() or error.code() in _FENCED:
         return Fenced(f"the group refused the commit: {error.str()}")
+    if refused := not_allowed(error, "to commit its offsets"):
+        return refused
     return CommitFailed(f"offsets were not committed: {error.str()}")

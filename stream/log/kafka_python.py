@@ -17,8 +17,15 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
 
+from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import LogError, LogUnavailable, UnknownTopic
 from penstock.stream.process.settings import SettingError, Settings
 
@@ -79,6 +86,11 @@ def client(kind: Callable[..., Client], settings: Settings, **more: Any) -> Iter
         yield opened
     except _ABSENT as error:
         raise unavailable(settings, error) from error
+    except (AuthorizationError, SaslAuthenticationFailedError) as error:
+        raise NotAllowed(
+            f"Kafka at {settings.bootstrap} refuses this user ({type(error).__name__}: {error}): give it the right, "
+            "`penstock acls FILE` prints what each role needs; or check PENSTOCK_KAFKA_SASL_USERNAME and _PASSWORD"
+        ) from error
     except KafkaError as error:
         raise LogError(f"Kafka at {settings.bootstrap} refused: {type(error).__name__}: {error}") from error
     finally:

@@ -20,7 +20,8 @@ import fsspec
 import redis
 
 from penstock.features.redis.keys import versions_key
-from penstock.features.redis.store import StoreUnavailable, address
+from penstock.features.redis.refused import unusable
+from penstock.features.redis.store import address
 from penstock.stream.models.version import BadEnvelope, Secret, Version, keys_of, resealed, seal, unseal
 from penstock.stream.topology import deployed
 
@@ -115,12 +116,12 @@ class RedisModelStore:
         self.files: Any = fsspec.url_to_fs(self.folder)[0] if folder else None
 
     def _asked(self, call: Callable[[], Any]) -> Any:
-        """The answer of Redis, or `StoreUnavailable`."""
+        """The answer of Redis, or `StoreUnavailable` or `StoreRefused`."""
         try:
             return call()
         except redis.RedisError as error:
             where = address(self.client)
-            raise StoreUnavailable(str(error), where, "check that Redis runs there, and REDIS_URL") from error
+            raise unusable(error, where, "check that Redis runs there, and REDIS_URL") from error
 
     def _path(self, version_id: str) -> str:
         return f"{self.folder}/{self.deployed}/{file_name(version_id)}"

@@ -21,7 +21,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from penstock.features.redis.keys import live_key, model_key, private_prefix, public_key
-from penstock.features.redis.store import StoreUnavailable, address
+from penstock.features.redis.refused import unusable
+from penstock.features.redis.store import address
 from penstock.stream.control.state import PolicyState, encode_state
 from penstock.stream.control.step import READ_TOPICS
 from penstock.stream.log.admin import ensure, existing
@@ -89,7 +90,7 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
         for key in (model_key(pipeline), live_key(pipeline)):
             deleted[key] = server.unlink(key)
     except redis.RedisError as error:
-        raise StoreUnavailable(str(error), address(client_), "run this again once Redis answers") from error
+        raise unusable(error, address(client_), "run this again once Redis answers") from error
     return deleted
 
 

@@ -10,7 +10,7 @@ Laws of this file:
 |----------|----------------------------------------------|------------------------------------------------|
 | /metrics | always                                       |                                                |
 | /healthz | the loop turned within `stalled_s`           | it did not: restart the process                |
-| /readyz  | assigned, positioned, servers reachable, …   | a line for each that is not; do not restart    |
+| /readyz  | it turned lately, is assigned, positioned, … | a line for each that is not; do not restart    |
 """
 
 from __future__ import annotations
@@ -205,6 +205,9 @@ class Health:
             )
         if path == "/readyz":
             missing = [name for name, holds in self.conditions.items() if not holds]
+            silent_s = time.monotonic() - self.turned_s
+            if silent_s > self.stalled_s:  # what it last said of itself may be true no more
+                missing.append(f"turning: the loop turned {silent_s:.0f} s ago")
             lines = (
                 [f"{self.role} is ready"]
                 if not missing

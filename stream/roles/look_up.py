@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from penstock.features.redis.store import StoreUnavailable
+from penstock.features.redis.store import StoreRefused, StoreUnavailable
 from penstock.stream.messages import OperatorRequest
 from penstock.stream.models.version import ALIASES
 from penstock.stream.operate import registry
@@ -26,7 +26,7 @@ def looked_up(request: OperatorRequest, settings: Settings, warn: Callable[[str]
         version, digest = registry.to_ask_for(
             start.versions_of(request.pipeline, settings, client), request.version
         )
-    except StoreUnavailable as error:
+    except (StoreRefused, StoreUnavailable) as error:
         warn(f"names that people gave are not looked up: {error}")
         return request
     return msgspec.structs.replace(request, version=version, digest=digest)

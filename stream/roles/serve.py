@@ -23,8 +23,9 @@ import msgspec
 import redis
 
 from penstock.features.read.client import FeatureReader
-from penstock.features.redis.keys import position_key
+from penstock.features.redis.keys import position_key, replica_key, versions_key, wanted_key
 from penstock.features.redis.one_connection import OneConnection
+from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import StoreUnavailable, address, connect
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
@@ -40,7 +41,7 @@ from penstock.stream.serve.answers import Problem
 from penstock.stream.serve.app import Application
 from penstock.stream.serve.asking import Refusal
 from penstock.stream.serve.limits import Limits
-from penstock.stream.serve.replicas import KeptVersions, Replicas
+from penstock.stream.serve.replicas import WANTED_MS, KeptVersions, Replicas
 from penstock.stream.serve.served import ServedPipeline
 
 logger = logging.getLogger("penstock.serve")
@@ -129,6 +130,25 @@ def _with_tasks(
     return newest
 
 
+def check_rights(pipeline: Pipeline, settings: Settings, made: ServedPipeline) -> None:
+    """Ask once for all that requests may need: raises `StoreRefused` for a right that is missing, before anybody asks.
+
+    The word that somebody serves is said as `Replicas.newest` says it; what is read is looked at by nobody.
+    """
+    deployed = topology.deployed(pipeline.name, settings.prefix)
+    client: Any = connect(settings.redis_url, LOOK_TIMEOUT_S)
+    try:
+        client.set(wanted_key(deployed), b"1", px=WANTED_MS)
+        client.mget([replica_key(deployed)])
+        client.hkeys(versions_key(deployed))
+        client.hget(versions_key(deployed), "")
+    except redis.RedisError as error:
+        raise unusable(error, address(client), "check that Redis runs there") from error
+    finally:
+        client.close()
+    made.circuit.asked()
+
+
 def run_serve(
     files: Sequence[str],
     pipelines: Sequence[Pipeline],
@@ -147,7 +167,7 @@ def run_serve(
         answer(pipelines, settings, socket.socket(fileno=int(handle)), health)
         return
     for pipeline in pipelines:  # a wrong setting is said once, and before a process is started
-        served(pipeline, settings)
+        check_rights(pipeline, settings, served(pipeline, settings))
     made = listening(settings.host, settings.port)
     host, port = made.getsockname()[:2]
     scheme = "https" if settings.serve_cert else "http"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from penstock.features.units import StoreUnavailable
+from penstock.features.units import StoreRefused, StoreUnavailable
 from penstock.stream.learn.engine import plain
 from penstock.stream.learn.expert import Expert
 from penstock.stream.learn.replica import Replica
@@ -51,7 +51,7 @@ def find(wanted: str, replica: Replica, kept: Callable[[str], tuple[str, Any, in
         raise Refusal(501, Problem("kept versions are not available here: ask without version"))
     try:
         return Named(wanted, *kept(meant))
-    except StoreUnavailable as error:
+    except (StoreRefused, StoreUnavailable) as error:
         raise Away(f"version {wanted!r} cannot be read: {error}") from None
     except (BadEnvelope, KeyError) as error:
         why = error.args[0] if error.args else error

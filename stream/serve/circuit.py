@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from penstock.features.engine.compute import StateMismatch
-from penstock.features.units import StoreUnavailable
+from penstock.features.units import StoreRefused, StoreUnavailable
 from penstock.stream.serve.answers import Problem
 from penstock.stream.serve.asking import Away, Refusal
 
@@ -40,7 +40,7 @@ class Circuit:
         began_s = self.clock_s()
         try:
             found = read()
-        except StoreUnavailable as error:
+        except (StoreRefused, StoreUnavailable) as error:
             self.why = f"features cannot be read: {error}"
             raise Away(self.why) from None
         except StateMismatch as error:
@@ -60,7 +60,7 @@ class Circuit:
             began_s = self.clock_s()
             try:
                 self.asked()
-            except StoreUnavailable:
+            except (StoreRefused, StoreUnavailable):
                 return False
             except StateMismatch:
                 pass  # it answers, and says so to whoever asks

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol, cast
 import redis
 
 from penstock.features.redis.keys import replica_key, wanted_key
-from penstock.features.redis.store import StateStore, StoreUnavailable
+from penstock.features.redis.refused import unusable
+from penstock.features.redis.store import StateStore
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replica import Replica
 from penstock.stream.learn.replica_snapshot import open_replica, stored_replica
@@ -63,7 +64,7 @@ class Replicas:
     def newest(self) -> Replica | None:
         """The newest replica, None if it is the one of the last call, or there is none.
 
-        Raises `StoreUnavailable`, and `BadEnvelope` for one that does not open here.
+        Raises `StoreUnavailable` or `StoreRefused`, and `BadEnvelope` for one that does not open here.
         """
         try:
             self.client.set(self.wanted, b"1", px=WANTED_MS)
@@ -72,7 +73,7 @@ class Replicas:
                 return None
             taken = self.stored.load()
         except redis.RedisError as error:
-            raise StoreUnavailable(str(error), self.where, "check that Redis runs there") from error
+            raise unusable(error, self.where, "check that Redis runs there") from error
         if taken is None:
             return None
         self.seen = sealed

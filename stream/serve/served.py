@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from penstock.features.engine.compute import CompiledView, State
 from penstock.features.read.served import Entity, Features
-from penstock.features.units import StoreUnavailable
+from penstock.features.units import StoreRefused, StoreUnavailable
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.models.version import BadEnvelope
@@ -94,7 +94,7 @@ class ServedPipeline:
         """Look for a newer replica; whether there was one. What is wrong is kept in `why`, and the last one goes on answering."""
         try:
             found = self.newest()
-        except (StoreUnavailable, BadEnvelope) as error:
+        except (StoreRefused, StoreUnavailable, BadEnvelope) as error:
             self.why = str(error)
             return False
         replica = self.replica if found is None else found

@@ -92,11 +92,12 @@ def cache_folder() -> Path:
 
 
 def kafka_server(
-    progress: Callable[[str], None], *, heap_mb: int = 768, kept: Path | None = None
+    progress: Callable[[str], None], *, heap_mb: int = 768, kept: Path | None = None, more: str = ""
 ) -> tuple[Server, str]:
     """Start a broker; gives the server and its bootstrap address.
 
     Its data go with it, or stay in the folder `kept` and are found there again, at the same address if it is free.
+    `more` are further lines of its settings, which win; in them `{broker}` and `{controller}` stand for its ports.
     """
     cache = prepare(progress)
     folder = kept or Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
@@ -109,7 +110,7 @@ def kafka_server(
         f"-Xmx{heap_mb}m",
         f"-XX:SharedArchiveFile={_archive(cache)}",
         *_JAVA_FLAGS,
-        *("-cp", _classpath(cache), "kafka.Kafka", str(_configure(cache, folder, broker, controller))),
+        *("-cp", _classpath(cache), "kafka.Kafka", str(_configure(cache, folder, broker, controller, more))),
     ]
     address = f"127.0.0.1:{broker}"
     lasting: dict[str, Any] = {"keep": True, "grace_s": KEPT_GRACE_S, "start_s": KEPT_START_S} if kept else {}
@@ -236,13 +237,14 @@ def _dump_classes(cache: Path, file: Path) -> None:
     file.touch()
 
 
-def _configure(cache: Path, folder: Path, broker: int, controller: int) -> Path:
+def _configure(cache: Path, folder: Path, broker: int, controller: int, more: str = "") -> Path:
     if not (folder / "data").is_dir():
         shutil.rmtree(folder / "data.part", ignore_errors=True)  # a copy that was interrupted
         shutil.copytree(cache / "formatted", folder / "data.part")
         (folder / "data.part").rename(folder / "data")
     config = folder / "server.properties"
-    config.write_text(_PROPERTIES.format(broker=broker, controller=controller, data=folder / "data"))
+    given = _PROPERTIES + more
+    config.write_text(given.format(broker=broker, controller=controller, data=folder / "data"))
     return config
 
 

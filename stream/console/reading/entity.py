@@ -16,7 +16,9 @@ import redis
 from penstock.features.engine.compute import StateMismatch
 from penstock.features.read.client import FeatureReader, Features, MomentPassed
 from penstock.features.redis.keys import entity_key
-from penstock.features.units import StoreUnavailable
+from penstock.features.redis.refused import unusable
+from penstock.features.redis.store import address
+from penstock.features.units import StoreRefused, StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.console.feature_words import changes
 from penstock.stream.console.reading.backwards import Budget, backwards
@@ -85,7 +87,10 @@ def look_up(
         if state is None or at is None or state.newest > at:
             return Found(features, {}, "An event of it came while this page was made.")
         return Found(features, changes(compiled, state, at))
-    except (StoreUnavailable, redis.RedisError) as error:
+    except redis.RedisError as problem:
+        said = unusable(problem, address(client), "check that Redis runs there")
+        return Found(None, {}, f"Redis cannot be read: {said}")
+    except (StoreRefused, StoreUnavailable) as error:
         return Found(None, {}, f"Redis cannot be read: {error}")
 
 

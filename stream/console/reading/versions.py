@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from penstock.features.redis.store import StoreUnavailable, connect
+from penstock.features.redis.store import StoreRefused, StoreUnavailable, connect
 from penstock.stream.console.page import Asked
 from penstock.stream.models.store import ModelStore, RedisModelStore
 from penstock.stream.models.version import BadEnvelope, Keys, Version
@@ -65,5 +65,5 @@ def _read(asked: Asked, sources: Any) -> Stored:
                 client.close()
         store = sources.store
         return Stored(store.versions())
-    except (StoreUnavailable, BadEnvelope, OSError) as error:
+    except (StoreRefused, StoreUnavailable, BadEnvelope, OSError) as error:
         return Stored(why=str(error))

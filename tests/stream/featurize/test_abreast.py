@@ -272,12 +272,14 @@ def test_one_that_has_more_and_does_not_move_is_waited_for_a_while_and_told(
     assert one.limit(60_000, start_ms + STUCK_MS + 20_000) == 7_000
 
 
-def test_a_worker_with_every_partition_says_and_asks_nothing() -> None:
+def test_a_worker_with_every_partition_speaks_once_and_waits_for_nobody() -> None:
     world = World(2)
     world.produce(history(2, 30))
     world.joined(1)
+    ((_, fields),) = world.server.hashes.items()
+    before = dict(fields)
     world.settle()
-    assert world.server.hashes == {} and len(world.times()) == 2 * 60
+    assert fields == before and {*fields} == {"0", "1"} and len(world.times()) == 2 * 60
 
 
 def test_a_store_that_does_not_answer_holds_nobody_up_and_is_told_of_once(

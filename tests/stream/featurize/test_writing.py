@@ -235,9 +235,8 @@ def test_the_log_and_the_effects_are_those_of_writing_before_the_next_poll(
         ):
             world.settle(world.worker(writer))
         places = [(e.id, e.at, getattr(e, "x", None)) for e in world.data()]
-        effects = [
-            one for one in world.effects if one != "commit"
-        ]  # made beside the writing of a later batch
+        # commits are made beside the writing of a later batch
+        effects = [one for one in world.effects if one != "commit"]
         steps = [one for n, one in enumerate(effects) if n == 0 or one != effects[n - 1]]
         world.committed_what_was_saved()
         found.append((places, dict(sorted(world.server.data.items())).keys(), steps))

@@ -91,6 +91,13 @@ def test_a_loop_that_turns_is_healthy_and_one_that_hangs_is_not():
         assert code == 503 and text.startswith("learn: the loop turned")
 
 
+def test_a_loop_that_hangs_is_not_ready_whatever_it_last_said():
+    with Health("learn", stalled_s=-1.0) as page:
+        page.ready({"assigned": True})
+        code, text = get(page, "/readyz")
+        assert code == 503 and "not turning: the loop turned" in text
+
+
 def test_a_role_is_ready_when_every_condition_holds(health):
     assert get(health, "/readyz")[0] == 503
     health.ready({"assigned": True, "positioned": False})

@@ -1,0 +1,41 @@
+"""Which errors of librdkafka say that the user may not: those that no waiting mends.
+
+Laws of this file:
+- A sentence says what was refused, in the broker's words, and what to do: what a role needs is what `penstock acls` prints.
+"""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from penstock.stream.log.not_allowed import NotAllowed
+
+_LACKS_A_RIGHT = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+_UNKNOWN_USER = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+)
+GIVE_IT = "give it the right; `penstock acls FILE` prints what each role needs"
+
+
+def is_unknown_user(error: KafkaError) -> bool:
+    """Whether the broker does not know who asks."""
+    return error.code() in _UNKNOWN_USER
+
+
+def not_allowed(error: KafkaError, asked: str) -> NotAllowed | None:
+    """The error to raise where the user may not do what was `asked`; None where it is something else."""
+    if is_unknown_user(error):
+        return NotAllowed(
+            f"Kafka does not know this user ({error.str()}): check PENSTOCK_KAFKA_SASL_MECHANISM, _SASL_USERNAME and "
+            "_SASL_PASSWORD, or the certificate"
+        )
+    if error.code() in _LACKS_A_RIGHT:
+        return NotAllowed(f"Kafka refuses this user {asked} ({error.str()}): {GIVE_IT}")
+    return None

@@ -1,0 +1,36 @@
+"""What cannot be measured in a process without servers, and so was measured once.
+
+Laws of this file:
+- Each constant says whether it is measured, and by which run; benchmarks/README.md has the figures and the machine: two cores of
+  an AMD EPYC that others used as well, Valkey 9, Kafka 4.1 with a heap of 768 MB. On another machine they are estimates.
+- What nobody measured is called an estimate.
+"""
+
+from __future__ import annotations
+
+#: CPU of a role beyond what the same work takes in one process on a log and a store in memory, us: for a record of a source, and
+#: for a sample with its label. Fitted to one point of `penstock bench size`, the cards.
+FEATURIZE_CLIENTS_US = 1.0
+LEARN_CLIENTS_US = 8.0
+#: CPU of Valkey for a record of a source, and of Kafka for each record that is written or read, us, in full batches (`penstock
+#: bench size`). Kafka's is that of a broker of one node, without replicas and TLS: an estimate of any other.
+REDIS_US = 6.0
+KAFKA_US = 15.0
+#: Cores that a role or a server takes where nothing happens, and at most beside its work where it works on each event as it comes
+#: (`penstock bench size --rate 0 --rate 2000`).
+IDLE_CORES = {"featurize": 0.025, "learn": 0.025, "redis": 0.002, "kafka": 0.07}
+AT_ONCE_CORES = {"featurize": 0.25, "learn": 0.15, "redis": 0.06, "kafka": 0.7}
+#: Of a core, so much may be used in the long run: the rest is for catching up, retrains and garbage. A choice.
+FILLED = 0.6
+
+#: What Valkey keeps beside a key's name and value: entries of its tables, the time to live, what jemalloc rounds up by (`penstock
+#: bench size_memory`).
+REDIS_KEY_BYTES = 75
+#: Resident memory of a role with nothing to do yet, MiB (`penstock bench size --rate 0`).
+ROLE_MIB = {"featurize": 130, "learn": 150, "control": 110, "serve": 160}
+#: A state that featurize keeps in memory (`featurize.step.KEPT_STATES` a task at most) takes so many times its encoded size
+#: (`penstock bench size_memory`: 2.8).
+STATE_IN_MEMORY = 3.0
+#: A sample that waits for its label in learn takes so many times its encoded size (`penstock bench size_memory`: 6.9, with two
+#: models; more with more).
+PENDING_IN_MEMORY = 7.0
