@@ -52,6 +52,9 @@ SETTING_WORDS = {
     "[Run on a Redis Cluster](../how-to/run-on-a-redis-cluster.md).",
     "prefix": "Text that is put before the name of every topic, consumer group, Redis key and folder of versions that Penstock "
     "owns. Your own source topics keep their names. See [Share one cluster](../how-to/run-on-kafka.md#share-one-cluster).",
+    "featurize_skew_s": "How many seconds of event time a featurize worker may be ahead of the slowest, where several share the "
+    "partitions and catch up. None: a tenth of the label's `wait`. 0: they wait for nobody. See "
+    "[Several workers](../explanation/time-and-order.md#several-workers).",
     "models": "A folder, or an fsspec URL such as `s3://bucket/models`, where model versions are kept beside Redis. With "
     "it, a lost Redis loses no version.",
     "secret": "The key that signs model versions and snapshots. The learn role refuses to start without one. All roles and "
@@ -229,7 +232,11 @@ def settings_page() -> str:
     for name, field in setting_names().items():
         default = getattr(Settings(), field)
         shown = (
-            f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if default != "" else "none"
+            f"`{default:g}`"
+            if isinstance(default, float)
+            else f"`{default}`"
+            if default not in ("", None)
+            else "none"
         )
         rows.append((f"`{name}`", shown, SETTING_WORDS[field]))
     assert "PENSTOCK_ENGINE" in inspect.getsource(choose)
@@ -277,7 +284,7 @@ def metrics() -> str:
         histogram = metric.kind.__name__.endswith("Histogram")
         kind = "histogram" if histogram else metric.kind.__name__.lower()
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        roles = "all" if metric.roles == ROLES else ", ".join(metric.roles)
+        roles = "every" if metric.roles == ROLES else ", ".join(metric.roles)
         rows.append((f"`{metric.shown}`", kind, labels, roles, sentence(metric.help)))
     return "\n\n".join(
         [

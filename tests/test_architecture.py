@@ -98,7 +98,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
-        "dead_letters", "demo", "explain",
+        "dead_letters", "demo", "expected", "explain",
         "export", "features", "flink", "history",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
@@ -118,11 +118,12 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "console", "console_people", "http", "identity", "in_memory", "look_up", "metrics", "report", "serve",
-        "start", "what_if",
+        "all_roles", "begun_anew", "calibrate", "challenge", "console", "console_people", "http", "identity", "in_memory",
+        "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
-        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics", "write_behind",
+        "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
+        "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
@@ -138,10 +139,11 @@ SHELL: dict[str, tuple[str, ...]] = {
         "store",  # Redis and folders
     ),
     "stream/featurize": (
+        "abreast",  # logs what is waited for
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
-        "task", "worker", "writing",  # read, write and log
+        "task", "watermark", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
         "jobs",  # logs what is given up
@@ -174,7 +176,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (
         "faust_app", "faust_shell", "role",  # Faust's event loop
-        "step",  # logs what it skips; what it decides is in `policy`
+        "kept", "step",  # log what they skip; what is decided is in `policy`
     ),
     "stream/flink": (
         "job", "operators",  # Flink's

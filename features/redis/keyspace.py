@@ -5,7 +5,7 @@ Laws:
 - `replace` changes a document only if it still is what the caller read, so it never undoes an owner's write.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -41,6 +41,9 @@ class Keyspace(Protocol):
 
     def claim(self, name: str, document: bytes) -> bytes:
         """Write a document where none stands; give the one that stands, which whoever came first wrote."""
+
+    def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
+        """Write these fields of a hash, which then lives for `ttl_ms`, and give all its fields."""
 
 
 class RedisKeyspace:
@@ -99,6 +102,15 @@ class RedisKeyspace:
                 if stored is not None:
                     return stored
 
+    def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
+        """See `Keyspace.exchange`."""
+        with self._answering(), self._client.pipeline(transaction=False) as pipe:
+            if said:
+                pipe.hset(name, mapping=said)
+                pipe.pexpire(name, ttl_ms)
+            pipe.hgetall(name)
+            return {field.decode(): word for field, word in pipe.execute()[-1].items()}
+
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:
@@ -145,3 +157,9 @@ class MemoryKeyspace:
     def claim(self, name: str, document: bytes) -> bytes:
         """See `Keyspace.claim`."""
         return self._server.data.setdefault(name, document)
+
+    def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
+        """See `Keyspace.exchange`. There is no clock: nothing expires."""
+        fields = self._server.hashes.setdefault(name, {})
+        fields.update(said)
+        return dict(fields)

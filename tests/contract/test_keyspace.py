@@ -53,6 +53,15 @@ def keys_of(world: World, names: Sequence[str]) -> list[str]:
     return keys
 
 
+def test_words_are_exchanged_over_a_hash_that_expires(world: World) -> None:
+    key = world.own + "said"
+    assert world.keyspace.exchange(key, {}, 60_000) == {}
+    assert world.keyspace.exchange(key, {"0": b"a", "1": b"b"}, 60_000) == {"0": b"a", "1": b"b"}
+    assert world.keyspace.exchange(key, {"1": b"c"}, 60_000) == {"0": b"a", "1": b"c"}
+    if not isinstance(world.raw, MemoryServer):
+        assert 0 < world.ttl_ms(key) <= 60_000
+
+
 def test_a_scan_finds_every_key_with_the_prefix_and_no_other(world: World) -> None:
     inside = keys_of(world, [f"in:{n}" for n in range(3 * BATCH_KEYS)])
     keys_of(world, [f"out:{n}" for n in range(50)])
