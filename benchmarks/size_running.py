@@ -2,7 +2,8 @@
 
 Laws of this file:
 - CPU is that of whole processes, by the kernel's clock of each: it is the same whoever else uses the machine, but for caches and
-  hyper-threads that are shared.
+  hyper-threads that are shared. What a process takes each second whether it has work or not (`IDLE_CORES`) is taken off what its
+  work took, or the same work would cost more where others slow it down.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
+from penstock.stream.sizing.constants import IDLE_CORES
 from penstock.stream.stack import Stack
 
 ROOT = Path(__file__).parents[1]
@@ -127,16 +129,17 @@ class Running:
     def _caught_up(self, name: str, records: int) -> tuple[dict[str, float], float]:
         """CPU seconds for all the records, from those after the first fifth; and memory in the end."""
         before: dict[str, float] = {}
-        since = 0.0
+        since = began_s = 0.0
         with self.role(name) as role:
             while (read := read_by(role.page())) < records:
                 if not before and read >= records / 5:
-                    before, since = self.cpu(role), read
+                    before, since, began_s = self.cpu(role), read, time.perf_counter()
                 time.sleep(0.02)
                 role.check()
-            after = self.cpu(role)
+            after, took_s = self.cpu(role), time.perf_counter() - began_s
             share = (records - since) / records
-            return {one: (after[one] - before[one]) / share for one in after}, resident_mib(role.child.pid)
+            worked = {one: after[one] - before[one] - IDLE_CORES[one] * took_s for one in after}
+            return {one: used / share for one, used in worked.items()}, resident_mib(role.child.pid)
 
     # -- a rate that is kept -----------------------------------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ from penstock.stream.recipes import (
     live_document,
     recipe_of,
 )
-from penstock.stream.shards import to_every_shard
-from penstock.stream.topology import deployed
+from penstock.stream.shards import check_partitions, to_every_shard
+from penstock.stream.topology import CONTROL_ALERTS, dead_letters, deployed
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -81,6 +81,19 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
+
+
+def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
+    """How many partitions each source has. A topic that is missing is told now, and not when the first record of it comes."""
+    counts = {source.name: log.partitions(source.name) for source in pipeline.sources}
+    if len(set(counts.values())) > 1:
+        raise DefinitionError(
+            f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
+        )
+    for topic in (dead_letters(pipeline.name, prefix), prefix + CONTROL_ALERTS):
+        log.partitions(topic)
+    check_partitions(pipeline, log, prefix)
+    return next(iter(counts.values()))
 
 
 class Task:

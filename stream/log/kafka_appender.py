@@ -75,6 +75,9 @@ class KafkaAppender:
             try:
                 self._produce(producer, outs, on_delivery, started)
                 unacked = self._flush(producer, started)
+            except (KafkaException, SystemError) as ended:
+                self._abandon(producer)
+                raise _ended(ended, len(outs)) from ended
             except BaseException:  # an unfinished batch must not be sent behind the caller's back later
                 self._abandon(producer)
                 raise
@@ -175,3 +178,13 @@ class KafkaAppender:
         smallest = min(limits.values())
         if smallest < self._batch_bytes:  # batches of several records must fit that topic too
             self._batch_bytes, self._producer = smallest, None
+
+
+def _ended(error: KafkaException | SystemError, records: int) -> BaseException:
+    """What to raise where the producer ended: it raises its fatal error wherever it is polled, if need be within a callback."""
+    fatal = error if isinstance(error, KafkaException) else error.__cause__
+    if not isinstance(fatal, KafkaException):
+        return error
+    cause: KafkaError = fatal.args[0]
+    # Who may write to no topic at all is refused the producer's own id, as if it were a right on the cluster.
+    return not_allowed(cause, "to write to any topic") or AppendFailed(records, records, cause.str())

@@ -21,6 +21,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from penstock.features.redis.keys import live_key, model_key, private_prefix, public_key
+from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import address
 from penstock.stream.control.state import PolicyState, encode_state
@@ -34,8 +35,6 @@ from penstock.stream.shards import names_of
 from penstock.stream.topology import Topic, consumer_group, deployed, owned, policy_changelog, shard_name
 
 ROLES = ("featurize", "learn", "control", "challenge")
-SCAN_KEYS = 1_000
-UNLINK_KEYS = 500
 GONE_S = 30.0
 _UNKNOWN_TOPIC = 3
 
@@ -77,20 +76,13 @@ def delete_keys(client_: redis.Redis, pipeline: str, shards: int = 1) -> dict[st
 
     """
     server: Any = client_
+    keyspace = RedisKeyspace(client_)
     deleted: dict[str, int] = {}
     try:
         of_shards = [] if shards == 1 else [shard_name(pipeline, number) for number in range(shards)]
-        private = [private_prefix(name, "*") for name in (pipeline, *of_shards)]
-        for pattern in (public_key(pipeline, "*", "").removesuffix(":"), *private):
-            deleted[pattern] = 0
-            batch: list[bytes] = []
-            for key in server.scan_iter(match=pattern, count=SCAN_KEYS):
-                batch.append(key)
-                if len(batch) == UNLINK_KEYS:
-                    deleted[pattern] += server.unlink(*batch)
-                    batch = []
-            if batch:
-                deleted[pattern] += server.unlink(*batch)
+        private = [private_prefix(name) for name in (pipeline, *of_shards)]
+        for prefix in (public_key(pipeline, "", "").removesuffix(":"), *private):
+            deleted[f"{prefix}*"] = sum(keyspace.delete(batch) for batch in keyspace.scan(prefix))
         for key in (*map(model_key, (pipeline, *of_shards)), live_key(pipeline)):
             deleted[key] = server.unlink(key)
     except redis.RedisError as error:

@@ -85,7 +85,8 @@ class MemoryFlow:
         """The state store of one task of the pipeline, or of the shard of that name."""
         deployed = topology.deployed(name, self.prefix) if name else self.deployed
         if self.client is not None:
-            return RedisStateStore(self.client, deployed, task)
+            count = self.log.partitions(self.pipeline.predict.name) if self.pipeline.partitioned else 0
+            return RedisStateStore(self.client, deployed, task, partitions=count)
         return MemoryStateStore(self.server, deployed, task)
 
     @property

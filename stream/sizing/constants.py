@@ -14,8 +14,8 @@ FEATURIZE_CLIENTS_US = 1.0
 LEARN_CLIENTS_US = 8.0
 #: CPU of Valkey for a record of a source, and of Kafka for each record that is written or read, us, in full batches (`penstock
 #: bench size`). Kafka's is that of a broker of one node, without replicas and TLS: an estimate of any other.
-REDIS_US = 6.0
-KAFKA_US = 15.0
+REDIS_US = 5.0
+KAFKA_US = 8.0
 #: Cores that a role or a server takes where nothing happens, and at most beside its work where it works on each event as it comes
 #: (`penstock bench size --rate 0 --rate 2000`).
 IDLE_CORES = {"featurize": 0.025, "learn": 0.025, "redis": 0.002, "kafka": 0.07}

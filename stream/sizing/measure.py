@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 from penstock.features.redis.keys import public_key, state_key
@@ -30,7 +31,8 @@ MOST_EVENTS = 12_000
 MOST_ENTITIES = 400
 MOST_TIMED_ENTITIES = 20_000
 FEWEST_EVENTS = 1_000
-BATCH = 1_000
+BATCH = 500
+QUIET_TURNS = 2
 COLLECT_AT = (50_000, 20, 100)
 """As the roles set the collector (`roles.start.settle_memory`)."""
 
@@ -92,7 +94,7 @@ def measure(
         states = _entities(pipeline, flow)
         cpu = _run(flow, second)
     flow.close()  # learn's last snapshot is its size
-    return _measured(pipeline, flow, cpu, len(second), states, filled)
+    return _measured(pipeline, flow, cpu, states, filled)
 
 
 def timed(rate: Rate, events_per_s: float, entities: Mapping[str, int]) -> Rate:
@@ -116,19 +118,23 @@ def collecting_rarely() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _run(flow: MemoryFlow, outs: Sequence[Out]) -> Counter[str]:
-    """Work on all of these; CPU seconds by role."""
-    cpu: Counter[str] = Counter()
+def _run(flow: MemoryFlow, outs: Sequence[Out]) -> dict[str, float]:
+    """Work on all of these; CPU seconds a record of a source by role, of the middle batch: others on the machine slow some."""
+    took: dict[str, list[float]] = {"featurize": [], "learn": []}
     for at in range(0, len(outs), BATCH):
-        flow.feed(outs[at : at + BATCH])
+        cpu: Counter[str] = Counter()
+        batch = outs[at : at + BATCH]
+        flow.feed(batch)
         _turns(flow, cpu)
-    _turns(flow, cpu, until_quiet=True)
-    return cpu
+        for role, each in took.items():
+            each.append(cpu[role] / len(batch))
+    return {role: median(each) if each else 0.0 for role, each in took.items()}
 
 
-def _turns(flow: MemoryFlow, cpu: Counter[str], *, until_quiet: bool = False) -> None:
+def _turns(flow: MemoryFlow, cpu: Counter[str]) -> None:
+    """Turn the roles until none has anything left to do."""
     quiet = 0
-    while quiet < (3 if until_quiet else 1):
+    while quiet < QUIET_TURNS:
         worked = 0
         for name, role in (("featurize", flow.featurize), ("learn", flow.learn)):
             began_s = time.process_time()
@@ -147,8 +153,7 @@ Bytes = Mapping[str, tuple[float, float]]
 def _measured(
     pipeline: Pipeline,
     flow: MemoryFlow,
-    cpu: Counter[str],
-    timed_records: int,
+    cpu: Mapping[str, float],
     found: tuple[Bytes, Bytes],
     filled: float,
 ) -> Measured:
@@ -175,8 +180,8 @@ def _measured(
     read = sum(counts[name] for name in names)
     return Measured(
         {name: total / events for name, total in totals.items()},
-        1e6 * cpu["featurize"] / timed_records,
-        1e6 * cpu["learn"] / (timed_records * events / read),
+        1e6 * cpu["featurize"],
+        1e6 * cpu["learn"] * read / events,
         {view: states[view][0] + documents[view][0] for view in states},
         {view: states[view][1] for view in states},
         totals[own[0]] / max(counts[own[0]], 1),
