@@ -88,8 +88,8 @@ class _Names:
     def featurize(self) -> Rights:
         """Reads the sources, writes samples; its state and documents are in Redis."""
         writes = (self.samples, self.dead_letters, *self._control(topology.CONTROL_ALERTS))
-        hash_of_all = KeyRight(self._key(keys.reached_key(self.deployed)))
-        reached = (hash_of_all,) if self.pipeline.partitioned else ()
+        reached = [self._key(keys.reached_key(self.deployed))] if self.pipeline.partitioned else []
+        written = map(KeyRight, (self.live, self.documents, *reached))
         return Rights(
             "featurize",
             "the featurize role",
@@ -102,14 +102,7 @@ class _Names:
                     group(self._group("learn"), "Describe"),  # it stays a little ahead of learn, not far
                 ]
             ),
-            (
-                KeyRight(self.states),
-                NO_KEY,
-                self.identity,
-                KeyRight(self.live),
-                KeyRight(self.documents),
-                *reached,
-            ),
+            (KeyRight(self.states), NO_KEY, self.identity, *written),
             _commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
         )
 
