@@ -1,8 +1,8 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
-# make lint | docs | bench | clean
+# make flink | test-flink | lint | docs | bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
-.PHONY: bench venv clean
+.PHONY: flink test-flink bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -11,6 +11,9 @@ BIN = .venv/bin
 STAMP = .venv/.installed
 MLFLOW = build/mlflow
 CLIENTS = build/clients
+FLINK = build/flink
+FLINK_VERSION = 2.3.0
+FLINK_KAFKA = org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2
 # The browser of the tests in tests/browser: the first that is there, unless it is given.
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome) none)
 
@@ -21,6 +24,8 @@ help:
 	@echo "make test    every test but the long ones, three at a time (ARGS=... as for pytest)"
 	@echo "make test-long   the few that take a minute or more each: many kills, and the whole demo"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
+	@echo "make flink   an environment for 'penstock flink' in build/flink (Java 17, Maven, Python up to 3.12; fetches 450 MB, 1 GB on disk)"
+	@echo "make test-flink   the job on Flink, on a cluster of its own on this machine"
 	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
@@ -50,6 +55,20 @@ $(MLFLOW)/.installed: requirements.lock
 	$(PYTHON) -m venv --clear $(MLFLOW)
 	$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check \
 		"mlflow==$$(sed -n 's/^mlflow-skinny==//p' requirements.lock)"
+	@touch $@
+
+# PyFlink brings Beam, which wants an older redis, numpy and dateutil than ours; it is installed first, and ours after it. pip says
+# that they differ; the tests say that it works.
+flink: $(FLINK)/.installed
+
+test-flink: $(STAMP) $(FLINK)/.installed
+	PENSTOCK_TEST_FLINK=$(CURDIR)/$(FLINK)/bin/python $(BIN)/python -m pytest tests/flink $(ARGS)
+
+$(FLINK)/.installed: Makefile pyproject.toml requirements.lock
+	$(PYTHON) -m venv --clear $(FLINK)
+	$(FLINK)/bin/python -m pip install --quiet --disable-pip-version-check "apache-flink==$(FLINK_VERSION)"
+	$(FLINK)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	mvn --quiet --batch-mode dependency:copy -Dartifact=$(FLINK_KAFKA) -DoutputDirectory=$(CURDIR)/$(FLINK)/jars
 	@touch $@
 
 # What drives the browser is installed beside the rest; the browser itself is the system's, or CHROMIUM.

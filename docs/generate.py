@@ -47,9 +47,14 @@ INTERNAL = {"retrain-job"}  # the learn role starts it
 
 SETTING_WORDS = {
     "bootstrap": "The address of Kafka: one or more `host:port`, separated by commas.",
-    "redis_url": "The address of Redis, in redis-py's form. `rediss://` speaks TLS.",
+    "redis_url": "The address of Redis, in redis-py's form; `rediss://` speaks TLS. Or "
+    "`redis+cluster://host:port,host:port/`, or `redis+sentinel://host:port,host:port/service/0`. See "
+    "[Run on a Redis Cluster](../how-to/run-on-a-redis-cluster.md).",
     "prefix": "Text that is put before the name of every topic, consumer group, Redis key and folder of versions that Penstock "
     "owns. Your own source topics keep their names. See [Share one cluster](../how-to/run-on-kafka.md#share-one-cluster).",
+    "featurize_skew_s": "How many seconds of event time a featurize worker may be ahead of the slowest, where several share the "
+    "partitions and catch up. None: a tenth of the label's `wait`. 0: they wait for nobody. See "
+    "[Several workers](../explanation/time-and-order.md#several-workers).",
     "models": "A folder, or an fsspec URL such as `s3://bucket/models`, where model versions are kept beside Redis. With "
     "it, a lost Redis loses no version.",
     "secret": "The key that signs model versions and snapshots. The learn role refuses to start without one. All roles and "
@@ -227,7 +232,11 @@ def settings_page() -> str:
     for name, field in setting_names().items():
         default = getattr(Settings(), field)
         shown = (
-            f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if default != "" else "none"
+            f"`{default:g}`"
+            if isinstance(default, float)
+            else f"`{default}`"
+            if default not in ("", None)
+            else "none"
         )
         rows.append((f"`{name}`", shown, SETTING_WORDS[field]))
     assert "PENSTOCK_ENGINE" in inspect.getsource(choose)
@@ -261,8 +270,9 @@ def settings_page() -> str:
             "definition file. A value that cannot be used stops the start with one line that names the variable.",
             table(("Variable", "Default", "Meaning"), rows),
             "## What Redis must be",
-            "Penstock needs one primary of Redis 6.2 or later, or of Valkey. It refuses a cluster, a replica, and a server with "
-            "`maxmemory` whose policy may evict any key (`allkeys-…`): a missing state would silently change features.",
+            "Penstock needs one primary of Redis 6.2 or later, or of Valkey, found by its own address or by Sentinel; or a "
+            "cluster. It refuses a replica, and a server with `maxmemory` whose policy may evict any key (`allkeys-…`): a "
+            "missing state would silently change features.",
         ]
     )
 
@@ -274,7 +284,7 @@ def metrics() -> str:
         histogram = metric.kind.__name__.endswith("Histogram")
         kind = "histogram" if histogram else metric.kind.__name__.lower()
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        roles = "all" if metric.roles == ROLES else ", ".join(metric.roles)
+        roles = "every" if metric.roles == ROLES else ", ".join(metric.roles)
         rows.append((f"`{metric.shown}`", kind, labels, roles, sentence(metric.help)))
     return "\n\n".join(
         [

@@ -3,6 +3,7 @@
 Laws of this file:
 - The file is executed under one fixed module name, so that functions it defines pickle and unpickle in every role.
 - Modules beside the file can be imported in it, and by what it defines; see `stream.neighbours`.
+- Of several definitions in one process one is in use at a time: its file has that name, its neighbours are found (`SideBySide`).
 - What cannot survive a snapshot (a lambda inside `model`) is refused here, not at the first crash.
 """
 
@@ -12,11 +13,13 @@ import importlib.util
 import pickle
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.neighbours import neighbours
+from penstock.stream.neighbours import Aside, neighbours
 
 MODULE_NAME = "penstock_definition"
 
@@ -53,6 +56,38 @@ def load(path: str | Path) -> Pipeline:
             f"{path}: model cannot be saved and restored ({_one_line(error)}); use a named function instead of a lambda inside it"
         ) from error
     return pipeline
+
+
+class SideBySide:
+    """Several definition files in one process. Whoever runs, saves or restores what one of them defined calls `use` before.
+
+    Raises `DefinitionError` as `load` does, and where two files define pipelines of one name.
+    """
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self.pipelines: list[Pipeline] = []
+        self._files: list[ModuleType] = []
+        self._asides: list[Aside] = []
+        self._used = 0
+        for path in paths:
+            pipeline = load(path)
+            if any(other.name == pipeline.name for other in self.pipelines):
+                raise DefinitionError(
+                    f"{path}: another of the files defines a pipeline named {pipeline.name!r}, too"
+                )
+            self.pipelines.append(pipeline)
+            self._files.append(sys.modules[MODULE_NAME])
+            self._asides.append(neighbours.set_aside())
+            self._used = len(self._asides) - 1
+        neighbours.take_back(self._asides[self._used])
+
+    def use(self, number: int) -> None:
+        """From here on names mean what the file of this number means by them."""
+        if number != self._used:
+            self._asides[self._used] = neighbours.set_aside()
+            sys.modules[MODULE_NAME] = self._files[number]
+            neighbours.take_back(self._asides[number])
+            self._used = number
 
 
 def _one_line(error: BaseException) -> str:

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, settings
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.stack import StackError, local_stack
 from penstock.stream.stack.local import Stack
-from penstock.stream.stack.valkey import valkey_server
+from penstock.stream.stack.valkey import valkey_binary, valkey_server
+from tests.valkey_cluster import valkey_cluster
 
 # No test is about how long an example takes, or how long it takes to draw one.
 settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,6 +62,19 @@ def valkey_url() -> Iterator[str]:
         pytest.skip(str(error))
     yield url
     server.close()
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """The URL of a Valkey cluster of three primaries that belongs to this worker alone; no test harms it."""
+    try:
+        valkey_binary()
+    except StackError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    with valkey_cluster(replicas=False) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture

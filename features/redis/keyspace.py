@@ -5,16 +5,17 @@ Laws:
 - `replace` changes a document only if it still is what the caller read, so it never undoes an owner's write.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import redis
 
-from penstock.features.redis import keys, scripts
+from penstock.features.redis import scripts
+from penstock.features.redis.connecting import address
 from penstock.features.redis.memory import MemoryServer
+from penstock.features.redis.one_server import server_of
 from penstock.features.redis.refused import unusable
-from penstock.features.redis.store import address
 from penstock.features.units import KEEP_TTL, UNIT_KEYS
 
 BATCH_KEYS = 1_000
@@ -27,7 +28,7 @@ class Keyspace(Protocol):
         """Give the keys that begin with `prefix`, in batches."""
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
-        """Read many keys, in one moment."""
+        """Read many keys, in one moment; from a cluster what a pipeline serves last (see `cluster`)."""
 
     def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
         """Replace (key, expected, new) documents where the expected one still stands; give how many. TTLs stay.
@@ -41,6 +42,9 @@ class Keyspace(Protocol):
     def claim(self, name: str, document: bytes) -> bytes:
         """Write a document where none stands; give the one that stands, which whoever came first wrote."""
 
+    def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
+        """Write these fields of a hash, which then lives for `ttl_ms`, and give all its fields."""
+
 
 class RedisKeyspace:
     """The keys of a Redis. The client comes from `store.connect`."""
@@ -48,33 +52,36 @@ class RedisKeyspace:
     def __init__(self, client: redis.Redis) -> None:
         """Keep the client."""
         self._client: Any = client
-        self._replace = client.register_script(scripts.REPLACE)
+        self._server = server_of(client)
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
         """See `Keyspace.scan`."""
-        cursor = 0
+        at: Any = 0
         while True:
             with self._answering():
-                cursor, found = self._client.scan(cursor, match=keys.pattern(prefix), count=BATCH_KEYS)
+                at, found = self._server.page(at, prefix, BATCH_KEYS)
             if found:
-                yield [key.decode() for key in found]
-            if cursor == 0:
+                yield found
+            if at == 0:
                 return
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
         """See `Keyspace.read`."""
         with self._answering():
-            return list(self._client.mget(names)) if names else []
+            return self._server.mget(names) if names else []
 
     def replace(self, documents: Sequence[tuple[str, bytes, bytes]]) -> int:
         """See `Keyspace.replace`."""
         done = 0
-        for at in range(0, len(documents), UNIT_KEYS // 2):
-            part = documents[at : at + UNIT_KEYS // 2]
-            names = [name for name, _, _ in part]
-            values = [value for _, expected, new in part for value in (expected, new)]
-            with self._answering():
-                done += int(self._replace(keys=names, args=values))
+        with self._answering():
+            groups = self._server.together([name for name, _, _ in documents])
+        for group in groups:
+            for at in range(0, len(group), UNIT_KEYS // 2):
+                part = [documents[n] for n in group[at : at + UNIT_KEYS // 2]]
+                names = [name for name, _, _ in part]
+                values = [value for _, expected, new in part for value in (expected, new)]
+                with self._answering():
+                    done += int(self._server.run(scripts.REPLACE, names, values))
         return done
 
     def delete(self, names: Sequence[str]) -> int:
@@ -94,6 +101,15 @@ class RedisKeyspace:
                 stored: bytes | None = self._client.get(name)
                 if stored is not None:
                     return stored
+
+    def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
+        """See `Keyspace.exchange`."""
+        with self._answering(), self._client.pipeline(transaction=False) as pipe:
+            if said:
+                pipe.hset(name, mapping=said)
+                pipe.pexpire(name, ttl_ms)
+            pipe.hgetall(name)
+            return {field.decode(): word for field, word in pipe.execute()[-1].items()}
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -141,3 +157,9 @@ class MemoryKeyspace:
     def claim(self, name: str, document: bytes) -> bytes:
         """See `Keyspace.claim`."""
         return self._server.data.setdefault(name, document)
+
+    def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
+        """See `Keyspace.exchange`. There is no clock: nothing expires."""
+        fields = self._server.hashes.setdefault(name, {})
+        fields.update(said)
+        return dict(fields)

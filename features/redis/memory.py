@@ -17,6 +17,7 @@ class MemoryServer:
         """Start empty."""
         self.data: dict[str, bytes] = {}
         self.ttl_ms: dict[str, int] = {}
+        self.hashes: dict[str, dict[str, bytes]] = {}
         self._issued = 0
 
     def fresh(self) -> bytes:
@@ -44,6 +45,7 @@ class MemoryServer:
     def flushall(self) -> None:
         """Lose everything."""
         self.data.clear()
+        self.hashes.clear()
         self.ttl_ms.clear()
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import redis
 
+from penstock.features.redis.cluster import Cluster
+
 
 class OneConnection:
     """What `FeatureReader` needs of a client, with the address, credentials and timeouts of one that `store.connect` gave."""
@@ -29,6 +31,8 @@ class OneConnection:
             name = key.encode()
             parts.append(b"$%d\r\n%b\r\n" % (len(name), name))
         try:
+            if not self._connection.is_connected:
+                self._connection.connect()  # which asks Sentinel where the master is, where there is one
             self._connection.send_packed_command([b"".join(parts)])
             return self._connection.read_response()
         except redis.ResponseError:
@@ -40,3 +44,9 @@ class OneConnection:
     def close(self) -> None:
         """Close the connection; the next read opens another."""
         self._connection.disconnect()
+
+
+def one_connection(client: redis.Redis) -> Any:
+    """A connection for a client's reads; of a cluster the client itself, which has one for every node."""
+    several: Any = client
+    return several if isinstance(several, Cluster) else OneConnection(client)

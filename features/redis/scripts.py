@@ -12,7 +12,8 @@ LOST = {
     OTHER_POSITION: "the stored position is not the base of this unit",
 }
 
-# KEYS: token, generation, position, then (state, public or '') per write.
+# KEYS: token, generation, position, then (state, public) per write; '' for no public key, or the position's, since in a cluster
+# '' lies in a slot of its own.
 # ARGV: token, generation, base, new, then (state, document, ttl_ms) per write. A loop, because unpack
 # overflows.
 SAVE = """
@@ -28,7 +29,7 @@ if position ~= args[3] then return -5 end
 local a = 5
 for k = 4, #keys, 2 do
   if args[a] == '' then call('UNLINK', keys[k]) else call('SET', keys[k], args[a]) end
-  if keys[k + 1] == '' then
+  if keys[k + 1] == '' or keys[k + 1] == keys[3] then
   elseif args[a + 1] == '' then call('UNLINK', keys[k + 1])
   elseif args[a + 2] == '-1' then call('SET', keys[k + 1], args[a + 1], 'XX', 'KEEPTTL')
   elseif args[a + 2] == '0' then call('SET', keys[k + 1], args[a + 1])

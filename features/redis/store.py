@@ -10,21 +10,22 @@ Laws, beyond those of `units`:
   on.
 """
 
+import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from penstock.features.redis import keys, scripts
+from penstock.features.redis.cluster import Cluster
+from penstock.features.redis.connecting import address, check_redis, connect
 from penstock.features.redis.memory import MemoryServer, MemoryStateStore
+from penstock.features.redis.one_server import server_of
 from penstock.features.redis.refused import unusable
 from penstock.features.redis.resp import Argument, fastest_save_command
-from penstock.features.redis.server_rules import refusal
 from penstock.features.units import (
     KEEP_TTL,
     UNIT_BYTES,
@@ -42,7 +43,7 @@ from penstock.features.units import (
 # fmt: off
 __all__ = [
     "KEEP_TTL", "UNIT_BYTES", "UNIT_KEYS", "Fenced", "MemoryServer", "MemoryStateStore", "RedisStateStore", "StateLost",
-    "StateStore", "StoreRefused", "StoreUnavailable", "Unit", "Write", "check_redis", "connect",
+    "StateStore", "StoreRefused", "StoreUnavailable", "Unit", "Write", "address", "check_redis", "connect",
 ]
 # fmt: on
 
@@ -53,40 +54,6 @@ _log = logging.getLogger("penstock.store")
 _T = TypeVar("_T")
 
 
-def connect(url: str, timeout_s: float = 5.0, **options: Any) -> redis.Redis:
-    """Open a client that never retries by itself and never waits longer than `timeout_s` for an answer.
-
-    Options go to `redis.Redis.from_url` as they are: `username`, `password`, `max_connections`,
-    `ssl_ca_certs` (with a `rediss://` URL) and so on.
-    """
-    given = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
-    return redis.Redis.from_url(url, **{**given, **options})
-
-
-def address(client: redis.Redis) -> str:
-    """Say where a client connects to, without secrets."""
-    given = client.connection_pool.connection_kwargs
-    return str(given.get("path") or f"redis://{given.get('host')}:{given.get('port')}/{given.get('db', 0)}")
-
-
-def check_redis(client: redis.Redis) -> None:
-    """Refuse a server that cannot keep state.
-
-    Raises:
-        StoreRefused: if it does not know this user, or the user may not ask it.
-        StoreUnavailable: if it does not answer, or `server_rules.refusal` says why not.
-
-    """
-    where = address(client)
-    try:
-        refused = refusal(cast(Mapping[str, Any], client.info()))
-    except redis.RedisError as problem:
-        raise unusable(problem, where, "check that Redis runs there, and REDIS_URL") from problem
-    if refused is not None:
-        what, todo = refused
-        raise StoreUnavailable(what, where, todo)
-
-
 class RedisStateStore:
     """The state of one task on a Redis; see `units.StateStore`.
 
@@ -95,26 +62,33 @@ class RedisStateStore:
 
     """
 
-    def __init__(self, client: redis.Redis, pipeline: str, task: str, *, retry_for_s: float = 10.0) -> None:
-        """Name the task; nothing is read yet. The client comes from `connect`, or is configured like it."""
-        retry = client.get_retry()
-        if retry is not None and retry.get_retries() != 0:
-            raise ValueError(
-                "the Redis client retries silently: open it with penstock.features.redis.store.connect(url)"
-            )
-        if client.connection_pool.connection_kwargs.get("decode_responses"):
-            raise ValueError("the Redis client decodes responses, but states are bytes: leave that out")
+    def __init__(
+        self,
+        client: redis.Redis,
+        pipeline: str,
+        task: str,
+        *,
+        retry_for_s: float | None = None,
+        partitions: int = 0,
+    ) -> None:
+        """Name the task; nothing is read yet. The client comes from `connect`, or is configured like it.
+
+        `retry_for_s` is how long a server that is away is waited for; None waits for a restart, or a failover where there can be
+        one. `partitions` is how many tasks the pipeline has if they are partitions: a cluster's readers are told.
+        """
+        _check_client(client)
         self.reconnects = 0
-        self._client: Any = client
+        self._server = server_of(client)
         self._where = address(client)
+        self._pipeline, self._name, self._partitions = pipeline, task, partitions
         self._task = f"{pipeline}/{task}"
-        self._retry_for_s = retry_for_s
+        self._retry_for_s = self._server.patience_s if retry_for_s is None else retry_for_s
         self._save_command = fastest_save_command()
         named = (keys.token_key, keys.generation_key, keys.position_key)
         self._names = tuple(key(pipeline, task) for key in named)
-        self._states = keys.pattern(keys.states_prefix(pipeline, task))
-        texts = (scripts.SAVE, scripts.START, scripts.ACQUIRE, scripts.DELETE)
-        self._scripts = {text: client.register_script(text) for text in texts}
+        self._keys = self._server.names(self._names)
+        self._states = keys.states_prefix(pipeline, task)
+        self._sha = hashlib.sha1(scripts.SAVE.encode(), usedforsecurity=False).hexdigest()
         self._token = ""
         self._generation: bytes | None = None
         #: The positions that may be stored now: one, or those between which a `save` is under way. Replaced, never changed.
@@ -144,7 +118,7 @@ class RedisStateStore:
         states: list[bytes | None] = []
         for at in range(0, len(state_keys), LOAD_KEYS):
             chunk = state_keys[at : at + LOAD_KEYS]
-            states += self._retrying(lambda chunk=chunk: self._client.mget(chunk))  # type: ignore[misc]
+            states += self._retrying(lambda chunk=chunk: self._server.mget(chunk))  # type: ignore[misc]
         return states
 
     def save(self, units: Sequence[Unit]) -> None:
@@ -153,6 +127,8 @@ class RedisStateStore:
         if not units:
             return
         rest = list(units)
+        if self._server.several:
+            self._publish(rest)
         by_text = False
         self._stored = (units[0].base, *(unit.new for unit in units))
 
@@ -168,7 +144,7 @@ class RedisStateStore:
         """See `StateStore.alive`."""
         while True:
             may_be_stored = self._stored
-            token, generation, position = self._retrying(lambda: self._client.mget(self._names))
+            token, generation, position = self._retrying(lambda: self._server.mget(self._names))
             if token != self._token.encode():
                 self._check(scripts.NO_TOKEN if token is None else scripts.FENCED)
             if generation != self._generation:
@@ -180,7 +156,7 @@ class RedisStateStore:
 
     def clear(self) -> int:
         """See `StateStore.clear`. Walks the whole database (SCAN), without blocking it."""
-        deleted, batch = 0, list[str | bytes](self._names[1:])
+        deleted, batch = 0, list(self._names[1:])
         for key in self._scan():
             batch.append(key)
             deleted += 1
@@ -192,27 +168,40 @@ class RedisStateStore:
         self._generation, self._stored = None, (None,)
         return deleted
 
-    def _scan(self) -> Iterator[bytes]:
-        cursor = 0
+    def _scan(self) -> Iterator[str]:
+        at: Any = 0
         while True:
-            cursor, found = self._retrying(
-                lambda at=cursor: self._client.scan(at, match=self._states, count=1000)  # type: ignore[misc]
-            )
+            at, found = self._retrying(lambda at=at: self._server.page(at, self._states, 1000))  # type: ignore[misc]
             yield from found
-            if cursor == 0:
+            if at == 0:
                 return
+
+    def _publish(self, units: Sequence[Unit]) -> None:
+        """Write what belongs to the whole pipeline and not to the task, where one script cannot write both.
+
+        It goes first: a task goes on under a definition only where that is served. So it is at least once, and only looks
+        whether the task is still ours.
+        """
+        writes = [write for unit in units for write in unit.writes if self._server.wide(write.public_key)]
+        if writes:
+            self.alive()
+        for write in writes:
+            self._retrying(
+                lambda write=write: self._server.publish(write.public_key, write.document, self._partitions)  # type: ignore[misc]
+            )
 
     def _send(self, units: Sequence[Unit], by_text: bool) -> int:
         """Send units in one pipeline and give how many of them are stored.
 
         Fewer than all are stored if the server does not know the script: send the rest `by_text`.
         """
-        opening = ["EVAL", scripts.SAVE] if by_text else ["EVALSHA", self._scripts[scripts.SAVE].sha]
+        opening = ["EVAL", scripts.SAVE] if by_text else ["EVALSHA", self._sha]
         commands = []
         for unit in units:
-            head: list[Argument] = [*opening, len(self._names) + 2 * len(unit.writes), *self._names]
+            head: list[Argument] = [*opening, len(self._keys) + 2 * len(unit.writes), *self._keys]
             values: list[Argument] = [self._token, self._generation or b"", unit.base, unit.new]
-            commands.append(self._save_command(head, values, unit.writes))
+            writes = self._server.writes(unit.writes, self._pipeline, self._name)
+            commands.append(self._save_command(head, values, writes))
         replies = self._exchange(commands)
         # A unit can only be stored after all before it, whatever they answer when they are repeated.
         stored = [n for n, reply in enumerate(replies) if reply in (scripts.WRITTEN, scripts.ALREADY)]
@@ -224,28 +213,11 @@ class RedisStateStore:
         return done
 
     def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
-        """Send commands in one go and give their answers; one that the server refused is its error.
+        """Send commands in one go and give their answers; one that the server refused is its error."""
+        return self._server.exchange(self._names[0], commands)
 
-        The client's pipeline does the same, but packs every argument by itself, which costs more than all else here.
-        """
-        pool = self._client.connection_pool
-        connection = pool.get_connection()
-        replies: list[Any] = []
-        try:
-            connection.send_packed_command(commands)
-            for _ in commands:
-                try:
-                    replies.append(connection.read_response())
-                except redis.ResponseError as refused:
-                    replies.append(refused)
-        finally:
-            if len(replies) < len(commands):
-                connection.disconnect()  # an answer that comes later belongs to nobody
-            pool.release(connection)
-        return replies
-
-    def _run(self, text: str, names: Sequence[str | bytes], values: Sequence[bytes | str]) -> Any:
-        return self._retrying(lambda: self._scripts[text](keys=names, args=values))
+    def _run(self, text: str, names: Sequence[str], values: Sequence[bytes | str]) -> Any:
+        return self._retrying(lambda: self._server.run(text, names, values))
 
     def _check(self, code: int) -> None:
         """Raise what a script's answer means."""
@@ -262,9 +234,13 @@ class RedisStateStore:
                 return call()
             except redis.exceptions.AuthenticationError as problem:  # which is a connection error, too
                 raise unusable(problem, self._where, "") from problem
-            except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as problem:
-                # Also "loading" after a restart, and a failover, after which only a new connection finds the
-                # primary.
+            except redis.OutOfMemoryError as problem:
+                raise StoreUnavailable(
+                    str(problem), self._where, "raise maxmemory or free memory"
+                ) from problem
+            except redis.RedisError as problem:
+                if not _passes(problem):
+                    raise unusable(problem, self._where, "see the server's log") from problem
                 if time.monotonic() + wait_s > deadline:
                     todo = (
                         f"no answer for {self._retry_for_s:g} s; check that Redis runs there, and REDIS_URL"
@@ -272,13 +248,28 @@ class RedisStateStore:
                     raise StoreUnavailable(str(problem), self._where, todo) from problem
                 self.reconnects += 1
                 _log.warning("%s: %s; trying again in %.2f s", self._where, problem, wait_s)
-                # not those that another thread uses: it finds out by itself
-                self._client.connection_pool.disconnect(inuse_connections=False)
+                self._server.renew()
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, 1.0)
-            except redis.OutOfMemoryError as problem:
-                raise StoreUnavailable(
-                    str(problem), self._where, "raise maxmemory or free memory"
-                ) from problem
-            except redis.RedisError as problem:
-                raise unusable(problem, self._where, "see the server's log") from problem
+
+
+def _passes(problem: redis.RedisError) -> bool:
+    """Whether a server may answer soon.
+
+    It is away, loading after a restart, without the replicas that it must have, or not the primary any more: then only a new
+    connection finds the one that is.
+    """
+    away = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
+    return isinstance(problem, away) or str(problem).startswith("NOREPLICAS")
+
+
+def _check_client(client: redis.Redis) -> None:
+    """Refuse a client that was not opened by `connect`, and works otherwise than the store takes for granted."""
+    several: Any = client
+    retry = None if isinstance(several, Cluster) else client.get_retry()
+    if retry is not None and retry.get_retries() != 0:
+        raise ValueError(
+            "the Redis client retries silently: open it with penstock.features.redis.store.connect(url)"
+        )
+    if client.connection_pool.connection_kwargs.get("decode_responses"):
+        raise ValueError("the Redis client decodes responses, but states are bytes: leave that out")

@@ -3,6 +3,7 @@
 Laws of this file:
 - Expected errors (a bad definition, an unreachable server) end with exit code 2 and one line: what, where, what to do.
 - Penstock runs with a fixed hash seed: models whose features come through sets would otherwise differ from run to run.
+- Nothing that takes time is imported before the process has that seed: it begins anew for it, and would import all of it twice.
 - The working directory is not searched for modules: a project's `redis.py` is never taken for the client. Processes that
   Penstock starts inherit both from the environment.
 """
@@ -16,12 +17,6 @@ import sys
 from pathlib import Path
 
 import penstock
-from penstock.features.redis.store import StoreRefused, StoreUnavailable
-from penstock.stream.definitions import DefinitionError
-from penstock.stream.log.protocol import LogError
-from penstock.stream.models.version import BadEnvelope
-from penstock.stream.process.settings import SettingError, Settings
-from penstock.stream.stack import StackError
 
 # Each command and its file. Only the asked command's file is imported: learn starts a process per retrain, and importing all of
 # them takes seconds.
@@ -30,6 +25,7 @@ COMMANDS = {
     "check": "check",
     "up": "up",
     "run": "run",
+    "flink": "flink",
     "topics": "topics",
     "acls": "acls",
     "size": "size",
@@ -59,7 +55,6 @@ COMMANDS = {
     "bench": "bench",
     "retrain-job": "retrain_job",
 }
-EXPECTED = (DefinitionError, SettingError, LogError, StoreRefused, StoreUnavailable, StackError, BadEnvelope)
 
 DESCRIPTION = """\
 Penstock trains a model on an event stream that never stops, and has a gate: it knows when to retrain and when to roll back.
@@ -101,6 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None and (os.environ.get("PYTHONHASHSEED") != "0" or not sys.flags.safe_path):
         os.environ.update(environment())
         os.execv(sys.executable, [sys.executable, "-m", "penstock.stream.cli", *sys.argv[1:]])
+    from penstock.stream.cli.expected import EXPECTED
+    from penstock.stream.process.settings import Settings
+
     given = sys.argv[1:] if arguments is None else arguments
     args = parser(given[0] if given else None).parse_args(given)
     try:

@@ -81,10 +81,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     name = deployed(pipeline.name, settings.prefix)
     try:
         start.check_owner(pipeline, settings, log, redis)
+        partitions = start.task_partitions(pipeline, log)
         backfill = Backfill(
             pipeline,
             log,
-            lambda task: RedisStateStore(redis, name, task),
+            lambda task: RedisStateStore(redis, name, task, partitions=partitions),
             RedisKeyspace(redis),
             wall_ms,
             prefix=settings.prefix,

@@ -136,7 +136,9 @@ def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:
 def describe(pipeline: Pipeline) -> str:
     """The pipeline in words, a line per part."""
     parts = getattr(pipeline.model, "steps", {"": pipeline.model}).values()
-    one_task = "one task owns all partitions (a view is keyed unlike its source)"
+    one_task = (
+        "one task owns all partitions (a view is keyed unlike its source); `penstock flink` runs it on many"
+    )
     lines = [
         f"pipeline  {pipeline.name}  (recipe {pipeline.digest})",
         f"predicts  each event of {pipeline.predict.name!r}, at its {pipeline.predict.time!r}",

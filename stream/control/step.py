@@ -1,7 +1,7 @@
 """Control records → decisions → commands: the one step both shells share, and the shell on a plain log.
 
-On Kafka the shell is the Faust app (`faust_shell.py`). `ControlWorker` is the shell for the log in memory,
-where the process and its state end together.
+On Kafka the shell is the Faust app (`faust_shell.py`), or `kept.py` where one process runs several roles. `ControlWorker` is the
+shell for the log in memory, where the process and its state end together.
 
 Laws of this file:
 - `control_step` only changes the state it is given; `take_due` only takes from it what is to be sent. A shell
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -47,6 +48,13 @@ class Undecodable(ValueError):
     def __init__(self, why: str, *, refused: bool) -> None:
         super().__init__(why)
         self.refused = refused
+
+
+class Taken(NamedTuple):
+    """Whether a record changed the state, and whether it could be read."""
+
+    changed: bool
+    readable: bool
 
 
 def control_step(
@@ -99,6 +107,17 @@ def take_due(state: PolicyState, prefix: str, wall_ms: int, resend_ms: int = RES
     return outs
 
 
+def taken(state: PolicyState, record: Record, prefix: str, config: PolicyConfig, wall_ms: int) -> Taken:
+    """Take a record of a control topic; one that cannot be used is logged."""
+    try:
+        topic = record.topic.removeprefix(prefix)
+        return Taken(control_step(state, topic, record.value, config, wall_ms, record.offset), readable=True)
+    except Undecodable as error:
+        place = (record.topic, record.partition, record.offset)
+        logger.warning("%s/%d at %d is not used: %s", *place, printable(str(error)))
+        return Taken(error.refused, readable=False)
+
+
 class ControlWorker:
     """The control role on any `Log`, its state in memory, reading every control topic from its start. `turn` runs it once."""
 
@@ -130,26 +149,13 @@ class ControlWorker:
         """
         records = self.reader.poll(BATCH_RECORDS, timeout_s)
         for record in records:
-            self._take(record)
+            found = taken(self.state, record, self.prefix, self.config, self.wall_ms())
+            self.undecodable += not found.readable
         self.unsent += take_due(self.state, self.prefix, self.wall_ms(), self.resend_ms)
         if self.unsent:
             self.log.append(self.unsent)
             self.unsent = []
         return len(records)
-
-    def _take(self, record: Record) -> None:
-        try:
-            topic = record.topic.removeprefix(self.prefix)
-            control_step(self.state, topic, record.value, self.config, self.wall_ms(), record.offset)
-        except Undecodable as error:
-            self.undecodable += 1
-            logger.warning(
-                "%s/%d at %d is not used: %s",
-                record.topic,
-                record.partition,
-                record.offset,
-                printable(str(error)),
-            )
 
     def close(self) -> None:
         """Release the reader."""

@@ -87,12 +87,12 @@ class Process:
 
 
 class Role(Process):
-    """A role of the pipeline with its health page, on a free port unless one is given."""
+    """A role of the pipeline (of several, by their files) with its health page, on a free port unless one is given."""
 
     def __init__(
         self,
         role: str,
-        definition: str,
+        definition: str | Sequence[str],
         environment: Mapping[str, str],
         folder: Path,
         more: Sequence[str] = (),
@@ -105,7 +105,7 @@ class Role(Process):
             "-m",
             "penstock.stream.cli",
             "run",
-            definition,
+            *([definition] if isinstance(definition, str) else definition),
             "--role",
             role,
             "--port",

@@ -51,6 +51,12 @@ class Merge:
             if len(buffer) > MOST_BUFFERED or (head in before and len(buffer) > MOST_BUFFERED // 4)
         }
 
+    def next_at(self, at_end: Collection[Head]) -> int | None:
+        """The event time of the item that `take` would give first; None if it would give none."""
+        if any(not buffer and head not in at_end for head, buffer in self.buffers.items()):
+            return None
+        return min((buffer[0].at for buffer in self.buffers.values() if buffer), default=None)
+
     def take(self, at_end: Collection[Head], limit: int = ALL) -> Iterator[Item]:
         """Items in event-time order, until one that is not at its end runs dry or the next item is behind `limit` (ms)."""
         waiting = [head for head, buffer in self.buffers.items() if not buffer and head not in at_end]

@@ -20,7 +20,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
 from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.merge import Head, Merge
-from penstock.stream.featurize.pace import Pace
+from penstock.stream.featurize.pace import ALL, Pace
 from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.featurize.task import Task
 from penstock.stream.featurize.ticks import NEVER, Ticks
@@ -67,19 +67,32 @@ class Together:
         self.ticks.add([task.named(head) for head in task.heads], task.reached)
 
     def step(
-        self, at_end: set[Head], wall_ms: int, most: int, stored: Callable[[], None] = at_once
+        self,
+        at_end: set[Head],
+        wall_ms: int,
+        most: int,
+        stored: Callable[[], None] = at_once,
+        limit: int = ALL,
     ) -> Stepped:
         """Step what is ready, at most `most` items a task; once a second of the wall clock, a tick closes the outputs.
 
-        `stored` returns when everything stepped before is stored.
+        `stored` returns when everything stepped before is stored. Nothing behind `limit` (event time in ms) is stepped.
         """
         most *= min(len(self.tasks), MOST_BATCHES)
-        items = list(islice(self.merge.take(at_end, self._limit(at_end, wall_ms)), most))
+        limit = min(limit, self._limit(at_end, wall_ms))
+        items = list(islice(self.merge.take(at_end, limit), most))
         done = step_in_order(self.task_of, items, wall_ms, self.ticks, stored)
         tick = self.ticks.after(wall_ms, [n for task in self.tasks for n in task.idle(at_end, wall_ms)])
         if tick is not None:
             done.outs.append(Out(self.tasks[0].featurize.samples_topic, None, encode_entry(tick), (), 0))
         return done
+
+    def has_more(self, at_end: set[Head], wall_ms: int) -> bool:
+        """Whether there is something to step, to read, or, at the end of a partition, worth a moment's patience."""
+        if len(self.merge) or any(head not in at_end for task in self.tasks for head in task.heads):
+            return True
+        last_ms = max((ms for task in self.tasks for ms in task.seen_wall_ms.values()), default=-1)
+        return self.pace.fast and 0 <= wall_ms - last_ms < self.pace.patience_ms
 
     def _limit(self, at_end: set[Head], wall_ms: int) -> int:
         """How far event time may go on, as `Pace` says."""

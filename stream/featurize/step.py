@@ -34,7 +34,7 @@ from penstock.stream.targets import Target
 
 # Entities up to this size need no counting of bytes: as many as a unit's keys allow are no more than its bytes allow.
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
-_TIE_BITS = 48
+TIE_BITS = 48
 KEPT_STATES = 200_000  # a task's, in memory
 
 
@@ -247,7 +247,7 @@ class Featurize:
         """Update this source's views; the sample's vector when the source is the predicted one, otherwise an empty list."""
         predicts = plan.predicts
         vector: list[Any] = [event[name] for name in self.pipeline.inputs] if predicts else []
-        tie = (item.partition << _TIE_BITS) | item.offset
+        tie = (item.partition << TIE_BITS) | item.offset
         for number, compiled, place, own in plan.views:
             entity = entities[place]
             if entity is None:

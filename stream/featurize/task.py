@@ -24,7 +24,7 @@ from penstock.stream.featurize.step import Featurize
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import DefinitionChanged, changes, definition_document, live_document, recipe_of
-from penstock.stream.topology import deployed
+from penstock.stream.topology import CONTROL_ALERTS, dead_letters, deployed, samples
 
 logger = logging.getLogger("penstock.featurize")
 
@@ -72,6 +72,19 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
+
+
+def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
+    """How many partitions each source has. A topic that is missing is told now, and not when the first record of it comes."""
+    counts = {source.name: log.partitions(source.name) for source in pipeline.sources}
+    if len(set(counts.values())) > 1:
+        raise DefinitionError(
+            f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
+        )
+    names = (samples(pipeline.name, prefix), dead_letters(pipeline.name, prefix), prefix + CONTROL_ALERTS)
+    for topic in names:
+        log.partitions(topic)
+    return next(iter(counts.values()))
 
 
 class Task:

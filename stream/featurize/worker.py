@@ -10,6 +10,7 @@ Laws of this file:
 - All tasks are stepped in one order, that of event time (`order`); a task at the end of its partitions is not waited for, but for
   a moment where event time runs fast (`pace`), and what another task's earlier events must go before waits in memory, at most
   about `MOST_BUFFERED` records a partition. Only a task whose state is being rebuilt runs apart, until it emits again.
+- Workers that share the partitions keep abreast in event time (`abreast`); what is ahead waits in memory as well.
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
@@ -23,13 +24,15 @@ from typing import Protocol
 from penstock.features.redis.keyspace import Keyspace
 from penstock.features.redis.store import StateStore
 from penstock.stream import topology
-from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.abreast import skew_of
 from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.step import KEPT_STATES
-from penstock.stream.featurize.task import Task, check_stored
+from penstock.stream.featurize.task import Task, check_stored, checked_partitions
+from penstock.stream.featurize.watermark import Watermark
 from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
 from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
 from penstock.stream.process.write_behind import Writer, WriteThrough
@@ -37,6 +40,7 @@ from penstock.stream.process.write_behind import Writer, WriteThrough
 logger = logging.getLogger("penstock.featurize")
 
 BATCH_RECORDS = 1_000
+HELD_S = 0.005
 
 
 class FeaturizeHealth(Readable, Protocol):
@@ -51,7 +55,8 @@ class FeaturizeWorker:
 
     With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come. `writer` says whether
     a batch is written before the next one is polled (so it is without) or beside it. `patience_ms` is how long a partition at its
-    end is waited for while history is read.
+    end is waited for while history is read, `skew_ms` how far this worker may then be ahead of others in event time (None: as
+    `skew_of` the label's wait; 0: it waits for none).
     """
 
     def __init__(
@@ -68,10 +73,13 @@ class FeaturizeWorker:
         keyspace: Keyspace | None = None,
         writer: Writer | None = None,
         patience_ms: int = 0,
+        skew_ms: int | None = None,
     ) -> None:
         self.pipeline, self.log, self.store_of = pipeline, log, store_of
         self.wall_ms, self.prefix, self.patience_ms = wall_ms, prefix, patience_ms
         self.health, self.keyspace, self.writer = health, keyspace, writer or WriteThrough()
+        skew_ms = skew_of(pipeline.label.wait_ms) if skew_ms is None else skew_ms
+        self.watermark = Watermark(keyspace, topology.deployed(pipeline.name, prefix), skew_ms)
         self.expiries: dict[str, Expiry] = {}
         self.tasks: dict[str, Task] = {}
         self.task_of: dict[TP, Task] = {}
@@ -82,7 +90,7 @@ class FeaturizeWorker:
         if lead_records is not None:
             learn = f"{deployed}.learn"
             self.backpressure = Backpressure(log, learn, (self.samples_topic, 0), lead_records, wall_ms)
-        self.partitions = self._checked_partitions()
+        self.partitions = checked_partitions(pipeline, log, prefix)
         self._forget()
         self.assigned: tuple[TP, ...] = ()
         self.paused: set[TP] = set()
@@ -101,23 +109,12 @@ class FeaturizeWorker:
         )
         self.writing = Writing(log, self.member, self.writer, wall_ms, health)
 
-    def _checked_partitions(self) -> int:
-        counts = {source.name: self.log.partitions(source.name) for source in self.pipeline.sources}
-        if len(set(counts.values())) > 1:
-            raise DefinitionError(
-                f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
-            )
-        # A topic that is missing is told now, and not when the first record of it comes.
-        alerts = self.prefix + topology.CONTROL_ALERTS
-        for topic in (self.samples_topic, topology.dead_letters(self.pipeline.name, self.prefix), alerts):
-            self.log.partitions(topic)
-        return next(iter(counts.values()))
-
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
     def process_batch(self, timeout_s: float) -> int:
         """Poll once, step what came and hand it over to be written; how many source records were stepped."""
-        records = self.member.poll(BATCH_RECORDS, timeout_s)
+        held_s = HELD_S if self.watermark.held else timeout_s
+        records = self.member.poll(BATCH_RECORDS, min(timeout_s, held_s))
         change = self.member.take_assignment()
         wall_ms = self.wall_ms()
         stepped = 0
@@ -125,10 +122,10 @@ class FeaturizeWorker:
             if change is not None:
                 self.assigned = change.assigned
                 self._settle()
-                self._take_up()
+                self._take_up(wall_ms)
                 records = []
             elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
-                self._take_up()
+                self._take_up(wall_ms)
                 records = []
             stepped = self._work(records, wall_ms)
             if not records:
@@ -171,7 +168,7 @@ class FeaturizeWorker:
         partitions = len(self.pipeline.sources) * self.partitions
         self.together = Together(self.pipeline, partitions, self.patience_ms)
 
-    def _take_up(self) -> None:
+    def _take_up(self, wall_ms: int) -> None:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self._forget()
         self.writing.start()
@@ -199,6 +196,8 @@ class FeaturizeWorker:
             self.task_of.update({task.tp(head): task for head in heads})
         if self.backpressure is not None:
             self.backpressure.start()
+        if self.pipeline.partitioned:
+            self.watermark.start(self.tasks, self.partitions, wall_ms)
         if self.assigned:
             self.member.start_at(positions)
 
@@ -226,12 +225,14 @@ class FeaturizeWorker:
                 done = step_alone(task, ends, wall_ms, BATCH_RECORDS, finish)
                 self._write(done, [], wall_ms)
                 stepped += len(done.items)
+        limit = self.watermark.limit(self.together, ends, bool(records), wall_ms)
         if self.together.tasks:
-            done = self.together.step(ends, wall_ms, BATCH_RECORDS, finish)
+            done = self.together.step(ends, wall_ms, BATCH_RECORDS, finish, limit)
             # How long records took is asked of those that are new, not of what is read again after a loss.
             new = [] if self.health is None else [item.record.timestamp_ms for item in done.items]
             self._write(done, new, wall_ms)
             stepped += len(done.items)
+            self.watermark.stepped += len(done.items)
         for task in self.tasks.values():  # one without work notices a loss, or another owner, by itself
             if wall_ms - task.checked_ms >= 1_000:
                 task.checked_ms = wall_ms
@@ -290,6 +291,7 @@ class FeaturizeWorker:
     def close(self) -> None:
         """Write what was stepped, and leave the group."""
         self._settle()
+        self.watermark.close()
         with suppress(LogUnavailable):
             self.writing.commit(self.wall_ms())
         self.member.close()

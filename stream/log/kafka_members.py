@@ -184,6 +184,10 @@ class KafkaReader:
             self._failure = self._failure or refused
         elif code in _UNKNOWN and topic:
             self._failure = self._failure or UnknownTopic(topic)
+        elif code == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+            self._failure = LogError(
+                "another kind of client is in this group, or was some seconds ago: stop it, or wait until its session is over"
+            )
         elif code not in _PASSING and not error.retriable():
             self._failure = self._failure or LogError(f"{topic or 'Kafka'}: {error.str()}")
 

@@ -13,8 +13,9 @@ Laws that hold here, for every implementation (`KafkaLog`, `MemoryLog`):
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple, Protocol
+
+from penstock.features import partitions as _partitions
 
 #: A topic and one of its partitions.
 TP = tuple[str, int]
@@ -24,6 +25,9 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 #: Kafka's own default for one record batch is 1,048,588 bytes; this leaves room for the batch's framing.
 MAX_RECORD_BYTES = 1_000_000
+
+#: Where a keyed record goes.
+murmur2, partition_for = _partitions.murmur2, _partitions.partition_for
 
 _RECORD_OVERHEAD_BYTES = 32  # varint lengths and deltas of one record in Kafka's format v2, rounded up
 _HEADER_OVERHEAD_BYTES = 10
@@ -269,32 +273,3 @@ def record_bytes(out: Out) -> int:
     for name, value in out.headers:
         size += _HEADER_OVERHEAD_BYTES + 4 * len(name) + (0 if value is None else len(value))
     return size
-
-
-def murmur2(data: bytes) -> int:
-    """Kafka's 32-bit MurmurHash2 (`org.apache.kafka.common.utils.Utils.murmur2`), as an unsigned number.
-
-    >>> murmur2(b"21")
-    3321034988
-    """
-    m, mask, length = 0x5BD1E995, 0xFFFFFFFF, len(data)
-    h = 0x9747B28C ^ length
-    whole = length & ~3
-    for i in range(0, whole, 4):
-        k = int.from_bytes(data[i : i + 4], "little") * m & mask
-        k = (k ^ k >> 24) * m & mask
-        h = h * m & mask ^ k
-    if whole != length:
-        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
-
-
-@lru_cache(maxsize=65_536)
-def partition_for(key: bytes, partitions: int) -> int:
-    """The partition Kafka's default partitioner gives a key, out of `partitions`.
-
-    >>> partition_for(b"N14228", 12)
-    8
-    """
-    return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -14,7 +14,8 @@ from typing import Any
 import redis
 from kafka import KafkaConsumer
 
-from penstock.features.redis.keys import live_key, pattern
+from penstock.features.redis.keys import live_key
+from penstock.features.redis.one_server import server_of
 from penstock.stream import topology
 from penstock.stream.log.protocol import LogError
 
@@ -31,13 +32,14 @@ def in_kafka(consumer: KafkaConsumer, prefix: str) -> list[str]:
 
 def in_redis(client: redis.Redis, prefix: str) -> list[str]:
     """Pipelines that serve features: those whose live key stands; all that were found within `SCAN_S`."""
-    server: Any = client
+    server = server_of(client)
     found: set[str] = set()
-    began_s, cursor = time.monotonic(), 0
+    began_s = time.monotonic()
+    at: Any = 0
     while True:
-        cursor, names = server.scan(cursor, match=pattern(live_key(prefix)), count=SCAN_KEYS)
-        found |= {name.decode().split(":")[1].removeprefix(prefix) for name in names}
-        if cursor == 0 or time.monotonic() - began_s > SCAN_S:
+        at, names = server.page(at, live_key(prefix), SCAN_KEYS)
+        found |= {name.split(":")[1].removeprefix(prefix) for name in names}
+        if at == 0 or time.monotonic() - began_s > SCAN_S:
             return sorted(found)
 
 

@@ -21,6 +21,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from penstock.features.redis.keys import live_key, model_key, private_prefix, public_key
+from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import address
 from penstock.stream.control.state import PolicyState, encode_state
@@ -32,8 +33,6 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.topology import Topic, consumer_group, deployed, owned, policy_changelog
 
 ROLES = ("featurize", "learn", "control", "challenge")
-SCAN_KEYS = 1_000
-UNLINK_KEYS = 500
 GONE_S = 30.0
 _UNKNOWN_TOPIC = 3
 
@@ -75,18 +74,11 @@ def delete_keys(client_: redis.Redis, pipeline: str) -> dict[str, int]:
 
     """
     server: Any = client_
+    keyspace = RedisKeyspace(client_)
     deleted: dict[str, int] = {}
     try:
-        for pattern in (public_key(pipeline, "*", "").removesuffix(":"), private_prefix(pipeline, "*")):
-            deleted[pattern] = 0
-            batch: list[bytes] = []
-            for key in server.scan_iter(match=pattern, count=SCAN_KEYS):
-                batch.append(key)
-                if len(batch) == UNLINK_KEYS:
-                    deleted[pattern] += server.unlink(*batch)
-                    batch = []
-            if batch:
-                deleted[pattern] += server.unlink(*batch)
+        for prefix in (public_key(pipeline, "", "").removesuffix(":"), private_prefix(pipeline)):
+            deleted[f"{prefix}*"] = sum(keyspace.delete(batch) for batch in keyspace.scan(prefix))
         for key in (model_key(pipeline), live_key(pipeline)):
             deleted[key] = server.unlink(key)
     except redis.RedisError as error:

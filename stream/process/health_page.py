@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -131,6 +131,7 @@ class Health:
     commands_sent: Counter
     commands_open: Gauge
     requests_waiting: Gauge
+    resident_memory_bytes: Gauge
 
     def __init__(
         self,
@@ -215,7 +216,7 @@ class Health:
             return (503 if missing else 200), text, ("\n".join(lines) + "\n").encode()
         return 404, text, b"/metrics, /healthz and /readyz are here\n"
 
-    def __enter__(self) -> Health:
+    def __enter__(self) -> Self:
         health = self
 
         class Page(BaseHTTPRequestHandler):

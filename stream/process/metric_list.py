@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 
-ROLES = ("featurize", "learn", "control", "challenge", "serve", "console")
+ROLES = ("featurize", "learn", "control", "challenge", "serve", "console", "all")
 
 
 class Metric(NamedTuple):
@@ -235,6 +235,11 @@ _CONTROL = (
     ),
     Metric("penstock_requests_waiting", Gauge, (), "requests that wait for a person's approval"),
 )
+_ALL = (
+    Metric(
+        "penstock_resident_memory_bytes", Gauge, (), "resident memory of a process that runs several roles"
+    ),
+)
 
 
 def _of(role: str, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
@@ -249,4 +254,5 @@ METRICS = (
     *_of("challenge", _CHALLENGE),
     *_of("serve", _SERVE),
     *_of("control", _CONTROL),
+    *_of("all", _ALL),
 )

@@ -33,7 +33,8 @@ class Settings:
     speaks TLS with `console_cert` and `console_key`. It answers to the host names `console_hosts` beside local ones; people log
     in by the password file `console_users`, or by what a proxy at one of `console_proxies` says in two headers, and
     `console_groups` gives its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the
-    tracking URI of an MLflow server that shows versions, too.
+    tracking URI of an MLflow server that shows versions, too. `featurize_skew_s` is how many seconds of event time a featurize
+    worker may be ahead of the slowest of several while they catch up (None: a tenth of the label's `wait`; 0: any).
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -44,6 +45,7 @@ class Settings:
     former_secrets: tuple[str, ...] = ()
     mlflow: str = ""
     slot: str = "0"
+    featurize_skew_s: float | None = None
     host: str = "127.0.0.1"
     port: int = 0
     connect_timeout_s: float = 10.0
@@ -96,6 +98,7 @@ class Settings:
             "console_cert": env.get("PENSTOCK_CONSOLE_CERT"),
             "console_key": env.get("PENSTOCK_CONSOLE_KEY"),
         }
+        skew = "PENSTOCK_FEATURIZE_SKEW_S"
         kafka = {
             name.removeprefix("PENSTOCK_KAFKA_").lower().replace("_", "."): value
             for name, value in env.items()
@@ -110,6 +113,7 @@ class Settings:
             console_groups=_several(env, "PENSTOCK_CONSOLE_GROUPS"),
             port=int(_number(env, "PENSTOCK_PORT", cls.port)),
             connect_timeout_s=_number(env, "PENSTOCK_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
+            featurize_skew_s=_number(env, skew, 0.0) if skew in env else None,
             kafka=kafka,
             **{name: value for name, value in given.items() if value is not None},
         )

@@ -24,6 +24,7 @@ IDENTITY = ("mget", "get", "set")
 STATE = ("evalsha", "eval", "script|load", "get", "mget", "set", "unlink", "scan")
 #: The key with the empty name, which never stands: the script of a unit names it where a write has no public document.
 NO_KEY = KeyRight("")
+REACHED = ("hset", "hgetall", "pexpire")  # what workers that share partitions say to each other
 VERSIONS_READ = ("hget", "hkeys")
 #: What the console's pages ask; `scan` where features of another pipeline are asked for, to name those that there are.
 PAGES = tuple(sorted(("client|setinfo", "mget", "scan", *VERSIONS_READ)))
@@ -87,6 +88,8 @@ class _Names:
     def featurize(self) -> Rights:
         """Reads the sources, writes samples; its state and documents are in Redis."""
         writes = (self.samples, self.dead_letters, *self._control(topology.CONTROL_ALERTS))
+        hash_of_all = KeyRight(self._key(keys.reached_key(self.deployed)))
+        reached = (hash_of_all,) if self.pipeline.partitioned else ()
         return Rights(
             "featurize",
             "the featurize role",
@@ -99,8 +102,15 @@ class _Names:
                     group(self._group("learn"), "Describe"),  # it stays a little ahead of learn, not far
                 ]
             ),
-            (KeyRight(self.states), NO_KEY, self.identity, KeyRight(self.live), KeyRight(self.documents)),
-            _commands(CONNECTION, IDENTITY, STATE),
+            (
+                KeyRight(self.states),
+                NO_KEY,
+                self.identity,
+                KeyRight(self.live),
+                KeyRight(self.documents),
+                *reached,
+            ),
+            _commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
         )
 
     def learn(self) -> Rights:

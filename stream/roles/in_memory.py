@@ -82,7 +82,8 @@ class MemoryFlow:
     def store(self, task: str) -> StateStore:
         """The state store of one task."""
         if self.client is not None:
-            return RedisStateStore(self.client, self.deployed, task)
+            count = self.log.partitions(self.pipeline.predict.name) if self.pipeline.partitioned else 0
+            return RedisStateStore(self.client, self.deployed, task, partitions=count)
         return MemoryStateStore(self.server, self.deployed, task)
 
     def _new_learn(self) -> LearnWorker:

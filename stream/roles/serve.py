@@ -24,7 +24,7 @@ import redis
 
 from penstock.features.read.client import FeatureReader
 from penstock.features.redis.keys import position_key, replica_key, versions_key, wanted_key
-from penstock.features.redis.one_connection import OneConnection
+from penstock.features.redis.one_connection import OneConnection, one_connection
 from penstock.features.redis.refused import unusable
 from penstock.features.redis.store import StoreUnavailable, address, connect
 from penstock.stream import topology
@@ -103,7 +103,7 @@ def served(pipeline: Pipeline, settings: Settings) -> ServedPipeline:
     looks = connect(settings.redis_url, LOOK_TIMEOUT_S)
     models = start.model_store(pipeline, settings, looks)
     start.check_prefix(pipeline, settings, looks)
-    reads = Once(OneConnection(connect(settings.redis_url, READ_TIMEOUT_S, socket_keepalive=True)))
+    reads = Once(one_connection(connect(settings.redis_url, READ_TIMEOUT_S, socket_keepalive=True)))
     reader = FeatureReader(reads, pipeline.name, pipeline.views, prefix=settings.prefix)
     replicas = Replicas(looks, pipeline, deployed, start.keys(settings), address(looks))
     newest: Callable[[], Replica | None] = replicas.newest

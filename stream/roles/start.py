@@ -12,22 +12,22 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import redis
 
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.store import RedisStateStore, address, check_redis, connect
 from penstock.stream import topology
-from penstock.stream.challenge.worker import ChallengeWorker
-from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
+from penstock.stream.flink.opening import check_no_job
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
@@ -41,15 +41,23 @@ from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
-from penstock.stream.roles.metrics import ChallengeReport, FeaturizeReport, LearnReport
+from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
 
 logger = logging.getLogger("penstock")
 
 POLL_S = 0.05
 LEAD_RECORDS = 2_000
 DECISION_WAIT_S = 0.3
-RACE_NICE = 10
-"""Where processes want more CPU than there is, one of this nice value gets about a tenth of what any other gets."""
+
+
+class Worker(Protocol):
+    """What a role turns."""
+
+    def process_batch(self, timeout_s: float) -> int:
+        """One turn of the loop, which waits at most so long for records; how many were worked on."""
+
+    def close(self) -> None:
+        """Write what is to be written, and leave the group."""
 
 
 def with_arguments(settings: Settings, *, port: int | None, slot: str | None) -> Settings:
@@ -127,6 +135,11 @@ def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.
     claim(keyspace, here, address(client))
 
 
+def task_partitions(pipeline: Pipeline, log: Log) -> int:
+    """How many tasks the pipeline has if they are partitions, otherwise 0; `UnknownTopic` where the topic is missing."""
+    return log.partitions(pipeline.predict.name) if pipeline.partitioned else 0
+
+
 def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) -> str:
     """The Kafka cluster whose positions this Redis keeps, empty if none; raises `OtherDeployment` for another prefix's keys."""
     here = Identity(pipeline=pipeline.name, prefix=settings.prefix)
@@ -163,7 +176,7 @@ def until_told() -> Callable[[], bool]:
 
 def turn_until(
     stopped: Callable[[], bool],
-    worker: FeaturizeWorker | LearnWorker | ChallengeWorker,
+    worker: Worker,
     health: Health,
     *after: Callable[[], None],
 ) -> None:
@@ -178,90 +191,89 @@ def turn_until(
             worker.process_batch(POLL_S)
 
 
+def featurize_worker(
+    pipeline: Pipeline,
+    settings: Settings,
+    log: Log,
+    client: redis.Redis,
+    health: Health,
+    lead_records: int | None = LEAD_RECORDS,
+) -> FeaturizeWorker:
+    """Featurize over these clients. `lead_records` is how far it may be ahead of a learn role in another process."""
+    deployed = topology.deployed(pipeline.name, settings.prefix)
+    check_no_job(client, deployed)
+    partitions = task_partitions(pipeline, log)
+    return FeaturizeWorker(
+        pipeline,
+        log,
+        lambda task: RedisStateStore(client, deployed, task, partitions=partitions),
+        wall_ms,
+        prefix=settings.prefix,
+        instance_id=f"{deployed}-featurize-{settings.slot}",
+        lead_records=lead_records,
+        health=FeaturizeReport(health),
+        keyspace=RedisKeyspace(client),
+        writer=WriteBehind("featurize-write"),
+        patience_ms=PATIENCE_MS,
+        skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
+    )
+
+
 def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     """The featurize role, until told to stop."""
     stopped = until_told()
     client = open_redis(settings)
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
-    deployed = topology.deployed(pipeline.name, settings.prefix)
     with page_of("featurize", pipeline, settings) as health:
-        worker = FeaturizeWorker(
-            pipeline,
-            log,
-            lambda task: RedisStateStore(client, deployed, task),
-            wall_ms,
-            prefix=settings.prefix,
-            instance_id=f"{deployed}-featurize-{settings.slot}",
-            lead_records=LEAD_RECORDS,
-            health=FeaturizeReport(health),
-            keyspace=RedisKeyspace(client),
-            writer=WriteBehind("featurize-write"),
-            patience_ms=PATIENCE_MS,
-        )
-        turn_until(stopped, worker, health, log.close)
+        turn_until(stopped, featurize_worker(pipeline, settings, log, client, health), health, log.close)
+
+
+def learn_worker(
+    pipeline: Pipeline,
+    definition: str | Path,
+    settings: Settings,
+    log: Log,
+    client: redis.Redis,
+    health: Health,
+    *,
+    guard: bool = True,
+    decision_wait_s: float = DECISION_WAIT_S,
+) -> tuple[LearnWorker, list[Callable[[], None]]]:
+    """Learn over these clients, and what to call after it is closed. Retrains read `definition`, the pipeline's file."""
+    models = model_store(pipeline, settings, client)
+    retrainer = ProcessRetrainer(Path(definition))
+    publisher = mlflow_publisher(pipeline, settings, models)
+    deployed = topology.deployed(pipeline.name, settings.prefix)
+    worker = LearnWorker(
+        pipeline,
+        log,
+        RedisStateStore(client, deployed, "learn"),
+        models,
+        retrainer,
+        keys(settings),
+        wall_ms,
+        prefix=settings.prefix,
+        instance_id=f"{deployed}-learn-{settings.slot}",
+        guard=guard,
+        decision_wait_s=decision_wait_s,
+        health=LearnReport(health),
+        publisher=publisher,
+        writer=WriteBehind("learn-write"),
+    )
+    return worker, [retrainer.stop, *([] if publisher is None else [publisher.start().close])]
 
 
 def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
     """The learn role, until told to stop."""
     stopped = until_told()
     client = open_redis(settings)
-    models = model_store(pipeline, settings, client)
+    model_store(pipeline, settings, client)  # a missing secret is said before a broker is asked for
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
-    deployed = topology.deployed(pipeline.name, settings.prefix)
-    retrainer = ProcessRetrainer(Path(definition))
-    publisher = mlflow_publisher(pipeline, settings, models)
     with page_of("learn", pipeline, settings) as health:
-        worker = LearnWorker(
-            pipeline,
-            log,
-            RedisStateStore(client, deployed, "learn"),
-            models,
-            retrainer,
-            keys(settings),
-            wall_ms,
-            prefix=settings.prefix,
-            instance_id=f"{deployed}-learn-{settings.slot}",
-            guard=guard,
-            decision_wait_s=DECISION_WAIT_S,
-            health=LearnReport(health),
-            publisher=publisher,
-            writer=WriteBehind("learn-write"),
-        )
-        after = [] if publisher is None else [publisher.start().close]
-        turn_until(stopped, worker, health, retrainer.stop, log.close, *after)
-
-
-def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
-    """The challenge role, until told to stop; it gives way to other processes.
-
-    Raises `DefinitionError` when the definition has no challengers.
-    """
-    if not pipeline.challengers:
-        raise DefinitionError(
-            f"Pipeline {pipeline.name!r}: it has no challengers; give it some, such as "
-            f"challengers={{'tree': tree.HoeffdingTreeClassifier()}}, or leave this role out"
-        )
-    os.nice(RACE_NICE)
-    stopped = until_told()
-    client = open_redis(settings)
-    models = model_store(pipeline, settings, client)
-    log = open_log(settings)
-    check_owner(pipeline, settings, log, client)
-    with page_of("challenge", pipeline, settings) as health:
-        worker = ChallengeWorker(
-            pipeline,
-            log,
-            models,
-            time.process_time,
-            time.monotonic,
-            time.sleep,
-            prefix=settings.prefix,
-            instance_id=f"{topology.deployed(pipeline.name, settings.prefix)}-challenge-{settings.slot}",
-            health=ChallengeReport(health),
-        )
-        turn_until(stopped, worker, health, log.close)
+        worker, after = learn_worker(pipeline, definition, settings, log, client, health, guard=guard)
+        turn_until(stopped, worker, health, *after, log.close)
 
 
 def run_control(pipeline: Pipeline, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,13 @@ def valkey_binary() -> str:
         ) from error
 
 
-def valkey_server(port: int | None = None, kept: Path | None = None) -> tuple[Server, str]:
-    """Start one; gives the server and its URL. Its data go with it, or stay in the folder `kept` and are found there again."""
+def valkey_server(
+    port: int | None = None, kept: Path | None = None, more: Mapping[str, str] | None = None
+) -> tuple[Server, str]:
+    """Start one; gives the server and its URL. Its data go with it, or stay in the folder `kept` and are found there again.
+
+    `more` options take the place of its own, as in a configuration file.
+    """
     binary = valkey_binary()
     folder = kept or Path(tempfile.mkdtemp(prefix="penstock-valkey-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,6 +58,7 @@ def valkey_server(port: int | None = None, kept: Path | None = None) -> tuple[Se
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
         "loglevel": "notice",
+        **(more or {}),
     }
     command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
     server = Server(

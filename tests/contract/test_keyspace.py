@@ -37,12 +37,12 @@ class World:
         return {key for batch in self.keyspace.scan(prefix) for key in batch}
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         server = MemoryServer()
         return World(MemoryKeyspace(server), server)
-    client = connect(request.getfixturevalue("valkey_url"))
+    client = connect(request.getfixturevalue("valkey_url" if request.param == "redis" else "cluster_url"))
     return World(RedisKeyspace(client), client)
 
 
@@ -51,6 +51,15 @@ def keys_of(world: World, names: Sequence[str]) -> list[str]:
     for key in keys:
         world.put(key, b"x")
     return keys
+
+
+def test_words_are_exchanged_over_a_hash_that_expires(world: World) -> None:
+    key = world.own + "said"
+    assert world.keyspace.exchange(key, {}, 60_000) == {}
+    assert world.keyspace.exchange(key, {"0": b"a", "1": b"b"}, 60_000) == {"0": b"a", "1": b"b"}
+    assert world.keyspace.exchange(key, {"1": b"c"}, 60_000) == {"0": b"a", "1": b"c"}
+    if not isinstance(world.raw, MemoryServer):
+        assert 0 < world.ttl_ms(key) <= 60_000
 
 
 def test_a_scan_finds_every_key_with_the_prefix_and_no_other(world: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from penstock.features.redis import keys
+from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.server_rules import refusal
 from penstock.features.redis.store import (
     KEEP_TTL,
@@ -75,11 +76,21 @@ class World:
         return Write(self.state_key(entity), state, self.public_key(entity), state and b"{}" + state, ttl_ms)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         server = MemoryServer()
         return World(lambda pipeline: MemoryStateStore(server, pipeline, "all"), server)
+    if request.param == "cluster":
+        several: Any = connect(request.getfixturevalue("cluster_url"))
+        walked = RedisKeyspace(several).scan
+        several.keys = lambda glob: [
+            key
+            for head in ("penstock", "features")
+            for batch in walked(f"{head}:{glob.strip('*')}")
+            for key in batch
+        ]
+        return World(lambda pipeline: RedisStateStore(several, pipeline, "all"), several)
     client = connect(request.getfixturevalue("valkey_url"))
     return World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
 
@@ -407,6 +418,20 @@ def test_a_server_that_comes_back_in_time_is_waited_for(own_valkey: OwnServer) -
     back.start()
     store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
     back.join()
+    assert isinstance(store, RedisStateStore) and store.reconnects > 0
+    assert store.load([world.state_key("JFK")]) == [b"a"]
+
+
+def test_a_server_without_the_replicas_that_it_must_have_is_waited_for(own_valkey: OwnServer) -> None:
+    """It refuses to write, so that a failover loses no more than was agreed."""
+    _, client = own_valkey()
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all", retry_for_s=PATIENCE_S), client)
+    store = started(world)
+    client.config_set("min-replicas-to-write", 1)
+    again = threading.Timer(0.2, client.config_set, ("min-replicas-to-write", 0))
+    again.start()
+    store.save([Unit(b"0", b"1", [world.write("JFK", b"a")])])
+    again.join()
     assert isinstance(store, RedisStateStore) and store.reconnects > 0
     assert store.load([world.state_key("JFK")]) == [b"a"]
 

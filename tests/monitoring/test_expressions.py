@@ -12,6 +12,7 @@ import yaml
 
 from deploy.grafana import make
 from penstock.stream.process.metric_list import METRICS
+from penstock.stream.process.pages_together import PART
 from tests.monitoring.expressions import (
     ROOT,
     alerts,
@@ -25,8 +26,8 @@ from tests.monitoring.programs import program
 
 EXPORTED = {metric.shown: metric for metric in METRICS}
 HISTOGRAMS = {metric.name for metric in METRICS if metric.kind.__name__.endswith("Histogram")}
-#: What Prometheus itself adds to every series, and to an alert.
-OF_TARGET = {"job", "instance"}
+#: What Prometheus itself adds to every series, and to an alert; and what the page of several roles adds.
+OF_TARGET = {"job", "instance", PART}
 OF_ALERT = {"alertname", "alertstate", "severity", *OF_TARGET}
 
 

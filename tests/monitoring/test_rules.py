@@ -262,6 +262,37 @@ def test_an_incident_fires_its_alert_in_time_and_no_other(incident: str, tmp_pat
     firing(tmp_path, {**quiet(), **series}, {BROKE - 1: set(), BROKE + not_before: set(), BROKE + by: names})
 
 
+def in_one_process(series: Series) -> Series:
+    """The same where one process runs every role but serve, and those of a pipeline without incidents beside."""
+    found: Series = {}
+    for name, values in series.items():
+        role = re.findall(r'instance="(\w+):9100"', name)[0]
+        if role not in ("control", "featurize", "learn"):
+            found[name] = values
+            continue
+        for pipeline, given in (("flights", values), ("cards", quiet().get(name))):
+            if given is not None:
+                part = f'instance="all:9100",process_part="{pipeline}/{role}"'
+                renamed = name.replace(f'instance="{role}:9100"', part)
+                found[renamed.replace('pipeline="flights"', f'pipeline="{pipeline}"')] = given
+    whole = info("all").replace('pipeline="flights"', 'pipeline="flights,cards"')
+    return {
+        **found,
+        whole: steady(1),
+        of("all", "role_ready"): steady(1),
+        of("all", "turns_total"): growing(60),
+    }
+
+
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_an_incident_fires_the_same_where_one_process_runs_several_pipelines(
+    incident: str, tmp_path: Path
+) -> None:
+    series, names, by, not_before = INCIDENTS[incident]
+    given = in_one_process({**quiet(), **series})
+    firing(tmp_path, given, {BROKE - 1: set(), BROKE + not_before: set(), BROKE + by: names})
+
+
 @pytest.mark.parametrize("case", HARMLESS)
 def test_what_is_right_fires_nothing(case: str, tmp_path: Path) -> None:
     minutes = [30, BROKE - 1, *range(BROKE + 5, LAST - 60, 45)]

@@ -25,6 +25,7 @@ from penstock.stream.messages import Command, LabelRecord, Origin, Sample
 from penstock.stream.models.digest import digest
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import RecipeHistory
+from penstock.stream.roles import challenge
 from penstock.stream.roles import start as roles
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import MINUTE, START_MS
@@ -302,9 +303,9 @@ def test_the_role_gives_way_to_whatever_else_wants_the_cpu(raced, monkeypatch):
         raise Enough
 
     gave: list[int] = []
-    monkeypatch.setattr(roles.os, "nice", gave.append)
+    monkeypatch.setattr(challenge.os, "nice", gave.append)
     monkeypatch.setattr(roles, "until_told", lambda: lambda: True)
     monkeypatch.setattr(roles, "open_redis", no_server)
     with pytest.raises(Enough):
-        roles.run_challenge(raced.pipeline, Settings())
-    assert gave == [roles.RACE_NICE] and roles.RACE_NICE > 0
+        challenge.run_challenge(raced.pipeline, Settings())
+    assert gave == [challenge.RACE_NICE] and challenge.RACE_NICE > 0
