@@ -14,7 +14,7 @@ from __future__ import annotations
 from penstock.features.redis import keys
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.rights.right import KafkaRight, KeyRight, Rights, group, merged, topic
+from penstock.stream.rights.right import KafkaRight, KeyRight, Rights, commands, group, merged, topic
 
 #: What a client asks when it connects: its own name, which the server may refuse, and the health of the server.
 CONNECTION = ("ping", "client|setinfo", "info")
@@ -110,7 +110,7 @@ class _Names:
                 KeyRight(self.documents),
                 *reached,
             ),
-            _commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
+            commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
         )
 
     def learn(self) -> Rights:
@@ -141,7 +141,7 @@ class _Names:
                 KeyRight(self._key(keys.model_key(self.deployed))),
                 KeyRight(self._key(keys.wanted_key(self.deployed)), "read"),
             ),
-            _commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
+            commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
         )
 
     def control(self) -> Rights:
@@ -162,7 +162,7 @@ class _Names:
                 ]
             ),
             (self.identity,),
-            _commands(CONNECTION, IDENTITY),
+            commands(CONNECTION, IDENTITY),
         )
 
     def challenge(self) -> Rights:
@@ -177,7 +177,7 @@ class _Names:
                 self.readers,
             ),
             (self.identity, KeyRight(self.versions)),
-            _commands(CONNECTION, IDENTITY, VERSIONS_WRITE),
+            commands(CONNECTION, IDENTITY, VERSIONS_WRITE),
         )
 
     def serve(self) -> Rights:
@@ -192,7 +192,7 @@ class _Names:
                 *(KeyRight(one, "read") for one in reads),
                 KeyRight(self._key(keys.wanted_key(self.deployed)), "write"),
             ),
-            _commands(("client|setinfo",), ("mget", "set"), VERSIONS_READ),
+            commands(("client|setinfo",), ("mget", "set"), VERSIONS_READ),
         )
 
     def _reads(self) -> list[KafkaRight]:
@@ -249,7 +249,7 @@ class _Names:
             "people's commands that read or ask: rollback, retrain, explain, features, models, score, report …",
             merged([*self._asks(), *(topic(source, "Read") for source in self.sources)]),
             tuple(KeyRight(one, "read") for one in (*everything, self._key(keys.model_key(self.deployed)))),
-            _commands(CONNECTION, VERSIONS_READ, ("get", "mget", "scan")),
+            commands(CONNECTION, VERSIONS_READ, ("get", "mget", "scan")),
         )
 
     def admin(self) -> Rights:
@@ -271,7 +271,7 @@ class _Names:
                 *(KeyRight(one) for one in (*everything, self._key(keys.model_key(self.deployed)))),
                 NO_KEY,
             ),
-            _commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
+            commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
         )
 
     def producer(self) -> Rights:
@@ -300,8 +300,3 @@ class _Names:
             "readers of predictions, in groups of their own",
             (topic(self.predictions, "Read"), group(f"{self.deployed}.readers", "Read", prefixed=True)),
         )
-
-
-def _commands(*several: tuple[str, ...]) -> tuple[str, ...]:
-    """Each command once, in alphabetical order."""
-    return tuple(sorted({command for one in several for command in one}))
