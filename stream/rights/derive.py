@@ -282,14 +282,12 @@ class _Names:
 
     def feature_reader(self) -> Rights:
         """Whoever reads features, in any language; it sees no private state."""
+        reads = (self.live, self.documents, self._key(keys.model_key(self.deployed)))
         return Rights(
             "features",
             "readers of features, and of which model is live",
             (),
-            tuple(
-                KeyRight(one, "read")
-                for one in (self.live, self.documents, self._key(keys.model_key(self.deployed)))
-            ),
+            tuple(KeyRight(one, "read") for one in reads),
             ("client|setinfo", "get", "mget"),
         )
 
