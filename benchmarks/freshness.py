@@ -25,7 +25,7 @@ from benchmarks.written import write
 from penstock.stream import topology
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.roles import start
 from penstock.stream.stack import local_stack
 
@@ -80,7 +80,7 @@ def measure(rates: list[int], seconds: float) -> dict[str, Any]:
                 admin, [*topology.owned(pipeline().name), topology.Topic(PAYMENTS.name, 1, {}, "payments")]
             )
         command = [sys.executable, "-m", "benchmarks.freshness", "--work"]
-        environment = {**start.child_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {**child_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)}
         worker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         try:
             assert worker.stdout is not None

@@ -77,7 +77,7 @@ CARDS, JOB = EXAMPLES / "cards.py", Path(__file__).with_name("job_pipeline.py")
 FLIGHTS = ("100", "carrier=16", "airport=3", "traffic=3", "aircraft=3500")
 POINTS = {
     "cards": Point(CARDS, payments, 0.1, ("2000",), fit=True),
-    "job": Point(JOB, customers, 2.0, ("5000",)),
+    "job": Point(JOB, customers, 2.0, ("5000",), own=True),
     "flights": Point(EXAMPLES / "flights.py", flights, 0.0107, FLIGHTS, own=True),
 }
 

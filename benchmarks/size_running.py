@@ -25,8 +25,7 @@ from penstock.stream.demo.processes import Role
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
-from penstock.stream.process.settings import Settings
-from penstock.stream.roles import start
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.sizing.constants import IDLE_CORES
 from penstock.stream.stack import Stack
 
@@ -62,7 +61,7 @@ class Running:
         sources = [topology.Topic(one.name, PARTITIONS, {}, "events") for one in self.pipeline.sources]
         with kafka_python.client(KafkaAdminClient, settings) as admin:
             ensure(admin, [*topology.owned(self.pipeline.name), *sources])
-        self.environment = {**start.child_environment(settings), "PYTHONPATH": str(ROOT)}
+        self.environment = {**child_environment(settings), "PYTHONPATH": str(ROOT)}
         self.log = KafkaLog(stack.kafka)
         self.made = made()
 

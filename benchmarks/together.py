@@ -23,8 +23,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.demo.processes import Role
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
-from penstock.stream.process.settings import Settings
-from penstock.stream.roles import start
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.stack import local_stack
 
 PIPELINES = (1, 2, 4, 8)
@@ -72,7 +71,7 @@ def run(
     found: dict[str, float] = {}
     for seconds in (0.0, idle_s):
         began = time.monotonic()
-        environment = start.child_environment(settings)
+        environment = child_environment(settings)
         roles = [Role(name, files, environment, folder) for name in names]
         try:
             found = measured(roles, began, seconds) if seconds else {}

@@ -16,7 +16,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.demo.processes import DemoFailed, Role
 from penstock.stream.log import kafka_python
 from penstock.stream.log.admin import ensure
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.roles import start
 from penstock.stream.stack import StackError, local_stack
 
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         race = ("challenge",) if pipeline.challengers else ()
         serve = ("serve",) if pipeline.shards == 1 else ()  # it knows of one model a pipeline
         for name in ("control", "featurize", "learn", *serve, "console", *race):
-            running.append(Role(name, args.file, start.child_environment(here), folder))
+            running.append(Role(name, args.file, child_environment(here), folder))
             closing.callback(running[-1].stop)
         try:
             for role in running:

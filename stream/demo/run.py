@@ -36,7 +36,7 @@ from penstock.stream.messages import (
     Decision,
     LiveModel,
 )
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.roles import start
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.stack import Stack
@@ -101,7 +101,7 @@ def run_on_kafka(
     create_topics(pipeline, settings)
     log = start.open_log(settings)
     client = connect(stack.redis_url)
-    environment = start.child_environment(settings)
+    environment = child_environment(settings)
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-")))
         closing.callback(log.close)

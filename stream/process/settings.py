@@ -135,3 +135,24 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     if value < 0:
         raise SettingError(f"{name}={text!r} must not be negative")
     return value
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child process these settings."""
+    given = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap,
+        "REDIS_URL": settings.redis_url,
+        "PENSTOCK_PREFIX": settings.prefix,
+        "PENSTOCK_MODELS": settings.models,
+        "PENSTOCK_SECRET": settings.secret,
+        "PENSTOCK_SECRETS_FORMER": ",".join(settings.former_secrets),
+        "PENSTOCK_MLFLOW": settings.mlflow,
+        "PENSTOCK_SLOT": settings.slot,
+        "PENSTOCK_HOST": settings.host,
+        "PENSTOCK_SERVE_TOKENS": ",".join(settings.serve_tokens),
+        "PENSTOCK_SERVE_CERT": settings.serve_cert,
+        "PENSTOCK_SERVE_KEY": settings.serve_key,
+        "PENSTOCK_SERVE_ACCESS_LOG": str(settings.access_log),
+        "PYTHONHASHSEED": "0",
+    }
+    return {**os.environ, **given}

@@ -14,7 +14,7 @@ from __future__ import annotations
 from penstock.features.redis import keys
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
-from penstock.stream.rights.right import KafkaRight, KeyRight, Rights, group, merged, topic
+from penstock.stream.rights.right import KafkaRight, KeyRight, Rights, commands, group, merged, topic
 
 #: What a client asks when it connects: its own name, which the server may refuse, and the health of the server.
 CONNECTION = ("ping", "client|setinfo", "info")
@@ -103,7 +103,7 @@ class _Names:
                 ]
             ),
             (KeyRight(self.states), NO_KEY, self.identity, *written),
-            _commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
+            commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
         )
 
     def learn(self) -> Rights:
@@ -134,7 +134,7 @@ class _Names:
                 KeyRight(self._key(keys.model_key(self.deployed))),
                 KeyRight(self._key(keys.wanted_key(self.deployed)), "read"),
             ),
-            _commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
+            commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
         )
 
     def control(self) -> Rights:
@@ -155,7 +155,7 @@ class _Names:
                 ]
             ),
             (self.identity,),
-            _commands(CONNECTION, IDENTITY),
+            commands(CONNECTION, IDENTITY),
         )
 
     def challenge(self) -> Rights:
@@ -170,7 +170,7 @@ class _Names:
                 self.readers,
             ),
             (self.identity, KeyRight(self.versions)),
-            _commands(CONNECTION, IDENTITY, VERSIONS_WRITE),
+            commands(CONNECTION, IDENTITY, VERSIONS_WRITE),
         )
 
     def serve(self) -> Rights:
@@ -185,7 +185,7 @@ class _Names:
                 *(KeyRight(one, "read") for one in reads),
                 KeyRight(self._key(keys.wanted_key(self.deployed)), "write"),
             ),
-            _commands(("client|setinfo",), ("mget", "set"), VERSIONS_READ),
+            commands(("client|setinfo",), ("mget", "set"), VERSIONS_READ),
         )
 
     def _reads(self) -> list[KafkaRight]:
@@ -242,7 +242,7 @@ class _Names:
             "people's commands that read or ask: rollback, retrain, explain, features, models, score, report …",
             merged([*self._asks(), *(topic(source, "Read") for source in self.sources)]),
             tuple(KeyRight(one, "read") for one in (*everything, self._key(keys.model_key(self.deployed)))),
-            _commands(CONNECTION, VERSIONS_READ, ("get", "mget", "scan")),
+            commands(CONNECTION, VERSIONS_READ, ("get", "mget", "scan")),
         )
 
     def admin(self) -> Rights:
@@ -264,7 +264,7 @@ class _Names:
                 *(KeyRight(one) for one in (*everything, self._key(keys.model_key(self.deployed)))),
                 NO_KEY,
             ),
-            _commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
+            commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
         )
 
     def producer(self) -> Rights:
@@ -275,14 +275,12 @@ class _Names:
 
     def feature_reader(self) -> Rights:
         """Whoever reads features, in any language; it sees no private state."""
+        reads = (self.live, self.documents, self._key(keys.model_key(self.deployed)))
         return Rights(
             "features",
             "readers of features, and of which model is live",
             (),
-            tuple(
-                KeyRight(one, "read")
-                for one in (self.live, self.documents, self._key(keys.model_key(self.deployed)))
-            ),
+            tuple(KeyRight(one, "read") for one in reads),
             ("client|setinfo", "get", "mget"),
         )
 
@@ -293,8 +291,3 @@ class _Names:
             "readers of predictions, in groups of their own",
             (topic(self.predictions, "Read"), group(f"{self.deployed}.readers", "Read", prefixed=True)),
         )
-
-
-def _commands(*several: tuple[str, ...]) -> tuple[str, ...]:
-    """Each command once, in alphabetical order."""
-    return tuple(sorted({command for one in several for command in one}))

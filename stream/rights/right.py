@@ -66,3 +66,8 @@ def merged(rights: Iterable[KafkaRight]) -> tuple[KafkaRight, ...]:
         KafkaRight(kind, name, tuple(operations), prefixed)  # type: ignore[arg-type]
         for (kind, name, prefixed), operations in found.items()
     )
+
+
+def commands(*several: tuple[str, ...]) -> tuple[str, ...]:
+    """Each command once, in alphabetical order."""
+    return tuple(sorted({command for one in several for command in one}))

@@ -34,7 +34,7 @@ from penstock.stream.explain.mixture import live, single
 from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.process import shared_metrics
 from penstock.stream.process.health_page import Health
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.roles import start
 from penstock.stream.roles.http import check_names, listening, run_http
 from penstock.stream.serve.answers import Problem
@@ -195,7 +195,7 @@ def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, 
     stopped = start.until_told()
     handle = listens.fileno()
     command = [sys.executable, "-m", "penstock.stream.cli", "run", *files, "--role", "serve", "--worker"]
-    environment = start.child_environment(settings)
+    environment = child_environment(settings)
 
     folder = tempfile.mkdtemp(prefix="penstock-serve-")  # of the workers' metrics
 

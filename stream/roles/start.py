@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -283,24 +282,3 @@ def run_control(pipeline: Pipeline, settings: Settings) -> None:
     with closing(open_log(settings)) as log, closing(open_redis(settings)) as client:
         check_owner(pipeline, settings, log, client)
     role.run(pipeline, settings)
-
-
-def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment that gives a child process these settings."""
-    given = {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap,
-        "REDIS_URL": settings.redis_url,
-        "PENSTOCK_PREFIX": settings.prefix,
-        "PENSTOCK_MODELS": settings.models,
-        "PENSTOCK_SECRET": settings.secret,
-        "PENSTOCK_SECRETS_FORMER": ",".join(settings.former_secrets),
-        "PENSTOCK_MLFLOW": settings.mlflow,
-        "PENSTOCK_SLOT": settings.slot,
-        "PENSTOCK_HOST": settings.host,
-        "PENSTOCK_SERVE_TOKENS": ",".join(settings.serve_tokens),
-        "PENSTOCK_SERVE_CERT": settings.serve_cert,
-        "PENSTOCK_SERVE_KEY": settings.serve_key,
-        "PENSTOCK_SERVE_ACCESS_LOG": str(settings.access_log),
-        "PYTHONHASHSEED": "0",
-    }
-    return {**os.environ, **given}

@@ -17,7 +17,7 @@ LEARN_CLIENTS_US = 8.0
 REDIS_US = 5.0
 KAFKA_US = 8.0
 #: Cores that a role or a server takes where nothing happens, and at most beside its work where it works on each event as it comes
-#: (`penstock bench size --rate 0 --rate 2000`).
+#: (`penstock bench size --rate 0 --rate 2000`; Kafka's in the first minute of a broker).
 IDLE_CORES = {"featurize": 0.025, "learn": 0.025, "redis": 0.002, "kafka": 0.07}
 AT_ONCE_CORES = {"featurize": 0.25, "learn": 0.15, "redis": 0.06, "kafka": 0.7}
 #: Of a core, so much may be used in the long run: the rest is for catching up, retrains and garbage. A choice.
@@ -26,7 +26,7 @@ FILLED = 0.6
 #: What Valkey keeps beside a key's name and value: entries of its tables, the time to live, what jemalloc rounds up by (`penstock
 #: bench size_memory`).
 REDIS_KEY_BYTES = 75
-#: Resident memory of a role with nothing to do yet, MiB (`penstock bench size --rate 0`).
+#: Resident memory of a role with nothing to do yet, MiB: an estimate (`penstock bench size --rate 0` measures it).
 ROLE_MIB = {"featurize": 130, "learn": 150, "control": 110, "serve": 160}
 #: A state that featurize keeps in memory (`featurize.step.KEPT_STATES` a task at most) takes so many times its encoded size
 #: (`penstock bench size_memory`: 2.8).

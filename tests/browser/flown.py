@@ -37,7 +37,7 @@ from penstock.stream.demo.progress import ControlTail, Progress
 from penstock.stream.demo.run import Options, create_topics, producer_line
 from penstock.stream.demo.stage import Stage
 from penstock.stream.log.protocol import Log
-from penstock.stream.process.settings import Settings
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.roles import start
 from penstock.stream.stack import local_stack
 from tests.patience import PATIENCE_S, eventually
@@ -142,7 +142,7 @@ class Flown:
         """What the command line answers here: its exit code, and what it printed."""
         said = io.StringIO()
         before = dict(os.environ)
-        os.environ.update(start.child_environment(self.settings))
+        os.environ.update(child_environment(self.settings))
         try:
             with contextlib.redirect_stdout(said):
                 code = cli.main([*words])
@@ -232,7 +232,7 @@ def flown() -> Iterator[Flown]:
         settings = Settings(bootstrap=stack.kafka, redis_url=stack.redis_url, secret=secrets.token_hex(32))
         create_topics(load(DEFINITION), settings)
         environment = {
-            **start.child_environment(settings),
+            **child_environment(settings),
             "PENSTOCK_CONSOLE_USERS": str(people(folder)),
             "PENSTOCK_CONSOLE_ANONYMOUS": "yes",
         }

@@ -29,8 +29,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.demo.processes import Role
 from penstock.stream.demo.run import create_topics
 from penstock.stream.operate.publish import publish
-from penstock.stream.process.settings import Settings
-from penstock.stream.roles import start
+from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.stack import Server, StackError, local_stack
 from penstock.stream.stack.server import free_ports
 from tests.monitoring.expressions import ROOT, RULES, alerts, panels, selectors
@@ -57,7 +56,7 @@ class Place:
             bootstrap=stack.kafka, redis_url=stack.redis_url, secret=secrets.token_hex(32)
         )
         create_topics(load(str(DEFINITION)), self.settings)
-        self.environment = start.child_environment(self.settings)
+        self.environment = child_environment(self.settings)
         self.roles: dict[str, Role] = {}
         for name in ROLES:
             self.roles[name] = Role(name, str(DEFINITION), self.environment, folder)
