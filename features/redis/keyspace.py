@@ -16,6 +16,7 @@ from penstock.features.redis.connecting import address
 from penstock.features.redis.memory import MemoryServer
 from penstock.features.redis.one_server import server_of
 from penstock.features.redis.refused import unusable
+from penstock.features.redis.resp import save_command
 from penstock.features.units import KEEP_TTL, UNIT_KEYS
 
 BATCH_KEYS = 1_000
@@ -104,12 +105,21 @@ class RedisKeyspace:
 
     def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
         """See `Keyspace.exchange`."""
-        with self._answering(), self._client.pipeline(transaction=False) as pipe:
-            if said:
-                pipe.hset(name, mapping=said)
-                pipe.pexpire(name, ttl_ms)
-            pipe.hgetall(name)
-            return {field.decode(): word for field, word in pipe.execute()[-1].items()}
+        [key] = self._server.names([name])
+        commands = [save_command(["HGETALL", key], [], ())]
+        if said:
+            words = [part for pair in said.items() for part in pair]
+            commands[:0] = [
+                save_command(["HSET", key, *words], [], ()),
+                save_command(["PEXPIRE", key, ttl_ms], [], ()),
+            ]
+        with self._answering():
+            replies = self._server.exchange(name, commands)
+            if refused := next((reply for reply in replies if isinstance(reply, redis.RedisError)), None):
+                raise refused
+        found = replies[-1]
+        pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+        return {field.decode(): word for field, word in pairs}
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

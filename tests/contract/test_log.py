@@ -737,8 +737,9 @@ def test_a_producer_is_connected_before_it_is_given_anything(monkeypatch: pytest
 
     monkeypatch.setattr(kafka_appender, "Producer", Asked)
     appender = kafka_appender.KafkaAppender(
-        {}, lambda topic: 1_000, timeout_s=1.0, max_record_bytes=1_000, on_wait=None, last_error=str
-    )
+        {}, lambda topic: 1_000, timeout_s=1.0, max_record_bytes=1_000, on_wait=None, last_error=str,
+        refused=lambda since: None,
+    )  # fmt: skip
     appender.append([Out("t", None, b"1")])
     appender.append([Out("t", None, b"2")])
     assert calls == ["made", "list_topics", "produce", "flush", "produce", "flush"]
