@@ -101,11 +101,13 @@ def _private(pipeline: Pipeline, stored: str) -> tuple[Keys, ...]:
         for view in pipeline.views
     ]
     identity = Keys(keys.identity_key(name), "whose keys these are; whoever starts first writes it")
+    reached = Keys(keys.reached_key(name), "how far in event time each task is; it expires")
     return (
         *states,
         Keys(keys.definition_key(name, task), "what the states mean"),
         *_ownership(name, task),
         identity,
+        *([reached] if pipeline.partitioned else []),
     )
 
 

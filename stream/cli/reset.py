@@ -93,7 +93,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         done["keys"] = reset.delete_keys(redis, name, shards)
         stored = [name, *(shard_name(name, number) for number in range(shards))]
         done["version_files"] = sum(reset.delete_versions(settings.models, one) for one in stored)
-        done["topics"] = reset.recreate(admin, own, shared_out(pipeline.name, settings.prefix))
+        # Without shards, how many partitions predictions have is the operator's.
+        of_shards = shared_out(pipeline.name, settings.prefix)[: 2 if pipeline.shards > 1 else 1]
+        done["topics"] = reset.recreate(admin, own, of_shards)
     print(json.dumps(done) if args.json else told(done))
     return 0
 
