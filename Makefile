@@ -22,7 +22,7 @@ HELM ?= $(or $(shell command -v helm),build/helm/helm)
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test but the long ones, three at a time (ARGS=... as for pytest)"
-	@echo "make test-long   the few that take a minute or more each: many kills, and the whole demo"
+	@echo "make test-long   those that take a minute or so each: many kills, clusters, and the whole demo"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make flink   an environment for 'penstock flink' in build/flink (Java 17, Maven, Python up to 3.12; fetches 450 MB, 1 GB on disk)"
 	@echo "make test-flink   the job on Flink, on a cluster of its own on this machine"

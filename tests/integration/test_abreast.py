@@ -17,6 +17,8 @@ from tests.patience import PATIENCE_S
 from tests.stream.generated import card_events, outs
 from tests.stream.naive_flow import NaiveFlow, everything
 
+pytestmark = pytest.mark.long
+
 __all__ = ["place"]
 
 SKEW_MS = 3_600_000  # a tenth of what labels may take

@@ -31,6 +31,8 @@ from tests.patience import PATIENCE_S, eventually
 from tests.stream.generated import card_events, outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow, everything
 
+pytestmark = pytest.mark.long
+
 OWN = {
     "parcels": """
 from river import preprocessing as _p

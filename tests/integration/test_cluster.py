@@ -23,6 +23,8 @@ from tests.stream.generated import card_events, outs
 from tests.valkey_cluster import ValkeyCluster, valkey_cluster
 from tests.valkey_sentinel import Watched, valkey_sentinel
 
+pytestmark = pytest.mark.long
+
 __all__ = ["slowed_no_longer"]
 
 

@@ -19,6 +19,8 @@ from tests.integration.test_kill import PARCELS, Making, Place, again, harm, pla
 from tests.stream.generated import outs, parcel_events
 from tests.stream.naive_flow import NaiveFlow
 
+pytestmark = pytest.mark.long
+
 __all__ = ["place"]  # the fixture of these tests
 
 SHARDS = 4
