@@ -38,7 +38,7 @@ def test_a_pipelines_page_says_what_status_says(page: Page, flights: Flown) -> N
     def same() -> bool:
         words = status_in_words(flights.json("status", NAME))
         missing[:] = [line for line in words if line not in said(page)]
-        return len(words) > 6 and not missing
+        return len(words) > 5 and not missing
 
     try:
         assert eventually(same), missing
