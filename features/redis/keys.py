@@ -104,6 +104,11 @@ def reached_key(pipeline: str) -> str:
     return f"penstock:{pipeline}:reached"
 
 
+def began_key(pipeline: str) -> str:
+    """Key of what a Flink job of a pipeline began with."""
+    return private_prefix(pipeline, "flink")
+
+
 def identity_key(pipeline: str) -> str:
     """Key of the document that says whose keys these are; see `identity`."""
     return f"penstock:{pipeline}:identity"

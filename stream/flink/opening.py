@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.features.redis.keys import definition_key, live_key, position_key, private_prefix
+from penstock.features.redis.keys import began_key, definition_key, live_key, position_key
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.position import TopicRecreated
@@ -30,11 +30,6 @@ class Began(msgspec.Struct):
     partitions: int
     checkpoints: str
     topic_ids: dict[str, str]
-
-
-def began_key(deployed: str) -> str:
-    """Key of the `Began` of a pipeline's job."""
-    return private_prefix(deployed, "flink")
 
 
 def check_no_job(client: Any, deployed: str) -> None:

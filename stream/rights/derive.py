@@ -89,6 +89,7 @@ class _Names:
         """Reads the sources, writes samples; its state and documents are in Redis."""
         writes = (self.samples, self.dead_letters, *self._control(topology.CONTROL_ALERTS))
         reached = [self._key(keys.reached_key(self.deployed))] if self.pipeline.partitioned else []
+        began = self._key(keys.began_key(self.deployed))
         written = map(KeyRight, (self.live, self.documents, *reached))
         return Rights(
             "featurize",
@@ -102,7 +103,7 @@ class _Names:
                     group(self._group("learn"), "Describe"),  # it stays a little ahead of learn, not far
                 ]
             ),
-            (KeyRight(self.states), NO_KEY, self.identity, *written),
+            (KeyRight(self.states), NO_KEY, self.identity, KeyRight(began, "read"), *written),
             commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
         )
 
