@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.features.define.durations import milliseconds
+from penstock.features.redis.keys import began_key
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -154,7 +155,7 @@ def begin(args: argparse.Namespace, pipeline: Pipeline, settings: Settings) -> t
         start_from: str = args.start_from or (opening.newest_checkpoint(local) if kept_here else "")
         topic_ids = {source.name: log.topic_id(source.name) for source in pipeline.sources}
         began = opening.Began(args.shards, len(heads) // len(pipeline.sources), checkpoints, topic_ids)
-        said = stored[opening.began_key(deployed)]
+        said = stored[began_key(deployed)]
         opening.check_going_on(said, began, start_from, asked=bool(args.start_from))
         opening.open_lineage(pipeline, log, client, began, prefix)
     path = Path(args.file).absolute()
