@@ -67,23 +67,6 @@ __all__ = [
     "top_k", "tumbling", "variance", "what_if",
 ]
 # fmt: on
-_OF_STREAM = {
-    "Adwin",
-    "Detector",
-    "Kswin",
-    "Label",
-    "OnInputs",
-    "OnLabels",
-    "OnPerformance",
-    "OnSchedule",
-    "PageHinkley",
-    "Pipeline",
-    "Quality",
-    "RateRise",
-    "Serving",
-    "Source",
-    "grid",
-}  # fmt: skip
 
 if not TYPE_CHECKING:
 
@@ -91,7 +74,8 @@ if not TYPE_CHECKING:
         """Import what is asked for. Only `what_if`, which notebooks call, brings the clients of Kafka and Redis."""
         if name not in __all__:
             raise AttributeError(f"module 'penstock' has no attribute {name!r}")
-        home = "penstock.stream" if name in _OF_STREAM else "penstock.features"
+        of_stream = importlib.import_module("penstock.stream").__all__
+        home = "penstock.stream" if name in of_stream else "penstock.features"
         if name == "what_if":
             home = "penstock.stream.roles.what_if"
         found = globals()[name] = getattr(importlib.import_module(home), name)

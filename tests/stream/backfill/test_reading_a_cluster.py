@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from math import fsum
 from typing import Any
 
 import pytest
@@ -16,13 +15,13 @@ from tests.stream.backfill.test_reading_under_change import (
     FIRST,
     LETTER_OF,
     ORDER,
-    VIEWS,
     OfDocuments,
     OfStates,
     Plain,
     Reader,
     Seen,
     Writers,
+    check,
     counted,
     following,
     small,
@@ -75,10 +74,4 @@ def test_no_reader_of_a_cluster_sees_anything_torn_mixed_lost_or_older(
         writers.backfill(after)
     writers.work(FIRST, chunks=2)
     writers.settle()
-    assert not wrong, wrong
-    least = seen.so_far()
-    for view in VIEWS:
-        assert writers.made == fsum(n for (of, _), n in least.items() if of == view)
-    assert json.loads(writers.client.get(live_key("till")) or b"")["recipe"] == FIRST.digest  # type: ignore[arg-type]
-    states = [reader for reader in here if isinstance(reader, OfStates)]
-    assert all(0 < reader.refused < reader.looks for reader in states), "each was live for a while"
+    check(writers, seen, here, wrong)

@@ -104,6 +104,13 @@ def test_the_shard_that_is_furthest_behind_is_waited_for() -> None:
     assert learn.last == (5_000, 3_100)
 
 
+def test_a_shard_that_is_far_behind_is_waited_for_though_the_first_has_little_to_learn() -> None:
+    waiting = (learn := LearnInShards(10, [(10, 10), (10, 2_000), (10, 3_100)])).wait(2_000)  # type: ignore[list-item]
+    waiting.appended([Out("p.samples", None, b"", (), 1)] * 4_990)
+    waiting.wait()
+    assert learn.last == (10, 3_100)
+
+
 def test_a_shard_that_nobody_learns_is_not_waited_for_once_the_others_are_near() -> None:
     moving = [(0, at) for at in range(100, 3_001, 10)]
     learn = LearnInShards(5_000, moving)  # type: ignore[arg-type]
