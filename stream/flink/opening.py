@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from penstock.features.redis.keys import began_key, definition_key, live_key, position_key
+from penstock.features.redis.keyspace import Keyspace
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.position import TopicRecreated
@@ -32,9 +33,9 @@ class Began(msgspec.Struct):
     topic_ids: dict[str, str]
 
 
-def check_no_job(client: Any, deployed: str) -> None:
+def check_no_job(keyspace: Keyspace, deployed: str) -> None:
     """Refuse featurize workers of a pipeline that a job keeps the state of: both would append its samples."""
-    if client.get(began_key(deployed)) is not None:
+    if keyspace.read([began_key(deployed)]) != [None]:
         raise DefinitionError(
             f"{deployed!r} is featurized by a Flink job: stop it, and `penstock reset FILE` starts over with featurize workers"
         )

@@ -200,7 +200,7 @@ def featurize_worker(
 ) -> FeaturizeWorker:
     """Featurize over these clients. `lead_records` is how far it may be ahead of a learn role in another process."""
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    check_no_job(client, deployed)
+    check_no_job(RedisKeyspace(client), deployed)
     partitions = task_partitions(pipeline, log)
     return FeaturizeWorker(
         pipeline,

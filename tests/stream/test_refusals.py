@@ -18,6 +18,7 @@ from penstock.stream.console.reading.entity import look_up
 from penstock.stream.console.reading.servers import Servers
 from penstock.stream.console.reading.versions import stored
 from penstock.stream.definition_file import load
+from penstock.stream.flink.opening import check_no_job
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import AppendFailed, CommitFailed, LogError, LogUnavailable
 from penstock.stream.log.protocol import Fenced as GroupFenced
@@ -68,6 +69,7 @@ def test_every_way_to_redis_says_which_right_is_missing(valkey: redis.Redis, val
         lambda: RedisStateStore(poor, "cards", "0").load(["penstock:cards:0:token"]),
         lambda: RedisKeyspace(poor).read(["penstock:cards:identity"]),
         lambda: RedisModelStore(poor, "cards", "secret").ids(),
+        lambda: check_no_job(RedisKeyspace(poor), "cards"),
     ):
         with pytest.raises(StoreRefused, match="`penstock acls FILE`"):
             call()

@@ -26,7 +26,10 @@ BEGAN = opening.Began(4, 3, "file:///x", {"parcels.sent": "1", "parcels.delivere
 
 
 class Keys(dict[str, bytes]):
-    """As much of a Redis client as a beginning asks of it."""
+    """As much of a Redis client, and of its keyspace, as a beginning asks of them."""
+
+    def read(self, names: list[str]) -> list[bytes | None]:
+        return [self.get(name) for name in names]
 
     def mset(self, values: dict[str, bytes]) -> None:
         self.update(values)
