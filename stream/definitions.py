@@ -262,20 +262,9 @@ class Pipeline:
 
     def describe(self) -> dict[str, Any]:
         """The definition as plain data: what the recipe digest covers."""
-
-        def source(s: Source) -> dict[str, Any]:
-            return {
-                "name": s.name,
-                "id": s.id,
-                "time": s.time,
-                "key": s.key if isinstance(s.key, str) else list(s.key),
-                "grace": s.grace,
-                "ahead": s.ahead,
-            }
-
         return {
             "name": self.name,
-            "sources": [source(s) for s in self.sources],
+            "sources": [source.describe() for source in self.sources],
             "predict": self.predict.name,
             "inputs": list(self.inputs),
             "views": [view.describe() for view in self.views],

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes", "steps", "rights", "shards"),
+    ("recipes", "steps", "rights", "shards", "formats"),
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
@@ -184,7 +184,12 @@ SHELL: dict[str, tuple[str, ...]] = {
         "opening",  # looks for checkpoints, reads and writes the store
         "settings",  # in the words of the environment
     ),
-    "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
+    "stream/formats": (
+        "avro",  # reads a body as a file, and libraries as they are needed
+        "proto_files", "protobuf",  # run a compiler in a folder
+        "reading", "registry", "schemas",  # talk to the registry
+    ),
+    "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
         "training_files",
