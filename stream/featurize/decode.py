@@ -123,10 +123,10 @@ class SourceDecoder:
 
     def decode(self, record: Record, newest_at: int) -> tuple[Event, int]:
         """One record's event and event time in ms; raises `Rejected` with the reason, or `Ignored`."""
-        if self.reader is not None:
+        value = record.value if self.reader is None else self._json(record)
+        if value is None and self.reader is not None:
             event = self._read(record)
         else:
-            value = record.value
             if value is None:
                 raise Rejected("null value (a tombstone), and no view of this source declares what to delete")
             if len(value) > MAX_EVENT_BYTES:
@@ -136,9 +136,9 @@ class SourceDecoder:
                 if self.decode_any is not None:
                     event = {**self.decode_any(value), **event}
             except msgspec.ValidationError as error:
-                raise Rejected(str(error)) from None
+                raise Rejected(f"{error}{self._under(record)}") from None
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise Rejected(f"not a JSON object: {error}") from None
+                raise Rejected(f"not a JSON object: {error}{self._under(record)}") from None
         for name in self.texts:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:
@@ -167,12 +167,25 @@ class SourceDecoder:
         """The names and JSON types of all fields of a record that gave an event; raises `ValueError` where it gives none."""
         return fields_of(record.value or b"") if self.reader is None else fields_in(self.reader.whole(record))
 
-    def _read(self, record: Record) -> Event:
-        """The declared fields of what is not plain JSON, and all others where the label may read them."""
-        assert self.reader is not None
+    def _json(self, record: Record) -> bytes | None:
+        """The JSON object in a record that begins with its schema's id; None of what else is not plain JSON."""
         value = record.value
-        if value is not None and len(value) > MAX_EVENT_BYTES:
+        if value is None or self.reader is None:
+            return None
+        if len(value) > MAX_EVENT_BYTES:
             raise Rejected(f"{len(value)} bytes, above the limit of {MAX_EVENT_BYTES}")
+        try:
+            return self.reader.body(value)
+        except Unreadable as error:
+            raise Rejected(str(error)) from None
+
+    def _under(self, record: Record) -> str:
+        """Under which schema a record was written, as a reason says it."""
+        return f" (schema {schema_id_of(record.value or record.key)})" if self.source.by_id else ""
+
+    def _read(self, record: Record) -> Event:
+        """The declared fields of what is not JSON, and all others where the label may read them."""
+        assert self.reader is not None
         try:
             found = self.reader.event(record)
         except Unreadable as error:
@@ -180,8 +193,7 @@ class SourceDecoder:
         try:
             event: Event = msgspec.convert(found, self.type)
         except msgspec.ValidationError as error:
-            under = f" (schema {schema_id_of(value or record.key)})" if self.source.by_id else ""
-            raise Rejected(f"{error}{under}") from None
+            raise Rejected(f"{error}{self._under(record)}") from None
         return event if self.decode_any is None else {**found, **event}
 
 

@@ -58,12 +58,26 @@ class SourceReader:
         if source.format in ("avro", "protobuf") and not source.by_id:
             self.fixed = self._reader(self._made(Schema(0, _KINDS[source.format], source.schema, {})), (0,))
         self.timestamp = self.position = True
+        #: A JSON object behind an id is decoded by whoever knows its fields, as long as no field is added to it.
+        self.in_json = False
+        self.headers: set[bytes] = set()
+        #: The short way of records in Avro that are events as they stand, by the header of each schema.
+        self.straight = False
+        self.by_header: dict[bytes, Body] = {}
 
     def only(self, names: Iterable[str] | None) -> None:
         """Read these fields and no others from now on."""
         self.wanted = None if names is None else frozenset(names)
         self.timestamp = self.wanted is None or TIMESTAMP in self.wanted
         self.position = self.wanted is None or POSITION in self.wanted
+        as_it_stands = (
+            self.wanted is not None
+            and self.source.envelope is None
+            and not self.timestamp
+            and not self.position
+        )
+        self.in_json = as_it_stands and self.source.format == "jsonschema"
+        self.straight = as_it_stands and self.source.format == "avro" and self.source.by_id
         for one in [*self.readers.values(), self.fixed]:
             if isinstance(one, AvroReader | ProtobufReader):
                 one.only(self._of_rows)
@@ -85,8 +99,26 @@ class SourceReader:
             self.schemas.learn(sorted(new))
             self.seen.update(number for number in new if number in self.schemas.known)
 
+    def body(self, value: bytes) -> bytes | None:
+        """The JSON object that stands in a value behind its schema's id, where it is one; see `EventReader`."""
+        if not self.in_json:
+            return None
+        if value[:HEADER_BYTES] not in self.headers:
+            self._reader_of(schema_id(value), ())
+            self.headers.add(value[:HEADER_BYTES])
+        return value[HEADER_BYTES:]
+
     def event(self, record: Record) -> Mapping[str, Any]:
         """A record's event in plain values."""
+        value = record.value
+        if self.straight and value is not None:
+            read = self.by_header.get(value[:HEADER_BYTES])
+            if read is not None:
+                try:
+                    found: Mapping[str, Any] = read(value[HEADER_BYTES:])
+                except Unreadable as error:
+                    raise Unreadable(f"not readable under schema {schema_id(value)}: {error}") from None
+                return found
         return self._event(record)
 
     def whole(self, record: Record) -> Mapping[str, Any]:
@@ -155,14 +187,24 @@ class SourceReader:
         place: tuple[int, ...] = ()
         if self.source.format == "protobuf":
             place, start = message_place(value)
-        reader = self.readers.get((number, place))
-        made = self._schema(number) if reader is None else None
+        reader = self._reader_of(number, place)
+        if isinstance(reader, AvroReader) and reader.is_record:
+            self.by_header[value[:HEADER_BYTES]] = reader.value
         try:
-            if reader is None:
-                reader = self.readers[number, place] = self._reader(made, place)
             return reader.whole(value[start:]) if whole else reader.value(value[start:])
         except Unreadable as error:
             raise Unreadable(f"not readable under schema {number}: {error}") from None
+
+    def _reader_of(self, number: int, place: tuple[int, ...]) -> Any:
+        """The reader of one schema, and for Protobuf of one of its messages."""
+        reader = self.readers.get((number, place))
+        if reader is None:
+            made = self._schema(number)
+            try:
+                reader = self.readers[number, place] = self._reader(made, place)
+            except Unreadable as error:
+                raise Unreadable(f"not readable under schema {number}: {error}") from None
+        return reader
 
     def _schema(self, number: int) -> Any:
         """What was made of a schema; why nothing could be made of it is kept, too, and raised again."""

@@ -90,10 +90,7 @@ def test_what_is_no_event_in_json_is_none_in_json_with_a_schema_for_the_same_rea
 ) -> None:
     usual, found = item("json", as_json(event)), item("jsonschema", as_json_schema(event))
     assert found.event == usual.event
-    if usual.reject is not None and "`$" in usual.reject or "missing" in (usual.reject or ""):
-        assert found.reject == f"{usual.reject} (schema 4)"
-    else:
-        assert found.reject == usual.reject
+    assert (found.reject or "").removesuffix(" (schema 4)") == (usual.reject or "")
 
 
 @given(EVENTS.filter(lambda event: event["amount"] is None or isfinite(event["amount"])))
