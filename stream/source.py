@@ -113,6 +113,24 @@ class Source:
         """Whether each record begins with the id of its schema in a registry."""
         return self.format != "json" and self.registry
 
+    @property
+    def sentence(self) -> str:
+        """What its records are, in words."""
+        names = {"json": "JSON objects", "avro": "Avro", "protobuf": "Protobuf", "jsonschema": "JSON objects"}
+        said = names[self.format]
+        if self.by_id:
+            said += " behind the id of their schema in the registry"
+        elif self.format != "json":
+            said += " under the schema of the definition"
+        if self.envelope is not None:
+            deleted = (
+                "a deleted row is an event" if self.deletes == "event" else "deleted rows are passed over"
+            )
+            said += f", in Debezium's envelopes ({deleted})"
+        if self.nulls == "key":
+            said += "; a null value's fields are in its key"
+        return said
+
     def describe(self) -> dict[str, Any]:
         """The source as plain data; of how it is read only what is not as usual."""
         said = {one.name: getattr(self, one.name) for one in fields(self)}
