@@ -33,7 +33,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look"),
+    (
+        "process",
+        "definition_error",
+        "trigger_records",
+        "segment_blamed",
+        "story_records",
+        "look",
+        "prediction_avro",
+    ),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -187,7 +195,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/formats": (
         "avro",  # reads a body as a file, and libraries as they are needed
         "proto_files", "protobuf",  # run a compiler in a folder
-        "reading", "registry", "schemas",  # talk to the registry
+        "outputs", "reading", "registry", "schemas",  # talk to the registry
     ),
     "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks

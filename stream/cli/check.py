@@ -184,11 +184,11 @@ def describe(pipeline: Pipeline) -> str:
 
 
 def registry_lines(pipeline: Pipeline, settings: Settings) -> list[str]:
-    """Where the schemas of topics are asked for; no line where none has an id."""
-    if not any(source.by_id for source in pipeline.sources):
+    """Where schemas are asked for and registered; no line where none has an id."""
+    if not any(source.by_id for source in pipeline.sources) and pipeline.output_format == "json":
         return []
     where = (
-        settings.schema_registry or "nowhere: PENSTOCK_SCHEMA_REGISTRY_URL is not set, and featurize needs it"
+        settings.schema_registry or "nowhere: PENSTOCK_SCHEMA_REGISTRY_URL is not set, and the roles need it"
     )
     return [f"registry  {where}"]
 

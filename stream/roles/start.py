@@ -27,6 +27,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
+from penstock.stream.formats.outputs import outputs_of
 from penstock.stream.formats.schemas import schemas_for
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
@@ -248,7 +249,7 @@ def learn_worker(
     deployed = topology.deployed(pipeline.name, settings.prefix)
     worker = LearnWorker(
         pipeline,
-        log,
+        outputs_of(pipeline, settings, log),
         RedisStateStore(client, deployed, "learn"),
         models,
         retrainer,

@@ -23,7 +23,7 @@ from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.messages import Sample, decode_entry
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.stack.server import free_ports
-from tests.patience import eventually
+from tests.patience import PATIENCE_S, eventually
 from tests.schema_registry import RegistryServer
 from tests.stream.formats.paid import V1, V2, as_avro
 
@@ -90,7 +90,7 @@ def place(
 
 def ready(role: Role) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{role.port}/readyz", timeout=30) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{role.port}/readyz", timeout=PATIENCE_S) as page:
             return page.status, page.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
