@@ -23,6 +23,7 @@ import penstock
 COMMANDS = {
     "demo": "demo",
     "check": "check",
+    "test": "trial",
     "up": "up",
     "run": "run",
     "flink": "flink",
@@ -61,6 +62,7 @@ Penstock trains a model on an event stream that never stops, and has a gate: it 
 
   penstock demo                       a year of real flights, end to end, on this machine
   penstock check examples/flights.py  is this definition file right?
+  penstock test FILE --events E       what comes of these events, without a server
   penstock up FILE                    local servers and every role, until Ctrl-C
   penstock watch flights              what happens, as it happens, for people
   penstock status flights             is all well? one screen, and the exit code
