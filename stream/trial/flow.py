@@ -64,8 +64,8 @@ class TrialFlow:
     def send(self, value: Any, topic: str | None = None, **more: Any) -> None:
         """Publish one event: `value` is its fields. `topic` may be left out where there is one source.
 
-        `key` (text or None) and `timestamp` (ms or RFC 3339) are what a producer would give unless they are named: the text of the
-        declared key field, and the event's own time. `raw=TEXT` publishes that text as it stands. Raises `BadLine`, a ValueError.
+        `key` (text or None) and `timestamp` (ms or RFC 3339) are what a producer would give unless they are named: the text
+        of the declared key field, and the event's own time. `raw=TEXT` publishes that text as it stands. Raises `BadLine`, a ValueError.
         """
         given = {"topic": topic, "value": value, **more}
         strange = sorted(given.keys() - {"topic", "value", "key", "timestamp", "raw"})
@@ -115,7 +115,7 @@ class TrialFlow:
     # -- what came of them -------------------------------------------------------------------------------------------------
 
     def samples(self) -> list[Line]:
-        """Every sample, with the label that it got, in the order of the samples log. One whose label may yet come says `waits`."""
+        """Every sample, with the label it got, in the order of the samples log. One whose label may yet come says `waits`."""
         return [one.line for one in self.got("sample")]
 
     def sample(self, event_id: str | int) -> Line:

@@ -1,9 +1,9 @@
-"""Does a sample know what nobody could know when it was predicted? Its vector is computed again in worlds where that is otherwise.
+"""Does a sample know what nobody could know when it was predicted? Its vector is computed again where that is otherwise.
 
 Laws of this file:
 - Two worlds for each sample. In one, everything is gone that came after its moment. In the other its own answer is another one:
-  the fields that the label reads are changed in the event that labels it, wherever that stands, and if that is the predicted event
-  itself, in it. A vector that differs in either world knows more than it may.
+  the fields that the label reads are changed in the event that labels it, wherever that stands, and be it the predicted one
+  itself. A vector that differs in either world knows more than it may.
 - The moment of a sample is when its own event is processed: the newest event time of its topic up to it.
 - What is computed again is computed by featurize's own engine (`Recomputation`).
 """
@@ -165,7 +165,7 @@ def _known_then(fed: Sequence[Fed], known: Mapping[int, _Known], place: int) -> 
 def _other_answers(
     pipeline: Pipeline, fed: Sequence[Fed], known: Mapping[int, _Known], place: int, fields: Sequence[str]
 ) -> Iterator[tuple[str, list[dict[int, Fed]]]]:
-    """By field of the answer: worlds in which the sample's own answer is another one. Labels by key are later events by definition."""
+    """By field of the answer: worlds in which the sample's own answer is another one; none where labels are by key, so later."""
     label, predict = pipeline.label, pipeline.predict
     if not pipeline.labelled or label.key_fields:
         return

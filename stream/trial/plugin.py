@@ -1,7 +1,7 @@
 """The pytest plugin: the fixture `penstock_flow`, for tests of a definition that need no server.
 
-It is installed with Penstock (entry point `pytest11`) and costs nothing where no test asks for it: everything heavy is imported by
-the fixture.
+It is installed with Penstock (entry point `pytest11`) and costs nothing where no test asks for it: everything heavy is
+imported by the fixture.
 
     def test_a_second_payment_is_counted(penstock_flow):
         flow = penstock_flow("cards.py")

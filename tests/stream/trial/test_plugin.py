@@ -63,7 +63,8 @@ def test_a_project_tests_its_definition_with_the_fixture_and_updates_what_it_exp
 def test_the_plugin_is_installed_with_penstock_and_imports_nothing_heavy() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"penstock": PLUGIN}
-    said = f"import sys, {PLUGIN}; print([name for name in ('river', 'numpy', 'confluent_kafka', 'redis') if name in sys.modules])"
+    heavy = ("river", "numpy", "confluent_kafka", "redis", "msgspec")
+    said = f"import sys, {PLUGIN}; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", said], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
     )  # fmt: skip
