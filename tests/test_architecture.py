@@ -17,7 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("score", "sizing", "trial"),
+    ("score", "sizing", "trial", "scaffold"),
     ("roles", "stack"),
     ("console",),
     ("backfill", "operate", "challenge", "serve", "flink"),
@@ -100,7 +100,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
         "export", "features", "flink", "history",
-        "model_registry", "models", "operate",
+        "model_registry", "models", "new", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "trial", "up", "watch",
         "what_if",
     ),

@@ -65,7 +65,8 @@ class TrialFlow:
         """Publish one event: `value` is its fields. `topic` may be left out where there is one source.
 
         `key` (text or None) and `timestamp` (ms or RFC 3339) are what a producer would give unless they are named: the text
-        of the declared key field, and the event's own time. `raw=TEXT` publishes that text as it stands. Raises `BadLine`, a ValueError.
+        of the declared key field, and the event's own time. `raw=TEXT` publishes that text as it stands. Raises `BadLine`, which
+        is a ValueError.
         """
         given = {"topic": topic, "value": value, **more}
         strange = sorted(given.keys() - {"topic", "value", "key", "timestamp", "raw"})
