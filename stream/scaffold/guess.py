@@ -210,6 +210,8 @@ def _inputs(columns: Sequence[Column], said: list[str]) -> list[str]:
     ]
     texts = [one.name for one in columns if one.kind == TEXT]
     said.append(f"inputs  {', '.join(found) or 'none'}: the other columns of numbers")
+    if same := [one.name for one in columns if one.kind in (WHOLE, NUMBER, TRUTH) and one.distinct == 1]:
+        said.append(f"        {', '.join(same)}: one value in every row, so not read")
     if texts:
         said.append(
             f"        {', '.join(texts)}: text, which this model does not take; they stay in the events"
