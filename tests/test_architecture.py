@@ -17,7 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("score", "sizing", "trial", "scaffold"),
+    ("score", "sizing", "trial", "scaffold", "frames"),
     ("roles", "stack"),
     ("console",),
     ("backfill", "operate", "challenge", "serve", "flink"),
@@ -111,6 +111,10 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
+    "stream/frames": (
+        "pipeline",  # builds clients, or the roles in memory
+        "reading",  # reads topics into the columns of a training file
     ),
     "stream/trial": (
         "files",  # reads and writes the two files of a test
