@@ -240,9 +240,8 @@ def write(answers: Answers, folder: Path, table: Csv | None) -> list[tuple[str, 
         count = check(beside, file)
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            with (folder / name).open(
-                "xb"
-            ) as new:  # fails where somebody was quicker, and overwrites nothing
+            # x: fails where somebody was quicker, and overwrites nothing
+            with (folder / name).open("xb") as new:
                 new.write((beside / name).read_bytes())
     what = {
         file: "the definition",

@@ -211,7 +211,7 @@ def in_memory(
     guard: bool = True,
     frames: Kind | None = None,
 ) -> Frames:
-    """A pipeline in this process, after it has read these events: no server, and the same result every time.
+    """A pipeline in this process, after it has read these events: no server, and the same figures every time.
 
     Args:
         definition: a file, or a `Pipeline`.

@@ -54,12 +54,23 @@ def table(columns: Columns, kind: Kind, times: Collection[str] = TIMES) -> Any:
 
 
 def _pandas(module: Any, columns: Columns, times: Collection[str]) -> Any:
-    found = module.DataFrame({name: list(values) for name, values in columns.items()})
-    for name in columns:
+    made = {}
+    for name, values in columns.items():
         if name in times:
-            whole = module.array([module.NA if one is None else one for one in columns[name]], dtype="Int64")
-            found[name] = module.to_datetime(whole, unit="ms", utc=True)
-    return found
+            made[name] = module.to_datetime(module.array(list(values), dtype="Int64"), unit="ms", utc=True)
+            continue
+        kinds = {type(value) for value in values}
+        # with nulls among them pandas would take these for objects
+        with_nulls = {bool: "boolean", int: "Int64"}.get(next(iter(kinds - {type(None)}), str))
+        dtype = (
+            with_nulls
+            if type(None) in kinds and len(kinds) == 2
+            else float
+            if kinds == {type(None)}
+            else None
+        )
+        made[name] = module.Series(list(values), dtype=dtype)
+    return module.DataFrame(made)
 
 
 def _array(module: Any, values: list[Any]) -> Any:
