@@ -16,7 +16,7 @@ TIMEOUT_S = 600
 
 
 def executed(path: Path) -> Any:
-    """The notebook of this file after a run of all its cells. Raises `nbclient.exceptions.CellExecutionError` for one that fails."""
+    """The notebook of this file after a run of all its cells. Raises nbclient's `CellExecutionError` for one that fails."""
     import nbclient
     import nbformat
 
