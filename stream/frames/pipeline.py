@@ -181,7 +181,7 @@ def connect(
     """
     kind = chosen(frames)
     pipeline = _loaded(definition)
-    given = {"bootstrap": bootstrap, "redis_url": redis_url, "prefix": prefix}
+    given: dict[str, Any] = {"bootstrap": bootstrap, "redis_url": redis_url, "prefix": prefix}
     settings = dataclasses.replace(
         Settings.from_env(), **{name: value for name, value in given.items() if value is not None}
     )

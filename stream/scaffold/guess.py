@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from penstock.stream.scaffold.answers import BadAnswer
@@ -227,7 +228,7 @@ def _held(column: Column) -> str:
 
 def converters(columns: Sequence[Column]) -> list[Callable[[str], Any]]:
     """For each column, what makes of its text the value that an event has."""
-    return [lambda text, one=one: value_of(one, text) for one in columns]
+    return [partial(value_of, one) for one in columns]
 
 
 def value_of(column: Column, text: str) -> Any:

@@ -199,7 +199,7 @@ class TrialFlow:
     def _dead_letters(self) -> Iterator[Got]:
         ids = {source.name: source.id for source in self.pipeline.sources}
         for record, value in self._records(topology.dead_letters(self.pipeline.name)):
-            headers = dict(record.headers)
+            headers = {name: said or b"" for name, said in record.headers}
             topic = headers["penstock-topic"].decode()
             line = {
                 "dead_letter": _id_of(value, ids[topic]),
@@ -225,7 +225,8 @@ class TrialFlow:
             named = sorted(key.removeprefix(begin) for key in self.flow.server.data if key.startswith(begin))
             wanted += [(view.name, tuple(unquote(part) for part in name.split("|"))) for name in named]
         for found in self._reader().read(wanted, self.now_ms):
-            entity = "|".join(found.entity if isinstance(found.entity, tuple) else (str(found.entity),))
+            parts = found.entity if isinstance(found.entity, tuple) else (found.entity,)
+            entity = "|".join(map(str, parts))
             yield Got("document", {"document": found.view, "entity": entity, "values": dict(found.values)})
 
     def _reader(self) -> FeatureReader:

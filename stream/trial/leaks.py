@@ -193,7 +193,11 @@ def _changes(values: Sequence[Any]) -> list[Callable[[Any], Any]]:
         return [lambda value: not value]
     if texts:
         return [lambda value: next((text for text in texts if text != value), f"{value}~")]
-    return [lambda value, by=by: (value or 0) + by for by in FAR]
+
+    def moved(by: int) -> Callable[[Any], Any]:
+        return lambda value: (value or 0) + by
+
+    return [moved(by) for by in FAR]
 
 
 def _changed(one: Fed, name: str, change: Callable[[Any], Any]) -> Fed:
