@@ -1,8 +1,8 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
-# make flink | test-flink | lint | docs | bench | clean
+# make notebook | test-notebook | flink | test-flink | lint | docs | bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
-.PHONY: flink test-flink bench venv clean
+.PHONY: flink test-flink notebook test-notebook bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -32,6 +32,8 @@ help:
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
 	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
 	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
+	@echo "make notebook   runs the notebooks of the documentation, and keeps what they print (fetches 120 MB, 380 MB on disk)"
+	@echo "make test-notebook   they print what is kept; frames of pandas and polars (fetches the same)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
@@ -102,6 +104,14 @@ test-chart: $(STAMP) $(HELM)
 
 build/helm/helm:
 	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
+
+notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook]'
+	PYTHONPATH=$(CURDIR) $(BIN)/python docs/notebook.py
+
+test-notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook,polars]'
+	$(BIN)/python -m pytest tests/notebook tests/stream/frames $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

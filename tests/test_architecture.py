@@ -17,7 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("score", "sizing"),
+    ("score", "sizing", "trial", "scaffold", "frames"),
     ("roles", "stack"),
     ("console",),
     ("backfill", "operate", "challenge", "serve", "flink"),
@@ -100,8 +100,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
         "export", "features", "flink", "history",
-        "model_registry", "models", "operate",
-        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
+        "model_registry", "models", "new", "operate",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "trial", "up", "watch",
         "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
@@ -111,6 +111,15 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
+    "stream/frames": (
+        "pipeline",  # builds clients, or the roles in memory
+        "reading",  # reads topics into the columns of a training file
+    ),
+    "stream/trial": (
+        "files",  # reads and writes the two files of a test
+        "flow", "leaks",  # run the roles on a log in memory
+        "plugin",  # pytest's
     ),
     "stream/sizing": (
         "made_events",  # draws, with a seed
@@ -447,6 +456,7 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("pytest")  # which loads the plugin itself; nothing else imports that file
     declared.add("pyflink")  # in an environment of its own, made by the Makefile: its pins are not ours
     declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
