@@ -48,6 +48,7 @@ COMMANDS = {
     "explain": "explain",
     "score": "score",
     "what-if": "what_if",
+    "plan": "plan",
     "report": "report",
     "calibrate": "calibrate",
     "reset": "reset",
