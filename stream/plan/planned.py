@@ -59,7 +59,7 @@ class Plan:
 
     `before` and `after` are the recipes' digests, `before` empty where nothing ever ran. `against` says what it was compared with.
     `changes` are the lines that `penstock backfill --dry-run` prints, and `refused` why it would not go on. `restarts` are changes
-    that only take a restart. `cost` is None where no server was asked.
+    that only take a restart. `cost` is None where no server was asked, and of what is refused.
     """
 
     pipeline: str

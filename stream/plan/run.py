@@ -161,7 +161,7 @@ def _plan(
     readers = readers_of(former, pipeline, rules)
     again = refolds(former, pipeline, rules)
     cost = None
-    if world is not None:
+    if world is not None and not refused:
         cost = _cost(pipeline, found, world, tasks, again)
         readers = _looked_at(pipeline, readers, world)
     return Plan(
