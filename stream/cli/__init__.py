@@ -45,6 +45,7 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "export": "export",
     "replay": "replay",
+    "golden": "golden",
     "explain": "explain",
     "score": "score",
     "what-if": "what_if",
