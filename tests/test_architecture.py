@@ -17,6 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
+    ("plan",),
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
@@ -99,8 +100,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
-        "export", "features", "flink", "history",
-        "model_registry", "models", "operate",
+        "export", "features", "flink", "golden", "history",
+        "model_registry", "models", "operate", "plan",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
         "what_if",
     ),
@@ -111,6 +112,13 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/score": (  # files, stored models and topics
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+    ),
+    "stream/plan": (
+        "golden",  # reads and writes a file, folds it in memory
+        "live",  # reads Kafka and Redis
+        "revision",  # asks git
+        "run",  # puts these together
+        "trial",  # folds and featurizes records of a log, and times it
     ),
     "stream/sizing": (
         "made_events",  # draws, with a seed

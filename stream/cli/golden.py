@@ -22,9 +22,9 @@ examples:
 
 LOG is a file of records, one JSON object a line (.gz is packed), as `penstock test --events` takes it:
   {"topic": "flights.arrivals", "timestamp": 1357034400000, "key": "N1234", "value": {"flight_id": 7, "delay": 5, ...}}
-Its digests lie beside it, in LOG.digests.json: of the states of each view, of all samples, labels and predictions, and of the model.
-Keep both in your repository. States, samples and labels must be the same anywhere. Predictions and the model depend on Python (3.11),
-river and platform as well: where these are others than when the digests were kept, it cannot be said.
+Its digests lie beside it, in LOG.digests.json: of the states of each view, of all samples, labels and predictions, and of the
+model. Keep both in your repository. States, samples and labels must be the same anywhere. Predictions and the model depend on
+Python (3.11), river and platform as well: where these are others than when the digests were kept, it cannot be said.
 Records hold what your events hold: keep only what your repository may hold.
 Exit codes: 0 all is as it was (or it was kept), 1 something differs, 2 it cannot be said."""
 
@@ -41,7 +41,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument("file", metavar="FILE", help="the definition file")
     command.add_argument("log", metavar="LOG", help="the golden log")
     how = command.add_mutually_exclusive_group()
-    how.add_argument("--keep", type=int, metavar="N", help="make it anew from the newest N records of the source topics")
+    how.add_argument(
+        "--keep", type=int, metavar="N", help="make it anew from the newest N records of the source topics"
+    )
     how.add_argument("--record", action="store_true", help="write the digests anew")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
     command.set_defaults(run=run)

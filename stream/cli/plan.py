@@ -26,19 +26,19 @@ Nothing is written to Kafka, Redis or the working tree, and no consumer group is
 
 changes   what a restart would find. Decided by the code that will act on it: featurize's own, and `penstock backfill`'s.
 columns   kept: the state goes on; rebuilt: read again from its topic; dropped.
-readers   breaks: a reader of the former definition fails, or takes a value for what it is no longer (a column that means something
-          else under its old name); reload: goes on once it has the new file; look: see for yourself; adds: nobody has to care.
+readers   breaks: a reader of the former definition fails, or takes a value for what it is no longer (as of a column that means
+          something else under its old name); reload: goes on with the new file; look: see for yourself; adds: concerns nobody.
 model     kept, refit (the samples log is folded again) or restarts (from nothing), likewise experts, samples, label, episodes.
 cost      from the topics' real offsets and Redis' real entities, and from the newest 20,000 records, built here in memory.
-backtest  what `penstock what-if FILE --from T` says, T so long before the newest sample. With --against FILE the former definition
-          is folded again, as what-if does; a change of what is asked cannot be compared, and the plan says so.
+backtest  what `penstock what-if FILE --from T` says, T so long before the newest sample. With --against FILE the former
+          definition is folded again, as what-if does. A change of what is asked cannot be compared, and the plan says so.
 
 --against takes `live` (the definition that the stored state names), a file, a git revision in which FILE has the same path, or
 REVISION:FILE. --offline asks no server: no cost, no backtest.
 
-Exit codes: 0 nothing changes, or only what is safe; 1 it cannot be brought over to the state that is there; 2 nothing can be said (a
-wrong argument or file, a server that does not answer); 3 readers break; 4 the model gets clearly worse (the interval leaves 0 out
-and the e-value is at least 20). The first that holds of 1, 3 and 4. --accept says which of them you know of: the plan still tells."""
+Exit codes: 0 nothing changes, or only what is safe; 1 it cannot be brought over to the state that is there; 2 nothing can be said
+(a wrong argument or file, a server that does not answer); 3 readers break; 4 the model gets clearly worse (the interval leaves 0
+out and the e-value is at least 20). The first of 1, 3 and 4 that holds. --accept says which you know of; the plan still tells."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,8 +1,8 @@
 """Which columns of the features are kept, rebuilt or dropped, and why.
 
 Laws of this file:
-- Pure. What becomes of a column is read from `recipes.changes`, which featurize and `penstock backfill` act on; only the reason is
-  found here.
+- Pure. What becomes of a column is read from `recipes.changes`, which featurize and `penstock backfill` act on; only the reason
+  is found here.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class Stored(NamedTuple):
 class Tried:
     """What a slice of the real records took when it was built as a backfill builds it, in memory.
 
-    `seconds` of CPU for `records`, and `saved` states sent. By view: bytes of a state and a document with the names of their keys,
-    and how many entities there seem to be in all. `rejected` counts by reason what would be dead letters.
+    `seconds` of CPU for `records`, and `saved` states sent. By view: bytes of a state and a document with the names of their
+    keys, and how many entities there seem to be in all. `rejected` counts by reason what would be dead letters.
     """
 
     records: int = 0
@@ -57,8 +57,9 @@ class Cost:
     """What a change takes.
 
     `records` by topic are read again in about `seconds`, while features go on but for `stands_still_s`. `states` are converted or
-    built. Redis takes `bytes_meanwhile` more at most, and `bytes_after` more (or less) afterwards. Learn folds `entries` again in
-    about `fold_s`. `tried` records were tried for this; `rejected` of them are dead letters under the new definition, by reason.
+    built. Of the changed views Redis holds `bytes_now`, will hold `bytes_then`, and at most `bytes_meanwhile` more until the
+    former ones are deleted. Learn folds `entries` again in about `fold_s`. `tried` records were tried for this; `rejected` of
+    them are dead letters under the new definition, by reason.
     """
 
     records: dict[str, int] = field(default_factory=dict)
@@ -66,7 +67,8 @@ class Cost:
     stands_still_s: float = 0.0
     states: int = 0
     bytes_meanwhile: int = 0
-    bytes_after: int = 0
+    bytes_now: int = 0
+    bytes_then: int = 0
     entries: int = 0
     fold_s: float = 0.0
     tried: int = 0
@@ -86,7 +88,8 @@ class Cost:
             "stands_still_seconds": round(self.stands_still_s, 2),
             "states": self.states,
             "redis_bytes_meanwhile": self.bytes_meanwhile,
-            "redis_bytes_after": self.bytes_after,
+            "redis_bytes_now": self.bytes_now,
+            "redis_bytes_then": self.bytes_then,
             "samples_folded_again": self.entries,
             "fold_seconds": round(self.fold_s, 2),
             "records_tried": self.tried,
@@ -117,7 +120,8 @@ def cost_of(
         tasks * one.STANDS_STILL_TASK_S + convert_s if moves else 0.0,
         states,
         round(sum(_meanwhile(change, stored, tried) for change in found.views)),
-        round(sum(_after(change, stored, tried) for change in found.views)),
+        round(sum(_now(change, stored) for change in found.views)),
+        round(sum(_then(change, stored, tried) for change in found.views)),
         folded.entries,
         folded.entries * folded.us / 1e6,
         tried.records,
@@ -143,15 +147,15 @@ def _meanwhile(change: ViewChange, stored: Mapping[str, Stored], tried: Tried) -
     return states * (state * (2 if change.rebuilt else 1) + document)
 
 
-def _after(change: ViewChange, stored: Mapping[str, Stored], tried: Tried) -> float:
-    """Bytes of the new version less those of the former one."""
+def _now(change: ViewChange, stored: Mapping[str, Stored]) -> float:
+    """Bytes of the former version."""
     was = stored.get(change.name, Stored())
-    before = was.entities * (was.state_bytes + was.document_bytes + 2 * REDIS_KEY_BYTES)
+    return was.entities * (was.state_bytes + was.document_bytes + 2 * REDIS_KEY_BYTES)
+
+
+def _then(change: ViewChange, stored: Mapping[str, Stored], tried: Tried) -> float:
+    """Bytes of the new version."""
     if change.new is None:
-        return -before
-    new = (
-        tried.state_bytes.get(change.name, 0.0)
-        + tried.document_bytes.get(change.name, 0.0)
-        + 2 * REDIS_KEY_BYTES
-    )
-    return _states(change, stored, tried) * new - before
+        return 0.0
+    each = tried.state_bytes.get(change.name, 0.0) + tried.document_bytes.get(change.name, 0.0)
+    return _states(change, stored, tried) * (each + 2 * REDIS_KEY_BYTES)

@@ -3,8 +3,8 @@
 Laws of this file:
 - Folding the same records under the same definition gives the same digests, on any machine; those of predictions and of the model
   under the same Python, river and platform. No server is asked, and nothing depends on a clock.
-- It is the flow itself: featurize's engine as `Recomputation` runs it, and the fold with its policy as `Attended` does. Each source
-  has one partition, so the order of the file is the order within it.
+- It is the flow itself: featurize's engine as `Recomputation` runs it, and the fold with its policy as `Attended` does. Each
+  source has one partition, so the order of the file is the order within it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,11 @@ def kept_at(log: Path) -> Path:
 def here() -> dict[str, str]:
     """Under what models are made here."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, "river": river.__version__, "platform": f"{platform.system()} {platform.machine()}"}
+    return {
+        "python": python,
+        "river": river.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
 
 
 # -- the file -----------------------------------------------------------------------------------------------------------------
@@ -89,18 +93,24 @@ def here() -> dict[str, str]:
 def read(path: Path) -> Iterator[Line]:
     """The records of a golden log. Raises `DefinitionError` for a line that is none, with its number."""
     try:
-        opened: Any = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+        opened: Any = (
+            gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+        )
         with opened as file:
             for number, text in enumerate(file, start=1):
                 yield _line(text, f"{path}, line {number}")
     except OSError as error:
-        raise DefinitionError(f"{path}: {error.strerror or error}; `penstock golden FILE {path} --keep 5000` makes one") from None
+        raise DefinitionError(
+            f"{path}: {error.strerror or error}; `penstock golden FILE {path} --keep 5000` makes one"
+        ) from None
 
 
 def _line(text: str, where: str) -> Line:
     try:
         said = json.loads(text)
-        return Line(said["topic"], int(said["timestamp"]), said.get("key"), said.get("value"), said.get("raw"))
+        return Line(
+            said["topic"], int(said["timestamp"]), said.get("key"), said.get("value"), said.get("raw")
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise DefinitionError(
             f'{where}: not a record ({error!r}); a line is {{"topic": ..., "timestamp": ms, "key": ..., "value": {{...}}}}'
@@ -110,7 +120,9 @@ def _line(text: str, where: str) -> Line:
 def write(path: Path, records: Iterable[Record]) -> int:
     """Keep these records, a line each; how many."""
     count = 0
-    opened: Any = gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8")
+    opened: Any = (
+        gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8")
+    )
     with opened as file:
         for one in records:
             file.write(json.dumps(_said(one), ensure_ascii=False) + "\n")
@@ -187,9 +199,13 @@ def _filled(pipeline: Pipeline, lines: Iterable[Line]) -> tuple[_Named, int]:
         log.create(name, 1)
     for one in lines:
         if one.topic not in names:
-            raise DefinitionError(f"the golden log has records of {one.topic!r}, which is no source of {pipeline.name!r}")
+            raise DefinitionError(
+                f"the golden log has records of {one.topic!r}, which is no source of {pipeline.name!r}"
+            )
         log.now_ms = one.timestamp
-        value = one.raw.encode() if one.raw is not None else json.dumps(one.value, ensure_ascii=False).encode()
+        value = (
+            one.raw.encode() if one.raw is not None else json.dumps(one.value, ensure_ascii=False).encode()
+        )
         log.append([Out(one.topic, None if one.key is None else one.key.encode(), value, (), 0)])
         records += 1
     return log, records
@@ -199,7 +215,9 @@ def _add(sums: Mapping[str, Any], counts: dict[str, int], entry: Entry, said: An
     """Count an entry, and add what it says, without where it came from."""
     if isinstance(entry, Sample):
         counts["samples"] += 1
-        sums["samples"].update(repr((entry.id, entry.key, entry.at, entry.x, entry.label_key, entry.segments)).encode())
+        sums["samples"].update(
+            repr((entry.id, entry.key, entry.at, entry.x, entry.label_key, entry.segments)).encode()
+        )
         sums["predictions"].update(repr((entry.id, said)).encode())
     elif isinstance(entry, LabelRecord):
         counts["labels"] += 1
@@ -234,6 +252,8 @@ def incomparable(kept: Mapping[str, Any], now: Made) -> str:
     """Why models cannot be compared here; empty where they can."""
     under: Mapping[str, str] = kept["under"]
     other: Sequence[str] = [
-        f"{name} {under.get(name)}, here {now.under[name]}" for name in here() if under.get(name) != now.under[name]
+        f"{name} {under.get(name)}, here {now.under[name]}"
+        for name in here()
+        if under.get(name) != now.under[name]
     ]
     return "; ".join(other)

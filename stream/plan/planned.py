@@ -57,9 +57,9 @@ class Backtest:
 class Plan:
     """What `file` would do to the pipeline that runs, or to what another definition left behind.
 
-    `before` and `after` are the recipes' digests, `before` empty where nothing ever ran. `against` says what it was compared with.
-    `changes` are the lines that `penstock backfill --dry-run` prints, and `refused` why it would not go on. `restarts` are changes
-    that only take a restart. `cost` is None where no server was asked, and of what is refused.
+    `before` and `after` are the recipes' digests, `before` empty where nothing ever ran. `against` says what it was compared
+    with. `changes` are the lines that `penstock backfill --dry-run` prints, and `refused` why it would not go on. `restarts` are
+    changes that only take a restart. `cost` is None where no server was asked, and of what is refused.
     """
 
     pipeline: str

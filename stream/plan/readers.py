@@ -207,8 +207,9 @@ def _needed(said: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding
             )
             continue
         more = [name for name in fields if name not in was[topic]]
-        other = [f"{name} ({was[topic][name]} → {fields[name]})" for name in fields
-                 if name not in more and "any" not in (was[topic][name], fields[name]) and was[topic][name] != fields[name]]  # fmt: skip
+        kinds = {name: (was[topic][name], kind) for name, kind in fields.items() if name not in more}
+        other = [f"{name} ({before} → {kind})" for name, (before, kind) in kinds.items()
+                 if before != kind and "any" not in (before, kind)]  # fmt: skip
         if more or other:
             told = f"events of {topic} must hold {', '.join([*more, *other])}, which nothing read; without, they are dead letters"
             yield Finding("look", "producers", told, topic)

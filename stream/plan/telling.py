@@ -17,17 +17,17 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def in_bytes(number: float) -> str:
-    """A number of bytes for people, its sign kept.
+    """A number of bytes for people.
 
-    >>> in_bytes(1_234_567), in_bytes(-900), in_bytes(0)
-    ('1.23 MB', '-900 B', '0 B')
+    >>> in_bytes(1_234_567), in_bytes(0)
+    ('1.23 MB', '0 B')
     """
-    sign, size = "-" if number < 0 else "", abs(float(number))
-    for unit in UNITS:
-        if size < 1000 or unit == UNITS[-1]:
-            return f"{sign}{size:,.3g} {unit}" if size < 1000 else f"{sign}{size:,.0f} {unit}"
+    size = float(number)
+    for unit in UNITS[:-1]:
+        if size < 999.5:
+            return f"{size:,.3g} {unit}"
         size /= 1000
-    raise AssertionError("unreachable")
+    return f"{size:,.3g} {UNITS[-1]}"
 
 
 def in_time(seconds: float) -> str:
@@ -66,10 +66,11 @@ def cost_lines(cost: Cost | None) -> list[str]:
             f"backfill: {f'{topics} read again' if topics else 'nothing is read again'}, {cost.states:,} states converted, "
             f"about {in_time(cost.seconds)}; features stand still for about {in_time(cost.stands_still_s)}"
         )
-        more = "" if cost.bytes_after < 0 else "more "
-        lines.append(
-            f"Redis: about {in_bytes(cost.bytes_meanwhile)} more meanwhile, {in_bytes(cost.bytes_after)} {more}afterwards"
-        )
+        if cost.bytes_now or cost.bytes_then:
+            lines.append(
+                f"Redis: about {in_bytes(cost.bytes_then)} of these views, {in_bytes(cost.bytes_now)} now, and up to "
+                f"{in_bytes(cost.bytes_meanwhile)} more meanwhile"
+            )
     if cost.entries:
         lines.append(
             f"learn: {cost.entries:,} records of the samples log folded again, about {in_time(cost.fold_s)}"

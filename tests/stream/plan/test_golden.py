@@ -56,9 +56,13 @@ def compared(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_the_same_definition_gives_the_same_digests_in_another_process(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_definition_gives_the_same_digests_in_another_process(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, found = compared(capsys)
-    assert code == 0 and found["equal"] and found["counts"]["samples"] == 400 and found["counts"]["labels"] > 300
+    assert (
+        code == 0 and found["equal"] and found["counts"]["samples"] == 400 and found["counts"]["labels"] > 300
+    )
     line = [sys.executable, "-P", "-m", "penstock.stream.cli", "golden", "parcels.py", "golden.ndjson"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PENSTOCK_ENGINE": "python"}
     done = subprocess.run(line, cwd=kept, env=env, capture_output=True, text=True, check=False)
@@ -69,7 +73,8 @@ def test_the_same_definition_gives_the_same_digests_in_another_process(kept: Pat
     ("before", "after", "different"),
     [
         ('done_1h=count("1h")', 'done_1h=count("2h")', {"view depot", "samples", "predictions", "model"}),
-        ('key="depot", features=dict(sent_1h', 'key="street", features=dict(sent_1h', {"view traffic", "samples", "predictions", "model"}),
+        ('key="depot", features=dict(sent_1h', 'key="street", features=dict(sent_1h',
+         {"view traffic", "samples", "predictions", "model"}),
         ("LogisticRegression()", "LogisticRegression(l2=0.1)", {"predictions", "model"}),
         ('e["late"] > 15', 'e["late"] > 25', {"labels", "predictions", "model"}),
         ('inputs=["weight"]', "inputs=[]", {"samples", "predictions", "model"}),
@@ -102,7 +107,10 @@ def test_some_records_are_kept_of_each_topic_its_share_in_the_order_of_time(kept
     log = filled(outs(parcel_events(400)), partitions=3)
     records = list(golden.newest_of(pipeline, log, 200))
     assert abs(len(records) - 200) <= 6
-    times = [json.loads(one.value or b"")["sent_at" if one.topic == "parcels.sent" else "done_at"] for one in records]
+    times = [
+        json.loads(one.value or b"")["sent_at" if one.topic == "parcels.sent" else "done_at"]
+        for one in records
+    ]
     assert times == sorted(times)
     everything = list(golden.newest_of(pipeline, log, 10**6))
     assert len(everything) == len(outs(parcel_events(400)))
@@ -115,7 +123,9 @@ def test_what_is_no_json_is_kept_as_it_is_and_stays_a_dead_letter(kept: Path) ->
     assert golden.made(load("parcels.py"), golden.read(path)).counts["dead letters"] == 1
 
 
-def test_models_made_elsewhere_cannot_be_compared_and_all_else_can(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_made_elsewhere_cannot_be_compared_and_all_else_can(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     beside = golden.kept_at(Path("golden.ndjson"))
     said = json.loads(beside.read_text())
     said["under"]["river"], said["digests"]["model"] = "0.1", "another"

@@ -78,13 +78,20 @@ ADD = ('done_1h=count("1h")', 'done_1h=count("1h"), late_ever=mean("late")')
 DROP = (', done_1h=count("1h")', "")
 WINDOW = ('mean("late", "3h")', 'mean("late", "2d")')
 KEY = ('View("traffic", sent, key="depot"', 'View("traffic", sent, key="street"')
-GONE = ('        View("traffic", sent, key="depot", features=dict(sent_1h=count("1h"), idle=since_last())),\n', "")
+GONE = (
+    '        View("traffic", sent, key="depot", features=dict(sent_1h=count("1h"), idle=since_last())),\n',
+    "",
+)
 OTHER_MODEL = ("LogisticRegression()", "LogisticRegression(l2=0.1)")
 LABEL = ('e["late"] > 15', 'e["late"] > 25')
 
 
-@pytest.mark.parametrize("change", [ADD, DROP, WINDOW, KEY, GONE, OTHER_MODEL, LABEL], ids=lambda one: one[1][:20] or "gone")
-def test_what_a_plan_says_of_state_is_what_the_backfill_then_does(lived: Lived, change: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change", [ADD, DROP, WINDOW, KEY, GONE, OTHER_MODEL, LABEL], ids=lambda one: one[1][:20] or "gone"
+)
+def test_what_a_plan_says_of_state_is_what_the_backfill_then_does(
+    lived: Lived, change: tuple[str, str]
+) -> None:
     file = lived.changed(change)
     before = lived.stands()
     found = lived.plan(file)
@@ -100,10 +107,16 @@ def test_what_a_plan_says_of_state_is_what_the_backfill_then_does(lived: Lived, 
 def _bytes(lived: Lived) -> int:
     """Of states and documents, with what a key takes beside."""
     prefixes = ("features:parcels:", "penstock:parcels:all:state:")
-    return sum(len(key) + len(value) + 75 for key, value in lived.flow.server.data.items() if key.startswith(prefixes))
+    return sum(
+        len(key) + len(value) + 75
+        for key, value in lived.flow.server.data.items()
+        if key.startswith(prefixes)
+    )
 
 
-@pytest.mark.parametrize("change", [ADD, DROP, WINDOW, KEY, GONE], ids=["add", "drop", "window", "key", "gone"])
+@pytest.mark.parametrize(
+    "change", [ADD, DROP, WINDOW, KEY, GONE], ids=["add", "drop", "window", "key", "gone"]
+)
 def test_the_bytes_that_a_plan_tells_are_those_that_come_or_go(lived: Lived, change: tuple[str, str]) -> None:
     file = lived.changed(change)
     found = lived.plan(file)
@@ -116,16 +129,22 @@ def test_the_bytes_that_a_plan_tells_are_those_that_come_or_go(lived: Lived, cha
         most = max(most, sum(len(key) + len(value) + 75 for key, value in lived.flow.server.data.items()))
 
     everything = sum(len(key) + len(value) + 75 for key, value in lived.flow.server.data.items())
-    asked = Backfill(load(file), lived.log, lived.flow.store, MemoryKeyspace(lived.flow.server), lambda: 7, progress=look)
+    asked = Backfill(
+        load(file), lived.log, lived.flow.store, MemoryKeyspace(lived.flow.server), lambda: 7, progress=look
+    )
     asked.run()
-    assert found.cost.bytes_after == pytest.approx(_bytes(lived) - before, rel=0.2, abs=400)
+    assert found.cost.bytes_then - found.cost.bytes_now == pytest.approx(
+        _bytes(lived) - before, rel=0.2, abs=400
+    )
     if most > everything:
         assert most - everything <= 2 * found.cost.bytes_meanwhile
         assert found.cost.bytes_meanwhile <= 2 * (most - everything) + 400
 
 
 @pytest.mark.parametrize("change", [DROP, OTHER_MODEL], ids=["recomputed", "folded again"])
-def test_the_backtest_of_a_plan_is_what_if_over_the_same_stretch(lived: Lived, change: tuple[str, str]) -> None:
+def test_the_backtest_of_a_plan_is_what_if_over_the_same_stretch(
+    lived: Lived, change: tuple[str, str]
+) -> None:
     file = lived.changed(change)
     found = lived.plan(file, backtest="6h").backtest
     assert found is not None and found.since is not None
@@ -142,17 +161,28 @@ def test_the_backtest_of_a_plan_is_what_if_over_the_same_stretch(lived: Lived, c
 
 def test_another_question_has_no_backtest_and_the_plan_says_why(lived: Lived) -> None:
     found = lived.plan(lived.changed(LABEL), backtest="6h")
-    assert found.backtest is not None and "losses of different questions cannot be compared" in found.backtest.refused
+    assert (
+        found.backtest is not None
+        and "losses of different questions cannot be compared" in found.backtest.refused
+    )
     assert found.exit_code() == 3 and found.exit_code(["readers"]) == 0
-    assert "losses of different questions" in text(found) and "losses of different questions" in markdown(found)
+    assert "losses of different questions" in text(found) and "losses of different questions" in markdown(
+        found
+    )
     assert found.as_json()["backtest"].keys() == {"asked", "refused"}
 
 
 def test_a_model_that_gets_clearly_worse_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     lived = Lived(tmp_path, FORMER, outs(parcel_events(4_000)))
-    nothing = lived.changed((MODEL, "model=preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=1e9)"))
+    nothing = lived.changed(
+        (MODEL, "model=preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=1e9)")
+    )
     found = lived.plan(nothing, backtest="300d")
-    assert found.backtest is not None and found.backtest.whole is not None and found.backtest.whole.compared.clear
+    assert (
+        found.backtest is not None
+        and found.backtest.whole is not None
+        and found.backtest.whole.compared.clear
+    )
     assert found.verdict() == "worse" and found.exit_code() == 4
     assert found.exit_code(["worse"]) == 0 and found.as_json(["worse"])["backtest"]["worse"]
     assert replace(found, tolerance=10.0).exit_code() == 0
@@ -170,7 +200,11 @@ def test_a_rule_that_only_learn_judges_by_makes_it_fold_the_log_anew(lived: Live
     found = lived.plan(lived.changed((MODEL, f"{MODEL}, experts=8, cooldown='2d'")))
     assert found.verdict() == "safe" and found.before == found.after and not found.changes
     becomes = {one.thing: one.becomes for one in found.fates}
-    assert becomes == dict.fromkeys(becomes, "kept") | {"model": "refit", "experts": "refit", "episodes": "refit"}
+    assert becomes == dict.fromkeys(becomes, "kept") | {
+        "model": "refit",
+        "experts": "refit",
+        "episodes": "refit",
+    }
     assert found.others[0].startswith("rules: ") and found.ships_by == "a restart of all roles with this file"
     assert found.cost is not None and found.cost.entries > EVENTS and not found.cost.seconds
     assert not found.restarts, "what runs does not record it"
@@ -182,10 +216,17 @@ def test_what_producers_must_send_is_told_by_their_newest_records(lived: Lived) 
     has = lived.plan(lived.changed(('inputs=["weight"]', 'inputs=["weight", "parcels_before"]')))
     assert has.verdict() == "breaks"
     (dead,) = [one for one in has.readers if one.who == "producers"]
-    assert dead.level == "breaks" and "of the newest 900 records of parcels.sent would be dead letters" in dead.what
-    there = lived.plan(lived.changed(('"street", delivered, key=("depot", "street")', '"street", delivered, key="van"')))
+    assert (
+        dead.level == "breaks"
+        and "of the newest 900 records of parcels.sent would be dead letters" in dead.what
+    )
+    there = lived.plan(
+        lived.changed(('"street", delivered, key=("depot", "street")', '"street", delivered, key="van"'))
+    )
     assert not [one for one in there.readers if one.who == "producers"], "the key is read already"
-    late = lived.plan(lived.changed(('count("1h"), idle=since_last()', 'mean("weight", "1h"), idle=since_last()')))
+    late = lived.plan(
+        lived.changed(('count("1h"), idle=since_last()', 'mean("weight", "1h"), idle=since_last()'))
+    )
     assert not [one for one in late.readers if one.who == "producers" and one.level == "breaks"]
 
 
@@ -218,7 +259,9 @@ def test_a_pipeline_that_never_ran_has_nothing_to_change(lived: Lived) -> None:
         if topic.name not in lived.log.topics():
             lived.log.create(topic.name, topic.partitions)
     found = lived.plan(new)
-    assert found.before == "" and found.exit_code() == 0 and "nothing ran under this name yet" in found.ships_by
+    assert (
+        found.before == "" and found.exit_code() == 0 and "nothing ran under this name yet" in found.ships_by
+    )
     assert "nothing → " in text(found) and found.as_json()["columns"] == []
 
 
@@ -265,7 +308,9 @@ def test_the_command_tells_what_the_plan_says(
 
 
 def test_a_pipeline_in_shards_is_planned_too(tmp_path: Path) -> None:
-    former = CARDS.replace("NAME", "cards").replace('inputs=["amount"],', 'inputs=["amount"], shard_by="card", shards=2,')
+    former = CARDS.replace("NAME", "cards").replace(
+        'inputs=["amount"],', 'inputs=["amount"], shard_by="card", shards=2,'
+    )
     lived = Lived(tmp_path, former, outs(card_events(300)))
     same = lived.plan(lived.file)
     assert same.verdict() == "nothing", same.others
@@ -274,5 +319,3 @@ def test_a_pipeline_in_shards_is_planned_too(tmp_path: Path) -> None:
     assert other.backtest is not None and "not supported with shards" in other.backtest.refused
     more = lived.plan(lived.changed(("shards=2", "shards=3"), former=former))
     assert more.exit_code() == 1 and "share" not in more.ships_by
-
-

@@ -47,14 +47,16 @@ DEPOT, STREET, TRAFFIC = BASE.views
 
 
 def with_depot(**features: Any) -> Pipeline:
-    return replace(BASE, views=[View("depot", DELIVERED, "depot", {**DEPOT.features, **features}), STREET, TRAFFIC])
+    return replace(
+        BASE, views=[View("depot", DELIVERED, "depot", {**DEPOT.features, **features}), STREET, TRAFFIC]
+    )
 
 
 @pytest.mark.parametrize(
     ("after", "level", "who", "words"),
     [
         (replace(BASE, views=[DEPOT, STREET]), "breaks", "feature documents", "view traffic goes"),
-        (with_depot(done_1h=count("2h")), "breaks", "feature documents", "means something else under its old name: count over 1h"),
+        (with_depot(done_1h=count("2h")), "breaks", "feature documents", "something else under its old name: count over 1h"),
         (with_depot(done_1h=last("street", holds="text")), "breaks", "feature documents", "is text, it was a number"),
         (with_depot(done_1h=last_n("late", 3)), "breaks", "feature documents", "is a list, it was a number"),
         (with_depot(late_3h=mean("late", "3h", default=0)), "breaks", "feature documents", "without events is 0, it was null"),
@@ -108,9 +110,14 @@ def test_no_labels_any_more_is_another_question() -> None:
 
 
 def test_what_only_learn_goes_by_breaks_nobody() -> None:
-    for after in (replace(BASE, experts=9), replace(BASE, label=Label(DELIVERED, late, wait="9h", fields=("late",)))):
+    for after in (
+        replace(BASE, experts=9),
+        replace(BASE, label=Label(DELIVERED, late, wait="9h", fields=("late",))),
+    ):
         assert found(BASE, after) == []
-        assert {one.thing: one.becomes for one in fates_of(former_of("", BASE), after, rules_by(after))}["model"] == "refit"
+        assert {one.thing: one.becomes for one in fates_of(former_of("", BASE), after, rules_by(after))}[
+            "model"
+        ] == "refit"
 
 
 def test_a_stored_description_says_the_same_names_as_the_definition() -> None:
@@ -125,15 +132,28 @@ def test_a_stored_description_says_the_same_names_as_the_definition() -> None:
 # -- laws ---------------------------------------------------------------------------------------------------------------------
 
 KINDS = st.sampled_from(
-    [count("1h"), count("6h"), mean("late", "3h"), mean("late", "1d"), sum("late"), last("late"), since_last(), max("late", "12h")]
+    [
+        count("1h"),
+        count("6h"),
+        mean("late", "3h"),
+        mean("late", "1d"),
+        sum("late"),
+        last("late"),
+        since_last(),
+        max("late", "12h"),
+    ]
 )
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 FEATURES = st.dictionaries(NAMES, KINDS, min_size=1)
-VIEWS = st.dictionaries(st.sampled_from(["one", "two"]), st.tuples(FEATURES, st.sampled_from(["depot", "van"])), min_size=1)
+VIEWS = st.dictionaries(
+    st.sampled_from(["one", "two"]), st.tuples(FEATURES, st.sampled_from(["depot", "van"])), min_size=1
+)
 
 
 def defined(views: dict[str, tuple[dict[str, Any], str]]) -> Pipeline:
-    return replace(BASE, views=[View(name, DELIVERED, key, features) for name, (features, key) in views.items()])
+    return replace(
+        BASE, views=[View(name, DELIVERED, key, features) for name, (features, key) in views.items()]
+    )
 
 
 @given(VIEWS, VIEWS)
@@ -155,7 +175,9 @@ def test_every_column_has_one_fate_and_it_is_that_of_the_change(before: Any, aft
 
 @given(VIEWS, VIEWS)
 @settings(max_examples=examples(150))
-def test_readers_break_exactly_if_something_they_had_is_gone_or_is_something_else(before: Any, after: Any) -> None:
+def test_readers_break_exactly_if_something_they_had_is_gone_or_is_something_else(
+    before: Any, after: Any
+) -> None:
     old, new = defined(before), defined(after)
     told = found(old, new)
     is_more = all(
@@ -192,5 +214,3 @@ def test_the_number_of_entities_that_come_alike_is_met() -> None:
     chance = random.Random(1)
     halves = [{str(chance.randrange(4_000)) for _ in range(3_000)} for _ in range(2)]
     assert 3_600 < entities_in_all(halves[0], halves[1], 10**9) < 4_400
-
-
