@@ -93,7 +93,8 @@ def plan(
         former, former_path = None, None
         if against != LIVE:
             former_path = closing.enter_context(former_file(str(against), Path(file)))
-            former = former_of(str(against), load(former_path))
+            if former_path is not None:
+                former = former_of(str(against), load(former_path))
         pipeline = load(file)
         if former is not None and former.said["name"] != pipeline.name:
             raise DefinitionError(
@@ -102,7 +103,7 @@ def plan(
         if world is None and not offline:
             world = opened(settings, pipeline)
             closing.callback(world.log.close)
-        compared = _compared(pipeline, former, world)
+        compared = _compared(pipeline, former, world, live=against == LIVE)
         made = _plan(pipeline, str(file), str(against), compared, world, tolerance)
         if since_ms is None or world is None:
             return made
@@ -112,13 +113,14 @@ def plan(
     return Plan(**{**vars(made), "backtest": tested})
 
 
-def _compared(pipeline: Pipeline, former: Former | None, world: World | None) -> Compared:
+def _compared(pipeline: Pipeline, former: Former | None, world: World | None, *, live: bool) -> Compared:
+    """What differs from a `former` definition, or from the one that is `live`."""
     tasks: list[TaskState] = []
     notes: list[str] = []
     if world is not None:
         stands = standing(pipeline, world)
         tasks = stands.tasks
-        if former is None and stands.former is not None:
+        if live and stands.former is not None:
             former = stands.former
             asked = backfill_of(pipeline, world)
             try:
