@@ -84,7 +84,7 @@ def in_words(feature: Feature) -> str:
     >>> in_words(mean("delay", "90m"))
     'mean of delay over 90m'
     """
-    said = feature.kind
+    said: str = feature.kind
     if feature.field is not None:
         said += f" of {feature.field}"
     if feature.window_ms is not None:

@@ -63,8 +63,8 @@ class Project:
 
     def keep_golden(self) -> None:
         """What `--keep` would make of the topics."""
-        from penstock.stream.log.memory import MemoryLog
         from penstock.stream.definition_file import load
+        from penstock.stream.log.memory import MemoryLog
         from penstock.stream.plan import golden
 
         log = MemoryLog(lambda: 1_800_000_000.0)
