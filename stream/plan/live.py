@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from penstock.features.redis.keys import public_key, states_prefix
-from penstock.features.redis.keyspace import Keyspace
+from penstock.features.redis.keyspace import Keyspace, RedisKeyspace
+from penstock.features.redis.store import address
 from penstock.stream import topology
 from penstock.stream.backfill.ownership import CannotBackfill, TaskState
 from penstock.stream.backfill.run import Backfill
@@ -25,8 +26,10 @@ from penstock.stream.operate.stored_header import snapshot_of
 from penstock.stream.plan.cost import Stored
 from penstock.stream.plan.former import Former
 from penstock.stream.plan.trial import Ranges
+from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import Changes
 from penstock.stream.roles import start as start_of
+from penstock.stream.roles.identity import OtherDeployment
 
 WALK_S = 10.0
 WEIGHED_KEYS = 200
@@ -161,10 +164,15 @@ def newest_sample_ms(log: Log, topic: str) -> int | None:
     )
 
 
-def opened(settings: Any, pipeline: Pipeline) -> World:
-    """The settings' servers. Raises `OtherDeployment` where this Redis keeps the keys of another one."""
-    from penstock.features.redis.keyspace import RedisKeyspace
-
+def opened(settings: Settings, pipeline: Pipeline) -> World:
+    """The settings' servers. Raises `OtherDeployment` where this Redis keeps what is of another prefix or Kafka cluster."""
     client = start_of.open_redis(settings)
+    cluster = start_of.check_prefix(pipeline, settings, client)
     log = start_of.open_log(settings)
+    if cluster not in ("", log.cluster_id()):
+        log.close()
+        raise OtherDeployment(
+            f"Redis at {address(client)} keeps {pipeline.name!r} of another Kafka cluster than the one at {settings.bootstrap}: "
+            "check KAFKA_BOOTSTRAP_SERVERS and REDIS_URL"
+        )
     return World(log, RedisKeyspace(client), client, settings.prefix)

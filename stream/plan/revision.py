@@ -33,7 +33,9 @@ def former_file(against: str, beside: Path) -> Iterator[Path | None]:
     path = Path(named) if colon else beside.resolve().relative_to(root.resolve())
     if not _git(root, against, "ls-tree", revision, "--", path.as_posix()).strip():
         if colon:
-            raise DefinitionError(f"--against {against}: revision {revision!r} has no file {path.as_posix()!r}")
+            raise DefinitionError(
+                f"--against {against}: revision {revision!r} has no file {path.as_posix()!r}"
+            )
         yield None
         return
     folder = "" if path.parent == Path() else path.parent.as_posix()
@@ -49,7 +51,9 @@ def _git(folder: Path, against: str, *line: str) -> bytes:
     try:
         done = subprocess.run(["git", "-C", str(folder), *line], capture_output=True, check=False)
     except OSError as error:
-        raise DefinitionError(f"--against {against}: git cannot be run ({error}), and there is no such file") from None
+        raise DefinitionError(
+            f"--against {against}: git cannot be run ({error}), and there is no such file"
+        ) from None
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split()) or "unknown revision"
         raise DefinitionError(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
@@ -15,6 +16,7 @@ from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
+from penstock.stream.roles.identity import Identity
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.integration.test_kill import PARCELS
 from tests.patience import PATIENCE_S
@@ -109,3 +111,13 @@ def test_servers_that_are_not_there_end_with_one_line(
     assert cli.main(["plan", "changed.py"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("penstock: ") and said.count("\n") == 1
+
+
+def test_a_redis_of_another_kafka_cluster_is_not_planned_with(
+    lived: str, valkey: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Identity(pipeline=lived, cluster="another", kafka="elsewhere:9092")
+    valkey.set(other.key, msgspec.json.encode(other))
+    assert cli.main(["plan", "former.py"]) == 2
+    said = capsys.readouterr().err
+    assert "of another Kafka cluster than the one at" in said and said.count("\n") == 1
