@@ -105,19 +105,19 @@ def cost_of(
     folded: Folded,
     tasks: int,
 ) -> Cost:
-    """What these changes take: so many `records` by topic to build from, in so many `tasks`, over what is `stored` by view."""
+    """What these changes take: so many `records` by topic to build from, in so many `tasks`, beside what is `stored` by view."""
     reads = sum(records.values())
     build_s = 0.0
     if tried.records and reads:
         each_us = 1e6 * tried.seconds / tried.records + one.SAVED_US * tried.saved / tried.records
-        build_s = reads * each_us / 1e6
+        build_s = reads * each_us / 1e6 + tasks * one.BUILT_S
     states = sum(_states(change, stored, tried) for change in found.views)
     convert_s = states * one.CONVERTED_US / 1e6
     moves = bool(found.views or found.others)
     return Cost(
         dict(records),
-        one.ONCE_S + tasks * one.TASK_S + build_s + convert_s if moves else 0.0,
-        tasks * one.STANDS_STILL_TASK_S + convert_s if moves else 0.0,
+        one.ONCE_S + build_s + convert_s if moves else 0.0,
+        one.ONCE_S + convert_s if moves else 0.0,
         states,
         round(sum(_meanwhile(change, stored, tried) for change in found.views)),
         round(sum(_now(change, stored) for change in found.views)),

@@ -36,7 +36,9 @@ def test_a_former_file_is_loaded_with_the_neighbours_that_it_had(repository: Pat
     rules.write_text(rules.read_text().replace(">= LEAST", "> LEAST"))
     found = plan(file, against=against, offline=True)
     assert found.before != found.after and found.changes == ["what a label means"]
-    said = subprocess.run(["git", "status", "--short"], cwd=repository, capture_output=True, check=True, text=True).stdout
+    said = subprocess.run(
+        ["git", "status", "--short"], cwd=repository, capture_output=True, check=True, text=True
+    ).stdout
     assert said.split() == ["M", "pipelines/features/rules.py"], "the working tree is not touched"
 
 
@@ -58,7 +60,9 @@ def test_what_git_does_not_know_is_said(repository: Path, against: str) -> None:
         pass
 
 
-def test_outside_of_a_repository_only_files_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_repository_only_files_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     file = project(tmp_path)
     with pytest.raises(DefinitionError, match="neither a file nor"), former_file("HEAD", file):

@@ -35,7 +35,8 @@ class Project:
         self.program("pip", 'echo "pip $*"')
         # GitHub's client: notes what it is asked, and answers with the comments there are.
         self.program(
-            "gh", f'echo "$*" >> {self.temp}/gh; case "$*" in *--jq*) cat {self.temp}/comments 2>/dev/null || true;; esac'
+            "gh",
+            f'echo "$*" >> {self.temp}/gh; case "$*" in *--jq*) cat {self.temp}/comments 2>/dev/null || true;; esac',
         )
         self.file = self.folder / "pipelines" / "parcels.py"
         self.file.write_text(FORMER)
@@ -54,7 +55,9 @@ class Project:
 
     def git(self, *line: str) -> str:
         who = ["-c", "user.name=me", "-c", "user.email=me@here"]
-        return subprocess.run(["git", *who, *line], cwd=self.folder, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", *who, *line], cwd=self.folder, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def commit(self) -> str:
         self.git("add", "-A")
@@ -72,20 +75,26 @@ class Project:
         for source in pipeline.sources:
             log.create(source.name, 1)
         log.append(outs(parcel_events(60)))
-        golden.write(self.folder / "pipelines" / "golden" / "parcels.ndjson", golden.newest_of(pipeline, log, 10**6))
+        golden.write(
+            self.folder / "pipelines" / "golden" / "parcels.ndjson", golden.newest_of(pipeline, log, 10**6)
+        )
         done = self.run("penstock golden pipelines/parcels.py pipelines/golden/parcels.ndjson --record")
         assert done.returncode == 0, done.stderr
 
     def run(self, shell: str, **more: str) -> subprocess.CompletedProcess[str]:
         """One step, in the shell that a runner takes."""
         line = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", shell]
-        return subprocess.run(line, cwd=self.folder, env={**self.env, **more}, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            line, cwd=self.folder, env={**self.env, **more}, capture_output=True, text=True, check=False
+        )
 
     def steps(self, **more: str) -> dict[str, subprocess.CompletedProcess[str]]:
         """Every step that runs a shell, in order; after one that failed those that run anyway."""
         done: dict[str, subprocess.CompletedProcess[str]] = {}
         for step in workflow()["jobs"]["plan"]["steps"]:
-            if "run" in step and (all(one.returncode == 0 for one in done.values()) or "!cancelled()" in step.get("if", "")):
+            if "run" in step and (
+                all(one.returncode == 0 for one in done.values()) or "!cancelled()" in step.get("if", "")
+            ):
                 done[step["name"]] = self.run(step["run"], **more)
         return done
 
@@ -123,7 +132,9 @@ def test_a_pull_request_that_breaks_readers_gets_its_plan_as_a_comment_and_fails
     assert project.asked()[-1].startswith("api --method PATCH repos/me/it/issues/comments/41 -F body=@")
 
 
-def test_a_change_whose_golden_log_was_not_kept_anew_fails_and_has_its_plan_all_the_same(project: Project) -> None:
+def test_a_change_whose_golden_log_was_not_kept_anew_fails_and_has_its_plan_all_the_same(
+    project: Project,
+) -> None:
     project.file.write_text(FORMER.replace(DONE, f'{DONE}, done_6h=count("6h")'))
     project.commit()
     done = project.steps()
@@ -163,14 +174,20 @@ def test_the_workflow_asks_for_no_more_than_it_needs_and_nothing_of_a_stranger_r
     assert said["permissions"] == {"contents": "read", "pull-requests": "write"}
     assert set(said[True]) == {"pull_request"}, "YAML reads `on` as true"
     for step in said["jobs"]["plan"]["steps"]:
-        assert "${{" not in step.get("run", ""), f"{step['name']}: an expression in a shell is text that somebody else wrote"
+        assert "${{" not in step.get("run", ""), (
+            f"{step['name']}: an expression in a shell is text that somebody else wrote"
+        )
 
 
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     found = shutil.which("actionlint") or next(map(str, (ROOT / "build").glob("actionlint/actionlint")), None)
     if found is None:
-        pytest.skip("no actionlint: `GOBIN=$PWD/build/actionlint go install github.com/rhysd/actionlint/cmd/actionlint@latest`")
-    done = subprocess.run([found, "-no-color", str(CI / "plan.yml")], capture_output=True, text=True, check=False)
+        pytest.skip(
+            "no actionlint: `GOBIN=$PWD/build/actionlint go install github.com/rhysd/actionlint/cmd/actionlint@latest`"
+        )
+    done = subprocess.run(
+        [found, "-no-color", str(CI / "plan.yml")], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -188,7 +205,9 @@ def hooked(project: Project, name: str, *files: str) -> subprocess.CompletedProc
 
     taken = [file for file in files if re.search(hooks()[name]["files"], file)]
     line = [*shlex.split(hooks()[name]["entry"]), *taken]
-    return subprocess.run(line, cwd=project.folder, env=project.env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        line, cwd=project.folder, env=project.env, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_hooks_say_what_a_commit_changes_and_hold_up_what_is_wrong(project: Project) -> None:
