@@ -17,6 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
+    ("plan",),
     ("score", "sizing", "trial", "scaffold", "frames"),
     ("roles", "stack"),
     ("console",),
@@ -99,8 +100,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
-        "export", "features", "flink", "history",
-        "model_registry", "models", "new", "operate",
+        "export", "features", "flink", "golden", "history",
+        "model_registry", "models", "new", "operate", "plan",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "trial", "up", "watch",
         "what_if",
     ),
@@ -120,6 +121,12 @@ SHELL: dict[str, tuple[str, ...]] = {
         "files",  # reads and writes the two files of a test
         "flow", "leaks",  # run the roles on a log in memory
         "plugin",  # pytest's
+    "stream/plan": (
+        "golden",  # reads and writes a file, folds it in memory
+        "live",  # reads Kafka and Redis
+        "revision",  # asks git
+        "run",  # puts these together
+        "trial",  # folds and featurizes records of a log, and times it
     ),
     "stream/sizing": (
         "made_events",  # draws, with a seed
