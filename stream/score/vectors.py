@@ -17,8 +17,9 @@ from penstock.features.engine.compute import CompiledView, State
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import END_OF_TIME_MS, Rejected, field_types
 from penstock.stream.featurize.model_trial import text_inputs
+from penstock.stream.files.reading import Batch, Table
 from penstock.stream.messages import Value
-from penstock.stream.score.reading import Batch, CannotScore, Table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.serve.vectors import Asked, Vectors
 
 

@@ -1,9 +1,9 @@
-"""The file that is scored: Parquet, CSV or JSON lines at any fsspec address, a batch of rows at a time.
+"""A file of rows: Parquet, CSV or JSON lines at any fsspec address, a batch at a time.
 
 Laws of this file:
 - Rows come in the file's order, each once, however often the file is read.
 - What a row holds is kept beside what is read of it: Parquet's columns, CSV's own text, the line of JSON as it stands.
-- A row that cannot be read is a row all the same, with the reason. A file that cannot be read is a `CannotScore`.
+- A row that cannot be read is a row all the same, with the reason. A file that cannot be read is a `CannotUse`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
-class CannotScore(Exception):
-    """Why nothing was scored, and no file written; the message says what to do."""
+class CannotUse(Exception):
+    """Why a file cannot be read or written, and nothing was; the message says what to do."""
 
 
 class Batch(NamedTuple):
@@ -69,7 +69,7 @@ class Table(Protocol):
 
 
 def form_of(address: str, option: str) -> str:
-    """The format that an address names. Raises `CannotScore`.
+    """The format that an address names. Raises `CannotUse`.
 
     >>> form_of("s3://bucket/rows.csv.gz", "--in"), form_of("rows.parquet", "--in")
     ('csv', 'parquet')
@@ -78,7 +78,7 @@ def form_of(address: str, option: str) -> str:
     packed = next((end for end in PACKED if name.endswith(end)), "")
     form = FORMATS.get("." + name.removesuffix(packed).rpartition(".")[2])
     if form is None or (packed and form == "parquet"):
-        raise CannotScore(
+        raise CannotUse(
             f"{option} {address}: its name must end in {', '.join(FORMATS)}; text may be compressed ({', '.join(PACKED)})"
         )
     return form
@@ -90,19 +90,19 @@ def packing(address: str) -> str | None:
 
 
 def arrow() -> Any:
-    """The module `pyarrow`, with `pyarrow.parquet` loaded; raises `CannotScore` without it."""
+    """The module `pyarrow`, with `pyarrow.parquet` loaded; raises `CannotUse` without it."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise CannotScore(
+        raise CannotUse(
             f"parquet needs pyarrow, which is not here ({error}): `pip install 'penstock[export]'`, or take CSV or JSON lines"
         ) from None
     return pyarrow
 
 
 def open_table(address: str) -> Table:
-    """The table at an address. Raises `CannotScore`."""
+    """The table at an address. Raises `CannotUse`."""
     form = form_of(address, "--in")
     makes: dict[str, Callable[[str], Table]] = {"parquet": _Parquet, "csv": _Csv, "jsonl": _JsonLines}
     with _said(address):
@@ -111,11 +111,11 @@ def open_table(address: str) -> Table:
 
 @contextmanager
 def _said(address: str) -> Iterator[None]:
-    """Whatever a file that is none of its kind, torn or not there provokes, as `CannotScore`."""
+    """Whatever a file that is none of its kind, torn or not there provokes, as `CannotUse`."""
     try:
         yield
     except (OSError, ValueError, ImportError, EOFError, csv.Error, zlib.error) as error:
-        raise CannotScore(f"{address} cannot be read: {error}") from None
+        raise CannotUse(f"{address} cannot be read: {error}") from None
 
 
 def plain(value: Any) -> Any:
@@ -140,7 +140,7 @@ class _Parquet:
             self.schema, self.count = found.schema_arrow, found.metadata.num_rows
         self.columns = list(self.schema.names)
         if len(set(self.columns)) != len(self.columns):
-            raise CannotScore(f"{address}: two columns have one name")
+            raise CannotUse(f"{address}: two columns have one name")
 
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         names = [name for name in self.columns if name in set(wanted)]
@@ -204,7 +204,7 @@ class _Csv:
         with self._open() as file:
             self.columns = next(csv.reader(file), [])
         if not self.columns or len(set(self.columns)) != len(self.columns):
-            raise CannotScore(f"{address}: the first line must name every column, each by another name")
+            raise CannotUse(f"{address}: the first line must name every column, each by another name")
 
     def _open(self) -> Any:
         return fsspec.open(
