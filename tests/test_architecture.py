@@ -113,7 +113,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/score": (  # files, stored models and topics
         "history", "models", "refusal", "rows", "run", "then", "topic_rows", "vectors",
     ),
-    "stream/files": ("reading", "writing"),
+    "stream/files": ("events", "reading", "writing"),  # `values` is arithmetic
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them

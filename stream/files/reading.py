@@ -13,13 +13,12 @@ import csv
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 import fsspec
 import msgspec
-import numpy as np
+
+from penstock.stream.files.values import numbers_of, plain
 
 BATCH_ROWS = 4_096
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -105,26 +104,17 @@ def open_table(address: str) -> Table:
     """The table at an address. Raises `CannotUse`."""
     form = form_of(address, "--in")
     makes: dict[str, Callable[[str], Table]] = {"parquet": _Parquet, "csv": _Csv, "jsonl": _JsonLines}
-    with _said(address):
+    with said(address):
         return makes[form](address)
 
 
 @contextmanager
-def _said(address: str) -> Iterator[None]:
+def said(address: str) -> Iterator[None]:
     """Whatever a file that is none of its kind, torn or not there provokes, as `CannotUse`."""
     try:
         yield
     except (OSError, ValueError, ImportError, EOFError, csv.Error, zlib.error) as error:
         raise CannotUse(f"{address} cannot be read: {error}") from None
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: times with a zone become milliseconds since the epoch, decimals floats."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return round(value.timestamp() * 1000)
-    if isinstance(value, date):
-        return value.isoformat()
-    return float(value) if isinstance(value, Decimal) else value
 
 
 class _Parquet:
@@ -144,30 +134,16 @@ class _Parquet:
 
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         names = [name for name in self.columns if name in set(wanted)]
-        with _said(self.address), fsspec.open(self.address, "rb") as file:
+        with said(self.address), fsspec.open(self.address, "rb") as file:
             # with its default it would keep all that it has read
             for raw in self.parquet.ParquetFile(file, pre_buffer=False).iter_batches(BATCH_ROWS):
-                numbers = {name: _numbers(raw.column(name)) for name in names}
+                numbers = {name: numbers_of(raw.column(name)) for name in names}
                 values = {
                     name: [plain(one) for one in raw.column(name).to_pylist()] if found is None else found
                     for name, found in numbers.items()
                 }
                 clean = {name: found for name, found in numbers.items() if found is not None}
                 yield Batch(_Columns(values, raw.num_rows), raw, {}, numbers=clean)
-
-
-def _numbers(column: Any) -> list[Any] | None:
-    """The values of a column of numbers, null in the place of what is none; None for other columns, and for infinite values."""
-    import pyarrow.types as kinds
-
-    if not (kinds.is_floating(column.type) or (kinds.is_integer(column.type) and not column.null_count)):
-        return None
-    found = column.to_numpy(zero_copy_only=False)
-    if kinds.is_integer(column.type):
-        return list(found.tolist())
-    if np.isinf(found).any():
-        return None
-    return [None if one != one else one for one in found.tolist()]
 
 
 class _Columns(Sequence[dict[str, Any]]):
@@ -214,7 +190,7 @@ class _Csv:
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         width = len(self.columns)
         places = [(name, self.columns.index(name)) for name in wanted if name in self.columns]
-        with _said(self.address), self._open() as file:
+        with said(self.address), self._open() as file:
             lines = csv.reader(file)
             next(lines, None)
             rows: list[dict[str, Any]] = []
@@ -246,24 +222,16 @@ class _JsonLines:
         self.address = address
         self.kinds: dict[str, set[type]] = {}
         self.count: int | None = 0
-        for line in self._lines():
+        for line in json_lines(self.address):
             self.count += 1
             for name, value in (_object(line) or {}).items():
                 self.kinds.setdefault(name, set()).add(type(value))
         self.columns = list(self.kinds)
 
-    def _lines(self) -> Iterator[bytes]:
-        unpacked = fsspec.open(self.address, "rb", compression=packing(self.address))
-        with _said(self.address), unpacked as file:
-            for number, line in enumerate(file):
-                text = (line if number else line.removeprefix(codecs.BOM_UTF8)).strip()
-                if text:
-                    yield text
-
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         rows: list[dict[str, Any]] = []
         batch = Batch(rows, [], {})
-        for line in self._lines():
+        for line in json_lines(self.address):
             found = _object(line)
             if found is None:
                 batch.bad[len(batch.rows)] = "the line is no JSON object"
@@ -275,6 +243,15 @@ class _JsonLines:
                 batch = Batch(rows, [], {})
         if rows:
             yield batch
+
+
+def json_lines(address: str) -> Iterator[bytes]:
+    """The lines of a file that are not empty."""
+    with said(address), fsspec.open(address, "rb", compression=packing(address)) as file:
+        for number, line in enumerate(file):
+            text = (line if number else line.removeprefix(codecs.BOM_UTF8)).strip()
+            if text:
+                yield text
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

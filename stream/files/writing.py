@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import fsspec
 import msgspec
 
-from penstock.stream.files.reading import Batch, CannotUse, Table, arrow, form_of, packing, plain
+from penstock.stream.files.reading import Batch, CannotUse, Table, arrow, form_of, packing
+from penstock.stream.files.values import plain
 
 GROUP_BATCHES = 8
 """Batches that make a row group of a Parquet file: a footer of many small ones would be read by whoever opens it."""
