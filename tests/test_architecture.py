@@ -100,7 +100,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/cli": (
         "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
-        "export", "features", "flink", "history",
+        "export", "features", "features_history", "flink", "history",
         "model_registry", "models", "operate",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
         "what_if",
@@ -113,7 +113,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/score": (  # files, stored models and topics
         "history", "models", "refusal", "rows", "run", "then", "topic_rows", "vectors",
     ),
-    "stream/files": ("events", "reading", "writing"),  # `values` is arithmetic
+    "stream/files": ("events", "reading", "values", "writing"),
+    "stream/history": ("asks", "fold", "run", "spool", "spread", "work"),  # files, and processes of its own
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them
