@@ -17,7 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("history",),
+    ("history", "convert"),
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
@@ -98,7 +98,7 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console", "convert",
         "dead_letters", "demo", "expected", "explain",
         "export", "features", "features_history", "flink", "history",
         "model_registry", "models", "operate",
@@ -115,6 +115,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/files": ("events", "reading", "values", "writing"),
     "stream/history": ("asks", "fold", "run", "spool", "spread", "work"),  # files, and processes of its own
+    "stream/convert": ("chronon", "feast", "recorded"),  # runs files that somebody else wrote
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them

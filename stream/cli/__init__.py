@@ -40,6 +40,8 @@ COMMANDS = {
     "promote": "operate",
     "accept": "operate",
     "features": "features",
+    "from-feast": "convert",
+    "from-chronon": "convert",
     "models": "models",
     "publish": "publish",
     "dead-letters": "dead_letters",
