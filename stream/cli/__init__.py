@@ -42,6 +42,7 @@ COMMANDS = {
     "features": "features",
     "from-feast": "convert",
     "from-chronon": "convert",
+    "to-feast": "convert",
     "models": "models",
     "publish": "publish",
     "dead-letters": "dead_letters",
