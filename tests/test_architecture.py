@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes", "steps", "rights", "shards"),
+    ("recipes", "steps", "rights", "shards", "formats"),
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
@@ -35,7 +35,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look", "files"),
+    (
+        "process",
+        "definition_error",
+        "trigger_records",
+        "segment_blamed",
+        "story_records",
+        "look",
+        "files",
+        "prediction_avro",
+    ),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -206,7 +215,12 @@ SHELL: dict[str, tuple[str, ...]] = {
         "opening",  # looks for checkpoints, reads and writes the store
         "settings",  # in the words of the environment
     ),
-    "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
+    "stream/formats": (
+        "avro",  # reads a body as a file, and libraries as they are needed
+        "proto_files", "protobuf",  # run a compiler in a folder
+        "outputs", "reading", "registry", "schemas",  # talk to the registry
+    ),
+    "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
         "training_files",

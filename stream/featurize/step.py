@@ -24,7 +24,7 @@ from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
 from penstock.stream.featurize.decode import LATE, Event, Item, Rejected
 from penstock.stream.featurize.labels import label_of
-from penstock.stream.featurize.looks import look_at
+from penstock.stream.featurize.looks import Looks
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.log.protocol import Out
@@ -96,7 +96,7 @@ class Featurize:
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
-        self.looks = LOOK_EVERY - 1 if building is None and pipeline.asked_quality.schema != "off" else -1
+        self.looks = Looks(building is None and pipeline.asked_quality.schema != "off")
         self.recipe = self.digest = pipeline.digest
         self.base = b""
         self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
@@ -196,7 +196,8 @@ class Featurize:
         self.counts.items += 1
         event = item.event
         if event is None:
-            self._bury(item, item.reject or "")
+            if item.reject is not None:
+                self._bury(item, item.reject)
             return
         plan = self.plans[item.source]
         y: Target | None = None
@@ -227,7 +228,7 @@ class Featurize:
             self.counts.samples += 1
         if y is not None:
             self._label(item, event, y, shard)
-        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids[item.source])):
+        if item.offset % LOOK_EVERY == self.looks.rest and (look := self.looks.at(item, self.topic_ids)):
             self._emit(look, shard)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))
@@ -282,8 +283,7 @@ class Featurize:
         if item.event is None and LATE in reason:
             self.counts.late[self.sources[item.source].name] += 1
         self.outs.append(dead_letter(item, reason, self.dead_letters_topic, self.topic_ids[item.source]))
-        kind = kind_of(reason)
-        self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
+        self.counts.bury(kind_of(reason))
         if self.building is None:
             self._tell(self.dead_share.take(item, reason))
 

@@ -21,6 +21,8 @@ from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize
+from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.schemas import Schemas
 from penstock.stream.log.protocol import TP, Log, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import (
@@ -108,13 +110,15 @@ class Task:
         heads: Sequence[Head],
         prefix: str,
         building: Collection[int] | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
         self.prefix = prefix
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
-        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.decoders = [SourceDecoder(pipeline, one, reader_of(one, schemas)) for one in self.sources]
+        self.featurize.looks.fields_of = [decoder.fields for decoder in self.decoders]
         self.merge = Merge(self.heads)
         self.newest: dict[Head, int] = {}
         self.emitted_below: dict[Head, int] = {}

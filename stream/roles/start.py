@@ -28,6 +28,8 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
+from penstock.stream.formats.outputs import outputs_of
+from penstock.stream.formats.schemas import schemas_for
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
@@ -222,6 +224,7 @@ def featurize_worker(
         writer=WriteBehind("featurize-write", steps=2),
         patience_ms=PATIENCE_MS,
         skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
+        schemas=schemas_for(pipeline, settings),
     )
 
 
@@ -253,7 +256,7 @@ def learn_worker(
     deployed = topology.deployed(pipeline.name, settings.prefix)
     worker = LearnWorker(
         pipeline,
-        log,
+        outputs_of(pipeline, settings, log),
         RedisStateStore(client, deployed, "learn"),
         models,
         retrainer,
