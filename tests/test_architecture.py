@@ -17,6 +17,7 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
+    ("history",),
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
@@ -33,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look"),
+    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look", "files"),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -110,8 +111,9 @@ SHELL: dict[str, tuple[str, ...]] = {
         "processes", "progress", "report", "run", "stage", "verify",
     ),
     "stream/score": (  # files, stored models and topics
-        "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+        "history", "models", "refusal", "rows", "run", "then", "topic_rows", "vectors",
     ),
+    "stream/files": ("events", "reading", "writing"),  # `values` is arithmetic
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them

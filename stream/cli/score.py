@@ -17,6 +17,7 @@ from penstock.stream import topology
 from penstock.stream.cli.features import tasks
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.files.reading import CannotUse, Table
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.version import BadEnvelope
 from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
@@ -24,7 +25,7 @@ from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 from penstock.stream.score.models import Scorer, Stored, scorer
-from penstock.stream.score.reading import CannotScore, Table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.run import Features, Job, Summary, score
 from penstock.stream.score.then import LIVE_THEN, Then
 from penstock.stream.score.topic_rows import EventRows, Samples, range_of
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             models = _models(args, wanted, pipeline, log, client, settings)
             job = Job(pipeline, source, args.out, features, wall_ms())
             done = score(job, models, log=log, reads=reads, progress=told.say)
-        except (CannotScore, CannotSay, OtherDefinition, BadEnvelope, OSError) as error:
+        except (CannotUse, CannotSay, OtherDefinition, BadEnvelope, OSError) as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
     seconds, named = time.monotonic() - began_s, args.source or args.topic

@@ -16,6 +16,7 @@ import msgspec
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.files.reading import BATCH_ROWS, Batch, Kinds
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.learner import Seen
 from penstock.stream.log.protocol import Log, Record, UnknownTopic
@@ -23,7 +24,7 @@ from penstock.stream.messages import LabelRecord, Recipe, Sample
 from penstock.stream.operate.moments import span_of
 from penstock.stream.operate.training_set import Span
 from penstock.stream.prediction import Prediction, decode_prediction
-from penstock.stream.score.reading import BATCH_ROWS, Batch, CannotScore, Kinds
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.rows import AT, ID, X
 
 POLL_RECORDS = 10_000
