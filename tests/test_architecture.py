@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score", "sizing"),
     ("roles", "stack"),
     ("console",),
-    ("backfill", "operate", "challenge", "serve", "flink"),
+    ("backfill", "bootstrap", "operate", "challenge", "serve", "flink"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
@@ -98,7 +98,7 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
+        "__init__", "acls", "backfill", "bench", "bootstrap", "calibrate", "check", "check_request", "check_sample", "console",
         "dead_letters", "demo", "expected", "explain",
         "export", "features", "flink", "history",
         "model_registry", "models", "operate",
@@ -113,15 +113,15 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/score": (  # files, stored models and topics
         "history", "models", "refusal", "rows", "run", "then", "topic_rows", "vectors",
     ),
-    "stream/files": ("events", "reading", "writing"),  # `values` is arithmetic
+    "stream/files": ("avro", "events", "reading", "writing"),  # `values` is arithmetic
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "all_roles", "begun_anew", "calibrate", "challenge", "console", "console_people", "http", "identity", "in_memory",
-        "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
+        "all_roles", "begun_anew", "bootstrap", "calibrate", "challenge", "console", "console_people", "http", "identity",
+        "in_memory", "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
@@ -142,6 +142,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/featurize": (
         "abreast",  # logs what is waited for
+        "after_files",  # looks at how the samples log begins
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
@@ -149,6 +150,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/learn": (
         "jobs",  # logs what is given up
+        "quiet",  # a worker
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
@@ -185,6 +187,12 @@ SHELL: dict[str, tuple[str, ...]] = {
         "job", "operators",  # Flink's
         "opening",  # looks for checkpoints, reads and writes the store
         "settings",  # in the words of the environment
+    ),
+    "stream/bootstrap": (
+        "handover",  # looks at how the samples log begins
+        "kept",  # works on the store
+        "looking", "merging", "rows",  # read files
+        "run",  # all of them, and the clock
     ),
     "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/operate": (  # clients, files and clocks

@@ -13,6 +13,7 @@ class Counts:
     items: int = 0
     samples: int = 0
     labels: int = 0
+    before: int = 0  # records of the topics that files had already
     dead_letters: dict[str, int] = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)  # by source
     # samples that read an entity without events, by view
