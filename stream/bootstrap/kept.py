@@ -91,7 +91,7 @@ class Kept:
             return None
         self.plan = place.plan
         if place.stage in ("reading", "learning"):
-            self._take_tasks()
+            self._take_tasks(place)
             self._apply(self._staged(place))
         return place
 
@@ -110,12 +110,15 @@ class Kept:
         if not self.position:
             self.position = self._at(0, 0)
             self.store.start(self.position)
-        self._take_tasks()
+        # Whoever finds a task that is being read finds this place, too, wherever this is stopped.
         self.save(place, {})
+        self._take_tasks(place)
 
-    def _take_tasks(self) -> None:
+    def _take_tasks(self, place: Place) -> None:
         for task, store in self.stores.items():
             stored = store.acquire()
+            if stored is None and place.number > 0:
+                raise CannotBootstrap(self._gone())
             if stored is None:
                 stored = self._of_task(0)
                 store.start(stored)
@@ -156,10 +159,11 @@ class Kept:
         names = [f"{self.prefix}{place.number % 2}:{part}" for part in range(place.chunks)]
         found = self.store.load(names)
         if None in found:
-            raise CannotBootstrap(
-                f"what was stored of the bootstrap of {self.plan.pipeline!r} is partly gone: `penstock reset FILE` starts over"
-            )
+            raise CannotBootstrap(self._gone())
         return [_chunk(one) for one in found if one is not None]
+
+    def _gone(self) -> str:
+        return f"what was stored of the bootstrap of {self.plan.pipeline!r} is partly gone: `penstock reset FILE` starts over"
 
     def _apply(self, chunks: Sequence[Mapping[str, Sequence[Any]]]) -> None:
         """Write what lies beside the state into it, task by task."""

@@ -13,9 +13,10 @@ class Counts:
     items: int = 0
     samples: int = 0
     labels: int = 0
-    before: int = 0  # records of the topics that files had already
     dead_letters: dict[str, int] = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)  # by source
+    # records of the topics that are older than where these take over from files, by source
+    before: Counter[str] = field(default_factory=Counter)
     # samples that read an entity without events, by view
     defaults: Counter[int] = field(default_factory=Counter)
     entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view

@@ -240,7 +240,8 @@ class Task:
         if newest_at > since + decoder.grace_ms or since <= 0:
             return decoder.items(records, newest_at)
         items = items_since(decoder, records, newest_at, since)
-        self.featurize.counts.before += sum(item.reject == BEFORE for item in items)
+        skipped = sum(item.reject == BEFORE for item in items)
+        self.featurize.counts.before[self.sources[head[0]].name] += skipped
         return items
 
     @property

@@ -108,7 +108,7 @@ def opened(flow: MemoryFlow, plan: Plan, wall_ms: Callable[[], int] = lambda: 0)
     if place is None:
         check_new(flow.pipeline, flow.log, flow.store("all"), tasks, plan, "")
         starts_of(flow.pipeline, flow.log, plan, partial=False)
-        place = Place(plan=plan, began_ms=0, samples=[0] * flow.pipeline.shards)
+        place = Place(plan=plan, began_ms=2_000_000_000_000, samples=[0] * flow.pipeline.shards)
         kept.begin(place)
     return Bootstrap(flow.pipeline, flow.log, kept, place, wall_ms)
 

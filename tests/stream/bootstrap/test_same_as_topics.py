@@ -146,5 +146,6 @@ def test_the_topics_may_begin_anywhere_before_the_end() -> None:
     until_ms = moment(pipeline, events, 0.6)
     newer = [event for event in events if at_of(pipeline, event) >= until_ms - DAY // 24]
     assert len(newer) < len(events)
-    files = from_files(pipeline, events, 2, until_ms, newer)
-    assert without_ticks(files) == without_ticks(live(pipeline, events, 2))
+    entries, _, model = without_ticks(from_files(pipeline, events, 2, until_ms, newer))
+    # A state names the offsets of newest events, which order those of one millisecond: they are others in another topic.
+    assert (entries, model) == without_ticks(live(pipeline, events, 2))[::2]
