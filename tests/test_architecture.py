@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score", "sizing", "trial", "scaffold", "frames"),
     ("roles", "stack"),
     ("console",),
-    ("backfill", "operate", "challenge", "serve", "flink"),
+    ("backfill", "bootstrap", "operate", "challenge", "serve", "flink"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
@@ -108,7 +108,7 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console", "convert",
+        "__init__", "acls", "backfill", "bench", "bootstrap", "calibrate", "check", "check_request", "check_sample", "console", "convert",
         "dead_letters", "demo", "expected", "explain",
         "export", "features", "features_history", "flink", "golden", "history",
         "model_registry", "models", "new", "operate", "plan",
@@ -139,7 +139,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "run",  # puts these together
         "trial",  # folds and featurizes records of a log, and times it
     ),
-    "stream/files": ("events", "reading", "values", "writing"),
+    "stream/files": ("avro", "events", "reading", "writing"),  # `values` is arithmetic
     "stream/history": ("asks", "fold", "run", "spool", "spread", "work"),  # files, and processes of its own
     "stream/feast": ("online_store",),  # talks to Redis
     "stream/convert": ("chronon", "feast", "recorded"),  # runs files that somebody else wrote
@@ -149,8 +149,8 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "all_roles", "begun_anew", "calibrate", "challenge", "console", "console_people", "http", "identity", "in_memory",
-        "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
+        "all_roles", "begun_anew", "bootstrap", "calibrate", "challenge", "console", "console_people", "http", "identity",
+        "in_memory", "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
@@ -171,6 +171,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/featurize": (
         "abreast",  # logs what is waited for
+        "after_files",  # looks at how the samples log begins
         "backpressure",  # waits
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
@@ -178,6 +179,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/learn": (
         "jobs",  # logs what is given up
+        "quiet",  # a worker
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
@@ -221,6 +223,12 @@ SHELL: dict[str, tuple[str, ...]] = {
         "outputs", "reading", "registry", "schemas",  # talk to the registry
     ),
     "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
+    "stream/bootstrap": (
+        "handover",  # looks at how the samples log begins
+        "kept",  # works on the store
+        "looking", "merging", "rows",  # read files
+        "run",  # all of them, and the clock
+    ),
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
         "training_files",

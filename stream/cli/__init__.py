@@ -59,6 +59,7 @@ COMMANDS = {
     "calibrate": "calibrate",
     "reset": "reset",
     "backfill": "backfill",
+    "bootstrap": "bootstrap",
     "bench": "bench",
     "retrain-job": "retrain_job",
 }

@@ -30,6 +30,7 @@ MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
 _KEY_NUMBERS_END = 10**MAX_KEY_CHARACTERS
 LATE = "(grace) behind the partition's newest"  # in the reason of a late record, which is counted by it
+BEFORE = "older than where the topics take over from files"  # what is skipped, as no dead letter
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, past which RFC 3339 has no dates
 MOST_WHOLE_INPUT = 2**63 - 1
 Event = dict[str, Any]

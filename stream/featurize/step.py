@@ -22,7 +22,7 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.counts import Counts
 from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
-from penstock.stream.featurize.decode import LATE, Event, Item, Rejected
+from penstock.stream.featurize.decode import BEFORE, LATE, Event, Item, Rejected
 from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.looks import Looks
 from penstock.stream.featurize.merge import Head
@@ -98,7 +98,7 @@ class Featurize:
         self.counts = Counts()
         self.looks = Looks(building is None and pipeline.asked_quality.schema != "off")
         self.recipe = self.digest = pipeline.digest
-        self.base = b""
+        self.base, self.since = b"", -1
         self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
 
     def _plan(self, index: int) -> SourcePlan:
@@ -139,7 +139,7 @@ class Featurize:
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
         positions = named(self.positions, self.sources, self.topic_ids)
-        return Position(self.recipe, positions, None, self.dead_share.stored()).encode()
+        return Position(self.recipe, positions, None, self.dead_share.stored(), self.since).encode()
 
     def places_in(self, position: Position) -> dict[Head, HeadPosition]:
         """The positions a stored position names; raises `TopicRecreated` when a topic is another one by now."""
@@ -196,7 +196,7 @@ class Featurize:
         self.counts.items += 1
         event = item.event
         if event is None:
-            if item.reject is not None:
+            if item.reject is not None and item.reject != BEFORE:
                 self._bury(item, item.reject)
             return
         plan = self.plans[item.source]
@@ -323,8 +323,7 @@ class Featurize:
             self.unseen[number] -= first
             self.counts.entities[number] += len(first)
             dirty.clear()
-        new = self.position()
         positions = {head: place.offset for head, place in self.positions.items()}
-        closed = FeaturizeUnit(Unit(self.base, new, writes), positions)
-        self.base, self.dirty_count, self.dirty_bytes, self.out_bytes = new, 0, 0, 0
-        return closed
+        base, self.base = self.base, self.position()
+        self.dirty_count = self.dirty_bytes = self.out_bytes = 0
+        return FeaturizeUnit(Unit(base, self.base, writes), positions)

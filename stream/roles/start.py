@@ -248,13 +248,14 @@ def learn_worker(
     *,
     guard: bool = True,
     decision_wait_s: float = DECISION_WAIT_S,
+    kind: type[LearnWorker] = LearnWorker,
 ) -> tuple[LearnWorker, list[Callable[[], None]]]:
     """Learn over these clients, and what to call after it is closed. Retrains read `definition`, the pipeline's file."""
     models = model_store(pipeline, settings, client)
     retrainer = ProcessRetrainer(Path(definition))
     publisher = mlflow_publisher(pipeline, settings, models)
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    worker = LearnWorker(
+    worker = kind(
         pipeline,
         outputs_of(pipeline, settings, log),
         RedisStateStore(client, deployed, "learn"),
@@ -273,7 +274,14 @@ def learn_worker(
     return worker, [retrainer.stop, *([] if publisher is None else [publisher.start().close])]
 
 
-def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
+def run_learn(
+    pipeline: Pipeline,
+    definition: str | Path,
+    settings: Settings,
+    *,
+    guard: bool = True,
+    kind: type[LearnWorker] = LearnWorker,
+) -> None:
     """The learn role, until told to stop."""
     stopped = until_told()
     client = open_redis(settings)
@@ -281,7 +289,9 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     with page_of("learn", pipeline, settings) as health:
-        worker, after = learn_worker(pipeline, definition, settings, log, client, health, guard=guard)
+        worker, after = learn_worker(
+            pipeline, definition, settings, log, client, health, guard=guard, kind=kind
+        )
         turn_until(stopped, worker, health, *after, log.close)
 
 
