@@ -173,6 +173,18 @@ def test_a_batch_gives_the_same_in_every_byte(name: str, batch: int, data: st.Da
     assert repr(native) == repr(python)
 
 
+def test_every_length_and_every_size_of_a_number_is_written_as_msgspec_writes_it() -> None:
+    texts = ["a" * n for n in (0, 1, 31, 32, 255, 256, 512)] + ["é" * n for n in (15, 16, 127, 128, 512)]
+    records = []
+    for n, (shelf, name) in enumerate([(edge, "s") for edge in EDGES] + [(1, name) for name in texts]):
+        event = {**GOOD[SHOWN.name], "show": f"{n}{name}"[:512], "shelf": shelf, "shop": name}
+        offset = 2 ** (n % 40) + n
+        records.append(Record(SHOWN.name, 0, offset, START_MS, None, json.dumps(event).encode(), ()))
+    records.sort(key=lambda record: record.offset)
+    native, python = (stepped(shop(), records, 1_000, native=native) for native in (True, False))
+    assert repr(native) == repr(python)
+
+
 def test_units_end_at_the_same_events() -> None:
     """More entities than a unit holds, in one batch of two tasks."""
     chance, records = random.Random(1), []
