@@ -59,12 +59,8 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     SHOWN.name: {"show": "s", "at": START_MS, "shop": "x", "shelf": 7, "kind": "k", "price": 3, "sold": 4},
 }  # fmt: skip
-whole = st.one_of(
-    st.integers(-(2**63), 2**64),
-    st.sampled_from(
-        [b + d for n in (5, 7, 8, 15, 16, 31, 32, 63) for b in (2**n, -(2**n)) for d in (-1, 0, 1)]
-    ),
-)
+EDGES = [b + d for n in (5, 7, 8, 15, 16, 31, 32, 63) for b in (2**n, -(2**n)) for d in (-1, 0, 1)]
+whole = st.one_of(st.integers(-(2**63), 2**64), st.sampled_from(EDGES))
 text = st.one_of(
     st.text(max_size=6),
     st.sampled_from(
