@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from penstock import View, count, distinct, last, mean, since_last
 from penstock.features.redis.store import MemoryServer, MemoryStateStore
 from penstock.stream import topology
 from penstock.stream.definitions import Label, Pipeline, Source
+from penstock.stream.featurize import dead_share
 from penstock.stream.featurize.compiled import compiled
 from penstock.stream.featurize.decode import SourceDecoder
 from penstock.stream.featurize.merge import Head
@@ -25,6 +28,14 @@ from penstock.stream.log.protocol import Record
 from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
 
 pytestmark = pytest.mark.skipif(compiled() is None, reason="it was not built")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short() -> Iterator[None]:
+    """While dead letters are counted Python steps every record: here that is soon over."""
+    with patch.object(dead_share, "WINDOW_RECORDS", 2):
+        yield
+
 
 SHOWN = Source("shop.shown", id="show", time="at", key=("shop", "shelf"), grace="1h")
 
@@ -170,9 +181,10 @@ def test_a_batch_gives_the_same_in_every_byte(name: str, batch: int, data: st.Da
 
 
 def test_every_length_and_every_size_of_a_number_is_written_as_msgspec_writes_it() -> None:
-    texts = ["a" * n for n in (0, 1, 31, 32, 255, 256, 512)] + ["é" * n for n in (15, 16, 127, 128, 512)]
+    texts = ["a" * n for n in (1, 31, 32, 255, 256, 512)] + ["é" * n for n in (15, 16, 127, 128, 512)]
     records = []
-    for n, (shelf, name) in enumerate([(edge, "s") for edge in EDGES] + [(1, name) for name in texts]):
+    edges = [edge for edge in EDGES if abs(edge) < 2**63]  # others are dead letters, which Python counts
+    for n, (shelf, name) in enumerate([(edge, "s") for edge in edges] + [(1, name) for name in texts]):
         event = {**GOOD[SHOWN.name], "show": f"{n}{name}"[:512], "shelf": shelf, "shop": name}
         offset = 2 ** (n % 40) + n
         records.append(Record(SHOWN.name, 0, offset, START_MS, None, json.dumps(event).encode(), ()))
