@@ -85,6 +85,10 @@ TOP_LEVEL = {
 }
 #: The linear models of `stream`, compiled, and what monitors count; the other Cython files are those of `features`.
 LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
+STEPPING = [
+    ROOT / "stream" / "featurize" / file
+    for file in ("stepping.pyx", "stepping_decoding.pxi", "stepping_packing.pxi")
+]
 COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
@@ -248,7 +252,13 @@ def sources(*packages: str) -> list[Path]:
 
 def cython_sources() -> list[Path]:
     return sorted(
-        [*(ROOT / "features").rglob("*.pyx"), *(ROOT / "features").rglob("*.pxi"), *LINEAR, COUNTING]
+        [
+            *(ROOT / "features").rglob("*.pyx"),
+            *(ROOT / "features").rglob("*.pxi"),
+            *LINEAR,
+            *STEPPING,
+            COUNTING,
+        ]
     )
 
 
@@ -438,6 +448,7 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
         pure |= {"math", "river"} if path in LINEAR else {"msgspec"}
         assert {module.split(".")[0] for module in modules} <= pure
         strange = ("penstock.features",) if path in LINEAR else ("penstock.stream",)
+        strange = ("penstock.stream.learn",) if path in STEPPING else strange
         assert not {module for module in modules if module.startswith((*strange, "penstock.monitors"))}
         for block in re.split(
             r"^(?=(?:    )?(?:cdef|def|cpdef) .*(?:\(|:)$|(?:    )?(?:cdef|def) .*:$)",
@@ -449,11 +460,12 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
 
 def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
     made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    engine, gate, linear, counting = made
+    engine, stepping, gate, linear, counting = made
     assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()} - set(
-        map(name, [*LINEAR, COUNTING])
+        map(name, [*LINEAR, *STEPPING, COUNTING])
     )
     assert counting["sources"] == [name(COUNTING)] and "depends" not in counting
+    assert [*stepping["sources"], *stepping["depends"]] == [name(path) for path in STEPPING]
     assert [*linear["sources"], *linear["depends"]] == [name(path) for path in LINEAR]
     beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
     assert {*gate["sources"], *gate["depends"]} == beside

@@ -31,6 +31,7 @@ def test_an_installation_has_one_name_at_the_top() -> None:
     names = {module["name"] for module in given()["tool"]["setuptools"]["ext-modules"]}
     assert names == {
         "penstock.features.engine.native",
+        "penstock.stream.featurize.stepping",
         "penstock.stream.learn.weighing",
         "penstock.stream.learn.linear",
         "penstock.monitors.inputs.counting",

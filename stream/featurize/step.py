@@ -10,7 +10,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from penstock.features.redis.keys import entity_of, public_key, state_key
 from penstock.features.units import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.compiled import stepper_of
 from penstock.stream.featurize.counts import Counts
 from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
@@ -27,6 +28,7 @@ from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.looks import Looks
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
+from penstock.stream.featurize.source_plan import SourcePlan
 from penstock.stream.log.protocol import Out
 from penstock.stream.look import LOOK_EVERY
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
@@ -37,19 +39,6 @@ from penstock.stream.targets import Target
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
 TIE_BITS = 48
 KEPT_STATES = 200_000  # a task's, in memory
-
-
-class SourcePlan(NamedTuple):
-    """What one event of a source does: the views it updates and those its sample reads, in the vector's order.
-
-    `keys` are the distinct entity keys of those views; each view names its key by place in `keys`.
-    """
-
-    key_fields: tuple[str, ...]
-    keys: list[tuple[str, ...]]
-    views: list[tuple[int, CompiledView, int, bool]]
-    predicts: bool
-    outcome: Callable[[Mapping[str, Any]], Any] | None
 
 
 class FeaturizeUnit(NamedTuple):
@@ -100,6 +89,7 @@ class Featurize:
         self.recipe = self.digest = pipeline.digest
         self.base, self.since = b"", -1
         self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
+        self.stepper = stepper_of(self, LOOK_EVERY) if type(self) is Featurize else None
 
     def _plan(self, index: int) -> SourcePlan:
         source = self.sources[index]

@@ -266,10 +266,9 @@ class Task:
             if head in at_end and wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS
         ]
 
-    def load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
-        """Bring the states that these items need into memory."""
+    def load(self, missing: Sequence[tuple[int, str]]) -> None:
+        """Bring these (view, entity) states into memory."""
         featurize = self.featurize
-        missing = featurize.missing(items, entities)
         if missing:
             stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
             # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them
