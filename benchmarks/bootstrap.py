@@ -49,6 +49,7 @@ from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.bootstrap import Asked, looked, plan_of
+from penstock.stream.roles.start import settle_memory
 from penstock.stream.stack import Stack, local_stack
 from penstock.stream.stack.valkey import valkey_server
 
@@ -254,6 +255,7 @@ def reading(stack: Stack, options: Sequence[str], until: str) -> dict[str, Any]:
         kept.load()
         place = Place(plan=plan, began_ms=wall_ms(), samples=[0])
         kept.begin(place)
+        settle_memory()
         began, cpu = time.perf_counter(), time.process_time()
         Bootstrap(pipeline, log, kept, place, wall_ms, prefix=prefix, writer=writer).read()
         return {"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}

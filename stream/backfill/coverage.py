@@ -38,8 +38,8 @@ def before_files_end(pipeline: Pipeline, change: ViewChange, since: int, now_at:
     horizon_ms = _horizon_ms(view, change)
     if horizon_ms is None or since == 0 or now_at - horizon_ms < since:
         yield (
-            f"view {view.name}: {', '.join(change.rebuilt)} look back to what `penstock bootstrap` read from files, which no topic "
-            "has"
+            f"view {view.name}: {', '.join(change.rebuilt)} look back to what `penstock bootstrap` read from files, and no "
+            "topic has"
         )
 
 

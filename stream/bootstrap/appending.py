@@ -21,11 +21,14 @@ POLL_RECORDS = 5_000
 class Appending:
     """Appends to a log whose topic `samples` was written up to `ends`, an offset for each of its partitions, at the least.
 
+    What is neither for it nor for `dead_letters` is left out: nobody is to be alerted to what is long past.
+
     `skipped` counts entries that stood there already. Used from one thread.
     """
 
-    def __init__(self, log: Log, samples: str, ends: Sequence[int]) -> None:
+    def __init__(self, log: Log, samples: str, dead_letters: str, ends: Sequence[int]) -> None:
         self.log, self.samples, self.ends = log, samples, list(ends)
+        self.kept = {samples, dead_letters}
         bounds = log.bounds([(samples, shard) for shard in range(len(ends))])
         self.tails = [self._tail(shard, bounds[(samples, shard)][1]) for shard in range(len(ends))]
         self.ahead = [bounds[(samples, shard)][1] > end for shard, end in enumerate(ends)]
@@ -47,6 +50,7 @@ class Appending:
 
     def append(self, outs: Sequence[Out]) -> None:
         """Append what is not there. Raises `CannotBootstrap` where something else is there."""
+        outs = [out for out in outs if out.topic in self.kept]
         if any(self.ahead):
             outs = [out for out in outs if out.topic != self.samples or not self._is_there(out)]
         if outs:

@@ -13,10 +13,11 @@ Laws of this file:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import merge
-from itertools import islice
-from typing import NamedTuple
+from itertools import islice, repeat
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +31,9 @@ from penstock.stream.files.events import Rows, pieces
 from penstock.stream.log.protocol import Record, partition_for
 
 KEPT_KEYS = 1_000_000
+# Made for each row: by their own names they take a Python call, and twice as long.
+_record: Callable[[tuple[Any, ...]], Record] = partial(tuple.__new__, Record)
+_item: Callable[[tuple[Any, ...]], Item] = partial(tuple.__new__, Item)
 
 
 class Row(NamedTuple):
@@ -39,6 +43,9 @@ class Row(NamedTuple):
     run: int
     item: Item
     after: bool = False
+
+
+_row: Callable[[tuple[Any, ...]], Row] = partial(tuple.__new__, Row)
 
 
 class Mark(msgspec.Struct, array_like=True):
@@ -99,7 +106,8 @@ class SourceRows:
             self.decoder.items,
         )
         for values in self._values(number, read):
-            records = [Record(topic, 0, 0, stamp_ms, None, value, ()) for value in values]
+            places = repeat(topic), repeat(0), repeat(0), repeat(stamp_ms), repeat(None)
+            records = [*map(_record, zip(*places, values, repeat(())))]
             items = items_of(records, newest)
             if 0 <= until_ms <= items[-1].newest_at:  # what is the topic's to tell makes no other row late
                 for record in records:
@@ -110,7 +118,7 @@ class SourceRows:
                 continue
             newest = items[-1].newest_at
             for item in items:
-                yield Row(item.at, number, item)
+                yield _row((item[0], number, item, False))
 
     def _values(self, number: int, read: int) -> Iterator[Sequence[bytes]]:
         """What stands in the files of a run behind the first `read` rows."""
@@ -132,6 +140,7 @@ class SourceRows:
         read, newest = list(before.read), list(before.newest)
         offsets, reached = list(before.offsets), list(before.reached)
         partition_of, after, taken = self.partition_of, before.after, 0
+        topic, stamp_ms = self.source.name, self.stamp_ms
         found: dict[Head, list[Item]] = {}
         for at, run, item, is_after in islice(self.rows, most):
             taken += 1
@@ -139,7 +148,8 @@ class SourceRows:
             if is_after:
                 after += 1
                 continue
-            event, partition = item.event, 0
+            _, _, _, _, _, text, event, reject, was = item
+            partition = 0
             if event is not None:
                 key = record_key(event, fields)
                 if key is not None:
@@ -151,17 +161,9 @@ class SourceRows:
                     reached[partition] = at
             offset, top = offsets[partition], reached[partition]
             offsets[partition] = offset + 1
-            record = item.record._replace(partition=partition, offset=offset)
-            placed = Item(
-                top if event is None else at,
-                index,
-                partition,
-                offset,
-                top,
-                item.id,
-                event,
-                item.reject,
-                record,
+            record = _record((topic, partition, offset, stamp_ms, None, was.value, ()))
+            placed = _item(
+                (top if event is None else at, index, partition, offset, top, text, event, reject, record)
             )
             head = (index, partition)
             if head in found:

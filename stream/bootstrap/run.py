@@ -149,7 +149,8 @@ class Bootstrap:
         """Stand where the last checkpoint was."""
         plan, place = self.plan, self.place
         marks = place.marks or [begin(files, plan.partitions) for files in plan.sources]
-        self.appending = Appending(self.log, self.samples_topic, place.samples)
+        buried = topology.dead_letters(self.pipeline.name, self.prefix)
+        self.appending = Appending(self.log, self.samples_topic, buried, place.samples)
         heads = [head for task in self.tasks.values() for head in task.heads]
         found = {head: HeadPosition(*place.places.get(_named(head), [0, -1])) for head in heads}
         for name, task in self.tasks.items():

@@ -177,6 +177,7 @@ def run(pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: F
         kept.begin(place)
     if place.stage == "over":
         return Done(place, 0.0, 0.0)
+    start.settle_memory()
     writer = WriteBehind("bootstrap-write")
     learning = Learning(pipeline, asked, settings, log)
     try:

@@ -124,8 +124,8 @@ def test_rows_come_in_the_order_in_which_records_of_topics_are_stepped(
         times = {SENT.name: "sent_at", DELIVERED.name: "done_at"}
         for topic, _, event in events:
             event[times[topic]] -= event[times[topic]] % 600_000
-    for place, by in moves:
-        place %= len(events)
+    for wanted_place, by in moves:
+        place = wanted_place % len(events)
         events.insert(min(place + by, len(events)), events.pop(place))
     found = items(written(parcels(), events, files=3), partitions, most)
     wanted = of_topics(events, partitions)
