@@ -18,7 +18,7 @@ from penstock.stream.featurize.model_trial import check_model
 from penstock.stream.operate.expected import check_outcome
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
-from penstock.stream.scaffold import definition, guess
+from penstock.stream.scaffold import columns, definition, guess
 from penstock.stream.scaffold.answers import Answers, BadAnswer, FeatureAsked, default_features, feature
 from penstock.stream.scaffold.compose import compose
 from penstock.stream.task_kind import KINDS, MEANINGS
@@ -45,11 +45,12 @@ TEST_ROWS = 30
 
 
 class Csv(NamedTuple):
-    """A CSV file: its columns, as its first rows have them, and how it is read."""
+    """A CSV file: how it is read, its first rows, and its columns as those have them."""
 
     path: Path
     dialect: type[csv.Dialect]
-    columns: list[guess.Column]
+    columns: list[columns.Column]
+    rows: list[list[str]]
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -118,26 +119,37 @@ def answered(args: argparse.Namespace, table: Csv | None) -> tuple[Answers, tupl
     """All answers: as given, guessed from the file, asked for, or the defaults; and what was guessed."""
     given: dict[str, Any] = {
         what: getattr(args, what)
-        for what in ("topic", "id", "time", "key", "task", "label", "label_topic", "label_time", "wait")
+        for what in (
+            "topic",
+            "id",
+            "time",
+            "key",
+            "task",
+            "label",
+            "label_topic",
+            "label_time",
+            "wait",
+            "view",
+        )
         if getattr(args, what) is not None
     }
     if args.inputs is not None:
         given["inputs"] = tuple(filter(None, (name.strip() for name in args.inputs.split(","))))
-    views = None if args.view is None else tuple(feature(one) for one in args.view)
     said: tuple[str, ...] = ()
     if table is not None:
         if args.label_topic:
             raise BadAnswer("--label-topic: a file's rows have their answers in themselves; leave it out")
-        found = guess.guess(table.columns, given)
+        found = guess.guess(table.columns, given, table.rows)
         given |= {what: getattr(found, what) for what in ("id", "time", "key", "label", "task", "inputs")}
         said = found.said
     elif not args.yes:
         given = asked(args.name, given)
-    given = dict(given)
+    asked_views = given.pop("view", None)
+    views = tuple(feature(one) for one in asked_views or ())
     if given.get("task") == "unlabelled":
         given.setdefault("label", "")
     answers = Answers(args.name, **given, features=views or (FeatureAsked("", "count"),))
-    if views is None:
+    if not views:
         # of nobody there are no features: such events have only themselves
         own = answers.key != answers.id
         found_features = default_features(answers.key, answers.inputs) if own else ()
@@ -147,7 +159,7 @@ def answered(args: argparse.Namespace, table: Csv | None) -> tuple[Answers, tupl
 
 def _without_truths(features: Sequence[FeatureAsked], table: Csv | None) -> tuple[FeatureAsked, ...]:
     """Default features of a file, without means of what is true or false: a share of few values says little at first."""
-    truths = {one.name for one in table.columns if one.kind == guess.TRUTH} if table else set()
+    truths = {one.name for one in table.columns if one.kind == columns.TRUTH} if table else set()
     return tuple(one for one in features if one.field not in truths)
 
 
@@ -175,6 +187,10 @@ def asked(name: str, given: dict[str, Any], ask: Callable[[str], str] | None = N
         else:
             one("label_time", "Field with an answer's time", found["time"])
         one("wait", "How long an answer may take, such as 30m, 12h or 7d", "1d")
+    if "view" not in found:
+        shown = "counts and means by key"
+        said = one("view", f"Features, such as {found['key']}:count:10m, with spaces between", shown)
+        found["view"] = None if said == shown else said.split()
     if "inputs" not in found:
         said = one("inputs", "Fields with numbers that the model reads, separated by commas", "amount")
         found["inputs"] = tuple(filter(None, (field.strip() for field in said.split(","))))
@@ -193,12 +209,12 @@ def read_csv(path: Path) -> Csv:
         rows = csv.reader(file, dialect)
         names = [name.strip() for name in next(rows, [])]
         found = [row for row in itertools.islice(rows, GUESSED_ROWS) if row]
-    return Csv(path, dialect, guess.columns_of(names, found))
+    return Csv(path, dialect, columns.columns_of(names, found), found)
 
 
 def events_of(table: Csv, answers: Answers) -> Iterator[dict[str, Any]]:
     """The rows as events, in the file's order."""
-    convert = guess.converters(table.columns)
+    convert = columns.converters(table.columns)
     names = [one.name for one in table.columns]
     with table.path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, table.dialect)

@@ -128,7 +128,12 @@ def as_text(done: Tried) -> list[str]:
         lines.append(
             f"          not compared, because no line names it: {', '.join(done.unnamed)} (--update adds it)"
         )
-    return [*lines, *_leaks(done)]
+    lines += _leaks(done)
+    lines += [
+        f"          {name} says every one of the {labelled:,} labels by itself: is it known when the event is predicted?"
+        for name in done.tellers
+    ]
+    return lines
 
 
 def _leaks(done: Tried) -> list[str]:
@@ -153,6 +158,7 @@ def as_json(done: Tried) -> dict[str, Any]:
             {**one._asdict(), "wrong": [column._asdict() for column in one.wrong]} for one in done.different
         ],
         "not_compared": done.unnamed,
+        "tell_alone": done.tellers,
         "leaks": None
         if looked is None
         else {**looked._asdict(), "leaks": [leak._asdict() for leak in looked.leaks]},

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from penstock.stream.definitions import Pipeline
+from penstock.stream.operate.tells_alone import tells_alone
 from penstock.stream.trial.compare import (
     ALWAYS,
     TOLERANCE,
@@ -41,7 +42,10 @@ class Asked(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What came of it. `written` says that the expected file was; `looked` is None where no leaks were looked for."""
+    """What came of it. `written` says that the expected file was; `looked` is None where no leaks were looked for.
+
+    `tellers` are features that say every label by themselves: no proof of a leak, and worth a question.
+    """
 
     asked: Asked
     fed: int
@@ -51,6 +55,7 @@ class Tried(NamedTuple):
     unnamed: list[str]
     looked: Looked | None
     written: bool
+    tellers: list[str]
 
     @property
     def right(self) -> bool:
@@ -82,7 +87,16 @@ def tried(pipeline: Pipeline, asked: Asked) -> Tried:
     looked = look(pipeline, flow.fed, asked.leaks) if asked.leaks else None
     written = asked.expect is not None and asked.update
     unnamed = [] if written else never_compared(wanted, found)
-    return Tried(asked, len(flow.fed), found, wanted, different, unnamed, looked, written)
+    tellers = _tellers(found) if asked.leaks else []
+    return Tried(asked, len(flow.fed), found, wanted, different, unnamed, looked, written, tellers)
+
+
+def _tellers(found: Sequence[Got]) -> list[str]:
+    """Features that say every label by themselves."""
+    samples = [one.line for one in found if one.kind == "sample" and one.line.get("label") is not None]
+    names = list(samples[0]["features"]) if samples else []
+    labels = [one["label"] for one in samples]
+    return [name for name in names if tells_alone([one["features"][name] for one in samples], labels)]
 
 
 def write(path: Path, found: Sequence[Got]) -> None:

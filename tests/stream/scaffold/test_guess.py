@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.stream.scaffold.answers import BadAnswer
-from penstock.stream.scaffold.guess import Guess, columns_of, guess, value_of
+from penstock.stream.scaffold.columns import columns_of, value_of
+from penstock.stream.scaffold.guess import Guess, guess
 
 
 def guessed(header: str, *rows: str, **given: Any) -> Guess:
@@ -113,3 +114,13 @@ def test_any_text_becomes_a_value_that_json_has(texts: list[str], later: str) ->
     (column,) = columns_of(["c"], [[text] for text in texts])
     for text in [*texts, later]:
         json.loads(json.dumps(value_of(column, text), allow_nan=False))
+
+
+def test_a_column_that_says_every_answer_is_no_input_unless_it_is_asked_for() -> None:
+    rows = [f"{n},2026-01-01T00:{n:02d}:00Z,u{n % 3},{n % 7},{n % 2 * 30 + 1},{n % 2}" for n in range(40)]
+    header = "id,at,user,amount,refund,fraud"
+    columns = columns_of(header.split(","), [row.split(",") for row in rows])
+    found = guess(columns, {}, [row.split(",") for row in rows])
+    assert found.inputs == ("amount",)
+    assert any("refund: says the answer of every row by itself" in line for line in found.said)
+    assert guess(columns, {"inputs": ("refund",)}, [row.split(",") for row in rows]).inputs == ("refund",)

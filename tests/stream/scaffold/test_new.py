@@ -161,7 +161,19 @@ def test_without_a_terminal_and_without_yes_it_says_what_to_do(
 
 def test_what_is_asked_takes_a_default_for_an_empty_answer_and_asks_nothing_twice() -> None:
     said: Iterator[str] = iter(
-        ["", "payment_id", "", "card", "regression", "price", "shop.prices", "found_at", "", "a, b"]
+        [
+            "",
+            "payment_id",
+            "",
+            "card",
+            "regression",
+            "price",
+            "shop.prices",
+            "found_at",
+            "",
+            "card:count:10m shop:last:price",
+            "a, b",
+        ]
     )
     questions: list[str] = []
 
@@ -170,13 +182,15 @@ def test_what_is_asked_takes_a_default_for_an_empty_answer_and_asks_nothing_twic
         return next(said)
 
     found = asked("shop", {}, answer)
-    assert len(questions) == len(set(questions)) == 10 and next(said, None) is None
+    assert len(questions) == len(set(questions)) == 11 and next(said, None) is None
     wanted: dict[str, Any] = {
         "topic": "shop.events", "id": "payment_id", "time": "at", "key": "card", "task": "regression", "label": "price",
-        "label_topic": "shop.prices", "label_time": "found_at", "wait": "1d", "inputs": ("a", "b"),
+        "label_topic": "shop.prices", "label_time": "found_at", "wait": "1d",
+        "view": ["card:count:10m", "shop:last:price"],
+        "inputs": ("a", "b"),
     }  # fmt: skip
     assert found == wanted
-    assert asked("shop", wanted, answer) == wanted and len(questions) == 10
+    assert asked("shop", wanted, answer) == wanted and len(questions) == 11
     with pytest.raises(BadAnswer, match="'guess' is none of binary"):
         asked("shop", {**wanted, "task": "guess"}, answer)
 

@@ -129,3 +129,13 @@ def test_a_leak_makes_the_command_fail_and_says_what_to_do(
     )
     assert "Label(fields=...)" in said and "\nleaks     3: 3 samples" in said
     assert cli.main([*folder.command, "--leaks", "0"]) == 0
+
+
+def test_a_feature_that_says_every_label_by_itself_is_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path, [payment(n, f"c{n}", fraud=n > 14) for n in range(1, 25)])
+    assert cli.main([*folder.command, "--update"]) == 0
+    said = capsys.readouterr().out
+    assert "amount says every one of the 24 labels by itself: is it known when" in said
+    assert "paid_1h says" not in said
