@@ -46,12 +46,8 @@ if __name__ == "__main__":
     join_s = time.monotonic() - began_s
     names = [one.replace(":", "__") for one in wanted]
     # Rows that it leaves out, or gives twice, are told.
-    told = {
-        "join_s": round(join_s, 1),
-        "version": version("feast"),
-        "rows": len(found),
-        "left_out": len(spine) - found["row"].nunique(),
-    }
+    left_out = len(spine) - found["row"].nunique()
+    told = {"join_s": round(join_s, 1), "version": version("feast"), "rows": len(found), "left_out": left_out}
     found.drop_duplicates("row").set_index("row").reindex(range(len(spine)))[names].to_parquet(
         folder / "feast-out.parquet"
     )
