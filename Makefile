@@ -82,7 +82,7 @@ test-feast: $(STAMP) $(FEAST)/.installed
 
 $(FEAST)/.installed: Makefile
 	$(PYTHON) -m venv --clear $(FEAST)
-	$(FEAST)/bin/python -m pip install --quiet --disable-pip-version-check "feast==$(FEAST_VERSION)" msgspec "redis[hiredis]"
+	$(FEAST)/bin/python -m pip install --quiet --disable-pip-version-check "feast[duckdb]==$(FEAST_VERSION)" msgspec "redis[hiredis]"
 	@touch $@
 
 # What drives the browser is installed beside the rest; the browser itself is the system's, or CHROMIUM.

@@ -16,7 +16,7 @@ from penstock.stream.process.settings import Settings
 STORES = {"feast": from_feast, "chronon": from_chronon}
 EXAMPLES = """\
 examples:
-  penstock from-{store} {repo} > definition.py
+  penstock from-{store} {repo} --out definition.py
   penstock check definition.py
 
 REPO is a repository's folder, or one file of it. Its Python runs, as {Store} itself would run it, but {Store} need not be
@@ -27,7 +27,7 @@ Exit codes: 0 all was converted, 1 some was not, 2 nothing was, and nothing is p
 
 TO_FEAST = """\
 examples:
-  penstock to-feast examples/cards.py > feature_repo/definitions.py
+  penstock to-feast examples/cards.py --out feature_repo/definitions.py
   cd feature_repo && feast apply
 
 The feature_store.yaml beside it names Penstock's online store:
@@ -51,6 +51,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         )
         command.add_argument("repo", metavar="REPO", help="its folder, or one file")
         command.add_argument("--name", metavar="NAME", help="the pipeline's name (default: the folder's)")
+        command.add_argument("--out", metavar="FILE", help="write it there (default: print it)")
         command.set_defaults(run=run, store=store)
     command = subparsers.add_parser(
         "to-feast",
@@ -60,6 +61,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("file", metavar="FILE", help="the definition file")
+    command.add_argument("--out", metavar="FILE", help="write them there (default: print them)")
     command.set_defaults(run=write_feast)
 
 
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print(f"penstock: {what}: {why}", file=sys.stderr)
         print(f"penstock: {args.repo} defines no view that Penstock could compute", file=sys.stderr)
         return 2
-    print(definition(args.name or place.stem, found), end="")
+    say(definition(args.name or place.stem, found), args.out)
     if found.left:
         print(
             f"penstock: {len(found.left)} things were not converted: see the end of the definition",
@@ -86,5 +88,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def write_feast(args: argparse.Namespace, settings: Settings) -> int:
     """Print what Feast is to read."""
-    print(to_feast(load(args.file)), end="")
+    say(to_feast(load(args.file)), args.out)
     return 0
+
+
+def say(text: str, out: str | None) -> None:
+    """Print the text, or write it to a file. Raises `OSError` for one that cannot be written."""
+    if out is None:
+        print(text, end="")
+    else:
+        Path(out).write_text(text, encoding="utf-8")

@@ -19,7 +19,8 @@ from penstock.stream.history.spool import Spool
 
 TIMES = ("at", "event_timestamp", "timestamp", "time")
 """Columns that are taken for the time where a spine has none named as the predicted source's field, and none is given."""
-SEEN_BITS = 24
+SEEN = (1 << 24) - 1
+"""Of an entity's hash, what says whether it is asked for: some are that no row asks for, and none is not that one does."""
 
 
 class Spine:
@@ -105,15 +106,10 @@ class Spine:
 
 
 class Asked(NamedTuple):
-    """How many rows ask, and which entities of each key, by a hash (`asked_for`)."""
+    """How many rows ask, and which entities of each key, by their hashes (`SEEN`)."""
 
     rows: int
     seen: list[bytearray]
-
-
-def asked_for(seen: bytearray, hashed: int) -> bool:
-    """Whether an entity of this hash may be asked for. It may be said of some that are not."""
-    return bool(seen[hashed & (1 << SEEN_BITS) - 1])
 
 
 def spread_asks(spine: Spine, folder: Path) -> Asked:
@@ -122,7 +118,7 @@ def spread_asks(spine: Spine, folder: Path) -> Asked:
     errors = Spool(folder, "errors")
     ids = Spool(folder, "ids")
     spools = [Spool(folder, f"asks{n}") for n in range(len(spine.keys))]
-    seen = [bytearray(1 << SEEN_BITS) for _ in spine.keys]
+    seen = [bytearray(SEEN + 1) for _ in spine.keys]
     number = -1
     for number, (row, bad) in enumerate(spine.rows()):
         try:
@@ -133,19 +129,16 @@ def spread_asks(spine: Spine, folder: Path) -> Asked:
                 named = row.get(spine.id)
                 if named is None:
                     raise Rejected(f"column {spine.id!r} is empty: nothing says which event is meant")
-                ids.bucket(hash_of(str(named)) % buckets).append((str(named), at, number))
-                ids.grown(1)
+                ids.put(hash_of(str(named)) % buckets, (str(named), at, number))
                 continue
             entities = [entity_of(row, key) for key in spine.keys]
         except (Rejected, TypeError) as error:
-            errors.bucket(0).append((number, str(error)))
-            errors.grown(1)
+            errors.put(0, (number, str(error)))
             continue
         for place, entity in enumerate(entities):
             hashed = hash_of("" if entity is None else entity)
-            seen[place][hashed & (1 << SEEN_BITS) - 1] = 1
-            spools[place].bucket(hashed % buckets).append((entity, number, at))
-            spools[place].grown(1)
+            seen[place][hashed & SEEN] = 1
+            spools[place].put(hashed % buckets, (entity, number, at))
     for spool in (errors, ids, *spools):
         spool.flush()
     return Asked(number + 1, seen)

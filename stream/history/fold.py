@@ -63,8 +63,7 @@ class Folding:
         for number, (at, newest_at, partition, offset, *entities) in found.items():
             for spool, entity in zip(spools, entities, strict=True):
                 ask = (entity, number, at, newest_at, partition, offset)
-                spool.bucket(hash_of("" if entity is None else entity) % job.buckets).append(ask)
-                spool.grown(1)
+                spool.put(hash_of("" if entity is None else entity) % job.buckets, ask)
         for spool in spools:
             spool.flush()
         missing = [number for of_id in waiting.values() for _, number in of_id if number not in found]
@@ -126,8 +125,12 @@ class Folding:
         place, end = 0, len(events)
         told: tuple[int, ...] | None = None
         for bound, at, _ in bounds:
-            while place < end and events[place][1:4] < bound:
+            whole, limit = len(bound) > 1, bound[0]
+            while place < end:
                 event = events[place]
+                # of a short bound the newest event time alone says which is first
+                if (event[1:4] >= bound) if whole else (event[1] >= limit):
+                    break
                 tie = (event[2] << TIE_BITS) | event[3]
                 of_event = dict(zip(fields, event[5:], strict=True))
                 for one, state in zip(views, states, strict=True):

@@ -10,6 +10,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -73,8 +74,8 @@ def history(
             folder = Path(name)
             if workers == 1:
                 return _run(job, spine, shares, folder, Here(job, folder, log), progress)
-            # A process that is forked would share the threads that read files.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            # A process that is forked would share the threads that read files. Rows have no cycles to be collected.
+            with ProcessPoolExecutor(workers, get_context("spawn"), initializer=gc.disable) as pool:
                 opens = log_of if log is not None else None
                 return _run(job, spine, shares, folder, Processes(job, folder, pool, path, opens), progress)
     finally:

@@ -24,17 +24,14 @@ class Spool:
         self.held: dict[int, list[Row]] = {}
         self.rows = 0
 
-    def bucket(self, number: int) -> list[Row]:
-        """The list to append rows of a bucket to, until `full` is asked."""
-        found = self.held.get(number)
-        if found is None:
-            found = self.held[number] = []
-        return found
-
-    def grown(self, rows: int) -> None:
-        """So many rows were appended since this was called last; they are written where they are many."""
-        self.rows += rows
-        if self.rows >= MOST_ROWS:
+    def put(self, bucket: int, row: Row) -> None:
+        """Put a row into a bucket."""
+        rows = self.held.get(bucket)
+        if rows is None:
+            rows = self.held[bucket] = []
+        rows.append(row)
+        self.rows += 1
+        if self.rows == MOST_ROWS:
             self.flush()
 
     def flush(self) -> None:

@@ -21,7 +21,7 @@ from penstock.stream.featurize.decode import END_OF_TIME_MS, Event, Rejected, So
 from penstock.stream.featurize.labels import label_of
 from penstock.stream.files.events import Piece, Rows, pieces
 from penstock.stream.files.reading import CannotUse
-from penstock.stream.history.asks import asked_for
+from penstock.stream.history.asks import SEEN
 from penstock.stream.history.job import Job, hash_of
 from penstock.stream.history.spool import Row, Spool
 from penstock.stream.log.protocol import Log, Record, UnknownTopic
@@ -141,18 +141,13 @@ class Into:
             if entity is None:
                 continue
             hashed = hash_of(entity)
-            if asked is not None and not asked_for(asked, hashed):
-                continue
-            row = (entity, newest_at, partition, offset, at, *[event[name] for name in fields])
-            spool.bucket(hashed % buckets).append(row)
-            spool.grown(1)
+            if asked is None or asked[hashed & SEEN]:
+                row = (entity, newest_at, partition, offset, at, *[event[name] for name in fields])
+                spool.put(hashed % buckets, row)
         if self.told is not None:
             named = str(event[self.id])
             entities = [entity_of(event, key) for key in self.keys]
-            self.told.bucket(hash_of(named) % buckets).append(
-                (named, at, newest_at, partition, offset, *entities)
-            )
-            self.told.grown(1)
+            self.told.put(hash_of(named) % buckets, (named, at, newest_at, partition, offset, *entities))
 
     def close(self) -> None:
         """Write what is held."""
