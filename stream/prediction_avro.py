@@ -2,7 +2,8 @@
 
 Laws of this file:
 - Pure. A new field stands behind all others and has a default, so that an older body, which ends before it, still reads, and a
-  newer one is read as far as it is known; `model` stays as it is. Then any of our readers needs no registry: the schema's id is passed over.
+  newer one is read as far as it is known; `model` stays as it is. Then any of our readers needs no registry: the schema's id is
+  passed over.
 - What is none of these bodies raises `msgspec.DecodeError`, as JSON that is none does.
 """
 

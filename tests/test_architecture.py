@@ -112,9 +112,9 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "acls", "backfill", "bench", "bootstrap", "calibrate", "check", "check_request", "check_sample", "console", "convert",
-        "dead_letters", "demo", "expected", "explain",
-        "export", "features", "features_history", "flink", "golden", "history",
+        "__init__", "acls", "backfill", "bench", "bootstrap", "calibrate", "check", "check_request", "check_sample", "console",
+        "convert", "dead_letters", "demo", "expected", "explain", "export",
+        "features", "features_history", "flink", "golden", "history",
         "model_registry", "models", "new", "operate", "plan",
         "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "trial", "up", "watch",
         "what_if",
