@@ -47,7 +47,7 @@ class RegistryServer:
 
     def answer(self, verb: str, path: str, body: bytes) -> tuple[int, bytes]:
         """What is answered."""
-        parts = path.strip("/").split("/")
+        parts = path.split("?", maxsplit=1)[0].strip("/").split("/")
         if verb == "POST" and parts[0] == "subjects" and parts[2:] == ["versions"]:
             said = json.loads(body)
             number = self.register(parts[1], said["schema"], said.get("schemaType", "AVRO"))

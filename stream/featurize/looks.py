@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from penstock.stream.featurize.decode import Item
 from penstock.stream.formats.unread import Ignored
 from penstock.stream.log.protocol import Record
-from penstock.stream.look import LOOK_EVERY, Look
+from penstock.stream.look import Look
 from penstock.stream.look import fields_of as fields_of_json
 from penstock.stream.messages import Tick, encode_entry
 
@@ -24,21 +24,12 @@ def of_json(record: Record) -> dict[str, str]:
     return fields_of_json(record.value or b"")
 
 
-class Looks:
-    """Which records of a task are looked at, and by what: `fields_of` says it for each source, of JSON unless it is told."""
-
-    def __init__(self, wanted: bool) -> None:
-        self.rest = LOOK_EVERY - 1 if wanted else -1
-        self.fields_of: Sequence[Fields] = ()
-
-    def at(self, item: Item, topic_ids: Sequence[str]) -> bytes | None:
-        """The entry that says what fields an event has; None of one whose names are no text."""
-        record = item.record
-        try:
-            fields = (self.fields_of[item.source] if self.fields_of else of_json)(record)
-            look = Look(
-                record.topic, topic_ids[item.source], record.partition, record.offset, item.at, fields
-            )
-            return encode_entry(Tick({}, [], 0, 0, look))
-        except (ValueError, RecursionError, Ignored):
-            return None
+def look_at(item: Item, topic_ids: Sequence[str], fields_of: Sequence[Fields] = ()) -> bytes | None:
+    """The entry that says what fields an event has; None of one whose names are no text. `fields_of` is by source; () is JSON."""
+    record = item.record
+    try:
+        fields = (fields_of[item.source] if fields_of else of_json)(record)
+        look = Look(record.topic, topic_ids[item.source], record.partition, record.offset, item.at, fields)
+        return encode_entry(Tick({}, [], 0, 0, look))
+    except (ValueError, RecursionError, Ignored):
+        return None

@@ -25,7 +25,7 @@ from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
 from penstock.stream.featurize.decode import BEFORE, LATE, Event, Item, Rejected
 from penstock.stream.featurize.labels import label_of
-from penstock.stream.featurize.looks import Looks
+from penstock.stream.featurize.looks import Fields, look_at
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.featurize.source_plan import SourcePlan
@@ -85,7 +85,8 @@ class Featurize:
         self.positions: dict[Head, HeadPosition] = {}
         self.outs: list[Out] = []
         self.counts = Counts()
-        self.looks = Looks(building is None and pipeline.asked_quality.schema != "off")
+        self.looks = LOOK_EVERY - 1 if building is None and pipeline.asked_quality.schema != "off" else -1
+        self.fields_of: Sequence[Fields] = ()
         self.recipe = self.digest = pipeline.digest
         self.base, self.since = b"", -1
         self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
@@ -184,8 +185,7 @@ class Featurize:
         place.offset = item.offset + 1
         place.newest_at = item.newest_at
         self.counts.items += 1
-        event = item.event
-        if event is None:
+        if (event := item.event) is None:
             if item.reject is not None and item.reject != BEFORE:
                 self._bury(item, item.reject)
             return
@@ -218,7 +218,7 @@ class Featurize:
             self.counts.samples += 1
         if y is not None:
             self._label(item, event, y, shard)
-        if item.offset % LOOK_EVERY == self.looks.rest and (look := self.looks.at(item, self.topic_ids)):
+        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids, self.fields_of)):
             self._emit(look, shard)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))

@@ -91,7 +91,7 @@ cdef class Stepper:
         if of.dead_share.windows:
             return False
         self.positions, self.counts, self.dirty, self.large = of.positions, of.counts, of.dirty, of.large
-        self.digest, self.looks, self.now_at = of.digest, of.looks.rest, of.now_at
+        self.digest, self.looks, self.now_at = of.digest, of.looks, of.now_at
         self.dirty_count, self.dirty_bytes, self.out_bytes = of.dirty_count, of.dirty_bytes, of.out_bytes
         self.items = self.samples = self.labels = 0
         self.last = {}

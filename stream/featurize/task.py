@@ -124,7 +124,7 @@ class Task:
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
         self.decoders = [SourceDecoder(pipeline, one, reader_of(one, schemas)) for one in self.sources]
-        self.featurize.looks.fields_of = [decoder.fields for decoder in self.decoders]
+        self.featurize.fields_of = [decoder.fields for decoder in self.decoders]
         self.merge = Merge(self.heads)
         self.newest: dict[Head, int] = {}
         self.emitted_below: dict[Head, int] = {}

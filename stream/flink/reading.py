@@ -75,7 +75,7 @@ class Reading:
         readers = readers or [None] * len(pipeline.sources)
         given = zip(pipeline.sources, readers, strict=True)
         self.decoders = [SourceDecoder(pipeline, source, reader) for source, reader in given]
-        self.outputs.looks.fields_of = [decoder.fields for decoder in self.decoders]
+        self.outputs.fields_of = [decoder.fields for decoder in self.decoders]
         views = pipeline.views
         self.salts = ["|".join(view.key_fields).encode() + b"=" for view in views]
         self.fields = [

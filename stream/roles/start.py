@@ -289,9 +289,8 @@ def run_learn(
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     with page_of("learn", pipeline, settings) as health:
-        worker, after = learn_worker(
-            pipeline, definition, settings, log, client, health, guard=guard, kind=kind
-        )
+        given = (pipeline, definition, settings, log, client, health)
+        worker, after = learn_worker(*given, guard=guard, kind=kind)
         turn_until(stopped, worker, health, *after, log.close)
 
 
