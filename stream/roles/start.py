@@ -123,12 +123,8 @@ def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.
 
     A cluster that lacks the pipeline's topics claims nothing, so that a wrong address does no harm; raises `UnknownTopic`.
     """
-    here = Identity(
-        pipeline=pipeline.name,
-        prefix=settings.prefix,
-        cluster=log.cluster_id(),
-        kafka=settings.bootstrap,
-    )
+    name, cluster = pipeline.name, log.cluster_id()
+    here = Identity(pipeline=name, prefix=settings.prefix, cluster=cluster, kafka=settings.bootstrap)
     keyspace = RedisKeyspace(client)
     if found_identity(keyspace, here) is None:
         log.partitions(topology.samples(pipeline.name, settings.prefix))
