@@ -53,9 +53,9 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Record
 from penstock.stream.messages import LabelRecord, Sample, decode_entry
 from penstock.stream.models.digest import digest
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
-from penstock.stream.roles.start import settle_memory
 from penstock.stream.stack.local import local_stack
 from tests.schema_registry import RegistryServer
 

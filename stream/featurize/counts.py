@@ -15,6 +15,8 @@ class Counts:
     labels: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)  # by source
+    # records of the topics that are older than where these take over from files, by source
+    before: Counter[str] = field(default_factory=Counter)
     # samples that read an entity without events, by view
     defaults: Counter[int] = field(default_factory=Counter)
     entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view

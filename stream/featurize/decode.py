@@ -18,6 +18,7 @@ import msgspec
 
 from penstock.features.define.kinds import MOST_FIELD
 from penstock.stream.definitions import DefinitionError, Pipeline, Source
+from penstock.stream.featurize.compiled import compiled
 from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.featurize.units_of_time import hint
 from penstock.stream.formats.unread import EventReader, Ignored, Unreadable
@@ -30,6 +31,7 @@ MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
 _KEY_NUMBERS_END = 10**MAX_KEY_CHARACTERS
 LATE = "(grace) behind the partition's newest"  # in the reason of a late record, which is counted by it
+BEFORE = "older than where the topics take over from files"  # what is skipped, as no dead letter
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, past which RFC 3339 has no dates
 MOST_WHOLE_INPUT = 2**63 - 1
 Event = dict[str, Any]
@@ -87,39 +89,45 @@ class SourceDecoder:
         self.time, self.grace_ms = source.time, source.grace_ms
         self.ahead_ms = source.ahead_ms
         self.out_of_order = 0
+        # Records whose other fields are read, too, or that are not plain JSON, are few pipelines'.
+        self._compiled = compiled() if self.decode_any is None and self.reader is None else None
 
     def items(self, records: Iterable[Record], newest_at: int) -> list[Item]:
         """The records of one partition, in offset order, given the partition's newest event time before them (-1 if none).
 
         Raises `RegistryUnavailable` where nobody can say what a schema is; nothing is counted then.
         """
-        found: list[Item] = []
-        index = self.index
+        if self._compiled is not None:
+            made: list[Item] = self._compiled.items(self, records, newest_at)
+            return made
         if self.reader is not None:
             records = list(records)
             self.reader.prepare(records)
+        found: list[Item] = []
         for record in records:
-            try:
-                event, at = self.decode(record, newest_at)
-                event_id = event[self.source.id]
-                text = event_id if type(event_id) is str else str(event_id)
-            # Whatever a record provokes is that record's: the worker goes on with the next.
-            except Exception as error:
-                why: str | None = f"{type(error).__name__}: {error}"
-                if type(error) in (Rejected, Ignored):
-                    why = str(error) if type(error) is Rejected else None
-                found.append(
-                    Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)
-                )
-                continue
-            if at > newest_at:
-                newest_at = at
-            elif at < newest_at:
-                self.out_of_order += 1
-            found.append(
-                Item(at, index, record.partition, record.offset, newest_at, text, event, None, record)
-            )
+            item = self.item(record, newest_at)
+            newest_at = item.newest_at
+            found.append(item)
         return found
+
+    def item(self, record: Record, newest_at: int) -> Item:
+        """One record's, given its partition's newest event time before it."""
+        index = self.index
+        try:
+            event, at = self.decode(record, newest_at)
+            event_id = event[self.source.id]
+            text = event_id if type(event_id) is str else str(event_id)
+        # Whatever a record provokes is that record's: the worker goes on with the next.
+        except Exception as error:
+            why: str | None = f"{type(error).__name__}: {error}"
+            if type(error) in (Rejected, Ignored):
+                why = str(error) if type(error) is Rejected else None
+            return Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)
+        if at > newest_at:
+            newest_at = at
+        elif at < newest_at:
+            self.out_of_order += 1
+        return Item(at, index, record.partition, record.offset, newest_at, text, event, None, record)
 
     def decode(self, record: Record, newest_at: int) -> tuple[Event, int]:
         """One record's event and event time in ms; raises `Rejected` with the reason, or `Ignored`."""

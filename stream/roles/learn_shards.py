@@ -32,7 +32,12 @@ from penstock.stream.shards import of_shard
 
 
 def run_learn_shards(
-    pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True
+    pipeline: Pipeline,
+    definition: str | Path,
+    settings: Settings,
+    *,
+    guard: bool = True,
+    kind: type[LearnWorker] = LearnWorker,
 ) -> None:
     """The learn role, until told to stop. Raises `SettingError` for an MLflow server: shards publish nothing there."""
     if settings.mlflow:
@@ -50,7 +55,7 @@ def run_learn_shards(
     def make(shard: int, shards_log: ShardLog) -> LearnWorker:
         one = of_shard(pipeline, shard)
         retrainers.append(ProcessRetrainer(Path(definition), shard))
-        return LearnWorker(
+        return kind(
             one,
             shards_log,
             RedisStateStore(client, topology.deployed(one.name, settings.prefix), "learn"),

@@ -123,6 +123,8 @@ class FeaturizeReport:
             health.out_of_order_records.labels(source.name).inc(behind)
             late = grown((name, "late", source.name), counts.late[source.name])
             health.late_records.labels(source.name).inc(late)
+            skipped = grown((name, "before", source.name), counts.before[source.name])
+            health.skipped_records.labels(source.name).inc(skipped)
 
 
 class LearnReport:
