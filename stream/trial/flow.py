@@ -20,6 +20,7 @@ from penstock.features.redis.keys import public_key
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.learn.entries import entries
 from penstock.stream.log.memory import MemoryLog
@@ -48,7 +49,7 @@ class TrialFlow:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+        self.pipeline = pipeline = plain_json(pipeline)
         self.feeding = Feeding(pipeline)
         self.fed: list[Fed] = []
         self.now_ms = 0
