@@ -1,8 +1,7 @@
 """Avro's binary form under one writer's schema → plain values.
 
 Laws of this file:
-- A body that ends early, or goes on after its record, is `Unreadable`: one byte is added behind it, and reading must end before
-  that byte. fastavro by itself takes a text that is cut for a shorter one.
+- A body that ends early, or goes on after its record, is `Unreadable`.
 - No body can take memory or the stack out of proportion to its size. An array of items that take no bytes is refused with its
   schema, and under a schema that refers to itself the reader in Python is used, whose recursion is bounded (the other's is not:
   a record nested without end would end the process).
@@ -115,7 +114,7 @@ class AvroReader:
 
     def value(self, body: bytes) -> Any:
         """What a body holds: a dict for a record. Raises `Unreadable`."""
-        stream = io.BytesIO(body + b"\0")
+        stream = io.BytesIO(body)
         try:
             value = self.read(stream, self.plain, None, self.named_records, self.named_records)
         except Exception as error:  # whatever a body provokes is that record's

@@ -60,6 +60,10 @@ def test_an_avro_record_that_is_cut_anywhere_is_no_event_and_says_under_which_sc
         said = reason("avro", whole[:length])
         assert said is not None and ("schema 1" in said or "too short" in said), said
     assert reason("avro", whole) is None
+    for kind, body in (("string", b"\x06ab"), ("bytes", b"\x06ab"), ("bytes", b"\x05ab")):
+        schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": kind}]}
+        with pytest.raises(Unreadable, match="it ends early"):
+            AvroReader(json.dumps(schema)).value(body)
     assert "goes on after its end" in (reason("avro", whole + b"\0") or "")
 
 
