@@ -23,6 +23,7 @@ from penstock.stream.prediction import decode_prediction
 from penstock.stream.roles import start
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import (
+    DELIVERED,
     HOUR,
     PAID,
     START_MS,
@@ -106,6 +107,11 @@ def test_features_are_those_that_readers_are_served(known: ps.Frames) -> None:
     newest = rows_of(known.features("street"))
     assert len(newest) > 20 and {row["status"] for row in newest} == {"present"}
     assert all(row["idle"] == 0.0 for row in newest), "each as of its own newest event"
+    done = [event for topic, _, event in parcel_events(200) if topic == DELIVERED.name]
+    for row in rows_of(known.features("depot")):
+        of_depot = [event["done_at"] for event in done if event["depot"] == row["entity"]]
+        assert row["at"].timestamp() * 1000 == max(of_depot)
+        assert row["done_1h"] == sum(at > max(of_depot) - HOUR for at in of_depot)
     at = START_MS + 90 * 24 * HOUR
     row, nobody = rows_of(known.features("depot", ["d1", "nobody"], at=at))
     assert (row["entity"], row["done_1h"], row["at"]) == ("d1", 0.0, datetime.fromtimestamp(at / 1000, UTC))
