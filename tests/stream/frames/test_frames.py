@@ -172,6 +172,9 @@ def test_a_topic_that_is_no_source_and_shards_without_a_number_are_refused() -> 
     parts = [ps.in_memory(sharded, card_events(30), shard=number, frames="arrow") for number in (0, 1)]
     ids = [{row["event_id"] for row in rows_of(part.predictions(labels=True))} for part in parts]
     assert len(ids[0] | ids[1]) == 30 == len(ids[0]) + len(ids[1])
+    features = [rows_of(part.features("card")) for part in parts]
+    assert features[0] == features[1] and len(features[0]) == len({card for _, card, _ in card_events(30)})
+    assert sum(sum(row["labels"] for row in rows_of(part.history())) for part in parts) <= 30
 
 
 def test_the_same_events_give_the_same_frames_every_time() -> None:
