@@ -110,9 +110,8 @@ class Frames:
 
     def entities(self, view: str, most: int = MOST_ENTITIES) -> list[Entity]:
         """The entities of a view that are served, in the order of their names; at most `most`, whichever come first."""
-        name = topology.whole(
-            self.pipeline.name
-        )  # features are the pipeline's, whichever shard learns from them
+        # features are the pipeline's, whichever shard learns from them
+        name = topology.whole(self.pipeline.name)
         begin, found = public_key(topology.deployed(name, self.prefix), view, ""), set[str]()
         for keys in self.keyspace.scan(begin):
             found.update(key.removeprefix(begin) for key in keys)
