@@ -64,7 +64,7 @@ def cost_lines(cost: Cost | None) -> list[str]:
         topics = ", ".join(f"{count:,} of {topic}" for topic, count in cost.records.items() if count)
         lines.append(
             f"backfill: {f'{topics} read again' if topics else 'nothing is read again'}, {cost.states:,} states converted, "
-            f"about {in_time(cost.seconds)}; features stand still for about {in_time(cost.stands_still_s)}"
+            f"about {in_time(cost.seconds)} of CPU; features stand still for about {in_time(cost.stands_still_s)}"
         )
         if cost.bytes_now or cost.bytes_then:
             lines.append(
