@@ -73,7 +73,8 @@ def cost_lines(cost: Cost | None) -> list[str]:
             )
     if cost.entries:
         lines.append(
-            f"learn: {cost.entries:,} records of the samples log folded again, about {in_time(cost.fold_s)}"
+            f"learn: {cost.entries:,} records of the samples log folded again, about {in_time(cost.fold_s)} "
+            "of CPU"
         )
     return lines
 
