@@ -114,6 +114,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
     ),
     "stream/plan": (
+        "costing",  # counts and tries, by `live` and `trial`
         "golden",  # reads and writes a file, folds it in memory
         "live",  # reads Kafka and Redis
         "revision",  # asks git

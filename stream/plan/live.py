@@ -8,7 +8,7 @@ Laws of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from penstock.features.redis.keys import public_key, states_prefix
@@ -118,35 +118,32 @@ def records_of(pipeline: Pipeline, found: Changes, ranges: Ranges) -> dict[str, 
 
 def stored_of(
     pipeline: Pipeline, world: World, tasks: Sequence[TaskState], now_s: Callable[[], float] = time.monotonic
-) -> dict[str, Stored]:
-    """What Redis holds of each view now; of a very large one so much as is seen within `WALK_S`."""
+) -> tuple[dict[str, Stored], bool]:
+    """What Redis holds of each view now, and whether that is all: a very large one is walked for `WALK_S`."""
     name = topology.deployed(pipeline.name, world.prefix)
     until_s = now_s() + WALK_S
     states: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
+    whole = True
     for task in tasks:
         prefix = states_prefix(name, task.name)
-        for batch in _until(world.keyspace.scan(prefix), until_s, now_s):
+        for batch in world.keyspace.scan(prefix):
             for key in batch:
                 view = key.removeprefix(prefix).partition("@")[0]
                 counts[view] = counts.get(view, 0) + 1
                 kept = states.setdefault(view, [])
                 if len(kept) < WEIGHED_KEYS:
                     kept.append(key)
+            if now_s() > until_s:
+                whole = False
+                break
     found = {}
     for view, keys in states.items():
         public = [public_key(name, view, key.split(":", 5)[-1]) for key in keys]
         found[view] = Stored(
             counts[view], _mean(keys, world.keyspace.read(keys)), _mean(public, world.keyspace.read(public))
         )
-    return found
-
-
-def _until(batches: Iterator[list[str]], until_s: float, now_s: Callable[[], float]) -> Iterator[list[str]]:
-    for batch in batches:
-        yield batch
-        if now_s() > until_s:
-            return
+    return found, whole
 
 
 def _mean(names: Sequence[str], values: Sequence[bytes | None]) -> float:

@@ -16,7 +16,7 @@ from penstock.stream.backfill.run import Backfill, Report
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.plan.live import World
+from penstock.stream.plan.live import World, stored_of
 from penstock.stream.plan.planned import Plan
 from penstock.stream.plan.run import plan, without_time
 from penstock.stream.plan.telling import markdown, text
@@ -319,3 +319,14 @@ def test_a_pipeline_in_shards_is_planned_too(tmp_path: Path) -> None:
     assert other.backtest is not None and "not supported with shards" in other.backtest.refused
     more = lived.plan(lived.changed(("shards=2", "shards=3"), former=former))
     assert more.exit_code() == 1 and "share" not in more.ships_by
+
+
+def test_a_redis_that_is_too_large_to_be_walked_in_time_is_said_to_be(lived: Lived) -> None:
+    file = lived.changed(ADD)
+    tasks = Backfill(
+        load(file), lived.log, lived.flow.store, MemoryKeyspace(lived.flow.server), lambda: 7
+    ).tasks()
+    clock = iter([0.0, 1e9])
+    assert stored_of(load(file), lived.world, tasks, lambda: next(clock))[1] is False
+    found, whole = stored_of(load(file), lived.world, tasks)
+    assert whole and found["depot"].entities == 4
