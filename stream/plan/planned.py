@@ -67,14 +67,14 @@ class Plan:
     against: str
     before: str
     after: str
-    changes: list[str]
-    others: list[str]
-    columns: list[Column]
-    readers: list[Finding]
-    fates: list[Fate]
-    restarts: list[str]
-    cost: Cost | None
-    notes: list[str]
+    changes: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+    readers: list[Finding] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
+    restarts: list[str] = field(default_factory=list)
+    cost: Cost | None = None
+    notes: list[str] = field(default_factory=list)
     refused: str = ""
     refolds: bool = False
     backtest: Backtest | None = None

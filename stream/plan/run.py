@@ -143,22 +143,7 @@ def _plan(
     former, found, refused, notes, tasks = compared
     now = said_by(pipeline)
     if former is None:
-        return Plan(
-            pipeline.name,
-            file,
-            against,
-            "",
-            pipeline.digest,
-            [],
-            [],
-            [],
-            [],
-            [],
-            [],
-            None,
-            notes,
-            tolerance=tolerance,
-        )
+        return Plan(pipeline.name, file, against, "", pipeline.digest, notes=notes, tolerance=tolerance)
     rules = rules_by(pipeline)
     if former.rules and former.rules != rules and former.rules == rules_by(pipeline, guard=False):
         rules, notes = former.rules, [*notes, GUARD_OFF]
