@@ -9,7 +9,8 @@ import sys
 from penstock.features.define.durations import milliseconds
 from penstock.stream.cli.what_if import Progress
 from penstock.stream.operate.stored_header import CannotSay
-from penstock.stream.plan.run import LIVE, plan
+from penstock.stream.plan.live import LIVE
+from penstock.stream.plan.run import plan
 from penstock.stream.plan.telling import markdown, text
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.start import settle_memory

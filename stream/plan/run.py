@@ -25,6 +25,7 @@ from penstock.stream.plan.costing import costed
 from penstock.stream.plan.fates import fates_of, refolds, restarts_of
 from penstock.stream.plan.former import Former, former_of, rules_by, said_by
 from penstock.stream.plan.live import (
+    LIVE,
     World,
     backfill_of,
     newest_sample_ms,
@@ -39,12 +40,15 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import Changes, changes, refusal
 from penstock.stream.roles.what_if import WhatIf, silent, what_if
 
-LIVE = "live"
 NOT_RECORDED = "what runs does not record cooldown, retrain, retrain_window and serving: `--against FILE` compares these as well"
 
 GUARD_OFF = (
     "learn runs with its guard off, as `--guard off` or the former definition says; if it was the definition, learn folds the "
     "samples log anew"
+)
+IN_FLINK = (
+    "a job of Flink's keeps the state, which is not brought over to other views: stop the job, `penstock reset FILE`, remove its "
+    "checkpoints, and begin it with this definition"
 )
 
 
@@ -124,6 +128,9 @@ def _compared(pipeline: Pipeline, former: Former | None, world: World | None, *,
         tasks = stands.tasks
         if live and stands.former is not None:
             former = stands.former
+            if stands.in_flink:
+                found = changes(former.said, pipeline)
+                return Compared(former, found, IN_FLINK if found.lines() else "", [NOT_RECORDED], tasks)
             asked = backfill_of(pipeline, world)
             try:
                 found, refused = asked.plan(), ""

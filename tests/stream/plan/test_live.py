@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.features.redis.keys import began_key, position_key
 from penstock.features.redis.keyspace import MemoryKeyspace
 from penstock.stream import cli, topology
 from penstock.stream.backfill.ownership import CannotBackfill
@@ -330,3 +331,15 @@ def test_a_redis_that_is_too_large_to_be_walked_in_time_is_said_to_be(lived: Liv
     assert stored_of(load(file), lived.world, tasks, lambda: next(clock))[1] is False
     found, whole = stored_of(load(file), lived.world, tasks)
     assert whole and found["depot"].entities == 4
+
+
+def test_what_a_job_of_flinks_keeps_cannot_be_brought_over_and_another_model_needs_no_more_than_a_restart(
+    lived: Lived,
+) -> None:
+    data = lived.flow.server.data
+    data[began_key("parcels")] = b"{}"
+    del data[position_key("parcels", "all")]
+    found = lived.plan(lived.changed(ADD))
+    assert found.exit_code() == 1 and "a job of Flink's keeps the state" in found.refused
+    assert lived.plan(lived.changed(OTHER_MODEL)).verdict() == "safe"
+    assert lived.plan(lived.file).verdict() == "nothing"
