@@ -99,6 +99,14 @@ class Plan:
             else "nothing"
         )
 
+    def known(self, accepted: Collection[Accepted]) -> list[Verdict]:
+        """What holds and is accepted."""
+        holds: list[tuple[Accepted, Verdict, bool]] = [
+            ("readers", "breaks", breaks(self.readers)),
+            ("worse", "worse", self.worse),
+        ]
+        return [verdict for name, verdict, so in holds if so and name in accepted]
+
     def exit_code(self, accepted: Collection[Accepted] = ()) -> int:
         """For whoever runs this unattended."""
         return EXIT_CODES[self.verdict(accepted)]

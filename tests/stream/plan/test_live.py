@@ -19,8 +19,9 @@ from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.plan.live import World, stored_of
 from penstock.stream.plan.planned import Plan
+from penstock.stream.plan.readers import Finding
 from penstock.stream.plan.run import plan, without_time
-from penstock.stream.plan.telling import markdown, text
+from penstock.stream.plan.telling import heading, markdown, text
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.what_if import what_if
@@ -187,7 +188,12 @@ def test_a_model_that_gets_clearly_worse_has_an_exit_code_of_its_own(tmp_path: P
     assert found.verdict() == "worse" and found.exit_code() == 4
     assert found.exit_code(["worse"]) == 0 and found.as_json(["worse"])["backtest"]["worse"]
     assert replace(found, tolerance=10.0).exit_code() == 0
-    assert "it is worse" in text(found)
+    assert "it is worse" in text(found) and text(found).startswith("parcels: the model gets worse\n")
+    both = replace(found, readers=[Finding("breaks", "feature documents", "depot.done_1h goes")])
+    assert [both.exit_code(known) for known in ((), ["readers"], ["readers", "worse"])] == [3, 4, 0]  # type: ignore[arg-type]
+    assert heading(both, ["readers"]) == "the model gets worse; breaks readers, which is accepted"
+    assert heading(both, ["readers", "worse"]) == "breaks readers and the model gets worse, which is accepted"
+    assert heading(found, ["readers"]) == "the model gets worse"
 
 
 def test_a_definition_that_is_live_changes_nothing(lived: Lived) -> None:
@@ -299,7 +305,7 @@ def test_the_command_tells_what_the_plan_says(
     assert said["cost"]["records"] == 0 and said["cost"]["states"] > 0
     assert cli.main(["plan", file, "--accept", "readers"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("parcels: safe") and "(accepted: readers)" in shown and "\ncost\n" in shown
+    assert shown.startswith("parcels: breaks readers, which is accepted\n") and "\ncost\n" in shown
     for wrong in (["--backtest", "30"], ["--format", "xml"]):
         with pytest.raises(SystemExit) as ended:
             cli.main(["plan", file, *wrong])
