@@ -45,9 +45,9 @@ from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.plan.live import World
 from penstock.stream.plan.run import plan, without_time
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
-from penstock.stream.roles.start import settle_memory
 from penstock.stream.roles.what_if import what_if
 from penstock.stream.stack import local_stack
 

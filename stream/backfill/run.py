@@ -27,7 +27,7 @@ from penstock.stream import topology
 from penstock.stream.backfill.build import Rebuild
 from penstock.stream.backfill.cleanup import settle
 from penstock.stream.backfill.convert import ViewConversion
-from penstock.stream.backfill.coverage import short_of
+from penstock.stream.backfill.coverage import before_files_end, short_of
 from penstock.stream.backfill.ownership import OVERTAKEN, CannotBackfill, Owner, Standing, TaskState, standing
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.merge import Head
@@ -136,6 +136,9 @@ class Backfill:
             (newest for task in tasks for _, newest, _ in task.position.positions.values()), default=0
         )
         short = [note for change in found.views for note in short_of(self.pipeline, self.log, change, now_at)]
+        since = max(task.position.since for task in waiting)
+        for change in found.views:
+            short += before_files_end(self.pipeline, change, since, now_at)
         self.report.notes = short
         if short and not self.partial:
             raise CannotBackfill(f"{'; '.join(short)}: --partial goes on with what is there")

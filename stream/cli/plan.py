@@ -12,8 +12,8 @@ from penstock.stream.operate.stored_header import CannotSay
 from penstock.stream.plan.live import LIVE
 from penstock.stream.plan.run import plan
 from penstock.stream.plan.telling import markdown, text
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
-from penstock.stream.roles.start import settle_memory
 
 EXAMPLES = """\
 examples:
