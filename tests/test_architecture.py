@@ -141,6 +141,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "plugin",  # pytest's
     ),
     "stream/plan": (
+        "costing",  # counts and tries, by `live` and `trial`
         "golden",  # reads and writes a file, folds it in memory
         "live",  # reads Kafka and Redis
         "revision",  # asks git
