@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from penstock.features.redis.keyspace import RedisKeyspace
-from penstock.features.redis.store import RedisStateStore, StateStore
+from penstock.features.redis.store import Fenced, RedisStateStore, StateLost, StateStore
 from penstock.stream import topology
 from penstock.stream.bootstrap.handover import Starts, check_new, offsets_of, starts_of
 from penstock.stream.bootstrap.kept import Kept, Place
@@ -132,7 +132,7 @@ def find(
         "features and state": f"{settings_address(settings)}, task{'s' * (len(tasks) > 1)} {', '.join(tasks[:3])}"
         + (f" … ({len(tasks)})" if len(tasks) > 3 else ""),
         "samples": f"{topology.samples(pipeline.name, prefix)} ({pipeline.shards} partition{'s' * (pipeline.shards > 1)})",
-        "model": f"the snapshot and versions of {', '.join([deployed])}, as the learn role does",
+        "model": f"the snapshot and versions of {deployed}, as the learn role does",
         "dead letters": topology.dead_letters(pipeline.name, prefix),
     }
     lines = lines_of(plan, shown, where)
@@ -198,6 +198,10 @@ def run(pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: F
         learned_s = time.monotonic()
         bootstrap.give(partial_topics=asked.partial)
         return Done(bootstrap.place, read_s - began_s, learned_s - read_s)
+    except Fenced:
+        raise CannotBootstrap("another run of this bootstrap has taken over: this one ends") from None
+    except StateLost as error:
+        raise CannotBootstrap(f"{error}: give the same command again") from None
     finally:
         learning.stop()
         writer.close()
