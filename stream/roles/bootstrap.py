@@ -166,7 +166,18 @@ def stores(pipeline: Pipeline, settings: Settings, log: Log, *, look: bool) -> C
 
 
 def run(pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: Found, hear: Progress) -> Done:
-    """Do it, or end what an earlier run began."""
+    """Do it, or end what an earlier run began. Raises `CannotBootstrap`."""
+    try:
+        return _run(pipeline, asked, settings, log, found, hear)
+    except Fenced:
+        raise CannotBootstrap("another run of this bootstrap has taken over: this one ends") from None
+    except StateLost as error:
+        raise CannotBootstrap(f"{error}: give the same command again") from None
+
+
+def _run(
+    pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: Found, hear: Progress
+) -> Done:
     kept, shards = found.kept, pipeline.shards
     place = kept.load()
     if place is None:
@@ -198,10 +209,6 @@ def run(pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: F
         learned_s = time.monotonic()
         bootstrap.give(partial_topics=asked.partial)
         return Done(bootstrap.place, read_s - began_s, learned_s - read_s)
-    except Fenced:
-        raise CannotBootstrap("another run of this bootstrap has taken over: this one ends") from None
-    except StateLost as error:
-        raise CannotBootstrap(f"{error}: give the same command again") from None
     finally:
         learning.stop()
         writer.close()

@@ -267,3 +267,41 @@ def test_the_plan_is_another_one_where_anything_is_that_rows_depend_on() -> None
         msgspec.structs.replace(plan, sources=plan.sources[:1]),
     ]
     assert len({plan.digest, *(one.digest for one in others)}) == 6
+
+
+@given(
+    seed=st.integers(0, 1_000),
+    most=st.integers(1, 40),
+    broken=st.lists(st.tuples(st.integers(0, 90), st.integers(-3, 3)), min_size=1, max_size=6),
+)
+@settings(max_examples=40)
+def test_rows_that_nobody_can_use_change_no_order(
+    seed: int, most: int, broken: list[tuple[int, int]]
+) -> None:
+    """Some of them at times days away, which would make others late if they counted. Others are out of order."""
+    events = list(parcel_events(50, seed))
+    for start in (10, 40, 70):
+        events[start : start + 15] = events[start : start + 15][::-1]
+    times = {SENT.name: "sent_at", DELIVERED.name: "done_at"}
+    for wanted_place, days in broken:
+        topic, key, event = events[wanted_place % len(events)]
+        at = event[times[topic]] + days * 86_400_000
+        events.insert(wanted_place % len(events), (topic, key, {**event, times[topic]: at, "depot": ["no"]}))
+    good = [item for item in items(written(parcels(), events, files=3), 2, most) if item.event is not None]
+    wanted = [item for item in of_topics(events, 2) if item.event is not None]
+    assert [(item.at, item.source, item.id) for item in good] == [
+        (item.at, item.source, item.id) for item in wanted
+    ]
+
+
+def test_the_plan_says_where_files_end_long_before_the_topics_take_over() -> None:
+    pipeline, events = parcels(), list(parcel_events(20, 1))
+    flow = flow_of(pipeline, 2)
+    newest = max(at_of(pipeline, event) for event in events)
+    near = lines_of(plan_of(flow, written(pipeline, events), newest + 60_000), {}, {})
+    far = lines_of(plan_of(flow, written(pipeline, events), newest + 7_200_000), {}, {})
+    assert (
+        not any("h before --until" in line for line in near[-2:])
+        and sum("h before --until, and what the topic has of that time is skipped" in line for line in far)
+        == 2
+    )
