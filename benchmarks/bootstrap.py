@@ -46,10 +46,10 @@ from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out, partition_for
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.bootstrap import Asked, looked, plan_of
-from penstock.stream.roles.start import settle_memory
 from penstock.stream.stack import Stack, local_stack
 from penstock.stream.stack.valkey import valkey_server
 

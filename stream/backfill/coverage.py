@@ -8,6 +8,7 @@ from penstock.features.define.view import View
 from penstock.features.engine.change import ViewChange
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.log.protocol import TP, Log
 
 
@@ -53,7 +54,7 @@ def _first_at(pipeline: Pipeline, log: Log, tp: TP, low: int) -> int:
     source = next(source for source in pipeline.sources if source.name == tp[0])
     reader = log.reader({tp: low})
     try:
-        items = SourceDecoder(pipeline, source).items(reader.poll(1_000, 2.0), -1)
+        items = SourceDecoder(pipeline, source, reader_of(source)).items(reader.poll(1_000, 2.0), -1)
     finally:
         reader.close()
     return next((item.at for item in items if item.event is not None), 0)

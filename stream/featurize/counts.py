@@ -20,3 +20,7 @@ class Counts:
     # samples that read an entity without events, by view
     defaults: Counter[int] = field(default_factory=Counter)
     entities: Counter[int] = field(default_factory=Counter)  # entities with their first state, by view
+
+    def bury(self, kind: str) -> None:
+        """Count a dead letter of this kind."""
+        self.dead_letters[kind] = self.dead_letters.get(kind, 0) + 1

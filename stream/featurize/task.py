@@ -22,6 +22,8 @@ from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize
+from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.schemas import Schemas
 from penstock.stream.log.protocol import TP, Log, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import (
@@ -114,13 +116,15 @@ class Task:
         heads: Sequence[Head],
         prefix: str,
         building: Collection[int] | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
         self.prefix = prefix
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
-        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.decoders = [SourceDecoder(pipeline, one, reader_of(one, schemas)) for one in self.sources]
+        self.featurize.fields_of = [decoder.fields for decoder in self.decoders]
         self.merge = Merge(self.heads)
         self.newest: dict[Head, int] = {}
         self.emitted_below: dict[Head, int] = {}
@@ -262,10 +266,9 @@ class Task:
             if head in at_end and wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS
         ]
 
-    def load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
-        """Bring the states that these items need into memory."""
+    def load(self, missing: Sequence[tuple[int, str]]) -> None:
+        """Bring these (view, entity) states into memory."""
         featurize = self.featurize
-        missing = featurize.missing(items, entities)
         if missing:
             stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
             # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them

@@ -28,8 +28,8 @@ def avro_rows(address: str) -> Iterator[dict[str, Any]]:
         import fastavro
     except ImportError as error:
         raise CannotUse(
-            f"{address} is Avro and fastavro is not here ({error}): `pip install 'penstock[avro]'`, or take Parquet, CSV or JSON "
-            "lines"
+            f"{address} is Avro and fastavro is not here ({error}): `pip install 'penstock[formats]'`, or take Parquet, CSV or "
+            "JSON lines"
         ) from None
     with said(address), fsspec.open(address, "rb") as file:
         for row in fastavro.reader(file):

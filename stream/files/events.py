@@ -85,7 +85,7 @@ def _named_well(path: str) -> bool:
     return not path.rpartition("/")[2].startswith(("_", "."))
 
 
-def pieces(address: str, most_rows: int = PIECE_ROWS) -> list[Piece]:
+def pieces(address: str) -> list[Piece]:
     """The pieces of one file, in its order. Raises `CannotUse`."""
     if is_avro(address):
         return [Piece(address, "avro")]
@@ -100,7 +100,7 @@ def pieces(address: str, most_rows: int = PIECE_ROWS) -> list[Piece]:
     for group in range(about.num_row_groups):
         groups.append(group)
         rows += about.row_group(group).num_rows
-        if rows >= most_rows:
+        if rows >= PIECE_ROWS:
             found.append(Piece(address, form, tuple(groups), rows))
             groups, rows = [], 0
     return [*found, Piece(address, form, tuple(groups), rows)] if groups else found

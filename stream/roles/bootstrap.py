@@ -35,6 +35,7 @@ from penstock.stream.flink.opening import check_no_job
 from penstock.stream.learn.quiet import QuietLearnWorker
 from penstock.stream.log.protocol import Log
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles import start
@@ -188,7 +189,7 @@ def _run(
         kept.begin(place)
     if place.stage == "over":
         return Done(place, 0.0, 0.0)
-    start.settle_memory()
+    settle_memory()
     writer = WriteBehind("bootstrap-write")
     learning = Learning(pipeline, asked, settings, log)
     try:

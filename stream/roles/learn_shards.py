@@ -15,6 +15,7 @@ from pathlib import Path
 from penstock.features.redis.store import RedisStateStore
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.formats.outputs import outputs_of
 from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.retrain import ProcessRetrainer
@@ -47,7 +48,7 @@ def run_learn_shards(
     stopped = start.until_told()
     client = start.open_redis(settings)
     start.model_store(pipeline, settings, client)  # a missing secret is told before anything is claimed
-    log = start.open_log(settings)
+    log = outputs_of(pipeline, settings, start.open_log(settings))
     start.check_owner(pipeline, settings, log, client)
     retrainers: list[ProcessRetrainer] = []
 

@@ -98,12 +98,15 @@ class FeaturizeReport:
             health.position.labels(topic, str(partition)).set(offset)
         self.lag.look(worker.member)
         health.rebuilding.set(rebuilding)
+        waits = worker.schemas is not None and worker.schemas.waiting
+        registry = {} if worker.schemas is None else {"in touch with the schema registry": not waits}
         health.ready(
             {
                 "assigned": bool(worker.assigned),
                 "positioned": bool(worker.tasks),
-                "in touch with Kafka and Redis": not worker.retry_at_ms,
+                "in touch with Kafka and Redis": waits or not worker.retry_at_ms,
                 "rebuilt": not rebuilding,
+                **registry,
             }
         )
 

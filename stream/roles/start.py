@@ -7,10 +7,8 @@ Laws of this file:
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -28,6 +26,8 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
+from penstock.stream.formats.outputs import outputs_of
+from penstock.stream.formats.schemas import schemas_for
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
@@ -38,6 +38,7 @@ from penstock.stream.models.store import RedisModelStore
 from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
+from penstock.stream.process.interpreter import settle_memory, share_interpreter
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
@@ -145,18 +146,6 @@ def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) ->
     return "" if found is None else found.cluster
 
 
-def settle_memory() -> None:
-    """Keep the collector from walking what lives as long as the process: states and models are many objects, and no garbage."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
-def share_interpreter() -> None:
-    """Let a thread that has an answer go on within a millisecond (Python: 5): what is written waits for many, beside the loop."""
-    sys.setswitchinterval(0.001)
-
-
 def page_of(role: str, pipeline: Pipeline, settings: Settings) -> Health:
     """The health page of a role that runs one pipeline, by its name as deployed."""
     deployed = topology.deployed(pipeline.name, settings.prefix)
@@ -218,6 +207,7 @@ def featurize_worker(
         writer=WriteBehind("featurize-write", steps=2),
         patience_ms=PATIENCE_MS,
         skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
+        schemas=schemas_for(pipeline, settings),
     )
 
 
@@ -250,7 +240,7 @@ def learn_worker(
     deployed = topology.deployed(pipeline.name, settings.prefix)
     worker = kind(
         pipeline,
-        log,
+        outputs_of(pipeline, settings, log),
         RedisStateStore(client, deployed, "learn"),
         models,
         retrainer,
@@ -282,9 +272,8 @@ def run_learn(
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     with page_of("learn", pipeline, settings) as health:
-        worker, after = learn_worker(
-            pipeline, definition, settings, log, client, health, guard=guard, kind=kind
-        )
+        given = (pipeline, definition, settings, log, client, health)
+        worker, after = learn_worker(*given, guard=guard, kind=kind)
         turn_until(stopped, worker, health, *after, log.close)
 
 
