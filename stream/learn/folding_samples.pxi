@@ -43,14 +43,18 @@ cdef class Samples(State):
 
     cdef bint sample(self, int64_t position, object sample) except -1:
         """As `Fold._sample`; False for one that is not ordinary, of which nothing is done."""
-        cdef list x = sample.x
-        cdef int64_t at = sample.at, here
+        cdef list x
+        cdef int64_t at, here
         cdef tuple own
-        origin, event_id, short = sample.origin, sample.id, None
-        if sample.recipe not in self.alike or len(self.names) != len(x):
+        origin, event_id, short = field(sample, AT.sample_origin), field(sample, AT.sample_id), None
+        given = field(sample, AT.sample_x)
+        if not place_in_log(origin, &here) or not whole(field(sample, AT.sample_at), &at) or type(given) is not list:
             return False
-        place, here = (origin.topic_id, origin.partition), <int64_t>origin.offset * 4 + <int64_t>origin.sub
-        if here <= <int64_t>self.seen.get(place, -1) or (at > self.at and at >= self.hour_over) or at >= self.psi_over:
+        x = <list>given
+        place = (field(origin, AT.topic_id), field(origin, AT.partition))
+        if field(sample, AT.sample_recipe) not in self.alike or len(self.names) != len(x) or here <= self.seen.get(place, -1):
+            return False
+        if (at > self.at and at >= self.hour_over) or at >= self.psi_over:
             return False
         if self.repeats is not None:
             short = crc32(event_id.encode())
@@ -71,15 +75,15 @@ cdef class Samples(State):
 
     cdef int predict(self, int64_t position, int64_t at, object sample, object event_id, list x, object short) except -1:
         cdef list answers = [self.base]
-        vector = learner.vector(self.names, x)
+        cdef double base = self.base, least
+        vector, when = self.vector(self.names, x), field(sample, AT.sample_at)
         # stated for 64 bits, which hold it for so many samples
         asleep = self.thin if self.thin and (<uint64_t>self.samples * <uint64_t>2654435761) >> 7 & 3 else NONE
-        self.asked, self.silent = pool.ask(self.everyone, vector, vector, asleep, answers)
+        self.asked, self.silent = self.ask(self.everyone, vector, vector, asleep, answers)
         boosted = NONE if asleep else self.thin
-        least = gates.least_probability(self.base)
-        p, rates = weighing.mix(
-            self.slow, self.middle, self.fast, self.rate_weights, answers, least, boosted, gates.BOOST
-        )
+        least = 0.2 * (1.0 - base if base > 0.5 else base) + 1e-5
+        least = self.LEAST_PROBABILITY if least > self.LEAST_PROBABILITY else least
+        p, rates = self.mix(self.slow, self.middle, self.fast, self.rate_weights, answers, least, boosted, self.BOOST)
         answer = Answer(self.numbers, tuple(answers), Mixture(p, rates, least, boosted))
         self.all_asked += <int64_t>self.asked
         if self.silent:
@@ -91,13 +95,13 @@ cdef class Samples(State):
             self.answered = vector
         self.chain = blake2b(self.chain + self.task_pack(position, p), digest_size=16).digest()
         self.predictions.append(
-            Predicted(event_id, sample.key, sample.at, p, self.version, self.leader_weight, position, None)
+            Predicted(event_id, field(sample, AT.sample_key), when, p, self.version, self.leader_weight, position, None)
         )
         self.psi_rows.append((*x, p))
         if len(self.psi_rows) >= self.PSI_ROWS:
             self.psi._count_rows()
         if not self.ps:
-            self.expected._start = (sample.at, position)
+            self.expected._start = (when, position)
         self.ps.append(p)
         self.bases.append(self.estimate.base)
         if self.quality is not None:
@@ -110,7 +114,7 @@ cdef class Samples(State):
             if self.quality_named:
                 self.quality_rows.append(x)
         self.pending[event_id] = Pending(
-            vector, sample.at, position, self.samples, p, self.base, answer, NONE, None, self.values
+            vector, when, position, self.samples, p, self.base, answer, NONE, None, self.values
         )
-        self.waiting.append((sample.at, event_id))
+        self.waiting.append((when, event_id))
         return 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from river import linear_model, preprocessing, tree
 
 from penstock.monitors.quality import repeats
@@ -16,7 +17,16 @@ from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn import births, join_by_id
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.runs import Runs
-from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
+from penstock.stream.messages import (
+    Entry,
+    LabelRecord,
+    Origin,
+    Recipe,
+    Sample,
+    Tick,
+    decode_entry,
+    encode_entry,
+)
 from penstock.stream.models.digest import digest
 from tests.stream.generated import MINUTE, PAID, START_MS, cards, parcels
 from tests.stream.learn.courses import Course, heavy_is_late, light_is_late, quick_guard, quick_losses
@@ -187,6 +197,21 @@ def test_a_long_run_meets_every_block_epoch_hour_and_birth(
 @given(st.integers(0, 99), st.sampled_from([0, 1, 30]), st.sampled_from([0.02, 0.3]))
 def test_odd_records_are_left_to_the_step(seed: int, late: int, odd: float) -> None:
     same(three(), payments(700, seed, late=late, odd=odd), seed)
+
+
+@pytest.mark.parametrize("odd", [2**62, 2**63, 2**64 - 1, -1])
+@pytest.mark.parametrize("what", ["sample", "label", "offset"])
+def test_numbers_that_no_time_and_no_offset_has_are_left_to_the_step(what: str, odd: int) -> None:
+    """Somebody else may write to the log: what decodes is folded."""
+    log = payments(300, 2, late=3)
+    for place in (150, 151, 320):
+        one = log[place]
+        if what == "offset" and isinstance(one, Sample | LabelRecord):
+            log[place] = structs.replace(one, origin=structs.replace(one.origin, offset=odd))
+        elif isinstance(one, Sample if what == "sample" else LabelRecord):
+            log[place] = structs.replace(one, at=odd)
+    assert all(decode_entry(encode_entry(one)) for one in log)
+    same(three(), log)
 
 
 def test_models_that_fail_and_models_of_python_are_asked_and_taught_as_ever() -> None:
