@@ -83,7 +83,8 @@ class SourceDecoder:
     def items(self, records: Iterable[Record], newest_at: int) -> list[Item]:
         """The records of one partition, in offset order, given the partition's newest event time before them (-1 if none)."""
         if self._compiled is not None:
-            return self._compiled.items(self, records, newest_at)
+            native: list[Item] = self._compiled.items(self, records, newest_at)
+            return native
         found: list[Item] = []
         for record in records:
             item = self.item(record, newest_at)

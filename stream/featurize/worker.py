@@ -1,9 +1,9 @@
 """The shell around `featurize`: owns tasks, polls, steps, writes in the one safe order.
 
 Laws of this file:
-- What a batch gave is written in the one safe order (`writing`), batch after batch, while the next one is polled and stepped:
-  at most one is ahead. What was stepped ahead of a write that failed is forgotten with everything else. Partitions are handed
-  over, and states let go of, only when everything is written.
+- What a batch gave is written in the one safe order (`writing`), batch after batch, while the next ones are polled and stepped:
+  one may be produced meanwhile, and one before it saved. What was stepped ahead of a write that failed is forgotten with
+  everything else. Partitions are handed over, and states let go of, only when everything is written.
 - The position comes from Redis, where it lies with the state, never from the group. The group's offset says only which outputs
   exist: below it nothing is emitted again when state is rebuilt.
 - While catching up, featurize stays at most about `lead_records` ahead of a learn role that moves (`lead`).

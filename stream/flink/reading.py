@@ -17,7 +17,8 @@ import msgspec
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Event, Item, SourceDecoder
 from penstock.stream.featurize.position import HeadPosition
-from penstock.stream.featurize.step import TIE_BITS, Featurize, SourcePlan
+from penstock.stream.featurize.source_plan import SourcePlan
+from penstock.stream.featurize.step import TIE_BITS, Featurize
 from penstock.stream.flink.order import Head
 from penstock.stream.flink.wire import Announced, Fed, ToSamples, ToShard
 from penstock.stream.log.protocol import Out, Record

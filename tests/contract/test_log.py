@@ -724,6 +724,26 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
     reader.close()
 
 
+def test_what_was_paused_before_a_rebalance_is_read_after_it(
+    world: World, unique: Callable[[str], str]
+) -> None:
+    """Kafka's client keeps a partition paused while nobody holds it: a worker would have it and read nothing for ever."""
+    topic, group = world.create(2), unique("g")
+    fill(world, topic, 3, partition=0)
+    fill(world, topic, 3, partition=1)
+    one = world.log.member(group, [topic], instance_id="a")
+    held = join(one)
+    one.start_at(dict.fromkeys(held, 0))
+    one.pause(held)
+    two = world.log.member(group, [topic], instance_id="b")
+    last = settle(one, two, until=lambda last: two in last and len(last[one].assigned) == 1)
+    one.pause(())
+    one.start_at(dict.fromkeys(last[one].assigned, 0))
+    assert [record.offset for record in read(one, 3)] == [0, 1, 2]
+    one.close()
+    two.close()
+
+
 def test_a_producer_is_connected_before_it_is_given_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that asks for its id without a connection asks again half a second later: so long its first records would wait."""
     calls: list[str] = []
