@@ -34,6 +34,7 @@ from penstock.stream.learn.watching import quality as qualities
 from penstock.stream.learn.watching.estimate import Estimate
 from penstock.stream.learn.watching.quality import DataQuality
 from penstock.stream.learn.watching.schema import Schema
+from penstock.stream.learn.watching.segment_flow import SegmentFlow
 from penstock.stream.messages import LabelRecord, Origin, Sample
 
 cdef extern from "Python.h":

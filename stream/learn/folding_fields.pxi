@@ -5,7 +5,7 @@ cdef struct Places:  # how far from its start an object of each kind keeps a fie
     Py_ssize_t sample_origin, sample_id, sample_key, sample_at, sample_x, sample_recipe
     Py_ssize_t label_origin, label_id, label_at, label_y
     Py_ssize_t topic_id, partition, offset, sub
-    Py_ssize_t x, at, position, number, p, base, answer, outside, issued
+    Py_ssize_t x, at, position, number, p, base, answer, outside, issued, segments
     Py_ssize_t asked, said, mixture
     Py_ssize_t mixed, rates, least, boosted
 
@@ -54,7 +54,7 @@ cdef int find_places() except -1:
     ]
     AT.x, AT.at, AT.position, AT.number = [place_of(Pending, name) for name in ("x", "at", "position", "number")]
     AT.p, AT.base, AT.answer = [place_of(Pending, name) for name in ("p", "base", "answer")]
-    AT.outside, AT.issued = [place_of(Pending, name) for name in ("outside", "issued")]
+    AT.outside, AT.issued, AT.segments = [place_of(Pending, name) for name in ("outside", "issued", "segments")]
     AT.asked, AT.said, AT.mixture = [place_of(Answer, name) for name in ("asked", "said", "mixture")]
     AT.mixed, AT.rates, AT.least, AT.boosted = [
         place_of(Mixture, name) for name in ("p", "rates", "least", "boosted")

@@ -108,6 +108,11 @@ cdef class Labels(Samples):
         if self.in_block == 0:
             self.losses._start = (at, position)
         self.compare(live, base, rivals, committed, field(field(answer, AT.mixture), AT.mixed), p, true)
+        if self.segments is not None:
+            self.losses.gap = self.gap
+            found = self.segments.label(at, position, field(waits, AT.segments), live, base, self.losses)
+            if found:
+                self.hear(found)
         self.estimate.base = field(waits, AT.base)
         if <int64_t>field(waits, AT.position) > self.newest:
             self.newest = field(waits, AT.position)

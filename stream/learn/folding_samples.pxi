@@ -69,6 +69,8 @@ cdef class Samples(State):
             self.guard_samples += 1
             self.guard_outside = self.guard_nulls = NONE
             self.guard_rows.append(own)
+        if self.segments is not None:
+            self.values = self.drift.values = self.segments.sample(field(sample, AT.sample_at), position, sample, None)
         self.predict(position, at, sample, event_id, x, short)
         self.position = position + 1
         return True
@@ -97,9 +99,24 @@ cdef class Samples(State):
         self.predictions.append(
             Predicted(event_id, field(sample, AT.sample_key), when, p, self.version, self.leader_weight, position, None)
         )
+        moved = None if self.segments is None else self.segments.inputs(when, position, x, p)
         self.psi_rows.append((*x, p))
         if len(self.psi_rows) >= self.PSI_ROWS:
             self.psi._count_rows()
+        if moved:
+            self.hear(self.segments.moved(moved, self.psi.firing))
+        self.watch(position, at, x, p, when, short)
+        for one in self.others:
+            if found := one.sample(when, position, sample, p):
+                self.hear(found)
+        self.pending[event_id] = Pending(
+            vector, when, position, self.samples, p, self.base, answer, NONE, None, self.values
+        )
+        self.waiting.append((when, event_id))
+        return 0
+
+    cdef int watch(self, int64_t position, int64_t at, list x, object p, object when, object short) except -1:
+        """As `Estimate.sample` and `DataQuality.sample`, in the middle of a block."""
         if not self.ps:
             self.expected._start = (when, position)
         self.ps.append(p)
@@ -107,14 +124,11 @@ cdef class Samples(State):
         if self.quality is not None:
             self.number += 1
             if self.repeats is not None:
-                self.again = False
+                if self.again:
+                    self.again = self.repeats.again = False
                 self.ids[short] = None
             self.of_samples += 1
             self.samples_at, self.samples_position = at, position
             if self.quality_named:
                 self.quality_rows.append(x)
-        self.pending[event_id] = Pending(
-            vector, when, position, self.samples, p, self.base, answer, NONE, None, self.values
-        )
-        self.waiting.append((when, event_id))
         return 0

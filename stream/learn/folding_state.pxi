@@ -17,7 +17,8 @@ cdef class State:
     cdef int64_t inputs, replaced_at, wait_ms, most
     cdef double counted_live, counted_base, judged_live, live, base_loss, committed_loss, together, gap
     cdef object skill
-    cdef list quarantined
+    cdef list quarantined, others
+    cdef object segments
     cdef int64_t harm_until
     cdef bint open, stale, quality_named, leads
     # what tests may change is read from its module when a fold is taken up
@@ -55,10 +56,9 @@ cdef class State:
             type(fold.task) is Binary
             and type(fold.join) is JoinById
             and fold.uncertainty is None
-            and fold.drift.segments is None
             and fold.actions
             and Estimate in watchers
-            and watchers <= {Estimate, DataQuality, Schema}
+            and watchers <= {Estimate, DataQuality, SegmentFlow, Schema}
         )
 
     cdef bint begin(self) except -1:
@@ -76,7 +76,8 @@ cdef class State:
         watchers = drift.watchers.all
         self.estimate = watchers[0]
         self.quality = next((one for one in watchers if type(one) is DataQuality), None)
-        if type(self.estimate) is not Estimate or len(drift.watchers.of_samples) != 1 + (self.quality is not None):
+        self.others = [one for one in drift.watchers.of_samples if one is not self.estimate and one is not self.quality]
+        if type(self.estimate) is not Estimate or any([type(one) is not SegmentFlow for one in self.others]):
             return False
         if self.quality is not None and (self.quality.alarmed or (
             self.quality.repeats is not None and self.quality.repeats.rare.firing
@@ -101,6 +102,7 @@ cdef class State:
         self.names, self.alike = list(lineage.names), lineage.alike
         self.hour_over, self.block_over, self.ranked = self.history.hour_over, self.history.block_over, self.history.said
         self.labels_due, self.proven_at = self.triggers.labels_due, self.drift.proven_at
+        self.segments = self.drift.segments
         self.skill = None if self.drift.skill.proven else self.drift.skill
         self.harm_until = 0 if self.drift.harm is None else self.drift.harm_until
         self.leads, self.quarantined = self.drift.lead is not None, fold.quarantined
@@ -201,6 +203,14 @@ cdef class State:
         self.expected._newest = self.newest
         if self.quality is not None:
             self.end_quality()
+        return 0
+
+    cdef int hear(self, found) except -1:
+        """Tell what watchers found."""
+        self.end()
+        self.drift.hear(found)
+        self.read()
+        self.stale = True
         return 0
 
     cdef int end_experts(self) except -1:
