@@ -3,7 +3,7 @@
 
 Laws of this file:
 - Optional. What is not ordinary is left to `Fold.step` with nothing of it done: a repeat, a value outside its range, a label
-  without its sample, and whatever begins or ends a block, an epoch, a bucket or an hour.
+  without its sample, and whatever begins or ends a block, an epoch or an hour.
 - What a run counts stands here while it lasts, and in the fold before any other code that reads it is called, and at its end.
 - For labels of true or false that are joined by id, while every expert has its say and nothing is held.
 """

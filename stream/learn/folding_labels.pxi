@@ -24,7 +24,7 @@ cdef class Labels(Samples):
             return self.COST
         return -log(p if y else 1.0 - p)
 
-    cdef bint is_quiet(self, int64_t at, object waits) except -1:
+    cdef bint is_quiet(self, object waits) except -1:
         """Whether nothing begins or ends with a label of this sample."""
         if self.in_block + 1 >= self.BASE_LABELS or len(self.said) + 1 >= self.BLOCK:
             return False
@@ -42,7 +42,7 @@ cdef class Labels(Samples):
             return False
         if len(self.labelled) + 1 >= self.KEPT_LABELS or field(waits, AT.issued) is not None:
             return False
-        return self.quality is None or (self.labels_from <= at < self.labels_to and len(self.met) + 1 < self.DELAYS)
+        return self.quality is None or len(self.met) + 1 < self.DELAYS
 
     cdef bint label(self, int64_t position, object label) except -1:
         """As `Fold._label`; False for one that is not ordinary, of which nothing is done."""
@@ -65,13 +65,18 @@ cdef class Labels(Samples):
         answer = field(waits, AT.answer)
         if type(answer) is not Answer or type(field(answer, AT.mixture)) is not Mixture:
             return False
-        if sampled < at - self.wait_ms or not self.is_quiet(at, waits):
+        if sampled < at - self.wait_ms or not self.is_quiet(waits):
             return False
         self.seen[place] = here
         if at > self.at:
             self.at = at
         self.labels += 1
         if self.quality is not None:
+            if not self.labels_from <= at < self.labels_to:
+                self.end_quality()
+                self.quality._count_labels()
+                self.run_of_labels.open(field(label, AT.label_at), position)
+                self.read_quality()
             self.of_labels += 1
             self.labels_at, self.labels_position = at, position
             self.label_at = (position, at if at > self.clock else self.clock)

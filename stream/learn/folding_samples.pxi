@@ -6,13 +6,13 @@ cdef inline bint one_of(object d, object key) except -1:
 
 
 cdef class Samples(State):
-    cdef bint is_watched(self, int64_t at, object short, list x) except -1:
+    cdef bint is_watched(self, object short, list x) except -1:
         """Whether the data's quality and the estimate take this sample without anything that begins or ends with it."""
         if len(self.ps) + 1 >= self.BLOCK:
             return False
         if self.quality is None:
             return True
-        if (self.number + 1) % self.EPOCH == 0 or not self.samples_from <= at < self.samples_to:
+        if (self.number + 1) % self.EPOCH == 0:
             return False
         if self.repeats is not None and (
             one_of(self.ids, short) or one_of(self.ids_before, short) or len(self.ids) + 1 >= self.IDS
@@ -59,7 +59,7 @@ cdef class Samples(State):
         if self.repeats is not None:
             short = crc32(event_id.encode())
         own = tuple(x[: self.inputs])
-        if not (self.is_watched(at, short, x) and self.waits_alone(event_id) and self.in_ranges(own)):
+        if not (self.is_watched(short, x) and self.waits_alone(event_id) and self.in_ranges(own)):
             return False
         self.seen[place] = here
         if at > self.at:
@@ -127,6 +127,11 @@ cdef class Samples(State):
                 if self.again:
                     self.again = self.repeats.again = False
                 self.ids[short] = None
+            if not self.samples_from <= at < self.samples_to:
+                self.end_quality()
+                self.quality._count_samples()
+                self.run_of_samples.open(when, position)
+                self.read_quality()
             self.of_samples += 1
             self.samples_at, self.samples_position = at, position
             if self.quality_named:
