@@ -261,8 +261,8 @@ def settings_page() -> str:
         (
             "`PENSTOCK_MODEL_ENGINE`",
             "`native` if it was built",
-            "What runs river's linear models and learns from ordinary records: `native` (in C) or `river`. Their results agree in "
-            "every bit.",
+            "What runs river's linear models and learns from ordinary records: `native` (in C) or `river`. Their results agree "
+            "in every bit.",
         )
     )
     rows.append(
