@@ -133,7 +133,7 @@ class Source:
 
     def describe(self) -> dict[str, Any]:
         """The source as plain data; of how it is read only what is not as usual."""
-        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        said = {name: getattr(self, name) for name in (*_SAYS, *_READING)}
         said["key"] = self.key if isinstance(self.key, str) else list(self.key)
         usual = {one.name: one.default for one in fields(self) if one.name in _READING}
         usual["nulls"] = "dead-letter" if self.envelope is None else "ignore"
@@ -155,6 +155,7 @@ class Source:
         return milliseconds(self.ahead)
 
 
+_SAYS = ("name", "id", "time", "key", "grace", "ahead")
 _READING = ("format", "schema", "registry", "envelope", "deletes", "nulls")
 
 
