@@ -23,12 +23,12 @@ from penstock.features.redis.keyspace import Keyspace, MemoryKeyspace, RedisKeys
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.frames import reading
 from penstock.stream.frames.table import Kind, chosen, from_rows, table, to_rows
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.operate.history import By
-from penstock.stream.operate.in_json import in_json
 from penstock.stream.operate.moments import Moment, span_of
 from penstock.stream.operate.stored_features import tasks_of
 from penstock.stream.process.settings import Settings
@@ -232,7 +232,7 @@ def in_memory(
 
     """
     kind = chosen(frames)
-    pipeline = in_json(_loaded(definition))
+    pipeline = plain_json(_loaded(definition))  # events are given as rows
     wall = count(WALL_MS, 10)
     log = MemoryLog()
     flow = MemoryFlow(pipeline, partitions=1, log=log, guard=guard, clock=lambda: next(wall))

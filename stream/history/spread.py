@@ -21,6 +21,7 @@ from penstock.stream.featurize.decode import END_OF_TIME_MS, Event, Rejected, So
 from penstock.stream.featurize.labels import label_of
 from penstock.stream.files.events import Piece, Rows, pieces
 from penstock.stream.files.reading import CannotUse
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.history.asks import SEEN
 from penstock.stream.history.job import Job, hash_of
 from penstock.stream.history.spool import Row, Spool
@@ -93,13 +94,17 @@ class Spreading:
         """Spread one share."""
         job, pipeline = self.job, self.job.pipeline
         source = pipeline.sources[share.source]
-        decode, check = SourceDecoder(pipeline, source).decode, checker(pipeline, share.source)
+        reader = reader_of(source) if share.piece is None else None
+        decode = SourceDecoder(pipeline, source, reader, rows=reader is None).decode
+        check = checker(pipeline, share.source)
         into = Into(job, share, self.folder, self.seen)
         unordered = job.unordered and share.piece is not None
         newest_at, rows = -1, 0
         left_out: Counter[str] = Counter()
         for record in records_of(job, share, self.log):
             rows += 1
+            if reader is not None:
+                reader.prepare([record])
             try:
                 event, at = decode(record, -1 if unordered else newest_at)
                 newest_at = max(newest_at, at)  # as in featurize, of one with a bad label, too

@@ -23,6 +23,7 @@ import river
 from penstock.features.redis.keys import states_prefix
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import Entry, LabelRecord, Sample
@@ -153,7 +154,7 @@ def newest_of(pipeline: Pipeline, log: Log, most: int) -> Iterator[Record]:
     starts = {tp: high - round((high - low) * share) for tp, (low, high) in bounds.items()}
     each = []
     for number, source in enumerate(pipeline.sources):
-        decoder = SourceDecoder(pipeline, source)
+        decoder = SourceDecoder(pipeline, source, reader_of(source))
         for tp in (tp for tp in tps if tp[0] == source.name):
             records = _stretch(log, tp, starts[tp], bounds[tp][1])
             each.append([(item.newest_at, number, item.record) for item in decoder.items(records, -1)])
