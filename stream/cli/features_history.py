@@ -17,6 +17,7 @@ from penstock.stream.files.events import partitions_of
 from penstock.stream.files.reading import CannotUse
 from penstock.stream.history.job import Job
 from penstock.stream.history.run import Summary, history
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
@@ -102,7 +103,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Join, tell."""
-    start.settle_memory()
+    settle_memory()
     pipeline = load(args.file)
     began_s, told = time.monotonic(), Told()
     try:

@@ -22,6 +22,7 @@ from penstock.stream.log.protocol import Log
 from penstock.stream.models.version import BadEnvelope
 from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 from penstock.stream.score.models import Scorer, Stored, scorer
@@ -111,7 +112,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load the models, score, tell."""
-    start.settle_memory()
+    settle_memory()
     pipeline = load(args.file)
     check_one(pipeline, "`penstock score` predicts with")
     client = start.open_redis(settings)

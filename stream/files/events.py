@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import fsspec
 import msgspec
 
+from penstock.stream.files.avro import avro_rows, is_avro
 from penstock.stream.files.reading import BATCH_ROWS, CannotUse, arrow, form_of, json_lines, open_table, said
 from penstock.stream.files.values import number_in, values_of
 
@@ -77,7 +78,8 @@ def addresses(given: str) -> list[str]:
 def _named_well(path: str) -> bool:
     """Whether a file in a folder is one of rows: others lie beside them, such as _SUCCESS."""
     try:
-        form_of(path, "")
+        if not is_avro(path):
+            form_of(path, "")
     except CannotUse:
         return False
     return not path.rpartition("/")[2].startswith(("_", "."))
@@ -85,6 +87,8 @@ def _named_well(path: str) -> bool:
 
 def pieces(address: str) -> list[Piece]:
     """The pieces of one file, in its order. Raises `CannotUse`."""
+    if is_avro(address):
+        return [Piece(address, "avro")]
     form = form_of(address, "--source")
     if form != "parquet":
         return [Piece(address, form)]
@@ -120,6 +124,11 @@ class Rows:
                 yield batch
         elif piece.form == "csv":
             yield from self._of_csv(piece.address)
+        elif piece.form == "avro":
+            rows = avro_rows(piece.address)
+            while found := list(islice(rows, BATCH_ROWS)):
+                names = self._wanted(list(found[0]))
+                yield [_encode({name: row[name] for name in names}) for row in found]
         else:
             yield from self._of_parquet(piece)
 

@@ -17,6 +17,7 @@ import msgspec
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.files.reading import BATCH_ROWS, Batch, Kinds
+from penstock.stream.formats.reading import json_of
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.learner import Seen
 from penstock.stream.log.protocol import Log, Record, UnknownTopic
@@ -195,6 +196,7 @@ class EventRows:
 
     def __init__(self, pipeline: Pipeline, log: Log, predictions: str, of: Range) -> None:
         self.log, self.of, self.source = log, of, pipeline.predict
+        self.json_of = json_of(pipeline.predict)
         bounds = _bounds(log, self.source.name)
         if of.by_offset and len(bounds) > 1:
             raise CannotScore(
@@ -218,7 +220,8 @@ class EventRows:
         span = self.of.span
         timed = span.start is not None or span.stop is not None
         for partition, within in enumerate(self.within):
-            for record in records_within(self.log, self.source.name, partition, within):
+            for stored in records_within(self.log, self.source.name, partition, within):
+                record = stored._replace(value=self.json_of(stored))
                 event = _object(record.value)
                 at = self._at(event)
                 if (at is not None and span.holds(at)) or (at is None and not timed):

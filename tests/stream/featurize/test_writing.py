@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.features.engine.compute import CompiledView
 from penstock.features.redis.store import (
     Fenced,
     MemoryServer,
@@ -26,7 +27,6 @@ from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.featurize import writing
-from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.memory import MemoryLog
@@ -34,6 +34,7 @@ from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnav
 from penstock.stream.messages import LabelRecord, Sample, decode_entry
 from penstock.stream.process.write_behind import WriteBehind, Writer, WriteThrough
 from tests.patience import PATIENCE_S
+from tests.stream.featurize.provoked import raising
 from tests.stream.generated import PAID, card_events, cards, outs, parcel_events, parcels
 from tests.stream.later import Later
 from tests.stream.naive_flow import NaiveFlow, everything
@@ -228,19 +229,13 @@ def test_the_log_and_what_is_saved_are_those_of_writing_before_the_next_poll_and
     """Also where a record raises, and the states of its batch are loaded anew."""
     found: list[Any] = []
     order: list[list[int]] = []
-    update = Featurize._update
-
-    def raising(featurize: Featurize, plan: Any, item: Item, *more: Any) -> list[Any]:
-        if item.offset % broken == 1:
-            raise ArithmeticError("told to")
-        return update(featurize, plan, item, *more)
-
+    told = raising(lambda _, offset: offset % broken == 1, ArithmeticError("told to"))
     for writer in (Later(cycle(moments)), WriteThrough()):
         world = world_of(kind, partitions)
         with (
             patch.object(featurize_worker, "BATCH_RECORDS", batch),
             patch.object(writing, "COMMIT_EVERY_MS", 0),
-            patch.object(Featurize, "_update", raising),
+            patch.object(CompiledView, "__init__", told),
         ):
             world.settle(world.worker(writer))
         places = [(e.id, e.at, getattr(e, "x", None)) for e in world.data()]
@@ -258,14 +253,8 @@ def test_a_record_that_raises_is_stepped_anew_on_states_that_hold_the_batch_unde
 ) -> None:
     """Its batch's states are loaded anew: without waiting for the write, they would lack the batch before."""
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 20)
-    update = Featurize._update
-
-    def raising(featurize: Featurize, plan: Any, item: Item, *more: Any) -> list[Any]:
-        if item.offset % 10 == 1:
-            raise ArithmeticError("told to")
-        return update(featurize, plan, item, *more)
-
-    monkeypatch.setattr(Featurize, "_update", raising)
+    told = raising(lambda _, offset: offset % 10 == 1, ArithmeticError("told to"))
+    monkeypatch.setattr(CompiledView, "__init__", told)
     found = []
     for writer in (Later(cycle([15])), WriteThrough()):
         world = world_of(kind, 1)
@@ -278,6 +267,7 @@ def test_a_batch_is_stepped_while_the_one_before_is_written_and_no_second_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(featurize_worker, "BATCH_RECORDS", 20)
+    monkeypatch.setenv("PENSTOCK_ENGINE", "python")  # so that each step can be counted
     world = world_of("a task per partition", 1)
     held, let_go, writer = threading.Event(), threading.Event(), WriteBehind("test", steps=2)
     append = world.log.append
