@@ -162,7 +162,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
-        "write_behind",
+        "interpreter", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
