@@ -19,6 +19,7 @@ from penstock.features.redis.keys import entity_of
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import (
     END_OF_TIME_MS,
+    LATE,
     Event,
     Item,
     Rejected,
@@ -154,6 +155,8 @@ class Spreading:
             for item in items:
                 why = item.reject if item.event is None else check(item.event)
                 if why is not None:
+                    if LATE in why:  # which names the times of each
+                        why = f"it is more than {source.grace} behind the newest of its partition"
                     left_out[why if why in left_out or len(left_out) < MOST_REASONS else OTHERS] += 1
                 elif item.event is not None:
                     into.take(item, item.at if unordered else item.newest_at)

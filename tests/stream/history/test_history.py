@@ -362,6 +362,14 @@ def unlucky(event: Mapping[str, Any]) -> bool:
     return bool(event["fraud"])
 
 
+def test_late_events_are_counted_under_one_reason(tmp_path: Path) -> None:
+    given = spine_of_cards(tmp_path)
+    late = [{"payment": f"l{n}", "paid_at": n, "card": "c1", "amount": 1, "fraud": False} for n in range(30)]
+    write(tmp_path / "paid.jsonl", [*read(tmp_path / "paid.jsonl"), *late])
+    done, _ = run(Job(cards(), out=str(tmp_path / "out.jsonl"), **given))
+    assert done.left_out == {"cards.paid": {"it is more than 1d behind the newest of its partition": 30}}
+
+
 def test_what_is_wrong_with_a_row_is_said_beside_it(tmp_path: Path) -> None:
     given = spine_of_cards(tmp_path)
     spine = [
