@@ -134,7 +134,9 @@ def _said(one: Record) -> dict[str, Any]:
     said: dict[str, Any] = {"topic": one.topic, "timestamp": one.timestamp_ms}
     if one.key is not None:
         said["key"] = one.key.decode(errors="replace")
-    text = (one.value or b"").decode(errors="replace")
+    if one.value is None:
+        return said | {"value": None}
+    text = one.value.decode(errors="replace")
     try:
         value = json.loads(text)
     except ValueError:
@@ -203,9 +205,9 @@ def _filled(pipeline: Pipeline, lines: Iterable[Line]) -> tuple[_Named, int]:
                 f"the golden log has records of {one.topic!r}, which is no source of {pipeline.name!r}"
             )
         log.now_ms = one.timestamp
-        value = (
-            one.raw.encode() if one.raw is not None else json.dumps(one.value, ensure_ascii=False).encode()
-        )
+        value = None if one.raw is None else one.raw.encode()
+        if one.value is not None:
+            value = json.dumps(one.value, ensure_ascii=False).encode()
         log.append([Out(one.topic, None if one.key is None else one.key.encode(), value, (), 0)])
         records += 1
     return log, records

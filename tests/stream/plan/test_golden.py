@@ -117,10 +117,12 @@ def test_some_records_are_kept_of_each_topic_its_share_in_the_order_of_time(kept
 
 
 def test_what_is_no_json_is_kept_as_it_is_and_stays_a_dead_letter(kept: Path) -> None:
-    log = filled([*outs(parcel_events(20)), Out("parcels.sent", b"van1", b"{nonsense", (), 0)])
+    wrong = [b"{nonsense", b"[1]", b"", None]
+    log = filled([*outs(parcel_events(20)), *(Out("parcels.sent", b"van1", one, (), 0) for one in wrong)])
     path = Path("golden.ndjson.gz")
     golden.write(path, golden.newest_of(load("parcels.py"), log, 10**6))
-    assert golden.made(load("parcels.py"), golden.read(path)).counts["dead letters"] == 1
+    assert golden.made(load("parcels.py"), golden.read(path)).counts["dead letters"] == len(wrong)
+    assert [line.value for line in golden.read(path) if line.raw is None].count(None) == 1
 
 
 def test_models_made_elsewhere_cannot_be_compared_and_all_else_can(
