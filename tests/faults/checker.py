@@ -1,4 +1,4 @@
-"""The checker: from raw topics and Redis to counts, against the reference. It knows the formats that anybody may read, and no more.
+"""The checker: from raw topics and Redis to counts, against the reference. It knows public formats alone.
 
 Laws of this file:
 - The samples log holds what the events give: each once, but for repeats that a reader recognises by their origin; in the order of

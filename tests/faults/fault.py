@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 from tests.faults.counts import Counts
 from tests.faults.round import Round
@@ -16,8 +17,9 @@ AS_IF_NOTHING = "as if nothing had happened"
 class Fault(NamedTuple):
     """One row.
 
-    `prepare` is called before roles start, `inject` while they run, and `judge`, where it is given, instead of waiting for the end
-    and comparing everything. `store` are options of the Valkey, `own` says that the fault brings a store of its own.
+    `prepare` is called before roles start, `inject` while they run, and `judge`, where it is given, instead of waiting for the
+    end and comparing everything. `store` are options of the Valkey, `own` gives another store than that. `needs` says why the
+    fault cannot be done on this machine; empty where it can.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Fault(NamedTuple):
     prepare: Callable[[Round], None] | None = None
     judge: Callable[[Round], Counts] | None = None
     store: dict[str, str] = {}
+    own: Callable[[], AbstractContextManager[tuple[Any, str, int]]] | None = None
     needs: Callable[[], str] | None = None
 
 

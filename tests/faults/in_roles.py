@@ -19,7 +19,7 @@ from typing import Any
 
 
 def harm(text: str) -> None:
-    """Do what the text says (JSON): `plant` names a bug, `points` say where to end, `clock` when time jumps, `disk` what is full."""
+    """Do what the text says (JSON): `plant` names a bug, `points` where to end, `clock` when time jumps, `disk` what is full."""
     asked = json.loads(text)
     if "plant" in asked:
         from tests.faults.bugs import BUGS

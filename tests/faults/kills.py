@@ -43,10 +43,6 @@ def kill_control(round: Round) -> None:
     decisions = round.following("control.decisions")
     [control] = round.of("control")
 
-    def carried_out(request: str) -> bool:
-        found = models()
-        return bool(found) and f"command-{request}" in found[-1]["applied"]
-
     for number, at in enumerate(round.points(round.kills)):
         round.until(at)
         for verb in ("hold", "resume"):
@@ -62,7 +58,7 @@ def kill_control(round: Round) -> None:
                 f"{request} was not decided on",
             )
             round.recoveries.append(time.monotonic() - began)
-            round.wait(lambda request=request: carried_out(request), f"{request} was not carried out")  # type: ignore[misc]
+            round.until_carried_out(request, models)
 
 
 def with_page(role: str, path: str) -> tuple[Callable[[Round], None], Callable[[Round], None]]:
@@ -90,8 +86,8 @@ def with_page(role: str, path: str) -> tuple[Callable[[Round], None], Callable[[
 
 SERVE, CONSOLE = with_page("serve", "/v2/health/ready"), with_page("console", "/")
 FAULTS = [
-    Fault("kill featurize", "cards", "kill -9 of featurize workers that share the partitions", partial(kill_workers, "featurize")),
-    Fault("kill featurize across", "parcels", "kill -9 of the one featurize worker of a pipeline keyed across", partial(kill_workers, "featurize")),
+    Fault("kill featurize", "cards", "kill -9 of featurize workers that share partitions", partial(kill_workers, "featurize")),
+    Fault("kill featurize across", "parcels", "kill -9 of featurize, keyed across", partial(kill_workers, "featurize")),
     Fault("kill learn", "parcels", "kill -9 of learn, labels being late", partial(kill_workers, "learn")),
     Fault("kill shards", "shards", "kill -9 of learn workers that share shards", partial(kill_workers, "learn")),
     Fault("kill control", "cards", "kill -9 of control while requests are under way", kill_control),

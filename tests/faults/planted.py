@@ -1,7 +1,7 @@
 """Rounds with a planted bug: the checker has to find each, or it proves nothing.
 
-Laws of this file: a bug is planted in the roles alone; what else happens in its round is what brings it to light, and harms nothing
-that works.
+Laws of this file: a bug is planted in the roles alone; what else happens in its round brings it to light, and harms
+nothing that works.
 """
 
 from __future__ import annotations
@@ -74,10 +74,7 @@ def repeat_a_command(round: Round) -> None:
     for at, verb in ((0.1, "hold"), (0.3, "resume")):
         round.until(at)
         round.ask(verb, verb)
-        carried_out = f"command-{verb}"
-        round.wait(
-            lambda: bool(found := models()) and carried_out in found[-1]["applied"], f"{verb} was not done"
-        )  # noqa: B023
+        round.until_carried_out(verb, models)
     round.until(0.5)
     records = RawTopics(round.servers.bootstrap).whole(round.place.samples)[0]
     [copy, *_] = [record for record in records if entry(record).get("id") == "command-hold"]

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from tests.faults.fault import Fault
 from tests.faults.kills import PAUSE_S
-from tests.faults.round import Round, Stuck
+from tests.faults.round import Round
+from tests.faults.running import Stuck
 
 POLL = "penstock.stream.log.kafka_members:KafkaMember.poll"
 COMMIT = "penstock.stream.log.kafka_members:KafkaMember.commit"

@@ -1,4 +1,4 @@
-"""A producer of somebody else's: `python -m tests.faults.produce BOOTSTRAP FILE RATE` publishes a file's records with kafka-python.
+"""A producer of somebody else's, with kafka-python: `python -m tests.faults.produce BOOTSTRAP FILE RATE`.
 
 The file is MessagePack, a list of (topic, key, value); `RATE` records a second are sent, 0 for as many as the broker takes.
 """

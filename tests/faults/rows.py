@@ -13,7 +13,8 @@ from typing import Any
 
 from tests.faults.counts import Counts
 from tests.faults.fault import Fault
-from tests.faults.round import Round, Stuck
+from tests.faults.round import Round
+from tests.faults.running import Stuck
 from tests.faults.servers import Servers, store
 
 LIVE_S = 12.0  # so long the part of a stream takes that is published while roles run
@@ -83,7 +84,7 @@ def run_round(fault: Fault, servers: Servers, records: int, kills: int, seed: in
     """One round: everything it found is added to the row."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="penstock-faults-"))
-    with store(**fault.store) as (valkey, url, _):
+    with store(**fault.store) if fault.own is None else fault.own() as (valkey, url, _):
         round = Round(servers, valkey, url, fault.flow, records, seed, folder)
         round.kills = kills
         counts = Counts()
