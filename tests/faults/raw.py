@@ -45,7 +45,7 @@ class RawTopics:
             consumer.close()
 
     def topic_id(self, topic: str) -> str:
-        """The broker's id of a topic, as Kafka's own tools write it."""
+        """The broker's id of a topic, as librdkafka writes it."""
         if topic not in self._ids:
             admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
             try:
@@ -53,7 +53,7 @@ class RawTopics:
             finally:
                 admin.close()
             whole = uuid.UUID(str(found)).bytes
-            self._ids[topic] = base64.urlsafe_b64encode(whole).decode().rstrip("=")
+            self._ids[topic] = base64.b64encode(whole).decode().rstrip("=")
         return self._ids[topic]
 
     def bounds(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
