@@ -109,7 +109,10 @@ def store_versions(round: Round) -> None:
 
 REFUSED = "it ends with exit code 2 and says which records are gone"
 FAULTS = [
-    Fault("clocks jump", "cards", "wall clocks of all roles jump by hours and weeks", meanwhile, prepare=jumping),
+    Fault(
+        "clocks jump", "cards", "wall clocks of all roles jump by hours and weeks", meanwhile,
+        prepare=jumping, workers={"control": 1},
+    ),
     Fault(
         "source trimmed", "cards", "records that featurize had not read are deleted",
         partial(at_rest, "featurize", partial(trimmed, "featurize")),
@@ -129,5 +132,8 @@ FAULTS = [
         "partitions added", "cards", "partitions are added to a source topic", partial(at_rest, "featurize", wider),
         promise="it ends with exit code 2 and says what to do", judge=refuses("featurize", "partitions"),
     ),
-    Fault("models' disk full", "cards", "the folder of model versions is on a full disk", store_versions, prepare=disk_full),
+    Fault(
+        "models' disk full", "cards", "the folder of model versions is on a full disk", store_versions,
+        prepare=disk_full, workers={"control": 1},
+    ),
 ]  # fmt: skip

@@ -19,7 +19,7 @@ class Fault(NamedTuple):
 
     `prepare` is called before roles start, `inject` while they run, and `judge`, where it is given, instead of waiting for the
     end and comparing everything. `store` are options of the Valkey, `own` gives another store than that. `needs` says why the
-    fault cannot be done on this machine; empty where it can.
+    fault cannot be done on this machine; empty where it can. `workers` are of each role, where not as the flow has it.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Fault(NamedTuple):
     store: dict[str, str] = {}
     own: Callable[[], AbstractContextManager[tuple[Any, str, int]]] | None = None
     needs: Callable[[], str] | None = None
+    workers: dict[str, int] | None = None
 
 
 def refuses(role: str, sentence: str) -> Callable[[Round], Counts]:

@@ -112,10 +112,8 @@ def mixed(records: list[Out], seed: int) -> list[Out]:
 
 
 FLOWS = {
-    "cards": Flow(CARDS, 4, {"featurize": 2, "learn": 1, "control": 1}, card_stream),
-    "parcels": Flow(
-        PARCELS.replace("SHARDS", ""), 2, {"featurize": 1, "learn": 1, "control": 1}, parcel_stream
-    ),
+    "cards": Flow(CARDS, 4, {"featurize": 2, "learn": 1}, card_stream),
+    "parcels": Flow(PARCELS.replace("SHARDS", ""), 2, {"featurize": 1, "learn": 1}, parcel_stream),
     "shards": Flow(
         PARCELS.replace("SHARDS", f'\n    shard_by="van", shards={SHARDS},'),
         2,

@@ -90,8 +90,8 @@ FAULTS = [
     Fault("kill featurize across", "parcels", "kill -9 of featurize, keyed across", partial(kill_workers, "featurize")),
     Fault("kill learn", "parcels", "kill -9 of learn, labels being late", partial(kill_workers, "learn")),
     Fault("kill shards", "shards", "kill -9 of learn workers that share shards", partial(kill_workers, "learn")),
-    Fault("kill control", "cards", "kill -9 of control while requests are under way", kill_control),
+    Fault("kill control", "cards", "kill -9 of control while requests are under way", kill_control, workers={"control": 1}),
     Fault("kill serve", "cards", "kill -9 of serve", SERVE[1], prepare=SERVE[0]),
     Fault("kill console", "cards", "kill -9 of the console", CONSOLE[1], prepare=CONSOLE[0]),
-    Fault("kill all", "cards", "kill -9 of all roles at once", kill_all),
+    Fault("kill all", "cards", "kill -9 of all roles at once", kill_all, workers={"control": 1}),
 ]  # fmt: skip

@@ -24,10 +24,10 @@ def stand_still(role: str, round: Round) -> None:
     for number, at in enumerate(round.points(2)):
         round.until(at)
         worker = round.of(role)[number % 2]
-        before = round.position(role)
         worker.send(signal.SIGSTOP)
+        began = time.monotonic()
         round.injected += 1
-        round.recovers(role, before, time.monotonic())
+        round.recovers(role, round.position(role), began)
         time.sleep(round.chance.uniform(0, 1))
         worker.send(signal.SIGCONT)
 

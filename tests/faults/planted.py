@@ -24,7 +24,6 @@ from tests.faults.rows import Row, run_round, say
 from tests.faults.servers import Servers
 
 MOST_ROUNDS = 3
-ZOMBIE_S = "2000"
 
 
 class Plant(NamedTuple):
@@ -34,6 +33,7 @@ class Plant(NamedTuple):
     flow: str
     role: str
     inject: Callable[[Round], None]
+    workers: dict[str, int] = {"featurize": 1}
 
 
 @dataclass
@@ -62,6 +62,7 @@ def wake_a_zombie(round: Round) -> None:
         lambda: round.producer is None or round.producer.poll() is not None, "the producer did not end"
     )
     round.wait(lambda: round.place.committed_all("featurize", round.place.sources()), "nobody took over")
+    time.sleep(1.0)  # what it wrote last is written
     zombie.send(signal.SIGCONT)
     round.injected += 1
     time.sleep(2.0)
@@ -87,13 +88,13 @@ PLANTS = [
     Plant("one event skipped", "cards", "featurize", nothing),
     Plant("one event applied twice", "cards", "featurize", nothing),
     Plant("two events swapped", "cards", "featurize", nothing),
-    Plant("fence dropped", "cards", "featurize", wake_a_zombie),
+    Plant("fence dropped", "cards", "featurize", wake_a_zombie, {"featurize": 2}),
     Plant("commit before write", "parcels", "featurize", nothing),
     Plant("state expires too early", "cards", "featurize", nothing),
     Plant("labels expire too early", "parcels", "learn", nothing),
     Plant("a label joined to a wrong sample", "parcels", "learn", nothing),
     Plant("an expert's weight not restored", "parcels", "learn", partial(kill_workers, "learn")),
-    Plant("a request carried out twice", "cards", "learn", repeat_a_command),
+    Plant("a request carried out twice", "cards", "learn", repeat_a_command, {"featurize": 1, "control": 1}),
     Plant("a document older than its state", "cards", "featurize", nothing),
 ]
 
@@ -103,7 +104,6 @@ def prepare(plant: Plant, round: Round) -> None:
     marks = round.place.folder
     harm: dict[str, Any] = {"plant": plant.bug, "mark": str(marks / "mark")}
     if plant.inject is wake_a_zombie:
-        round.place.env["PENSTOCK_KAFKA_SESSION_TIMEOUT_MS"] = ZOMBIE_S
         at = "penstock.features.redis.store:RedisStateStore.save"
         point = {"at": at, "when": "before", "number": 6, "mark": str(marks / "stopped"), "how": "SIGSTOP"}
         round.harms["featurize-0"] = {**harm, "points": [point]}
@@ -118,7 +118,12 @@ def planted_rows(servers: Servers, records: int, seed: int) -> list[Found]:
     for plant in PLANTS:
         one = Found(plant.bug)
         fault = Fault(
-            f"planted: {plant.bug}", plant.flow, plant.bug, plant.inject, prepare=partial(prepare, plant)
+            f"planted: {plant.bug}",
+            plant.flow,
+            plant.bug,
+            plant.inject,
+            prepare=partial(prepare, plant),
+            workers=plant.workers,
         )
         while one.rounds < MOST_ROUNDS and not one.caught_by:
             row = Row(fault.name, fault.what, fault.promise)

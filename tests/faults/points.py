@@ -152,6 +152,7 @@ FAULTS = [
             f"{point.role} ends itself by kill -9: {point.name}",
             partial(request, point),
             prepare=partial(prepare, point),
+            workers={"control": 1},
         )
         for point in OF_REQUESTS
     ),

@@ -47,7 +47,7 @@ class Round(Running):
             raise Stuck("the producer failed")
         if before < len(self.records):
             self.producer = self.publish(self.records[before:], rate)
-        for role, workers in self.flow.workers.items():
+        for role, workers in self.workers.items():
             for slot in range(workers):
                 self.start(role, slot)
         keys = [f"features:{place.pipeline.name}:{name}" for name in self._some_keys()]

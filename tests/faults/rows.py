@@ -91,6 +91,7 @@ def run_round(fault: Fault, servers: Servers, records: int, kills: int, seed: in
         try:
             if fault.prepare is not None:
                 fault.prepare(round)
+            round.workers = {**round.workers, **(fault.workers or {})}
             round.begin(records / LIVE_S)
             fault.inject(round)
             if fault.judge is not None:

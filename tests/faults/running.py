@@ -54,7 +54,7 @@ class Running:
     ) -> None:
         self.servers, self.valkey, self.url = servers, valkey, url
         self.flow, self.chance, self.kills = FLOWS[flow], random.Random(seed), 3
-        self.seed = seed
+        self.seed, self.workers = seed, self.flow.workers
         self.injected = 0
         self.recoveries: list[float] = []
         self.ends: list[tuple[str, int, str]] = []
