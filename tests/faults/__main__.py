@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def main() -> int:
             print(f"{fault.name:42} {fault.flow:8} {fault.what}; promised: {fault.promise}")
         return 0
     logging.disable(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started here ends with it
     short = args.records < SHORT_RECORDS
     wanted = [one for one in FAULTS if any(one.name.startswith(name) for name in args.only)]
     if not args.only:
