@@ -116,7 +116,7 @@ def expire_early(_: str) -> None:
     wrapped("penstock.stream.featurize.expiry:Expiry._floor_ms", lambda real: lambda self, number: 2**62)
     from penstock.stream.featurize import expiry
 
-    expiry.LOOK_EVERY_MS = 50
+    expiry.LOOK_EVERY_MS = min(expiry.LOOK_EVERY_MS, 50)
 
 
 def expire_labels(_: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import msgspec
 import pytest
 
 from penstock.stream.definition_file import load
+from penstock.stream.featurize import expiry, worker
 from penstock.stream.learn import births, suspicion
 from penstock.stream.log.protocol import Record
 from penstock.stream.roles.in_memory import MemoryFlow
+from tests.faults import bugs
 from tests.faults.checker import World, check
 from tests.faults.counts import Counts
 from tests.faults.flows import FLOWS
@@ -170,3 +173,28 @@ def test_a_document_that_counts_an_event_again_or_not_at_all_is_found(
         assert check(world).bad == {"lost": 1}
     finally:
         world.read = read
+
+
+@pytest.mark.parametrize(
+    ("bug", "flow"),
+    [
+        ("one event skipped", "cards"),
+        ("one event applied twice", "cards"),
+        ("two events swapped", "cards"),
+        ("state expires too early", "cards"),
+        ("labels expire too early", "parcels"),
+        ("a label joined to a wrong sample", "parcels"),
+    ],
+)
+def test_a_bug_that_is_planted_in_the_flow_is_found(
+    quiet: None, bug: str, flow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrapped(at: str, make: Callable[[Any], Any]) -> None:
+        name = at.replace(":", ".")
+        monkeypatch.setattr(name, make(pkgutil.resolve_name(at)))
+
+    monkeypatch.setattr(bugs, "wrapped", wrapped)
+    monkeypatch.setattr(expiry, "LOOK_EVERY_MS", 0)
+    monkeypatch.setattr(worker, "BATCH_RECORDS", 100)
+    bugs.BUGS[bug]("")
+    assert check(lived(flow, tmp_path, 900)).bad, "nothing was found"
