@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.stream.log.protocol import Record
+from tests.faults.asked import check_requests
 from tests.faults.counts import Counts
 from tests.faults.raw import RawTopics
 from tests.faults.reference import NaiveLearner, OrderedFlow, named
@@ -155,8 +156,21 @@ def check_learning(world: World, shard: int, shards: int, accepted: list[Accepte
     if recipe is None:
         counts.add("lost", f"the samples log of shard {shard} names no recipe")
         return
-    pipeline = world.pipeline
-    learner = NaiveLearner(recipe.says["inputs"], pipeline.model, pipeline.label_rule.wait_ms)
+    learner, expected = fold(world, recipe.says["inputs"], accepted)
+    check_predictions(world.raw.whole(f"{world.name}.predictions")[shard], expected, counts)
+    name = world.name if shards == 1 else f"{world.name}.{shard}"
+    stored = world.read(f"model:{name}")
+    if stored is None:
+        counts.add("lost", f"model:{name} is not there")
+        return
+    check_model(json.loads(stored), learner, counts)
+
+
+def fold(
+    world: World, names: list[str], accepted: list[Accepted]
+) -> tuple[NaiveLearner, dict[str, tuple[int, float]]]:
+    """The naive learner after these records, and what it predicted of which, by event id."""
+    learner = NaiveLearner(names, world.pipeline.model, world.pipeline.label_rule.wait_ms)
     expected: dict[str, tuple[int, float]] = {}
     for position, kind, says in accepted:
         if kind == "sample":
@@ -165,13 +179,7 @@ def check_learning(world: World, shard: int, shards: int, accepted: list[Accepte
             learner.label(says["id"], says["at"], says["y"])
         elif kind == "command":
             learner.command(position, says["id"], says["verb"])
-    check_predictions(world.raw.whole(f"{world.name}.predictions")[shard], expected, counts)
-    name = world.name if shards == 1 else f"{world.name}.{shard}"
-    stored = world.read(f"model:{name}")
-    if stored is None:
-        counts.add("lost", f"model:{name} is not there")
-        return
-    check_model(json.loads(stored), learner, counts)
+    return learner, expected
 
 
 def check_predictions(
@@ -265,38 +273,3 @@ def check_dead_letters(world: World, flow: OrderedFlow, counts: Counts) -> None:
         counts.add("lost", f"{place} is no dead letter")
     for place in set(found) - flow.dead:
         counts.add("wrong", f"{place} is a dead letter")
-
-
-# -- what was asked for ----------------------------------------------------------------------------------------------------
-
-
-def check_requests(world: World, parts: list[list[Accepted]], counts: Counts) -> None:
-    """Every request was decided in one way, and carried out once by whoever learns."""
-    decided: dict[str, Any] = {}
-    for record in world.raw.whole("control.decisions")[0]:
-        one = json.loads(record.value or b"")
-        if one["pipeline"] != world.name:
-            continue
-        if decided.setdefault(one["request"], one) != one:
-            counts.add("torn", f"{one['request']} was decided in two ways")
-    live: dict[str, Any] = {}
-    for record in world.raw.whole("control.models")[0]:
-        one = json.loads(record.value or b"{}")
-        if one.get("pipeline") == world.name:
-            live = one
-    applied, refused = list(live.get("applied", [])), live.get("refused", {})
-    logged = [one.says["id"] for one in parts[0] if one.kind == "command"]
-    for request in world.asked:
-        verdict = decided.get(request)
-        if verdict is None:
-            counts.add("lost", f"{request} was never decided on")
-            continue
-        command = (verdict["command"] or {}).get("id")
-        if command is None:
-            counts.add("wrong", f"{request} was refused: {verdict['why']}")
-            continue
-        counts.known_repeats += max(logged.count(command) - 1, 0)
-        if command not in logged or (command not in applied and command not in refused):
-            counts.add("lost", f"{request} was decided on and not carried out")
-        if applied.count(command) + (command in refused) > 1:
-            counts.add("repeated", f"{request} was carried out again")

@@ -18,7 +18,9 @@ from penstock.stream.log.protocol import Out
 from tests.stream.generated import card_events, outs, parcel_events
 
 ROLES = """
+import faulthandler
 import os
+import signal
 from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.learn import births, suspicion
 from penstock.stream.learn import worker as learn_worker
@@ -27,6 +29,7 @@ learn_worker.BATCH_RECORDS, learn_worker.SNAPSHOT_EVERY_MS = 200, 300
 births.is_due = lambda labels: False
 births.FREEZE_EVERY = 10**9
 suspicion.Suspicion.rose = lambda self, loss: False
+faulthandler.register(signal.SIGUSR1)
 if os.environ.get("PENSTOCK_TEST_HARM"):
     from tests.faults import in_roles
     in_roles.harm(os.environ["PENSTOCK_TEST_HARM"])

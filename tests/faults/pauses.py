@@ -34,7 +34,7 @@ def stand_still(role: str, round: Round) -> None:
 
 def stops_before(role: str, at: str, round: Round) -> None:
     """The first worker stops itself before a write, with all that it has computed."""
-    point = {"at": at, "when": "before", "number": round.chance.randint(4, 30), "how": "SIGSTOP"}
+    point = {"at": at, "when": "before", "number": round.chance.randint(4, 12), "how": "SIGSTOP"}
     round.harms[f"{role}-0"] = {"points": [{**point, "mark": str(round.place.folder / "stopped")}]}
 
 
@@ -70,7 +70,7 @@ def come_and_go(role: str, round: Round) -> None:
             round.stopped.add(worker)
             assert worker.process is not None
             worker.process.terminate()
-            if worker.process.wait(60) != 0:
+            if worker.process.wait(60) not in (0, -signal.SIGTERM):
                 raise Stuck(f"it did not end well: {worker.said()}")
         else:
             gone = next(one for one in (first, second) if one in round.stopped)

@@ -20,7 +20,7 @@ PUT = "penstock.stream.models.store:RedisModelStore.put"
 CUT = "penstock.stream.learn.stored_snapshot:StoredSnapshot._cut"
 ROLLED_BACK = "penstock.stream.learn.state:FoldState.note_commit"
 CONTROL = "penstock.stream.control.faust_shell:Control"
-MOST_CALLS = 40
+MOST_CALLS = 12
 
 
 class Point(NamedTuple):

@@ -126,21 +126,24 @@ class Round(Running):
                 if code not in (0, -signal.SIGTERM):  # told while it was beginning, it just ends
                     self.ends.append((role.role, code, role.said().splitlines()[-1]))
 
-    def check(self) -> Counts:
-        """What is wrong at the end, and what was on the way."""
-        for reader in self.readers:
-            reader.stop()
+    def world(self) -> World:
+        """What the checker looks at."""
         client: redis.Redis = self.place.client
-        raw = RawTopics(self.servers.bootstrap)
-        world = World(
+        return World(
             self.place.pipeline,
-            raw,
+            RawTopics(self.servers.bootstrap),
             client.get,  # type: ignore[arg-type]
             lambda prefix: (key.decode() for key in client.scan_iter(match=f"{prefix}*", count=5_000)),
             self.asked,
             self.recovered,
         )
-        flow = OrderedFlow(world.pipeline, raw)
+
+    def check(self) -> Counts:
+        """What is wrong at the end, and what was on the way."""
+        for reader in self.readers:
+            reader.stop()
+        world = self.world()
+        flow = OrderedFlow(world.pipeline, world.raw)
         counts = check(world, flow)
         if self.readers:
             check_seen(world, flow, self.readers[0].seen, counts)

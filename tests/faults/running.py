@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 import urllib.request
@@ -74,6 +75,7 @@ class Running:
         self.readers: list[Any] = []
         self.urls: dict[str, str] = {}
         self.proxy: Proxy | None = None
+        self.left: dict[TP, int] = {}
 
     # -- waiting -----------------------------------------------------------------------------------------------------------
 
@@ -86,9 +88,17 @@ class Running:
                     return time.monotonic() - began
             self.tend()
             if time.monotonic() - began > patience_s:
-                said = "\n".join(role.said()[-1_200:] for role in self.place.roles)
+                said = self.stacks()
                 raise Stuck(f"{what} within {patience_s:.0f} s\n{said}")
             time.sleep(0.01)
+
+    def stacks(self) -> str:
+        """What every role said last, and what each of its threads is doing now."""
+        for role in self.place.roles:
+            if role.process is not None and role.process.poll() is None:
+                role.process.send_signal(signal.SIGUSR1)
+        time.sleep(1.0)
+        return "\n".join(role.said()[-2_500:] for role in self.place.roles)
 
     def tend(self) -> None:
         """Begin again what ended by itself, and remember what it said."""
