@@ -47,10 +47,10 @@ class _Live(msgspec.Struct):
 _live = msgspec.json.Decoder(_Live).decode
 
 
-def opening(pipeline: Pipeline, task: str, prefix: str = "") -> Write:
-    """The write that makes a task's state, and what readers are served, that of this definition."""
+def opening(pipeline: Pipeline, task: str, prefix: str = "", partitions: int = 0) -> Write:
+    """The write that makes a task's state, and what readers are served, that of this definition and of so many partitions."""
     name = deployed(pipeline.name, prefix)
-    document = definition_document(pipeline)
+    document = definition_document(pipeline, partitions)
     return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
 
 
@@ -81,6 +81,27 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
+            before = msgspec.json.decode(definition).get("partitions", 0)
+            if pipeline.partitioned and before not in (0, len(tasks)):
+                raise PartitionsChanged(before, len(tasks))
+
+
+class PartitionsChanged(DefinitionError):
+    """There are more partitions than state was kept for: keys are in other ones now, and their state is not there."""
+
+    def __init__(self, before: int, now: int) -> None:
+        super().__init__(
+            f"the sources' partitions changed: state was kept for {before}, there are {now} now; "
+            f"`penstock reset` starts over, or restore the partition counts"
+        )
+
+
+def tasks_of(assigned: Iterable[TP], partitions: int) -> list[int]:
+    """The partitions that a worker has a task for. Raises `PartitionsChanged` for one that was not there when it began."""
+    found = sorted({partition for _, partition in assigned})
+    if found and found[-1] >= partitions:
+        raise PartitionsChanged(partitions, found[-1] + 1)
+    return found
 
 
 def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
@@ -156,10 +177,7 @@ class Task:
             check_definition(self.pipeline, position, said)
             positions = self.featurize.places_in(position)
             if set(positions) != set(self.heads):
-                raise DefinitionError(
-                    f"the sources' partitions changed: state was kept for {len(positions)}, there are {len(self.heads)} now; "
-                    f"`penstock reset` starts over, or restore the partition counts"
-                )
+                raise PartitionsChanged(len(positions), len(self.heads))
             self.featurize.start(positions, position.recipe, position.dead)
         self._open_lineage()
         self.newest = {head: place.newest_at for head, place in positions.items()}
@@ -210,7 +228,9 @@ class Task:
         if featurize.recipe != pipeline.digest:
             base, featurize.recipe = featurize.base, pipeline.digest
             featurize.base = featurize.position()
-            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task, self.prefix)])])
+            partitions = self.log.partitions(pipeline.predict.name)
+            write = opening(pipeline, featurize.task, self.prefix, partitions)
+            self.store.save([Unit(base, featurize.base, [write])])
 
     def enqueue(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""

@@ -31,7 +31,7 @@ from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.step import KEPT_STATES
-from penstock.stream.featurize.task import Task, check_stored, checked_partitions
+from penstock.stream.featurize.task import Task, check_stored, checked_partitions, tasks_of
 from penstock.stream.featurize.watermark import Watermark
 from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
 from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
@@ -181,7 +181,7 @@ class FeaturizeWorker:
         sources = range(len(self.pipeline.sources))
         groups: dict[str, list[Head]] = {}
         if self.pipeline.partitioned:
-            for partition in sorted({partition for _, partition in self.assigned}):
+            for partition in tasks_of(self.assigned, self.partitions):
                 groups[str(partition)] = [(source, partition) for source in sources]
         elif self.assigned:
             groups["all"] = [(source, n) for source in sources for n in range(self.partitions)]
