@@ -31,7 +31,7 @@ from penstock.stream.definition_file import load, seeded
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
 from penstock.stream.messages import Entry, LabelRecord, Sample
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 
 MODELS = {
     "lr": preprocessing.StandardScaler() | linear_model.LogisticRegression(),

@@ -14,6 +14,7 @@ from penstock.features.redis.store import RedisStateStore, check_redis, connect
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import share_interpreter
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.start import LEAD_RECORDS, POLL_S
 from penstock.stream.topology import deployed
@@ -21,13 +22,14 @@ from penstock.stream.topology import deployed
 
 def run(asked: argparse.Namespace, clock: Clock) -> dict[str, float]:
     """Turn the worker's loop until every record is written."""
+    share_interpreter()
     client = connect(asked.redis)
     check_redis(client)
     log = KafkaLog(asked.bootstrap)
     job = pipeline()
     worker = FeaturizeWorker(
         job, log, lambda task: RedisStateStore(client, deployed(job.name, asked.prefix), task), wall_ms,
-        prefix=asked.prefix, lead_records=LEAD_RECORDS, writer=WriteBehind("featurize-write"),
+        prefix=asked.prefix, lead_records=LEAD_RECORDS, writer=WriteBehind("featurize-write", steps=2),
     )  # fmt: skip
     stepped = 0
     while stepped < asked.events:

@@ -104,6 +104,20 @@ def check_sharded_alike(said: Mapping[str, Any], pipeline: Pipeline) -> None:
         )
 
 
+def refusal(said: Mapping[str, Any], pipeline: Pipeline) -> str:
+    """Why a definition cannot go on with the state of the stored one at all, and what to do; empty if it can."""
+    try:
+        check_sharded_alike(said, pipeline)
+    except DefinitionError as error:
+        return str(error)
+    if said["partitioned"] != pipeline.partitioned:
+        return (
+            "views keyed as their sources' partitions and views keyed otherwise keep their state differently: "
+            "`penstock reset` starts over, or give the changed pipeline another name"
+        )
+    return ""
+
+
 def _in_shards(said: Sequence[Any] | None) -> str:
     return "in one piece" if said is None else f"in {said[1]} shards by {said[0]!r}"
 

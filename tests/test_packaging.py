@@ -31,8 +31,10 @@ def test_an_installation_has_one_name_at_the_top() -> None:
     names = {module["name"] for module in given()["tool"]["setuptools"]["ext-modules"]}
     assert names == {
         "penstock.features.engine.native",
+        "penstock.stream.featurize.stepping",
         "penstock.stream.learn.weighing",
         "penstock.stream.learn.linear",
+        "penstock.stream.learn.folding",
         "penstock.monitors.inputs.counting",
     }
     assert given()["project"]["scripts"] == {"penstock": "penstock.stream.cli:main"}

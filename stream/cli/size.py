@@ -73,6 +73,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Measure, multiply, print."""
     pipeline = load(args.file)
+    if other := next((source for source in pipeline.sources if not source.plain), None):
+        raise SettingError(
+            f"topic {other.name!r} is not in plain JSON, in which events are made here: size a copy of the definition without "
+            "format= and envelope=; state, samples and Redis are the same"
+        )
     if args.events_per_s <= 0:
         raise SettingError(f"--events-per-s {args.events_per_s:g} must be above 0")
     entities = counts(args.entities, [view.name for view in pipeline.views])

@@ -14,10 +14,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.careful import snapshot, start_over, step_or_bury
+from penstock.stream.featurize.compiled import compiled
 from penstock.stream.featurize.decode import Item
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.pace import ALL, Pace
@@ -110,7 +111,7 @@ class Together:
 
 def step_in_order(
     task_of: Mapping[int, Task],
-    items: Sequence[Item],
+    items: list[Item],
     wall_ms: int,
     ticks: Ticks | None = None,
     stored: Callable[[], None] = at_once,
@@ -119,12 +120,11 @@ def step_in_order(
 
     `task_of` is by partition. With `ticks`, a tick stands before every item whose event time passes a line.
     """
-    entities = [task_of[item.partition].featurize.entities(item) for item in items]
-    _load(task_of, items, entities)
+    entities = _load(task_of, items)
     before = {task: snapshot(task.featurize) for task in {task_of[item.partition] for item in items}}
     line = None if ticks is None else ticks.line
     try:
-        return _step(task_of, items, entities, wall_ms, ticks, Featurize.step)
+        return _step(task_of, items, entities, wall_ms, ticks, careful=False)
     except Exception as error:
         logger.exception("a record cannot be stepped (%s): its batch is stepped again without it", error)
     stored()
@@ -132,68 +132,85 @@ def step_in_order(
         start_over(task.featurize, was)
     if ticks is not None and line is not None:
         ticks.line = line
-    _load(task_of, items, entities)
-    return _step(task_of, items, entities, wall_ms, ticks, step_or_bury)
+    entities = _load(task_of, items)
+    return _step(task_of, items, entities, wall_ms, ticks, careful=True)
 
 
 def _step(
     task_of: Mapping[int, Task],
-    items: Sequence[Item],
-    entities: Sequence[list[str | None]],
+    items: list[Item],
+    entities: list[list[str | None]],
     wall_ms: int,
     ticks: Ticks | None,
-    step: Callable[[Featurize, Item, Sequence[str | None]], None],
+    *,
+    careful: bool,
 ) -> Stepped:
     outs: list[Out] = []
     units: dict[Task, list[FeaturizeUnit]] = {}
     next_at = NEVER if ticks is None else ticks.line.next_at
-    task: Task | None = None
-    for item, keys in zip(items, entities, strict=True):
-        if task is not (of_item := task_of[item.partition]):
-            if task is not None:
-                _move(task, outs)
-            task = of_item
-            featurize, of_task = task.featurize, units.setdefault(task, [])
-            rebuilding = task.rebuilding_from is not None
+    steppers = {} if careful else _steppers(task_of)
+    step = step_or_bury if careful else Featurize.step
+    number = 0
+    while number < len(items):
+        if steppers and (run := compiled()) is not None:
+            touched: dict[int, None] = {}
+            after = run.run(steppers, items, entities, number, next_at, outs, touched)
+            for partition in touched:
+                units.setdefault(task_of[partition], [])
+            if after > number:
+                number = after
+                task = task_of[items[number - 1].partition]
+                if task.featurize.unit_is_full:
+                    units[task].append(task.featurize.close_unit(wall_ms))
+                continue
+        item = items[number]
         if item.at >= next_at and ticks is not None:
-            _move(task, outs)
             tick = encode_entry(ticks.reach(item.at, wall_ms))
-            outs += to_every_shard(task.pipeline, tick, task.prefix)
+            one = task_of[item.partition]
+            outs += to_every_shard(one.pipeline, tick, one.prefix)
             next_at = ticks.line.next_at
-        if rebuilding and task.is_known(item):
-            before = len(featurize.outs)
-            step(featurize, item, keys)
-            del featurize.outs[before:]
-        else:
-            step(featurize, item, keys)
+            continue
+        task = task_of[item.partition]
+        featurize, of_task = task.featurize, units.setdefault(task, [])
+        step(featurize, item, entities[number])
+        if task.rebuilding_from is None or not task.is_known(item):
+            outs += featurize.outs
+        featurize.outs.clear()
         if featurize.unit_is_full:
             of_task.append(featurize.close_unit(wall_ms))
-    if task is not None:
-        _move(task, outs)
+        number += 1
     for task, of_task in units.items():
         of_task.append(task.featurize.close_unit(wall_ms))
         task.end_rebuild()
     return Stepped(items, outs, units)
 
 
-def _move(task: Task, outs: list[Out]) -> None:
-    """Take what a task's items gave so far behind what stands there."""
-    outs += task.featurize.outs
-    task.featurize.outs.clear()
+def _steppers(task_of: Mapping[int, Task]) -> dict[int, Any]:
+    """What steps ordinary items in C, by partition; not of tasks that are being rebuilt, which say little of what they do."""
+    return {
+        partition: task.featurize.stepper
+        for partition, task in task_of.items()
+        if task.featurize.stepper is not None and task.rebuilding_from is None
+    }
 
 
-def _load(task_of: Mapping[int, Task], items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
-    """Bring every state that these items need into memory, task by task."""
-    if len(set(map(id, task_of.values()))) == 1:
-        next(iter(task_of.values())).load(items, entities)
-        return
-    by_task: dict[Task, tuple[list[Item], list[list[str | None]]]] = {}
-    for item, keys in zip(items, entities, strict=True):
-        its, theirs = by_task.setdefault(task_of[item.partition], ([], []))
-        its.append(item)
-        theirs.append(keys)
-    for task, (its, theirs) in by_task.items():
-        task.load(its, theirs)
+def _load(task_of: Mapping[int, Task], items: Sequence[Item]) -> list[list[str | None]]:
+    """Name each item's entities, and bring every state that these need into memory, task by task."""
+    missing: dict[Task, dict[tuple[int, str], None]] = {task: {} for task in task_of.values()}
+    if (native := compiled()) is not None:
+        plans_of = {
+            partition: (task.featurize.plans, task.featurize.states, missing[task])
+            for partition, task in task_of.items()
+        }
+        entities: list[list[str | None]] = native.needed(plans_of, items)
+    else:
+        entities = [task_of[item.partition].featurize.entities(item) for item in items]
+        for item, keys in zip(items, entities, strict=True):
+            task = task_of[item.partition]
+            missing[task].update(dict.fromkeys(task.featurize.missing([item], [keys])))
+    for task, wanted in missing.items():
+        task.load(list(wanted))
+    return entities
 
 
 def step_alone(

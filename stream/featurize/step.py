@@ -10,7 +10,7 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,14 +19,16 @@ from penstock.features.redis.keys import entity_of, public_key, state_key
 from penstock.features.units import UNIT_BYTES, UNIT_KEYS, Unit, Write
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.compiled import stepper_of
 from penstock.stream.featurize.counts import Counts
 from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
-from penstock.stream.featurize.decode import LATE, Event, Item, Rejected
+from penstock.stream.featurize.decode import BEFORE, LATE, Event, Item, Rejected
 from penstock.stream.featurize.labels import label_of
-from penstock.stream.featurize.looks import look_at
+from penstock.stream.featurize.looks import Fields, look_at
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
+from penstock.stream.featurize.source_plan import SourcePlan
 from penstock.stream.log.protocol import Out
 from penstock.stream.look import LOOK_EVERY
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
@@ -37,19 +39,6 @@ from penstock.stream.targets import Target
 SMALL_BYTES = UNIT_BYTES * 2 // UNIT_KEYS
 TIE_BITS = 48
 KEPT_STATES = 200_000  # a task's, in memory
-
-
-class SourcePlan(NamedTuple):
-    """What one event of a source does: the views it updates and those its sample reads, in the vector's order.
-
-    `keys` are the distinct entity keys of those views; each view names its key by place in `keys`.
-    """
-
-    key_fields: tuple[str, ...]
-    keys: list[tuple[str, ...]]
-    views: list[tuple[int, CompiledView, int, bool]]
-    predicts: bool
-    outcome: Callable[[Mapping[str, Any]], Any] | None
 
 
 class FeaturizeUnit(NamedTuple):
@@ -97,9 +86,11 @@ class Featurize:
         self.outs: list[Out] = []
         self.counts = Counts()
         self.looks = LOOK_EVERY - 1 if building is None and pipeline.asked_quality.schema != "off" else -1
+        self.fields_of: Sequence[Fields] = ()
         self.recipe = self.digest = pipeline.digest
-        self.base = b""
+        self.base, self.since = b"", -1
         self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
+        self.stepper = stepper_of(self, LOOK_EVERY) if type(self) is Featurize else None
 
     def _plan(self, index: int) -> SourcePlan:
         source = self.sources[index]
@@ -139,7 +130,7 @@ class Featurize:
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
         positions = named(self.positions, self.sources, self.topic_ids)
-        return Position(self.recipe, positions, None, self.dead_share.stored()).encode()
+        return Position(self.recipe, positions, None, self.dead_share.stored(), self.since).encode()
 
     def places_in(self, position: Position) -> dict[Head, HeadPosition]:
         """The positions a stored position names; raises `TopicRecreated` when a topic is another one by now."""
@@ -194,9 +185,9 @@ class Featurize:
         place.offset = item.offset + 1
         place.newest_at = item.newest_at
         self.counts.items += 1
-        event = item.event
-        if event is None:
-            self._bury(item, item.reject or "")
+        if (event := item.event) is None:
+            if item.reject is not None and item.reject != BEFORE:
+                self._bury(item, item.reject)
             return
         plan = self.plans[item.source]
         y: Target | None = None
@@ -227,7 +218,7 @@ class Featurize:
             self.counts.samples += 1
         if y is not None:
             self._label(item, event, y, shard)
-        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids[item.source])):
+        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids, self.fields_of)):
             self._emit(look, shard)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))
@@ -282,8 +273,7 @@ class Featurize:
         if item.event is None and LATE in reason:
             self.counts.late[self.sources[item.source].name] += 1
         self.outs.append(dead_letter(item, reason, self.dead_letters_topic, self.topic_ids[item.source]))
-        kind = kind_of(reason)
-        self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
+        self.counts.bury(kind_of(reason))
         if self.building is None:
             self._tell(self.dead_share.take(item, reason))
 
@@ -323,8 +313,7 @@ class Featurize:
             self.unseen[number] -= first
             self.counts.entities[number] += len(first)
             dirty.clear()
-        new = self.position()
         positions = {head: place.offset for head, place in self.positions.items()}
-        closed = FeaturizeUnit(Unit(self.base, new, writes), positions)
-        self.base, self.dirty_count, self.dirty_bytes, self.out_bytes = new, 0, 0, 0
-        return closed
+        base, self.base = self.base, self.position()
+        self.dirty_count = self.dirty_bytes = self.out_bytes = 0
+        return FeaturizeUnit(Unit(base, self.base, writes), positions)

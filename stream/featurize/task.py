@@ -17,10 +17,14 @@ from penstock.features.redis.keys import definition_key, live_key, position_key
 from penstock.features.redis.keyspace import Keyspace
 from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.decode import Item, SourceDecoder
+from penstock.stream.featurize.after_files import FILES_RUN, check_not_from_files, items_since
+from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.partitions import PartitionsChanged
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize
+from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.schemas import Schemas
 from penstock.stream.log.protocol import TP, Log, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import (
@@ -59,6 +63,11 @@ def check_definition(pipeline: Pipeline, position: Position, said: bytes | None)
 
     Raises `DefinitionChanged` or `DefinitionError`, and `StateLost` when nothing is said.
     """
+    if position.change is not None and position.change.run.startswith(FILES_RUN):
+        raise DefinitionError(
+            f"the history of {pipeline.name!r} is being read from files: end that first, with the same `penstock bootstrap FILE` "
+            "as it was begun with (it goes on from where it was), or start over with `penstock reset FILE`"
+        )
     if position.change is not None:
         raise DefinitionError(
             f"a change of {pipeline.name!r} to recipe {position.change.recipe} is under way: finish it with "
@@ -86,24 +95,6 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
                 raise PartitionsChanged(before, len(tasks))
 
 
-class PartitionsChanged(DefinitionError):
-    """There are more partitions than state was kept for: keys are in other ones now, and their state is not there."""
-
-    def __init__(self, before: int, now: int) -> None:
-        super().__init__(
-            f"the sources' partitions changed: state was kept for {before}, there are {now} now; "
-            f"`penstock reset` starts over, or restore the partition counts"
-        )
-
-
-def tasks_of(assigned: Iterable[TP], partitions: int) -> list[int]:
-    """The partitions that a worker has a task for. Raises `PartitionsChanged` for one that was not there when it began."""
-    found = sorted({partition for _, partition in assigned})
-    if found and found[-1] >= partitions:
-        raise PartitionsChanged(partitions, found[-1] + 1)
-    return found
-
-
 def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
     """How many partitions each source has. A topic that is missing is told now, and not when the first record of it comes."""
     counts = {source.name: log.partitions(source.name) for source in pipeline.sources}
@@ -129,13 +120,15 @@ class Task:
         heads: Sequence[Head],
         prefix: str,
         building: Collection[int] | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
         self.prefix = prefix
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
-        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.decoders = [SourceDecoder(pipeline, one, reader_of(one, schemas)) for one in self.sources]
+        self.featurize.fields_of = [decoder.fields for decoder in self.decoders]
         self.merge = Merge(self.heads)
         self.newest: dict[Head, int] = {}
         self.emitted_below: dict[Head, int] = {}
@@ -168,6 +161,7 @@ class Task:
         bounds = self.log.bounds(tps)
         if stored is None:
             self._check_served()
+            check_not_from_files(self.pipeline, self.log, self.featurize.samples_topic)
             positions = {head: HeadPosition(bounds[self.tp(head)][0]) for head in self.heads}
             self.featurize.start(positions, "")
             self.store.start(self.featurize.base)
@@ -178,6 +172,7 @@ class Task:
             positions = self.featurize.places_in(position)
             if set(positions) != set(self.heads):
                 raise PartitionsChanged(len(positions), len(self.heads))
+            self.featurize.since = position.since
             self.featurize.start(positions, position.recipe, position.dead)
         self._open_lineage()
         self.newest = {head: place.newest_at for head, place in positions.items()}
@@ -239,11 +234,22 @@ class Task:
         for record in records:
             grouped.setdefault((index_of[record.topic], record.partition), []).append(record)
         for head, of_head in grouped.items():
-            items = self.decoders[head[0]].items(of_head, self.newest[head])
+            items = self._items(head, of_head)
             self.newest[head] = items[-1].newest_at
             self.merge.enqueue(head, items)
             self.seen_wall_ms[head] = wall_ms
             self.began_wall_ms = self.began_wall_ms or wall_ms
+
+    def _items(self, head: Head, records: Sequence[Record]) -> list[Item]:
+        """The items of one partition's records, without those that files had already."""
+        decoder, newest_at, since = self.decoders[head[0]], self.newest[head], self.featurize.since
+        # Later, whatever is that old is late in any case.
+        if newest_at > since + decoder.grace_ms or since <= 0:
+            return decoder.items(records, newest_at)
+        items = items_since(decoder, records, newest_at, since)
+        skipped = sum(item.reject == BEFORE for item in items)
+        self.featurize.counts.before[self.sources[head[0]].name] += skipped
+        return items
 
     @property
     def reached(self) -> int:
@@ -263,10 +269,9 @@ class Task:
             if head in at_end and wall_ms - self.seen_wall_ms.get(head, 0) > IDLE_AFTER_MS
         ]
 
-    def load(self, items: Sequence[Item], entities: Sequence[list[str | None]]) -> None:
-        """Bring the states that these items need into memory."""
+    def load(self, missing: Sequence[tuple[int, str]]) -> None:
+        """Bring these (view, entity) states into memory."""
         featurize = self.featurize
-        missing = featurize.missing(items, entities)
         if missing:
             stored = self.store.load([featurize.stored_key(number, entity) for number, entity in missing])
             # A lost state reads like an entity never seen, and another owner's like a later one: the samples made of them

@@ -3,6 +3,8 @@
 Laws of this file:
 - Order of every batch: produce and wait for the acknowledgements → the state script of each unit, task by task → commit. A crash
   between any two leaves at worst a repeat that every reader recognises.
+- Batches are produced in order and their states saved in order. One may be produced while the state of the one before is saved: a
+  crash then repeats the outputs of both.
 - Everything is encoded before it comes here: the loop may step the next batch on the same states while one is written.
 - Commits are made by the thread that polls, never by the writer's. A commit waits in the client for a poll to end, and a poll in
   which partitions are asked back waits for the writer: neither would ever end.
@@ -71,8 +73,8 @@ class Writing:
         self.written, self.tried = {}, {}
 
     def hand_over(self, batch: Batch, wall_ms: int) -> None:
-        """Have a batch written once the one before is. Where the last commit is some time ago, make one meanwhile."""
-        self.writer.run(partial(self._write, batch))
+        """Have a batch written behind those before. Where the last commit is some time ago, make one meanwhile."""
+        self.writer.run(partial(self._produce, batch), partial(self._save, batch))
         if wall_ms - self.committed_ms >= COMMIT_EVERY_MS:
             self.commit(wall_ms)
 
@@ -88,14 +90,17 @@ class Writing:
                 return
             self.committed = {**self.committed, **due}
 
-    def _write(self, batch: Batch) -> None:
-        """Outputs, then each task's units."""
+    def _produce(self, batch: Batch) -> None:
+        """Append the outputs."""
         # Several tasks' outputs go out at once: look first whether each still owns its state.
         if len(batch.units) > 1:
             for task in batch.units:
                 task.store.alive()
         if batch.outs:
             self.log.append(batch.outs)
+
+    def _save(self, batch: Batch) -> None:
+        """Save each task's units."""
         for task, units in batch.units.items():
             task.store.save([unit.unit for unit in units])
             behind = task.emitted_below

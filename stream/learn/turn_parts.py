@@ -8,7 +8,7 @@ Laws of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 Part = Literal["decode", "fold", "write", "commit", "snapshot"]
 """The parts of a turn: records to entries; the fold, with what its commands need from the log; versions and outputs, and the wait
@@ -45,3 +45,10 @@ class TurnParts:
         now = self._clock()
         self.seconds[part] += now - self._since
         self._since = now
+
+
+class LearnHealth(Protocol):
+    """What the worker tells its metrics page, once a batch."""
+
+    def batch(self, worker: Any, /) -> None:
+        """Called after every turn of the loop."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Protocol
+from typing import Any
 
 from penstock.features.redis.store import StateStore
 from penstock.stream import topology
@@ -31,14 +31,15 @@ from penstock.stream.learn.records import Replay
 from penstock.stream.learn.replay import fresh, preparation
 from penstock.stream.learn.replica_snapshot import ReplicaWriter
 from penstock.stream.learn.retrain import Retrainer
+from penstock.stream.learn.runs import Runs, asks
 from penstock.stream.learn.snapshot import take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
 from penstock.stream.learn.taking_up import acquired, note_recipe, restored
-from penstock.stream.learn.turn_parts import TurnParts
+from penstock.stream.learn.turn_parts import LearnHealth, TurnParts
 from penstock.stream.learn.writing import OPEN, Writing
 from penstock.stream.log.protocol import Fenced, Log, Out, Record
-from penstock.stream.messages import Command, Recipe, encode_entry, encode_json
+from penstock.stream.messages import Command, Entry, Recipe, encode_entry, encode_json
 from penstock.stream.models.publisher import Publisher
 from penstock.stream.models.store import ModelStore
 from penstock.stream.models.version import Secret
@@ -48,16 +49,8 @@ logger = logging.getLogger("penstock.learn")
 
 GONE = "records 0 to %d of %s are gone: the model starts after them"
 BATCH_RECORDS = 1_500
-ASKING = frozenset({"retrain", "rollback", "promote"})
 SNAPSHOT_EVERY_MS = 10_000
 SNAPSHOT_SPACING = 10  # a snapshot of a large model takes seconds: at most a tenth of the time goes into them
-
-
-class LearnHealth(Protocol):
-    """What the worker tells its metrics page, once a batch."""
-
-    def batch(self, worker: LearnWorker) -> None:
-        """Called after every turn of the loop."""
 
 
 class LearnWorker:
@@ -193,7 +186,7 @@ class LearnWorker:
             self.unannounced = fold.position < self.emitted_below
             if fold.position > 0:
                 logger.warning(GONE, fold.position - 1, self.topic)
-        self.fold, self.snapshot_ms = fold, now
+        self.fold, self.runs, self.snapshot_ms = fold, Runs(fold), now
         topic_id = self.log.topic_id(self.topic)
         self.replicas = ReplicaWriter(self.store, self.deployed, self.secret, self.wall_ms, topic_id)
         self.versions.taken_up(fold)
@@ -204,29 +197,19 @@ class LearnWorker:
         """Fold records up to the first that makes a request; the rest is left for the next turn."""
         asked, read = False, 0
         self.parts.start()
-        decoded = [entry_of(record.value) for record in records]
+        decoded, offsets = [entry_of(record.value) for record in records], [one.offset for one in records]
         self.parts.ends("decode")
-        for number, (record, entry) in enumerate(zip(records, decoded, strict=True)):
-            if entry is None:
-                self.unreadable += 1
-                continue
-            prepared = None
-            if type(entry) is Command:
-                need = fold.needs(entry)
-                if need is not None:
-                    self.versions.put(fold)  # it may name one made in this batch
-                    read, prepared = self._prepare(fold, record, entry, need)
-                    if read:
-                        records, self.unfolded = records[:number], records[number:]
-                        break
-            fold.step(record.offset, entry, prepared)
-            if type(entry) is Recipe:
-                note_recipe(fold, entry, self.emitted_below)
-            if fold.drift.requests and record.offset >= self.emitted_below:
-                asked = any(request.event.data.suggested_action in ASKING for request in fold.drift.requests)
-                if asked:
-                    records, self.unfolded = records[: number + 1], records[number + 1 :]
+        number = 0
+        while number < len(records) and not asked:
+            begun, number = number, self.runs.run(decoded, offsets, number)
+            if number == begun:
+                read = self._step(fold, records[number], decoded[number])
+                if read:
                     break
+                number += 1
+            if fold.drift.requests and offsets[number - 1] >= self.emitted_below:
+                asked = asks(fold.drift.requests)
+        records, self.unfolded = records[:number], records[number:]
         self.parts.ends("fold")
         if records or self.unannounced:
             self._write(fold, records[-1].offset + 1 if records else fold.position, now)
@@ -239,6 +222,22 @@ class LearnWorker:
         if fold.position >= self.emitted_below:
             self.jobs.start(fold.open_jobs, self.retrainer)
         return len(records) + read
+
+    def _step(self, fold: Fold, record: Record, entry: Entry | None) -> int:
+        """Fold one record; how many were read to prepare that, where it is not ready yet and nothing was folded."""
+        if entry is None:
+            self.unreadable += 1
+            return 0
+        prepared = None
+        if type(entry) is Command and (need := fold.needs(entry)) is not None:
+            self.versions.put(fold)  # it may name one made in this batch
+            read, prepared = self._prepare(fold, record, entry, need)
+            if read:
+                return read
+        fold.step(record.offset, entry, prepared)
+        if type(entry) is Recipe:
+            note_recipe(fold, entry, self.emitted_below)
+        return 0
 
     def _prepare(self, fold: Fold, record: Record, command: Command, need: Replay) -> tuple[int, Any]:
         """Work a slice of what a command needs off: (records read, None) while there is more, then (0, the model)."""

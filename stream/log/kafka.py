@@ -15,13 +15,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
 
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
@@ -129,6 +123,10 @@ class KafkaLog:
         starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {tp: (starts[tp], ends[tp]) for tp in wanted}
+
+    def first_at(self, tps: Iterable[TP], timestamp_ms: int) -> dict[TP, int]:
+        found = self._offsets(list(tps), OffsetSpec.for_timestamp(timestamp_ms))
+        return {tp: offset for tp, offset in found.items() if offset >= 0}
 
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
         wanted = [TopicPartition(*tp) for tp in tps]

@@ -109,7 +109,8 @@ class KafkaReader:
             self._consumer.pause([TopicPartition(*tp) for tp in fresh])
         if done := (self._paused - held) & self._positions.keys():
             self._consumer.resume([TopicPartition(*tp) for tp in done])
-        self._paused = held
+        # What is paused and not assigned any more is still paused, and would be when it is assigned again.
+        self._paused = (self._paused - done) | held
 
     def close(self) -> None:
         if not self._closed:
@@ -128,9 +129,9 @@ class KafkaReader:
             with contextlib.suppress(KafkaException):
                 self._consumer.list_topics(topic, timeout=_BOUNDS_TIMEOUT_S)
         self._consumer.assign([TopicPartition(*tp, at) for tp, at in positions.items()])
-        if self._paused and positions:
-            self._consumer.resume([TopicPartition(*tp) for tp in positions])
-        self._paused = set()
+        if still := self._paused & positions.keys():
+            self._consumer.resume([TopicPartition(*tp) for tp in still])
+            self._paused -= still
         self._positions = dict(positions)
         self._failure = None
 

@@ -7,7 +7,6 @@ Laws of this file:
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import threading
@@ -27,6 +26,8 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
+from penstock.stream.formats.outputs import outputs_of
+from penstock.stream.formats.schemas import schemas_for
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
@@ -37,6 +38,7 @@ from penstock.stream.models.store import RedisModelStore
 from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
+from penstock.stream.process.interpreter import settle_memory, share_interpreter
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
@@ -45,7 +47,7 @@ from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
 logger = logging.getLogger("penstock")
 
 POLL_S = 0.05
-LEAD_RECORDS = 2_000
+LEAD_RECORDS = 8_000
 DECISION_WAIT_S = 0.3
 
 
@@ -122,12 +124,8 @@ def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.
 
     A cluster that lacks the pipeline's topics claims nothing, so that a wrong address does no harm; raises `UnknownTopic`.
     """
-    here = Identity(
-        pipeline=pipeline.name,
-        prefix=settings.prefix,
-        cluster=log.cluster_id(),
-        kafka=settings.bootstrap,
-    )
+    name, cluster = pipeline.name, log.cluster_id()
+    here = Identity(pipeline=name, prefix=settings.prefix, cluster=cluster, kafka=settings.bootstrap)
     keyspace = RedisKeyspace(client)
     if found_identity(keyspace, here) is None:
         log.partitions(topology.samples(pipeline.name, settings.prefix))
@@ -146,13 +144,6 @@ def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) ->
     if found is not None:
         check_names(found, here, address(client))
     return "" if found is None else found.cluster
-
-
-def settle_memory() -> None:
-    """Keep the collector from walking what lives as long as the process: states and models are many objects, and no garbage."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def page_of(role: str, pipeline: Pipeline, settings: Settings) -> Health:
@@ -181,6 +172,7 @@ def turn_until(
 ) -> None:
     """Turn the worker's loop until told to stop; then close it, and call `after` in order, each whatever the others raise."""
     settle_memory()
+    share_interpreter()
     logger.info("health page on http://%s:%d", health.host, health.port)
     with ExitStack() as last:
         for call in reversed(after):
@@ -212,9 +204,10 @@ def featurize_worker(
         lead_records=lead_records,
         health=FeaturizeReport(health),
         keyspace=RedisKeyspace(client),
-        writer=WriteBehind("featurize-write"),
+        writer=WriteBehind("featurize-write", steps=2),
         patience_ms=PATIENCE_MS,
         skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
+        schemas=schemas_for(pipeline, settings),
     )
 
 
@@ -238,15 +231,16 @@ def learn_worker(
     *,
     guard: bool = True,
     decision_wait_s: float = DECISION_WAIT_S,
+    kind: type[LearnWorker] = LearnWorker,
 ) -> tuple[LearnWorker, list[Callable[[], None]]]:
     """Learn over these clients, and what to call after it is closed. Retrains read `definition`, the pipeline's file."""
     models = model_store(pipeline, settings, client)
     retrainer = ProcessRetrainer(Path(definition))
     publisher = mlflow_publisher(pipeline, settings, models)
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    worker = LearnWorker(
+    worker = kind(
         pipeline,
-        log,
+        outputs_of(pipeline, settings, log),
         RedisStateStore(client, deployed, "learn"),
         models,
         retrainer,
@@ -263,7 +257,14 @@ def learn_worker(
     return worker, [retrainer.stop, *([] if publisher is None else [publisher.start().close])]
 
 
-def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
+def run_learn(
+    pipeline: Pipeline,
+    definition: str | Path,
+    settings: Settings,
+    *,
+    guard: bool = True,
+    kind: type[LearnWorker] = LearnWorker,
+) -> None:
     """The learn role, until told to stop."""
     stopped = until_told()
     client = open_redis(settings)
@@ -271,7 +272,8 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     with page_of("learn", pipeline, settings) as health:
-        worker, after = learn_worker(pipeline, definition, settings, log, client, health, guard=guard)
+        given = (pipeline, definition, settings, log, client, health)
+        worker, after = learn_worker(*given, guard=guard, kind=kind)
         turn_until(stopped, worker, health, *after, log.close)
 
 

@@ -302,6 +302,21 @@ def test_bounds_follow_appends_and_trims(world: World) -> None:
     assert world.log.bounds([]) == {}
 
 
+def test_the_first_record_from_a_time_on_is_found_by_its_timestamp(world: World) -> None:
+    topic = world.create(2)
+    both = [(topic, 0), (topic, 1)]
+    before_ms = int(time.time() * 1000) - 60_000
+    assert world.log.first_at(both, before_ms) == {}
+    fill(world, topic, 3, partition=1)
+    assert world.log.first_at(both, before_ms) == {(topic, 1): 0}
+    world.trim(topic, 1, 2)
+    assert world.log.first_at(both, before_ms) == {(topic, 1): 2}
+    assert world.log.first_at(both, before_ms + 3_600_000) == {}
+    stamp_ms = read(world.log.reader({(topic, 1): 2}), 1)[0].timestamp_ms
+    assert world.log.first_at(both, stamp_ms) == {(topic, 1): 2}
+    assert world.log.first_at(both, stamp_ms + 1) == {}
+
+
 def test_an_offset_below_the_start_is_an_error_not_a_skip(world: World) -> None:
     topic = world.create()
     fill(world, topic, 10)
@@ -722,6 +737,26 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
         range(10)
     )
     reader.close()
+
+
+def test_what_was_paused_before_a_rebalance_is_read_after_it(
+    world: World, unique: Callable[[str], str]
+) -> None:
+    """Kafka's client keeps a partition paused while nobody holds it: a worker would have it and read nothing for ever."""
+    topic, group = world.create(2), unique("g")
+    fill(world, topic, 3, partition=0)
+    fill(world, topic, 3, partition=1)
+    one = world.log.member(group, [topic], instance_id="a")
+    held = join(one)
+    one.start_at(dict.fromkeys(held, 0))
+    one.pause(held)
+    two = world.log.member(group, [topic], instance_id="b")
+    last = settle(one, two, until=lambda last: two in last and len(last[one].assigned) == 1)
+    one.pause(())
+    one.start_at(dict.fromkeys(last[one].assigned, 0))
+    assert [record.offset for record in read(one, 3)] == [0, 1, 2]
+    one.close()
+    two.close()
 
 
 def test_a_producer_is_connected_before_it_is_given_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.features.engine.compute import CompiledView
 from penstock.stream import topology
 from penstock.stream.featurize.decode import SourceDecoder
-from penstock.stream.featurize.step import Featurize
 from penstock.stream.log.protocol import MAX_RECORD_BYTES, Record, record_bytes
 from tests.stream import naive_flow
+from tests.stream.featurize.provoked import raising
 from tests.stream.featurize.test_step import Bench
 from tests.stream.featurize.test_worker import World
 from tests.stream.generated import PAID, SENT, START_MS, card_events, cards, outs, parcel_events, parcels
@@ -24,24 +25,20 @@ PROVOKING = {f"p{n}" for n in (3, 4, 5, 77, 199)}
 
 @pytest.mark.parametrize(("pipeline", "events"), [(parcels(), parcel_events), (cards(), card_events)])
 @pytest.mark.parametrize("when", ["before the state changes", "after the state has changed"])
+@pytest.mark.parametrize("engine", ["native", "python"])
 def test_a_record_that_a_step_raises_on_is_buried_and_leaves_no_trace(
-    pipeline: Any, events: Any, when: str, monkeypatch: pytest.MonkeyPatch
+    pipeline: Any, events: Any, when: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update, valid = Featurize._update, naive_flow.valid
-
-    def provoked(self: Featurize, plan: Any, item: Any, *rest: Any) -> list[Any]:
-        if when.startswith("before") and item.id in PROVOKING:
-            raise ZeroDivisionError("provoked")
-        vector = update(self, plan, item, *rest)
-        if item.id in PROVOKING:
-            raise ZeroDivisionError("provoked")
-        return vector
+    valid = naive_flow.valid
 
     def valid_but(pipeline: Any, source: Any, *rest: Any) -> Any:
         event = valid(pipeline, source, *rest)
         return None if event is None or event[source.id] in PROVOKING else event
 
-    monkeypatch.setattr(Featurize, "_update", provoked)
+    monkeypatch.setenv("PENSTOCK_ENGINE", engine)
+    error, after = ZeroDivisionError("provoked"), when.startswith("after")
+    told = raising(lambda event, _: not PROVOKING.isdisjoint(event.values()), error, after=after)
+    monkeypatch.setattr(CompiledView, "__init__", told)
     monkeypatch.setattr(naive_flow, "valid", valid_but)
     world = World(pipeline)
     world.log.append(outs(events(200)))

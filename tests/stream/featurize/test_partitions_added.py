@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.stream.featurize.task import PartitionsChanged, tasks_of
+from penstock.stream.featurize.partitions import PartitionsChanged, tasks_of
 from penstock.stream.log.memory import MemoryLog, Partition
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import PAID, card_events, cards, outs

@@ -13,7 +13,7 @@ DAY_S = 86_400
 def system(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """What the two clocks of the system say, in seconds."""
     said = {"wall": 1_700_000_000.0, "passed": 50.0}
-    monkeypatch.setattr(clock, "_ahead_ns", None)
+    monkeypatch.setattr(clock, "_clock", clock.Clock())
     monkeypatch.setattr(clock.time, "time_ns", lambda: round(said["wall"] * 1e9))
     monkeypatch.setattr(clock.time, "monotonic_ns", lambda: round(said["passed"] * 1e9))
     return said
