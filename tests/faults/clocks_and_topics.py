@@ -119,7 +119,7 @@ def disk_full(round: Round) -> None:
     round.place.env["PENSTOCK_MODELS"] = str(round.place.folder / "models")
     mark = str(round.place.folder / "full")
     at = "penstock.stream.models.store:RedisModelStore._write"
-    round.harms["learn"] = {"disk": {"at": at, "after": 0, "calls": 3, "mark": mark}}
+    round.harms["learn"] = {"disk": {"at": at, "after": 0, "calls": 2, "mark": mark}}
 
 
 def store_versions(round: Round) -> None:

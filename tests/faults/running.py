@@ -31,7 +31,7 @@ from tests.faults.flows import FLOWS, ROLES
 from tests.faults.servers import Proxy, Servers
 from tests.places import Place, Role
 
-STUCK_S = 150.0
+STUCK_S = float(os.environ.get("FAULTS_STUCK_S", "150"))
 MOST_ENDS = 25
 AGAIN_S = 0.3
 
