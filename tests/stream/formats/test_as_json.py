@@ -11,8 +11,8 @@ import pytest
 from penstock.stream.featurize.decode import SourceDecoder
 from penstock.stream.formats import reading
 from penstock.stream.formats.as_json import json_of
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.formats.schemas import Schemas
-from penstock.stream.operate.in_json import in_json
 from penstock.stream.trial.flow import TrialFlow
 from tests.stream.formats.paid import Known, as_avro, as_json, pipeline, record, source
 from tests.stream.formats.test_unreadable import EVENT
@@ -39,8 +39,8 @@ def test_rows_are_json_whatever_the_format_of_their_topic_is() -> None:
 
 def test_a_pipeline_over_avro_is_tested_with_events_in_json() -> None:
     of = source("avro", nulls="key")
-    plain = in_json(pipeline(of))
-    assert all(one.plain for one in plain.sources) and in_json(plain) is plain
+    plain = plain_json(pipeline(of))
+    assert all(one.plain for one in plain.sources) and plain_json(plain) is plain
     assert plain.digest == pipeline(source()).digest
     assert replace(plain, predict=plain.predict) == plain
     assert TrialFlow(pipeline(of)).pipeline.digest == plain.digest
