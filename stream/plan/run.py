@@ -40,7 +40,7 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import Changes, changes, refusal
 from penstock.stream.roles.what_if import WhatIf, silent, what_if
 
-NOT_RECORDED = "what runs does not record cooldown, retrain, retrain_window and serving: `--against FILE` compares these as well"
+NOT_RECORDED = "what runs does not record cooldown, retrain, retrain_window, serving and output_format: `--against FILE` compares these, too"
 
 GUARD_OFF = (
     "learn runs with its guard off, as `--guard off` or the former definition says; if it was the definition, learn folds the "
@@ -168,7 +168,7 @@ def _plan(
         former.digest,
         pipeline.digest,
         found.lines(),
-        _others(former, now, rules, found),
+        _others(former, now, rules),
         columns_of(former.said, pipeline, found),
         readers,
         fates_of(former, pipeline, rules),
@@ -181,12 +181,19 @@ def _plan(
     )
 
 
-def _others(former: Former, now: dict[str, Any], rules: str, found: Changes) -> list[str]:
+def _others(former: Former, now: dict[str, Any], rules: str) -> list[str]:
     """What differs and needs no backfill, in a few words each."""
     lines = of_learning(former.said, now)
-    for what, name in (("sources", "grace or ahead of a source"), ("segments", "segments")):
-        if not found.lines() and former.said.get(what) != now.get(what):
-            lines.append(name)
+    was = {one["name"]: one for one in former.said["sources"]}
+    for one in now["sources"]:
+        before = was.get(one["name"], one)
+        lines += [
+            f"source {one['name']}: {name} {before.get(name, 'as usual')} → {one.get(name, 'as usual')}"
+            for name in {**before, **one}
+            if before.get(name) != one.get(name)
+        ]
+    if former.said.get("segments") != now.get("segments"):
+        lines.append(f"segments: {former.said.get('segments', [])} → {now.get('segments', [])}")
     if former.rules not in ("", rules):
         lines.append(f"rules: {former.rules} → {rules}")
     return lines

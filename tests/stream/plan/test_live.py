@@ -219,6 +219,12 @@ def test_a_rule_that_only_learn_judges_by_makes_it_fold_the_log_anew(lived: Live
     assert beside.restarts == ["cooldown: 2d → 1d"] and beside.verdict() == "safe"
 
 
+def test_what_is_said_of_a_source_beside_its_keys_needs_no_backfill_and_is_told(lived: Lived) -> None:
+    found = lived.plan(lived.changed(('time="sent_at", key="van"', 'time="sent_at", key="van", grace="2d"')))
+    assert found.others == ["source parcels.sent: grace 1d → 2d"] and not found.changes
+    assert found.verdict() == "safe" and found.ships_by == "a restart of all roles with this file"
+
+
 def test_what_producers_must_send_is_told_by_their_newest_records(lived: Lived) -> None:
     has = lived.plan(lived.changed(('inputs=["weight"]', 'inputs=["weight", "parcels_before"]')))
     assert has.verdict() == "breaks"
