@@ -27,6 +27,12 @@ Hear = Callable[[str, int, int], None]
 def sources_of(pipeline: Pipeline, options: Sequence[str]) -> list[SourceFiles]:
     """What `--source TOPIC=FILES` says: each option is a run of files. Raises `CannotBootstrap`."""
     topics = [source.name for source in pipeline.sources]
+    for source in pipeline.sources:
+        if not source.plain:
+            raise CannotBootstrap(
+                f"topic {source.name!r} is not in plain JSON, and rows of files are read as plain JSON would be: that is not "
+                "supported yet"
+            )
     runs: dict[str, list[list[File]]] = {topic: [] for topic in topics}
     for option in options:
         topic, _, given = option.partition("=")

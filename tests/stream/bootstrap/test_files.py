@@ -24,6 +24,7 @@ from penstock.stream.bootstrap.looking import looked_at, sources_of
 from penstock.stream.bootstrap.merging import Merged
 from penstock.stream.bootstrap.plan import CannotBootstrap, lines_of
 from penstock.stream.bootstrap.rows import SourceRows, begin
+from penstock.stream.definitions import Label, Source
 from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Merge
 from penstock.stream.log.protocol import Record, partition_for
@@ -38,7 +39,7 @@ from tests.stream.bootstrap.in_files import (
     quiet,
     written,
 )
-from tests.stream.generated import DELIVERED, SENT, parcel_events, parcels
+from tests.stream.generated import DELIVERED, SENT, cards, parcel_events, parcels
 
 FOREVER_MS = 2_000_000_000_000
 _numbers = count()
@@ -315,3 +316,10 @@ def test_the_plan_says_where_files_end_long_before_the_topics_take_over() -> Non
         and sum("h before --until, and what the topic has of that time is skipped" in line for line in far)
         == 2
     )
+
+
+def test_a_topic_that_is_not_in_plain_json_is_refused() -> None:
+    source = Source("paid", id="id", time="at", key="card", format="avro")
+    label = Label(source, lambda event: event["fraud"], wait="1h", fields=("fraud",))
+    with pytest.raises(CannotBootstrap, match="is not in plain JSON"):
+        sources_of(cards(views=[], predict=source, label=label), ["paid=memory://x.csv"])

@@ -104,8 +104,9 @@ def test_what_is_out_of_order_around_the_end_counts_as_if_all_before_it_had_come
         place = data.draw(st.integers(0, len(events) - 1))
         events.insert(min(place + data.draw(st.integers(0, 15)), len(events)), events.pop(place))
     sorted_out = sorted(events, key=lambda event: at_of(pipeline, event) >= until_ms)
-    files = from_files(pipeline, events, partitions, until_ms)
-    assert without_ticks(files) == without_ticks(live(pipeline, sorted_out, partitions))
+    entries, _, model = without_ticks(from_files(pipeline, events, partitions, until_ms))
+    # States name offsets, which are others where records stand in another order.
+    assert (entries, model) == without_ticks(live(pipeline, sorted_out, partitions))[::2]
 
 
 @given(seed=SEEDS, cut=st.floats(0, 1), partitions=PARTITIONS)
