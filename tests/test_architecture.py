@@ -87,7 +87,13 @@ TOP_LEVEL = {
 LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
 FOLDING = [
     ROOT / "stream" / "learn" / file
-    for file in ("folding.pyx", "folding_labels.pxi", "folding_samples.pxi", "folding_state.pxi")
+    for file in (
+        "folding.pyx",
+        "folding_fields.pxi",
+        "folding_labels.pxi",
+        "folding_samples.pxi",
+        "folding_state.pxi",
+    )
 ]
 STEPPING = [
     ROOT / "stream" / "featurize" / file

@@ -98,8 +98,8 @@ class SourceDecoder:
         Raises `RegistryUnavailable` where nobody can say what a schema is; nothing is counted then.
         """
         if self._compiled is not None:
-            made: list[Item] = self._compiled.items(self, records, newest_at)
-            return made
+            native: list[Item] = self._compiled.items(self, records, newest_at)
+            return native
         if self.reader is not None:
             records = list(records)
             self.reader.prepare(records)

@@ -28,6 +28,7 @@ from penstock.stream.frames.table import Kind, chosen, from_rows, table, to_rows
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Log, Out
 from penstock.stream.operate.history import By
+from penstock.stream.operate.in_json import in_json
 from penstock.stream.operate.moments import Moment, span_of
 from penstock.stream.operate.stored_features import tasks_of
 from penstock.stream.process.settings import Settings
@@ -110,7 +111,9 @@ class Frames:
 
     def entities(self, view: str, most: int = MOST_ENTITIES) -> list[Entity]:
         """The entities of a view that are served, in the order of their names; at most `most`, whichever come first."""
-        begin, found = public_key(topology.deployed(self.pipeline.name, self.prefix), view, ""), set[str]()
+        # features are the pipeline's, whichever shard learns from them
+        name = topology.whole(self.pipeline.name)
+        begin, found = public_key(topology.deployed(name, self.prefix), view, ""), set[str]()
         for keys in self.keyspace.scan(begin):
             found.update(key.removeprefix(begin) for key in keys)
             if len(found) >= most:
@@ -216,8 +219,9 @@ def in_memory(
     Args:
         definition: a file, or a `Pipeline`.
         events: `(topic, key, fields, ...)` tuples in the order of their topics, as `penstock.examples.flights_data.events` gives
-            them; or rows by topic, `{"cards.payments": frame}`, where rows are a frame or a list of dicts, and the declared field
-            is the key. Between topics they are put in order by their event time.
+            them; or rows by topic, `{"cards.payments": frame}`, where rows are a frame or a list of dicts, and the declared
+            field is the key. Between topics they are put in order by their event time. Whatever format a topic has, these are
+            the fields of its events.
         shard: which one, of a pipeline that learns in shards.
         guard: as the learn role runs.
         frames: pandas, polars or arrow; by default the first of them that is installed.
@@ -228,7 +232,7 @@ def in_memory(
 
     """
     kind = chosen(frames)
-    pipeline = _loaded(definition)
+    pipeline = in_json(_loaded(definition))
     wall = count(WALL_MS, 10)
     log = MemoryLog()
     flow = MemoryFlow(pipeline, partitions=1, log=log, guard=guard, clock=lambda: next(wall))

@@ -5,6 +5,7 @@ Laws of this file:
 - Nothing depends on the wall clock: a record has the timestamp that it is given, and the roles' clock stands still. So the same
   events in the same order give the same lines.
 - Each source has one partition, so that order within it is the order of the events.
+- Events are given by their fields, as JSON, whatever format their topics have.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Log, Out, Record
 from penstock.stream.messages import Recipe, Sample, Tick, encode_entry
 from penstock.stream.operate.control_topics import whole_topic
+from penstock.stream.operate.in_json import in_json
 from penstock.stream.operate.training_set import Row, Span, rows
 from penstock.stream.prediction import decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
@@ -48,7 +50,7 @@ class TrialFlow:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+        self.pipeline = pipeline = in_json(pipeline)
         self.feeding = Feeding(pipeline)
         self.fed: list[Fed] = []
         self.now_ms = 0
