@@ -1,8 +1,8 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
-# make notebook | test-notebook | flink | test-flink | test-feast | lint | docs | bench | clean
+# make notebook | test-notebook | flink | test-flink | test-feast | lint | docs | bench | faults | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
-.PHONY: flink test-flink test-feast notebook test-notebook bench venv clean
+.PHONY: flink test-flink test-feast notebook test-notebook bench faults venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -40,6 +40,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
+	@echo "make faults  harm roles and servers, and count what came of it (ROUNDS=20 RECORDS=100000 JSON=FILE ARGS='--only NAME'; Java 17, Maven)"
 	@echo "make clean   remove the virtual environment and all caches"
 
 demo: $(STAMP)
@@ -139,6 +140,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/penstock bench $(ARGS)
+
+# With few records, the faults that take long are left out: a minute or three instead of hours.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) --records $(or $(RECORDS),100000) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 venv: $(STAMP)
 

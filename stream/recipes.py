@@ -48,10 +48,11 @@ class Changes(NamedTuple):
         return [*found, *self.others]
 
 
-def definition_document(pipeline: Pipeline) -> bytes:
-    """The definition as it is stored with a task's state."""
+def definition_document(pipeline: Pipeline, partitions: int = 0) -> bytes:
+    """The definition as it is stored with a task's state, and how many partitions the sources have (0: not said)."""
+    of = {"partitions": partitions} if partitions else {}
     return json.dumps(
-        {"recipe": pipeline.digest, "partitioned": pipeline.partitioned, **pipeline.describe()}
+        {"recipe": pipeline.digest, "partitioned": pipeline.partitioned, **of, **pipeline.describe()}
     ).encode()
 
 

@@ -234,7 +234,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/formats": (
         "avro",  # reads a body as a file, and libraries as they are needed
         "proto_files", "protobuf",  # run a compiler in a folder
-        "outputs", "reading", "registry", "schemas",  # talk to the registry
+        "as_json", "outputs", "reading", "registry", "schemas",  # talk to the registry
     ),
     "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/bootstrap": (

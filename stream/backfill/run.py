@@ -187,7 +187,7 @@ class Backfill:
         for task in waiting:
             owners[task.name].open(
                 self._final_places(owners[task.name], builds[task.name]),
-                opening(self.pipeline, task.name, self.prefix),
+                opening(self.pipeline, task.name, self.prefix, self.partitions),
             )
         report.stood_still_ms = self.wall_ms() - began_ms if waiting else 0
         for build in builds.values():

@@ -244,7 +244,7 @@ class Bootstrap:
             newest = {head: place.places.get(_named(head), [0, -1])[1] for head in task.heads}
             dead = place.dead.get(name, {})
             position = given_to(self.pipeline, self.log, self.plan, starts, newest, dead)
-            self.kept.give(name, position, opening(self.pipeline, name, self.prefix))
+            self.kept.give(name, position, opening(self.pipeline, name, self.prefix, self.plan.partitions))
         self._stage("over")
 
     def _stage(self, stage: str) -> None:

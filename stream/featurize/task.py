@@ -20,6 +20,7 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.after_files import FILES_RUN, check_not_from_files, items_since
 from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.partitions import PartitionsChanged
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.formats.reading import reader_of
@@ -50,10 +51,10 @@ class _Live(msgspec.Struct):
 _live = msgspec.json.Decoder(_Live).decode
 
 
-def opening(pipeline: Pipeline, task: str, prefix: str = "") -> Write:
-    """The write that makes a task's state, and what readers are served, that of this definition."""
+def opening(pipeline: Pipeline, task: str, prefix: str = "", partitions: int = 0) -> Write:
+    """The write that makes a task's state, and what readers are served, that of this definition and of so many partitions."""
     name = deployed(pipeline.name, prefix)
-    document = definition_document(pipeline)
+    document = definition_document(pipeline, partitions)
     return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
 
 
@@ -89,6 +90,9 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
+            before = msgspec.json.decode(definition).get("partitions", 0)
+            if pipeline.partitioned and before not in (0, len(tasks)):
+                raise PartitionsChanged(before, len(tasks))
 
 
 def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
@@ -167,10 +171,7 @@ class Task:
             check_definition(self.pipeline, position, said)
             positions = self.featurize.places_in(position)
             if set(positions) != set(self.heads):
-                raise DefinitionError(
-                    f"the sources' partitions changed: state was kept for {len(positions)}, there are {len(self.heads)} now; "
-                    f"`penstock reset` starts over, or restore the partition counts"
-                )
+                raise PartitionsChanged(len(positions), len(self.heads))
             self.featurize.since = position.since
             self.featurize.start(positions, position.recipe, position.dead)
         self._open_lineage()
@@ -222,7 +223,9 @@ class Task:
         if featurize.recipe != pipeline.digest:
             base, featurize.recipe = featurize.base, pipeline.digest
             featurize.base = featurize.position()
-            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task, self.prefix)])])
+            partitions = self.log.partitions(pipeline.predict.name)
+            write = opening(pipeline, featurize.task, self.prefix, partitions)
+            self.store.save([Unit(base, featurize.base, [write])])
 
     def enqueue(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""

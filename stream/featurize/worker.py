@@ -30,6 +30,7 @@ from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
+from penstock.stream.featurize.partitions import tasks_of
 from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.featurize.task import Task, check_stored, checked_partitions
 from penstock.stream.featurize.watermark import Watermark
@@ -175,14 +176,13 @@ class FeaturizeWorker:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self._forget()
         self.writing.start()
-        self.retry_at_ms = 0
-        self.paused = set()
+        self.retry_at_ms, self.paused = 0, set()
         self.member.pause(())
         positions: dict[TP, int] = {}
         sources = range(len(self.pipeline.sources))
         groups: dict[str, list[Head]] = {}
         if self.pipeline.partitioned:
-            for partition in sorted({partition for _, partition in self.assigned}):
+            for partition in tasks_of(self.assigned, self.partitions):
                 groups[str(partition)] = [(source, partition) for source in sources]
         elif self.assigned:
             groups["all"] = [(source, n) for source in sources for n in range(self.partitions)]

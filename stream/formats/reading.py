@@ -64,25 +64,6 @@ def _check_libraries(source: Source) -> None:
         extra(module)
 
 
-def json_of(source: Source) -> Callable[[Record], bytes | None]:
-    """What gives a record's whole event as a JSON object, whatever the source's format; None where it gives none.
-
-    A record in plain JSON is given as it stands. Waits for nothing: raises `RegistryUnavailable`.
-    """
-    reader = reader_of(source)
-    if reader is None:
-        return lambda record: record.value
-
-    def transcoded(record: Record) -> bytes | None:
-        reader.prepare([record])
-        try:
-            return msgspec.json.encode(reader.event(record))
-        except (Unreadable, Ignored):
-            return None
-
-    return transcoded
-
-
 class SourceReader:
     """Reads the records of one source; see `EventReader`."""
 

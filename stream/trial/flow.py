@@ -21,13 +21,13 @@ from penstock.features.redis.keys import public_key
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.learn.entries import entries
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Log, Out, Record
 from penstock.stream.messages import Recipe, Sample, Tick, encode_entry
 from penstock.stream.operate.control_topics import whole_topic
-from penstock.stream.operate.in_json import in_json
 from penstock.stream.operate.training_set import Row, Span, rows
 from penstock.stream.prediction import decode_prediction
 from penstock.stream.roles.in_memory import MemoryFlow
@@ -50,7 +50,7 @@ class TrialFlow:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline = in_json(pipeline)
+        self.pipeline = pipeline = plain_json(pipeline)
         self.feeding = Feeding(pipeline)
         self.fed: list[Fed] = []
         self.now_ms = 0

@@ -215,3 +215,26 @@ def test_a_batch_with_many_new_ids_lets_the_loop_turn_and_goes_on_later() -> Non
         except RegistryUnavailable as slow:
             assert slow.retry_ms == 0
     assert rounds == 3 and sorted(known.asked) == list(range(1_000, 1_030))
+
+
+def test_a_batch_of_ids_that_a_slow_registry_does_not_know_comes_to_an_end() -> None:
+    now = [1_000.0]
+
+    class Slow(Known):
+        def schema(self, number: int) -> Schema | None:
+            now[0] += 2.0
+            return super().schema(number)
+
+    known = Slow()
+    schemas = Schemas(known, lambda: now[0])
+    schemas.learn([7_000])
+    for _ in range(100):
+        try:
+            schemas.learn(range(1_000, 1_100))
+            break
+        except RegistryUnavailable:
+            continue
+    assert known.asked == [7_000, *range(1_000, 1_100)]
+    now[0] += UNKNOWN_S
+    schemas.learn([1_000])
+    assert known.asked[-1] == 1_000 and len(known.asked) == 102

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.formats.avro import AvroReader, UnusableSchema
+from penstock.stream.formats.protobuf import ProtobufFile
 from penstock.stream.formats.reading import check_readable, reader_of
 from penstock.stream.formats.registry import Schema
 from penstock.stream.formats.schemas import Schemas
@@ -239,6 +240,30 @@ def test_a_readers_schema_gives_defaults_and_follows_aliases() -> None:
     assert AvroReader(json.dumps(new), None, json.dumps(new)).value(
         written(json.loads(json.dumps(new)), {"amount": 1.5, "shop": "a", "day": 1})
     ) == {"amount": 1.5, "shop": "a", "day": "1970-01-02"}
+
+
+def test_a_schema_may_build_on_others() -> None:
+    card = {
+        "type": "record",
+        "name": "Card",
+        "namespace": "shop",
+        "fields": [{"name": "number", "type": "string"}],
+    }
+    whole = {
+        "type": "record",
+        "name": "P",
+        "fields": [{"name": "a", "type": "shop.Card"}, {"name": "b", "type": "shop.Card"}],
+    }
+    reader = AvroReader(json.dumps(whole), {"shop.Card": json.dumps(card)})
+    assert reader.value(b"\x021\x022") == {"a": {"number": "1"}, "b": {"number": "2"}}
+    card_proto = 'syntax = "proto3"; package shop; message Card { string number = 1; }'
+    proto = 'syntax = "proto3"; import "shop/card.proto"; message P { shop.Card a = 1; }'
+    file = ProtobufFile(proto, {"shop/card.proto": card_proto})
+    assert file.reader((0,)).value(b"\x0a\x03\x0a\x01x") == {"a": {"number": "x"}}
+    outside = 'syntax = "proto3"; import "/etc/hostname"; message P { string a = 1; }'
+    for referred in ({}, {"../card.proto": card_proto}):
+        with pytest.raises(UnusableSchema):
+            ProtobufFile(outside, referred)
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6))

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 import penstock.frames as ps
+from penstock import View, count, mean, since_last
 from penstock.features.read.client import MomentPassed
 from penstock.stream import cli, topology
 from penstock.stream.definitions import DefinitionError
@@ -211,3 +212,14 @@ def test_without_any_of_the_libraries_it_is_said_what_to_install(monkeypatch: py
         chosen("polars")
     with pytest.raises(ValueError, match="pandas, polars, arrow, not 'excel'"):
         chosen("excel")  # type: ignore[arg-type]
+
+
+def test_a_feature_may_have_any_name_and_is_a_number_all_the_same() -> None:
+    view = View(
+        "card", PAID, key="card", features={"at": count("1h"), "since": since_last(), "over": mean("amount")}
+    )
+    with ps.in_memory(cards(views=[view]), card_events(20), frames="arrow") as found:
+        row = rows_of(found.features("card"))[0]
+        assert list(row) == ["entity", "at", "status", "card.at", "since", "over"]
+        assert (row["card.at"], row["since"]) == (1.0, 0.0) and isinstance(row["over"], float)
+        assert isinstance(rows_of(found.training_set())[0]["card.since"], float | None)
