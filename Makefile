@@ -1,8 +1,8 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
-# make flink | test-flink | lint | docs | bench | clean
+# make notebook | test-notebook | flink | test-flink | test-feast | lint | docs | bench | faults | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
-.PHONY: flink test-flink bench venv clean
+.PHONY: flink test-flink test-feast notebook test-notebook bench faults venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -11,6 +11,8 @@ BIN = .venv/bin
 STAMP = .venv/.installed
 MLFLOW = build/mlflow
 CLIENTS = build/clients
+FEAST = build/feast
+FEAST_VERSION = 0.67.0
 FLINK = build/flink
 FLINK_VERSION = 2.3.0
 FLINK_KAFKA = org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2
@@ -26,15 +28,19 @@ help:
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make flink   an environment for 'penstock flink' in build/flink (Java 17, Maven, Python up to 3.12; fetches 450 MB, 1 GB on disk)"
 	@echo "make test-flink   the job on Flink, on a cluster of its own on this machine"
+	@echo "make test-feast   features read by Feast's own SDK, in an environment of its own (fetches 150 MB, 700 MB on disk)"
 	@echo "make test-console   the pages that people open, in a real browser (needs Chromium; fetches 50 MB, 150 MB on disk)"
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
 	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
 	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
+	@echo "make notebook   runs the notebooks of the documentation, and keeps what they print (fetches 120 MB, 380 MB on disk)"
+	@echo "make test-notebook   they print what is kept; frames of pandas and polars (fetches the same)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
+	@echo "make faults  harm roles and servers, and count what came of it (ROUNDS=20 RECORDS=100000 JSON=FILE ARGS='--only NAME'; Java 17, Maven)"
 	@echo "make clean   remove the virtual environment and all caches"
 
 demo: $(STAMP)
@@ -71,6 +77,15 @@ $(FLINK)/.installed: Makefile pyproject.toml requirements.lock
 	mvn --quiet --batch-mode dependency:copy -Dartifact=$(FLINK_KAFKA) -DoutputDirectory=$(CURDIR)/$(FLINK)/jars
 	@touch $@
 
+# Feast brings versions of its own of much that is ours; of Penstock it needs what a reader of features needs.
+test-feast: $(STAMP) $(FEAST)/.installed
+	PENSTOCK_TEST_FEAST=$(CURDIR)/$(FEAST)/bin/python $(BIN)/python -m pytest tests/feast $(ARGS)
+
+$(FEAST)/.installed: Makefile
+	$(PYTHON) -m venv --clear $(FEAST)
+	$(FEAST)/bin/python -m pip install --quiet --disable-pip-version-check "feast[duckdb]==$(FEAST_VERSION)" msgspec "redis[hiredis]"
+	@touch $@
+
 # What drives the browser is installed beside the rest; the browser itself is the system's, or CHROMIUM.
 test-console: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
@@ -103,6 +118,14 @@ test-chart: $(STAMP) $(HELM)
 build/helm/helm:
 	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
+notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook]'
+	PYTHONPATH=$(CURDIR) $(BIN)/python docs/notebook.py
+
+test-notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook,polars]'
+	$(BIN)/python -m pytest tests/notebook tests/stream/frames $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -117,6 +140,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/penstock bench $(ARGS)
+
+# With few records, the faults that take long are left out: a minute or three instead of hours.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) --records $(or $(RECORDS),100000) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 venv: $(STAMP)
 

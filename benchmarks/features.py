@@ -34,7 +34,7 @@ from penstock.stream.featurize.order import step_alone
 from penstock.stream.featurize.task import Task
 from penstock.stream.featurize.worker import BATCH_RECORDS
 from penstock.stream.log.protocol import TP, Out, Record
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.stack.valkey import valkey_server
 
 ENTITIES = 5_000

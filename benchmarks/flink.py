@@ -154,7 +154,7 @@ def submit(python: str, file: Path, cluster: SessionCluster, parallelism: int, f
         python, "-m", "penstock.stream.cli", "flink", str(file), "--parallelism", str(parallelism),
         "--cluster", cluster.rest, "--checkpoint-every", "2s", "--checkpoints", str(folder / "kept"),
     ]  # fmt: skip
-    environment = {**cluster.env, **os.environ, "PYTHONPATH": str(ROOT), "FLINK_LOG_DIR": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FLINK_LOG_DIR": str(folder)}
     done = subprocess.run(line, env=environment, cwd=folder, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"the job was not taken:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")

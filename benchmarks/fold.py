@@ -33,7 +33,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Entry, LabelRecord, Recipe, Sample
 from penstock.stream.process.clock import wall_ms
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 
 FLIGHTS = Path(penstock.examples.__file__).parent / "flights.py"
 

@@ -27,7 +27,7 @@ from benchmarks.gate_options import chosen, parser
 from benchmarks.gate_rivals import CLIP, MODELS, kept_predictions, losses, model_of
 from benchmarks.gate_streams import CannotRead, Opened, Stream
 from benchmarks.written import write
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 
 TELL_S = 5.0
 Tell = Callable[[int], None]

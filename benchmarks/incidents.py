@@ -31,7 +31,7 @@ from benchmarks.incident_plants import KINDS, Kind
 from benchmarks.incident_runs import Told, findings, folded, interval, run
 from benchmarks.written import write
 from penstock.stream.messages import ControlEvent
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 
 TELL_S = 10.0
 MOST_EPISODES = 12

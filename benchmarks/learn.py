@@ -33,7 +33,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.runs import Runs
 from penstock.stream.learn.worker import BATCH_RECORDS
 from penstock.stream.messages import Entry, LabelRecord, Sample
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 
 MODELS = {
     "lr": preprocessing.StandardScaler() | linear_model.LogisticRegression(),

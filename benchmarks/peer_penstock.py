@@ -14,8 +14,9 @@ from penstock.features.redis.store import RedisStateStore, check_redis, connect
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import share_interpreter
 from penstock.stream.process.write_behind import WriteBehind
-from penstock.stream.roles.start import LEAD_RECORDS, POLL_S, share_interpreter
+from penstock.stream.roles.start import LEAD_RECORDS, POLL_S
 from penstock.stream.topology import deployed
 
 

@@ -24,7 +24,7 @@ from penstock.features.read.client import FeatureReader
 from penstock.features.redis.keys import public_key, state_key
 from penstock.features.redis.store import UNIT_KEYS, RedisStateStore, connect
 from penstock.stream.featurize import step
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.stack.valkey import valkey_server
 
 ENTITIES = 2_000

@@ -30,7 +30,7 @@ from benchmarks.gate_streams import CannotRead, Variant, opened
 from benchmarks.run_length_streams import KINDS, SIMULATED, simulated, stationary
 from penstock.stream.messages import ControlEvent
 from penstock.stream.operate.attended import Attended
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 
 BUDGET = {"changes": 0.5, "retrains": 0.5, "adwin": 0.1}
 """False alarms a year at `alarms_per_year = 1`; the notes of ADWIN are a part of the same half as the retrains."""

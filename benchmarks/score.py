@@ -23,12 +23,12 @@ import pyarrow.parquet
 
 from benchmarks.written import write
 from penstock.examples import flights
+from penstock.stream.files.reading import BATCH_ROWS
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replica_snapshot import open_replica, take_replica
 from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample
-from penstock.stream.roles.start import settle_memory
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.score.models import Live
-from penstock.stream.score.reading import BATCH_ROWS
 from penstock.stream.score.run import Job, score
 
 PIPELINE = flights.pipeline

@@ -40,9 +40,9 @@ from penstock.stream.log.admin import ensure
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.kafka_python import client
 from penstock.stream.log.protocol import Log, Out
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
-from penstock.stream.roles.start import settle_memory
 from penstock.stream.shards import log_of, of_shard
 from penstock.stream.stack.local import local_stack
 

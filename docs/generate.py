@@ -87,6 +87,15 @@ SETTING_WORDS = {
     "group is a viewer.",
     "console_cert": "A PEM file with the console's certificate and those above it: with it, it speaks TLS.",
     "console_key": "A PEM file with the certificate's key.",
+    "schema_registry": "The address of the schema registry in which topics in Avro, Protobuf and JSON Schema name their schemas, "
+    "such as `http://127.0.0.1:8081`; several addresses of one registry are separated by commas. See "
+    "[Read Avro, Protobuf and JSON Schema](../how-to/read-avro.md).",
+    "schema_registry_user": "The user who asks it (basic authentication).",
+    "schema_registry_password": "That user's password.",
+    "schema_registry_token": "A token to send as `Authorization: Bearer TOKEN` in place of a user and password.",
+    "schema_registry_ca": "A PEM file with the authorities that its certificate is checked against. None: the system's.",
+    "schema_registry_cert": "A PEM file with the certificate that is shown to it.",
+    "schema_registry_key": "A PEM file with that certificate's key.",
     "connect_timeout_s": "How many seconds a role or a command waits for Kafka before it gives up.",
 }
 MESSAGE_WORDS: dict[type, str] = {
@@ -252,7 +261,8 @@ def settings_page() -> str:
         (
             "`PENSTOCK_MODEL_ENGINE`",
             "`native` if it was built",
-            "What runs river's linear models and learns from ordinary records: `native` (in C) or `river`. Their results agree in every bit.",
+            "What runs river's linear models and learns from ordinary records: `native` (in C) or `river`. Their results agree "
+            "in every bit.",
         )
     )
     rows.append(

@@ -59,7 +59,8 @@ class Pipeline:
     the budget of alarms. `monitors` are drift detectors that tell people of a series of their own choice, such as
     `[Adwin("loss")]` (`stream.detectors`). `serving` says how the serve role answers beside its usual way (see `Serving`).
     With `shards` above 1 (at most 256) events are learned in so many shards, each a model of its own, by the value of the field
-    `shard_by`; the false-alarm budget is for all of them together.
+    `shard_by`; the false-alarm budget is for all of them together. With `output_format="avro"` predictions are written in Avro,
+    their schema registered.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Pipeline:
     serving: Serving = Serving()
     shard_by: str | None = None
     shards: int = 1
+    output_format: Literal["json", "avro"] = "json"
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +137,10 @@ class Pipeline:
         checks.check_segments(where, self.segments, answers, (self.predict.id, self.predict.time))
         found = checked_monitors(self.monitors, where, self.vector_names, self.kind)
         object.__setattr__(self, "monitors", found)
+        if self.output_format not in ("json", "avro"):
+            raise DefinitionError(
+                f'{where}: output_format must be "json" or "avro", not {self.output_format!r}'
+            )
         if isinstance(self.alert_share, bool) or not 0 < self.alert_share <= 0.5:
             raise DefinitionError(
                 f"{where}: alert_share must be above 0 and at most 0.5, not {self.alert_share!r}"
@@ -262,20 +268,9 @@ class Pipeline:
 
     def describe(self) -> dict[str, Any]:
         """The definition as plain data: what the recipe digest covers."""
-
-        def source(s: Source) -> dict[str, Any]:
-            return {
-                "name": s.name,
-                "id": s.id,
-                "time": s.time,
-                "key": s.key if isinstance(s.key, str) else list(s.key),
-                "grace": s.grace,
-                "ahead": s.ahead,
-            }
-
         return {
             "name": self.name,
-            "sources": [source(s) for s in self.sources],
+            "sources": [source.describe() for source in self.sources],
             "predict": self.predict.name,
             "inputs": list(self.inputs),
             "views": [view.describe() for view in self.views],

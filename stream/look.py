@@ -8,6 +8,9 @@ Laws of this file:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 LOOK_EVERY = 64
@@ -16,6 +19,9 @@ MOST_NAMES = 200
 MOST_NAME_CHARACTERS = 100
 _TYPES = {'"': "text", "t": "true/false", "f": "true/false", "n": "null", "{": "object", "[": "list"}
 _TYPE_OF = {ord(first): name for first, name in _TYPES.items()}
+_TYPE_OF_VALUE: dict[type, str] = {
+    type(None): "null", bool: "true/false", int: "number", float: "number", str: "text", bytes: "text", list: "list",
+}  # fmt: skip
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -42,5 +48,17 @@ def fields_of(value: bytes) -> dict[str, str]:
     found = {
         name[:MOST_NAME_CHARACTERS]: _TYPE_OF.get(memoryview(raw)[0], "number")
         for name, raw in _decode(value).items()
+    }
+    return dict(sorted(found.items())[:MOST_NAMES])
+
+
+def fields_in(event: Mapping[str, Any]) -> dict[str, str]:
+    """The same of an event that was no JSON object, each value as the JSON type that it would be.
+
+    >>> fields_in({"price": 1.5, "note": None})
+    {'note': 'null', 'price': 'number'}
+    """
+    found = {
+        name[:MOST_NAME_CHARACTERS]: _TYPE_OF_VALUE.get(type(one), "object") for name, one in event.items()
     }
     return dict(sorted(found.items())[:MOST_NAMES])

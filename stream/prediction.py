@@ -1,4 +1,4 @@
-"""What the predictions topic holds, in JSON.
+"""What the predictions topic holds, in JSON or in Avro.
 
 Laws of this file:
 - A new field always has a default, so that an old record still decodes; a field is never renamed or reused.
@@ -7,6 +7,8 @@ Laws of this file:
 from __future__ import annotations
 
 import msgspec
+
+from penstock.stream import prediction_avro
 
 
 class ModelRef(msgspec.Struct, frozen=True):
@@ -43,4 +45,21 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     interval: tuple[float | None, float | None] | None = None
 
 
-decode_prediction = msgspec.json.Decoder(Prediction).decode
+_of_json = msgspec.json.Decoder(Prediction).decode
+_AVRO = b"\0"  # the first byte before a schema's id, which no JSON begins with
+
+
+def decode_prediction(value: bytes) -> Prediction:
+    """A prediction in JSON or in Avro; raises `msgspec.DecodeError` or `UnicodeDecodeError` for other bytes."""
+    if value[:1] == _AVRO:
+        return msgspec.convert(prediction_avro.decoded(value), Prediction)
+    return _of_json(value)
+
+
+def mentions(value: bytes, event_id: str) -> bool:
+    """Whether a prediction may be that of this event: cheap, and never wrong when it says no.
+
+    >>> mentions(b'{"id":"p1"}', "p1"), mentions(b'{"id":"p12"}', "p1")
+    (True, False)
+    """
+    return (event_id.encode() if value[:1] == _AVRO else msgspec.json.encode(event_id)) in value

@@ -48,10 +48,11 @@ class Changes(NamedTuple):
         return [*found, *self.others]
 
 
-def definition_document(pipeline: Pipeline) -> bytes:
-    """The definition as it is stored with a task's state."""
+def definition_document(pipeline: Pipeline, partitions: int = 0) -> bytes:
+    """The definition as it is stored with a task's state, and how many partitions the sources have (0: not said)."""
+    of = {"partitions": partitions} if partitions else {}
     return json.dumps(
-        {"recipe": pipeline.digest, "partitioned": pipeline.partitioned, **pipeline.describe()}
+        {"recipe": pipeline.digest, "partitioned": pipeline.partitioned, **of, **pipeline.describe()}
     ).encode()
 
 
@@ -101,6 +102,20 @@ def check_sharded_alike(said: Mapping[str, Any], pipeline: Pipeline) -> None:
             f"{pipeline.name!r} learned {_in_shards(before)} and now says {_in_shards(now)}: kept samples lie where they are, "
             "so this cannot change. Restore it, give the changed pipeline another name, or start over with `penstock reset FILE`"
         )
+
+
+def refusal(said: Mapping[str, Any], pipeline: Pipeline) -> str:
+    """Why a definition cannot go on with the state of the stored one at all, and what to do; empty if it can."""
+    try:
+        check_sharded_alike(said, pipeline)
+    except DefinitionError as error:
+        return str(error)
+    if said["partitioned"] != pipeline.partitioned:
+        return (
+            "views keyed as their sources' partitions and views keyed otherwise keep their state differently: "
+            "`penstock reset` starts over, or give the changed pipeline another name"
+        )
+    return ""
 
 
 def _in_shards(said: Sequence[Any] | None) -> str:

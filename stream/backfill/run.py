@@ -27,7 +27,7 @@ from penstock.stream import topology
 from penstock.stream.backfill.build import Rebuild
 from penstock.stream.backfill.cleanup import settle
 from penstock.stream.backfill.convert import ViewConversion
-from penstock.stream.backfill.coverage import short_of
+from penstock.stream.backfill.coverage import before_files_end, short_of
 from penstock.stream.backfill.ownership import OVERTAKEN, CannotBackfill, Owner, Standing, TaskState, standing
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.merge import Head
@@ -35,7 +35,7 @@ from penstock.stream.featurize.position import HeadPosition, decode_position, na
 from penstock.stream.featurize.task import opening
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import encode_entry
-from penstock.stream.recipes import Changes, changes, check_sharded_alike, recipe_of
+from penstock.stream.recipes import Changes, changes, recipe_of, refusal
 from penstock.stream.shards import to_every_shard
 
 logger = logging.getLogger("penstock.backfill")
@@ -60,6 +60,7 @@ class Report:
     stood_still_ms: int = 0
     settled_documents: int = 0
     deleted_keys: int = 0
+    took_ms: int = 0
 
 
 class Backfill:
@@ -122,23 +123,22 @@ class Backfill:
         self.report.before = waiting[0].position.recipe if waiting else self.pipeline.digest
         if not waiting:
             return Changes([], [])
-        check_sharded_alike(waiting[0].said, self.pipeline)
+        if why := refusal(waiting[0].said, self.pipeline):
+            raise CannotBackfill(why)
         found = changes(waiting[0].said, self.pipeline)
         if any(changes(task.said, self.pipeline) != found for task in waiting):
             raise CannotBackfill(
                 "an earlier change switched some tasks and not the others: finish it first, with its definition "
                 f"({', '.join(sorted({task.position.change.recipe for task in waiting if task.position.change}))})"
             )
-        if waiting[0].said["partitioned"] != self.pipeline.partitioned:
-            raise CannotBackfill(
-                "views keyed as their sources' partitions and views keyed otherwise keep their state differently: "
-                "`penstock reset` starts over, or give the changed pipeline another name"
-            )
         self.report.changes = found.lines()
         now_at = max(
             (newest for task in tasks for _, newest, _ in task.position.positions.values()), default=0
         )
         short = [note for change in found.views for note in short_of(self.pipeline, self.log, change, now_at)]
+        since = max(task.position.since for task in waiting)
+        for change in found.views:
+            short += before_files_end(self.pipeline, change, since, now_at)
         self.report.notes = short
         if short and not self.partial:
             raise CannotBackfill(f"{'; '.join(short)}: --partial goes on with what is there")
@@ -162,7 +162,7 @@ class Backfill:
             raise CannotBackfill(f"{error}: run this again, it goes on with what is left") from None
 
     def _run(self, found: Changes) -> Report:
-        report = self.report
+        report, first_ms = self.report, self.wall_ms()
         tasks = self.tasks()
         waiting = self._waiting(tasks)
         self._clear_way([task.name for task in tasks], waiting)
@@ -187,13 +187,14 @@ class Backfill:
         for task in waiting:
             owners[task.name].open(
                 self._final_places(owners[task.name], builds[task.name]),
-                opening(self.pipeline, task.name, self.prefix),
+                opening(self.pipeline, task.name, self.prefix, self.partitions),
             )
         report.stood_still_ms = self.wall_ms() - began_ms if waiting else 0
         for build in builds.values():
             report.rejected += sum(build.task.featurize.counts.dead_letters.values()) if build else 0
         served = {view.name: view.version for view in self.pipeline.views}
         self._settle([task.name for task in tasks], Standing(served, [None] * len(tasks)))
+        report.took_ms = self.wall_ms() - first_ms
         return report
 
     def _clear_way(self, names: Sequence[str], waiting: Sequence[TaskState]) -> None:

@@ -22,7 +22,9 @@ import penstock
 # them takes seconds.
 COMMANDS = {
     "demo": "demo",
+    "new": "new",
     "check": "check",
+    "test": "trial",
     "up": "up",
     "run": "run",
     "flink": "flink",
@@ -40,18 +42,24 @@ COMMANDS = {
     "promote": "operate",
     "accept": "operate",
     "features": "features",
+    "from-feast": "convert",
+    "from-chronon": "convert",
+    "to-feast": "convert",
     "models": "models",
     "publish": "publish",
     "dead-letters": "dead_letters",
     "export": "export",
     "replay": "replay",
+    "golden": "golden",
     "explain": "explain",
     "score": "score",
     "what-if": "what_if",
+    "plan": "plan",
     "report": "report",
     "calibrate": "calibrate",
     "reset": "reset",
     "backfill": "backfill",
+    "bootstrap": "bootstrap",
     "bench": "bench",
     "retrain-job": "retrain_job",
 }
@@ -60,7 +68,9 @@ DESCRIPTION = """\
 Penstock trains a model on an event stream that never stops, and has a gate: it knows when to retrain and when to roll back.
 
   penstock demo                       a year of real flights, end to end, on this machine
+  penstock new NAME                   begin a pipeline of your own, from a few answers or a CSV file
   penstock check examples/flights.py  is this definition file right?
+  penstock test FILE --events E       what comes of these events, without a server
   penstock up FILE                    local servers and every role, until Ctrl-C
   penstock watch flights              what happens, as it happens, for people
   penstock status flights             is all well? one screen, and the exit code

@@ -11,9 +11,9 @@ from penstock.stream.cli.what_if import Progress
 from penstock.stream.operate.calibrating.calibration import Calibration
 from penstock.stream.operate.calibrating.tallies import FAMILIES, Row
 from penstock.stream.operate.reporting.incidents import cost_in_words, length, moment
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.calibrate import BUDGETS, CannotCalibrate, calibrate
-from penstock.stream.roles.start import settle_memory
 
 EXAMPLES = """\
 examples:

@@ -14,6 +14,7 @@ from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import check_model, text_inputs
+from penstock.stream.formats.reading import check_readable
 from penstock.stream.learn.watching.segments import budget_of_segments, budget_of_whole
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
@@ -72,6 +73,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
+    for source in pipeline.sources:
+        check_readable(source)
     check_model(pipeline)
     check_outcome(pipeline)
     flow = steps.of(pipeline, settings.prefix)
@@ -92,7 +95,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps(as_json(pipeline, judged)))
     else:
-        print("\n".join([describe(pipeline), "", picture.picture(flow), "", *expectations(pipeline)]))
+        print(
+            "\n".join(
+                [
+                    describe(pipeline),
+                    *registry_lines(pipeline, settings),
+                    "",
+                    picture.picture(flow),
+                    "",
+                    *expectations(pipeline),
+                ]
+            )
+        )
         for one, source in zip(judged, wanted, strict=True):
             told = check_sample.as_text(one, "|".join(source.key_fields), partitioned=pipeline.partitioned)
             print("\n".join(["", *told]))
@@ -168,6 +182,16 @@ def describe(pipeline: Pipeline) -> str:
     return "\n".join(lines)
 
 
+def registry_lines(pipeline: Pipeline, settings: Settings) -> list[str]:
+    """Where schemas are asked for and registered; no line where none has an id."""
+    if not any(source.by_id for source in pipeline.sources) and pipeline.output_format == "json":
+        return []
+    where = (
+        settings.schema_registry or "nowhere: PENSTOCK_SCHEMA_REGISTRY_URL is not set, and the roles need it"
+    )
+    return [f"registry  {where}"]
+
+
 def segment_lines(pipeline: Pipeline) -> list[str]:
     """What is watched by segment, and how the budget of alarms is shared; no line without segments."""
     if not pipeline.segments:
@@ -230,7 +254,7 @@ def expectations(pipeline: Pipeline) -> list[str]:
     for source in pipeline.sources:
         key = " | ".join(source.key_fields)
         lines.append(
-            f"expects   {source.name}: JSON objects, the record's key is {key}, partitioned by murmur2"
+            f"expects   {source.name}: {source.sentence}, the record's key is {key}, partitioned by murmur2"
         )
         fields = expected_fields(pipeline, source)
         name_width, width = (max(len(row[place]) for row in fields) for place in (0, 1))

@@ -17,7 +17,8 @@ MOST_REASONS = 8
 
 def as_json(found: Judged) -> dict[str, Any]:
     """One topic for programs."""
-    return {**vars(found), "dead": dict(found.dead), "units": dict(found.units), "wrong": found.wrong}
+    counted = {name: dict(getattr(found, name)) for name in ("dead", "units", "schemas")}
+    return {**vars(found), **counted, "wrong": found.wrong}
 
 
 def as_text(found: Judged, key: str, *, partitioned: bool) -> list[str]:
@@ -29,6 +30,13 @@ def as_text(found: Judged, key: str, *, partitioned: bool) -> list[str]:
     if found.first_at is not None and found.last_at is not None:
         times = f", event times {rfc3339(found.first_at)} to {rfc3339(found.last_at)}"
     lines = [head + times]
+    if found.schemas:
+        said = ", ".join(f"{number} × {count:,}" for number, count in sorted(found.schemas.items()))
+        lines.append(f"  schemas by id: {said}")
+    if found.ignored:
+        lines.append(
+            f"  {found.ignored:,} say nothing, by agreement: tombstones, or changes that are about no row"
+        )
     lines += _dead(found) + _places(found, key, partitioned=partitioned) + _times(found)
     if not found.wrong:
         lines.append("  all right: types, times, keys and partitions")

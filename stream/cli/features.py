@@ -1,4 +1,4 @@
-"""`penstock features get`: what a reading service would get, for people."""
+"""`penstock features get`: what a reading service would get, for people. `features history` is registered here, too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from penstock.features.engine.compute import StateMismatch
 from penstock.features.read.client import FeatureReader, Features, MomentPassed
+from penstock.stream.cli import features_history
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
@@ -32,7 +33,9 @@ Exit codes: 0 something was found, 1 no such entity, 2 no such pipeline or view 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     command = subparsers.add_parser(
-        "features", help="read features from Redis", description="Read features from Redis."
+        "features",
+        help="read features from Redis, or make a training set of them",
+        description="Read features from Redis, or make a training set of features as they were.",
     )
     verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
     get = verbs.add_parser(
@@ -61,6 +64,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     get.add_argument("--json", action="store_true", help="one JSON object a line")
     get.set_defaults(run=run)
+    features_history.add(verbs)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -110,7 +110,12 @@ def key_of(args: argparse.Namespace, declared: Sequence[Source], settings: Setti
         sources = {source.name: source for source in declared}
         if args.topic not in sources:
             raise BadLine(f"{args.definition} has no source {args.topic!r}; it has: {', '.join(sources)}")
-        return sources[args.topic].key_fields
+        source = sources[args.topic]
+        if source.format != "json":
+            raise BadLine(
+                f"{args.topic} is in {source.format}, and this publishes JSON: use a producer with its serializer"
+            )
+        return source.key_fields
     if args.key or args.no_key:
         return tuple(args.key or ())
     more = {"enable_auto_commit": False, "allow_auto_create_topics": False}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from penstock.stream.cli.what_if import Progress
 from penstock.stream.operate.reporting.page import page
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.report import CannotReport, report
-from penstock.stream.roles.start import settle_memory
 
 EXAMPLES = """\
 examples:

@@ -17,14 +17,16 @@ from penstock.stream import topology
 from penstock.stream.cli.features import tasks
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.files.reading import CannotUse, Table
 from penstock.stream.log.protocol import Log
 from penstock.stream.models.version import BadEnvelope
 from penstock.stream.operate.stored_header import CannotSay, guarded, snapshot_of
 from penstock.stream.process.clock import wall_ms
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles import start
 from penstock.stream.score.models import Scorer, Stored, scorer
-from penstock.stream.score.reading import CannotScore, Table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.run import Features, Job, Summary, score
 from penstock.stream.score.then import LIVE_THEN, Then
 from penstock.stream.score.topic_rows import EventRows, Samples, range_of
@@ -110,7 +112,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load the models, score, tell."""
-    start.settle_memory()
+    settle_memory()
     pipeline = load(args.file)
     check_one(pipeline, "`penstock score` predicts with")
     client = start.open_redis(settings)
@@ -135,7 +137,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             models = _models(args, wanted, pipeline, log, client, settings)
             job = Job(pipeline, source, args.out, features, wall_ms())
             done = score(job, models, log=log, reads=reads, progress=told.say)
-        except (CannotScore, CannotSay, OtherDefinition, BadEnvelope, OSError) as error:
+        except (CannotUse, CannotSay, OtherDefinition, BadEnvelope, OSError) as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
     seconds, named = time.monotonic() - began_s, args.source or args.topic

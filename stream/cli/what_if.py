@@ -12,8 +12,8 @@ from pathlib import Path
 from penstock.stream.operate.parts import Part
 from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.operate.verdicts import amount, e_value
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
-from penstock.stream.roles.start import settle_memory
 from penstock.stream.roles.what_if import WhatIf, what_if
 
 SAY_S = 2.0

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +36,7 @@ from penstock.stream.log.kafka_python import read_after
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import decode_decision
+from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
@@ -231,8 +231,3 @@ class Control:
                 if once:
                     return
                 await asyncio.sleep(RETRY_S)
-
-
-def wall_ms() -> int:
-    """The clock of this process, in ms since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -17,17 +17,21 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import msgspec
 
 from penstock.features.define.kinds import MOST_FIELD
-from penstock.stream.definitions import Pipeline, Source
+from penstock.stream.definitions import DefinitionError, Pipeline, Source
 from penstock.stream.featurize.compiled import compiled
 from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.featurize.units_of_time import hint
+from penstock.stream.formats.unread import EventReader, Ignored, Unreadable
+from penstock.stream.formats.wire import schema_id_of
 from penstock.stream.log.protocol import Record
+from penstock.stream.look import fields_in, fields_of
 from penstock.stream.shards import shard_field
 
 MAX_EVENT_BYTES = 900_000
 MAX_KEY_CHARACTERS = 512
 _KEY_NUMBERS_END = 10**MAX_KEY_CHARACTERS
 LATE = "(grace) behind the partition's newest"  # in the reason of a late record, which is counted by it
+BEFORE = "older than where the topics take over from files"  # what is skipped, as no dead letter
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, past which RFC 3339 has no dates
 MOST_WHOLE_INPUT = 2**63 - 1
 Event = dict[str, Any]
@@ -37,7 +41,7 @@ class Item(NamedTuple):
     """One source record, ready for the merge.
 
     `at` is its event time (for a rejected record, its partition's newest so far, so that it stays in its place); `newest_at` the
-    partition's newest event time including it; exactly one of `event` and `reject` is set.
+    partition's newest event time including it; at most one of `event` and `reject` is set, neither where a record says nothing.
     """
 
     at: int
@@ -58,11 +62,22 @@ class Rejected(ValueError):
 class SourceDecoder:
     """Decodes and checks the records of one source of a pipeline. Between calls it holds a count for the health page.
 
-    With `asked` they are events that somebody asks about: nobody can know their labels yet, so the label's fields may be missing.
+    With `asked` they are events that somebody asks about, in JSON: nobody can know their labels yet, so the label's fields may be
+    missing. `reader` reads what is not plain JSON; with `rows` everything is, as rows of files are, whatever the topic's format.
     """
 
-    def __init__(self, pipeline: Pipeline, source: Source, *, asked: bool = False) -> None:
-        self.source = source
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        reader: EventReader | None = None,
+        *,
+        asked: bool = False,
+        rows: bool = False,
+    ) -> None:
+        self.source, self.reader = source, None if asked or rows else reader
+        if not (asked or rows or source.plain or reader):
+            raise DefinitionError(f"topic {source.name!r} is not in plain JSON, and this reads nothing else")
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source, asked=asked)
         self.texts = [name for name, kind in types.items() if kind in (_KEY, _NUMBER_KEY, _ID)]
@@ -73,18 +88,27 @@ class SourceDecoder:
         self.named_inputs = [name for name in of_samples if types[name] in (_KEY, _NUMBER_KEY, _ID, _TIME)]
         labels_anything = not asked and pipeline.label.source == source and pipeline.label.reads_any_field
         self.decode_any = msgspec.json.Decoder(dict[str, Any]).decode if labels_anything else None
-        self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(_event_type(types)).decode
+        self.type = _event_type(types)
+        self.decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(self.type).decode
+        if self.reader is not None:
+            self.reader.only(None if labels_anything else types)
         self.time, self.grace_ms = source.time, source.grace_ms
         self.ahead_ms = source.ahead_ms
         self.out_of_order = 0
-        # Records whose other fields are read, too, are few pipelines'.
-        self._compiled = compiled() if self.decode_any is None else None
+        # Records whose other fields are read, too, or that are not plain JSON, are few pipelines'.
+        self._compiled = compiled() if self.decode_any is None and self.reader is None else None
 
     def items(self, records: Iterable[Record], newest_at: int) -> list[Item]:
-        """The records of one partition, in offset order, given the partition's newest event time before them (-1 if none)."""
+        """The records of one partition, in offset order, given the partition's newest event time before them (-1 if none).
+
+        Raises `RegistryUnavailable` where nobody can say what a schema is; nothing is counted then.
+        """
         if self._compiled is not None:
             native: list[Item] = self._compiled.items(self, records, newest_at)
             return native
+        if self.reader is not None:
+            records = list(records)
+            self.reader.prepare(records)
         found: list[Item] = []
         for record in records:
             item = self.item(record, newest_at)
@@ -101,7 +125,9 @@ class SourceDecoder:
             text = event_id if type(event_id) is str else str(event_id)
         # Whatever a record provokes is that record's: the worker goes on with the next.
         except Exception as error:
-            why = str(error) if type(error) is Rejected else f"{type(error).__name__}: {error}"
+            why: str | None = f"{type(error).__name__}: {error}"
+            if type(error) in (Rejected, Ignored):
+                why = str(error) if type(error) is Rejected else None
             return Item(newest_at, index, record.partition, record.offset, newest_at, "", None, why, record)
         if at > newest_at:
             newest_at = at
@@ -110,20 +136,23 @@ class SourceDecoder:
         return Item(at, index, record.partition, record.offset, newest_at, text, event, None, record)
 
     def decode(self, record: Record, newest_at: int) -> tuple[Event, int]:
-        """One record's event and event time in ms; raises `Rejected` with the reason."""
-        value = record.value
-        if value is None:
-            raise Rejected("null value (a tombstone), and no view of this source declares what to delete")
-        if len(value) > MAX_EVENT_BYTES:
-            raise Rejected(f"{len(value)} bytes, above the limit of {MAX_EVENT_BYTES}")
-        try:
-            event = self.decode_event(value)
-            if self.decode_any is not None:
-                event = {**self.decode_any(value), **event}
-        except msgspec.ValidationError as error:
-            raise Rejected(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Rejected(f"not a JSON object: {error}") from None
+        """One record's event and event time in ms; raises `Rejected` with the reason, or `Ignored`."""
+        value = record.value if self.reader is None else self._json(record)
+        if value is None and self.reader is not None:
+            event = self._read(record)
+        else:
+            if value is None:
+                raise Rejected("null value (a tombstone), and no view of this source declares what to delete")
+            if len(value) > MAX_EVENT_BYTES:
+                raise Rejected(f"{len(value)} bytes, above the limit of {MAX_EVENT_BYTES}")
+            try:
+                event = self.decode_event(value)
+                if self.decode_any is not None:
+                    event = {**self.decode_any(value), **event}
+            except msgspec.ValidationError as error:
+                raise Rejected(f"{error}{self._under(record)}") from None
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise Rejected(f"not a JSON object: {error}{self._under(record)}") from None
         for name in self.texts:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:
@@ -147,6 +176,40 @@ class SourceDecoder:
         if at < newest_at - self.grace_ms:
             raise Rejected(f"event time {at} is more than {self.source.grace} {LATE}, {newest_at}{hint(at)}")
         return event, at
+
+    def fields(self, record: Record) -> dict[str, str]:
+        """The names and JSON types of all fields of a record that gave an event; raises `ValueError` where it gives none."""
+        return fields_of(record.value or b"") if self.reader is None else fields_in(self.reader.whole(record))
+
+    def _json(self, record: Record) -> bytes | None:
+        """The JSON object in a record that begins with its schema's id; None of what else is not plain JSON."""
+        value = record.value
+        if value is None or self.reader is None:
+            return None
+        if len(value) > MAX_EVENT_BYTES:
+            raise Rejected(f"{len(value)} bytes, above the limit of {MAX_EVENT_BYTES}")
+        try:
+            return self.reader.body(value)
+        except Unreadable as error:
+            raise Rejected(str(error)) from None
+
+    def _under(self, record: Record) -> str:
+        """Under which schema a record was written, as a reason says it."""
+        by_id = self.source.by_id and self.reader is not None
+        return f" (schema {schema_id_of(record.value or record.key)})" if by_id else ""
+
+    def _read(self, record: Record) -> Event:
+        """The declared fields of what is not JSON, and all others where the label may read them."""
+        assert self.reader is not None
+        try:
+            found = self.reader.event(record)
+        except Unreadable as error:
+            raise Rejected(str(error)) from None
+        try:
+            event: Event = msgspec.convert(found, self.type)
+        except msgspec.ValidationError as error:
+            raise Rejected(f"{error}{self._under(record)}") from None
+        return event if self.decode_any is None else {**found, **event}
 
 
 _ID = str | int

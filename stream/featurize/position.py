@@ -40,18 +40,23 @@ class Change(NamedTuple):
 class Position(NamedTuple):
     """A position document: `places` by `topic/partition`, as [offset, newest event time, topic id].
 
-    `dead` is what `DeadShare` has counted of sources with dead letters.
+    `dead` is what `DeadShare` has counted of sources with dead letters. Where history came from files (`stream.bootstrap`),
+    `since` is the event time (ms) from which on records of the topics are taken: what is older is in the state already. It is 0
+    where the topics are taken from stated offsets on, and -1 where there were no files.
     """
 
     recipe: str
     positions: dict[str, list[Any]]
     change: Change | None = None
     dead: dict[str, list[Any]] = {}
+    since: int = -1
 
     def encode(self) -> bytes:
         """The canonical document."""
         document: list[Any] = [STATE_LAYOUT, self.recipe, dict(sorted(self.positions.items()))]
-        if self.dead:
+        if self.since >= 0:
+            document += [self.change, self.dead, self.since]
+        elif self.dead:
             document += [self.change, self.dead]
         elif self.change is not None:
             document.append(self.change)
@@ -91,7 +96,8 @@ def decode_position(stored: bytes) -> Position:
             "`penstock reset` starts over, or run the release that wrote it"
         )
     change = Change(*found[3]) if len(found) > 3 and found[3] is not None else None
-    return Position(found[1], found[2], change, found[4] if len(found) > 4 else {})
+    dead, since = found[4] if len(found) > 4 else {}, found[5] if len(found) > 5 else -1
+    return Position(found[1], found[2], change, dead, since)
 
 
 class TopicRecreated(DefinitionError):

@@ -23,9 +23,9 @@ from penstock.stream.featurize.compiled import stepper_of
 from penstock.stream.featurize.counts import Counts
 from penstock.stream.featurize.dead_letters import dead_letter, kind_of
 from penstock.stream.featurize.dead_share import DeadShare
-from penstock.stream.featurize.decode import LATE, Event, Item, Rejected
+from penstock.stream.featurize.decode import BEFORE, LATE, Event, Item, Rejected
 from penstock.stream.featurize.labels import label_of
-from penstock.stream.featurize.looks import look_at
+from penstock.stream.featurize.looks import Fields, look_at
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.featurize.source_plan import SourcePlan
@@ -86,8 +86,9 @@ class Featurize:
         self.outs: list[Out] = []
         self.counts = Counts()
         self.looks = LOOK_EVERY - 1 if building is None and pipeline.asked_quality.schema != "off" else -1
+        self.fields_of: Sequence[Fields] = ()
         self.recipe = self.digest = pipeline.digest
-        self.base = b""
+        self.base, self.since = b"", -1
         self.now_at = self.dirty_count = self.dirty_bytes = self.out_bytes = 0
         self.stepper = stepper_of(self, LOOK_EVERY) if type(self) is Featurize else None
 
@@ -129,7 +130,7 @@ class Featurize:
     def position(self) -> bytes:
         """The canonical position document: what a unit's compare-and-set compares."""
         positions = named(self.positions, self.sources, self.topic_ids)
-        return Position(self.recipe, positions, None, self.dead_share.stored()).encode()
+        return Position(self.recipe, positions, None, self.dead_share.stored(), self.since).encode()
 
     def places_in(self, position: Position) -> dict[Head, HeadPosition]:
         """The positions a stored position names; raises `TopicRecreated` when a topic is another one by now."""
@@ -184,9 +185,9 @@ class Featurize:
         place.offset = item.offset + 1
         place.newest_at = item.newest_at
         self.counts.items += 1
-        event = item.event
-        if event is None:
-            self._bury(item, item.reject or "")
+        if (event := item.event) is None:
+            if item.reject is not None and item.reject != BEFORE:
+                self._bury(item, item.reject)
             return
         plan = self.plans[item.source]
         y: Target | None = None
@@ -217,7 +218,7 @@ class Featurize:
             self.counts.samples += 1
         if y is not None:
             self._label(item, event, y, shard)
-        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids[item.source])):
+        if item.offset % LOOK_EVERY == self.looks and (look := look_at(item, self.topic_ids, self.fields_of)):
             self._emit(look, shard)
         if self.dead_share.windows:
             self._tell(self.dead_share.take(item, None))
@@ -272,8 +273,7 @@ class Featurize:
         if item.event is None and LATE in reason:
             self.counts.late[self.sources[item.source].name] += 1
         self.outs.append(dead_letter(item, reason, self.dead_letters_topic, self.topic_ids[item.source]))
-        kind = kind_of(reason)
-        self.counts.dead_letters[kind] = self.counts.dead_letters.get(kind, 0) + 1
+        self.counts.bury(kind_of(reason))
         if self.building is None:
             self._tell(self.dead_share.take(item, reason))
 
@@ -313,8 +313,7 @@ class Featurize:
             self.unseen[number] -= first
             self.counts.entities[number] += len(first)
             dirty.clear()
-        new = self.position()
         positions = {head: place.offset for head, place in self.positions.items()}
-        closed = FeaturizeUnit(Unit(self.base, new, writes), positions)
-        self.base, self.dirty_count, self.dirty_bytes, self.out_bytes = new, 0, 0, 0
-        return closed
+        base, self.base = self.base, self.position()
+        self.dirty_count = self.dirty_bytes = self.out_bytes = 0
+        return FeaturizeUnit(Unit(base, self.base, writes), positions)

@@ -17,10 +17,14 @@ from penstock.features.redis.keys import definition_key, live_key, position_key
 from penstock.features.redis.keyspace import Keyspace
 from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.decode import Item, SourceDecoder
+from penstock.stream.featurize.after_files import FILES_RUN, check_not_from_files, items_since
+from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
+from penstock.stream.featurize.partitions import PartitionsChanged
 from penstock.stream.featurize.position import HeadPosition, Position, decode_position
 from penstock.stream.featurize.step import Featurize
+from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.schemas import Schemas
 from penstock.stream.log.protocol import TP, Log, Record
 from penstock.stream.messages import encode_entry
 from penstock.stream.recipes import (
@@ -47,10 +51,10 @@ class _Live(msgspec.Struct):
 _live = msgspec.json.Decoder(_Live).decode
 
 
-def opening(pipeline: Pipeline, task: str, prefix: str = "") -> Write:
-    """The write that makes a task's state, and what readers are served, that of this definition."""
+def opening(pipeline: Pipeline, task: str, prefix: str = "", partitions: int = 0) -> Write:
+    """The write that makes a task's state, and what readers are served, that of this definition and of so many partitions."""
     name = deployed(pipeline.name, prefix)
-    document = definition_document(pipeline)
+    document = definition_document(pipeline, partitions)
     return Write(definition_key(name, task), document, live_key(name), live_document(pipeline), 0)
 
 
@@ -59,6 +63,11 @@ def check_definition(pipeline: Pipeline, position: Position, said: bytes | None)
 
     Raises `DefinitionChanged` or `DefinitionError`, and `StateLost` when nothing is said.
     """
+    if position.change is not None and position.change.run.startswith(FILES_RUN):
+        raise DefinitionError(
+            f"the history of {pipeline.name!r} is being read from files: end that first, with the same `penstock bootstrap FILE` "
+            "as it was begun with (it goes on from where it was), or start over with `penstock reset FILE`"
+        )
     if position.change is not None:
         raise DefinitionError(
             f"a change of {pipeline.name!r} to recipe {position.change.recipe} is under way: finish it with "
@@ -81,6 +90,9 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
+            before = msgspec.json.decode(definition).get("partitions", 0)
+            if pipeline.partitioned and before not in (0, len(tasks)):
+                raise PartitionsChanged(before, len(tasks))
 
 
 def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
@@ -108,13 +120,15 @@ class Task:
         heads: Sequence[Head],
         prefix: str,
         building: Collection[int] | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self.pipeline, self.log, self.store, self.heads = pipeline, log, store, list(heads)
         self.prefix = prefix
         self.sources = pipeline.sources
         topic_ids = {source.name: log.topic_id(source.name) for source in self.sources}
         self.featurize = Featurize(pipeline, topic_ids, name, prefix, building)
-        self.decoders = [SourceDecoder(pipeline, source) for source in self.sources]
+        self.decoders = [SourceDecoder(pipeline, one, reader_of(one, schemas)) for one in self.sources]
+        self.featurize.fields_of = [decoder.fields for decoder in self.decoders]
         self.merge = Merge(self.heads)
         self.newest: dict[Head, int] = {}
         self.emitted_below: dict[Head, int] = {}
@@ -147,6 +161,7 @@ class Task:
         bounds = self.log.bounds(tps)
         if stored is None:
             self._check_served()
+            check_not_from_files(self.pipeline, self.log, self.featurize.samples_topic)
             positions = {head: HeadPosition(bounds[self.tp(head)][0]) for head in self.heads}
             self.featurize.start(positions, "")
             self.store.start(self.featurize.base)
@@ -156,10 +171,8 @@ class Task:
             check_definition(self.pipeline, position, said)
             positions = self.featurize.places_in(position)
             if set(positions) != set(self.heads):
-                raise DefinitionError(
-                    f"the sources' partitions changed: state was kept for {len(positions)}, there are {len(self.heads)} now; "
-                    f"`penstock reset` starts over, or restore the partition counts"
-                )
+                raise PartitionsChanged(len(positions), len(self.heads))
+            self.featurize.since = position.since
             self.featurize.start(positions, position.recipe, position.dead)
         self._open_lineage()
         self.newest = {head: place.newest_at for head, place in positions.items()}
@@ -210,7 +223,9 @@ class Task:
         if featurize.recipe != pipeline.digest:
             base, featurize.recipe = featurize.base, pipeline.digest
             featurize.base = featurize.position()
-            self.store.save([Unit(base, featurize.base, [opening(pipeline, featurize.task, self.prefix)])])
+            partitions = self.log.partitions(pipeline.predict.name)
+            write = opening(pipeline, featurize.task, self.prefix, partitions)
+            self.store.save([Unit(base, featurize.base, [write])])
 
     def enqueue(self, records: Iterable[Record], wall_ms: int) -> None:
         """Decode records into the merge."""
@@ -219,11 +234,22 @@ class Task:
         for record in records:
             grouped.setdefault((index_of[record.topic], record.partition), []).append(record)
         for head, of_head in grouped.items():
-            items = self.decoders[head[0]].items(of_head, self.newest[head])
+            items = self._items(head, of_head)
             self.newest[head] = items[-1].newest_at
             self.merge.enqueue(head, items)
             self.seen_wall_ms[head] = wall_ms
             self.began_wall_ms = self.began_wall_ms or wall_ms
+
+    def _items(self, head: Head, records: Sequence[Record]) -> list[Item]:
+        """The items of one partition's records, without those that files had already."""
+        decoder, newest_at, since = self.decoders[head[0]], self.newest[head], self.featurize.since
+        # Later, whatever is that old is late in any case.
+        if newest_at > since + decoder.grace_ms or since <= 0:
+            return decoder.items(records, newest_at)
+        items = items_since(decoder, records, newest_at, since)
+        skipped = sum(item.reject == BEFORE for item in items)
+        self.featurize.counts.before[self.sources[head[0]].name] += skipped
+        return items
 
     @property
     def reached(self) -> int:

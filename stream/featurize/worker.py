@@ -30,10 +30,12 @@ from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
+from penstock.stream.featurize.partitions import tasks_of
 from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.featurize.task import Task, check_stored, checked_partitions
 from penstock.stream.featurize.watermark import Watermark
 from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
+from penstock.stream.formats.schemas import Schemas
 from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
 from penstock.stream.process.write_behind import Writer, WriteThrough
 
@@ -74,8 +76,9 @@ class FeaturizeWorker:
         writer: Writer | None = None,
         patience_ms: int = 0,
         skew_ms: int | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
-        self.pipeline, self.log, self.store_of = pipeline, log, store_of
+        self.pipeline, self.log, self.store_of, self.schemas = pipeline, log, store_of, schemas
         self.wall_ms, self.prefix, self.patience_ms = wall_ms, prefix, patience_ms
         self.health, self.keyspace, self.writer = health, keyspace, writer or WriteThrough()
         skew_ms = skew_of(pipeline.label.wait_ms) if skew_ms is None else skew_ms
@@ -96,7 +99,6 @@ class FeaturizeWorker:
         self.assigned: tuple[TP, ...] = ()
         self.paused: set[TP] = set()
         self.retry_at_ms = 0
-        sources = [source.name for source in pipeline.sources]
         if keyspace is not None:  # before joining: a static member takes the place of one that runs well
             tasks = map(str, range(self.partitions)) if pipeline.partitioned else ["all"]
             check_stored(pipeline, keyspace, list(tasks), prefix)
@@ -104,7 +106,7 @@ class FeaturizeWorker:
         leased = self.samples_topic if pipeline.shards == 1 else self.dead_letters_topic
         self.member = log.member(
             self.group,
-            [leased] if lease else sources,
+            [leased] if lease else [source.name for source in pipeline.sources],
             instance_id=instance_id,
             lease=lease,
             before_revoke=self._settle,
@@ -148,7 +150,7 @@ class FeaturizeWorker:
         logger.warning("%s: %s; dropping memory and loading anew", type(error).__name__, error)
         self._settle()
         self._forget()
-        self.retry_at_ms = wall_ms + 500
+        self.retry_at_ms = wall_ms + getattr(error, "retry_ms", 500)
         # what was saved before: a rebuild need not emit it again
         with suppress(LogUnavailable):
             self.writing.commit(wall_ms)
@@ -174,19 +176,20 @@ class FeaturizeWorker:
         """Make the tasks of what this member holds now, each at the position its own state names."""
         self._forget()
         self.writing.start()
-        self.retry_at_ms = 0
-        self.paused = set()
+        self.retry_at_ms, self.paused = 0, set()
         self.member.pause(())
         positions: dict[TP, int] = {}
         sources = range(len(self.pipeline.sources))
         groups: dict[str, list[Head]] = {}
         if self.pipeline.partitioned:
-            for partition in sorted({partition for _, partition in self.assigned}):
+            for partition in tasks_of(self.assigned, self.partitions):
                 groups[str(partition)] = [(source, partition) for source in sources]
         elif self.assigned:
             groups["all"] = [(source, n) for source in sources for n in range(self.partitions)]
         for name, heads in groups.items():
-            task = Task(self.pipeline, self.log, self.store_of(name), name, heads, self.prefix)
+            task = Task(
+                self.pipeline, self.log, self.store_of(name), name, heads, self.prefix, schemas=self.schemas
+            )
             positions.update(task.take_up(self.group))
             # What is saved was appended: a commit that a former owner, or this one, could not make is made now.
             for head, place in task.featurize.positions.items():
@@ -259,10 +262,8 @@ class FeaturizeWorker:
         if idle:
             unsure = [tp for tp in heads if tp not in watermarks]
             if unsure:
-                watermarks = {
-                    **watermarks,
-                    **{tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()},
-                }
+                high = {tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()}
+                watermarks = {**watermarks, **high}
         return {
             head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
         }
@@ -277,9 +278,8 @@ class FeaturizeWorker:
         if not done.outs and not done.units:
             return
         for task, units in done.units.items():
-            name = task.featurize.task
-            if name in self.expiries:
-                units[-1] = self.expiries[name].added_to(units[-1], wall_ms)
+            if (expiry := self.expiries.get(task.featurize.task)) is not None:
+                units[-1] = expiry.added_to(units[-1], wall_ms)
             task.checked_ms = wall_ms
         if self.backpressure is not None:
             self.backpressure.appended(done.outs)

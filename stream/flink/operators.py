@@ -33,6 +33,7 @@ from penstock.stream.flink.reading import Read, Reading, Told
 from penstock.stream.flink.settings import JobSettings
 from penstock.stream.flink.shard import Shard
 from penstock.stream.flink.wire import encode
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import TP, Out, Record
 
@@ -106,7 +107,8 @@ class ReadOperator(KeyedProcessFunction):
         given = self.settings
         self.pipeline = pipeline_of(given.path, given.source)
         self.index_of = {source.name: n for n, source in enumerate(self.pipeline.sources)}
-        self.reading = Reading(self.pipeline, given.topic_ids, given.shards, given.prefix)
+        readers = [reader_of(source) for source in self.pipeline.sources]
+        self.reading = Reading(self.pipeline, given.topic_ids, given.shards, given.prefix, readers)
         self.kept = runtime_context.get_state(ValueStateDescriptor("read", KEPT))
         self.taken = runtime_context.get_list_state(ListStateDescriptor("taken", KEPT))
         self.batches: dict[Head, Batch] = {}

@@ -21,6 +21,7 @@ from penstock.stream.featurize.source_plan import SourcePlan
 from penstock.stream.featurize.step import TIE_BITS, Featurize
 from penstock.stream.flink.order import Head
 from penstock.stream.flink.wire import Announced, Fed, ToSamples, ToShard
+from penstock.stream.formats.unread import EventReader
 from penstock.stream.log.protocol import Out, Record
 
 PATIENCE_LOOKS = 150
@@ -56,14 +57,25 @@ class Outputs(Featurize):
 
 
 class Reading:
-    """Reads the partitions it is given records of. What it knows of each is in the `Read` that comes with every call."""
+    """Reads the partitions it is given records of. What it knows of each is in the `Read` that comes with every call.
+
+    `readers` are those of the sources, None for one in plain JSON.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, topic_ids: Mapping[str, str], shards: int, prefix: str = ""
+        self,
+        pipeline: Pipeline,
+        topic_ids: Mapping[str, str],
+        shards: int,
+        prefix: str = "",
+        readers: Sequence[EventReader | None] = (),
     ) -> None:
         self.pipeline, self.shards = pipeline, shards
         self.outputs = Outputs(pipeline, topic_ids, "all", prefix)
-        self.decoders = [SourceDecoder(pipeline, source) for source in pipeline.sources]
+        readers = readers or [None] * len(pipeline.sources)
+        given = zip(pipeline.sources, readers, strict=True)
+        self.decoders = [SourceDecoder(pipeline, source, reader) for source, reader in given]
+        self.outputs.fields_of = [decoder.fields for decoder in self.decoders]
         views = pipeline.views
         self.salts = ["|".join(view.key_fields).encode() + b"=" for view in views]
         self.fields = [
@@ -110,7 +122,8 @@ class Reading:
                 reason = (dict(out.headers)["penstock-reason"] or b"").decode()
                 letter = out.topic, out.key, out.value, out.headers
                 return Announced(place, item.at, recorded_ms, entries, False, 0, reason, letter)
-        assert item.event is not None
+        if item.event is None:  # a record that says nothing
+            return Announced(place, item.at, recorded_ms, entries, False, 0)
         fed = self._fed(plan, item)
         event = {name: item.event[name] for name in self.fields[head[0]]}
         tie = (item.partition << TIE_BITS) | item.offset

@@ -118,9 +118,7 @@ class LearnWorker:
         if change is not None:
             self.assigned = bool(change.assigned)
             self._drop()
-        if self.fold is None:
-            records = []
-        folded = 0
+        records, folded = ([] if self.fold is None else records), 0
         try:
             if self.assigned and self.fold is None and now >= self.retry_at_ms:
                 self._take_up(now)
@@ -140,6 +138,9 @@ class LearnWorker:
             self.retry_at_ms = now + 500
         except Fenced as error:
             logger.warning("%s", error)
+        except Exception:
+            self.fold = None  # what it said is not written: whoever closes takes no snapshot of it
+            raise
         if self.health is not None:
             self.health.batch(self)
         return folded

@@ -29,8 +29,8 @@ from penstock.stream.process.write_behind import Writer
 
 logger = logging.getLogger("penstock.learn")
 
-#: After these the outcome of a write is open, or the task is another's.
-OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable)
+#: After these the outcome of a write is open, or the task is another's. `OSError`: the folder of versions is full, or away.
+OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable, OSError)
 COMMIT_EVERY_MS = 50
 
 

@@ -11,16 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
 
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
@@ -48,13 +43,14 @@ _UNREACHABLE = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
 )
+#: What this client knows of the leader is old, and stays so until it asks for the topic itself.
+_OLD_LEADER = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH)
 #: The partition is between two leaders, or so new that not every part of the broker knows its first.
 _ELECTING = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError._NOENT,
+    *_OLD_LEADER,
 )
 _ELECTION_PAUSE_S = 0.02
 
@@ -127,6 +123,10 @@ class KafkaLog:
         starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {tp: (starts[tp], ends[tp]) for tp in wanted}
+
+    def first_at(self, tps: Iterable[TP], timestamp_ms: int) -> dict[TP, int]:
+        found = self._offsets(list(tps), OffsetSpec.for_timestamp(timestamp_ms))
+        return {tp: offset for tp, offset in found.items() if offset >= 0}
 
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
         wanted = [TopicPartition(*tp) for tp in tps]
@@ -261,22 +261,23 @@ class KafkaLog:
         return found
 
     def _offsets(self, tps: list[TP], spec: OffsetSpec) -> dict[TP, int]:
-        deadline = time.monotonic() + self._timeout_s
-        found: dict[TP, int] = {}
+        deadline, found = time.monotonic() + self._timeout_s, dict[TP, int]()
         while len(found) < len(tps):
             wanted = {TopicPartition(*tp): spec for tp in tps if tp not in found}
             for tp, answer in self._admin.list_offsets(wanted, request_timeout=self._timeout_s).items():
                 try:
                     found[tp.topic, tp.partition] = int(answer.result().offset)
                 except KafkaException as error:
-                    # no leader, perhaps since there is no topic
-                    if error.args[0].code() == KafkaError._NOENT:
+                    code = error.args[0].code()
+                    if code == KafkaError._NOENT:  # no leader, perhaps since there is no topic
                         self._check_partitions(tps)
-                    if error.args[0].code() in _ELECTING and time.monotonic() < deadline:
-                        time.sleep(_ELECTION_PAUSE_S)
-                        continue
-                    asked = f"the offsets of {tp.topic}[{tp.partition}]"
-                    raise self._error(error, asked, tp.topic, tp.partition) from error
+                    if code not in _ELECTING or time.monotonic() >= deadline:
+                        asked = f"the offsets of {tp.topic}[{tp.partition}]"
+                        raise self._error(error, asked, tp.topic, tp.partition) from error
+                    with suppress(KafkaException):  # of a broker that is away the next question tells
+                        if code in _OLD_LEADER:
+                            self._admin.list_topics(tp.topic, timeout=self._timeout_s)
+                    time.sleep(_ELECTION_PAUSE_S)
         return found
 
     def _error(

@@ -102,6 +102,14 @@ class MemoryLog:
         with self.changed:
             return {tp: (part.start, part.end) for tp in tps for part in [self.part(tp)]}
 
+    def first_at(self, tps: Iterable[TP], timestamp_ms: int) -> dict[TP, int]:
+        with self.changed:
+            found = {
+                tp: next((r.offset for r in self.part(tp).records if r.timestamp_ms >= timestamp_ms), -1)
+                for tp in tps
+            }
+        return {tp: offset for tp, offset in found.items() if offset >= 0}
+
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
         with self.changed:
             offsets = self._groups[group].offsets if group in self._groups else {}

@@ -229,6 +229,9 @@ class Log(Protocol):
     def bounds(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """(start, end) of each partition, asked of the broker now; raises `UnknownTopic`."""
 
+    def first_at(self, tps: Iterable[TP], timestamp_ms: int) -> dict[TP, int]:
+        """The offset of each partition's first record whose timestamp is not older; partitions without one are absent."""
+
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
         """The group's committed positions; partitions without one are absent."""
 

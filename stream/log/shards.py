@@ -84,6 +84,11 @@ class ShardLog:
         """See `Log.bounds`."""
         return {self.seen(tp): found for tp, found in self.log.bounds([self.real(tp) for tp in tps]).items()}
 
+    def first_at(self, tps: Iterable[TP], timestamp_ms: int) -> dict[TP, int]:
+        """See `Log.first_at`."""
+        found = self.log.first_at([self.real(tp) for tp in tps], timestamp_ms)
+        return {self.seen(tp): at for tp, at in found.items()}
+
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
         """See `Log.committed`."""
         found = self.log.committed(group, [self.real(tp) for tp in tps])

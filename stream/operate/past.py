@@ -22,7 +22,7 @@ from penstock.stream.learn.replay import replay
 from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Recipe, Sample
 from penstock.stream.models.store import ModelStore
-from penstock.stream.prediction import Prediction, decode_prediction
+from penstock.stream.prediction import Prediction, decode_prediction, mentions
 from penstock.stream.recipes import recipe_of
 
 POLL_RECORDS = 10_000
@@ -138,13 +138,13 @@ def published(log: Log, topic: str, made: Predicted) -> Prediction | None:
     except UnknownTopic:
         return None
     ends = {tp: bounds for tp, bounds in log.bounds(tps).items() if bounds[0] < bounds[1]}
-    wanted, left = msgspec.json.encode(made.id), {tp: high for tp, (_, high) in ends.items()}
+    left = {tp: high for tp, (_, high) in ends.items()}
     reader = log.reader({tp: low for tp, (low, _) in ends.items()})
     try:
         while left:
             for record in reader.poll(POLL_RECORDS, 1.0):
                 value = record.value
-                if value is not None and wanted in value:
+                if value is not None and mentions(value, made.id):
                     said = _decoded(value)
                     if said is not None and said.id == made.id and said.position == made.position:
                         return said

@@ -7,6 +7,7 @@ Laws of this file:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
@@ -49,15 +50,19 @@ def change_of(recipe: Recipe, pipeline: Pipeline) -> Change:
             lines.append("grace or ahead of a source")
     except (ValueError, KeyError, TypeError):
         return Change([f"recipe {recipe.digest} does not say what it was"], True)
-    rest = (
+    return Change([*lines, *of_learning(said, now)], bool(lines))
+
+
+def of_learning(said: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two descriptions of all that learn alone goes by: the model, and how labels are joined."""
+    model = (
         [f"the model: {model_change(said['model'], now['model'])}"] if said["model"] != now["model"] else []
     )
-    rest += [
+    return model + [
         f"the label's {what}: {said['label'].get(what)} → {now['label'].get(what)}"
         for what in ("wait", "within", "after", "absent", "corrected_for")
         if said["label"].get(what) != now["label"].get(what)
     ]
-    return Change([*lines, *rest], bool(lines))
 
 
 def model_change(before: str, after: str) -> str:

@@ -41,6 +41,7 @@ class Recomputation:
         self.partitions = counts[pipeline.predict.name]
         tps = [(source.name, partition) for source in self.sources for partition in range(self.partitions)]
         self.bounds = log.bounds(tps)
+        self.server = MemoryServer()
         self.tasks = self._tasks()
         self.task_of = {task.tp(head): task for task in self.tasks for head in task.heads}
 
@@ -50,7 +51,7 @@ class Recomputation:
         return {tp: low for tp, (low, _) in self.bounds.items() if low}
 
     def _tasks(self) -> list[Task]:
-        sources, server = range(len(self.sources)), MemoryServer()
+        sources = range(len(self.sources))
         groups: dict[str, list[Head]] = {
             "all": [(source, n) for source in sources for n in range(self.partitions)]
         }
@@ -58,7 +59,7 @@ class Recomputation:
             groups = {str(n): [(source, n) for source in sources] for n in range(self.partitions)}
         made = []
         for name, heads in groups.items():
-            store = MemoryStateStore(server, self.pipeline.name, name)
+            store = MemoryStateStore(self.server, self.pipeline.name, name)
             made.append(Task(self.pipeline, self.log, store, name, heads, ""))
             made[-1].take_up_building()
         return made

@@ -21,6 +21,8 @@ from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.decode import Rejected, SourceDecoder
 from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.units_of_time import other_unit
+from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.wire import schema_id_of
 from penstock.stream.log.protocol import LogUnavailable, Record, UnknownTopic, partition_for
 
 STALLED_S = 30.0
@@ -35,7 +37,8 @@ class Judged:
     `dead` counts those that would be dead letters by reason (numbers left out), `examples` has one reason and place of each
     kind. `other_key` are usable records whose own key is not the text of the declared field, `other_partition` those that lie
     elsewhere than that field's murmur2, `by_crc32` as many of them as lie where librdkafka's default puts their own key.
-    `units` counts event times that look like another unit.
+    `units` counts event times that look like another unit, `ignored` records that say nothing, such as tombstones,
+    `schemas` records by the id of their schema.
     """
 
     topic: str
@@ -47,6 +50,8 @@ class Judged:
     other_key: int = 0
     other_partition: int = 0
     by_crc32: int = 0
+    ignored: int = 0
+    schemas: Counter[int] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
     out_of_order: int = 0
     first_at: int | None = None
@@ -64,11 +69,14 @@ def judge(pipeline: Pipeline, source: Source, records: Iterable[Record], partiti
     by_partition: dict[int, list[Record]] = {}
     for record in records:
         by_partition.setdefault(record.partition, []).append(record)
-    decoder = SourceDecoder(pipeline, source)
+    decoder = SourceDecoder(pipeline, source, reader_of(source))
     for of_one in by_partition.values():
         for item in decoder.items(of_one, -1):
             found.records += 1
+            if source.by_id and (number := schema_id_of(item.record.value or item.record.key)) is not None:
+                found.schemas[number] += 1
             reason = item.reject if item.event is None else _label_fails(pipeline, source, item.event)
+            found.ignored += item.event is None and reason is None
             if reason is not None:
                 kind = _NUMBERS.sub("n", reason)[:120]
                 found.dead[kind] += 1

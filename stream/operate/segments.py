@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
+from penstock.stream.formats.as_json import json_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.operate.pairs import Pair
 from penstock.stream.operate.recipe_change import CannotCompare
 from penstock.stream.operate.sides import Progress
+from penstock.stream.source import Source
 
 KEY = "key"
 POLL_RECORDS = 5_000
@@ -35,12 +37,13 @@ def in_log(by: str, inputs: Sequence[str]) -> bool:
 
 
 def of_events(
-    log: Log, topic: str, by: str, places: Sequence[tuple[int, int]], progress: Progress
+    log: Log, source: Source, by: str, places: Sequence[tuple[int, int]], progress: Progress
 ) -> list[Any]:
     """The field `by` of the events at these (partition, offset); None where it is missing or gone.
 
     Raises `CannotCompare` when no event has it.
     """
+    topic, as_json = source.name, json_of(source)
     wanted = {place: number for number, place in enumerate(places)}
     found: list[Any] = [None] * len(places)
     partitions = sorted({partition for partition, _ in places})
@@ -53,8 +56,8 @@ def of_events(
             for record in reader.poll(POLL_RECORDS, 1.0):
                 done += 1
                 number = wanted.get((record.partition, record.offset))
-                if number is not None and record.value is not None:
-                    value = msgspec.json.decode(record.value).get(by)
+                if number is not None and (event := as_json(record)) is not None:
+                    value = msgspec.json.decode(event).get(by)
                     seen = seen or value is not None
                     found[number] = value if isinstance(value, _PLAIN) else None
             read_to = reader.positions()

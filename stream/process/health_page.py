@@ -90,6 +90,7 @@ class Health:
     labels_written: Counter
     dead_letters: Counter
     late_records: Counter
+    skipped_records: Counter
     out_of_order_records: Counter
     event_to_readable_seconds: BatchHistogram
     entities_first_seen: Counter

@@ -77,6 +77,12 @@ _FEATURIZE = (
         "penstock_late_records", Counter, ("source",), "dead letters of events that came after their grace"
     ),
     Metric(
+        "penstock_skipped_records",
+        Counter,
+        ("source",),
+        "records older than where the topics took over from files, which hold the truth about that time",
+    ),
+    Metric(
         "penstock_out_of_order_records",
         Counter,
         ("source",),

@@ -35,6 +35,8 @@ class Settings:
     `console_groups` gives its groups roles. `console_anonymous` is yes, no, or empty (`roles.console_people`). `mlflow` is the
     tracking URI of an MLflow server that shows versions, too. `featurize_skew_s` is how many seconds of event time a featurize
     worker may be ahead of the slowest of several while they catch up (None: a tenth of the label's `wait`; 0: any).
+    `schema_registry` is the address of the registry that topics in Avro, Protobuf and JSON Schema name their schemas in (several
+    of one registry, separated by commas), asked with a user and password, or a token, and over TLS with these PEM files.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -62,6 +64,13 @@ class Settings:
     console_groups: tuple[str, ...] = ()
     console_cert: str = ""
     console_key: str = ""
+    schema_registry: str = ""
+    schema_registry_user: str = ""
+    schema_registry_password: str = field(default="", repr=False)
+    schema_registry_token: str = field(default="", repr=False)
+    schema_registry_ca: str = ""
+    schema_registry_cert: str = ""
+    schema_registry_key: str = ""
     kafka: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,6 +106,13 @@ class Settings:
             "console_groups_header": env.get("PENSTOCK_CONSOLE_GROUPS_HEADER"),
             "console_cert": env.get("PENSTOCK_CONSOLE_CERT"),
             "console_key": env.get("PENSTOCK_CONSOLE_KEY"),
+            "schema_registry": env.get("PENSTOCK_SCHEMA_REGISTRY_URL"),
+            "schema_registry_user": env.get("PENSTOCK_SCHEMA_REGISTRY_USER"),
+            "schema_registry_password": env.get("PENSTOCK_SCHEMA_REGISTRY_PASSWORD"),
+            "schema_registry_token": env.get("PENSTOCK_SCHEMA_REGISTRY_TOKEN"),
+            "schema_registry_ca": env.get("PENSTOCK_SCHEMA_REGISTRY_CA"),
+            "schema_registry_cert": env.get("PENSTOCK_SCHEMA_REGISTRY_CERT"),
+            "schema_registry_key": env.get("PENSTOCK_SCHEMA_REGISTRY_KEY"),
         }
         skew = "PENSTOCK_FEATURIZE_SKEW_S"
         kafka = {
@@ -153,6 +169,13 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_SERVE_CERT": settings.serve_cert,
         "PENSTOCK_SERVE_KEY": settings.serve_key,
         "PENSTOCK_SERVE_ACCESS_LOG": str(settings.access_log),
+        "PENSTOCK_SCHEMA_REGISTRY_URL": settings.schema_registry,
+        "PENSTOCK_SCHEMA_REGISTRY_USER": settings.schema_registry_user,
+        "PENSTOCK_SCHEMA_REGISTRY_PASSWORD": settings.schema_registry_password,
+        "PENSTOCK_SCHEMA_REGISTRY_TOKEN": settings.schema_registry_token,
+        "PENSTOCK_SCHEMA_REGISTRY_CA": settings.schema_registry_ca,
+        "PENSTOCK_SCHEMA_REGISTRY_CERT": settings.schema_registry_cert,
+        "PENSTOCK_SCHEMA_REGISTRY_KEY": settings.schema_registry_key,
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **given}

@@ -26,6 +26,7 @@ from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.pages_together import HealthTogether
 from penstock.stream.process.resources import age_s, resident_bytes
 from penstock.stream.process.settings import Settings
@@ -170,7 +171,7 @@ def run_all(
             definitions.use(number)
             for role in flow.roles:
                 role.start()
-        start.settle_memory()
+        settle_memory()
         logger.info("health page on http://%s:%d", page.host, page.port)
         say_size("started %d pipelines (%s)", len(flows), names)
         turn_all(definitions, flows, page, stopped)

@@ -130,7 +130,7 @@ def _calibrated(
     known = fields.coded() if rows else {}
     if any(row.worth for row in rows):
         without = [*pipeline.inputs, pipeline.predict.id, pipeline.predict.time]
-        known |= of_events(history.log, pipeline.predict.name, fields.places(), without, progress)
+        known |= of_events(history.log, pipeline.predict, fields.places(), without, progress)
     for row in rows:
         row.carried = _carried(known, noted, row.incident, stop) if row.worth else []
     days = (stop - start) / DAY_MS

@@ -15,6 +15,7 @@ from pathlib import Path
 from penstock.features.redis.store import RedisStateStore
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.formats.outputs import outputs_of
 from penstock.stream.learn.events import KINDS
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.retrain import ProcessRetrainer
@@ -31,7 +32,12 @@ from penstock.stream.shards import of_shard
 
 
 def run_learn_shards(
-    pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True
+    pipeline: Pipeline,
+    definition: str | Path,
+    settings: Settings,
+    *,
+    guard: bool = True,
+    kind: type[LearnWorker] = LearnWorker,
 ) -> None:
     """The learn role, until told to stop. Raises `SettingError` for an MLflow server: shards publish nothing there."""
     if settings.mlflow:
@@ -42,14 +48,14 @@ def run_learn_shards(
     stopped = start.until_told()
     client = start.open_redis(settings)
     start.model_store(pipeline, settings, client)  # a missing secret is told before anything is claimed
-    log = start.open_log(settings)
+    log = outputs_of(pipeline, settings, start.open_log(settings))
     start.check_owner(pipeline, settings, log, client)
     retrainers: list[ProcessRetrainer] = []
 
     def make(shard: int, shards_log: ShardLog) -> LearnWorker:
         one = of_shard(pipeline, shard)
         retrainers.append(ProcessRetrainer(Path(definition), shard))
-        return LearnWorker(
+        return kind(
             one,
             shards_log,
             RedisStateStore(client, topology.deployed(one.name, settings.prefix), "learn"),

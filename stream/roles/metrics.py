@@ -98,12 +98,15 @@ class FeaturizeReport:
             health.position.labels(topic, str(partition)).set(offset)
         self.lag.look(worker.member)
         health.rebuilding.set(rebuilding)
+        waits = worker.schemas is not None and worker.schemas.waiting
+        registry = {} if worker.schemas is None else {"in touch with the schema registry": not waits}
         health.ready(
             {
                 "assigned": bool(worker.assigned),
                 "positioned": bool(worker.tasks),
-                "in touch with Kafka and Redis": not worker.retry_at_ms,
+                "in touch with Kafka and Redis": waits or not worker.retry_at_ms,
                 "rebuilt": not rebuilding,
+                **registry,
             }
         )
 
@@ -120,6 +123,8 @@ class FeaturizeReport:
             health.out_of_order_records.labels(source.name).inc(behind)
             late = grown((name, "late", source.name), counts.late[source.name])
             health.late_records.labels(source.name).inc(late)
+            skipped = grown((name, "before", source.name), counts.before[source.name])
+            health.skipped_records.labels(source.name).inc(skipped)
 
 
 class LearnReport:

@@ -34,6 +34,7 @@ from penstock.stream.explain.mixture import live, single
 from penstock.stream.learn.replica import Answered, Replica
 from penstock.stream.process import shared_metrics
 from penstock.stream.process.health_page import Health
+from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings, child_environment
 from penstock.stream.roles import start
 from penstock.stream.roles.http import check_names, listening, run_http
@@ -185,7 +186,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
     limits = Limits(tokens=settings.serve_tokens)
     all_served = {one.name: served(one, settings) for one in pipelines}
     app = Application(all_served, health, limits, log_access=settings.access_log > 0)
-    start.settle_memory()
+    settle_memory()
     cert, key = settings.serve_cert, settings.serve_key
     run_http(app, listens, lifespan=True, grace_s=GRACE_S, cert=cert, key=key)
 

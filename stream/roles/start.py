@@ -7,10 +7,8 @@ Laws of this file:
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -28,6 +26,8 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
+from penstock.stream.formats.outputs import outputs_of
+from penstock.stream.formats.schemas import schemas_for
 from penstock.stream.learn.retrain import ProcessRetrainer
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.kafka import KafkaLog
@@ -38,6 +38,7 @@ from penstock.stream.models.store import RedisModelStore
 from penstock.stream.models.version import Keys
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
+from penstock.stream.process.interpreter import settle_memory, share_interpreter
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
@@ -123,12 +124,8 @@ def check_owner(pipeline: Pipeline, settings: Settings, log: Log, client: redis.
 
     A cluster that lacks the pipeline's topics claims nothing, so that a wrong address does no harm; raises `UnknownTopic`.
     """
-    here = Identity(
-        pipeline=pipeline.name,
-        prefix=settings.prefix,
-        cluster=log.cluster_id(),
-        kafka=settings.bootstrap,
-    )
+    name, cluster = pipeline.name, log.cluster_id()
+    here = Identity(pipeline=name, prefix=settings.prefix, cluster=cluster, kafka=settings.bootstrap)
     keyspace = RedisKeyspace(client)
     if found_identity(keyspace, here) is None:
         log.partitions(topology.samples(pipeline.name, settings.prefix))
@@ -147,18 +144,6 @@ def check_prefix(pipeline: Pipeline, settings: Settings, client: redis.Redis) ->
     if found is not None:
         check_names(found, here, address(client))
     return "" if found is None else found.cluster
-
-
-def settle_memory() -> None:
-    """Keep the collector from walking what lives as long as the process: states and models are many objects, and no garbage."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
-def share_interpreter() -> None:
-    """Let a thread that has an answer go on within a millisecond (Python: 5): what is written waits for many, beside the loop."""
-    sys.setswitchinterval(0.001)
 
 
 def page_of(role: str, pipeline: Pipeline, settings: Settings) -> Health:
@@ -222,6 +207,7 @@ def featurize_worker(
         writer=WriteBehind("featurize-write", steps=2),
         patience_ms=PATIENCE_MS,
         skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
+        schemas=schemas_for(pipeline, settings),
     )
 
 
@@ -245,15 +231,16 @@ def learn_worker(
     *,
     guard: bool = True,
     decision_wait_s: float = DECISION_WAIT_S,
+    kind: type[LearnWorker] = LearnWorker,
 ) -> tuple[LearnWorker, list[Callable[[], None]]]:
     """Learn over these clients, and what to call after it is closed. Retrains read `definition`, the pipeline's file."""
     models = model_store(pipeline, settings, client)
     retrainer = ProcessRetrainer(Path(definition))
     publisher = mlflow_publisher(pipeline, settings, models)
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    worker = LearnWorker(
+    worker = kind(
         pipeline,
-        log,
+        outputs_of(pipeline, settings, log),
         RedisStateStore(client, deployed, "learn"),
         models,
         retrainer,
@@ -270,7 +257,14 @@ def learn_worker(
     return worker, [retrainer.stop, *([] if publisher is None else [publisher.start().close])]
 
 
-def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *, guard: bool = True) -> None:
+def run_learn(
+    pipeline: Pipeline,
+    definition: str | Path,
+    settings: Settings,
+    *,
+    guard: bool = True,
+    kind: type[LearnWorker] = LearnWorker,
+) -> None:
     """The learn role, until told to stop."""
     stopped = until_told()
     client = open_redis(settings)
@@ -278,7 +272,8 @@ def run_learn(pipeline: Pipeline, definition: str | Path, settings: Settings, *,
     log = open_log(settings)
     check_owner(pipeline, settings, log, client)
     with page_of("learn", pipeline, settings) as health:
-        worker, after = learn_worker(pipeline, definition, settings, log, client, health, guard=guard)
+        given = (pipeline, definition, settings, log, client, health)
+        worker, after = learn_worker(*given, guard=guard, kind=kind)
         turn_until(stopped, worker, health, *after, log.close)
 
 

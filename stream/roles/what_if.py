@@ -246,7 +246,7 @@ def _columns(
         if by is not None and not logged:
             places.append((pair.origin.partition, pair.origin.offset))
     if places and by is not None:
-        columns.segment = segments.of_events(history.log, pipeline.predict.name, by, places, progress)
+        columns.segment = segments.of_events(history.log, pipeline.predict, by, places, progress)
     return columns
 
 

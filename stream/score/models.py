@@ -31,7 +31,7 @@ from penstock.stream.models.store import ModelStore
 from penstock.stream.models.version import BadEnvelope, Secret, open_version
 from penstock.stream.operate.registry import RegistryError, find
 from penstock.stream.prediction import ModelRef, Prediction
-from penstock.stream.score.reading import CannotScore
+from penstock.stream.score.refusal import CannotScore
 
 
 class Scorer(Protocol):

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.files.reading import Batch, Table
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Value
 from penstock.stream.prediction import Prediction
 from penstock.stream.score.history import AsOf
-from penstock.stream.score.reading import Batch, CannotScore, Table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.vectors import Events, Given, Reads
 from penstock.stream.serve.vectors import Asked
 

@@ -16,14 +16,15 @@ from typing import Any, Literal
 
 from penstock.features.engine.compute import CompiledView
 from penstock.stream.definitions import Pipeline
+from penstock.stream.files.reading import Batch, Table, form_of, open_table
+from penstock.stream.files.writing import Whole
 from penstock.stream.log.protocol import Log
 from penstock.stream.prediction import Prediction
 from penstock.stream.score.models import Scorer, columns_of
-from penstock.stream.score.reading import Batch, CannotScore, Table, form_of, open_table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.rows import Found, Row, Rows, of_columns, of_log, of_now, tell_history
 from penstock.stream.score.then import Then
 from penstock.stream.score.vectors import Events, Given, Reads
-from penstock.stream.score.writing import Whole
 
 Features = Literal["columns", "logged", "history", "now"]
 Progress = Callable[[str, int, int | None], None]

@@ -25,7 +25,7 @@ from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Entry, LabelRecord, Sample
 from penstock.stream.models.store import ModelStore
 from penstock.stream.score.models import answer_of
-from penstock.stream.score.reading import CannotScore
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.rows import Found, Row
 
 LIVE_THEN = "live-then"

@@ -16,6 +16,8 @@ import msgspec
 
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.files.reading import BATCH_ROWS, Batch, Kinds
+from penstock.stream.formats.as_json import json_of
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.learner import Seen
 from penstock.stream.log.protocol import Log, Record, UnknownTopic
@@ -23,7 +25,7 @@ from penstock.stream.messages import LabelRecord, Recipe, Sample
 from penstock.stream.operate.moments import span_of
 from penstock.stream.operate.training_set import Span
 from penstock.stream.prediction import Prediction, decode_prediction
-from penstock.stream.score.reading import BATCH_ROWS, Batch, CannotScore, Kinds
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.rows import AT, ID, X
 
 POLL_RECORDS = 10_000
@@ -69,7 +71,7 @@ def range_of(start: str | None, stop: str | None) -> Range:
     return Range(span_of(times[0], times[1], CannotScore), first, last)
 
 
-def _records(log: Log, topic: str, partition: int, within: range) -> Iterator[Record]:
+def records_within(log: Log, topic: str, partition: int, within: range) -> Iterator[Record]:
     """The records of a part of a partition, in order."""
     if not within:
         return
@@ -110,7 +112,7 @@ class Published:
         except UnknownTopic:
             bounds = []
         for partition, (low, high) in enumerate(bounds):
-            for record in _records(log, topic, partition, range(low, high)):
+            for record in records_within(log, topic, partition, range(low, high)):
                 said = _decoded(record.value)
                 if said is None or not span.holds(said.at):
                     continue
@@ -194,6 +196,7 @@ class EventRows:
 
     def __init__(self, pipeline: Pipeline, log: Log, predictions: str, of: Range) -> None:
         self.log, self.of, self.source = log, of, pipeline.predict
+        self.json_of = json_of(pipeline.predict)
         bounds = _bounds(log, self.source.name)
         if of.by_offset and len(bounds) > 1:
             raise CannotScore(
@@ -217,7 +220,8 @@ class EventRows:
         span = self.of.span
         timed = span.start is not None or span.stop is not None
         for partition, within in enumerate(self.within):
-            for record in _records(self.log, self.source.name, partition, within):
+            for stored in records_within(self.log, self.source.name, partition, within):
+                record = stored._replace(value=self.json_of(stored))
                 event = _object(record.value)
                 at = self._at(event)
                 if (at is not None and span.holds(at)) or (at is None and not timed):

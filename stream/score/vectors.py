@@ -17,8 +17,10 @@ from penstock.features.engine.compute import CompiledView, State
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import END_OF_TIME_MS, Rejected, field_types
 from penstock.stream.featurize.model_trial import text_inputs
+from penstock.stream.files.reading import Batch, Table
+from penstock.stream.files.values import number_in
 from penstock.stream.messages import Value
-from penstock.stream.score.reading import Batch, CannotScore, Table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.serve.vectors import Asked, Vectors
 
 
@@ -30,18 +32,6 @@ class Reads(Protocol):
 
     def compiled(self, view: str) -> CompiledView:
         """What evaluates them."""
-
-
-def _number(text: str) -> int | float | bool | str:
-    """What a cell of a CSV says, if it is a number or a truth value; the text itself if not."""
-    if text in ("true", "false", "True", "False"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 class Given:
@@ -80,7 +70,7 @@ class Given:
 
     def _value(self, name: str, value: Any) -> Value:
         if isinstance(value, str) and name not in self.texts:
-            value = _number(value)
+            value = number_in(value)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int | float):
@@ -126,7 +116,7 @@ class Events:
         if self.of_csv:
             for name, value in event.items():
                 if isinstance(value, str) and name not in self.texts:
-                    event[name] = _number(value)
+                    event[name] = number_in(value)
         if event.get(self.source.id) is None:
             event[self.source.id] = f"row {number}"
         if now_ms is not None:

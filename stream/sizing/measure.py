@@ -34,7 +34,7 @@ FEWEST_EVENTS = 1_000
 BATCH = 500
 QUIET_TURNS = 2
 COLLECT_AT = (50_000, 20, 100)
-"""As the roles set the collector (`roles.start.settle_memory`)."""
+"""As the roles set the collector (`process.interpreter.settle_memory`)."""
 
 
 def longest_ms(pipeline: Pipeline) -> int:

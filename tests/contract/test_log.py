@@ -302,6 +302,21 @@ def test_bounds_follow_appends_and_trims(world: World) -> None:
     assert world.log.bounds([]) == {}
 
 
+def test_the_first_record_from_a_time_on_is_found_by_its_timestamp(world: World) -> None:
+    topic = world.create(2)
+    both = [(topic, 0), (topic, 1)]
+    before_ms = int(time.time() * 1000) - 60_000
+    assert world.log.first_at(both, before_ms) == {}
+    fill(world, topic, 3, partition=1)
+    assert world.log.first_at(both, before_ms) == {(topic, 1): 0}
+    world.trim(topic, 1, 2)
+    assert world.log.first_at(both, before_ms) == {(topic, 1): 2}
+    assert world.log.first_at(both, before_ms + 3_600_000) == {}
+    stamp_ms = read(world.log.reader({(topic, 1): 2}), 1)[0].timestamp_ms
+    assert world.log.first_at(both, stamp_ms) == {(topic, 1): 2}
+    assert world.log.first_at(both, stamp_ms + 1) == {}
+
+
 def test_an_offset_below_the_start_is_an_error_not_a_skip(world: World) -> None:
     topic = world.create()
     fill(world, topic, 10)

@@ -21,7 +21,7 @@ from penstock.stream.learn.join import Join, Settled
 from penstock.stream.learn.joins import join_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import LabelRecord, Recipe, Sample, Tick
-from penstock.stream.prediction import Prediction, decode_prediction
+from penstock.stream.prediction import Prediction, decode_prediction, mentions
 from penstock.stream.targets import Target
 
 NEWEST = 50
@@ -88,7 +88,7 @@ def newest(servers: Servers, pipeline: str) -> list[Prediction]:
 def search(servers: Servers, pipeline: str, event_id: str, position: int | None = None) -> Searched:
     """The newest prediction of this event id, or the one at `position`. Raises `LogError`."""
     topic, log = topology.predictions(pipeline, servers.prefix), servers.log_of(pipeline)
-    wanted, budget = msgspec.json.encode(event_id), Budget(SEARCH_S, SEARCH_BYTES)
+    budget = Budget(SEARCH_S, SEARCH_BYTES)
     looks = {
         partition: backwards(log, (topic, partition), budget) for partition in range(log.partitions(topic))
     }
@@ -104,7 +104,7 @@ def search(servers: Servers, pipeline: str, event_id: str, position: int | None 
                 continue
             since -= part.stop - part.start
             for record in part.records:
-                if record.value is not None and wanted in record.value:
+                if record.value is not None and mentions(record.value, event_id):
                     said = _decoded(record.value)
                     if said is not None and said.id == event_id:
                         found[said.position] = said

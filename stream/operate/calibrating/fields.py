@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from penstock.stream.formats.as_json import json_of
 from penstock.stream.learn.records import Pending
 from penstock.stream.learn.watching.watcher import Finding, Watcher
 from penstock.stream.log.protocol import Log, UnknownTopic
 from penstock.stream.messages import Sample
 from penstock.stream.operate.calibrating.carried import MOST_VALUES, Codes
 from penstock.stream.operate.sides import Progress
+from penstock.stream.source import Source
 
 KEY = "key"
 POLL_RECORDS = 5_000
@@ -99,9 +101,10 @@ class Fields(Watcher):
 
 
 def of_events(
-    log: Log, topic: str, places: Sequence[tuple[int, int]], without: Sequence[str], progress: Progress
+    log: Log, source: Source, places: Sequence[tuple[int, int]], without: Sequence[str], progress: Progress
 ) -> dict[str, Codes]:
     """The other fields of the events at these (partition, offset), as far as the topic still holds all of them."""
+    topic, as_json = source.name, json_of(source)
     try:
         partitions = range(log.partitions(topic))
         bounds = log.bounds([(topic, partition) for partition in partitions])
@@ -120,10 +123,11 @@ def of_events(
             for record in reader.poll(POLL_RECORDS, 1.0):
                 done += 1
                 row = wanted.get((record.partition, record.offset))
-                if row is None or record.value is None:
+                event = None if row is None else as_json(record)
+                if row is None or event is None:
                     continue
                 rows += 1
-                for name, value in msgspec.json.decode(record.value).items():
+                for name, value in msgspec.json.decode(event).items():
                     if (
                         name in without
                         or not isinstance(value, _PLAIN)

@@ -312,6 +312,35 @@ def test_a_failed_write_is_survived_in_the_same_process(step: str, error: Except
     world.check(worker)
 
 
+@pytest.mark.parametrize("written", WRITERS)
+@pytest.mark.parametrize("error", [RuntimeError("nobody expects it"), OSError(28, "No space left on device")])
+def test_versions_that_cannot_be_stored_lose_nothing_whether_the_worker_ends_or_waits(
+    error: Exception, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    world.writer_of = WRITERS[written]
+    world.give(busy())
+    put, tries = world.models.put, numbers()
+
+    def full(version: Version, payload: bytes) -> None:
+        if next(tries) < 2:
+            raise error
+        put(version, payload)
+
+    monkeypatch.setattr(world.models, "put", full)
+    worker = world.worker()
+    for _ in range(2):
+        if isinstance(error, OSError):
+            world.settle(worker)
+            continue
+        with pytest.raises(RuntimeError):
+            world.settle(worker)
+        worker.close()
+        worker = world.worker()
+    assert outcome(world, world.settle(worker)) == undisturbed()
+    world.check(worker)
+
+
 def test_one_commit_serves_several_batches_and_what_featurize_waits_for_is_committed_as_soon_as_nothing_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -29,15 +29,16 @@ from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected
+from penstock.stream.files import reading
+from penstock.stream.files.reading import CannotUse, form_of, open_table
 from penstock.stream.learn.replica import Replica, standing_of
 from penstock.stream.learn.snapshot import take
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Sample, decode_entry
 from penstock.stream.models.version import BadEnvelope
 from penstock.stream.roles.in_memory import SECRET, MemoryFlow
-from penstock.stream.score import reading
 from penstock.stream.score.models import Live, One, Stored, replica_of, scorer
-from penstock.stream.score.reading import CannotScore, form_of, open_table
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.run import Job, Summary, score
 from penstock.stream.score.vectors import Given
 from tests.stream.generated import (
@@ -264,7 +265,7 @@ def test_a_parquet_at_an_fsspec_address_is_read_and_written_whole_or_not_at_all(
 def test_a_parquet_has_row_groups_of_many_batches(
     flow: MemoryFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.stream.score.reading.BATCH_ROWS", 10)
+    monkeypatch.setattr("penstock.stream.files.reading.BATCH_ROWS", 10)
     run(flow, write(tmp_path / "in.parquet", vectors(flow)), tmp_path / "out.parquet")
     found = pyarrow.parquet.ParquetFile(tmp_path / "out.parquet").metadata
     assert [found.row_group(n).num_rows for n in range(found.num_row_groups)] == [80, 80, 80, 60]
@@ -338,21 +339,21 @@ def test_what_cannot_be_read_or_written_is_said_in_a_sentence(flow: MemoryFlow, 
         (str(tmp_path / "none.csv"), tmp_path / "out.csv", "cannot be read"),
         (write(tmp_path / "few.csv", [{"weight": 1}]), tmp_path / "out.csv", "has no column depot.late_3h, "),
     ):
-        with pytest.raises(CannotScore, match=why):
+        with pytest.raises(CannotUse, match=why):
             run(flow, there, goes)
-    with pytest.raises(CannotScore, match="must name every column"):
+    with pytest.raises(CannotUse, match="must name every column"):
         (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
         open_table(str(tmp_path / "twice.csv"))
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CannotScore, match="cannot be read"):
+    with pytest.raises(CannotUse, match="cannot be read"):
         open_table(str(tmp_path / "no.parquet"))
     torn = gzip.compress(b"a,b\n" + b"1,2\n" * 9_000)[:-9]
     for name, held in (("torn.csv.gz", torn), ("bad.csv", b"weight\n\xff\n"), ("torn.jsonl.gz", torn)):
         (tmp_path / name).write_bytes(held)
-        with pytest.raises(CannotScore, match="cannot be read"):
+        with pytest.raises(CannotUse, match="cannot be read"):
             list(open_table(str(tmp_path / name)).batches([]))
     assert form_of("x.NDJSON", "--in") == "jsonl"
-    with pytest.raises(CannotScore):
+    with pytest.raises(CannotUse):
         form_of("x.parquet.gz", "--in")
 
 
@@ -364,7 +365,7 @@ class Cut(Exception):
 def test_what_ends_in_the_middle_leaves_the_former_file_or_none(
     flow: MemoryFlow, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.stream.score.reading.BATCH_ROWS", 50)
+    monkeypatch.setattr("penstock.stream.files.reading.BATCH_ROWS", 50)
     source, out = write(tmp_path / "in.csv", vectors(flow)), tmp_path / f"out.{form}"
 
     def cut(what: str, done: int, total: int | None) -> None:

@@ -21,7 +21,7 @@ from penstock.stream.messages import Command, Entry, OperatorRequest, decode_ent
 from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.roles.in_memory import SECRET, MemoryFlow
 from penstock.stream.score.models import columns_of
-from penstock.stream.score.reading import CannotScore
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.rows import Row
 from penstock.stream.score.run import Job, Summary, score
 from penstock.stream.score.then import Then, _Course, aside

@@ -17,7 +17,7 @@ from penstock.stream.models.version import Version
 from penstock.stream.prediction import decode_prediction
 from penstock.stream.roles.in_memory import SECRET, MemoryFlow
 from penstock.stream.score.models import One, scorer
-from penstock.stream.score.reading import CannotScore
+from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.run import Job, Summary, score
 from penstock.stream.score.then import Then
 from penstock.stream.score.topic_rows import EventRows, Range, Samples, range_of

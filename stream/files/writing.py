@@ -1,10 +1,10 @@
-"""The file that scoring makes: every row as it came, with what was added, whole or not at all.
+"""The rows of a file with columns that are added: every row as it came, whole or not at all.
 
 Laws of this file:
 - It is written beside its name (`.part`) and renamed when it is complete: whoever looks at the name sees the former file, none,
   or all of the new one, wherever the writer was killed. What a killed writer left is overwritten by the next.
 - In the format that it came in a row keeps its own bytes, text or types. In another it has the same values.
-- A column that is added has another name where the file has that one already: `scored.<name>`.
+- A column that is added has another name where the file has that one already: `scored.<name>`, or behind another `before`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import fsspec
 import msgspec
 
-from penstock.stream.score.reading import Batch, CannotScore, Table, arrow, form_of, packing, plain
+from penstock.stream.files.reading import Batch, CannotUse, Table, arrow, form_of, packing
+from penstock.stream.files.values import plain
 
 GROUP_BATCHES = 8
 """Batches that make a row group of a Parquet file: a footer of many small ones would be read by whoever opens it."""
@@ -55,7 +56,7 @@ class Whole:
     """A file that is there when its `with` block ended well, and as it was before when it did not.
 
     `added` are the types of the columns that are added, `about` goes into a Parquet file's metadata as JSON under `penstock`.
-    Raises `CannotScore` for a place that cannot be written.
+    Raises `CannotUse` for a place that cannot be written.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Whole:
             self.part = f"{self.path}.part"
             self.file = self.files.open(self.part, "wb")
         except (OSError, ValueError, ImportError) as error:
-            raise CannotScore(f"--out {address} cannot be written: {error}") from None
+            raise CannotUse(f"--out {address} cannot be written: {error}") from None
         self.writer: _Writer = self._writer()
 
     def _writer(self) -> _Writer:

@@ -1,9 +1,9 @@
-"""The file that is scored: Parquet, CSV or JSON lines at any fsspec address, a batch of rows at a time.
+"""A file of rows: Parquet, CSV or JSON lines at any fsspec address, a batch at a time.
 
 Laws of this file:
 - Rows come in the file's order, each once, however often the file is read.
 - What a row holds is kept beside what is read of it: Parquet's columns, CSV's own text, the line of JSON as it stands.
-- A row that cannot be read is a row all the same, with the reason. A file that cannot be read is a `CannotScore`.
+- A row that cannot be read is a row all the same, with the reason. A file that cannot be read is a `CannotUse`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import csv
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 import fsspec
 import msgspec
-import numpy as np
+
+from penstock.stream.files.values import numbers_of, plain
 
 BATCH_ROWS = 4_096
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -27,8 +26,8 @@ FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
-class CannotScore(Exception):
-    """Why nothing was scored, and no file written; the message says what to do."""
+class CannotUse(Exception):
+    """Why a file cannot be read or written, and nothing was; the message says what to do."""
 
 
 class Batch(NamedTuple):
@@ -69,7 +68,7 @@ class Table(Protocol):
 
 
 def form_of(address: str, option: str) -> str:
-    """The format that an address names. Raises `CannotScore`.
+    """The format that an address names. Raises `CannotUse`.
 
     >>> form_of("s3://bucket/rows.csv.gz", "--in"), form_of("rows.parquet", "--in")
     ('csv', 'parquet')
@@ -78,7 +77,7 @@ def form_of(address: str, option: str) -> str:
     packed = next((end for end in PACKED if name.endswith(end)), "")
     form = FORMATS.get("." + name.removesuffix(packed).rpartition(".")[2])
     if form is None or (packed and form == "parquet"):
-        raise CannotScore(
+        raise CannotUse(
             f"{option} {address}: its name must end in {', '.join(FORMATS)}; text may be compressed ({', '.join(PACKED)})"
         )
     return form
@@ -90,41 +89,32 @@ def packing(address: str) -> str | None:
 
 
 def arrow() -> Any:
-    """The module `pyarrow`, with `pyarrow.parquet` loaded; raises `CannotScore` without it."""
+    """The module `pyarrow`, with `pyarrow.parquet` loaded; raises `CannotUse` without it."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise CannotScore(
+        raise CannotUse(
             f"parquet needs pyarrow, which is not here ({error}): `pip install 'penstock[export]'`, or take CSV or JSON lines"
         ) from None
     return pyarrow
 
 
 def open_table(address: str) -> Table:
-    """The table at an address. Raises `CannotScore`."""
+    """The table at an address. Raises `CannotUse`."""
     form = form_of(address, "--in")
     makes: dict[str, Callable[[str], Table]] = {"parquet": _Parquet, "csv": _Csv, "jsonl": _JsonLines}
-    with _said(address):
+    with said(address):
         return makes[form](address)
 
 
 @contextmanager
-def _said(address: str) -> Iterator[None]:
-    """Whatever a file that is none of its kind, torn or not there provokes, as `CannotScore`."""
+def said(address: str) -> Iterator[None]:
+    """Whatever a file that is none of its kind, torn or not there provokes, as `CannotUse`."""
     try:
         yield
     except (OSError, ValueError, ImportError, EOFError, csv.Error, zlib.error) as error:
-        raise CannotScore(f"{address} cannot be read: {error}") from None
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: times with a zone become milliseconds since the epoch, decimals floats."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return round(value.timestamp() * 1000)
-    if isinstance(value, date):
-        return value.isoformat()
-    return float(value) if isinstance(value, Decimal) else value
+        raise CannotUse(f"{address} cannot be read: {error}") from None
 
 
 class _Parquet:
@@ -140,34 +130,20 @@ class _Parquet:
             self.schema, self.count = found.schema_arrow, found.metadata.num_rows
         self.columns = list(self.schema.names)
         if len(set(self.columns)) != len(self.columns):
-            raise CannotScore(f"{address}: two columns have one name")
+            raise CannotUse(f"{address}: two columns have one name")
 
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         names = [name for name in self.columns if name in set(wanted)]
-        with _said(self.address), fsspec.open(self.address, "rb") as file:
+        with said(self.address), fsspec.open(self.address, "rb") as file:
             # with its default it would keep all that it has read
             for raw in self.parquet.ParquetFile(file, pre_buffer=False).iter_batches(BATCH_ROWS):
-                numbers = {name: _numbers(raw.column(name)) for name in names}
+                numbers = {name: numbers_of(raw.column(name)) for name in names}
                 values = {
                     name: [plain(one) for one in raw.column(name).to_pylist()] if found is None else found
                     for name, found in numbers.items()
                 }
                 clean = {name: found for name, found in numbers.items() if found is not None}
                 yield Batch(_Columns(values, raw.num_rows), raw, {}, numbers=clean)
-
-
-def _numbers(column: Any) -> list[Any] | None:
-    """The values of a column of numbers, null in the place of what is none; None for other columns, and for infinite values."""
-    import pyarrow.types as kinds
-
-    if not (kinds.is_floating(column.type) or (kinds.is_integer(column.type) and not column.null_count)):
-        return None
-    found = column.to_numpy(zero_copy_only=False)
-    if kinds.is_integer(column.type):
-        return list(found.tolist())
-    if np.isinf(found).any():
-        return None
-    return [None if one != one else one for one in found.tolist()]
 
 
 class _Columns(Sequence[dict[str, Any]]):
@@ -204,7 +180,7 @@ class _Csv:
         with self._open() as file:
             self.columns = next(csv.reader(file), [])
         if not self.columns or len(set(self.columns)) != len(self.columns):
-            raise CannotScore(f"{address}: the first line must name every column, each by another name")
+            raise CannotUse(f"{address}: the first line must name every column, each by another name")
 
     def _open(self) -> Any:
         return fsspec.open(
@@ -214,7 +190,7 @@ class _Csv:
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         width = len(self.columns)
         places = [(name, self.columns.index(name)) for name in wanted if name in self.columns]
-        with _said(self.address), self._open() as file:
+        with said(self.address), self._open() as file:
             lines = csv.reader(file)
             next(lines, None)
             rows: list[dict[str, Any]] = []
@@ -246,24 +222,16 @@ class _JsonLines:
         self.address = address
         self.kinds: dict[str, set[type]] = {}
         self.count: int | None = 0
-        for line in self._lines():
+        for line in json_lines(self.address):
             self.count += 1
             for name, value in (_object(line) or {}).items():
                 self.kinds.setdefault(name, set()).add(type(value))
         self.columns = list(self.kinds)
 
-    def _lines(self) -> Iterator[bytes]:
-        unpacked = fsspec.open(self.address, "rb", compression=packing(self.address))
-        with _said(self.address), unpacked as file:
-            for number, line in enumerate(file):
-                text = (line if number else line.removeprefix(codecs.BOM_UTF8)).strip()
-                if text:
-                    yield text
-
     def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
         rows: list[dict[str, Any]] = []
         batch = Batch(rows, [], {})
-        for line in self._lines():
+        for line in json_lines(self.address):
             found = _object(line)
             if found is None:
                 batch.bad[len(batch.rows)] = "the line is no JSON object"
@@ -275,6 +243,15 @@ class _JsonLines:
                 batch = Batch(rows, [], {})
         if rows:
             yield batch
+
+
+def json_lines(address: str) -> Iterator[bytes]:
+    """The lines of a file that are not empty."""
+    with said(address), fsspec.open(address, "rb", compression=packing(address)) as file:
+        for number, line in enumerate(file):
+            text = (line if number else line.removeprefix(codecs.BOM_UTF8)).strip()
+            if text:
+                yield text
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

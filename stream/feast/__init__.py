@@ -1,0 +1,1 @@
+"""Feast's SDK over the features that Penstock keeps in Redis."""

@@ -1,0 +1,87 @@
+"""The broker killed and begun again, standing still, slow, or unheard: replies lost after the request was carried out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from tests.faults.fault import Fault
+from tests.faults.round import Round
+from tests.faults.servers import Proxy
+
+SLOW_S = 0.05
+STILL_S = 3.0
+
+
+def killed(round: Round) -> None:
+    """Kill the broker and begin it again on its data."""
+    for at in round.points(round.kills):
+        round.until(at)
+        before = {role: round.position(role) for role in ("featurize", "learn")}
+        round.servers.kafka.kill()
+        began = time.monotonic()
+        round.injected += 1
+        round.servers.kafka.start()
+        for role, of_role in before.items():
+            round.recovers(role, of_role, began)
+
+
+def still(round: Round) -> None:
+    """The broker stands still for some seconds."""
+    for at in round.points(round.kills):
+        round.until(at)
+        before = round.position("featurize")
+        round.servers.kafka.pause()
+        began = time.monotonic()
+        time.sleep(STILL_S)
+        round.servers.kafka.resume()
+        round.injected += 1
+        round.recovers("featurize", before, began)
+
+
+def behind_proxy(round: Round) -> None:
+    """Roles reach the broker through a proxy."""
+    round.proxy = Proxy(round.servers.outside, round.servers.inside)
+    round.place.env["KAFKA_BOOTSTRAP_SERVERS"] = round.servers.proxied
+
+
+@contextmanager
+def closing(round: Round) -> Iterator[Proxy]:
+    """The proxy, which is quick again afterwards; it ends with the round."""
+    assert round.proxy is not None
+    yield round.proxy
+    round.proxy.delay_s = 0.0
+
+
+def slow(round: Round) -> None:
+    """Everything that goes to the broker or comes from it is late, for the middle of the stream."""
+    with closing(round) as proxy:
+        round.until(0.1)
+        proxy.delay_s = SLOW_S
+        round.injected += 1
+        round.until(0.4)
+
+
+def unheard(round: Round) -> None:
+    """Replies are lost, and their connections."""
+    with closing(round) as proxy:
+        for at in round.points(round.kills * 3):
+            round.until(at)
+            before, began = round.position("featurize"), time.monotonic()
+            proxy.lose_replies(round.chance.randint(1, 4))
+            round.wait(lambda: proxy.to_lose <= 0, "no reply was lost")
+            round.recovers("featurize", before, began)
+        round.injected = proxy.lost
+
+
+FAULTS = [
+    Fault("kill broker", "parcels", "kill -9 of the broker, which begins again on its data", killed),
+    Fault("broker stands still", "cards", "SIGSTOP of the broker for 3 s", still),
+    Fault("broker slow", "cards", "every packet from and to the broker 50 ms late", slow, prepare=behind_proxy),
+    Fault(
+        "broker's replies lost", "cards", "the broker's replies cut after the request was carried out",
+        partial(unheard), prepare=behind_proxy,
+    ),
+]  # fmt: skip

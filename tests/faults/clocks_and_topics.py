@@ -1,0 +1,167 @@
+"""Wall clocks that jump; topics that are trimmed, made anew or made wider; a folder of models on a full disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic
+
+from tests.faults.checker import Accepted, check_predictions, entry, fold
+from tests.faults.counts import Counts
+from tests.faults.fault import Fault, refuses
+from tests.faults.round import Round
+from tests.faults.running import Stuck
+
+DAY_S = 86_400.0
+JUMPS = [[2.0, 3_600.0], [4.0, -7_200.0], [5.0, 30 * DAY_S], [7.0, -60 * DAY_S], [9.0, 31 * DAY_S]]
+
+
+def jumping(round: Round) -> None:
+    """All roles' clocks jump by hours and weeks, each on its own."""
+    for number, role in enumerate(("featurize-0", "learn", "control")):
+        round.harms[role] = {"clock": [[after + number / 3, by] for after, by in JUMPS]}
+
+
+def meanwhile(round: Round) -> None:
+    """They have jumped when the stream is over, or ten seconds have passed."""
+    time.sleep(10.0)
+    round.injected += len(JUMPS) * 3
+
+
+def at_rest(role: str, deed: Callable[[Round], None], round: Round) -> None:
+    """Tell a role's workers to end, do something to topics, begin them again, and wait until they end or go on."""
+    round.until(0.3)
+    if round.producer is not None:
+        round.wait(
+            lambda: round.producer is not None and round.producer.poll() is not None,
+            "the producer did not end",
+        )
+    round.stop(role)
+    round.ends.clear()
+    deed(round)
+    round.injected += 1
+    round.patient = True
+    began = time.monotonic()
+    for worker in round.of(role):
+        round.stopped.discard(worker)
+        worker.start()
+    if role == "learn":
+        return
+    round.wait(
+        lambda: all(worker in round.stopped for worker in round.of(role)), f"{role} did not refuse", 60
+    )
+    round.recoveries.append(time.monotonic() - began)
+
+
+def begins_anew(round: Round) -> Counts:
+    """Judge that learn says what is gone, and is from there on another model, of what is left."""
+    round.finish()
+    counts = Counts()
+    said = "\n".join(learn.output.read_text() for learn in round.of("learn"))
+    if not re.search(r"are gone: the model starts after them", said):
+        counts.add("wrong", f"learn did not say what is gone: {said[-500:]}")
+    world = round.world()
+    entries = [
+        Accepted(one.offset, (says := entry(one))["tag"], says)
+        for one in world.raw.whole(round.place.samples)[0]
+    ]
+    _, expected = fold(world, world.pipeline.vector_names, entries)
+    start = max(round.left.values())
+    later = {name: found for name, found in expected.items() if found[0] >= start}
+    records = world.raw.whole(f"{world.name}.predictions")[0]
+    check_predictions(
+        [one for one in records if json.loads(one.value or b"")["position"] >= start], later, counts
+    )
+    return counts
+
+
+def admin(round: Round) -> Any:
+    """An outside client that administers topics."""
+    return KafkaAdminClient(bootstrap_servers=round.servers.bootstrap)
+
+
+def trimmed(role: str, round: Round) -> None:
+    """Delete the records of every partition up to some past the role's position."""
+    left = round.left = round.position(role)
+    if not left:
+        raise Stuck("there was nothing left to delete")
+    ends = round.log.bounds(list(left))
+    given = {TopicPartition(*tp): min(at + 20, ends[tp][1]) for tp, at in left.items()}
+    client = admin(round)
+    client.delete_records(given)
+    client.close()
+
+
+def made_anew(round: Round) -> None:
+    """Delete a source topic and create it again."""
+    client, name = admin(round), round.place.pipeline.predict.name
+    client.delete_topics([name])
+    round.wait(lambda: name not in client.list_topics(), "the topic was not deleted")
+    client.create_topics([NewTopic(name, round.flow.partitions, 1)])
+    client.close()
+
+
+def wider(round: Round) -> None:
+    """Add partitions to a source topic."""
+    client = admin(round)
+    client.create_partitions({round.place.pipeline.predict.name: round.flow.partitions + 2})
+    client.close()
+
+
+def disk_full(round: Round) -> None:
+    """The folder of models is full when the first version is stored, and for some tries after."""
+    round.place.env["PENSTOCK_MODELS"] = str(round.place.folder / "models")
+    mark = str(round.place.folder / "full")
+    at = "penstock.stream.models.store:RedisModelStore._write"
+    round.harms["learn"] = {"disk": {"at": at, "after": 0, "calls": 2, "mark": mark}}
+
+
+def store_versions(round: Round) -> None:
+    """Ask for what stores a version: a rollback to the first model."""
+    models = round.following("control.models")
+    for number, at in enumerate(round.points(2)):
+        round.until(at)
+        request = f"rollback-{number}"
+        began = time.monotonic()
+        round.ask(request, "rollback")
+        round.until_carried_out(request, models)
+        round.recoveries.append(time.monotonic() - began)
+        round.injected += (round.place.folder / "full").exists()
+
+
+REFUSED = "it ends with exit code 2 and says which records are gone"
+FAULTS = [
+    Fault(
+        "clocks jump", "cards", "wall clocks of all roles jump by hours and weeks", meanwhile,
+        prepare=jumping, workers={"control": 1},
+    ),
+    Fault(
+        "source trimmed", "cards", "records that featurize had not read are deleted",
+        partial(at_rest, "featurize", partial(trimmed, "featurize")),
+        promise=REFUSED, judge=refuses("featurize", r"offsets? \d+ .* gone"),
+    ),
+    Fault(
+        "samples trimmed", "parcels", "samples that learn had not folded are deleted",
+        partial(at_rest, "learn", partial(trimmed, "learn")),
+        promise="learn says which, and goes on with another model, of what is left", judge=begins_anew,
+    ),
+    Fault(
+        "source made anew", "cards", "a source topic is deleted and created again",
+        partial(at_rest, "featurize", made_anew),
+        promise="it ends with exit code 2 and says that the topic is another", judge=refuses("featurize", "created again"),
+    ),
+    Fault(
+        "partitions added", "cards", "partitions are added to a source topic", partial(at_rest, "featurize", wider),
+        promise="it ends with exit code 2 and says what to do", judge=refuses("featurize", "partitions"),
+    ),
+    Fault(
+        "models' disk full", "cards", "the folder of model versions is on a full disk", store_versions,
+        prepare=disk_full, workers={"control": 1},
+    ),
+]  # fmt: skip
