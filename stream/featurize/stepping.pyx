@@ -39,7 +39,7 @@ cdef extern from "Python.h":
 
 cdef int64_t END_OF_TIME = END_OF_TIME_MS, MOST_BYTES = MAX_EVENT_BYTES, MOST_CHARACTERS = MAX_KEY_CHARACTERS
 cdef int64_t KEYS = UNIT_KEYS, BYTES = UNIT_BYTES
-cdef int64_t LEAST_WHOLE = -(2 ** 63)
+cdef int64_t LEAST_WHOLE = -9_223_372_036_854_775_807 - 1
 cdef tuple NOTHING = ()
 cdef object FIRST = 0
 
