@@ -40,8 +40,10 @@ from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import Changes, changes, refusal
 from penstock.stream.roles.what_if import WhatIf, silent, what_if
 
-NOT_RECORDED = "what runs does not record cooldown, retrain, retrain_window, serving and "
-    "output_format: `--against FILE` compares these, too"
+NOT_RECORDED = (
+    "what runs does not record cooldown, retrain, retrain_window, serving and output_format: "
+    "`--against FILE` compares these, too"
+)
 
 GUARD_OFF = (
     "learn runs with its guard off, as `--guard off` or the former definition says; if it was the definition, learn folds the "
