@@ -18,8 +18,8 @@ from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.roles.identity import Identity
 from penstock.stream.roles.in_memory import MemoryFlow
-from tests.integration.test_kill import PARCELS
 from tests.patience import PATIENCE_S
+from tests.places import PARCELS
 from tests.stream.generated import outs, parcel_events
 
 EVENTS = 600

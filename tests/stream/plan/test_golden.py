@@ -19,7 +19,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.plan import golden
 from penstock.stream.roles.in_memory import MemoryFlow
-from tests.integration.test_kill import CARDS, PARCELS
+from tests.places import CARDS, PARCELS
 from tests.stream.generated import outs, parcel_events
 
 ROOT = Path(penstock.__file__).parents[1]

@@ -25,7 +25,7 @@ from penstock.stream.plan.telling import heading, markdown, text
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.what_if import what_if
-from tests.integration.test_kill import CARDS, PARCELS
+from tests.places import CARDS, PARCELS
 from tests.stream.generated import card_events, outs, parcel_events
 
 EVENTS = 900

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import penstock
-from tests.integration.test_kill import PARCELS
+from tests.places import PARCELS
 from tests.stream.generated import outs, parcel_events
 
 ROOT = Path(penstock.__file__).parents[1]
