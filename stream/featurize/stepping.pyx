@@ -16,7 +16,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from penstock.features.redis.keys import entity_of
@@ -39,7 +39,7 @@ cdef extern from "Python.h":
 
 cdef int64_t END_OF_TIME = END_OF_TIME_MS, MOST_BYTES = MAX_EVENT_BYTES, MOST_CHARACTERS = MAX_KEY_CHARACTERS
 cdef int64_t KEYS = UNIT_KEYS, BYTES = UNIT_BYTES
-cdef int64_t LEAST_WHOLE = -9_223_372_036_854_775_807 - 1
+cdef int64_t LEAST_WHOLE = INT64_MIN
 cdef tuple NOTHING = ()
 cdef object FIRST = 0
 
