@@ -30,6 +30,8 @@ from benchmarks.written import write
 from penstock.stream.definition_file import load, seeded
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn.fold import Fold
+from penstock.stream.learn.runs import Runs
+from penstock.stream.learn.worker import BATCH_RECORDS
 from penstock.stream.messages import Entry, LabelRecord, Sample
 from penstock.stream.process.interpreter import settle_memory
 
@@ -39,7 +41,6 @@ MODELS = {
     "arf": forest.ARFClassifier(seed=7),
 }
 EXPERTS = (1, 4, 6, 8)
-CLEARED_EVERY = 1_500
 
 Read = Sequence[tuple[int, Entry]]
 
@@ -47,13 +48,20 @@ Read = Sequence[tuple[int, Entry]]
 def folded(read: Read, pipeline: Pipeline, experts: int) -> tuple[float, Fold]:
     """CPU seconds of the whole fold over `read`, and the fold; with one expert its actions are off."""
     fold = Fold(pipeline if experts == 1 else replace(pipeline, experts=experts), actions=experts > 1)
-    outputs = fold.outputs
+    outputs, runs = fold.outputs, Runs(fold)
     started = time.process_time()
-    for position, entry in read:
-        fold.step(position, entry)
-        if position % CLEARED_EVERY == 0:  # as the worker does after every batch
-            for told in (outputs.predictions, outputs.versions, outputs.live, fold.drift.requests):
-                told.clear()
+    for begin in range(0, len(read), BATCH_RECORDS):  # as the worker does it
+        batch = read[begin : begin + BATCH_RECORDS]
+        positions, entries = [position for position, _ in batch], [entry for _, entry in batch]
+        place = 0
+        while place < len(batch):
+            stepped = runs.run(entries, positions, place)
+            if stepped == place:
+                fold.step(positions[place], entries[place])
+                stepped += 1
+            place = stepped
+        for told in (outputs.predictions, outputs.versions, outputs.live, fold.drift.requests):
+            told.clear()
     seconds = time.process_time() - started
     assert fold.acting or experts == 1, "the log is of another definition"
     return seconds, fold

@@ -253,7 +253,7 @@ def settings_page() -> str:
         (
             "`PENSTOCK_ENGINE`",
             "`native` if it was built",
-            "Which engine computes features: `native` (in C) or `python`. Their results agree in every bit.",
+            "What computes features and steps ordinary records: `native` (in C) or `python`. Their results agree in every bit.",
         )
     )
     assert "PENSTOCK_MODEL_ENGINE" in inspect.getsource(engine)
@@ -261,7 +261,8 @@ def settings_page() -> str:
         (
             "`PENSTOCK_MODEL_ENGINE`",
             "`native` if it was built",
-            "What runs river's linear models: `native` (in C) or `river`. Their results agree in every bit.",
+            "What runs river's linear models and learns from ordinary records: `native` (in C) or `river`. Their results agree "
+            "in every bit.",
         )
     )
     rows.append(

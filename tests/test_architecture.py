@@ -87,7 +87,13 @@ TOP_LEVEL = {
 LINEAR = [ROOT / "stream" / "learn" / file for file in ("linear.pyx", "linear_slots.pxi", "linear_pool.pxi")]
 FOLDING = [
     ROOT / "stream" / "learn" / file
-    for file in ("folding.pyx", "folding_labels.pxi", "folding_samples.pxi", "folding_state.pxi")
+    for file in (
+        "folding.pyx",
+        "folding_fields.pxi",
+        "folding_labels.pxi",
+        "folding_samples.pxi",
+        "folding_state.pxi",
+    )
 ]
 STEPPING = [
     ROOT / "stream" / "featurize" / file
@@ -141,6 +147,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "plugin",  # pytest's
     ),
     "stream/plan": (
+        "costing",  # counts and tries, by `live` and `trial`
         "golden",  # reads and writes a file, folds it in memory
         "live",  # reads Kafka and Redis
         "revision",  # asks git
@@ -227,7 +234,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/formats": (
         "avro",  # reads a body as a file, and libraries as they are needed
         "proto_files", "protobuf",  # run a compiler in a folder
-        "outputs", "reading", "registry", "schemas",  # talk to the registry
+        "as_json", "outputs", "reading", "registry", "schemas",  # talk to the registry
     ),
     "stream/backfill": ("build", "coverage", "cleanup", "convert", "ownership", "run"),  # work on the store
     "stream/bootstrap": (

@@ -111,7 +111,8 @@ class _Tally:
             late=late,
             oldest_at=oldest,
             newest_at=newest,
-            behind_ms=behind_ms,
+            # One that is unusable for another reason makes nothing late when rows are read, as it may have done here.
+            behind_ms=self.grace_ms if late else behind_ms,
         )
 
 

@@ -15,6 +15,8 @@ import msgspec
 from penstock.stream.definition_error import DefinitionError
 from penstock.stream.messages import rfc3339
 
+TOLD_GAP_MS = 3_600_000
+
 
 class CannotBootstrap(DefinitionError):
     """Why nothing was written, or no more; the message says what would do."""
@@ -115,6 +117,11 @@ def lines_of(plan: Plan, starts: dict[str, tuple[int, int]], where: dict[str, st
         lines.append(f"  {source.topic}: {looked.rows:,} rows in {files} file{'s' * (files != 1)}{span}")
         if len(source.runs) > 1:
             lines.append(f"    {len(source.runs)} runs of files, merged by event time")
+        gap_ms = plan.until_ms - looked.newest_at
+        if not plan.offsets and looked.newest_at >= 0 and gap_ms >= TOLD_GAP_MS:
+            lines.append(
+                f"    note: they end {gap_ms / 3_600_000:,.1f} h before --until, and what the topic has of that time is skipped"
+            )
         if looked.after:
             lines.append(
                 f"    {looked.after:,} more rows are from the end on, and are taken from the topic instead"

@@ -80,7 +80,7 @@ class SourceRows:
     ) -> None:
         source = next(one for one in pipeline.sources if one.name == files.topic)
         self.source, self.files, self.until_ms = source, files, until_ms
-        self.decoder = SourceDecoder(pipeline, source)
+        self.decoder = SourceDecoder(pipeline, source, rows=True)
         self.stamp_ms = began_ms if until_ms < 0 else END_OF_TIME_MS
         # what records hold beside the declared fields is looked at, and a label's function may read any of them
         wide = pipeline.asked_quality.schema != "off" or self.decoder.decode_any is not None

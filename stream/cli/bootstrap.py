@@ -33,9 +33,9 @@ whose event time is T or later counts, exactly once; an older one is skipped and
 find their samples across T. Without --until, T is behind the last event of the source whose files end first. With
 --from-offsets, files are the truth about everything before those offsets, and no event time is looked at.
 
-Stopped anywhere, even by kill -9: give the same command again, and it goes on from where it was. Until it is over, no role of the
-pipeline begins. A pipeline that has state is refused: `penstock reset FILE` starts over. The past is not told: no prediction
-and no alert is published for it. Predictions begin with the topics.
+Stopped anywhere, even by kill -9: give the same command again, and it goes on from where it was. Until it is over, the featurize
+role refuses to begin; leave learn and control stopped, too. A pipeline that has state is refused: `penstock reset FILE` starts
+over. The past is not told: no prediction and no alert is published for it. Predictions begin with the topics.
 
 Exit codes: 0 done, or done already; 2 could not, and one line says why."""
 SAY_EVERY_S = 2.0

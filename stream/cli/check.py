@@ -14,7 +14,7 @@ from penstock.stream.cli import check_sample, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import check_model, text_inputs
-from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.reading import check_readable
 from penstock.stream.learn.watching.segments import budget_of_segments, budget_of_whole
 from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
@@ -74,8 +74,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load, check and print."""
     pipeline = load(args.file)
     for source in pipeline.sources:
-        if not source.by_id:
-            reader_of(source)  # refuses a schema that is none, and names a library that is missing
+        check_readable(source)
     check_model(pipeline)
     check_outcome(pipeline)
     flow = steps.of(pipeline, settings.prefix)

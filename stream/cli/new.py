@@ -187,13 +187,13 @@ def asked(name: str, given: dict[str, Any], ask: Callable[[str], str] | None = N
         else:
             one("label_time", "Field with an answer's time", found["time"])
         one("wait", "How long an answer may take, such as 30m, 12h or 7d", "1d")
+    if "inputs" not in found:
+        said = one("inputs", "Fields with numbers that the model reads, separated by commas", "amount")
+        found["inputs"] = tuple(filter(None, (field.strip() for field in said.split(","))))
     if "view" not in found:
         shown = "counts and means by key"
         said = one("view", f"Features, such as {found['key']}:count:10m, with spaces between", shown)
         found["view"] = None if said == shown else said.split()
-    if "inputs" not in found:
-        said = one("inputs", "Fields with numbers that the model reads, separated by commas", "amount")
-        found["inputs"] = tuple(filter(None, (field.strip() for field in said.split(","))))
     return found
 
 

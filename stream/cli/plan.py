@@ -9,7 +9,8 @@ import sys
 from penstock.features.define.durations import milliseconds
 from penstock.stream.cli.what_if import Progress
 from penstock.stream.operate.stored_header import CannotSay
-from penstock.stream.plan.run import LIVE, plan
+from penstock.stream.plan.live import LIVE
+from penstock.stream.plan.run import plan
 from penstock.stream.plan.telling import markdown, text
 from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
@@ -30,6 +31,7 @@ readers   breaks: a reader of the former definition fails, or takes a value for 
           something else under its old name); reload: goes on with the new file; look: see for yourself; adds: concerns nobody.
 model     kept, refit (the samples log is folded again) or restarts (from nothing), likewise experts, samples, label, episodes.
 cost      from the topics' real offsets and Redis' real entities, and from the newest 20,000 records, built here in memory.
+          Seconds are of CPU on this machine: by the clock it takes longer where others work.
 backtest  what `penstock what-if FILE --from T` says, T so long before the newest sample. With --against FILE the former
           definition is folded again, as what-if does. A change of what is asked cannot be compared, and the plan says so.
 

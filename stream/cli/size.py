@@ -9,6 +9,7 @@ from pathlib import Path
 from penstock.features.redis.keys import record_key
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.log.protocol import Out
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.sizing.estimate import Asked, Size, size_of
@@ -72,12 +73,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Measure, multiply, print."""
-    pipeline = load(args.file)
-    if other := next((source for source in pipeline.sources if not source.plain), None):
-        raise SettingError(
-            f"topic {other.name!r} is not in plain JSON, in which events are made here: size a copy of the definition without "
-            "format= and envelope=; state, samples and Redis are the same"
-        )
+    pipeline = plain_json(load(args.file))  # events are made in JSON
     if args.events_per_s <= 0:
         raise SettingError(f"--events-per-s {args.events_per_s:g} must be above 0")
     entities = counts(args.entities, [view.name for view in pipeline.views])

@@ -113,7 +113,7 @@ def as_text(done: Tried) -> list[str]:
     lines = [printable(line) for line in told(done)]
     lines += [""] if lines else []
     if asked.expect is None:
-        lines += [json.dumps(one.line, ensure_ascii=False) for one in done.found]
+        lines += [printable(json.dumps(one.line, ensure_ascii=False)) for one in done.found]
     labelled = sum(one.line.get("label") is not None for one in done.found if one.kind == "sample")
     came = f"{done.count('sample'):,} samples, {labelled:,} of them labelled, {done.count('dead_letter'):,} dead letters"
     lines.append(f"events    {done.fed:,} of {asked.events.name}: {came}")

@@ -63,14 +63,20 @@ class SourceDecoder:
     """Decodes and checks the records of one source of a pipeline. Between calls it holds a count for the health page.
 
     With `asked` they are events that somebody asks about, in JSON: nobody can know their labels yet, so the label's fields may be
-    missing. `reader` reads what is not plain JSON.
+    missing. `reader` reads what is not plain JSON; with `rows` everything is, as rows of files are, whatever the topic's format.
     """
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, reader: EventReader | None = None, *, asked: bool = False
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        reader: EventReader | None = None,
+        *,
+        asked: bool = False,
+        rows: bool = False,
     ) -> None:
-        self.source, self.reader = source, None if asked else reader
-        if not (asked or source.plain or reader):
+        self.source, self.reader = source, None if asked or rows else reader
+        if not (asked or rows or source.plain or reader):
             raise DefinitionError(f"topic {source.name!r} is not in plain JSON, and this reads nothing else")
         self.index = pipeline.sources.index(source)
         types = field_types(pipeline, source, asked=asked)
@@ -98,8 +104,8 @@ class SourceDecoder:
         Raises `RegistryUnavailable` where nobody can say what a schema is; nothing is counted then.
         """
         if self._compiled is not None:
-            made: list[Item] = self._compiled.items(self, records, newest_at)
-            return made
+            native: list[Item] = self._compiled.items(self, records, newest_at)
+            return native
         if self.reader is not None:
             records = list(records)
             self.reader.prepare(records)
@@ -189,7 +195,8 @@ class SourceDecoder:
 
     def _under(self, record: Record) -> str:
         """Under which schema a record was written, as a reason says it."""
-        return f" (schema {schema_id_of(record.value or record.key)})" if self.source.by_id else ""
+        by_id = self.source.by_id and self.reader is not None
+        return f" (schema {schema_id_of(record.value or record.key)})" if by_id else ""
 
     def _read(self, record: Record) -> Event:
         """The declared fields of what is not JSON, and all others where the label may read them."""

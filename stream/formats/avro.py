@@ -71,6 +71,7 @@ class AvroReader:
             raise UnusableSchema(shape.refused)
         self.plain, _ = parsed(text, referred, meaning=False)
         self.read = extra("fastavro._read_py" if shape.recursive else "fastavro").schemaless_reader
+        self.named_records = shape.several  # a value of such a union comes with its record's name
         conversions = Conversions(named)
         self.fields: list[tuple[str, Convert | None]] = []
         self.convert: Convert | None = None
@@ -116,7 +117,7 @@ class AvroReader:
         """What a body holds: a dict for a record. Raises `Unreadable`."""
         stream = io.BytesIO(body + b"\0")
         try:
-            value = self.read(stream, self.plain, None, True, True)
+            value = self.read(stream, self.plain, None, self.named_records, self.named_records)
         except Exception as error:  # whatever a body provokes is that record's
             raise Unreadable(_why(error)) from None
         if stream.tell() != len(body):

@@ -169,12 +169,13 @@ def _variable_scale(value: dict[str, Any]) -> int | float:
 class Shape:
     """What bodies under a schema may make of a process: `refused` says why none may be read, if so.
 
-    `recursive` is whether a value may hold another of its own type. Each named type is looked at once.
+    `recursive` is whether a value may hold another of its own type, `several` whether a union has several records.
+    Each named type is looked at once.
     """
 
     def __init__(self, schema: Any, named: Mapping[str, Any]) -> None:
         self.named = named
-        self.recursive = False
+        self.recursive = self.several = False
         self.refused = ""
         self.open: set[str] = set()
         self.seen: dict[str, tuple[int, int]] = {}
@@ -185,6 +186,8 @@ class Shape:
     def _least(self, schema: Any) -> tuple[int, int]:
         """Whether the smallest value takes bytes (1) or none (0), and how many values it is made of."""
         if (branches := union_of(schema)) is not None:
+            kinds = [kind_of(one, self.named)[0] for one in branches]
+            self.several = self.several or sum(kind in ("record", "error") for kind in kinds) > 1
             return 1, max((self._least(one)[1] for one in branches), default=0)
         kind, definition = kind_of(schema, self.named)
         if kind in ("array", "map"):

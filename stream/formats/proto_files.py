@@ -2,7 +2,7 @@
 
 Laws of this file:
 - A file sees the files that it refers to, Google's well-known ones and Confluent's two, and no others: it is compiled in a
-  folder of its own that is gone afterwards.
+  folder of its own that is gone afterwards. A machine that cannot do this raises `OSError`.
 - Each set of files has a pool of its own: two versions of a schema may name their messages alike.
 """
 
@@ -105,7 +105,7 @@ def _compiled(name: str, text: str, referred: Mapping[str, str]) -> list[Any]:
         try:
             done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=MOST_S)
         except subprocess.TimeoutExpired:
-            raise UnusableSchema(f"Google's compiler did not end within {MOST_S:g} s") from None
+            raise TimeoutError(f"Google's compiler did not end within {MOST_S:g} s") from None
         if done.returncode != 0:
             said = done.stderr.replace(f"{here}/", "").replace(_MAIN, "line").strip()
             raise UnusableSchema(f"no Protobuf schema: {' '.join(said.split())[:300]}")

@@ -16,15 +16,17 @@ import msgspec
 from penstock.stream.definition_error import DefinitionError
 from penstock.stream.formats.avro import AvroReader, UnusableSchema
 from penstock.stream.formats.debezium import unwrapped
+from penstock.stream.formats.missing import extra
 from penstock.stream.formats.protobuf import ProtobufFile, ProtobufReader
 from penstock.stream.formats.registry import Schema
 from penstock.stream.formats.schemas import Schemas, own_schemas
-from penstock.stream.formats.unread import EventReader, Ignored, Unreadable
+from penstock.stream.formats.unread import EventReader, Ignored, RegistryUnavailable, Unreadable
 from penstock.stream.formats.wire import HEADER_BYTES, message_place, schema_id, schema_id_of
 from penstock.stream.log.protocol import Record
 from penstock.stream.source import Source
 
 _KINDS = {"avro": "AVRO", "protobuf": "PROTOBUF", "jsonschema": "JSON"}
+_LIBRARIES = {"avro": ("fastavro",), "protobuf": ("google.protobuf.message_factory", "grpc_tools")}
 _decode_json = msgspec.json.decode
 _CONNECT = {"schema", "payload"}  # as Connect's JSON converter wraps a value
 TIMESTAMP, POSITION = "__timestamp", "__position"
@@ -39,29 +41,27 @@ def reader_of(source: Source, schemas: Schemas | None = None) -> EventReader | N
     """
     if source.plain:
         return None
+    _check_libraries(source)
     try:
         return SourceReader(source, own_schemas() if source.by_id and schemas is None else schemas)
     except UnusableSchema as error:
         raise DefinitionError(f"Source {source.name!r}: schema: {error}") from None
 
 
-def json_of(source: Source) -> Callable[[Record], bytes | None]:
-    """What gives a record's whole event as a JSON object, whatever the source's format; None where it gives none.
+def check_readable(source: Source) -> None:
+    """Refuse what no registry could help: a schema of the source's own that is none, a library that is missing.
 
-    A record in plain JSON is given as it stands. Waits for nothing: raises `RegistryUnavailable`.
+    Raises `DefinitionError`.
     """
-    reader = reader_of(source)
-    if reader is None:
-        return lambda record: record.value
+    if source.by_id:
+        _check_libraries(source)
+    else:
+        reader_of(source)
 
-    def transcoded(record: Record) -> bytes | None:
-        reader.prepare([record])
-        try:
-            return msgspec.json.encode(reader.event(record))
-        except (Unreadable, Ignored):
-            return None
 
-    return transcoded
+def _check_libraries(source: Source) -> None:
+    for module in _LIBRARIES.get(source.format, ()):
+        extra(module)
 
 
 class SourceReader:
@@ -116,7 +116,21 @@ class SourceReader:
         new = [number for number in found if number is not None and number not in self.seen]
         if new:
             self.schemas.learn(sorted(new))
-            self.seen.update(number for number in new if number in self.schemas.known)
+            for number in new:
+                if number in self.schemas.known:
+                    self._prepare(number)
+                    self.seen.add(number)
+
+    def _prepare(self, number: int) -> None:
+        """Make what reads a schema. What this machine lacks for it is no record's fault: raises `RegistryUnavailable`."""
+        try:
+            self._schema(number)
+        except Unreadable:
+            pass  # told with each of its records
+        except OSError as error:
+            raise RegistryUnavailable(
+                f"schema {number} cannot be compiled here ({error}): there must be room in the folder of temporary files"
+            ) from None
 
     def body(self, value: bytes) -> bytes | None:
         """The JSON object that stands in a value behind its schema's id, where it is one; see `EventReader`."""

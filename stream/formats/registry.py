@@ -13,7 +13,7 @@ import http.client
 import json
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
@@ -24,7 +24,8 @@ from penstock.stream.process.settings import SettingError, Settings
 TIMEOUT_S = 5.0
 MOST_BYTES = 16_000_000
 MOST_REFERENCES = 200
-NO_SUCH_SCHEMA = 40403
+NO_SUCH_SCHEMA = (40403,)
+GONE = (40401, 40402)  # a subject, or a version of it
 URL = "PENSTOCK_SCHEMA_REGISTRY_URL"
 _HEADERS = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
 _REFUSED = (401, 403)
@@ -75,22 +76,28 @@ class HttpRegistry:
         if said is None:
             return None
         referred: dict[str, str] = {}
-        self._follow(said, referred, set())
-        return Schema(number, said.get("schemaType") or "AVRO", _text(said), referred)
+        try:
+            self._follow(said, referred, set())
+            return Schema(number, str(said.get("schemaType") or "AVRO"), _text(said), referred)
+        except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+            raise RegistryUnavailable(
+                f"the schema registry says of schema {number} what is none ({type(error).__name__}: {error}): is {URL} right?"
+            ) from None
 
     def _follow(self, said: Mapping[str, Any], found: dict[str, str], seen: set[tuple[Any, ...]]) -> None:
-        """What a schema refers to, and what that refers to before it."""
+        """What a schema refers to, and what that refers to before it. What is gone is left out, so that it cannot be read."""
         for one in said.get("references") or ():
-            subject, version, name = str(one["subject"]), one["version"], str(one["name"])
+            subject, version, name = str(one["subject"]), int(one["version"]), str(one["name"])
             if (subject, version, name) in seen:
                 continue
             seen.add((subject, version, name))
             if len(seen) > MOST_REFERENCES:
                 raise RegistryUnavailable(f"a schema refers to more than {MOST_REFERENCES} others")
-            inner = self._ask("GET", f"/subjects/{quote(subject, safe='')}/versions/{version}")
-            assert inner is not None
-            self._follow(inner, found, seen)
-            found.setdefault(name, _text(inner))
+            path = f"/subjects/{quote(subject, safe='')}/versions/{version}?deleted=true"
+            inner = self._ask("GET", path, none=GONE)
+            if inner is not None:
+                self._follow(inner, found, seen)
+                found.setdefault(name, _text(inner))
 
     def register(self, subject: str, kind: str, text: str) -> int:
         """The id of a schema under a subject."""
@@ -99,13 +106,13 @@ class HttpRegistry:
         assert said is not None
         return int(said["id"])
 
-    def _ask(self, verb: str, path: str, body: Any = None, none: int | None = None) -> dict[str, Any] | None:
-        """The answer to one question; None where it is a 404 with the code `none`."""
+    def _ask(self, verb: str, path: str, body: Any = None, none: Sequence[int] = ()) -> dict[str, Any] | None:
+        """The answer to one question; None where it is a 404 with one of the codes `none`."""
         failure: RegistryUnavailable | None = None
         for url in list(self.urls):
             try:
                 status, said = self._exchange(url, verb, path, body)
-                if status == 404 and none is not None and said.get("error_code") == none:
+                if status == 404 and said.get("error_code") in none:
                     return None
                 if status == 200:
                     return said
@@ -160,10 +167,16 @@ def _refusal(url: str, verb: str, path: str, status: int, said: Mapping[str, Any
 
 
 def _authorization(settings: Settings) -> dict[str, str]:
-    if settings.schema_registry_token:
-        return {"Authorization": f"Bearer {settings.schema_registry_token}"}
+    """The header that shows who asks. What no header may hold is refused here: the client would repeat it in its error."""
+    token = settings.schema_registry_token.strip()
+    pair = f"{settings.schema_registry_user}:{settings.schema_registry_password.rstrip()}"
+    if token and not (token.isascii() and token.isprintable()):
+        raise SettingError(
+            "PENSTOCK_SCHEMA_REGISTRY_TOKEN holds signs that no header may hold, such as the end of a line"
+        )
+    if token:
+        return {"Authorization": f"Bearer {token}"}
     if settings.schema_registry_user:
-        pair = f"{settings.schema_registry_user}:{settings.schema_registry_password}"
         return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
     return {}
 

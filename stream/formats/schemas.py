@@ -33,6 +33,7 @@ class Schemas:
         self.known: dict[int, Schema] = {}
         self.unknown: dict[int, float] = {}
         self.asked = self.failures = 0
+        self.learned_s = 0.0
 
     @property
     def waiting(self) -> bool:
@@ -43,13 +44,19 @@ class Schemas:
         """Ask for the schemas with these ids that are not known yet. Raises `RegistryUnavailable`."""
         began_s = self.now_s()
         for number in numbers:
-            if number in self.known or began_s - self.unknown.get(number, -UNKNOWN_S) < UNKNOWN_S:
+            if number in self.known or self._is_unknown(number, began_s):
                 continue
             if self.now_s() - began_s > MOST_ASKING_S:
                 raise RegistryUnavailable(
                     "the schema registry has been asked for many schemas, and goes on being asked", 0
                 )
             self._ask(number)
+        self.learned_s = self.now_s()
+
+    def _is_unknown(self, number: int, now_s: float) -> bool:
+        """Whether the registry said so lately, or for the batch that is still being learned, however long that takes."""
+        said_s = self.unknown.get(number)
+        return said_s is not None and (now_s - said_s < UNKNOWN_S or said_s > self.learned_s)
 
     def _ask(self, number: int) -> None:
         self.asked += 1

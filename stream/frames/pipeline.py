@@ -23,6 +23,7 @@ from penstock.features.redis.keyspace import Keyspace, MemoryKeyspace, RedisKeys
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError, Pipeline
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.frames import reading
 from penstock.stream.frames.table import Kind, chosen, from_rows, table, to_rows
 from penstock.stream.log.memory import MemoryLog
@@ -37,6 +38,8 @@ from penstock.stream.roles.what_if import WhatIf, what_if
 from penstock.stream.shards import check_one, log_of, of_shard
 
 MOST_ENTITIES = 10_000
+#: Columns of a frame of features before the features; one of such a name is called `<view>.<name>`.
+OF_ENTITY = ("entity", "at", "status")
 WALL_MS = 1_700_000_000_000
 Events = Iterable[tuple[Any, ...]] | Mapping[str, Any]
 
@@ -73,7 +76,7 @@ class Frames:
     def frame(self, rows: Any) -> Any:
         """Rows (dicts) or columns as a frame of the chosen kind: `flights.frame(result.rows)` of a what-if."""
         columns = rows if isinstance(rows, Mapping) else from_rows(to_rows(rows))
-        return table(columns, self.kind)
+        return table(columns, self.kind, ("at",))
 
     def features(
         self,
@@ -94,6 +97,7 @@ class Frames:
         wanted = self.entities(view, most) if entities is None else list(entities)
         keys = [entity_key(one if isinstance(one, tuple) else (one,)) for one in wanted]
         compiled = self.reader.compiled(view)
+        columns = [*OF_ENTITY, *(f"{view}.{one}" if one in OF_ENTITY else one for one in compiled.names)]
         rows = []
         for name, state in zip(keys, self.reader.states([(view, key) for key in keys]), strict=True):
             there = state is not None and state.newest >= 0
@@ -103,14 +107,16 @@ class Frames:
                     f"{view} {name} is stored as of {state.newest} ms, which is after {moment} ms"
                 )
             found = compiled.new() if state is None else state
-            values = dict(zip(compiled.names, compiled.values(found, at_ms or 0), strict=True))
-            rows.append({"entity": name, "at": at_ms, "status": "present" if there else "missing", **values})
-        names = ("entity", "at", "status", *compiled.names)
-        return table(from_rows(rows) if rows else {name: [] for name in names}, self.kind)
+            values = zip(columns[3:], compiled.values(found, at_ms or 0), strict=True)
+            of_row = (name, at_ms, "present" if there else "missing")
+            rows.append({**dict(zip(OF_ENTITY, of_row, strict=True)), **dict(values)})
+        return table(from_rows(rows) if rows else {name: [] for name in columns}, self.kind, ("at",))
 
     def entities(self, view: str, most: int = MOST_ENTITIES) -> list[Entity]:
         """The entities of a view that are served, in the order of their names; at most `most`, whichever come first."""
-        begin, found = public_key(topology.deployed(self.pipeline.name, self.prefix), view, ""), set[str]()
+        # features are the pipeline's, whichever shard learns from them
+        name = topology.whole(self.pipeline.name)
+        begin, found = public_key(topology.deployed(name, self.prefix), view, ""), set[str]()
         for keys in self.keyspace.scan(begin):
             found.update(key.removeprefix(begin) for key in keys)
             if len(found) >= most:
@@ -134,17 +140,21 @@ class Frames:
     ) -> Any:
         """What was published of events in [start, stop): prediction, leading version and its weight; with `labels` what came."""
         made = reading.predictions(self.pipeline, self.log, self.prefix, span_of(start, stop), labels=labels)
-        return table(made, self.kind)
+        return table(made, self.kind, ("at", "label_at"))
 
     def history(self, start: Moment | None = None, stop: Moment | None = None, by: By = "labels") -> Any:
         """How it did: losses, weights and rates, a row for each block of labels, or with `by="hour"` for each hour."""
         return table(
-            reading.history(self.pipeline, self.log, self.prefix, span_of(start, stop), by), self.kind
+            reading.history(self.pipeline, self.log, self.prefix, span_of(start, stop), by),
+            self.kind,
+            ("at",),
         )
 
     def episodes(self) -> Any:
         """Every episode that fired: what it was about, since when, found when, over when, and what it cost."""
-        return table(reading.episodes(self.pipeline, self.log, self.prefix), self.kind)
+        return table(
+            reading.episodes(self.pipeline, self.log, self.prefix), self.kind, ("since", "found", "over")
+        )
 
     def what_if(self, changed: str | Path | Pipeline, **how: Any) -> WhatIf:
         """What another definition would have predicted of this history: see `penstock.what_if`, which takes the same arguments.
@@ -216,8 +226,9 @@ def in_memory(
     Args:
         definition: a file, or a `Pipeline`.
         events: `(topic, key, fields, ...)` tuples in the order of their topics, as `penstock.examples.flights_data.events` gives
-            them; or rows by topic, `{"cards.payments": frame}`, where rows are a frame or a list of dicts, and the declared field
-            is the key. Between topics they are put in order by their event time.
+            them; or rows by topic, `{"cards.payments": frame}`, where rows are a frame or a list of dicts, and the declared
+            field is the key. Between topics they are put in order by their event time. Whatever format a topic has, these are
+            the fields of its events.
         shard: which one, of a pipeline that learns in shards.
         guard: as the learn role runs.
         frames: pandas, polars or arrow; by default the first of them that is installed.
@@ -228,7 +239,7 @@ def in_memory(
 
     """
     kind = chosen(frames)
-    pipeline = _loaded(definition)
+    pipeline = plain_json(_loaded(definition))  # events are given as rows
     wall = count(WALL_MS, 10)
     log = MemoryLog()
     flow = MemoryFlow(pipeline, partitions=1, log=log, guard=guard, clock=lambda: next(wall))

@@ -16,8 +16,6 @@ Kind = Literal["pandas", "polars", "arrow"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _MODULES: dict[Kind, str] = {"pandas": "pandas", "polars": "polars", "arrow": "pyarrow"}
 Columns = Mapping[str, Sequence[Any]]
-#: The columns that are event times, wherever they stand.
-TIMES = ("at", "label_at", "since", "found", "over", "until")
 
 
 def chosen(kind: Kind | None) -> Kind:
@@ -34,8 +32,8 @@ def chosen(kind: Kind | None) -> Kind:
     )
 
 
-def table(columns: Columns, kind: Kind, times: Collection[str] = TIMES) -> Any:
-    """A frame of these columns, all of one length."""
+def table(columns: Columns, kind: Kind, times: Collection[str]) -> Any:
+    """A frame of these columns, all of one length; `times` names those that are event times in ms."""
     module = importlib.import_module(_MODULES[kind])
     if kind == "pandas":
         return _pandas(module, columns, times)

@@ -14,7 +14,7 @@ import gc
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from multiprocessing import get_context
@@ -78,6 +78,11 @@ def history(
             with ProcessPoolExecutor(workers, get_context("spawn"), initializer=gc.disable) as pool:
                 opens = log_of if log is not None else None
                 return _run(job, spine, shares, folder, Processes(job, folder, pool, path, opens), progress)
+    except BrokenExecutor:
+        raise CannotUse(
+            "a worker process ended in the middle, killed perhaps, as the machine ran out of memory: take fewer --workers, or do "
+            "the rows in parts (--part)"
+        ) from None
     finally:
         if log is not None:
             log.close()

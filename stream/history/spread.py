@@ -11,16 +11,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock.features.redis.keys import entity_of
 from penstock.stream.definitions import Pipeline
-from penstock.stream.featurize.decode import END_OF_TIME_MS, Event, Rejected, SourceDecoder, field_types
+from penstock.stream.featurize.decode import (
+    END_OF_TIME_MS,
+    LATE,
+    Event,
+    Item,
+    Rejected,
+    SourceDecoder,
+    field_types,
+)
 from penstock.stream.featurize.labels import label_of
 from penstock.stream.files.events import Piece, Rows, pieces
-from penstock.stream.files.reading import CannotUse
+from penstock.stream.files.reading import BATCH_ROWS, CannotUse
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.history.asks import SEEN
 from penstock.stream.history.job import Job, hash_of
 from penstock.stream.history.spool import Row, Spool
@@ -56,29 +65,44 @@ class Spread(NamedTuple):
     left_out: dict[str, int]
 
 
-def checker(pipeline: Pipeline, source: int) -> Callable[[Event], object]:
-    """What raises for an event that featurize would bury for its label."""
+def checker(pipeline: Pipeline, source: int) -> Callable[[Event], str | None]:
+    """What says why featurize would bury an event for its label; None of one that it takes."""
     declared = pipeline.sources[source]
     if pipeline.label.source != declared or not pipeline.labelled:
         return lambda event: None
     outcome, kind = pipeline.label.of, pipeline.target_kind
-    return lambda event: label_of(outcome(event), kind)
+
+    def why(event: Event) -> str | None:
+        try:
+            label_of(outcome(event), kind)
+        except Rejected as error:
+            return str(error)
+        # whatever a user's function makes of a record is that record's
+        except Exception as error:
+            return f"the outcome raised {type(error).__name__}: {error}"
+        return None
+
+    return why
 
 
-def records_of(job: Job, share: Share, log: Log | None) -> Iterator[Record]:
-    """The records of a share, as its topic has or would have them."""
+def records_of(job: Job, share: Share, log: Log | None) -> Iterator[list[Record]]:
+    """The records of a share, as its topic has or would have them, some thousands at a time."""
     source = job.pipeline.sources[share.source]
     if share.piece is None:
         assert log is not None, "a share of a topic is read from the log"
-        yield from records_within(log, source.name, share.partition, share.within)
+        records = records_within(log, source.name, share.partition, share.within)
+        while batch := list(islice(records, BATCH_ROWS)):
+            yield batch
         return
     whole = job.pipeline.label.source == source and job.pipeline.label.reads_any_field
     rows = Rows(field_types(job.pipeline, source), source.time, every_column=whole)
     offset = share.turn << FILE_BITS
     for values in rows.values(share.piece):
-        for value in values:
-            yield Record(source.name, share.partition, offset, END_OF_TIME_MS, None, value, ())
-            offset += 1
+        yield [
+            Record(source.name, share.partition, offset + n, END_OF_TIME_MS, None, value, ())
+            for n, value in enumerate(values)
+        ]
+        offset += len(values)
 
 
 class Spreading:
@@ -91,27 +115,32 @@ class Spreading:
 
     def spread(self, share: Share) -> Spread:
         """Spread one share."""
-        job, pipeline = self.job, self.job.pipeline
-        source = pipeline.sources[share.source]
-        decode, check = SourceDecoder(pipeline, source).decode, checker(pipeline, share.source)
-        into = Into(job, share, self.folder, self.seen)
+        job, source = self.job, self.job.pipeline.sources[share.source]
+        of_topic = share.piece is None
+        decoder = SourceDecoder(
+            job.pipeline, source, reader_of(source) if of_topic else None, rows=not of_topic
+        )
+        check, into = checker(job.pipeline, share.source), Into(job, share, self.folder, self.seen)
         unordered = job.unordered and share.piece is not None
         newest_at, rows = -1, 0
         left_out: Counter[str] = Counter()
-        for record in records_of(job, share, self.log):
-            rows += 1
-            try:
-                event, at = decode(record, -1 if unordered else newest_at)
-                newest_at = max(newest_at, at)  # as in featurize, of one with a bad label, too
-                check(event)
-            # whatever a record provokes is that record's
-            except Exception as error:
-                why = str(error) if type(error) is Rejected else f"{type(error).__name__}: {error}"
-                left_out[why if why in left_out or len(left_out) < MOST_REASONS else OTHERS] += 1
-                continue
-            into.take(event, at, at if unordered else newest_at, record.offset)
+        for records in records_of(job, share, self.log):
+            rows += len(records)
+            if unordered:
+                items = [decoder.item(record, -1) for record in records]
+            else:
+                items = decoder.items(records, newest_at)
+                newest_at = items[-1].newest_at
+            for item in items:
+                why = item.reject if item.event is None else check(item.event)
+                if why is not None:
+                    if LATE in why:  # which names the times of each
+                        why = f"it is more than {source.grace} behind the newest of its partition"
+                    left_out[why if why in left_out or len(left_out) < MOST_REASONS else OTHERS] += 1
+                elif item.event is not None:
+                    into.take(item, item.at if unordered else item.newest_at)
         into.close()
-        return Spread(share.number, rows, -1 if unordered else newest_at, dict(left_out))
+        return Spread(share.number, rows, newest_at, dict(left_out))
 
 
 class Into:
@@ -122,7 +151,7 @@ class Into:
     """
 
     def __init__(self, job: Job, share: Share, folder: Path, seen: Sequence[bytearray] | None) -> None:
-        self.partition, self.buckets, self.keys = share.partition, job.buckets, job.keys
+        self.buckets, self.keys = job.buckets, job.keys
         self.groups: list[tuple[tuple[str, ...], tuple[str, ...], bytearray | None, Spool]] = []
         for number, group in enumerate(job.groups):
             if group.source == share.source:
@@ -131,11 +160,12 @@ class Into:
                 self.groups.append((job.keys[group.key], group.fields, asked, spool))
         told = job.events and share.source == 0
         self.told = Spool(folder, "told", share.number) if told else None
-        self.id = job.pipeline.predict.id
 
-    def take(self, event: Event, at: int, newest_at: int, offset: int) -> None:
-        """One event."""
-        partition, buckets = self.partition, self.buckets
+    def take(self, item: Item, newest_at: int) -> None:
+        """One event, and the newest event time of its partition including it."""
+        _, _, partition, offset, _, named, event, *_ = item
+        assert event is not None
+        at, buckets = item.at, self.buckets
         for key, fields, asked, spool in self.groups:
             entity = entity_of(event, key)
             if entity is None:
@@ -145,7 +175,6 @@ class Into:
                 row = (entity, newest_at, partition, offset, at, *[event[name] for name in fields])
                 spool.put(hashed % buckets, row)
         if self.told is not None:
-            named = str(event[self.id])
             entities = [entity_of(event, key) for key in self.keys]
             self.told.put(hash_of(named) % buckets, (named, at, newest_at, partition, offset, *entities))
 

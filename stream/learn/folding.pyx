@@ -3,7 +3,7 @@
 
 Laws of this file:
 - Optional. What is not ordinary is left to `Fold.step` with nothing of it done: a repeat, a value outside its range, a label
-  without its sample, and whatever begins or ends a block, an epoch, a bucket or an hour.
+  without its sample, and whatever begins or ends a block, an epoch or an hour.
 - What a run counts stands here while it lasts, and in the fold before any other code that reads it is called, and at its end.
 - For labels of true or false that are joined by id, while every expert has its say and nothing is held.
 """
@@ -21,7 +21,8 @@ from zlib import crc32
 from penstock.monitors.inputs import guard as guards, psi as psis
 from penstock.monitors.losses import drift as losses_of, expected as expectations
 from penstock.monitors.quality import repeats as all_repeats
-from penstock.stream.learn import births, gate as gates, health, join as joins, join_by_id, learner, pool, suspicion, weighing
+from penstock.stream.learn import births, departures, experts as all_experts, gate as gates, health, join as joins
+from penstock.stream.learn import join_by_id, learner, pool, suspicion, weighing
 from penstock.stream.learn import skill as skills
 from penstock.stream.learn.expert import Answer
 from penstock.stream.learn.experts import DELAY_RATE
@@ -33,14 +34,30 @@ from penstock.stream.learn.watching import quality as qualities
 from penstock.stream.learn.watching.estimate import Estimate
 from penstock.stream.learn.watching.quality import DataQuality
 from penstock.stream.learn.watching.schema import Schema
-from penstock.stream.messages import LabelRecord, Sample
+from penstock.stream.learn.watching.segment_flow import SegmentFlow
+from penstock.stream.messages import LabelRecord, Origin, Sample
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object d, object key) except? NULL
+    bint PyLong_CheckExact(object one)
+    int64_t PyLong_AsLongLongAndOverflow(object one, int *overflow) except? -1
+    ctypedef struct PyMemberDef:
+        int type
+        Py_ssize_t offset
+    ctypedef struct PyMemberDescrObject:
+        PyMemberDef *d_member
+    ctypedef struct PyTypeObject:
+        pass
+    PyTypeObject PyMemberDescr_Type
+    PyTypeObject *Py_TYPE(object one)
+
+cdef extern from "structmember.h":
+    int T_OBJECT_EX
 
 cdef tuple NONE = ()
 cdef int64_t MOST_SAMPLES = 1 << 31
 
+include "folding_fields.pxi"
 include "folding_state.pxi"
 include "folding_samples.pxi"
 include "folding_labels.pxi"

@@ -3,12 +3,12 @@
 
 cdef object answer_of(object answer, object expert):
     """As `Answer.of`."""
-    cdef tuple asked = answer.asked
+    cdef tuple asked = field(answer, AT.asked)
     cdef Py_ssize_t place
     number = expert.number
     for place in range(len(asked)):
         if asked[place] is number or asked[place] == number:
-            return (<tuple>answer.said)[place]
+            return (<tuple>field(answer, AT.said))[place]
     return None
 
 
@@ -24,7 +24,7 @@ cdef class Labels(Samples):
             return self.COST
         return -log(p if y else 1.0 - p)
 
-    cdef bint is_quiet(self, int64_t at, object waits) except -1:
+    cdef bint is_quiet(self, object waits) except -1:
         """Whether nothing begins or ends with a label of this sample."""
         if self.in_block + 1 >= self.BASE_LABELS or len(self.said) + 1 >= self.BLOCK:
             return False
@@ -36,40 +36,51 @@ cdef class Labels(Samples):
             return False
         if self.leads and (self.drift_labels + 1) % self.JUDGED == 0:
             return False
-        if <int64_t>waits.position < self.replaced_at or waits.outside:
+        if <int64_t>field(waits, AT.position) < self.replaced_at or field(waits, AT.outside):
             return False
-        if self.quarantined and self.fold.is_quarantined(waits.position):
+        if self.quarantined and self.fold.is_quarantined(field(waits, AT.position)):
             return False
-        if len(self.labelled) + 1 >= self.KEPT_LABELS or waits.issued is not None:
+        if len(self.labelled) + 1 >= self.KEPT_LABELS or field(waits, AT.issued) is not None:
             return False
-        return self.quality is None or (self.labels_from <= at < self.labels_to and len(self.met) + 1 < self.DELAYS)
+        return self.quality is None or len(self.met) + 1 < self.DELAYS
 
     cdef bint label(self, int64_t position, object label) except -1:
         """As `Fold._label`; False for one that is not ordinary, of which nothing is done."""
-        cdef int64_t at = label.at, sampled, here
+        cdef int64_t at, sampled, here
         cdef PyObject *found
-        origin, event_id, y = label.origin, label.id, label.y
+        origin, event_id, y = field(label, AT.label_origin), field(label, AT.label_id), field(label, AT.label_y)
         if y is not True and y is not False:
             return False
-        place, here = (origin.topic_id, origin.partition), <int64_t>origin.offset * 4 + <int64_t>origin.sub
-        if here <= <int64_t>self.seen.get(place, -1) or (at > self.at and at >= self.hour_over):
+        if not place_in_log(origin, &here) or not whole(field(label, AT.label_at), &at):
+            return False
+        place = (field(origin, AT.topic_id), field(origin, AT.partition))
+        if here <= self.seen.get(place, -1) or (at > self.at and at >= self.hour_over):
             return False
         found = PyDict_GetItemWithError(self.pending, event_id)
         if found is NULL:
             return False
         waits = <object>found
-        sampled = waits.at
-        if sampled < at - self.wait_ms or not self.is_quiet(at, waits):
+        if type(waits) is not Pending or not whole(field(waits, AT.at), &sampled):
+            return False
+        answer = field(waits, AT.answer)
+        if type(answer) is not Answer or type(field(answer, AT.mixture)) is not Mixture:
+            return False
+        if sampled < at - self.wait_ms or not self.is_quiet(waits):
             return False
         self.seen[place] = here
         if at > self.at:
             self.at = at
         self.labels += 1
         if self.quality is not None:
+            if not self.labels_from <= at < self.labels_to:
+                self.end_quality()
+                self.quality._count_labels()
+                self.run_of_labels.open(field(label, AT.label_at), position)
+                self.read_quality()
             self.of_labels += 1
             self.labels_at, self.labels_position = at, position
             self.label_at = (position, at if at > self.clock else self.clock)
-            self.met.append((waits.at, self.label_at[1], position))
+            self.met.append((field(waits, AT.at), self.label_at[1], position))
         PyDict_DelItem(self.pending, event_id)
         self.labelled[event_id] = y
         self.judge(position, sampled if sampled > at else at, waits, y)
@@ -81,14 +92,14 @@ cdef class Labels(Samples):
         cdef bint true = y is True, dull
         cdef double live, base, leader = 0.0, committed
         cdef bint led = False, rivals
-        answer, p = waits.answer, waits.p
+        answer, p = field(waits, AT.answer), field(waits, AT.p)
         self.joined += 1
         if self.ranked is not None:
             self.ranked.append((p, y))
-        live, base = self.log_loss(p, true), self.log_loss(waits.base, true)
+        live, base = self.log_loss(p, true), self.log_loss(field(waits, AT.base), true)
         self.counted_live += live
         self.counted_base += base
-        self.charge(answer, y, self.samples - <int64_t>waits.number)
+        self.charge(answer, y, self.samples - <int64_t>field(waits, AT.number))
         said = answer_of(answer, self.leader)
         if said is not None:
             led, leader = True, self.log_loss(said, true)
@@ -101,13 +112,18 @@ cdef class Labels(Samples):
             self.skill.update(at, position, live, base)
         if self.in_block == 0:
             self.losses._start = (at, position)
-        self.compare(live, base, rivals, committed, answer.mixture.p, p, true)
-        self.estimate.base = waits.base
-        if <int64_t>waits.position > self.newest:
-            self.newest = waits.position
+        self.compare(live, base, rivals, committed, field(field(answer, AT.mixture), AT.mixed), p, true)
+        if self.segments is not None:
+            self.losses.gap = self.gap
+            found = self.segments.label(at, position, field(waits, AT.segments), live, base, self.losses)
+            if found:
+                self.hear(found)
+        self.estimate.base = field(waits, AT.base)
+        if <int64_t>field(waits, AT.position) > self.newest:
+            self.newest = field(waits, AT.position)
         self.said.append(p)
         self.outcomes.append(y)
-        self.learn(position, at, waits.x, y, self.rose(leader if led else live))
+        self.learn(position, at, field(waits, AT.x), y, self.rose(leader if led else live))
         return 0
 
     cdef int charge(self, object answer, object y, int64_t delay) except -1:
@@ -116,19 +132,20 @@ cdef class Labels(Samples):
         cdef list charged = []
         late = late + <double>DELAY_RATE * (<double>delay - late)
         self.delay = late
-        mixture, answers = answer.mixture, answer.said
-        if answer.asked is not self.numbers and answer.asked != self.numbers:
-            own = dict(zip(answer.asked, answers, strict=True))
+        mixture, answers = field(answer, AT.mixture), field(answer, AT.said)
+        asked, boosted = field(answer, AT.asked), field(mixture, AT.boosted)
+        if asked is not self.numbers and asked != self.numbers:
+            own = dict(zip(asked, answers, strict=True))
             answers = [own.get(number) for number in self.numbers]
-            if mixture.boosted:
-                more = dict(zip(answer.asked, mixture.boosted, strict=True))
-                mixture.boosted = tuple([more.get(number, False) for number in self.numbers])
-        lost = weighing.settle(
-            self.slow, self.middle, self.fast, self.rate_weights, answers, mixture.rates, mixture.p, mixture.least, y,
-            gates.RATES[0] * gates.slowed(late), mixture.boosted, gates.BOOST, gates.shared(late), gates.OUTER_RATE,
-            gates.OUTER_SHARE, charged,
+            if boosted:
+                more = dict(zip(asked, boosted, strict=True))
+                boosted = mixture.boosted = tuple([more.get(number, False) for number in self.numbers])
+        lost = self.settle(
+            self.slow, self.middle, self.fast, self.rate_weights, answers, field(mixture, AT.rates), field(mixture, AT.mixed),
+            field(mixture, AT.least), y, self.RATE * (1.0 / (1.0 + late / self.SLOWED)), boosted, self.BOOST,
+            self.SHARE / (1.0 + late / self.SHARED), self.OUTER_RATE, self.OUTER_SHARE, charged,
         )  # fmt: skip
-        weighing.add(self.expert_losses, charged)
+        self.add(self.expert_losses, charged)
         self.judged += 1
         self.judged_live += <double>lost
         return 0
@@ -167,7 +184,7 @@ cdef class Labels(Samples):
 
     cdef int learn(self, int64_t position, int64_t at, dict x, object y, bint rose) except -1:
         """As `Fold._learn` and `births.at_label`."""
-        taught, self.dull = pool.teach(self.everyone, x, x, y)
+        taught, self.dull = self.teach(self.everyone, x, x, y)
         self.taught += <int64_t>taught
         if self.dull:
             self.end()
@@ -176,22 +193,59 @@ cdef class Labels(Samples):
             self.stale = True
         self.base = self.base + BASE_RATE * (y - self.base)
         self.learned += 1
-        if rose or self.learned % self.LOOK == 0 or self.learned % self.FREEZE == 0 or births.is_due(self.learned):
+        if rose or self.learned % self.FREEZE == 0 or self.is_due(self.learned):
             self.end()
             births.at_label(self.fold, position, at, rose)
             self.read()
             self.stale = True
-        elif self.learned % self.LEAD == 0:
-            top = self.experts.lead(self.learned)
-            self.read_leader()
-            if top is not None:
+        else:
+            if self.learned % self.LEAD == 0 and not self.leads_on():
                 self.end()
-                births._leads(self.fold, position, at, top)
+                births._leads(self.fold, position, at, self.experts.lead(self.learned))
                 self.read()
                 self.stale = True
+            if self.learned % self.LOOK == 0:
+                self.end_experts()
+                for one in departures.hopeless(self.experts, self.learned):
+                    self.experts.remove(one)
+                departures.quiet(self.experts, self.samples)
+                self.read_experts()
         if self.learned >= <int64_t>self.labels_due:
             self.end()
             self.fold._asked(self.triggers.counted(position, at, self.drift.models))
             self.read()
             self.stale = True
         return 0
+
+    cdef bint leads_on(self) except -1:
+        """As `Experts.lead` where nobody takes the lead; False where somebody does, and nothing is done."""
+        cdef list weights = self.totals(self.slow, self.middle, self.fast, self.rate_weights), thin
+        cdef double weight, most = -1.0, second = -1.0
+        cdef Py_ssize_t here, place = 0, rival = 0, leader = 0
+        cdef bint thinner = False
+        for here in range(1, len(weights)):
+            weight = weights[here]
+            one = self.everyone[here]
+            if one is self.leader:
+                leader = here
+            if weight > most:
+                most, place = weight, here
+            if weight > second and one is not self.committed:
+                second, rival = weight, here
+            thinner = thinner or weight < self.THIN
+        if place != leader and <double>weights[place] > self.LEADS:
+            return False
+        if rival:
+            self.experts.rival = self.everyone[rival]
+        self.leader_weight = self.experts.leader_weight = weights[leader]
+        found = NONE
+        if thinner and self.learned - self.suspected >= self.THIN_AFTER:
+            thin = [False] * len(weights)
+            for here in range(1, len(weights)):
+                one = self.everyone[here]
+                if <double>weights[here] < self.THIN and not (one is self.first or one is self.leader or one is self.committed):
+                    thin[here] = one.born <= self.learned - self.THIN_AFTER
+            found = tuple(thin) if True in thin else NONE
+        if found != self.thin:
+            self.thin = self.experts.thin = found
+        return True

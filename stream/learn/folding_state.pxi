@@ -17,13 +17,18 @@ cdef class State:
     cdef int64_t inputs, replaced_at, wait_ms, most
     cdef double counted_live, counted_base, judged_live, live, base_loss, committed_loss, together, gap
     cdef object skill
-    cdef list quarantined
+    cdef list quarantined, others
+    cdef object segments
     cdef int64_t harm_until
     cdef bint open, stale, quality_named, leads
     # what tests may change is read from its module when a fold is taken up
     cdef int64_t GUARD_ROWS, PSI_ROWS, BLOCK, IDS, STUCK, DELAYS, EPOCH, KEPT_LABELS, SLACK, LEAD
     cdef int64_t LOOK, FREEZE, CLOCK, BASE_LABELS, JUDGED, SKILLS
-    cdef double LEAST, MOST, COST, LOSS_MOST
+    cdef double LEAST, MOST, COST, LOSS_MOST, LEAST_PROBABILITY, RATE, SLOWED, SHARED, SHARE
+    cdef double LEADS, THIN
+    cdef int64_t THIN_AFTER, suspected
+    cdef object first, totals
+    cdef object vector, is_due, ask, teach, mix, settle, add, BOOST, OUTER_RATE, OUTER_SHARE
 
     def __init__(self, fold, int64_t judged_labels):
         self.fold, self.JUDGED = fold, judged_labels
@@ -34,7 +39,13 @@ cdef class State:
         self.SKILLS = skills.WINDOW_LABELS
         self.CLOCK, self.LOSS_MOST = suspicion.CLOCK, suspicion.LOSS_MOST
         self.LEAST, self.MOST, self.COST = losses_of.PROBABILITY_LEAST, losses_of.PROBABILITY_MOST, losses_of.LOSS_MOST
-        self.inside = guards.inside
+        self.inside, self.vector, self.is_due = guards.inside, learner.vector, births.is_due
+        self.ask, self.teach = pool.ask, pool.teach
+        self.mix, self.settle, self.add, self.totals = weighing.mix, weighing.settle, weighing.add, weighing.totals
+        self.LEADS, self.THIN, self.THIN_AFTER = all_experts.LEADS_AT, all_experts.THIN_WEIGHT, all_experts.THIN_AFTER_LABELS
+        self.LEAST_PROBABILITY, self.BOOST, self.RATE = gates.LEAST_PROBABILITY, gates.BOOST, gates.RATES[0]
+        self.SLOWED, self.SHARED, self.SHARE = gates.SLOWED_BY_LABELS, gates.SHARED_BY_LABELS, gates.SHARE
+        self.OUTER_RATE, self.OUTER_SHARE = gates.OUTER_RATE, gates.OUTER_SHARE
         self.open = False
 
     @staticmethod
@@ -45,10 +56,9 @@ cdef class State:
             type(fold.task) is Binary
             and type(fold.join) is JoinById
             and fold.uncertainty is None
-            and fold.drift.segments is None
             and fold.actions
             and Estimate in watchers
-            and watchers <= {Estimate, DataQuality, Schema}
+            and watchers <= {Estimate, DataQuality, SegmentFlow, Schema}
         )
 
     cdef bint begin(self) except -1:
@@ -66,13 +76,17 @@ cdef class State:
         watchers = drift.watchers.all
         self.estimate = watchers[0]
         self.quality = next((one for one in watchers if type(one) is DataQuality), None)
-        if type(self.estimate) is not Estimate or len(drift.watchers.of_samples) != 1 + (self.quality is not None):
+        self.others = [one for one in drift.watchers.of_samples if one is not self.estimate and one is not self.quality]
+        if type(self.estimate) is not Estimate or any([type(one) is not SegmentFlow for one in self.others]):
             return False
         if self.quality is not None and (self.quality.alarmed or (
             self.quality.repeats is not None and self.quality.repeats.rare.firing
         )):
             return False
-        self.read()
+        try:
+            self.read()
+        except OverflowError:  # somebody wrote a time of more than 64 bits into the log
+            return False
         return self.samples < MOST_SAMPLES
 
     cdef int read(self) except -1:
@@ -88,6 +102,7 @@ cdef class State:
         self.names, self.alike = list(lineage.names), lineage.alike
         self.hour_over, self.block_over, self.ranked = self.history.hour_over, self.history.block_over, self.history.said
         self.labels_due, self.proven_at = self.triggers.labels_due, self.drift.proven_at
+        self.segments = self.drift.segments
         self.skill = None if self.drift.skill.proven else self.drift.skill
         self.harm_until = 0 if self.drift.harm is None else self.drift.harm_until
         self.leads, self.quarantined = self.drift.lead is not None, fold.quarantined
@@ -126,6 +141,7 @@ cdef class State:
     cdef int read_leader(self) except -1:
         experts = self.experts
         self.thin, self.leader, self.committed = experts.thin, experts.leader, experts.committed
+        self.first, self.suspected = experts.first, experts.suspected
         self.leader_weight, self.version = experts.leader_weight, self.leader.version
         return 0
 
@@ -166,7 +182,7 @@ cdef class State:
 
     cdef int end(self) except -1:
         """Write everything back that a run changes and that is no list, dictionary or queue."""
-        fold, counts, experts, losses = self.fold, self.counts, self.experts, self.losses
+        fold, counts, losses = self.fold, self.counts, self.losses
         if not self.open:
             return 0
         self.open = False
@@ -180,14 +196,27 @@ cdef class State:
         self.drift.labels, losses._in_block, losses._rival_labels = self.drift_labels, self.in_block, self.rival_labels
         losses._live, losses._base, losses._committed = self.live, self.base_loss, self.committed_loss
         losses._together, losses.gap, self.suspicion.taken = self.together, self.gap, self.taken
-        experts.delay, experts.judged, experts.live_loss = self.delay, self.judged, self.judged_live
-        experts.asked, experts.silent, experts.dull = self.asked, self.silent, self.dull
+        self.end_experts()
         if self.guard is not None:
             guard = self.guard
             guard.samples, guard.outside, guard.nulls = self.guard_samples, self.guard_outside, self.guard_nulls
         self.expected._newest = self.newest
         if self.quality is not None:
             self.end_quality()
+        return 0
+
+    cdef int hear(self, found) except -1:
+        """Tell what watchers found."""
+        self.end()
+        self.drift.hear(found)
+        self.read()
+        self.stale = True
+        return 0
+
+    cdef int end_experts(self) except -1:
+        experts = self.experts
+        experts.delay, experts.judged, experts.live_loss = self.delay, self.judged, self.judged_live
+        experts.asked, experts.silent, experts.dull = self.asked, self.silent, self.dull
         return 0
 
     cdef int end_quality(self) except -1:

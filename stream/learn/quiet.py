@@ -7,12 +7,18 @@ Laws of this file:
 
 from __future__ import annotations
 
+from typing import Any
+
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.worker import LearnWorker
 
 
 class QuietLearnWorker(LearnWorker):
     """A learn worker that publishes which model is live and how the pipeline did, and nothing else."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        # Nobody decides on what is not asked.
+        super().__init__(*given, **{**named, "decision_wait_s": 0.0})
 
     def _write(self, fold: Fold, position: int, now: int) -> None:
         fold.outputs.predictions.clear()

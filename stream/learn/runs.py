@@ -16,7 +16,7 @@ from penstock.stream.learn.fold import JUDGED_LABELS, Fold
 from penstock.stream.messages import Entry
 
 ASKING = frozenset({"retrain", "rollback", "promote"})
-SHORT_RUN = 4
+SHORT_RUN = 2
 MOST_LEFT = 3
 
 Run = Callable[[list[Entry | None], list[int], int], int]

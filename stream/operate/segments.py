@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.stream.formats.reading import json_of
+from penstock.stream.formats.as_json import json_of
 from penstock.stream.log.protocol import Log
 from penstock.stream.operate.pairs import Pair
 from penstock.stream.operate.recipe_change import CannotCompare

@@ -2,8 +2,8 @@
 
 Laws of this file:
 - Arithmetic alone. Records are those that `penstock backfill` will read, views those that it will build and convert.
-- Seconds are of one process on the machine that asks, beside roles that run. Bytes are Redis' before replicas and its append-only
-  file, with its own overhead.
+- Seconds are of CPU on the machine that asks, of the process and of both servers: so much by the clock where nobody else works.
+  Bytes are Redis' before replicas and its append-only file, with its own overhead.
 """
 
 from __future__ import annotations

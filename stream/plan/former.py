@@ -15,6 +15,8 @@ from penstock.stream.learn.records import rules
 from penstock.stream.recipes import definition_document
 from penstock.stream.shards import of_shard
 
+OUTPUT_FORMAT = "output_format"
+
 
 class Former(NamedTuple):
     """A former definition: `what` it is in words, what it `said`, and the `rules` it was judged by (empty: not known).
@@ -58,4 +60,5 @@ def beside(pipeline: Pipeline) -> dict[str, str]:
         "retrain_window": str(pipeline.retrain_window),
         "serving": str(pipeline.serving),
         "race_cpu": f"{pipeline.race_cpu:g}",
+        OUTPUT_FORMAT: pipeline.output_format,
     }

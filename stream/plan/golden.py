@@ -13,6 +13,7 @@ import gzip
 import heapq
 import json
 import platform
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +24,7 @@ import river
 from penstock.features.redis.keys import states_prefix
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.decode import SourceDecoder
+from penstock.stream.formats.reading import reader_of
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, Log, Out, Record
 from penstock.stream.messages import Entry, LabelRecord, Sample
@@ -37,13 +39,23 @@ OF_MODELS = ("predictions", "model")
 
 
 class Line(NamedTuple):
-    """One record of a golden log."""
+    """One record of a golden log: its `value` is an object, `raw` text that is none, or `base64` bytes that are no text."""
 
     topic: str
     timestamp: int
-    key: str | None
-    value: Any
-    raw: str | None
+    key: bytes | None
+    value: Any = None
+    raw: str | None = None
+    base64: str | None = None
+
+    @property
+    def data(self) -> bytes | None:
+        """The record's bytes; None of a tombstone."""
+        if self.base64 is not None:
+            return b64decode(self.base64)
+        if self.raw is not None:
+            return self.raw.encode()
+        return None if self.value is None else json.dumps(self.value, ensure_ascii=False).encode()
 
 
 class Made(NamedTuple):
@@ -108,9 +120,13 @@ def read(path: Path) -> Iterator[Line]:
 def _line(text: str, where: str) -> Line:
     try:
         said = json.loads(text)
-        return Line(
-            said["topic"], int(said["timestamp"]), said.get("key"), said.get("value"), said.get("raw")
+        key = b64decode(said["key_base64"]) if "key_base64" in said else said.get("key")
+        key = key.encode() if isinstance(key, str) else key
+        line = Line(
+            said["topic"], int(said["timestamp"]), key, said.get("value"), said.get("raw"), said.get("base64")
         )
+        _ = line.data
+        return line
     except (ValueError, KeyError, TypeError) as error:
         raise DefinitionError(
             f'{where}: not a record ({error!r}); a line is {{"topic": ..., "timestamp": ms, "key": ..., "value": {{...}}}}'
@@ -133,13 +149,27 @@ def write(path: Path, records: Iterable[Record]) -> int:
 def _said(one: Record) -> dict[str, Any]:
     said: dict[str, Any] = {"topic": one.topic, "timestamp": one.timestamp_ms}
     if one.key is not None:
-        said["key"] = one.key.decode(errors="replace")
-    text = (one.value or b"").decode(errors="replace")
+        text = _text(one.key)
+        said |= {"key_base64": b64encode(one.key).decode()} if text is None else {"key": text}
+    if one.value is None:
+        return said | {"value": None}
+    text = _text(one.value)
+    if text is None:
+        return said | {"base64": b64encode(one.value).decode()}
     try:
         value = json.loads(text)
-    except ValueError:
+        json.dumps(value, allow_nan=False)
+    except ValueError:  # no JSON, or none that would be read again
         value = None
     return said | ({"value": value} if isinstance(value, dict) else {"raw": text})
+
+
+def _text(data: bytes) -> str | None:
+    """Bytes as text; None of those that are none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def newest_of(pipeline: Pipeline, log: Log, most: int) -> Iterator[Record]:
@@ -151,7 +181,7 @@ def newest_of(pipeline: Pipeline, log: Log, most: int) -> Iterator[Record]:
     starts = {tp: high - round((high - low) * share) for tp, (low, high) in bounds.items()}
     each = []
     for number, source in enumerate(pipeline.sources):
-        decoder = SourceDecoder(pipeline, source)
+        decoder = SourceDecoder(pipeline, source, reader_of(source))
         for tp in (tp for tp in tps if tp[0] == source.name):
             records = _stretch(log, tp, starts[tp], bounds[tp][1])
             each.append([(item.newest_at, number, item.record) for item in decoder.items(records, -1)])
@@ -203,10 +233,7 @@ def _filled(pipeline: Pipeline, lines: Iterable[Line]) -> tuple[_Named, int]:
                 f"the golden log has records of {one.topic!r}, which is no source of {pipeline.name!r}"
             )
         log.now_ms = one.timestamp
-        value = (
-            one.raw.encode() if one.raw is not None else json.dumps(one.value, ensure_ascii=False).encode()
-        )
-        log.append([Out(one.topic, None if one.key is None else one.key.encode(), value, (), 0)])
+        log.append([Out(one.topic, one.key, one.data, (), 0)])
         records += 1
     return log, records
 

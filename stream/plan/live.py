@@ -8,10 +8,12 @@ Laws of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from penstock.features.redis.keys import public_key, states_prefix
+import msgspec
+
+from penstock.features.redis.keys import began_key, definition_key, public_key, states_prefix
 from penstock.features.redis.keyspace import Keyspace, RedisKeyspace
 from penstock.features.redis.store import address
 from penstock.stream import topology
@@ -31,6 +33,7 @@ from penstock.stream.recipes import Changes
 from penstock.stream.roles import start as start_of
 from penstock.stream.roles.identity import OtherDeployment
 
+LIVE = "live"
 WALK_S = 10.0
 WEIGHED_KEYS = 200
 TAIL_RECORDS = 2_000
@@ -46,10 +49,14 @@ class World(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How a pipeline stands: its tasks (none: it never ran), and the definition that they were written under."""
+    """How a pipeline stands: its tasks, and the definition that they were written under (None: it never ran).
+
+    Where a job of Flink's keeps the state (`in_flink`), there are no tasks here.
+    """
 
     tasks: list[TaskState]
     former: Former | None
+    in_flink: bool = False
 
 
 def backfill_of(pipeline: Pipeline, world: World) -> Backfill:
@@ -68,7 +75,7 @@ def standing(pipeline: Pipeline, world: World) -> Standing:
     try:
         tasks = backfill_of(pipeline, world).tasks()
     except CannotBackfill:
-        return Standing([], None)
+        return _in_flink(pipeline, world)
     if under_way := [task for task in tasks if task.position.change is not None]:
         change = under_way[0].position.change
         assert change is not None
@@ -77,7 +84,16 @@ def standing(pipeline: Pipeline, world: World) -> Standing:
             f"or give it the former definition ({under_way[0].position.recipe}) to call it off, then plan the next one"
         )
     waiting = [task for task in tasks if task.position.recipe != pipeline.digest] or tasks
-    return Standing(tasks, Former("live", waiting[0].said, live_rules(pipeline, world)))
+    return Standing(tasks, Former(LIVE, waiting[0].said, live_rules(pipeline, world)))
+
+
+def _in_flink(pipeline: Pipeline, world: World) -> Standing:
+    """How it stands where no task has state: a job of Flink's has it, or nobody."""
+    name = topology.deployed(pipeline.name, world.prefix)
+    began, said = world.keyspace.read([began_key(name), definition_key(name, "all")])
+    if began is None or said is None:
+        return Standing([], None)
+    return Standing([], Former(LIVE, msgspec.json.decode(said), live_rules(pipeline, world)), in_flink=True)
 
 
 def live_rules(pipeline: Pipeline, world: World) -> str:
@@ -118,35 +134,32 @@ def records_of(pipeline: Pipeline, found: Changes, ranges: Ranges) -> dict[str, 
 
 def stored_of(
     pipeline: Pipeline, world: World, tasks: Sequence[TaskState], now_s: Callable[[], float] = time.monotonic
-) -> dict[str, Stored]:
-    """What Redis holds of each view now; of a very large one so much as is seen within `WALK_S`."""
+) -> tuple[dict[str, Stored], bool]:
+    """What Redis holds of each view now, and whether that is all: a very large one is walked for `WALK_S`."""
     name = topology.deployed(pipeline.name, world.prefix)
     until_s = now_s() + WALK_S
     states: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
+    whole = True
     for task in tasks:
         prefix = states_prefix(name, task.name)
-        for batch in _until(world.keyspace.scan(prefix), until_s, now_s):
+        for batch in world.keyspace.scan(prefix):
             for key in batch:
                 view = key.removeprefix(prefix).partition("@")[0]
                 counts[view] = counts.get(view, 0) + 1
                 kept = states.setdefault(view, [])
                 if len(kept) < WEIGHED_KEYS:
                     kept.append(key)
+            if now_s() > until_s:
+                whole = False
+                break
     found = {}
     for view, keys in states.items():
         public = [public_key(name, view, key.split(":", 5)[-1]) for key in keys]
         found[view] = Stored(
             counts[view], _mean(keys, world.keyspace.read(keys)), _mean(public, world.keyspace.read(public))
         )
-    return found
-
-
-def _until(batches: Iterator[list[str]], until_s: float, now_s: Callable[[], float]) -> Iterator[list[str]]:
-    for batch in batches:
-        yield batch
-        if now_s() > until_s:
-            return
+    return found, whole
 
 
 def _mean(names: Sequence[str], values: Sequence[bytes | None]) -> float:

@@ -67,14 +67,14 @@ class Plan:
     against: str
     before: str
     after: str
-    changes: list[str]
-    others: list[str]
-    columns: list[Column]
-    readers: list[Finding]
-    fates: list[Fate]
-    restarts: list[str]
-    cost: Cost | None
-    notes: list[str]
+    changes: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+    readers: list[Finding] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
+    restarts: list[str] = field(default_factory=list)
+    cost: Cost | None = None
+    notes: list[str] = field(default_factory=list)
     refused: str = ""
     refolds: bool = False
     backtest: Backtest | None = None
@@ -98,6 +98,14 @@ class Plan:
             if self.changes or self.restarts or self.refolds or self.before != self.after
             else "nothing"
         )
+
+    def known(self, accepted: Collection[Accepted]) -> list[Verdict]:
+        """What holds and is accepted."""
+        holds: list[tuple[Accepted, Verdict, bool]] = [
+            ("readers", "breaks", breaks(self.readers)),
+            ("worse", "worse", self.worse),
+        ]
+        return [verdict for name, verdict, so in holds if so and name in accepted]
 
     def exit_code(self, accepted: Collection[Accepted] = ()) -> int:
         """For whoever runs this unattended."""

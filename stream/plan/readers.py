@@ -18,7 +18,7 @@ from penstock.features.define.view import View
 from penstock.features.engine.compute import CompiledView
 from penstock.stream.definitions import Pipeline
 from penstock.stream.plan.columns import in_words, span
-from penstock.stream.plan.former import Former, said_by
+from penstock.stream.plan.former import OUTPUT_FORMAT, Former, said_by
 from penstock.stream.recipes import views_of
 
 Level = Literal["breaks", "reload", "look", "adds"]
@@ -37,9 +37,11 @@ class Finding(NamedTuple):
 def readers_of(former: Former, pipeline: Pipeline, rules: str) -> list[Finding]:
     """All that a change means to readers and producers, the worst first; `rules` are the new definition's."""
     said = said_by(pipeline)
+    written = _written(former, pipeline)
     if former.digest == said["recipe"] and former.rules in ("", rules):
-        return []
+        return written
     found = [
+        *written,
         *_documents(views_of(former.said), {view.name: view for view in pipeline.views}),
         *_predictions(former.said, said),
         *_answers(former.rules, rules),
@@ -144,6 +146,14 @@ def _predictions(said: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Fi
     keys = [{one["name"]: one["key"] for one in of["sources"]}.get(of["predict"]) for of in (said, now)]
     if said["predict"] == now["predict"] and keys[0] != keys[1]:
         yield Finding("breaks", who, f"records are keyed by {keys[1]}, they were by {keys[0]}")
+
+
+def _written(former: Former, pipeline: Pipeline) -> list[Finding]:
+    """In which form predictions are written, where that is known of both."""
+    was = (former.beside or {}).get(OUTPUT_FORMAT, pipeline.output_format)
+    if was == pipeline.output_format:
+        return []
+    return [Finding("breaks", "predictions", f"they are written in {pipeline.output_format}, it was {was}")]
 
 
 def _question(said: Mapping[str, Any]) -> tuple[Any, ...]:

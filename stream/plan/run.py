@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,30 +21,35 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.operate.recipe_change import CannotCompare, of_learning
 from penstock.stream.operate.sides import Progress
 from penstock.stream.plan.columns import columns_of
-from penstock.stream.plan.cost import Cost, Folded, Tried, cost_of
+from penstock.stream.plan.costing import costed
 from penstock.stream.plan.fates import fates_of, refolds, restarts_of
 from penstock.stream.plan.former import Former, former_of, rules_by, said_by
 from penstock.stream.plan.live import (
+    LIVE,
     World,
     backfill_of,
     newest_sample_ms,
     opened,
-    ranges_of,
-    records_of,
     standing,
-    stored_of,
 )
 from penstock.stream.plan.planned import Backtest, Plan
 from penstock.stream.plan.readers import Finding, readers_of
 from penstock.stream.plan.revision import former_file
-from penstock.stream.plan.trial import folded, judged, tried
+from penstock.stream.plan.trial import judged
 from penstock.stream.process.settings import Settings
 from penstock.stream.recipes import Changes, changes, refusal
 from penstock.stream.roles.what_if import WhatIf, silent, what_if
-from penstock.stream.shards import log_of, of_shard
 
-LIVE = "live"
-NOT_RECORDED = "what runs does not record cooldown, retrain, retrain_window and serving: `--against FILE` compares these as well"
+NOT_RECORDED = "what runs does not record cooldown, retrain, retrain_window, serving and output_format: `--against FILE` compares these, too"
+
+GUARD_OFF = (
+    "learn runs with its guard off, as `--guard off` or the former definition says; if it was the definition, learn folds the "
+    "samples log anew"
+)
+IN_FLINK = (
+    "a job of Flink's keeps the state, which is not brought over to other views: stop the job, `penstock reset FILE`, remove its "
+    "checkpoints, and begin it with this definition"
+)
 
 
 class Compared(NamedTuple):
@@ -110,7 +116,7 @@ def plan(
         tested = _backtest(
             str(file), former_path, str(backtest), since_ms, pipeline, world, settings, progress
         )
-    return Plan(**{**vars(made), "backtest": tested})
+    return replace(made, backtest=tested)
 
 
 def _compared(pipeline: Pipeline, former: Former | None, world: World | None, *, live: bool) -> Compared:
@@ -122,6 +128,9 @@ def _compared(pipeline: Pipeline, former: Former | None, world: World | None, *,
         tasks = stands.tasks
         if live and stands.former is not None:
             former = stands.former
+            if stands.in_flink:
+                found = changes(former.said, pipeline)
+                return Compared(former, found, IN_FLINK if found.lines() else "", [NOT_RECORDED], tasks)
             asked = backfill_of(pipeline, world)
             try:
                 found, refused = asked.plan(), ""
@@ -141,30 +150,16 @@ def _plan(
     former, found, refused, notes, tasks = compared
     now = said_by(pipeline)
     if former is None:
-        return Plan(
-            pipeline.name,
-            file,
-            against,
-            "",
-            pipeline.digest,
-            [],
-            [],
-            [],
-            [],
-            [],
-            [],
-            None,
-            notes,
-            tolerance=tolerance,
-        )
+        return Plan(pipeline.name, file, against, "", pipeline.digest, notes=notes, tolerance=tolerance)
     rules = rules_by(pipeline)
     if former.rules and former.rules != rules and former.rules == rules_by(pipeline, guard=False):
-        rules = former.rules  # learn runs with --guard off, and would go on so
+        rules, notes = former.rules, [*notes, GUARD_OFF]
     readers = readers_of(former, pipeline, rules)
     again = refolds(former, pipeline, rules)
     cost = None
     if world is not None and not refused:
-        cost = _cost(pipeline, found, world, tasks, again)
+        cost, more = costed(pipeline, found, world, tasks, again=again)
+        notes = [*notes, *more]
         readers = _looked_at(pipeline, readers, world)
     return Plan(
         pipeline.name,
@@ -173,7 +168,7 @@ def _plan(
         former.digest,
         pipeline.digest,
         found.lines(),
-        _others(former, now, rules, found),
+        _others(former, now, rules),
         columns_of(former.said, pipeline, found),
         readers,
         fates_of(former, pipeline, rules),
@@ -186,49 +181,22 @@ def _plan(
     )
 
 
-def _others(former: Former, now: dict[str, Any], rules: str, found: Changes) -> list[str]:
+def _others(former: Former, now: dict[str, Any], rules: str) -> list[str]:
     """What differs and needs no backfill, in a few words each."""
     lines = of_learning(former.said, now)
-    for what, name in (("sources", "grace or ahead of a source"), ("segments", "segments")):
-        if not found.lines() and former.said.get(what) != now.get(what):
-            lines.append(name)
+    was = {one["name"]: one for one in former.said["sources"]}
+    for one in now["sources"]:
+        before = was.get(one["name"], one)
+        lines += [
+            f"source {one['name']}: {name} {before.get(name, 'as usual')} → {one.get(name, 'as usual')}"
+            for name in {**before, **one}
+            if before.get(name) != one.get(name)
+        ]
+    if former.said.get("segments") != now.get("segments"):
+        lines.append(f"segments: {former.said.get('segments', [])} → {now.get('segments', [])}")
     if former.rules not in ("", rules):
         lines.append(f"rules: {former.rules} → {rules}")
     return lines
-
-
-def _cost(pipeline: Pipeline, found: Changes, world: World, tasks: Sequence[TaskState], again: bool) -> Cost:
-    log = world.log
-    ranges = ranges_of(pipeline, log, tasks)
-    places = {view.name: number for number, view in enumerate(pipeline.views)}
-    changed = [change for change in found.views if change.new is not None]
-    built = [places[change.name] for change in changed if change.rebuilt]
-    kept = [places[change.name] for change in changed if not change.rebuilt]
-    weighed = tried(pipeline, log, kept, ranges, timed=False)
-    timed = tried(pipeline, log, built, ranges)
-    both = Tried(
-        timed.records,
-        timed.seconds,
-        timed.saved,
-        {**weighed.state_bytes, **timed.state_bytes},
-        {**weighed.document_bytes, **timed.document_bytes},
-        {**weighed.entities, **timed.entities},
-        timed.rejected,
-    )
-    stored = stored_of(pipeline, world, tasks) if found.views else {}
-    fold = _folded(pipeline, world) if again else Folded()
-    return cost_of(found, records_of(pipeline, found, ranges), stored, both, fold, len(tasks))
-
-
-def _folded(pipeline: Pipeline, world: World) -> Folded:
-    """What learn folds again; of a pipeline in shards one is tried, and all are counted."""
-    topic = topology.samples(pipeline.name, world.prefix)
-    if pipeline.shards == 1:
-        return folded(pipeline, world.log, topic)
-    one = of_shard(pipeline, 0)
-    bounds = world.log.bounds([(topic, number) for number in range(pipeline.shards)])
-    entries = sum(stop - start for start, stop in bounds.values())
-    return folded(one, log_of(world.log, one, world.prefix), topic)._replace(entries=entries)
 
 
 def _looked_at(pipeline: Pipeline, readers: Sequence[Finding], world: World) -> list[Finding]:

@@ -44,10 +44,13 @@ def in_time(seconds: float) -> str:
 
 
 def heading(plan: Plan, accepted: Collection[Accepted] = ()) -> str:
-    """The answer in one line."""
-    said = IN_WORDS[plan.verdict(accepted)]
-    known = f" (accepted: {', '.join(sorted(accepted))})" if accepted else ""
-    return f"{said}{known}"
+    """The answer in one line; what is accepted is told as such."""
+    verdict = plan.verdict(accepted)
+    known = [IN_WORDS[one] for one in plan.known(accepted)]
+    if not known:
+        return IN_WORDS[verdict]
+    said = f"{' and '.join(known)}, which is accepted"
+    return said if verdict in ("safe", "nothing") else f"{IN_WORDS[verdict]}; {said}"
 
 
 def changed_lines(plan: Plan) -> list[str]:
@@ -64,7 +67,7 @@ def cost_lines(cost: Cost | None) -> list[str]:
         topics = ", ".join(f"{count:,} of {topic}" for topic, count in cost.records.items() if count)
         lines.append(
             f"backfill: {f'{topics} read again' if topics else 'nothing is read again'}, {cost.states:,} states converted, "
-            f"about {in_time(cost.seconds)}; features stand still for about {in_time(cost.stands_still_s)}"
+            f"about {in_time(cost.seconds)} of CPU; features stand still for about {in_time(cost.stands_still_s)}"
         )
         if cost.bytes_now or cost.bytes_then:
             lines.append(
@@ -73,7 +76,8 @@ def cost_lines(cost: Cost | None) -> list[str]:
             )
     if cost.entries:
         lines.append(
-            f"learn: {cost.entries:,} records of the samples log folded again, about {in_time(cost.fold_s)}"
+            f"learn: {cost.entries:,} records of the samples log folded again, about {in_time(cost.fold_s)} "
+            "of CPU"
         )
     return lines
 
@@ -93,7 +97,7 @@ def text(plan: Plan, accepted: Collection[Accepted] = ()) -> str:
     same = len(plan.columns) - len(moved)
     rows = [[one.fate, one.name, one.why] for one in moved]
     lines += _block(
-        "columns", [*_aligned(rows), *([f"kept      the other {same}"] if same and moved else [])]
+        "columns", _aligned([*rows, *([["kept", f"the other {same}", ""]] if same and moved else [])])
     )
     lines += _block("readers", _aligned([[one.level, one.who, one.what] for one in plan.readers]))
     if changed_lines(plan):

@@ -57,13 +57,8 @@ class _Counting(MemoryStateStore):
             self.touched.update(write.state_key for write in unit.writes)
 
 
-def tried(
-    pipeline: Pipeline, log: Log, views: Collection[int], ranges: Ranges, *, timed: bool = True
-) -> Tried:
-    """Build these views (by place) from about the newest `TRIED_RECORDS` of the ranges.
-
-    Without `timed` it is only to see what an entity takes.
-    """
+def tried(pipeline: Pipeline, log: Log, views: Collection[int], ranges: Ranges) -> Tried:
+    """Build these views (by place) from about the newest `TRIED_RECORDS` of the ranges."""
     fed = {pipeline.views[number].source.name for number in views}
     heads = [head for head in ranges if pipeline.sources[head[0]].name in fed]
     if not heads or not views:
@@ -88,7 +83,7 @@ def tried(
     whole = all(first[head] == ranges[head][0] for head in heads)
     every = sum(stop - start for start, stop in ranges.values())
     per_view = _per_view(pipeline, server, views, seen, build.task.featurize.now_at, every, whole=whole)
-    return Tried(number if timed else 0, took_s, store.saved, *per_view, dict(dead))
+    return Tried(number, took_s, store.saved, *per_view, dict(dead))
 
 
 def _begin(pipeline: Pipeline, log: Log, store: MemoryStateStore, first: Mapping[Head, int]) -> None:

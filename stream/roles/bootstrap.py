@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from penstock.features.redis.keyspace import RedisKeyspace
-from penstock.features.redis.store import RedisStateStore, StateStore
+from penstock.features.redis.store import Fenced, RedisStateStore, StateLost, StateStore
 from penstock.stream import topology
 from penstock.stream.bootstrap.handover import Starts, check_new, offsets_of, starts_of
 from penstock.stream.bootstrap.kept import Kept, Place
@@ -133,7 +133,7 @@ def find(
         "features and state": f"{settings_address(settings)}, task{'s' * (len(tasks) > 1)} {', '.join(tasks[:3])}"
         + (f" … ({len(tasks)})" if len(tasks) > 3 else ""),
         "samples": f"{topology.samples(pipeline.name, prefix)} ({pipeline.shards} partition{'s' * (pipeline.shards > 1)})",
-        "model": f"the snapshot and versions of {', '.join([deployed])}, as the learn role does",
+        "model": f"the snapshot and versions of {deployed}, as the learn role does",
         "dead letters": topology.dead_letters(pipeline.name, prefix),
     }
     lines = lines_of(plan, shown, where)
@@ -167,7 +167,18 @@ def stores(pipeline: Pipeline, settings: Settings, log: Log, *, look: bool) -> C
 
 
 def run(pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: Found, hear: Progress) -> Done:
-    """Do it, or end what an earlier run began."""
+    """Do it, or end what an earlier run began. Raises `CannotBootstrap`."""
+    try:
+        return _run(pipeline, asked, settings, log, found, hear)
+    except Fenced:
+        raise CannotBootstrap("another run of this bootstrap has taken over: this one ends") from None
+    except StateLost as error:
+        raise CannotBootstrap(f"{error}: give the same command again") from None
+
+
+def _run(
+    pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: Found, hear: Progress
+) -> Done:
     kept, shards = found.kept, pipeline.shards
     place = kept.load()
     if place is None:

@@ -7,6 +7,7 @@ Laws of this file:
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -171,7 +172,7 @@ def next_steps(answers: Answers, folder: str, rows: Sequence[str] = ()) -> str:
     publish = publish or [f"penstock publish {answers.own_topic} YOUR_EVENTS.ndjson --file {file}"]
     lines = [
         "next",
-        f"  cd {folder}",
+        f"  cd {shlex.quote(folder)}",
         f"  penstock check {file}",
         f"  penstock test {file} --events events.jsonl --expect expected.jsonl",
         "  pytest",

@@ -17,7 +17,7 @@ import msgspec
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.files.reading import BATCH_ROWS, Batch, Kinds
-from penstock.stream.formats.reading import json_of
+from penstock.stream.formats.as_json import json_of
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.learner import Seen
 from penstock.stream.log.protocol import Log, Record, UnknownTopic

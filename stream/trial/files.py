@@ -84,7 +84,7 @@ def tried(pipeline: Pipeline, asked: Asked) -> Tried:
         write(asked.expect, found)
     elif asked.expect is not None:
         different = differences(wanted, found, asked.tolerance)
-    looked = look(pipeline, flow.fed, asked.leaks) if asked.leaks else None
+    looked = look(flow.pipeline, flow.fed, asked.leaks) if asked.leaks else None
     written = asked.expect is not None and asked.update
     unnamed = [] if written else never_compared(wanted, found)
     tellers = _tellers(found) if asked.leaks else []

@@ -5,6 +5,7 @@ Laws of this file:
 - Nothing depends on the wall clock: a record has the timestamp that it is given, and the roles' clock stands still. So the same
   events in the same order give the same lines.
 - Each source has one partition, so that order within it is the order of the events.
+- Events are given by their fields, as JSON, whatever format their topics have.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from penstock.features.redis.keys import public_key
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import Rejected, event_time
+from penstock.stream.formats.plain import plain_json
 from penstock.stream.label_rule import LabelRule
 from penstock.stream.learn.entries import entries
 from penstock.stream.log.memory import MemoryLog
@@ -48,7 +50,7 @@ class TrialFlow:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+        self.pipeline = pipeline = plain_json(pipeline)
         self.feeding = Feeding(pipeline)
         self.fed: list[Fed] = []
         self.now_ms = 0

@@ -139,7 +139,7 @@ def _labels(pipeline: Pipeline, one: Fed) -> bool:
 
 def _decoded(pipeline: Pipeline, fed: Sequence[Fed]) -> dict[int, _Known]:
     """The records that can be used, by their place."""
-    decoders = {source.name: SourceDecoder(pipeline, source) for source in pipeline.sources}
+    decoders = {source.name: SourceDecoder(pipeline, source, rows=True) for source in pipeline.sources}
     newest = dict.fromkeys(decoders, -1)
     found = {}
     for place, one in enumerate(fed):

@@ -62,8 +62,7 @@ class Feeding:
     def record(self, given: Mapping[str, Any], line: int = 0) -> Fed:
         """The record that `topic`, `key`, `value` or `raw`, and `timestamp` say. Raises `BadLine` without the file's name."""
         source = self._source(given.get("topic"))
-        value = given.get("value")
-        raw = value is None if "raw" not in given else given["raw"]
+        value, raw = given.get("value"), given.get("raw")
         if "raw" in given and not isinstance(raw, str):
             raise BadLine(
                 "`raw` is the record's text as it stands, such as a broken JSON object; `value` takes an object"

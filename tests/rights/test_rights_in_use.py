@@ -172,6 +172,10 @@ def test_people_read_and_work_out_at_the_command_line(lived: Lived, tmp_path: Pa
     file = file_of(lived)
     rows = tmp_path / "rows.jsonl"
     rows.write_text("\n".join(events(20)) + "\n")
+    changed = tmp_path / "changed.py"
+    changed.write_text(
+        lived.deployment.file.read_text().replace('mean("amount", "1d")', 'mean("amount", "6h")')
+    )
     for words in (
         ("explain", file, "p10"),
         ("replay", file, "--json"),
@@ -181,6 +185,9 @@ def test_people_read_and_work_out_at_the_command_line(lived: Lived, tmp_path: Pa
         ("report", file, "--out", str(tmp_path / "report.html")),
         ("what-if", file, "--to", "2023-11-15T00:00:00Z", "--json"),
         ("what-if", file, "--to", "2023-11-15T00:00:00Z", "--recompute", "--json"),
+        ("plan", file, "--backtest", "1d", "--format", "json"),
+        ("plan", str(changed), "--accept", "readers"),
+        ("golden", file, str(tmp_path / "golden.ndjson"), "--keep", "100"),
         ("calibrate", file, "--budgets", "1", "--json"),
         ("features", "get", "card", "c1", "--file", file),
         ("models", "export", file, "v0", str(tmp_path / "v0.penstock")),

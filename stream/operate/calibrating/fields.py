@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from penstock.stream.formats.reading import json_of
+from penstock.stream.formats.as_json import json_of
 from penstock.stream.learn.records import Pending
 from penstock.stream.learn.watching.watcher import Finding, Watcher
 from penstock.stream.log.protocol import Log, UnknownTopic

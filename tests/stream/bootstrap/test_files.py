@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.stream.bootstrap import merging
 from penstock.stream.bootstrap.handover import offsets_of, starts_of
 from penstock.stream.bootstrap.looking import looked_at, sources_of
 from penstock.stream.bootstrap.merging import Merged
@@ -81,7 +83,15 @@ def test_rows_of_any_format_give_what_lines_of_json_give(form: str) -> None:
     assert made[0] == made[1] and len(made[0]) > 100
 
 
-def items(options: list[str], partitions: int, most: int, behind: bool = True) -> list[Item]:
+@pytest.fixture(autouse=True, scope="module")
+def _few_rows_are_read_at_once() -> Iterator[None]:
+    """So that what waits for a partition or a source is waited for in these short files, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "READ_ROWS", 1)
+        yield
+
+
+def items(options: list[str], partitions: int, most: int) -> list[Item]:
     """All rows as items, read `most` at a time."""
     pipeline = parcels()
     sources = [looked_at(pipeline, one, FOREVER_MS, quiet) for one in sources_of(pipeline, options)]
@@ -267,3 +277,41 @@ def test_the_plan_is_another_one_where_anything_is_that_rows_depend_on() -> None
         msgspec.structs.replace(plan, sources=plan.sources[:1]),
     ]
     assert len({plan.digest, *(one.digest for one in others)}) == 6
+
+
+@given(
+    seed=st.integers(0, 1_000),
+    most=st.integers(1, 40),
+    broken=st.lists(st.tuples(st.integers(0, 90), st.integers(-3, 3)), min_size=1, max_size=6),
+)
+@settings(max_examples=40)
+def test_rows_that_nobody_can_use_change_no_order(
+    seed: int, most: int, broken: list[tuple[int, int]]
+) -> None:
+    """Some of them at times days away, which would make others late if they counted. Others are out of order."""
+    events = list(parcel_events(50, seed))
+    for start in range(5, 70, 9):
+        events.insert(start + 8, events.pop(start))
+    times = {SENT.name: "sent_at", DELIVERED.name: "done_at"}
+    for wanted_place, days in broken:
+        topic, key, event = events[wanted_place % len(events)]
+        at = event[times[topic]] + days * 86_400_000
+        events.insert(wanted_place % len(events), (topic, key, {**event, times[topic]: at, "depot": ["no"]}))
+    good = [item for item in items(written(parcels(), events, files=3), 2, most) if item.event is not None]
+    wanted = [item for item in of_topics(events, 2) if item.event is not None]
+    assert [(item.at, item.source, item.id) for item in good] == [
+        (item.at, item.source, item.id) for item in wanted
+    ]
+
+
+def test_the_plan_says_where_files_end_long_before_the_topics_take_over() -> None:
+    pipeline, events = parcels(), list(parcel_events(20, 1))
+    flow = flow_of(pipeline, 2)
+    newest = max(at_of(pipeline, event) for event in events)
+    near = lines_of(plan_of(flow, written(pipeline, events), newest + 60_000), {}, {})
+    far = lines_of(plan_of(flow, written(pipeline, events), newest + 7_200_000), {}, {})
+    assert (
+        not any("h before --until" in line for line in near[-2:])
+        and sum("h before --until, and what the topic has of that time is skipped" in line for line in far)
+        == 2
+    )

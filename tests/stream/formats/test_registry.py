@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import subprocess
 from base64 import b64encode
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.stream.formats.avro import AvroReader, UnusableSchema
 from penstock.stream.formats.registry import HttpRegistry, Schema
 from penstock.stream.formats.schemas import MOST_RETRY_MS, UNKNOWN_S, Schemas
 from penstock.stream.formats.unread import RegistryUnavailable, Unreadable
@@ -55,6 +57,33 @@ def test_only_a_registry_that_says_so_knows_no_schema() -> None:
         client(server).schema(9)
 
 
+def test_an_answer_that_makes_no_sense_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RegistryServer() as server:
+        one = client(server)
+        for answer in (
+            b"{}",
+            b'{"schema": 5}',
+            b'{"schema": "x", "references": [5]}',
+            b'{"schema": "x", "references": 7}',
+        ):
+            monkeypatch.setattr(server, "answer", lambda *_, said=answer: (200, said))
+            with pytest.raises(RegistryUnavailable):
+                one.schema(1)
+
+
+def test_what_a_schema_refers_to_and_is_gone_makes_it_unusable_and_stops_nobody() -> None:
+    with RegistryServer() as server:
+        field = {"name": "x", "type": "shop.Gone"}
+        text = json.dumps({"type": "record", "name": "R", "fields": [field]})
+        number = server.register(
+            "top", text, references=[{"name": "shop.Gone", "subject": "gone", "version": 1}]
+        )
+        found = client(server).schema(number)
+    assert found == Schema(number, "AVRO", text, {})
+    with pytest.raises(UnusableSchema, match=r"shop\.Gone"):
+        AvroReader(found.text, found.referred)
+
+
 def test_a_registered_schema_has_the_id_it_had_before() -> None:
     with RegistryServer() as server:
         one = client(server)
@@ -78,6 +107,15 @@ def test_who_asks_shows_a_password_or_a_token_and_no_message_does(header: str, m
         assert "hidden" not in str(refused.value)
     settings = Settings(**more)
     assert "hushed" not in repr(settings)
+
+
+def test_a_token_that_no_header_may_hold_is_refused_and_not_repeated() -> None:
+    with RegistryServer(authorization="Bearer hushed") as server:
+        server.register("paid-value", TEXT)
+        assert client(server, schema_registry_token="hushed\n").schema(1) is not None
+        with pytest.raises(SettingError, match="PENSTOCK_SCHEMA_REGISTRY_TOKEN") as refused:
+            client(server, schema_registry_token="hushed\nX-More: 1")
+        assert "hushed" not in str(refused.value)
 
 
 def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
@@ -177,3 +215,26 @@ def test_a_batch_with_many_new_ids_lets_the_loop_turn_and_goes_on_later() -> Non
         except RegistryUnavailable as slow:
             assert slow.retry_ms == 0
     assert rounds == 3 and sorted(known.asked) == list(range(1_000, 1_030))
+
+
+def test_a_batch_of_ids_that_a_slow_registry_does_not_know_comes_to_an_end() -> None:
+    now = [1_000.0]
+
+    class Slow(Known):
+        def schema(self, number: int) -> Schema | None:
+            now[0] += 2.0
+            return super().schema(number)
+
+    known = Slow()
+    schemas = Schemas(known, lambda: now[0])
+    schemas.learn([7_000])
+    for _ in range(100):
+        try:
+            schemas.learn(range(1_000, 1_100))
+            break
+        except RegistryUnavailable:
+            continue
+    assert known.asked == [7_000, *range(1_000, 1_100)]
+    now[0] += UNKNOWN_S
+    schemas.learn([1_000])
+    assert known.asked[-1] == 1_000 and len(known.asked) == 102

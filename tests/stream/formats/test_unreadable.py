@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+import tempfile
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.stream.definitions import DefinitionError
 from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.formats.avro import AvroReader, UnusableSchema
-from penstock.stream.formats.reading import reader_of
+from penstock.stream.formats.protobuf import ProtobufFile
+from penstock.stream.formats.reading import check_readable, reader_of
 from penstock.stream.formats.registry import Schema
 from penstock.stream.formats.schemas import Schemas
 from penstock.stream.formats.unread import RegistryUnavailable, Unreadable
@@ -107,6 +111,32 @@ def test_a_registry_that_does_not_answer_makes_no_dead_letter_and_is_asked_once_
     good = items("avro", *[as_avro(EVENT)] * 50, framed(99, b"x"), registry=known)
     assert [item.reject is None for item in good] == [True] * 50 + [False]
     assert known.asked == [1, 1, 99]
+
+
+@pytest.mark.parametrize(("form", "library"), [("avro", "fastavro"), ("protobuf", "grpc_tools")])
+def test_a_library_that_is_missing_is_told_at_the_start_and_makes_no_dead_letter(
+    form: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    for check in (lambda of: reader_of(of, Schemas(Known())), check_readable):
+        with pytest.raises(
+            DefinitionError, match=rf"{library}, which is not installed: pip install 'penstock\[formats\]'"
+        ):
+            check(source(form))
+
+
+def test_a_machine_that_cannot_compile_a_schema_waits_and_buries_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    with pytest.raises(RegistryUnavailable, match="schema 3 cannot be compiled here.*No space left"):
+        items("protobuf", as_protobuf(EVENT))
+    monkeypatch.undo()
+    assert items("protobuf", as_protobuf(EVENT))[0].event is not None
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_no_record_takes_memory_or_the_stack_out_of_proportion() -> None:
@@ -210,6 +240,30 @@ def test_a_readers_schema_gives_defaults_and_follows_aliases() -> None:
     assert AvroReader(json.dumps(new), None, json.dumps(new)).value(
         written(json.loads(json.dumps(new)), {"amount": 1.5, "shop": "a", "day": 1})
     ) == {"amount": 1.5, "shop": "a", "day": "1970-01-02"}
+
+
+def test_a_schema_may_build_on_others() -> None:
+    card = {
+        "type": "record",
+        "name": "Card",
+        "namespace": "shop",
+        "fields": [{"name": "number", "type": "string"}],
+    }
+    whole = {
+        "type": "record",
+        "name": "P",
+        "fields": [{"name": "a", "type": "shop.Card"}, {"name": "b", "type": "shop.Card"}],
+    }
+    reader = AvroReader(json.dumps(whole), {"shop.Card": json.dumps(card)})
+    assert reader.value(b"\x021\x022") == {"a": {"number": "1"}, "b": {"number": "2"}}
+    card_proto = 'syntax = "proto3"; package shop; message Card { string number = 1; }'
+    proto = 'syntax = "proto3"; import "shop/card.proto"; message P { shop.Card a = 1; }'
+    file = ProtobufFile(proto, {"shop/card.proto": card_proto})
+    assert file.reader((0,)).value(b"\x0a\x03\x0a\x01x") == {"a": {"number": "x"}}
+    outside = 'syntax = "proto3"; import "/etc/hostname"; message P { string a = 1; }'
+    for referred in ({}, {"../card.proto": card_proto}):
+        with pytest.raises(UnusableSchema):
+            ProtobufFile(outside, referred)
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6))

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 import penstock.frames as ps
+from penstock import View, count, mean, since_last
 from penstock.features.read.client import MomentPassed
 from penstock.stream import cli, topology
 from penstock.stream.definitions import DefinitionError
@@ -23,6 +24,7 @@ from penstock.stream.prediction import decode_prediction
 from penstock.stream.roles import start
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.stream.generated import (
+    DELIVERED,
     HOUR,
     PAID,
     START_MS,
@@ -106,6 +108,11 @@ def test_features_are_those_that_readers_are_served(known: ps.Frames) -> None:
     newest = rows_of(known.features("street"))
     assert len(newest) > 20 and {row["status"] for row in newest} == {"present"}
     assert all(row["idle"] == 0.0 for row in newest), "each as of its own newest event"
+    done = [event for topic, _, event in parcel_events(200) if topic == DELIVERED.name]
+    for row in rows_of(known.features("depot")):
+        of_depot = [event["done_at"] for event in done if event["depot"] == row["entity"]]
+        assert row["at"].timestamp() * 1000 == max(of_depot)
+        assert row["done_1h"] == sum(at > max(of_depot) - HOUR for at in of_depot)
     at = START_MS + 90 * 24 * HOUR
     row, nobody = rows_of(known.features("depot", ["d1", "nobody"], at=at))
     assert (row["entity"], row["done_1h"], row["at"]) == ("d1", 0.0, datetime.fromtimestamp(at / 1000, UTC))
@@ -166,6 +173,9 @@ def test_a_topic_that_is_no_source_and_shards_without_a_number_are_refused() -> 
     parts = [ps.in_memory(sharded, card_events(30), shard=number, frames="arrow") for number in (0, 1)]
     ids = [{row["event_id"] for row in rows_of(part.predictions(labels=True))} for part in parts]
     assert len(ids[0] | ids[1]) == 30 == len(ids[0]) + len(ids[1])
+    features = [rows_of(part.features("card")) for part in parts]
+    assert features[0] == features[1] and len(features[0]) == len({card for _, card, _ in card_events(30)})
+    assert sum(sum(row["labels"] for row in rows_of(part.history())) for part in parts) <= 30
 
 
 def test_the_same_events_give_the_same_frames_every_time() -> None:
@@ -202,3 +212,14 @@ def test_without_any_of_the_libraries_it_is_said_what_to_install(monkeypatch: py
         chosen("polars")
     with pytest.raises(ValueError, match="pandas, polars, arrow, not 'excel'"):
         chosen("excel")  # type: ignore[arg-type]
+
+
+def test_a_feature_may_have_any_name_and_is_a_number_all_the_same() -> None:
+    view = View(
+        "card", PAID, key="card", features={"at": count("1h"), "since": since_last(), "over": mean("amount")}
+    )
+    with ps.in_memory(cards(views=[view]), card_events(20), frames="arrow") as found:
+        row = rows_of(found.features("card"))[0]
+        assert list(row) == ["entity", "at", "status", "card.at", "since", "over"]
+        assert (row["card.at"], row["since"]) == (1.0, 0.0) and isinstance(row["over"], float)
+        assert isinstance(rows_of(found.training_set())[0]["card.since"], float | None)

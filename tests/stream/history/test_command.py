@@ -95,6 +95,18 @@ def test_a_command_that_cannot_be_done_says_why_in_one_line(
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_a_worker_that_dies_ends_the_command_in_one_line_and_nothing_is_written(
+    line: list[str], tmp_path: Path, capsys: Any
+) -> None:
+    dying = "import multiprocessing, os\nif multiprocessing.parent_process() is not None:\n    os._exit(9)\n"
+    (tmp_path / "definition.py").write_text(dying + DEFINITION)
+    assert cli.main([*line, "--workers", "2", "--out", str(tmp_path / "out.csv")]) == 2
+    assert (
+        "a worker process ended in the middle" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    )
+    assert not list(tmp_path.glob("out.csv*"))
+
+
 def test_rows_without_features_are_counted_and_make_the_exit_code_1(
     line: list[str], tmp_path: Path, capsys: Any
 ) -> None:

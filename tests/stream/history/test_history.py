@@ -30,7 +30,7 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Sample, decode_entry
 from penstock.stream.operate.recompute import Recomputation
 from penstock.stream.roles.in_memory import MemoryFlow
-from tests.stream.generated import START_MS, card_events, cards, outs, parcels
+from tests.stream.generated import PAID, START_MS, card_events, cards, outs, parcels
 from tests.stream.naive_flow import everything
 
 PARTITIONS = 2
@@ -341,6 +341,33 @@ def test_files_in_any_order_give_what_they_give_in_order_when_they_are_said_to_b
     write(tmp_path / "second.jsonl", events[150:])
     given["files"] = {"cards.paid": [[str(tmp_path / "first.jsonl"), str(tmp_path / "second.jsonl")]]}
     assert run(Job(cards(), out=str(tmp_path / "out.jsonl"), unordered=True, **given))[1] == expected
+
+
+def test_files_are_rows_whatever_the_format_of_their_topic(tmp_path: Path) -> None:
+    """A topic whose tombstones say nothing is not plain JSON; its files are."""
+    given = spine_of_cards(tmp_path)
+    _, expected = run(Job(cards(), out=str(tmp_path / "out.jsonl"), **given))
+    paid = replace(PAID, nulls="ignore")
+    of = cards(
+        views=[View("card", paid, key="card", features=dict(cards().views[0].features))],
+        predict=paid,
+        label=Label(paid, unlucky, fields=("fraud",)),
+    )
+    assert not paid.plain
+    for unordered in (False, True):
+        assert run(Job(of, out=str(tmp_path / "out.jsonl"), unordered=unordered, **given))[1] == expected
+
+
+def unlucky(event: Mapping[str, Any]) -> bool:
+    return bool(event["fraud"])
+
+
+def test_late_events_are_counted_under_one_reason(tmp_path: Path) -> None:
+    given = spine_of_cards(tmp_path)
+    late = [{"payment": f"l{n}", "paid_at": n, "card": "c1", "amount": 1, "fraud": False} for n in range(30)]
+    write(tmp_path / "paid.jsonl", [*read(tmp_path / "paid.jsonl"), *late])
+    done, _ = run(Job(cards(), out=str(tmp_path / "out.jsonl"), **given))
+    assert done.left_out == {"cards.paid": {"it is more than 1d behind the newest of its partition": 30}}
 
 
 def test_what_is_wrong_with_a_row_is_said_beside_it(tmp_path: Path) -> None:

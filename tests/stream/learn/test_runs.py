@@ -9,14 +9,28 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from river import linear_model, preprocessing, tree
 
+from penstock.monitors.episodes import Transition
 from penstock.monitors.quality import repeats
 from penstock.stream.definitions import Label, Pipeline
 from penstock.stream.learn import births, join_by_id
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.runs import Runs
-from penstock.stream.messages import Entry, LabelRecord, Origin, Recipe, Sample, Tick
+from penstock.stream.learn.watching.segment_flow import SegmentFlow
+from penstock.stream.learn.watching.segments import SegmentWatch
+from penstock.stream.learn.watching.watcher import Finding
+from penstock.stream.messages import (
+    Entry,
+    LabelRecord,
+    Origin,
+    Recipe,
+    Sample,
+    Tick,
+    decode_entry,
+    encode_entry,
+)
 from penstock.stream.models.digest import digest
 from tests.stream.generated import MINUTE, PAID, START_MS, cards, parcels
 from tests.stream.learn.courses import Course, heavy_is_late, light_is_late, quick_guard, quick_losses
@@ -124,9 +138,11 @@ def test_a_run_leaves_the_fold_of_any_course_as_steps_do(
         same(pipeline, course.log, seed, prepare=prepare)
 
 
-def payments(number: int, seed: int, *, late: int = 0, odd: float = 0.0, model: Any = None) -> list[Entry]:
+def payments(
+    number: int, seed: int, *, late: int = 0, odd: float = 0.0, model: Any = None, pipeline: Any = None
+) -> list[Entry]:
     """Samples of three inputs whose labels follow, with ticks; a share of `odd` ones: repeats, lost labels, nulls, strangers."""
-    chance, pipeline = random.Random(seed), three(model)
+    chance, pipeline = random.Random(seed), pipeline or three(model)
     log: list[Entry] = [Recipe(pipeline.digest, pipeline.vector_names, "")]
     waiting: list[LabelRecord] = []
     at = START_MS
@@ -134,7 +150,12 @@ def payments(number: int, seed: int, *, late: int = 0, odd: float = 0.0, model: 
         at += chance.randrange(1, 2 * MINUTE)
         x: list[Any] = [chance.gauss(0.0, 1.0) for _ in pipeline.vector_names]
         y = (x[0] if n < number * 2 / 3 else -x[0]) + chance.gauss(0.0, 0.5) > 0.0
-        sample = Sample(Origin("paid", n % 3, n), f"p{n}", f"c{n % 9}", at, x, pipeline.digest)
+        shop = chance.choice("aaab") if n < number * 5 / 6 else chance.choice("bc")
+        if shop != "a" and n > number / 2:
+            x[0], y = x[0] + 3.0, chance.random() < 0.5
+        segments: list[Any] | None = [shop] if pipeline.segments else None
+        origin = Origin("paid", n % 3, n)
+        sample = Sample(origin, f"p{n}", f"c{n % 9}", at, x, pipeline.digest, None, segments)
         label = LabelRecord(Origin("told", n % 3, n, 1), f"p{n}", at, y)
         if chance.random() < odd:
             kind = chance.randrange(8)
@@ -183,10 +204,59 @@ def test_a_long_run_meets_every_block_epoch_hour_and_birth(
     assert fold.counts.learned == 5_000 and len(fold.experts.all) > 3
 
 
+@pytest.mark.parametrize("late", [0, 20])
+def test_segments_hear_of_every_record_and_what_they_find_is_told(
+    late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of their three hooks finds something now and then, which may have the leading model kept."""
+
+    def found(monitor: str, at: int, position: int) -> Transition:
+        state: Any = "firing" if position % 2 else "resolved"
+        where = "shop is b" if monitor != "psi" else "amount"
+        return Transition(monitor, where, state, 1.0, 1.0, 1.0, at, position, at, position, {})
+
+    def flowed(self: SegmentFlow, at: int, position: int, sample: Any, said: float) -> list[Finding]:
+        forks = position % 3 == 0
+        now = position % 211 in (50, 51)
+        return [Finding(found("volume", at, position), "warn", "so", forks)] if now else []
+
+    def moved(self: Any, at: int, position: int, *_: Any) -> list[tuple[int, Transition]]:
+        return [(0, found("psi", at, position))] if position % 223 in (50, 51) else []
+
+    def lost(self: Any, at: int, position: int, *_: Any) -> list[Finding]:
+        now = position % 227 in (50, 51)
+        return [Finding(found("segment", at, position), "note", f"so {self.losses}"[:2])] if now else []
+
+    monkeypatch.setattr(SegmentFlow, "sample", flowed)
+    monkeypatch.setattr(SegmentWatch, "inputs", moved)
+    monkeypatch.setattr(SegmentWatch, "label", lost)
+    pipeline = cards(views=[], inputs=["amount", "hour", "online"], segments=("shop",))
+    log = payments(2_500, 4, late=late, pipeline=pipeline)
+    done, fold = same(pipeline, log)
+    assert done > 0.5 * len(log)
+    kinds = {one.monitor for one in fold.drift.episodes.open}
+    assert kinds & {"volume", "psi", "segment"}
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.sampled_from([0, 1, 30]), st.sampled_from([0.02, 0.3]))
 def test_odd_records_are_left_to_the_step(seed: int, late: int, odd: float) -> None:
     same(three(), payments(700, seed, late=late, odd=odd), seed)
+
+
+@pytest.mark.parametrize("odd", [2**62, 2**63, 2**64 - 1, -1])
+@pytest.mark.parametrize("what", ["sample", "label", "offset"])
+def test_numbers_that_no_time_and_no_offset_has_are_left_to_the_step(what: str, odd: int) -> None:
+    """Somebody else may write to the log: what decodes is folded."""
+    log = payments(300, 2, late=3)
+    for place in (150, 151, 320):
+        one = log[place]
+        if what == "offset" and isinstance(one, Sample | LabelRecord):
+            log[place] = structs.replace(one, origin=structs.replace(one.origin, offset=odd))
+        elif isinstance(one, Sample if what == "sample" else LabelRecord):
+            log[place] = structs.replace(one, at=odd)
+    assert all(decode_entry(encode_entry(one)) for one in log)
+    same(three(), log)
 
 
 def test_models_that_fail_and_models_of_python_are_asked_and_taught_as_ever() -> None:

@@ -80,8 +80,8 @@ def test_a_cost_is_told_in_whole_lines_and_nothing_of_what_is_not_done() -> None
     assert cost_lines(None) == cost_lines(Cost()) == []
     told = cost_lines(Cost({"t": 1_200, "u": 0}, 12.3, 0.4, 90, 5_000, 4_000, 6_000, 70_000, 300.0))
     assert told == [
-        "backfill: 1,200 of t read again, 90 states converted, about 12 s; features stand still for about 0.4 s",
+        "backfill: 1,200 of t read again, 90 states converted, about 12 s of CPU; features stand still for about 0.4 s",
         "Redis: about 6 kB of these views, 4 kB now, and up to 5 kB more meanwhile",
-        "learn: 70,000 records of the samples log folded again, about 5 min",
+        "learn: 70,000 records of the samples log folded again, about 5 min of CPU",
     ]
     assert cost_lines(Cost(seconds=0.2))[0].startswith("backfill: nothing is read again, 0 states converted")

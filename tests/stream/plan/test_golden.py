@@ -93,7 +93,7 @@ def test_a_change_has_other_digests_of_what_it_changes(
 def test_the_samples_are_those_that_the_roles_make_of_these_records(kept: Path) -> None:
     flow = MemoryFlow(load("parcels.py"), partitions=1)
     for line in golden.read(Path("golden.ndjson")):
-        flow.feed([Out(line.topic, (line.key or "").encode(), json.dumps(line.value).encode(), (), 0)])
+        flow.feed([Out(line.topic, line.key, line.data, (), 0)])
     flow.settle()
     flow.close()
     assert flow.learn.fold is not None
@@ -117,10 +117,12 @@ def test_some_records_are_kept_of_each_topic_its_share_in_the_order_of_time(kept
 
 
 def test_what_is_no_json_is_kept_as_it_is_and_stays_a_dead_letter(kept: Path) -> None:
-    log = filled([*outs(parcel_events(20)), Out("parcels.sent", b"van1", b"{nonsense", (), 0)])
+    wrong = [b"{nonsense", b"[1]", b"", b"\xff\x00", b'{"weight": 1e999}', None]
+    log = filled([*outs(parcel_events(20)), *(Out("parcels.sent", b"van1", one, (), 0) for one in wrong)])
     path = Path("golden.ndjson.gz")
     golden.write(path, golden.newest_of(load("parcels.py"), log, 10**6))
-    assert golden.made(load("parcels.py"), golden.read(path)).counts["dead letters"] == 1
+    assert golden.made(load("parcels.py"), golden.read(path)).counts["dead letters"] == len(wrong)
+    assert {line.data for line in golden.read(path)} >= set(wrong)
 
 
 def test_models_made_elsewhere_cannot_be_compared_and_all_else_can(

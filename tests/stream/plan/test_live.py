@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.features.redis.keys import began_key, position_key
 from penstock.features.redis.keyspace import MemoryKeyspace
 from penstock.stream import cli, topology
 from penstock.stream.backfill.ownership import CannotBackfill
@@ -16,10 +17,11 @@ from penstock.stream.backfill.run import Backfill, Report
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.plan.live import World
+from penstock.stream.plan.live import World, stored_of
 from penstock.stream.plan.planned import Plan
+from penstock.stream.plan.readers import Finding
 from penstock.stream.plan.run import plan, without_time
-from penstock.stream.plan.telling import markdown, text
+from penstock.stream.plan.telling import heading, markdown, text
 from penstock.stream.process.settings import Settings
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.what_if import what_if
@@ -186,7 +188,12 @@ def test_a_model_that_gets_clearly_worse_has_an_exit_code_of_its_own(tmp_path: P
     assert found.verdict() == "worse" and found.exit_code() == 4
     assert found.exit_code(["worse"]) == 0 and found.as_json(["worse"])["backtest"]["worse"]
     assert replace(found, tolerance=10.0).exit_code() == 0
-    assert "it is worse" in text(found)
+    assert "it is worse" in text(found) and text(found).startswith("parcels: the model gets worse\n")
+    both = replace(found, readers=[Finding("breaks", "feature documents", "depot.done_1h goes")])
+    assert [both.exit_code(known) for known in ((), ["readers"], ["readers", "worse"])] == [3, 4, 0]  # type: ignore[arg-type]
+    assert heading(both, ["readers"]) == "the model gets worse; breaks readers, which is accepted"
+    assert heading(both, ["readers", "worse"]) == "breaks readers and the model gets worse, which is accepted"
+    assert heading(found, ["readers"]) == "the model gets worse"
 
 
 def test_a_definition_that_is_live_changes_nothing(lived: Lived) -> None:
@@ -210,6 +217,12 @@ def test_a_rule_that_only_learn_judges_by_makes_it_fold_the_log_anew(lived: Live
     assert not found.restarts, "what runs does not record it"
     beside = lived.plan(lived.file, against=lived.changed((MODEL, f"{MODEL}, cooldown='2d'")))
     assert beside.restarts == ["cooldown: 2d → 1d"] and beside.verdict() == "safe"
+
+
+def test_what_is_said_of_a_source_beside_its_keys_needs_no_backfill_and_is_told(lived: Lived) -> None:
+    found = lived.plan(lived.changed(('time="sent_at", key="van"', 'time="sent_at", key="van", grace="2d"')))
+    assert found.others == ["source parcels.sent: grace 1d → 2d"] and not found.changes
+    assert found.verdict() == "safe" and found.ships_by == "a restart of all roles with this file"
 
 
 def test_what_producers_must_send_is_told_by_their_newest_records(lived: Lived) -> None:
@@ -298,7 +311,7 @@ def test_the_command_tells_what_the_plan_says(
     assert said["cost"]["records"] == 0 and said["cost"]["states"] > 0
     assert cli.main(["plan", file, "--accept", "readers"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("parcels: safe") and "(accepted: readers)" in shown and "\ncost\n" in shown
+    assert shown.startswith("parcels: breaks readers, which is accepted\n") and "\ncost\n" in shown
     for wrong in (["--backtest", "30"], ["--format", "xml"]):
         with pytest.raises(SystemExit) as ended:
             cli.main(["plan", file, *wrong])
@@ -319,3 +332,26 @@ def test_a_pipeline_in_shards_is_planned_too(tmp_path: Path) -> None:
     assert other.backtest is not None and "not supported with shards" in other.backtest.refused
     more = lived.plan(lived.changed(("shards=2", "shards=3"), former=former))
     assert more.exit_code() == 1 and "share" not in more.ships_by
+
+
+def test_a_redis_that_is_too_large_to_be_walked_in_time_is_said_to_be(lived: Lived) -> None:
+    file = lived.changed(ADD)
+    tasks = Backfill(
+        load(file), lived.log, lived.flow.store, MemoryKeyspace(lived.flow.server), lambda: 7
+    ).tasks()
+    clock = iter([0.0, 1e9])
+    assert stored_of(load(file), lived.world, tasks, lambda: next(clock))[1] is False
+    found, whole = stored_of(load(file), lived.world, tasks)
+    assert whole and found["depot"].entities == 4
+
+
+def test_what_a_job_of_flinks_keeps_cannot_be_brought_over_and_another_model_needs_no_more_than_a_restart(
+    lived: Lived,
+) -> None:
+    data = lived.flow.server.data
+    data[began_key("parcels")] = b"{}"
+    del data[position_key("parcels", "all")]
+    found = lived.plan(lived.changed(ADD))
+    assert found.exit_code() == 1 and "a job of Flink's keeps the state" in found.refused
+    assert lived.plan(lived.changed(OTHER_MODEL)).verdict() == "safe"
+    assert lived.plan(lived.file).verdict() == "nothing"

@@ -80,6 +80,7 @@ def with_depot(**features: Any) -> Pipeline:
                  model=preprocessing.StandardScaler() | linear_model.LinearRegression()), "breaks", "predictions",
          "another task, so the fields of a prediction mean something else: binary → regression"),
         (replace(BASE, interval=0.9), "adds", "predictions", "they gain `interval` or `set`"),
+        (replace(BASE, output_format="avro"), "breaks", "predictions", "they are written in avro, it was json"),
         (replace(BASE, calibrate=True), "adds", "predictions", "they gain `calibrated`"),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -72,6 +73,16 @@ def test_the_exit_code_of_the_command_is_the_verdict(
     assert said["exit_code"] == code
     assert said["verdict"] == {0: "safe", 3: "breaks"}[code]
     assert cli.main([*line, "--accept", "readers"]) == 0
+
+
+def test_the_page_shows_what_a_plan_says() -> None:
+    page = KEPT.parents[2] / "docs" / "pages" / "how-to" / "plan-a-change.md"
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    kept = (KEPT / "window.txt").read_text().splitlines()
+    for line in shown.splitlines():
+        if line.startswith(("  recipe ", "  ships by ")):
+            continue
+        assert any(one.startswith(line.removesuffix("…")) for one in kept), line
 
 
 def main() -> None:

@@ -157,8 +157,8 @@ def member(positions: dict[Any, int], ends: dict[Any, int]) -> SimpleNamespace:
 def test_a_featurize_worker_is_reported(featurize):
     health = featurize
     counts = SimpleNamespace(
-        items=10, samples=6, labels=4, dead_letters={"null value": 2}, late={"departures": 3}, entities={0: 5},
-        defaults={0: 4},
+        items=10, samples=6, labels=4, dead_letters={"null value": 2}, late={"departures": 3}, before={"departures": 0},
+        entities={0: 5}, defaults={0: 4},
     )  # fmt: skip
     view = SimpleNamespace(name="airport", numeric=("delay_3h", "landed_1h"))
     task = SimpleNamespace(

@@ -171,8 +171,8 @@ def test_what_is_asked_takes_a_default_for_an_empty_answer_and_asks_nothing_twic
             "shop.prices",
             "found_at",
             "",
-            "card:count:10m shop:last:price",
             "a, b",
+            "card:count:10m shop:last:price",
         ]
     )
     questions: list[str] = []

@@ -101,9 +101,33 @@ def test_a_vector_that_depends_on_later_records_is_found(monkeypatch: pytest.Mon
     assert "it reads the future" in found.leaks[0].why
 
 
+def test_records_of_other_topics_that_come_later_are_gone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[str]] = []
+    truly = leaks.vectors
+
+    def watched(pipeline: Pipeline, fed: Sequence[Fed]) -> dict[int, Sample]:
+        seen.append({one.topic for one in fed})
+        return truly(pipeline, fed)
+
+    monkeypatch.setattr(leaks, "vectors", watched)
+    events = [(SENT.name, parcel(1, START_MS)), (DELIVERED.name, delivered(1, START_MS + HOUR, 90.0))]
+    assert looked(parcels(), events).leaks == []
+    assert seen[0] == {SENT.name, DELIVERED.name} and all(one == {SENT.name} for one in seen[1:])
+
+
 def test_an_event_that_comes_late_may_know_what_came_before_it() -> None:
     events = [(PAID.name, payment(n)) for n in (1, 5, 3)]
     assert looked(cards(), events).leaks == []
+    others = [
+        (SENT.name, parcel(1, START_MS + 3 * HOUR)),
+        (DELIVERED.name, delivered(9, START_MS + 2 * HOUR, 90.0)),
+        (SENT.name, parcel(2, START_MS + HOUR)),
+    ]
+    flow = TrialFlow(parcels())
+    for topic, event in others:
+        flow.send(event, topic)
+    assert flow.sample("p2")["features"]["depot.late_3h"] == 90.0, "it was processed after the delivery"
+    assert look(flow.pipeline, flow.fed).leaks == []
 
 
 def test_what_is_no_event_is_passed_over_and_many_samples_are_looked_at_evenly() -> None:
