@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.faults.counts import Counts
+from tests.faults.reference import NaiveLearner
 
 
 def check_requests(world: Any, parts: list[list[Any]], counts: Counts) -> None:
@@ -24,6 +25,12 @@ def check_requests(world: Any, parts: list[list[Any]], counts: Counts) -> None:
             live = one
     applied, refused = list(live.get("applied", [])), live.get("refused", {})
     logged = [one.says["id"] for one in parts[0] if one.kind == "command"]
+    learner = NaiveLearner([], world.pipeline.model, 0)
+    for one in parts[0]:
+        if one.kind == "command":
+            learner.command(one.position, one.says["id"], one.says["verb"])
+    if bool(live.get("held")) != (learner.hold is not None):
+        counts.add("wrong", f"learning is held: {live.get('held')}, by the log: {learner.hold is not None}")
     for request in world.asked:
         verdict = decided.get(request)
         if verdict is None:

@@ -64,7 +64,7 @@ def swap(_: str) -> None:
     due = nth(3)
 
     def make(real: Any) -> Any:
-        def step(task_of: Any, items: Any, entities: Any, *given: Any) -> Any:
+        def step(task_of: Any, items: Any, entities: Any, *given: Any, **more: Any) -> Any:
             items, entities = list(items), list(entities)
             valid = [n for n, item in enumerate(items) if item.event is not None]
             heads = {n: (items[n].source, items[n].partition) for n in valid}
@@ -77,7 +77,7 @@ def swap(_: str) -> None:
             if len(valid) > 10 and pairs and due():
                 a, b = pairs[len(pairs) // 2]
                 items[a], items[b], entities[a], entities[b] = items[b], items[a], entities[b], entities[a]
-            return real(task_of, items, entities, *given)
+            return real(task_of, items, entities, *given, **more)
 
         return step
 
@@ -137,21 +137,28 @@ def expire_labels(_: str) -> None:
 
 
 def wrong_sample(_: str) -> None:
-    """One label settles another sample than its own."""
+    """One label is read as that of another sample, which waits for its own."""
     import msgspec
 
+    from penstock.stream.messages import LabelRecord, Sample
+
     due = nth(NUMBER)
+    waiting: dict[str, None] = {}
 
     def make(real: Any) -> Any:
-        def label(self: Any, position: int, label: Any) -> Any:
-            if len(self.pending) > 1 and due():
-                other = next(one for one in self.pending if one != label.id)
-                label = msgspec.structs.replace(label, id=other)
-            return real(self, position, label)
+        def read(value: Any) -> Any:
+            found = real(value)
+            if isinstance(found, Sample):
+                waiting[found.id] = None
+            elif isinstance(found, LabelRecord) and found.id in waiting:
+                del waiting[found.id]
+                if waiting and due():
+                    return msgspec.structs.replace(found, id=next(reversed(waiting)))
+            return found
 
-        return label
+        return read
 
-    wrapped("penstock.stream.learn.join_by_id:JoinById.label", make)
+    wrapped("penstock.stream.learn.worker:entry_of", make)
 
 
 def forget_weights(_: str) -> None:

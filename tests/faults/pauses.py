@@ -9,7 +9,7 @@ from functools import partial
 from tests.faults.fault import Fault
 from tests.faults.points import APPEND, SAVE
 from tests.faults.round import Round
-from tests.faults.running import Stuck
+from tests.faults.running import STUCK_S, Stuck
 
 
 def spare(role: str, round: Round) -> None:
@@ -70,7 +70,7 @@ def come_and_go(role: str, round: Round) -> None:
             round.stopped.add(worker)
             assert worker.process is not None
             worker.process.terminate()
-            if worker.process.wait(60) not in (0, -signal.SIGTERM):
+            if worker.process.wait(STUCK_S) not in (0, -signal.SIGTERM):
                 raise Stuck(f"it did not end well: {worker.said()}")
         else:
             gone = next(one for one in (first, second) if one in round.stopped)

@@ -22,6 +22,7 @@ from tests.faults.checker import World
 from tests.faults.counts import Counts
 from tests.faults.reference import OrderedFlow
 from tests.naive_features import NaiveView
+from tests.patience import PATIENCE_S
 from tests.stream.naive_flow import alike
 
 EVERY_S = 0.05
@@ -54,7 +55,7 @@ class DocumentReader(threading.Thread):
     def stop(self) -> None:
         """End it."""
         self.over.set()
-        self.join(30)
+        self.join(PATIENCE_S)
 
 
 class PredictionReader(threading.Thread):
@@ -83,7 +84,7 @@ class PredictionReader(threading.Thread):
     def stop(self) -> None:
         """End it."""
         self.over.set()
-        self.join(30)
+        self.join(PATIENCE_S)
 
 
 def check_seen(

@@ -103,9 +103,8 @@ class NaiveLearner:
         elif verb == "resume" and self.hold is not None:
             self.left_out.append((self.hold, position))
             self.hold = None
-        elif (
-            verb == "rollback"
-        ):  # by a person, to the first model: all but the least of the weight is its own
+        elif verb == "rollback":
+            # by a person, to the first model: all but the least of the weight is its own
             self.weights = [[SHARE, 1.0 - SHARE] for _ in RATES]
             if self.hold is not None:
                 self.left_out.append((self.hold, position))

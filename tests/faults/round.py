@@ -120,7 +120,7 @@ class Round(Running):
             if role.process is not None and role.process.poll() is None:
                 role.process.terminate()
                 try:
-                    code = role.process.wait(60)
+                    code = role.process.wait(STUCK_S)
                 except subprocess.TimeoutExpired:
                     raise Stuck(f"{role.role} did not end when it was told to:\n{role.said()}") from None
                 if code not in (0, -signal.SIGTERM):  # told while it was beginning, it just ends

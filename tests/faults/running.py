@@ -31,9 +31,10 @@ from tests.faults.flows import FLOWS, ROLES
 from tests.faults.servers import Proxy, Servers
 from tests.places import Place, Role
 
-STUCK_S = float(os.environ.get("FAULTS_STUCK_S", "150"))
+STUCK_S = 150.0
 MOST_ENDS = 25
 AGAIN_S = 0.3
+ANSWER_S = 5.0  # what does not answer so long is asked again
 
 
 class Stuck(Exception):
@@ -169,7 +170,7 @@ class Running:
 
     def answers(self, url: str) -> bool:
         """Whether a page answers."""
-        with suppress(OSError), urllib.request.urlopen(url, timeout=5) as page:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=ANSWER_S) as page:
             return bool(page.status == 200)
         return False
 

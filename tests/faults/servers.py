@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from penstock.stream.stack.kafka import kafka_server
 from penstock.stream.stack.server import Server, free_ports
 from penstock.stream.stack.valkey import valkey_server
+from tests.patience import PATIENCE_S
 
 PROXIED = """
 listeners=PLAINTEXT://127.0.0.1:{{broker}},CONTROLLER://127.0.0.1:{{controller}},PROXIED://127.0.0.1:{inside}
@@ -40,7 +41,7 @@ class Proxy:
             while True:
                 near, _ = self._listening.accept()
                 try:
-                    far = socket.create_connection(("127.0.0.1", self.to), timeout=5)
+                    far = socket.create_connection(("127.0.0.1", self.to), timeout=PATIENCE_S)
                 except OSError:
                     near.close()
                     continue
