@@ -33,7 +33,8 @@ class Step(NamedTuple):
     """One step of the flow: a role, what is chained to one, or a tool of operators.
 
     `reads` and `writes` are topics, `keys` the Redis keys it writes, `reads_keys` those it reads and others write. A role has a
-    consumer `group`; another step of the flow says `within` which role it runs, and a tool neither.
+    consumer `group`; another step of the flow says `within` which role it runs, and a tool neither. `looks_at` are topics of
+    which only the beginning is looked at, and only at a start.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Step(NamedTuple):
     reads_keys: tuple[Keys, ...] = ()
     group: str = ""
     within: str = ""
+    looks_at: tuple[str, ...] = ()
 
 
 class Topology(NamedTuple):
@@ -162,6 +164,7 @@ def _steps(pipeline: Pipeline, sources: tuple[str, ...], prefix: str) -> tuple[S
             (log, topology.dead_letters(name, prefix), prefix + topology.CONTROL_ALERTS),
             (*_features(pipeline, stored), *_private(pipeline, stored)),
             group=topology.consumer_group(name, "featurize", prefix),
+            looks_at=(log,),  # where state is gone: whether it begins with files
         ),
         Step(
             "learn",

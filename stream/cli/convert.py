@@ -35,7 +35,9 @@ The feature_store.yaml beside it names Penstock's online store:
   online_store:
     type: penstock.stream.feast.online_store.PenstockOnlineStore
     redis_url: redis://127.0.0.1:6379/0
-    pipeline: cards"""
+    pipeline: cards
+
+Exit codes: 0 printed or written, 2 the definition or the file cannot be used."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

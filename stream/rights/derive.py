@@ -87,7 +87,7 @@ class _Names:
 
     def featurize(self) -> Rights:
         """Reads the sources, writes samples; its state and documents are in Redis."""
-        writes = (self.samples, self.dead_letters, *self._control(topology.CONTROL_ALERTS))
+        writes = (self.dead_letters, *self._control(topology.CONTROL_ALERTS))
         reached = [self._key(keys.reached_key(self.deployed))] if self.pipeline.partitioned else []
         began = self._key(keys.began_key(self.deployed))
         written = map(KeyRight, (self.live, self.documents, *reached))
@@ -97,6 +97,8 @@ class _Names:
             merged(
                 [
                     *(topic(source, "Read") for source in self.sources),
+                    # Read: where state is gone, it looks whether the log begins with files.
+                    topic(self.samples, "Read", "Write", "DescribeConfigs"),
                     # DescribeConfigs: how large a record the topic takes is looked up, so that none is lost for its size.
                     *(topic(name, "Write", "DescribeConfigs") for name in writes),
                     group(self._group("featurize"), "Read"),

@@ -135,7 +135,7 @@ def compare(found: steps.Topology, seen: Seen, *, all_of_them: bool) -> None:
     for role in ("featurize", "learn", "retrain", "control"):
         named = [found.step(role)] + ([found.step("watch")] if role == "learn" else [])
         for did, said in (
-            (seen.read[role], {topic for step in named for topic in step.reads}),
+            (seen.read[role], {topic for step in named for topic in (*step.reads, *step.looks_at)}),
             (seen.written[role], {topic for step in named for topic in step.writes}),
         ):
             assert did <= said, role

@@ -172,6 +172,7 @@ def test_a_featurize_worker_is_reported(featurize):
         tasks={"all": task},
         assigned=(("departures", 0),),
         retry_at_ms=0,
+        schemas=None,
         expiries={"all": SimpleNamespace(deleted={"airport": 4})},
         committed={("departures", 0): 7},
         member=member(
@@ -199,7 +200,7 @@ def test_a_featurize_worker_is_reported(featurize):
 def test_a_worker_without_partitions_is_not_ready(featurize):
     health = featurize
     worker: Any = SimpleNamespace(
-        tasks={}, assigned=(), retry_at_ms=0, committed={}, expiries={}, member=member({}, {})
+        tasks={}, assigned=(), retry_at_ms=0, committed={}, expiries={}, member=member({}, {}), schemas=None
     )
     FeaturizeReport(health).batch(worker)
     assert get(health, "/readyz")[0] == 503
