@@ -102,6 +102,7 @@ class _Names:
                     # DescribeConfigs: how large a record the topic takes is looked up, so that none is lost for its size.
                     *(topic(name, "Write", "DescribeConfigs") for name in writes),
                     group(self._group("featurize"), "Read"),
+                    self.readers,
                     group(self._group("learn"), "Describe"),  # it stays a little ahead of learn, not far
                 ]
             ),
