@@ -189,9 +189,8 @@ def test_readers_break_exactly_if_something_they_had_is_gone_or_something_else_o
         for name, (features, key) in before.items()
     )  # fmt: skip
     keys, now = ({key for _, key in views.values()} for views in (before, after))
-    asks_more = bool(
-        now - keys - {"van"}
-    )  # who asks for a prediction names each view's key; the van is the topic's own
+    # Who asks for a prediction names each view's key; the van is the topic's own.
+    asks_more = bool(now - keys - {"van"})
     assert breaks(told) is (asks_more or not is_more)
     if not changes(said_by(old), new).views:
         assert not breaks(told) and not any(one.level == "reload" for one in told)
