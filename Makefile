@@ -1,8 +1,10 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
-# make notebook | test-notebook | flink | test-flink | test-feast | lint | docs | bench | faults | clean
+# make notebook | test-notebook | flink | test-flink | test-feast | test-security | audit | sbom | lint | docs | bench | faults
+# make pressure | soak | flood | fuzz | sanitize | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
-.PHONY: flink test-flink test-feast notebook test-notebook bench faults venv clean
+.PHONY: flink test-flink test-feast notebook test-notebook bench faults pressure soak flood fuzz sanitize test-security audit sbom
+.PHONY: venv clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -13,6 +15,7 @@ MLFLOW = build/mlflow
 CLIENTS = build/clients
 FEAST = build/feast
 FEAST_VERSION = 0.67.0
+AUDIT = build/audit
 FLINK = build/flink
 FLINK_VERSION = 2.3.0
 FLINK_KAFKA = org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2
@@ -34,13 +37,21 @@ help:
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
 	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
+	@echo "make test-security   TLS, SASL and least rights in earnest, and secrets nowhere (Java 17, Maven, openssl; ten minutes)"
+	@echo "make audit   ask for known weaknesses of what requirements.lock pins (asks PyPI; fetches 30 MB)"
+	@echo "make sbom    what an installation is made of, as CycloneDX JSON, in build/penstock.cdx.json (fetches 150 MB)"
 	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
 	@echo "make notebook   runs the notebooks of the documentation, and keeps what they print (fetches 120 MB, 380 MB on disk)"
 	@echo "make test-notebook   they print what is kept; frames of pandas and polars (fetches the same)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
-	@echo "make faults  harm roles and servers, and count what came of it (ROUNDS=20 RECORDS=100000 JSON=FILE ARGS='--only NAME'; Java 17, Maven)"
+	@echo "make faults  harm roles and servers, and count what came of it (ROUNDS=20 RECORDS=100000 JSON=FILE ARGS='--short'; Java 17, Maven)"
+	@echo "make flood   a million records of which a tenth is filth, on a real Kafka (RECORDS=... BAD=... JSON=FILE; Java 17, Maven; 15 minutes)"
+	@echo "make fuzz    every decoder, guided by what it reaches (SECONDS=60 for each; fetches 35 MB; 15 minutes)"
+	@echo "make sanitize   what is compiled, under AddressSanitizer and UBSan (needs gcc with libasan; some minutes)"
+	@echo "make pressure  Redis, Kafka or the model slow or away while roles work a backlog off (RECORDS=200000 JSON=FILE; 45 minutes; Java 17, Maven)"
+	@echo "make soak    roles for hours under a steady stream and faults; does anything grow (HOURS=2 RATE=500 JSON=FILE; Java 17, Maven)"
 	@echo "make clean   remove the virtual environment and all caches"
 
 demo: $(STAMP)
@@ -50,7 +61,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long" $(ARGS)
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -n 3 -m long tests/integration $(ARGS)
+	$(BIN)/python -m pytest -n 3 -m long tests/integration tests/stream/plan $(ARGS)
 
 # The server has an environment of its own: it wants other versions of what Penstock is tested with.
 test-mlflow: $(STAMP) $(MLFLOW)/.installed
@@ -110,6 +121,24 @@ test-monitoring: $(STAMP)
 test-rights: $(STAMP)
 	PENSTOCK_TEST_RIGHTS=yes $(BIN)/python -m pytest tests/rights $(ARGS)
 
+test-security: $(STAMP)
+	PENSTOCK_TEST_SECURITY=yes $(BIN)/python -m pytest tests/security $(ARGS)
+
+# --strict: what could not be asked about is a failure, too.
+audit: $(AUDIT)/.installed
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.lock $(ARGS)
+
+sbom: $(AUDIT)/.installed
+	$(PYTHON) -m venv --clear $(AUDIT)/shipped
+	$(AUDIT)/shipped/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock .
+	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --of JSON \
+		-o build/penstock.cdx.json $(AUDIT)/shipped/bin/python
+
+$(AUDIT)/.installed: Makefile
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit==2.10.1" "cyclonedx-bom==7.5.0"
+	@touch $@
+
 # Helm is in no package of Debian's and on no registry of Python's: what is on the PATH, or built by Go.
 test-chart: $(STAMP) $(HELM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[chart]'
@@ -141,9 +170,27 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/penstock bench $(ARGS)
 
-# With few records, the faults that take long are left out: a minute or three instead of hours.
+# Hours; ARGS=--short with RECORDS=3000 and ROUNDS=1 are a few faults of each kind in two minutes.
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) --records $(or $(RECORDS),100000) $(if $(JSON),--json $(JSON)) $(ARGS)
+
+flood: $(STAMP)
+	$(BIN)/python -m tests.flood --records $(or $(RECORDS),1000000) --bad $(or $(BAD),100000) $(if $(JSON),--json $(JSON)) $(ARGS)
+
+# atheris has wheels for Linux on x86 and Python 3.11 to 3.13. Without it nothing guides the inputs, and it says so.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fuzz]' || true
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+
+sanitize: $(STAMP)
+	$(BIN)/python -m tests.sanitize $(ARGS)
+
+pressure: $(STAMP)
+	$(BIN)/python -m tests.pressure --records $(or $(RECORDS),200000) $(if $(JSON),--json $(JSON)) $(ARGS)
+
+# What lasts an hour shows a leak of some ten bytes an event; what lasts ten minutes shows none.
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --hours $(or $(HOURS),2) --rate $(or $(RATE),500) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 venv: $(STAMP)
 

@@ -4,7 +4,7 @@
 
 Each role runs alone, as `penstock run` starts it, over a log that was written before, so that its batches are full: this is what
 its work needs. With `--rate`, both run at once beside a producer that keeps its rate, so that batches are small, and what is told
-is what the roles take then, because they work on each event as it comes. The point that is called `fit` is the one that
+is what the roles take then, because they work on each event as it comes. The points that are called `fit` are those that
 `stream/sizing/constants.py` was fitted to; nothing was fitted to the others.
 
 Laws of this file:
@@ -36,8 +36,8 @@ from penstock.examples import cards_data, flights_data
 from penstock.stream.stack import local_stack
 
 EXAMPLES = Path(penstock.examples.__file__).parent
-EVENTS = 60_000
-OWN_EVENTS = 24_000
+EVENTS = 240_000
+OWN_EVENTS = 200_000
 MOST = 10_000_000
 
 
@@ -78,7 +78,8 @@ FLIGHTS = ("100", "carrier=16", "airport=3", "traffic=3", "aircraft=3500")
 POINTS = {
     "cards": Point(CARDS, payments, 0.1, ("2000",), fit=True),
     "job": Point(JOB, customers, 2.0, ("5000",), own=True),
-    "flights": Point(EXAMPLES / "flights.py", flights, 0.0107, FLIGHTS, own=True),
+    "flights": Point(EXAMPLES / "flights.py", flights, 0.0107, FLIGHTS, fit=True, own=True),
+    "delays": Point(EXAMPLES / "flights_delay.py", flights, 0.0107, FLIGHTS, own=True),
 }
 
 

@@ -166,12 +166,11 @@ def distinct_samples(log: KafkaLog, tp: TP) -> int:
             done = record.offset + 1
             entry = decode_entry(record.value or b"")
             if type(entry) is Sample:
-                of_partition, offset = (
-                    seen.setdefault(entry.origin.partition, bytearray(end)),
-                    entry.origin.offset,
-                )
-                found += not of_partition[offset]
-                of_partition[offset] = 1
+                partition, offset = entry.origin.partition, entry.origin.offset
+                if partition not in seen:
+                    seen[partition] = bytearray(end)
+                found += not seen[partition][offset]
+                seen[partition][offset] = 1
     reader.close()
     return found
 

@@ -47,7 +47,9 @@ INTERNAL = {"retrain-job"}  # the learn role starts it
 
 SETTING_WORDS = {
     "bootstrap": "The address of Kafka: one or more `host:port`, separated by commas.",
-    "redis_url": "The address of Redis, in redis-py's form; `rediss://` speaks TLS. Or "
+    "redis_url": "The address of Redis, in redis-py's form; `rediss://` speaks TLS, such as "
+    "`rediss://USER:PASSWORD@redis:6379/0?ssl_ca_certs=/etc/ca.pem`; `/`, `?`, `#`, `@` and `:` within a password are `%2F`, "
+    "`%3F`, `%23`, `%40` and `%3A`. Or "
     "`redis+cluster://host:port,host:port/`, or `redis+sentinel://host:port,host:port/service/0`. See "
     "[Run on a Redis Cluster](../how-to/run-on-a-redis-cluster.md).",
     "prefix": "Text that is put before the name of every topic, consumer group, Redis key and folder of versions that Penstock "
@@ -56,13 +58,15 @@ SETTING_WORDS = {
     "partitions and catch up. None: a tenth of the label's `wait`. 0: they wait for nobody. See "
     "[Several workers](../explanation/time-and-order.md#several-workers).",
     "models": "A folder, or an fsspec URL such as `s3://bucket/models`, where model versions are kept beside Redis. With "
-    "it, a lost Redis loses no version.",
+    "it, a lost Redis loses no version. A password in the address is refused, since logs would show it: fsspec reads it from the "
+    "environment.",
     "secret": "The key that signs model versions and snapshots. The learn role refuses to start without one. All roles and "
     "`penstock models` and `penstock replay --version` must have the same.",
     "former_secrets": "Secrets that were in use before, separated by commas: what they signed is still read, and signed anew "
     "with `PENSTOCK_SECRET` whenever it is written. See [Rotate the secret](../how-to/model-registry.md#rotate-the-secret).",
     "mlflow": "The tracking URI of an MLflow server, such as `http://mlflow:5000`: learn registers versions there, too. Needs "
-    "the extra `mlflow`. See [Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
+    "the extra `mlflow`. Password: `MLFLOW_TRACKING_PASSWORD`, not in this address. See "
+    "[Show versions in MLflow](../how-to/model-registry.md#show-versions-in-mlflow).",
     "console_hosts": "The host names by which people ask for the console, separated by commas. It answers to them and to local "
     "names, and to no other. See [Look at it](../how-to/look-at-it.md).",
     "slot": "The number of this worker among the workers of its role. Kafka keeps a worker's partitions for its slot while "

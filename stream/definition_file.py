@@ -30,9 +30,14 @@ def load(path: str | Path) -> Pipeline:
     Raises `DefinitionError`, in one line with file and line number, when the file is missing, fails, defines no pipeline or
     several, or holds a model that cannot be pickled.
     """
-    path = Path(path).absolute()
+    given, path = str(path), Path(path).absolute()
     if not path.is_file():
-        raise DefinitionError(f"{path}: no such definition file")
+        name = (
+            f". It wants a file, such as {given}.py, and not a pipeline's name"
+            if given.isidentifier()
+            else ""
+        )
+        raise DefinitionError(f"{path}: no such definition file{name}")
     neighbours.move_to(path.parent)
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:

@@ -68,9 +68,16 @@ def recipe_of(pipeline: Pipeline) -> Recipe:
 
 
 def views_of(said: Mapping[str, Any]) -> dict[str, View]:
-    """The views of a stored definition."""
-    sources = {one["name"]: Source(**one) for one in said["sources"]}
-    return {one["name"]: view_of(one, sources[one["source"]]) for one in said["views"]}
+    """The views of a stored definition. Raises `DefinitionError` for one that says what this release does not know."""
+    try:
+        sources = {one["name"]: Source(**one) for one in said["sources"]}
+        return {one["name"]: view_of(one, sources[one["source"]]) for one in said["views"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DefinitionError(
+            "the definition that the state in Redis was written under was stored by another release of Penstock, and this one "
+            f"cannot read it ({type(error).__name__}: {error}): run the release that wrote it, or start over with "
+            "`penstock reset FILE`"
+        ) from error
 
 
 def changes(said: Mapping[str, Any], pipeline: Pipeline) -> Changes:

@@ -164,15 +164,16 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/stack": ("__init__", "__main__", "container", "docker", "kafka", "local", "server", "valkey", "watchdog"),  # servers
     "stream/roles": (  # builds clients, runs loops, times them
-        "all_roles", "begun_anew", "bootstrap", "calibrate", "challenge", "console", "console_people", "http", "identity",
-        "in_memory", "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start", "what_if",
+        "all_roles", "begun_anew", "bootstrap", "calibrate", "challenge", "console", "console_people", "http", "http_head",
+        "identity", "in_memory", "learn_shards", "look_up", "metrics", "metrics_of_control", "report", "serve", "start",
+        "waiting", "what_if",
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
-        "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings", "shared_metrics",
-        "interpreter", "write_behind",
+        "bounded_server", "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings",
+        "interpreter", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
-        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "refused",
+        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "kafka_rejoining", "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (
@@ -208,7 +209,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "replicas",  # reads Redis
     ),
     "stream/console": (
-        "app", "live",  # asyncio, threads, the clock, and a log of failures
+        "app", "forms", "live",  # asyncio, threads, the clock, and a log of failures
         "files", "render",  # read the files beside them
         "posts",  # sends what was asked for, one at a time
         "reading/ask", "reading/republish",  # write a topic

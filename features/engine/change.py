@@ -198,7 +198,7 @@ class Conversion:
             return NEVER, [_zero(c) for c in program.totals], {}, {}
         try:
             mark, newest, totals, rings, visits = _decode(data)
-        except msgspec.DecodeError as problem:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise StateMismatch(f"view {self._name!r}: a stored state is unreadable: {problem}") from None
         if mark != self._marks[which]:
             raise StateMismatch(f"view {self._name!r}: a stored state belongs to neither definition")

@@ -27,6 +27,8 @@ from penstock.features.windows.aggregates import NEVER
 
 __all__ = ["CompiledView", "State", "StateMismatch"]
 
+ANEW = "`penstock reset FILE` makes the state anew from the topics"
+
 Value = float | str | list[Any] | None
 Values = list[Any]  # of Value
 Event = Mapping[str, Any]
@@ -116,7 +118,7 @@ class CompiledView:
         try:
             state: State = self._engine.decode(data)
         except StateMismatch as problem:
-            raise StateMismatch(f"view {self.view.name!r}: {problem}") from None
+            raise StateMismatch(f"view {self.view.name!r}: {problem}: {ANEW}") from None
         return state
 
     def document(self, state: State, at_ms: int, written_ms: int) -> bytes:

@@ -145,13 +145,13 @@ class PythonEngine:
         """Restore a state; raises `StateMismatch`."""
         try:
             mark, newest, totals, tiles, sessions = self._decoder.decode(data)
-        except msgspec.DecodeError as problem:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise StateMismatch(f"stored state is unreadable: {problem}") from None
         if mark != self._mark:
             raise StateMismatch("stored state belongs to another definition of this view")
         try:
             return self._restored(newest, totals, tiles, sessions)
-        except (ValueError, TypeError, IndexError) as problem:
+        except (ValueError, TypeError, IndexError, OverflowError) as problem:
             raise StateMismatch(f"stored state is unreadable: {problem}") from None
 
     def _restored(self, newest: int, totals: list[Any], tiles: list[Any], sessions: list[Any]) -> PythonState:

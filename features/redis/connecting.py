@@ -7,6 +7,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -26,8 +27,10 @@ FORMS = {
     "cluster": "redis+cluster://host:port,host:port/ (some of the cluster's nodes)",
     "sentinel": "redis+sentinel://host:port,host:port/service/0 (the sentinels, the name they watch, the database)",
 }
+ENCODED = "/, ?, #, @ and : within it are %2F, %3F, %23, %40 and %3A"
 PORTS = {"cluster": 6379, "sentinel": 26379}
 _OF_SENTINELS = "sentinel_"
+_SCHEME = re.compile(r"[a-z]+(\+[a-z]+)?")
 
 
 def connect(url: str, timeout_s: float = 5.0, **options: Any) -> redis.Redis:
@@ -39,14 +42,18 @@ def connect(url: str, timeout_s: float = 5.0, **options: Any) -> redis.Redis:
     `ssl_ca_certs` (with a `rediss://` URL) and so on; those that begin with `sentinel_` are the sentinels' own.
 
     Raises:
-        StoreUnavailable: if the address is of none of these forms; a URL of one server is judged by redis-py alone.
+        StoreUnavailable: if the address is of none of these forms.
 
     """
+    _check_encoded(url)
     given = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, **options}
     scheme = url.partition("://")[0]
     kind = scheme.partition("+")[2]
     if not kind:
-        return redis.Redis.from_url(url, **{"retry": Retry(NoBackoff(), 0), **given})
+        try:
+            return redis.Redis.from_url(url, **{"retry": Retry(NoBackoff(), 0), **given})
+        except ValueError as problem:
+            raise _wrong(_said(problem), scheme, kind) from None
     nodes, path, more = _read(url, scheme, kind)
     given = {**given, **more}
     if kind == "cluster":
@@ -67,11 +74,49 @@ def connect(url: str, timeout_s: float = 5.0, **options: Any) -> redis.Redis:
     return redis.Redis.from_pool(pool)
 
 
+def without_secrets(url: str) -> str:
+    """A Redis address as it may be shown: without user, password and options.
+
+    >>> without_secrets("rediss://mia:secret@redis:6379/0?ssl_ca_certs=ca.pem"), without_secrets("redis://127.0.0.1:6379/0")
+    ('rediss://…@redis:6379/0?…', 'redis://127.0.0.1:6379/0')
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return "…"
+    place, asks, options = rest.partition("?")
+    user, at, place = place.rpartition("@")
+    if "@" in options or (not at and not urlsplit(f"//{place}").hostname and not place.startswith("/")):
+        return f"{scheme}{mark}…"
+    return f"{scheme}{mark}{'…@' if at else ''}{place}{'?…' if asks else ''}"
+
+
+def _check_encoded(url: str) -> None:
+    """Refuse a user or password that ends where nobody meant it to: the rest would be taken for a host, and said."""
+    scheme, _, rest = url.partition("://")
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    path, _, options = rest[len(place) :].partition("?")
+    in_options = "@" in options and ("=" not in options.partition("@")[0] or place.startswith(":"))
+    if scheme != "unix" and "@" not in place and ("@" in path or "#" in rest or in_options):
+        raise _wrong(
+            f"the user or the password ends at a character that is not encoded ({ENCODED})", scheme, ""
+        )
+
+
+def _said(problem: ValueError) -> str:
+    """What redis-py says of an address, where it says nothing that stands in it."""
+    said = str(problem)
+    known = ("Redis URL must", "Invalid value for", "Invalid SSL")
+    return said.replace("\n", " ") if said.startswith(known) else f"host or port is none ({ENCODED})"
+
+
 def _read(url: str, scheme: str, kind: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
     """The nodes, the path and the options of an address that names several servers."""
     if kind not in FORMS or scheme not in (f"redis+{kind}", f"rediss+{kind}"):
         raise _wrong(f"{scheme}:// is no scheme of a Redis address", scheme, kind)
-    split = urlsplit(url)
+    try:
+        split = urlsplit(url)
+    except ValueError as problem:
+        raise _wrong(_said(problem), scheme, kind) from None
     user, at, hosts = split.netloc.rpartition("@")
     nodes = []
     for one in hosts.split(","):
@@ -95,7 +140,8 @@ def _read(url: str, scheme: str, kind: str) -> tuple[list[tuple[str, int]], str,
 
 def _wrong(what: str, scheme: str, kind: str) -> StoreUnavailable:
     forms = FORMS.get(kind) or f"redis://host:port/0, {FORMS['cluster']} or {FORMS['sentinel']}"
-    return StoreUnavailable(what, f"REDIS_URL, {scheme}://…", f"write {forms}")
+    where = f"REDIS_URL, {scheme}://…" if _SCHEME.fullmatch(scheme) else "REDIS_URL"
+    return StoreUnavailable(what, where, f"write {forms}")
 
 
 def address(client: redis.Redis) -> str:

@@ -97,11 +97,12 @@ class RedisKeyspace:
         """See `Keyspace.claim`."""
         with self._answering():
             while True:
-                if self._client.set(name, document, nx=True):
-                    return document
+                # a server that is full or cannot save refuses a write that would change nothing
                 stored: bytes | None = self._client.get(name)
                 if stored is not None:
                     return stored
+                if self._client.set(name, document, nx=True):
+                    return document
 
     def exchange(self, name: str, said: Mapping[str, bytes], ttl_ms: int) -> dict[str, bytes]:
         """See `Keyspace.exchange`."""

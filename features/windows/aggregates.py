@@ -129,7 +129,11 @@ def _all_dated(data: Any) -> Any:
 
 
 def _unpack_distinct(data: Any) -> sketches.Distinct:
-    return set(data) if isinstance(data, list) else None if data is None else bytearray(data)
+    if isinstance(data, list):
+        return set(data)
+    if data is None or isinstance(data, bytes):
+        return None if data is None else bytearray(data)
+    raise TypeError(f"a set is stored as {type(data).__name__}")
 
 
 def _sorted_pairs(counts: dict[Any, int] | None) -> Any:

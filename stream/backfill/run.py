@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from penstock.features.engine.change import ViewChange
 from penstock.features.redis.keys import build_task, definition_key, position_key
 from penstock.features.redis.keyspace import Keyspace
@@ -31,7 +29,7 @@ from penstock.stream.backfill.coverage import before_files_end, short_of
 from penstock.stream.backfill.ownership import OVERTAKEN, CannotBackfill, Owner, Standing, TaskState, standing
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.merge import Head
-from penstock.stream.featurize.position import HeadPosition, decode_position, named
+from penstock.stream.featurize.position import HeadPosition, decode_definition, decode_position, named
 from penstock.stream.featurize.task import opening
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import encode_entry
@@ -67,7 +65,7 @@ class Backfill:
     """One change of a pipeline's definition. `plan` looks; `run` does it, and finishes what an earlier run began.
 
     `store_of` gives a task's store, `progress` hears (what, done, total), with total 0 where it is not known. `partial` accepts
-    that features look back further than their topics do.
+    that features look back further than their topics do; after `plan`, `lacks` says where, in the words that refuse it otherwise.
     """
 
     def __init__(
@@ -90,6 +88,7 @@ class Backfill:
         self.topic_ids = [log.topic_id(source.name) for source in self.sources]
         self.partitions = log.partitions(pipeline.predict.name)
         self.report = Report(pipeline.name, "", pipeline.digest)
+        self.lacks = ""
 
     # -- looking -----------------------------------------------------------------------------------------------------------
 
@@ -100,7 +99,7 @@ class Backfill:
         stored = self.keyspace.read([position_key(name, task) for task in tasks])
         said = self.keyspace.read([definition_key(name, task) for task in tasks])
         found = [
-            TaskState(task, decode_position(position), msgspec.json.decode(definition))
+            TaskState(task, decode_position(position), decode_definition(definition))
             for task, position, definition in zip(tasks, stored, said, strict=True)
             if position is not None and definition is not None
         ]
@@ -140,8 +139,9 @@ class Backfill:
         for change in found.views:
             short += before_files_end(self.pipeline, change, since, now_at)
         self.report.notes = short
-        if short and not self.partial:
-            raise CannotBackfill(f"{'; '.join(short)}: --partial goes on with what is there")
+        self.lacks = f"{'; '.join(short)}: --partial goes on with what is there" if short else ""
+        if self.lacks and not self.partial:
+            raise CannotBackfill(self.lacks)
         return found
 
     # -- doing -------------------------------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ class ChallengeWorker:
             for record in records:
                 try:
                     said = decode_live_model(record.value or b"")
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if said.pipeline == self.pipeline.name:
                     names = (challenger_of(one.parent) for one in said.experts)

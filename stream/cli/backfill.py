@@ -33,7 +33,8 @@ model, wait or rule needs nothing but a restart.
 4. What belongs to the former version is deleted.
 
 Stopped at any point, run it again. Leave the former learn role running until it has read what featurize wrote; the new one then
-starts from what the older samples teach, as far as both definitions agree on them. Exit codes: 0 done, 2 could not."""
+starts from what the older samples teach, as far as both definitions agree on them. Exit codes: 0 done, 2 could not, or with
+--dry-run would not."""
 SAY_EVERY_S = 1.0
 
 
@@ -99,8 +100,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     finally:
         log.close()
     report = backfill.report
+    refused = args.dry_run and backfill.lacks and not args.partial
     print(json.dumps(dataclasses.asdict(report)) if args.json else told(report, args.dry_run))
-    return 0
+    if refused:
+        print(f"penstock: {backfill.lacks}", file=sys.stderr)
+    return 2 if refused else 0
 
 
 def told(report: Report, dry_run: bool) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import penstock.examples
 from penstock.examples.flights_data import INCIDENTS, data_folder
+from penstock.features.redis.connecting import without_secrets
 from penstock.features.redis.store import connect
 from penstock.stream.definition_file import load
 from penstock.stream.demo.event_lines import story_line
@@ -109,7 +110,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 say(line)
             if stack.kafka is not None:
                 say(
-                    f"follow it elsewhere:  export KAFKA_BOOTSTRAP_SERVERS={stack.kafka} REDIS_URL={stack.redis_url}"
+                    f"follow it elsewhere:  export KAFKA_BOOTSTRAP_SERVERS={stack.kafka} "
+                    f"REDIS_URL={without_secrets(stack.redis_url)}"
                     f"; penstock watch {pipeline.name}"
                 )
                 running = run_on_kafka(pipeline, options, stack, say, tell)

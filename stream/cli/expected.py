@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.features.engine.packing import StateMismatch
 from penstock.features.redis.store import StoreRefused, StoreUnavailable
 from penstock.stream.definitions import DefinitionError
 from penstock.stream.log.protocol import LogError
@@ -9,4 +10,6 @@ from penstock.stream.models.version import BadEnvelope
 from penstock.stream.process.settings import SettingError
 from penstock.stream.stack import StackError
 
-EXPECTED = (DefinitionError, SettingError, LogError, StoreRefused, StoreUnavailable, StackError, BadEnvelope)
+EXPECTED = (
+    DefinitionError, SettingError, LogError, StoreRefused, StoreUnavailable, StackError, BadEnvelope, StateMismatch,
+)  # fmt: skip

@@ -7,22 +7,30 @@ import json
 import os
 import sys
 import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.after_files import plan_of_samples
 from penstock.stream.files.events import partitions_of
 from penstock.stream.files.reading import CannotUse
 from penstock.stream.history.job import Job
 from penstock.stream.history.run import Summary, history
+from penstock.stream.log.protocol import LogError
 from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
 from penstock.stream.roles import start
 
 SAY_S = 2.0
+FROM_FILES = (
+    "began with files (`penstock bootstrap`), and its topics do not have what stood there: events from before are missing here, "
+    "and features that look back to them are too small. Give the files of each topic with --source"
+)
 EXAMPLES = """\
 examples:
   penstock features history examples/flights.py --spine entities.parquet --out training.parquet \\
@@ -119,8 +127,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except (CannotUse, OSError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
-    seconds = time.monotonic() - began_s
-    print(json.dumps(as_json(job, done, seconds)) if args.json else as_text(job, done, seconds))
+    seconds, note = time.monotonic() - began_s, note_of(job, settings)
+    if args.json:
+        print(json.dumps(as_json(job, done, seconds) | ({"note": note} if note else {})))
+    else:
+        print(as_text(job, done, seconds) + (f"\n  note: {note}" if note else ""))
     return 0 if done.answered == done.rows else 1
 
 
@@ -148,6 +159,17 @@ def asked(args: argparse.Namespace, pipeline: Pipeline) -> Job:
         (int(which), int(many)),
         tuple(filter(None, (args.part_by or "").split(","))),
     )
+
+
+def note_of(job: Job, settings: Settings) -> str:
+    """What a reader should know of where the events came from; empty where that is the usual."""
+    if job.files:
+        return ""
+    # Where there is no such topic, or it may not be read, nobody knows.
+    with suppress(LogError), closing(start.open_log(settings)) as log:
+        if plan_of_samples(log, topology.samples(job.pipeline.name, settings.prefix)):
+            return f"{job.pipeline.name} {FROM_FILES}"
+    return ""
 
 
 class Told:

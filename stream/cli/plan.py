@@ -38,7 +38,8 @@ backtest  what `penstock what-if FILE --from T` says, T so long before the newes
 --against takes `live` (the definition that the stored state names), a file, a git revision in which FILE has the same path, or
 REVISION:FILE. --offline asks no server: no cost, no backtest.
 
-Exit codes: 0 nothing changes, or only what is safe; 1 it cannot be brought over to the state that is there; 2 nothing can be said
+Exit codes: 0 nothing changes, or only what is safe; 1 it cannot be brought over to the state that is there, or, as topics or
+files that were read no longer reach back far enough, by `penstock backfill --partial` alone; 2 nothing can be said
 (a wrong argument or file, a server that does not answer); 3 readers break; 4 the model gets clearly worse (the interval leaves 0
 out and the e-value is at least 20). The first of 1, 3 and 4 that holds. --accept says which you know of; the plan still tells."""
 
@@ -75,9 +76,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument(
         "--accept",
         action="append",
-        choices=("readers", "worse"),
+        choices=("readers", "worse", "partial"),
         default=[],
-        help="known and wanted: no exit code of its own; may be given twice",
+        help="known and wanted: no exit code of its own; may be given more than once",
     )
     command.add_argument(
         "--offline", action="store_true", help="ask no server; needs --against a file or a revision"

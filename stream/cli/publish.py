@@ -136,16 +136,22 @@ def records(
     """The records of a file's lines, empty lines left out. Raises `BadLine`."""
     decode = msgspec.json.Decoder(dict[str, object]).decode
     for number, line in enumerate(lines, 1):
+        before = "Lines before it are published" if number > 1 else "Nothing is published"
         value = line.strip()
         if not value:
             continue
-        if not key:
-            yield topic, None, value
-            continue
         try:
-            entity = record_key(decode(value), key)
-        except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+            event = decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            shown = value[:40].decode(errors="replace")
             raise BadLine(
-                f"{name}, line {number}: not a JSON object with such a key ({error}); what came before it is published"
+                f"{name}, line {number}: {shown!r} is not a JSON object ({error}). JSON lines only are published, one object a "
+                f"line: make those of a CSV or another table first. {before}"
+            ) from None
+        try:
+            entity = record_key(event, key) if key else None
+        except TypeError as error:
+            raise BadLine(
+                f"{name}, line {number}: not a JSON object with such a key ({error}). {before}"
             ) from None
         yield topic, None if entity is None else entity.encode(), value

@@ -24,9 +24,9 @@ examples:
 The definition's own roles are run in this process, without servers, on events made up for it; what they write is weighed and
 what they take is timed on this machine. What cannot be timed so, such as what Kafka takes, was measured once on another machine:
 the output says which. --events are of all sources, oldest first; each line is of the first source whose id and time it has, and
-the first 24,000 are taken. Bytes are before replication and compression. Exit codes: 0 printed,
+the first 200,000 are taken. Bytes are before replication and compression. Exit codes: 0 printed,
 2 could not."""
-MOST_OWN_EVENTS = 24_000
+MOST_OWN_EVENTS = 200_000
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

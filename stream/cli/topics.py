@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from kafka import KafkaAdminClient
 
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
-from penstock.stream.log.admin import Ensured, ensure, existing
+from penstock.stream.log.admin import MISSING, Ensured, ensure, existing
 from penstock.stream.log.kafka_python import client
 from penstock.stream.process.settings import Settings
 from penstock.stream.topology import Topic, owned
@@ -79,11 +80,18 @@ def make(
     own = ensure(admin, owned(pipeline.name, prefix, pipeline.shards), create=create)
     wanted = [Topic(name, counts.get(name, count), {}, "events") for name in names]
     sources = ensure(admin, wanted, create=create and partitions is not None)
-    wrong = [*own.differences, *sources.differences]
+    wrong = [*own.differences, *(_advised(line, names, partitions) for line in sources.differences)]
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{name} has {count}" for name, count in counts.items())
         wrong.append(f"sources must have equal partition counts: {told}")
     return Ensured(own.created + sources.created, own.existed + sources.existed, wrong)
+
+
+def _advised(line: str, sources: Sequence[str], partitions: int | None) -> str:
+    """The line of a source that is not there says who may create it."""
+    if partitions is not None or line not in {f"{name}: {MISSING}" for name in sources}:
+        return line
+    return f"{line}: its producers create it, or `penstock topics FILE --create-sources` for a first try"
 
 
 def describe(found: Ensured) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 MOST_BYTES = 16_384
+BODY_S = 10.0
 MOST_FIELDS = 32
 
 
@@ -24,10 +26,14 @@ async def form_of(request: Request) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         raise BadForm(415, "this address takes forms, as a page of the console sends them")
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise BadForm(413, f"the form has more than {MOST_BYTES:,} bytes: say it shorter")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MOST_BYTES:
+                    raise BadForm(413, f"the form has more than {MOST_BYTES:,} bytes: say it shorter")
+    except TimeoutError:
+        raise BadForm(408, f"the form did not come within {BODY_S:g} s: send it again") from None
     try:
         fields = parse_qsl(
             body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from penstock.stream.definitions import Pipeline
+from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.messages import Decision, LiveModel
 from penstock.stream.triggers import ALL, SINCE_ONSET, OnInputs
 
@@ -69,4 +69,15 @@ class PolicyState(msgspec.Struct):
 
 
 encode_state = msgspec.json.Encoder().encode
-decode_state = msgspec.json.Decoder(PolicyState).decode
+_decode = msgspec.json.Decoder(PolicyState).decode
+
+
+def decode_state(stored: bytes) -> PolicyState:
+    """The state of what `encode_state` gave. Raises `DefinitionError` for what another release wrote and this cannot read."""
+    try:
+        return _decode(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DefinitionError(
+            "what the control role remembers (the newest record of its topic that ends in `-policy-changelog`) was written by "
+            f"another release of Penstock, and this one cannot read it ({error}): run the release that wrote it"
+        ) from error

@@ -12,13 +12,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 
 from penstock.stream.stack.server import free_ports
 
-READY_S = 40.0
+READY_S = 180.0
+"""A busy machine takes minutes to start what an idle one starts in seconds; a process that ends is noticed at once."""
+SAY_S = 10.0
 STOP_S = 20.0
 
 
@@ -122,21 +124,51 @@ class Role(Process):
         except OSError as error:
             raise DemoFailed(f"the metrics page of {self.name} does not answer: {error}") from error
 
-    def wait_ready(self, patience_s: float = READY_S) -> None:
-        """Until /readyz answers 200; `DemoFailed` after so long."""
-        deadline = time.monotonic() + patience_s
+    def wait_ready(
+        self,
+        patience_s: float = READY_S,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Until /readyz answers 200: True; False once `stopped` says so. `say` hears every `SAY_S` that this still waits.
+
+        Raises `DemoFailed` where the process ends, and after `patience_s`.
+        """
+        began_s = said_s = time.monotonic()
         answer = "no answer"
-        while time.monotonic() < deadline:
+        while not stopped():
             self.check()
+            if self.ended:
+                raise DemoFailed(
+                    f"{self.name} ended before it was ready; its last lines:\n{self.last_lines()}"
+                )
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as page:
                     if page.status == 200:
-                        return
+                        return True
             except urllib.error.HTTPError as error:
                 answer = error.read().decode(errors="replace").strip()
             except OSError as error:
-                answer = str(error)
+                answer = f"its page does not answer yet: {getattr(error, 'reason', error)}"
+            now_s = time.monotonic()
+            if now_s - began_s >= patience_s:
+                raise DemoFailed(self._late(now_s - began_s, answer))
+            if now_s - said_s >= SAY_S:
+                said_s = now_s
+                say(f"waiting for {self.name}, {now_s - began_s:.0f} s now ({answer})")
             time.sleep(0.05)
-        raise DemoFailed(
-            f"{self.name} is not ready after {patience_s:.0f} s ({answer}); its last lines:\n{self.last_lines()}"
+        return False
+
+    def _late(self, waited_s: float, answer: str) -> str:
+        """That it was waited for in vain, and what to do."""
+        said = self.last_lines().strip()
+        return (
+            f"{self.name} runs, but is not ready after {waited_s:.0f} s ({answer}). If the machine is busy with something else, "
+            "let that end and give the same command again. "
+            + (
+                f"Otherwise its last lines say what it waits for:\n{said}"
+                if said
+                else "It has written nothing yet."
+            )
         )

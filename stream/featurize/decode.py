@@ -21,6 +21,7 @@ from penstock.stream.definitions import DefinitionError, Pipeline, Source
 from penstock.stream.featurize.compiled import compiled
 from penstock.stream.featurize.model_trial import text_inputs
 from penstock.stream.featurize.units_of_time import hint
+from penstock.stream.formats.nesting import MOST_NESTED, TOO_DEEP, too_deep
 from penstock.stream.formats.unread import EventReader, Ignored, Unreadable
 from penstock.stream.formats.wire import schema_id_of
 from penstock.stream.log.protocol import Record
@@ -151,8 +152,12 @@ class SourceDecoder:
                     event = {**self.decode_any(value), **event}
             except msgspec.ValidationError as error:
                 raise Rejected(f"{error}{self._under(record)}") from None
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise Rejected(f"not a JSON object: {error}{self._under(record)}") from None
+            except RecursionError:
+                raise Rejected(f"not a JSON object: {TOO_DEEP}{self._under(record)}") from None
+            if len(value) > MOST_NESTED and too_deep(value):
+                raise Rejected(f"not a JSON object: {TOO_DEEP}{self._under(record)}")
         for name in self.texts:
             text = event[name]
             if type(text) is str and len(text) > MAX_KEY_CHARACTERS:

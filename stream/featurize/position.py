@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from penstock.features.define.view import STATE_LAYOUT
 from penstock.stream.definitions import DefinitionError, Source
 from penstock.stream.featurize.merge import Head
+
+_Place = Annotated[str, msgspec.Meta(pattern="/[0-9]{1,9}$")]
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_Offset = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass
@@ -87,10 +91,27 @@ def named(
     }
 
 
+class _Stored(msgspec.Struct, array_like=True):
+    """What a document must be: nobody signed it, and whoever can write to Redis can write any other."""
+
+    layout: int
+    recipe: str
+    positions: dict[_Place, tuple[_Offset, int, str]]
+    change: Change | None = None
+    dead: dict[str, list[Any]] = {}
+    since: int = -1
+
+
 def decode_position(stored: bytes) -> Position:
-    """Read a document. Raises `DefinitionError` for one that another release of Penstock wrote."""
-    found = msgspec.msgpack.decode(stored)
-    if found[0] != STATE_LAYOUT:
+    """Read a document. Raises `DefinitionError` for one that another release of Penstock wrote, or that is none."""
+    try:
+        found = msgspec.msgpack.decode(stored)
+        ours = isinstance(found, list) and bool(found) and found[0] == STATE_LAYOUT
+        if ours or not (isinstance(found, list) and found and isinstance(found[0], int)):
+            msgspec.convert(found, _Stored)
+    except _UNREADABLE as error:
+        raise _unreadable("position", error) from None
+    if not ours:
         raise DefinitionError(
             "this state was written by another release of Penstock, with another layout; "
             "`penstock reset` starts over, or run the release that wrote it"
@@ -98,6 +119,21 @@ def decode_position(stored: bytes) -> Position:
     change = Change(*found[3]) if len(found) > 3 and found[3] is not None else None
     dead, since = found[4] if len(found) > 4 else {}, found[5] if len(found) > 5 else -1
     return Position(found[1], found[2], change, dead, since)
+
+
+def decode_definition(stored: bytes) -> dict[str, Any]:
+    """The definition that state was written under. Raises `DefinitionError` for what is none."""
+    try:
+        return msgspec.json.decode(stored, type=dict[str, Any])
+    except _UNREADABLE as error:
+        raise _unreadable("definition", error) from None
+
+
+def _unreadable(document: str, error: Exception) -> DefinitionError:
+    return DefinitionError(
+        f"the {document} that Redis keeps with this pipeline's state cannot be read ({error}): somebody else wrote it. "
+        f"See who may write there (`penstock acls`); `penstock reset FILE` starts over from the topics"
+    )
 
 
 class TopicRecreated(DefinitionError):

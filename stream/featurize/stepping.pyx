@@ -23,6 +23,7 @@ from penstock.features.redis.keys import entity_of
 from penstock.features.units import UNIT_BYTES, UNIT_KEYS
 from penstock.stream.featurize.decode import END_OF_TIME_MS, MAX_EVENT_BYTES, MAX_KEY_CHARACTERS, Item
 from penstock.stream.featurize.labels import label_of
+from penstock.stream.formats.nesting import MOST_NESTED, too_deep
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import LabelRecord, Origin, Sample, encode_entry
 
@@ -38,7 +39,7 @@ cdef extern from "Python.h":
     void Py_DECREF(PyObject *one)
 
 cdef int64_t END_OF_TIME = END_OF_TIME_MS, MOST_BYTES = MAX_EVENT_BYTES, MOST_CHARACTERS = MAX_KEY_CHARACTERS
-cdef int64_t KEYS = UNIT_KEYS, BYTES = UNIT_BYTES
+cdef int64_t KEYS = UNIT_KEYS, BYTES = UNIT_BYTES, NESTED = MOST_NESTED
 cdef int64_t LEAST_WHOLE = INT64_MIN
 cdef tuple NOTHING = ()
 cdef object FIRST = 0

@@ -72,6 +72,8 @@ cdef class Checks:
             event = self.decode_event(given)
         except Exception:
             return None
+        if PyBytes_GET_SIZE(given) > NESTED and too_deep(given):
+            return None
         for name in self.texts:
             found = PyDict_GetItemWithError(event, name)
             if found is NULL:

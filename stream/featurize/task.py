@@ -21,7 +21,7 @@ from penstock.stream.featurize.after_files import FILES_RUN, check_not_from_file
 from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.partitions import PartitionsChanged
-from penstock.stream.featurize.position import HeadPosition, Position, decode_position
+from penstock.stream.featurize.position import HeadPosition, Position, decode_definition, decode_position
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.formats.reading import reader_of
 from penstock.stream.formats.schemas import Schemas
@@ -76,8 +76,8 @@ def check_definition(pipeline: Pipeline, position: Position, said: bytes | None)
     if position.recipe not in ("", pipeline.digest):
         if said is None:
             raise StateLost(f"{pipeline.name}: the definition that its state was written under is gone")
-        check_sharded_alike(msgspec.json.decode(said), pipeline)
-        found = changes(msgspec.json.decode(said), pipeline)
+        check_sharded_alike(decode_definition(said), pipeline)
+        found = changes(decode_definition(said), pipeline)
         if found.views or found.others:
             raise DefinitionChanged(pipeline.name, found)
 
@@ -90,7 +90,7 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
     for position, definition in zip(positions, said, strict=True):
         if position is not None and definition is not None:
             check_definition(pipeline, decode_position(position), definition)
-            before = msgspec.json.decode(definition).get("partitions", 0)
+            before = decode_definition(definition).get("partitions", 0)
             if pipeline.partitioned and before not in (0, len(tasks)):
                 raise PartitionsChanged(before, len(tasks))
 

@@ -8,7 +8,7 @@ Laws of this file:
 - Everything is encoded before it comes here: the loop may step the next batch on the same states while one is written.
 - Commits are made by the thread that polls, never by the writer's. A commit waits in the client for a poll to end, and a poll in
   which partitions are asked back waits for the writer: neither would ever end.
-- Nobody waits for a commit, so one is made for several batches.
+- Nobody waits for a commit, so one is made for several batches. One that failed is made again, even if nothing comes any more.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ logger = logging.getLogger("penstock.featurize")
 #: After these the outcome of a write is open, or the task is another's.
 OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable)
 COMMIT_EVERY_MS = 100
+#: A commit that failed is made again after so long, if no later one was made meanwhile: it may take seconds to fail.
+COMMIT_AGAIN_MS = 1_000
 
 
 class Readable(Protocol):
@@ -67,10 +69,11 @@ class Writing:
         self.written: dict[TP, int] = {}
         self.tried: dict[TP, int] = {}
         self.committed_ms = 0
+        self.failed_ms: int | None = None
 
     def start(self) -> None:
         """Other partitions are held now, or the same anew. Nothing may be under way."""
-        self.written, self.tried = {}, {}
+        self.written, self.tried, self.failed_ms = {}, {}, None
 
     def hand_over(self, batch: Batch, wall_ms: int) -> None:
         """Have a batch written behind those before. Where the last commit is some time ago, make one meanwhile."""
@@ -79,14 +82,17 @@ class Writing:
             self.commit(wall_ms)
 
     def commit(self, wall_ms: int) -> None:
-        """Note with the group which outputs exist. State and outputs are safe, whatever comes of it; it is not tried again."""
+        """Note with the group which outputs exist. State and outputs are safe, whatever comes of it."""
         written, self.committed_ms = self.written, wall_ms
+        if self.failed_ms is not None and abs(wall_ms - self.failed_ms) >= COMMIT_AGAIN_MS:
+            self.tried, self.failed_ms = self.committed, None
         if due := {tp: at for tp, at in written.items() if self.tried.get(tp) != at}:
             self.tried = written
             try:
                 self.member.commit(due)
             except (Fenced, CommitFailed) as error:
                 logger.warning("%s", error)
+                self.failed_ms = wall_ms if isinstance(error, CommitFailed) else None  # else it is another's
                 return
             self.committed = {**self.committed, **due}
 

@@ -32,12 +32,12 @@ class JobSettings:
     path: str
     source: bytes
     bootstrap: str
-    redis_url: str
+    redis_url: str = field(repr=False)
     prefix: str
     topic_ids: Mapping[str, str]
     heads: tuple[Head, ...]
     shards: int
-    kafka: Mapping[str, str] = field(default_factory=dict)
+    kafka: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def java_properties(kafka: Mapping[str, str]) -> dict[str, str]:

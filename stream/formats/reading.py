@@ -17,6 +17,7 @@ from penstock.stream.definition_error import DefinitionError
 from penstock.stream.formats.avro import AvroReader, UnusableSchema
 from penstock.stream.formats.debezium import unwrapped
 from penstock.stream.formats.missing import extra
+from penstock.stream.formats.nesting import MOST_NESTED, TOO_DEEP, too_deep
 from penstock.stream.formats.protobuf import ProtobufFile, ProtobufReader
 from penstock.stream.formats.registry import Schema
 from penstock.stream.formats.schemas import Schemas, own_schemas
@@ -283,6 +284,11 @@ class JsonReader:
 
 def _json(value: bytes) -> Any:
     try:
-        return _decode_json(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = _decode_json(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreadable(f"not JSON: {error}") from None
+    except RecursionError:
+        raise Unreadable(f"not JSON: {TOO_DEEP}") from None
+    if len(value) > MOST_NESTED and too_deep(value):
+        raise Unreadable(f"not JSON: {TOO_DEEP}")
+    return found

@@ -56,13 +56,16 @@ class HttpRegistry:
     def __init__(self, settings: Settings) -> None:
         self.urls = [one.strip().rstrip("/") for one in settings.schema_registry.split(",") if one.strip()]
         for url in self.urls:
-            parts = urlsplit(url)
-            if parts.username or parts.password:
+            try:
+                parts = urlsplit(url)
+                parts.port  # noqa: B018 - raises for one that is no number
+            except ValueError as error:
                 raise SettingError(
-                    f"{URL} holds a password: give it in PENSTOCK_SCHEMA_REGISTRY_USER and PENSTOCK_SCHEMA_REGISTRY_PASSWORD"
-                )
+                    f"{URL} holds what is no address such as http://127.0.0.1:8081: {error}"
+                ) from None
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise SettingError(f"{URL}={url!r} is no address such as http://127.0.0.1:8081")
+                given = "" if "@" in url else f"={url!r}"
+                raise SettingError(f"{URL}{given} is no address such as http://127.0.0.1:8081")
         if not self.urls:
             raise SettingError(
                 f"{URL} is not set, and a topic of this pipeline names its schemas by id: give the address of the schema registry"

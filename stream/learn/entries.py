@@ -38,6 +38,6 @@ def entry_of(value: bytes | None) -> Entry | None:
     """The entry of one record's bytes; None for bytes that are none (somebody else wrote them)."""
     try:
         entry: Entry = decode_entry(value or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry

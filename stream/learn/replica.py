@@ -133,7 +133,10 @@ class Replica:
             return True
         number, _, tag = version.removeprefix("v").partition(".")
         own = self.live.version.partition(".")[2]
-        return number.isdigit() and int(number) < self.standing.made and (not own or tag == own)
+        known = (
+            number.isascii() and number.isdigit() and len(number) <= 18 and int(number) < self.standing.made
+        )
+        return known and (not own or tag == own)
 
     def outside(self, values: Sequence[Value]) -> tuple[str, ...]:
         """The inputs whose values lie far outside what was learned of them, as the guard would name them."""

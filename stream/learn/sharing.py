@@ -11,6 +11,7 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -33,6 +34,8 @@ from penstock.stream.shards import check_partitions
 logger = logging.getLogger("penstock.learn")
 
 MOST_WAITING = 15_000
+#: A commit that failed is made again after so long, if no later one was made meanwhile: it may take seconds to fail.
+COMMIT_AGAIN_S = 1.0
 
 
 class Part:
@@ -122,6 +125,8 @@ class LearnShards:
         self.parts = [Part(self.topic, shard) for shard in range(pipeline.shards)]
         self.workers: dict[int, LearnWorker] = {}
         self.paused: set[TP] = set()
+        self.failed: dict[TP, int] = {}
+        self.failed_s = 0.0
         group = topology.consumer_group(pipeline.name, "learn", prefix)
         self.member = log.member(group, [self.topic], instance_id=instance_id, before_revoke=self._settle)
 
@@ -181,7 +186,7 @@ class LearnShards:
 
     def _share(self, change: Assignment) -> None:
         """Tell every shard whether it is here, and make workers of those that are here for the first time."""
-        self.paused = set()
+        self.paused, self.failed = set(), {}
         held = {partition for _, partition in change.assigned}
         for shard, part in enumerate(self.parts):
             if shard in held or part.held or part.change is not None:
@@ -212,11 +217,15 @@ class LearnShards:
         notes = {part.there: part.note for part in self.parts if part.note is not None}
         for part in self.parts:
             part.note = None
-        if notes:
+        if notes or (self.failed and time.monotonic() - self.failed_s >= COMMIT_AGAIN_S):
+            notes, self.failed = {**self.failed, **notes}, {}
             try:
                 self.member.commit(notes)
-            except (Fenced, CommitFailed) as error:
+            except Fenced as error:
                 logger.warning("%s", error)
+            except CommitFailed as error:
+                logger.warning("%s", error)
+                self.failed, self.failed_s = notes, time.monotonic()
 
     def _bound(self) -> None:
         """Read no further for shards that have much to do, until they have half of it done."""

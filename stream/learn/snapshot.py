@@ -23,7 +23,7 @@ from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Outputs, Pending, rules
-from penstock.stream.log.protocol import Log
+from penstock.stream.log.protocol import Log, LogError
 from penstock.stream.messages import Sample
 from penstock.stream.models.version import BadEnvelope, dump, restore
 
@@ -47,6 +47,10 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     python: str = platform.python_version()
     river: str = river.__version__
     parts: dict[str, list[str]] = {}
+
+
+class SamplesGone(LogError):
+    """Records that a snapshot's fold has not seen are gone from the log: it cannot go on from there."""
 
 
 class Taken(NamedTuple):
@@ -139,7 +143,10 @@ def take(fold: Fold, topic_id: str) -> Taken:
 
 
 def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guard: bool = True) -> Fold:
-    """The fold of a snapshot, its waiting vectors read from the log again. Raises `BadEnvelope`, saying what differs."""
+    """The fold of a snapshot, its waiting vectors read from the log again.
+
+    Raises `BadEnvelope`, saying what differs, and `SamplesGone` for one that nothing but the log keeps from going on.
+    """
     header = taken.header
     _check(pipeline, header, log, topic, guard=guard)
     try:
@@ -187,6 +194,10 @@ def _check(pipeline: Pipeline, header: SnapshotHeader, log: Log, topic: str, *, 
                 f"the snapshot was written under {what} {written}, this worker has {wanted}: it folds the log anew"
             )
     start, end = log.bounds([(topic, 0)])[(topic, 0)]
+    if start > header.position:
+        raise SamplesGone(
+            f"records {header.position} to {start - 1} of {topic!r} are gone, and learn had not read them"
+        )
     if start > header.rescan_from:
         raise BadEnvelope(
             f"samples from {header.rescan_from} on still wait and {topic!r} starts at {start}: its retention is too short"

@@ -125,5 +125,5 @@ def _decoded(index: bytes | None) -> list[str]:
     """The names in an index; none in one that somebody else wrote: pieces are then written again."""
     try:
         return [] if index is None else msgspec.msgpack.decode(index, type=list[str])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []

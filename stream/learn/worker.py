@@ -35,7 +35,7 @@ from penstock.stream.learn.runs import Runs, asks
 from penstock.stream.learn.snapshot import take
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.learn.stored_versions import StoredVersions
-from penstock.stream.learn.taking_up import acquired, note_recipe, restored
+from penstock.stream.learn.taking_up import acquired, note_recipe, note_unknown, restored
 from penstock.stream.learn.turn_parts import LearnHealth, TurnParts
 from penstock.stream.learn.writing import OPEN, Writing
 from penstock.stream.log.protocol import Fenced, Log, Out, Record
@@ -108,11 +108,11 @@ class LearnWorker:
 
     def process_batch(self, timeout_s: float) -> int:
         """Poll once, fold what came and write what follows; how many records were folded."""
-        if self.preparing is not None:  # a member that does not poll would be put out of its group
+        if self.preparing or self.unfolded:  # a member that does not poll would be put out of its group
             self.unfolded += self.member.poll(1, 0.0)
         # featurize waits for the commit of what was folded
-        records = self.unfolded or self.member.poll(BATCH_RECORDS, 0.0 if self.untold else timeout_s)
-        self.unfolded = []
+        most, wait_s = self.parts.due(BATCH_RECORDS), 0.0 if self.untold else timeout_s
+        records, self.unfolded = self.unfolded or self.member.poll(most, wait_s), []
         change = self.member.take_assignment()
         now = self.wall_ms()
         if change is not None:
@@ -124,7 +124,7 @@ class LearnWorker:
                 self._take_up(now)
             elif self.fold is not None:
                 folded = self._fold(self.fold, records, now)
-                if self.untold and not folded:
+                if not folded and (self.untold or self.writing.failed_ms is not None):
                     self._tell(now)
                 if now - self.snapshot_ms >= self.snapshot_wait_ms:
                     self.parts.start()
@@ -163,7 +163,7 @@ class LearnWorker:
     def _drop(self) -> None:
         """Forget the fold and what was read for it."""
         self.settle()
-        self.writing.written = self.writing.tried = None
+        self.writing.start()
         self.untold = False
         self.fold, self.unfolded, self.preparing = None, [], None
 
@@ -201,7 +201,7 @@ class LearnWorker:
         decoded, offsets = [entry_of(record.value) for record in records], [one.offset for one in records]
         self.parts.ends("decode")
         number = 0
-        while number < len(records) and not asked:
+        while number < len(records) and not asked and not self.parts.late(number):
             begun, number = number, self.runs.run(decoded, offsets, number)
             if number == begun:
                 read = self._step(fold, records[number], decoded[number])
@@ -211,7 +211,7 @@ class LearnWorker:
             if fold.drift.requests and offsets[number - 1] >= self.emitted_below:
                 asked = asks(fold.drift.requests)
         records, self.unfolded = records[:number], records[number:]
-        self.parts.ends("fold")
+        self.parts.ends("fold", len(records))
         if records or self.unannounced:
             self._write(fold, records[-1].offset + 1 if records else fold.position, now)
         if asked:
@@ -227,7 +227,7 @@ class LearnWorker:
     def _step(self, fold: Fold, record: Record, entry: Entry | None) -> int:
         """Fold one record; how many were read to prepare that, where it is not ready yet and nothing was folded."""
         if entry is None:
-            self.unreadable += 1
+            self.unreadable = note_unknown(self.unreadable, record.offset, self.topic)
             return 0
         prepared = None
         if type(entry) is Command and (need := fold.needs(entry)) is not None:

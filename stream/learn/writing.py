@@ -4,7 +4,8 @@ Laws of this file:
 - Produce and wait for the acknowledgements → commit.
 - Everything is encoded before it comes here: the loop may fold the next batch while one is written.
 - Commits are made by the thread that polls, never by the writer's: `featurize.writing` says why.
-- Commits are made for several batches. Featurize stays so many records ahead of the committed position, so they may not be rare.
+- Commits are made for several batches; one that failed is made again, even if nothing comes any more. Featurize stays so many
+  records ahead of the committed position, so they may not be rare.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ logger = logging.getLogger("penstock.learn")
 #: After these the outcome of a write is open, or the task is another's. `OSError`: the folder of versions is full, or away.
 OPEN = (StoreFenced, StateLost, StoreUnavailable, AppendFailed, LogUnavailable, OSError)
 COMMIT_EVERY_MS = 50
+#: A commit that failed is made again after so long, if no later one was made meanwhile: it may take seconds to fail.
+COMMIT_AGAIN_MS = 1_000
 
 
 class Writing:
@@ -42,6 +45,11 @@ class Writing:
         self.written: int | None = None
         self.tried: int | None = None
         self.committed_ms = 0
+        self.failed_ms: int | None = None
+
+    def start(self) -> None:
+        """The fold is another, or taken up anew. Nothing may be under way."""
+        self.written = self.tried = self.failed_ms = None
 
     def hand_over(self, outs: Sequence[Out], position: int | None, wall_ms: int) -> None:
         """Have outputs written once those before are; `position` may be committed then, where there is one.
@@ -55,12 +63,15 @@ class Writing:
     def commit(self, wall_ms: int) -> None:
         """Note with the group which outputs exist. They are safe, whatever comes of it; the next note says more."""
         written, self.committed_ms = self.written, wall_ms
+        if self.failed_ms is not None and abs(wall_ms - self.failed_ms) >= COMMIT_AGAIN_MS:
+            self.tried, self.failed_ms = None, None
         if written is not None and written != self.tried:
             self.tried = written
             try:
                 self.member.commit({self.tp: written})
             except (Fenced, CommitFailed) as error:
                 logger.warning("%s", error)
+                self.failed_ms = wall_ms if isinstance(error, CommitFailed) else None  # else it is another's
 
     def _write(self, outs: Sequence[Out], position: int | None) -> None:
         if outs:

@@ -17,6 +17,7 @@ from penstock.stream.log.protocol import LogError
 from penstock.stream.topology import Topic
 
 _TOPIC_EXISTS = 36
+MISSING = "does not exist"
 
 
 class Ensured(NamedTuple):
@@ -37,7 +38,7 @@ def ensure(admin: KafkaAdminClient, wanted: Sequence[Topic], *, create: bool = T
     differences = compare(admin, [topic for topic in wanted if topic.name in found], found)
     created: list[str] = []
     if not create:
-        differences += [f"{topic.name}: does not exist" for topic in missing]
+        differences += [f"{topic.name}: {MISSING}" for topic in missing]
     elif missing:
         asked = {
             topic.name: {"num_partitions": topic.partitions, "configs": dict(topic.config)}

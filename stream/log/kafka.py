@@ -12,24 +12,25 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
+from confluent_kafka.admin import ConfigResource, OffsetSpec, TopicDescription
 
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
+from penstock.stream.log.kafka_rejoining import RejoiningMember
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import (
     MAX_RECORD_BYTES,
     TP,
     LogError,
-    LogUnavailable,
     Out,
     UnknownTopic,
 )
-from penstock.stream.log.refused import is_unknown_user, not_allowed
+from penstock.stream.log.refused import admin_of, is_unknown_user, not_allowed, not_answered
 from penstock.stream.topology import reader_groups
 
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
@@ -61,7 +62,7 @@ class KafkaLog:
     `settings` go to every client under librdkafka's own names (`security.protocol`, `sasl.mechanism`, …) and win over what
     is set here; `client_id` also begins the group names of readers that belong to none. `append` waits at most
     `append_timeout_s`; while it waits longer than a second, `on_wait(unacked, waited_s)` is called every second, from the
-    thread that appends.
+    thread that appends. With `rejoins`, a fenced static member joins again (`RejoiningMember`).
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class KafkaLog:
         request_timeout_s: float = 10.0,
         max_record_bytes: int = MAX_RECORD_BYTES,
         on_wait: Callable[[int, float], None] | None = None,
+        rejoins: bool = False,
     ) -> None:
         self.bootstrap = bootstrap
         self._session_timeout_ms = session_timeout_ms
         self._timeout_s = request_timeout_s
-        self._max_record_bytes = max_record_bytes
+        self._max_record_bytes, self._rejoins = max_record_bytes, rejoins
         self._last_error = ""
         self._refused: tuple[float, KafkaError] | None = None
         self._asking = threading.Lock()
@@ -91,7 +93,7 @@ class KafkaLog:
             "error_cb": self._note_error,
             **(settings or {}),
         }
-        self._admin = AdminClient(self._settings, logger=logger)
+        self._admin = admin_of(self._settings)
         self._appender = KafkaAppender(
             self._settings,
             self._limit_of,
@@ -117,8 +119,7 @@ class KafkaLog:
         return str(self._describe([topic])[topic].topic_id)
 
     def bounds(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        wanted = list(dict.fromkeys(tps))
-        if not wanted:
+        if not (wanted := list(dict.fromkeys(tps))):
             return {}
         starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
@@ -129,8 +130,7 @@ class KafkaLog:
         return {tp: offset for tp, offset in found.items() if offset >= 0}
 
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
-        wanted = [TopicPartition(*tp) for tp in tps]
-        if not wanted:
+        if not (wanted := [TopicPartition(*tp) for tp in tps]):
             return {}
         # A consumer that only asks: it does not join. AdminClient.list_consumer_group_offsets can crash the process.
         # It is kept, because making one costs as much as a hundred answers.
@@ -177,10 +177,12 @@ class KafkaLog:
             # How soon members learn of a rebalance; Kafka wants at most a third of the session.
             "heartbeat.interval.ms": min(500, self._session_timeout_ms // 3),
         }
-        if instance_id is not None:
-            settings["group.instance.id"] = instance_id
+        settings |= {} if instance_id is None else {"group.instance.id": instance_id}
         consumer, check = self._consumer(settings), self._check_partitions
-        return KafkaMember(consumer, topics, lease=lease, check=check, before_revoke=before_revoke)
+        more: dict[str, Any] = {"lease": lease, "check": check, "before_revoke": before_revoke}
+        if self._rejoins and instance_id is not None:
+            return RejoiningMember(consumer, topics, partial(self._consumer, settings), **more)
+        return KafkaMember(consumer, topics, **more)
 
     def close(self) -> None:
         self._appender.close()
@@ -189,7 +191,8 @@ class KafkaLog:
                 self._asks.popitem()[1].close()
 
     def _note_error(self, error: KafkaError) -> None:
-        self._last_error = f"Last error: {error.str()}"
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:  # which does not say why
+            self._last_error = f"Last error: {error.str()}"
         if is_unknown_user(error):
             self._refused = (time.monotonic(), error)
 
@@ -247,8 +250,7 @@ class KafkaLog:
                 raise UnknownTopic(topic, partition)
 
     def _describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
-        names = sorted(topics)
-        if not names:
+        if not (names := sorted(topics)):
             return {}
         self._hear()
         asked = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
@@ -292,7 +294,5 @@ class KafkaLog:
             self._hear()
             if refused := self._refused_since(time.monotonic() - self._timeout_s):
                 return refused
-            return LogUnavailable(
-                f"Kafka at {self.bootstrap} did not answer about {asked}: {cause.str()}. {self._last_error}".rstrip()
-            )
+            return not_answered(self.bootstrap, asked, f"{cause.str()}. {self._last_error}")
         return LogError(f"Kafka at {self.bootstrap} refused to answer about {asked}: {cause.str()}")

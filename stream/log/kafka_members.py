@@ -5,6 +5,7 @@ Laws that hold here:
 - librdkafka is told where to start by `assign` alone; it never seeks, resets or commits by itself.
 - In `on_assign` the consumer is given an empty assignment: it stays in the group and reads nothing until `start_at`.
 - What a poll fetched before a revocation is dropped with it: the next owner reads it again.
+- A record with a header whose name is no UTF-8, which the client cannot give, is read without any of its headers.
 - An error is raised after the records fetched with it were returned, and by every `poll` until `start_at` or a revocation.
 """
 
@@ -14,6 +15,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -54,6 +56,9 @@ _SLICE_S = 0.05
 #: So many records that were fetched and not asked for yet may stand before a rebalance.
 _MOST_LEFT = 10_000
 _BOUNDS_TIMEOUT_S = 10.0
+#: `message.headers()`, called so that its error is noticed here: where the interpreter calls it often by itself, it looks
+#: for none, and whatever is done next fails.
+_headers = methodcaller("headers")
 
 
 class KafkaReader:
@@ -116,11 +121,14 @@ class KafkaReader:
         if not self._closed:
             self._closed = True
             self._positions = {}
-            # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
-            for _ in range(_MOST_LEFT):
-                if self._consumer.poll(0) is None:
-                    break
-            self._consumer.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
+        for _ in range(_MOST_LEFT):
+            if self._consumer.poll(0) is None:
+                break
+        self._consumer.close()
 
     def _assign(self, positions: Mapping[TP, int]) -> None:
         # Fetching waits up to a second for the leaders of topics that this client has never heard of.
@@ -153,7 +161,11 @@ class KafkaReader:
                     positions[topic, partition] = offset + 1
                 topic, partition = here, p
             offset = message.offset()
-            headers = message.headers()
+            try:
+                headers = _headers(message)
+            # What it gives when it is asked again must not be touched.
+            except (SystemError, UnicodeDecodeError):
+                headers = None
             fields = (
                 topic,
                 p,
@@ -217,10 +229,12 @@ class KafkaMember(KafkaReader):
         self._lease = lease
         self._check = check
         self._before_revoke = before_revoke
-        self._thread = threading.get_ident()
-        consumer.subscribe(
-            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._thread, self._topics = threading.get_ident(), list(topics)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        told = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
+        self._consumer.subscribe(self._topics, **told)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         self._thread = threading.get_ident()

@@ -25,6 +25,7 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
 )
 
+from penstock.stream.log.advice import advice, unknown_user
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import LogError, LogUnavailable, UnknownTopic
 from penstock.stream.process.settings import SettingError, Settings
@@ -68,24 +69,53 @@ def options(settings: Settings) -> dict[str, Any]:
     return {**found, "bootstrap_timeout_ms": timeout_ms, "request_timeout_ms": max(timeout_ms, 5_000)}
 
 
-def unavailable(settings: Settings, error: Exception) -> LogUnavailable:
-    """The one line for a broker that is not there."""
-    return LogUnavailable(
-        f"Kafka at {settings.bootstrap} does not answer ({type(error).__name__}): "
-        f"start it, or set KAFKA_BOOTSTRAP_SERVERS to where it is"
-    )
+class _Heard(logging.Handler):
+    """Keeps what kafka-python last said of a connection: the error that it raises later says only that time is up."""
+
+    last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep why a connection failed."""
+        said = record.getMessage()
+        if "failed:" in said and "KafkaTimeoutError" not in said and not unknown_user(self.last):
+            self.last = said.partition("failed:")[2].strip()[:500]
+
+
+@contextmanager
+def _listening() -> Iterator[_Heard]:
+    """What kafka-python says meanwhile, which nobody else hears."""
+    log, heard = logging.getLogger("kafka"), _Heard()
+    told = log.propagate
+    log.addHandler(heard)
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    try:
+        yield heard
+    finally:
+        log.removeHandler(heard)
+        log.setLevel(logging.CRITICAL)
+        log.propagate = told
+
+
+def unavailable(settings: Settings, error: Exception, why: str = "") -> LogError:
+    """The one line for a broker that is not there, or does not let us in."""
+    where = f"Kafka at {settings.bootstrap}"
+    if unknown_user(why):
+        return NotAllowed(f"{where} does not know this user ({why}): {advice(why)}")
+    return LogUnavailable(f"{where} does not answer ({why or type(error).__name__}): {advice(why)}")
 
 
 @contextmanager
 def client(kind: Callable[..., Client], settings: Settings, **more: Any) -> Iterator[Client]:
     """Open a client and close it after the block; kafka-python's own errors inside it become `LogError`s."""
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     opened: Client | None = None
+    heard = _Heard()
     try:
-        opened = kind(**{**options(settings), **more})
-        yield opened
+        with _listening() as heard:
+            opened = kind(**{**options(settings), **more})
+            yield opened
     except _ABSENT as error:
-        raise unavailable(settings, error) from error
+        raise unavailable(settings, error, heard.last) from error
     except (AuthorizationError, SaslAuthenticationFailedError) as error:
         raise NotAllowed(
             f"Kafka at {settings.bootstrap} refuses this user ({type(error).__name__}: {error}): give it the right, "

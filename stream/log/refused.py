@@ -1,4 +1,4 @@
-"""Which errors of librdkafka say that the user may not: those that no waiting mends.
+"""Which errors of librdkafka say that the user may not, or a setting is none: those that no waiting mends.
 
 Laws of this file:
 - A sentence says what was refused, in the broker's words, and what to do: what a role needs is what `penstock acls` prints.
@@ -6,9 +6,17 @@ Laws of this file:
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+import logging
+from collections.abc import Mapping
+from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from penstock.stream.log.advice import advice
 from penstock.stream.log.not_allowed import NotAllowed
+from penstock.stream.log.protocol import LogUnavailable
+from penstock.stream.process.settings import SettingError
 
 _LACKS_A_RIGHT = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -39,3 +47,17 @@ def not_allowed(error: KafkaError, asked: str) -> NotAllowed | None:
     if error.code() in _LACKS_A_RIGHT:
         return NotAllowed(f"Kafka refuses this user {asked} ({error.str()}): {GIVE_IT}")
     return None
+
+
+def not_answered(bootstrap: str, asked: str, why: str) -> LogUnavailable:
+    """The error to raise where nobody answered what was `asked`, and what to do about it, by `why`."""
+    why = why.rstrip(". ")
+    return LogUnavailable(f"Kafka at {bootstrap} did not answer about {asked}: {why}: {advice(why)}")
+
+
+def admin_of(settings: Mapping[str, Any]) -> AdminClient:
+    """The client that asks. Raises `SettingError` for settings that librdkafka refuses, such as a file that is not there."""
+    try:
+        return AdminClient(dict(settings), logger=logging.getLogger("penstock.kafka"))
+    except KafkaException as error:
+        raise SettingError(f"{error.args[0].str()}: check the settings PENSTOCK_KAFKA_…") from None

@@ -144,6 +144,9 @@ class Keys(NamedTuple):
         """Every secret whose signature counts."""
         return (self.signing, *self.former)
 
+    def __repr__(self) -> str:
+        return f"Keys({', '.join(map(key_id, self.all))})"
+
 
 Secret = str | Keys
 """One secret, or several of which the first one signs."""
@@ -184,7 +187,7 @@ def _opened(sealed: bytes, keys: Keys) -> Envelope:
     """The envelope, one of the keys having signed it."""
     try:
         envelope = msgspec.msgpack.decode(sealed, type=Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEnvelope(f"not a model envelope: {error}") from None
     if not any(
         hmac.compare_digest(envelope.mac, _mac(one, envelope.header, envelope.payload)) for one in keys.all
@@ -203,7 +206,7 @@ def unseal(sealed: bytes, secret: Secret, header_type: type[Header]) -> tuple[He
     envelope = _opened(sealed, keys_of(secret))
     try:
         header = msgspec.msgpack.decode(envelope.header, type=header_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEnvelope(f"the envelope's header is not a {header_type.__name__}: {error}") from None
     return header, envelope.payload
 

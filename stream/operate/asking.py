@@ -117,7 +117,7 @@ def asked_by(line: str) -> dict[str, Any] | None:
         value = next(rest, None)
         if name is None or value is None:
             return None
-        if name == "from_position" and not value.isdecimal():
+        if name == "from_position" and not (value.isdecimal() and len(value) <= 18):
             return None
         found[name] = int(value) if name == "from_position" else value
     return found

@@ -25,6 +25,7 @@ from penstock.stream.log.protocol import AppendFailed, LogUnavailable, UnknownTo
 from penstock.stream.process.settings import Settings
 
 OWN_HEADERS = "penstock-"
+MOST_DIGITS = 19  # of an offset
 STALLED_S = 30.0
 FLUSH_S = 120.0
 POLL_MS = 200
@@ -78,7 +79,7 @@ def letter(
     headers = [(name, one or b"") for name, one in all_headers]
     notes = {name: one.decode(errors="replace") for name, one in headers if name.startswith(OWN_HEADERS)}
     partition, of = (notes.get(OWN_HEADERS + name, "") for name in ("partition", "offset"))
-    known = partition.isdecimal() and of.isdecimal()
+    known = all(one.isdecimal() and len(one) <= MOST_DIGITS for one in (partition, of))
     return Letter(
         offset=offset,
         timestamp_ms=timestamp_ms,

@@ -6,6 +6,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from penstock.stream.featurize.decode import Rejected, event_time
@@ -31,7 +32,9 @@ def _at(moment: Moment | None, name: str, error: type[Exception]) -> int | None:
     """Event time in ms. Raises `error` for what is no time."""
     if isinstance(moment, datetime):
         moment = moment.isoformat()
+    if re.fullmatch("[0-9]{1,18}", str(moment)):
+        moment = int(moment or 0)
     try:
-        return None if moment is None else event_time(int(moment) if str(moment).isdigit() else moment, name)
+        return None if moment is None else event_time(moment, name)
     except Rejected as rejected:
         raise error(str(rejected)) from None

@@ -158,5 +158,5 @@ def published(log: Log, topic: str, made: Predicted) -> Prediction | None:
 def _decoded(value: bytes) -> Prediction | None:
     try:
         return decode_prediction(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -135,7 +135,7 @@ def as_predicted(
             for record in reader.poll(POLL_RECORDS, 1.0):
                 try:
                     one = decode_prediction(record.value or b"")
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # somebody else's
                 said = one.classes if kind == "multiclass" else one.prediction
                 if isinstance(said, dict if kind == "multiclass" else float):

@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from penstock.stream import topology
 from penstock.stream.control.state import decode_state
 from penstock.stream.label_rule import LabelRule
+from penstock.stream.learn.entries import entry_of
 from penstock.stream.log.protocol import Record, UnknownTopic
 from penstock.stream.messages import (
     ControlEvent,
@@ -24,7 +25,6 @@ from penstock.stream.messages import (
     Sample,
     Tick,
     decode_control_event,
-    decode_entry,
     decode_live_model,
 )
 from penstock.stream.operate.sampling import newest, oldest
@@ -49,7 +49,7 @@ def look(
     names = models_of(consumer, pipeline, prefix)
     by_shard: dict[int, list[Any]] = {topology.shard_of(name): [] for name in names}
     for record in tail:
-        if record.partition in by_shard and (decoded := _entry(record)):
+        if record.partition in by_shard and (decoded := entry_of(record.value)):
             by_shard[record.partition].append(decoded)
     entries = [entry for of_one in by_shard.values() for entry in of_one]
     ticks = ticks_of_time(entries)
@@ -101,13 +101,6 @@ def _tail(consumer: KafkaConsumer, topic: str, most: int) -> list[Record]:
         return []
 
 
-def _entry(record: Record) -> Any:
-    try:
-        return decode_entry(record.value or b"")
-    except msgspec.DecodeError:
-        return None
-
-
 def _roles(
     consumer: KafkaConsumer, admin: KafkaAdminClient, pipeline: str, prefix: str, times: Iterable[str]
 ) -> dict[str, RoleStatus]:
@@ -150,7 +143,9 @@ def _rule(consumer: KafkaConsumer, topic: str, entries: list[Any]) -> LabelRule 
     """The rule of the newest recipe among these, or else of the one that the log opens with."""
     known = [entry for entry in entries if isinstance(entry, Recipe)]
     if not known and entries:
-        known = [entry for record in oldest(consumer, topic) if isinstance(entry := _entry(record), Recipe)]
+        known = [
+            entry for record in oldest(consumer, topic) if isinstance(entry := entry_of(record.value), Recipe)
+        ]
     return label_rule(known[-1]) if known else None
 
 
@@ -210,5 +205,5 @@ def _control(models: Sequence[Status], consumer: KafkaConsumer, prefix: str) -> 
 def _decoded(decode: Any, record: Record) -> Any:
     try:
         return decode(record.value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -30,7 +30,7 @@ def snapshot_of(client: Any, pipeline: str) -> tuple[Any, SnapshotHeader | None]
         envelope = msgspec.msgpack.decode(documents[1], type=Envelope)
         header = msgspec.msgpack.decode(envelope.header, type=SnapshotHeader)
         return msgspec.json.decode(documents[0]), header
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CannotSay(f"the snapshot of {pipeline!r} cannot be read: {error}") from None
 
 

@@ -2,7 +2,8 @@
 
 Laws of this file:
 - Pure. It sees the tail alone: a label whose sample lies before it is nobody's, and said again only what the tail has twice.
-- By key the labels are those that the learner's own join gives for the tail; by id they are taken as they stand.
+- By key the labels are those that the learner's own join gives for the tail; by id they are taken as they stand, and that join
+  says which samples took the label of those that waited in vain.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from penstock.stream.label_rule import LabelRule
-from penstock.stream.learn.join import Settled
-from penstock.stream.learn.join_by_key import JoinByKey
+from penstock.stream.learn.join import Join, Settled
+from penstock.stream.learn.joins import join_of
 from penstock.stream.learn.learner import Seen
 from penstock.stream.messages import Entry, LabelRecord, Sample, Tick
 from penstock.stream.targets import Target
@@ -43,7 +44,11 @@ class _Waits(NamedTuple):
 def tail_labels(entries: Iterable[Entry], rule: LabelRule | None) -> TailLabels:
     """The labels of these records, in the order of the log."""
     found, seen = TailLabels(), Seen()
-    join = JoinByKey[_Waits](rule) if rule is not None and rule.keyed else None
+    keyed = rule is not None and rule.keyed
+    join: Join[_Waits] | None = (
+        join_of(rule) if rule is not None and (keyed or rule.absent is not None) else None
+    )
+    in_vain: dict[str, Target] = {}
     for position, entry in enumerate(entries):
         settled: Iterable[Settled] = ()
         if isinstance(entry, Sample):
@@ -53,14 +58,19 @@ def tail_labels(entries: Iterable[Entry], rule: LabelRule | None) -> TailLabels:
         elif isinstance(entry, LabelRecord):
             if not seen.is_repeat(entry.origin):
                 found.records += 1
-                if join is None:
+                if not keyed:
                     _by_id(found, entry)
-                else:
+                if join is not None:
                     settled = join.label(position, entry)
         elif isinstance(entry, Tick) and join is not None:
             settled = join.tick(entry)
-        found.of.update((one.waits.id, one.y) for one in settled if one.y is not None)
-    found.pending = len(found.samples - found.of.keys()) if join is None else len(join.pending)
+        of = found.of if keyed else in_vain
+        of.update(
+            (one.waits.id, one.y) for one in settled if one.y is not None and (keyed or one.how == "absent")
+        )
+    # A label that came too late to be learned is still the newest that is known.
+    found.of = {**in_vain, **found.of}
+    found.pending = len(join.pending) if join is not None and keyed else len(found.samples - found.of.keys())
     return found
 
 

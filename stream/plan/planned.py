@@ -1,7 +1,7 @@
 """A plan: everything that a changed definition would do, what it comes to, and how a program is told.
 
 Laws of this file:
-- Pure. One verdict, the worst that holds: refused, breaks readers, gets worse, safe, nothing.
+- Pure. One verdict, the worst that holds: refused, refused but for --partial, breaks readers, gets worse, safe, nothing.
 - What is accepted beforehand stays in the plan, and no longer counts for the exit code.
 """
 
@@ -17,15 +17,23 @@ from penstock.stream.plan.cost import Cost
 from penstock.stream.plan.fates import Fate
 from penstock.stream.plan.readers import Finding, breaks
 
-Verdict = Literal["nothing", "safe", "worse", "breaks", "refused"]
-Accepted = Literal["readers", "worse"]
-EXIT_CODES: dict[Verdict, int] = {"nothing": 0, "safe": 0, "refused": 1, "breaks": 3, "worse": 4}
+Verdict = Literal["nothing", "safe", "worse", "breaks", "partial", "refused"]
+Accepted = Literal["readers", "worse", "partial"]
+EXIT_CODES: dict[Verdict, int] = {
+    "nothing": 0,
+    "safe": 0,
+    "refused": 1,
+    "partial": 1,
+    "breaks": 3,
+    "worse": 4,
+}
 """2 is what could not be said at all: a wrong argument, a wrong definition, a server that does not answer."""
 IN_WORDS: dict[Verdict, str] = {
     "nothing": "nothing changes",
     "safe": "safe: nobody who reads or writes for this pipeline has to change anything first",
     "worse": "the model gets worse",
     "breaks": "breaks readers",
+    "partial": "cannot be brought over without --partial",
     "refused": "cannot be brought over",
 }
 
@@ -58,8 +66,9 @@ class Plan:
     """What `file` would do to the pipeline that runs, or to what another definition left behind.
 
     `before` and `after` are the recipes' digests, `before` empty where nothing ever ran. `against` says what it was compared
-    with. `changes` are the lines that `penstock backfill --dry-run` prints, and `refused` why it would not go on. `restarts` are
-    changes that only take a restart. `cost` is None where no server was asked, and of what is refused.
+    with. `changes` are the lines that `penstock backfill --dry-run` prints, and `refused` why it would not go on; `lacks` is why
+    it would not without `--partial`. `restarts` are changes that only take a restart. `cost` is None where no server was asked,
+    and of what is refused.
     """
 
     pipeline: str
@@ -76,6 +85,7 @@ class Plan:
     cost: Cost | None = None
     notes: list[str] = field(default_factory=list)
     refused: str = ""
+    lacks: str = ""
     refolds: bool = False
     backtest: Backtest | None = None
     tolerance: float = 0.0
@@ -89,6 +99,8 @@ class Plan:
         """The worst that holds and is not `accepted`."""
         if self.refused:
             return "refused"
+        if self.lacks and "partial" not in accepted:
+            return "partial"
         if breaks(self.readers) and "readers" not in accepted:
             return "breaks"
         if self.worse and "worse" not in accepted:
@@ -104,6 +116,7 @@ class Plan:
         holds: list[tuple[Accepted, Verdict, bool]] = [
             ("readers", "breaks", breaks(self.readers)),
             ("worse", "worse", self.worse),
+            ("partial", "partial", bool(self.lacks)),
         ]
         return [verdict for name, verdict, so in holds if so and name in accepted]
 
@@ -119,7 +132,7 @@ class Plan:
         if not self.before:
             return "starting its roles: nothing ran under this name yet"
         if self.changes:
-            partial = " --partial" if any("look back further" in note for note in self.notes) else ""
+            partial = " --partial" if self.lacks else ""
             return f"`penstock backfill {self.file}{partial}`, then the roles with this file"
         if self.refolds or self.before != self.after:
             return "a restart of all roles with this file"
@@ -137,7 +150,7 @@ class Plan:
             "exit_code": self.exit_code(accepted),
             "accepted": sorted(accepted),
             "ships_by": self.ships_by,
-            "refused": self.refused or None,
+            "refused": self.refused or self.lacks or None,
             "changes": self.changes,
             "model_changes": self.others,
             "restarts": self.restarts,

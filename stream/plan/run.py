@@ -56,13 +56,14 @@ IN_FLINK = (
 
 
 class Compared(NamedTuple):
-    """What differs: the changes that need a backfill, why it would refuse, and what it would say beside."""
+    """What differs: the changes that need a backfill, why it would refuse, what it would say beside, why it wants `--partial`."""
 
     former: Former | None
     found: Changes
     refused: str
     notes: list[str]
     tasks: list[TaskState]
+    lacks: str = ""
 
 
 def plan(
@@ -139,7 +140,7 @@ def _compared(pipeline: Pipeline, former: Former | None, world: World | None, *,
                 found, refused = asked.plan(), ""
             except CannotBackfill as error:
                 found, refused = changes(former.said, pipeline), str(error)
-            return Compared(former, found, refused, [*asked.report.notes, NOT_RECORDED], tasks)
+            return Compared(former, found, refused, [NOT_RECORDED], tasks, asked.lacks)
     if former is None:
         return Compared(None, Changes([], []), "", notes, tasks)
     if tasks and (runs := tasks[0].position.recipe) != former.digest:
@@ -150,7 +151,7 @@ def _compared(pipeline: Pipeline, former: Former | None, world: World | None, *,
 def _plan(
     pipeline: Pipeline, file: str, against: str, compared: Compared, world: World | None, tolerance: float
 ) -> Plan:
-    former, found, refused, notes, tasks = compared
+    former, found, refused, notes, tasks, lacks = compared
     now = said_by(pipeline)
     if former is None:
         return Plan(pipeline.name, file, against, "", pipeline.digest, notes=notes, tolerance=tolerance)
@@ -179,6 +180,7 @@ def _plan(
         cost,
         notes,
         refused,
+        lacks,
         again,
         tolerance=tolerance,
     )

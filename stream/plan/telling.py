@@ -90,8 +90,8 @@ def text(plan: Plan, accepted: Collection[Accepted] = ()) -> str:
         f"  recipe    {what}",
         f"  ships by  {plan.ships_by}",
     ]
-    if plan.refused:
-        lines.append(f"  refused   {plan.refused}")
+    if refused := plan.refused or plan.lacks:
+        lines.append(f"  refused   {refused}")
     lines += _block("changes", changed_lines(plan))
     moved = [one for one in plan.columns if one.fate != "kept" or one.why]
     same = len(plan.columns) - len(moved)
@@ -140,8 +140,8 @@ def markdown(plan: Plan, accepted: Collection[Accepted] = ()) -> str:
         "",
         f"Recipe {what}. Ships by {plan.ships_by}.",
     ]
-    if plan.refused:
-        lines += ["", f"**Refused:** {_cell(plan.refused)}"]
+    if refused := plan.refused or plan.lacks:
+        lines += ["", f"**Refused:** {_cell(refused)}"]
     worst = [one for one in plan.readers if one.level == "breaks"]
     if worst:
         lines += ["", "**Breaks**", "", *(f"- {_cell(one.who)}: {_cell(one.what)}" for one in worst)]

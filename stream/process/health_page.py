@@ -9,8 +9,8 @@ Laws of this file:
 | Path     | 200                                          | 503                                            |
 |----------|----------------------------------------------|------------------------------------------------|
 | /metrics | always                                       |                                                |
-| /healthz | the loop turned within `stalled_s`           | it did not: restart the process                |
-| /readyz  | it turned lately, is assigned, positioned, … | a line for each that is not; do not restart    |
+| /healthz | the loop turned, or waits for Kafka          | neither within `stalled_s`: restart it         |
+| /readyz  | it turned in the last seconds, is assigned, … | a line for each that is not; do not restart    |
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +35,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from penstock.stream.process.bounded_server import BoundedServer
 from penstock.stream.process.latency import BatchHistogram, RequestHistogram
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.process.shared_metrics import GAUGES, page
@@ -42,6 +43,8 @@ from penstock.stream.process.shared_metrics import GAUGES, page
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside every counter, which nobody asks for
 
 STALLED_S = 30.0
+SILENT_S = 10.0
+"""A loop that has not turned for so long is not ready, whatever it said last; it need not be restarted yet."""
 MOST_REASONS = 40
 
 
@@ -156,7 +159,8 @@ class Health:
         self.build_info.labels(installed_version(), platform.python_version(), role, pipeline).set(1)
         self.conditions: dict[str, bool] = {"started": False}
         self.turned_s = time.monotonic()
-        self._server: ThreadingHTTPServer | None = None
+        self.waited_s = 0.0
+        self._server: BoundedServer | None = None
         self._reasons: set[str] = set()
 
     # -- what the loop says ----------------------------------------------------------------------------------
@@ -167,6 +171,10 @@ class Health:
         self.turns.inc()
         self.turn_duration_seconds.observe(now - self.turned_s)
         self.turned_s = now
+
+    def waits(self) -> None:
+        """The loop stands because it waits for Kafka, as it is to: it is not ready, and a restart would mend nothing."""
+        self.waited_s = time.monotonic()
 
     def ready(self, conditions: Mapping[str, bool]) -> None:
         """Say which conditions of readiness hold; the role is ready when all do."""
@@ -198,7 +206,7 @@ class Health:
             return 200, CONTENT_TYPE_LATEST, told
         if path == "/healthz":
             silent_s = time.monotonic() - self.turned_s
-            turning = silent_s <= self.stalled_s
+            turning = min(silent_s, time.monotonic() - self.waited_s) <= self.stalled_s
             return (
                 (200 if turning else 503),
                 text,
@@ -207,7 +215,7 @@ class Health:
         if path == "/readyz":
             missing = [name for name, holds in self.conditions.items() if not holds]
             silent_s = time.monotonic() - self.turned_s
-            if silent_s > self.stalled_s:  # what it last said of itself may be true no more
+            if silent_s > min(self.stalled_s, SILENT_S):  # what it last said of itself may be true no more
                 missing.append(f"turning: the loop turned {silent_s:.0f} s ago")
             lines = (
                 [f"{self.role} is ready"]
@@ -222,20 +230,21 @@ class Health:
 
         class Page(BaseHTTPRequestHandler):
             timeout = 10
+            server_version, sys_version = "penstock", ""
 
             def do_GET(self) -> None:
                 code, kind, body = health.status(self.path.split("?")[0])
                 self.send_response(code)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
+                self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 pass
 
-        self._server = ThreadingHTTPServer((self.host, self.port), Page)
-        self._server.daemon_threads = True
+        self._server = BoundedServer((self.host, self.port), Page)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name="health", daemon=True).start()
         return self

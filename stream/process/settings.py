@@ -12,7 +12,19 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
+_ADDRESSES = (
+    (
+        "PENSTOCK_MODELS",
+        "give it as fsspec reads it, such as in AWS_SECRET_ACCESS_KEY or FSSPEC_FTP_PASSWORD",
+    ),
+    ("PENSTOCK_MLFLOW", "give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    (
+        "PENSTOCK_SCHEMA_REGISTRY_URL",
+        "give it in PENSTOCK_SCHEMA_REGISTRY_USER and PENSTOCK_SCHEMA_REGISTRY_PASSWORD",
+    ),
+)
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{0,100}\Z")
 
 
@@ -40,18 +52,18 @@ class Settings:
     """
 
     bootstrap: str = "127.0.0.1:9092"
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     prefix: str = ""
     models: str = ""
-    secret: str = ""
-    former_secrets: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
+    former_secrets: tuple[str, ...] = field(default=(), repr=False)
     mlflow: str = ""
     slot: str = "0"
     featurize_skew_s: float | None = None
     host: str = "127.0.0.1"
     port: int = 0
     connect_timeout_s: float = 10.0
-    serve_tokens: tuple[str, ...] = ()
+    serve_tokens: tuple[str, ...] = field(default=(), repr=False)
     serve_cert: str = ""
     serve_key: str = ""
     access_log: int = 0
@@ -71,7 +83,7 @@ class Settings:
     schema_registry_ca: str = ""
     schema_registry_cert: str = ""
     schema_registry_key: str = ""
-    kafka: Mapping[str, str] = field(default_factory=dict)
+    kafka: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not _PREFIX.match(self.prefix):
@@ -79,6 +91,11 @@ class Settings:
                 f"PENSTOCK_PREFIX={self.prefix!r} must be at most 100 letters, digits, '.', '_' and '-': "
                 "it stands before the names of topics, groups and Redis keys"
             )
+        for url, (name, todo) in zip(
+            (self.models, self.mlflow, self.schema_registry), _ADDRESSES, strict=True
+        ):
+            if any(map(_has_password, url.split(","))):
+                raise SettingError(f"{name} holds a password, which logs would show: {todo}")
 
     @property
     def client_id(self) -> str:
@@ -135,6 +152,18 @@ class Settings:
         )
 
 
+def _has_password(url: str) -> bool:
+    """Whether an address names a user and a password; an account or a folder may have an @ in its name.
+
+    >>> [_has_password(one) for one in ("http://mia:x@h", "ftp://mia:x@h/a", "abfs://models@account/a", "s3://models/a@b:c")]
+    [True, True, False, False]
+    """
+    scheme, _, rest = url.strip().partition("://")
+    if scheme in ("http", "https"):
+        return "@" in rest.partition("?")[0]
+    return ":" in rest.partition("/")[0].rpartition("@")[0]
+
+
 def _several(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     """What a variable lists, separated by commas."""
     return tuple(one.strip() for one in env.get(name, "").split(",") if one.strip())
@@ -148,8 +177,8 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         raise SettingError(f"{name}={text!r} is not a number") from None
-    if value < 0:
-        raise SettingError(f"{name}={text!r} must not be negative")
+    if not 0 <= value < inf:
+        raise SettingError(f"{name}={text!r} must be finite and not negative")
     return value
 
 

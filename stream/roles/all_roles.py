@@ -155,9 +155,10 @@ def run_all(
         check_one(one, "`--role all` runs")
     stopped = start.until_told()
     client = start.open_redis(settings)
-    log = start.open_log(settings)
     names = ",".join(topology.deployed(one.name, settings.prefix) for one in definitions.pipelines)
-    with HealthTogether(settings.host, settings.port, pipeline=names) as page, ExitStack() as last:
+    page = HealthTogether(settings.host, settings.port, pipeline=names)
+    log = start.open_log(settings, page, stopped)
+    with page, ExitStack() as last:
         last.callback(log.close)
         flows = [
             OnePipeline(one, file, settings, log, client, page, guard=guard, expected=expected)

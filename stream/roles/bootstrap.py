@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from penstock.features.redis.connecting import without_secrets
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.store import Fenced, RedisStateStore, StateLost, StateStore
 from penstock.stream import topology
+from penstock.stream.bootstrap.asking import answered
 from penstock.stream.bootstrap.handover import Starts, check_new, offsets_of, starts_of
 from penstock.stream.bootstrap.kept import Kept, Place
 from penstock.stream.bootstrap.looking import looked_at, sources_of
@@ -33,7 +35,7 @@ from penstock.stream.featurize.decode import Rejected, event_time
 from penstock.stream.featurize.task import checked_partitions
 from penstock.stream.flink.opening import check_no_job
 from penstock.stream.learn.quiet import QuietLearnWorker
-from penstock.stream.log.protocol import Log
+from penstock.stream.log.protocol import TP, AppendFailed, Log, LogUnavailable
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.interpreter import settle_memory
 from penstock.stream.process.settings import Settings
@@ -149,7 +151,7 @@ def find(
 
 def settings_address(settings: Settings) -> str:
     """Where Redis is, without secrets."""
-    return settings.redis_url.rpartition("@")[2]
+    return without_secrets(settings.redis_url)
 
 
 def stores(pipeline: Pipeline, settings: Settings, log: Log, *, look: bool) -> Callable[[str], StateStore]:
@@ -174,6 +176,8 @@ def run(pipeline: Pipeline, asked: Asked, settings: Settings, log: Log, found: F
         raise CannotBootstrap("another run of this bootstrap has taken over: this one ends") from None
     except StateLost as error:
         raise CannotBootstrap(f"{error}: give the same command again") from None
+    except (LogUnavailable, AppendFailed) as error:
+        raise CannotBootstrap(f"{error}: give the same command again, it goes on from where it was") from None
 
 
 def _run(
@@ -225,20 +229,18 @@ class Learning:
         self.tps = [(samples, shard) for shard in range(pipeline.shards)]
         self.processes: list[subprocess.Popen[bytes]] = []
 
+    def committed(self) -> dict[TP, int]:
+        """How far it is learned; a broker that has just started knows of no groups for a while."""
+        return answered(lambda: self.log.committed(self.group, self.tps), time.monotonic, time.sleep)
+
     def start(self) -> None:
         """Begin to learn, in as many processes as there are shards or CPUs."""
+        self.committed()  # each of them asks it, too
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        line = [sys.executable, "-m", "penstock.stream.cli", "bootstrap", self.asked.file, "--learn"]
         for slot in range(min(self.pipeline.shards, self.asked.processes or cores)):
-            line = [
-                sys.executable,
-                "-m",
-                "penstock.stream.cli",
-                "bootstrap",
-                self.asked.file,
-                "--learn",
-                str(slot),
-            ]
-            self.processes.append(subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+            asked = [*line, str(slot)]
+            self.processes.append(subprocess.Popen(asked, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
 
     def check(self) -> None:
         """Raise `CannotBootstrap` where one of them has ended by itself."""
@@ -252,7 +254,7 @@ class Learning:
     def wait(self, ends: Sequence[int], hear: Progress) -> None:
         """Return once everything below `ends` is learned, and the model kept."""
         while True:
-            learned = self.log.committed(self.group, self.tps)
+            learned = self.committed()
             done = [min(learned.get(tp, 0), end) for tp, end in zip(self.tps, ends, strict=True)]
             hear("learning", sum(done), sum(ends))
             if done == list(ends):

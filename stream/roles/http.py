@@ -70,9 +70,19 @@ def run_http(
             ending()
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    Server(config_of(app, lifespan=lifespan, grace_s=grace_s, cert=cert, key=key)).run(sockets=[listens])
+
+
+def config_of(app: Any, *, lifespan: bool, grace_s: int = 0, cert: str = "", key: str = "") -> Any:
+    """How uvicorn is to answer."""
+    import uvicorn
+
+    from penstock.stream.roles.http_head import BoundedHead
+
+    return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHead,
         loop="uvloop",
         ws="none",
         lifespan="on" if lifespan else "off",
@@ -85,5 +95,3 @@ def run_http(
         ssl_certfile=cert or None,
         ssl_keyfile=key or None,
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    Server(config).run(sockets=[listens])

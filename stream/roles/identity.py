@@ -68,7 +68,7 @@ def check_names(found: Identity, here: Identity, where: str) -> None:
 def _decoded(stored: bytes, here: Identity) -> Identity:
     try:
         return msgspec.json.decode(stored, type=Identity)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OtherDeployment(
             f"the Redis key {here.key!r} says whose keys these are and cannot be read ({error}): "
             f"delete it if they are this deployment's"

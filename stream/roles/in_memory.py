@@ -35,7 +35,7 @@ class MemoryFlow:
     """featurize, learn and control of one pipeline over one `MemoryLog`, and challenge if it has challengers.
 
     `partitions` is that of every source topic that `log` does not have yet; `client` a Redis to keep state and features in
-    (without it they are in memory).
+    (without it they are in memory, in `server` where one is given).
     """
 
     def __init__(
@@ -48,11 +48,12 @@ class MemoryFlow:
         log: MemoryLog | None = None,
         clock: Callable[[], int] = wall_ms,
         prefix: str = "",
+        server: MemoryServer | None = None,
     ) -> None:
         self.pipeline, self.client, self.guard, self.clock = pipeline, client, guard, clock
         self.log = log or MemoryLog()
         self.prefix, self.deployed = prefix, topology.deployed(pipeline.name, prefix)
-        self.server = MemoryServer()
+        self.server = server or MemoryServer()
         self.models = self._models_of(pipeline.name)
         sources = [topology.Topic(source.name, partitions, {}, "events") for source in pipeline.sources]
         # A test may run the flow on Kafka, whose topics are there already.

@@ -48,7 +48,8 @@ def run_learn_shards(
     stopped = start.until_told()
     client = start.open_redis(settings)
     start.model_store(pipeline, settings, client)  # a missing secret is told before anything is claimed
-    log = outputs_of(pipeline, settings, start.open_log(settings))
+    health = start.page_of("learn", pipeline, settings)
+    log = outputs_of(pipeline, settings, start.open_log(settings, health, stopped))
     start.check_owner(pipeline, settings, log, client)
     retrainers: list[ProcessRetrainer] = []
 
@@ -74,7 +75,7 @@ def run_learn_shards(
             retrainer.stop()
 
     deployed = topology.deployed(pipeline.name, settings.prefix)
-    with start.page_of("learn", pipeline, settings) as health:
+    with health:
         worker = LearnShards(
             pipeline,
             log,

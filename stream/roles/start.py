@@ -43,6 +43,7 @@ from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.process.write_behind import WriteBehind
 from penstock.stream.roles.identity import Identity, check_names, claim, found_identity
 from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
+from penstock.stream.roles.waiting import waiting
 
 logger = logging.getLogger("penstock")
 
@@ -67,13 +68,17 @@ def with_arguments(settings: Settings, *, port: int | None, slot: str | None) ->
     return replace(settings, **given)  # type: ignore[arg-type]
 
 
-def open_log(settings: Settings) -> Log:
-    """The Kafka log at the settings' address."""
+def open_log(
+    settings: Settings, health: Health | None = None, stopped: Callable[[], bool] = lambda: False
+) -> Log:
+    """The Kafka log at the settings' address; a page that is given hears of waits for the broker, short ones once `stopped`."""
     return KafkaLog(
         settings.bootstrap,
         settings.kafka,
         client_id=settings.client_id,
         request_timeout_s=settings.connect_timeout_s,
+        on_wait=waiting(health, stopped),
+        rejoins=True,
     )
 
 
@@ -215,9 +220,10 @@ def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     """The featurize role, until told to stop."""
     stopped = until_told()
     client = open_redis(settings)
-    log = open_log(settings)
+    health = page_of("featurize", pipeline, settings)
+    log = open_log(settings, health, stopped)
     check_owner(pipeline, settings, log, client)
-    with page_of("featurize", pipeline, settings) as health:
+    with health:
         turn_until(stopped, featurize_worker(pipeline, settings, log, client, health), health, log.close)
 
 
@@ -269,9 +275,10 @@ def run_learn(
     stopped = until_told()
     client = open_redis(settings)
     model_store(pipeline, settings, client)  # a missing secret is said before a broker is asked for
-    log = open_log(settings)
+    health = page_of("learn", pipeline, settings)
+    log = open_log(settings, health, stopped)
     check_owner(pipeline, settings, log, client)
-    with page_of("learn", pipeline, settings) as health:
+    with health:
         given = (pipeline, definition, settings, log, client, health)
         worker, after = learn_worker(*given, guard=guard, kind=kind)
         turn_until(stopped, worker, health, *after, log.close)

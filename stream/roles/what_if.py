@@ -44,6 +44,11 @@ from penstock.stream.shards import check_one
 
 LIVE = "as it was predicted"
 FOLDED = "the former definition, folded again"
+NOT_PREDICTED = (
+    "Nothing was predicted of the range when it came, as of a past that `penstock bootstrap` read from files. With --against "
+    "FILE the definition that runs is folded again over it, and compared with."
+)
+COMPUTED_ANEW = " What changed is computed anew from the topics, though, and so of those events only that the topics have."
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,11 @@ class WhatIf:
     @property
     def verdict(self) -> str:
         """The comparison in one or two sentences."""
-        return verdict(self.parts, self.columns.worth)
+        said = verdict(self.parts, self.columns.worth)
+        nothing = 0 < self.left.not_live == self.left.samples
+        if not nothing or self.live != LIVE:
+            return said
+        return f"{said} {NOT_PREDICTED}{COMPUTED_ANEW if self.recomputed else ''}"
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -129,7 +129,7 @@ class Published:
 def _decoded(value: bytes | None) -> Prediction | None:
     try:
         return decode_prediction(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

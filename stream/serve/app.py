@@ -24,8 +24,9 @@ from penstock.stream.serve.answers import Pipelines, Prediction, Problem
 from penstock.stream.serve.asking import Asking, Refusal
 from penstock.stream.serve.limits import USUAL, Limits
 from penstock.stream.serve.open_inference import OpenInference
-from penstock.stream.serve.openapi import PAGE, document
-from penstock.stream.serve.replies import JSON, Given, Reply, refused
+from penstock.stream.serve.openapi import document
+from penstock.stream.serve.page import PAGE, POLICY
+from penstock.stream.serve.replies import HARMLESS, JSON, Given, Reply, id_of, refused
 from penstock.stream.serve.requests import asking_of, events_of, moment_of
 from penstock.stream.serve.served import ServedPipeline
 from penstock.stream.serve.together import Together
@@ -126,8 +127,7 @@ class Application:
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        given_id = headers.get(b"x-request-id", b"")
-        own = given_id if 0 < len(given_id) <= 128 else secrets.token_hex(8).encode()
+        own = id_of(headers.get(b"x-request-id", b"")) or secrets.token_hex(8).encode()
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw.split(b"?")[0].decode("ascii", "replace")
         query = dict(parse_qsl(scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
@@ -158,6 +158,7 @@ class Application:
             (b"content-type", reply.kind.encode()),
             (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", own),
+            *HARMLESS,
             *reply.headers,
         ]
         if b"traceparent" in headers:
@@ -172,7 +173,7 @@ class Application:
             status, kind, body = await asyncio.to_thread(self.health.status, given.path)
             return Reply(status, body, kind)
         if given.method == "GET" and given.path == "/docs":
-            return Reply(200, PAGE, "text/html; charset=utf-8")
+            return Reply(200, PAGE, "text/html; charset=utf-8", ((b"content-security-policy", POLICY),))
         if given.path == "/openapi.json":
             return Reply(200, self.openapi)
         if self.working > self.limits.at_once:
@@ -181,6 +182,9 @@ class Application:
         if not self.limits.admits(given.headers.get(b"authorization", b"").decode("latin-1")):
             why = "this needs a token: send it as `Authorization: Bearer TOKEN`"
             return Reply(401, _encode(Problem(why)), JSON, ((b"www-authenticate", b"Bearer"),))
+        if given.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
+            why = "a packed body is not unpacked here: send it as it is, without Content-Encoding"
+            raise Refusal(415, Problem(why))
         if given.parts[0] == "v2":
             return await self._open_inference(given, receive)
         if given.parts[:2] == ["v1", "pipelines"]:

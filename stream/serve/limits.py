@@ -25,6 +25,9 @@ class Limits(NamedTuple):
     wait_ms: int = 10_000
     tokens: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Limits({len(self.tokens)} tokens)"
+
     def admits(self, authorization: str) -> bool:
         """Whether a request with this `Authorization` header may be answered."""
         if not self.tokens:

@@ -21,7 +21,7 @@ from penstock.stream.serve.answers import Prediction, Problem
 from penstock.stream.serve.asking import Asking, Refusal
 from penstock.stream.serve.binary import BadBinary
 from penstock.stream.serve.limits import Limits
-from penstock.stream.serve.requests import asking_of
+from penstock.stream.serve.requests import asking_of, is_whole
 from penstock.stream.serve.served import ServedPipeline
 from penstock.stream.serve.tensors import (
     InferRequest,
@@ -114,11 +114,11 @@ class OpenInference:
 
     def request(self, found: Found, body: bytes, limits: Limits, json_bytes: str = "") -> Rows:
         """The rows and options of a request, of which the first `json_bytes` are JSON (empty: all). Raises `Refusal`."""
-        size = int(json_bytes) if json_bytes.isascii() and json_bytes.isdigit() else len(body)
+        size = int(json_bytes) if is_whole(json_bytes) else len(body)
         try:
             request = self.decode(body[:size])
             request = with_binary(request, body[size:])
-        except (msgspec.DecodeError, UnicodeDecodeError, BadBinary) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadBinary) as error:
             raise Refusal(400, Problem(f"not an inference request: {error}")) from None
         columns = [(one.name, values(one)) for one in request.inputs]
         rows = len(columns[0][1]) if columns else 0

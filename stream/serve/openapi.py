@@ -15,10 +15,9 @@ from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.decode import field_types
 from penstock.stream.models.version import PENSTOCK
 from penstock.stream.serve import answers, tensors
-from penstock.stream.serve.page import PAGE
 from penstock.stream.serve.requests import OPTIONS
 
-__all__ = ["PAGE", "document", "event_schema"]
+__all__ = ["document", "event_schema"]
 
 REFUSALS = {
     "400": "the request cannot be read, or an option is wrong",

@@ -2,7 +2,11 @@
 
 Laws of this file:
 - What it shows it reads from `/openapi.json`, and writes as text, never as HTML.
+- A browser runs its script and its style, which the policy names by their digests, and no others.
 """
+
+import hashlib
+from base64 import b64encode
 
 PAGE = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -54,3 +58,14 @@ $("go").onclick = async () => { const [verb, path] = chosen(), headers = {"conte
   $("answer").textContent = shown; };
 </script></body></html>
 """
+
+
+def _digest(tag: bytes) -> str:
+    inside = PAGE.split(b"<%s>" % tag)[1].split(b"</%s>" % tag)[0]
+    return f"'sha256-{b64encode(hashlib.sha256(inside).digest()).decode()}'"
+
+
+POLICY = (
+    f"default-src 'none'; script-src {_digest(b'script')}; style-src {_digest(b'style')}; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+).encode()

@@ -6,6 +6,7 @@ Laws of this file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,13 @@ import msgspec
 from penstock.stream.serve.asking import Refusal
 
 JSON = "application/json"
+HARMLESS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""What every answer tells a browser or a proxy: that it is what it says it is, and that nobody keeps it."""
+_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,6 +42,11 @@ class Reply(NamedTuple):
     body: bytes
     kind: str = JSON
     headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+def id_of(given: bytes) -> bytes:
+    """The id that a request came with, if that may stand in a header and in a log; else empty."""
+    return given if _ID.fullmatch(given) else b""
 
 
 def refused(error: Refusal) -> Reply:

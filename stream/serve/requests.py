@@ -16,6 +16,7 @@ from penstock.stream.serve.answers import Problem
 from penstock.stream.serve.asking import Asking, Refusal
 
 _many = msgspec.json.Decoder(list[msgspec.Raw]).decode
+MOST_DIGITS = 18
 OPTIONS = {
     "min_position": "the samples-log offset that the models must have reached",
     "at_least_version": "a version that the models must have made",
@@ -54,7 +55,7 @@ def events_of(body: bytes, most: int) -> tuple[list[bytes], bool]:
         return [body], False
     try:
         events = [bytes(one) for one in _many(text)]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, Problem(f"the body is no JSON list of events: {error}")) from None
     if len(events) > most:
         raise Refusal(413, Problem(f"{len(events)} events in one request, above the limit of {most}"))
@@ -66,16 +67,21 @@ def moment_of(text: str | None, name: str = "at") -> int | None:
     if text is None:
         return None
     try:
-        return event_time(int(text) if text.isdigit() else text, name)
+        return event_time(int(text) if is_whole(text) else text, name)
     except Rejected as error:
         raise Refusal(400, Problem(str(error))) from None
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number of 64 bits in ASCII: `int` takes other digits, too, and fails for thousands of them."""
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
 def _whole(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not is_whole(text):
         raise Refusal(400, Problem(f"{name}={text[:40]!r} is no whole number"))
     return int(text)
 

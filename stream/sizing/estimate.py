@@ -106,7 +106,10 @@ def _memory(pipeline: Pipeline, asked: Asked, found: Measured) -> dict[str, floa
     )
     waiting = _waiting(pipeline, asked) * found.sample_bytes * one.PENDING_IN_MEMORY
     more = {"featurize": states, "learn": waiting + 2 * found.kept_bytes}
-    return {role: base + more.get(role, 0.0) / 2**20 for role, base in one.ROLE_MIB.items()}
+    return {
+        role: base + one.CATCHING_UP_MIB.get(role, 0) + more.get(role, 0.0) / 2**20
+        for role, base in one.ROLE_MIB.items()
+    }
 
 
 def _waiting(pipeline: Pipeline, asked: Asked) -> float:

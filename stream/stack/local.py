@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from penstock.features.redis.connecting import without_secrets
 from penstock.stream.stack.docker import KAFKA_IMAGE, REDIS_IMAGE, docker_kafka, docker_missing, docker_redis
 from penstock.stream.stack.kafka import KAFKA_VERSION, java_missing, kafka_server
 from penstock.stream.stack.server import Server, StackError
@@ -157,7 +158,7 @@ def _find_redis(kind: Kind, env: Mapping[str, str], stack: Stack, progress: Call
     given = env.get("REDIS_URL")
     if kind in ("auto", "given") and given:
         stack.redis_url = given
-        stack.description.append(f"Redis: {given} (REDIS_URL)")
+        stack.description.append(f"Redis: {without_secrets(given)} (REDIS_URL)")
         return
     if kind == "given":
         raise StackError("REDIS_URL is not set: set it, or let the stack be found (auto)")

@@ -1,5 +1,6 @@
 """The contract of a state store, on memory and on a real server."""
 
+import shutil
 import socket
 import threading
 import uuid
@@ -28,7 +29,7 @@ from penstock.features.redis.store import (
 )
 from penstock.stream.stack.server import Server
 from penstock.stream.stack.valkey import valkey_server
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 OwnServer = Callable[[], tuple[Server, redis.Redis]]
 
@@ -446,6 +447,36 @@ def test_a_full_server_changes_nothing_and_says_so(own_valkey: OwnServer) -> Non
         store.save([Unit(b"0", b"1", [world.write("JFK", b"a"), world.write("LAX", b"b")])])
     assert store.load([world.state_key("JFK")]) == [None]
     store.alive()
+
+
+def test_a_server_that_cannot_save_changes_nothing_says_so_and_is_good_again_when_it_can(
+    own_valkey: OwnServer,
+) -> None:
+    server, client = own_valkey()
+    keyspace = RedisKeyspace(client)
+    world = World(lambda pipeline: RedisStateStore(client, pipeline, "all"), client)
+    store = started(world)
+    assert keyspace.claim("penstock:owner", b"me") == b"me"
+    in_the_way = server.folder / client.config_get("dbfilename")["dbfilename"]
+    (in_the_way / "of somebody").mkdir(parents=True)
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    unit = Unit(b"0", b"1", [world.write("JFK", b"a")])
+    for attempt in (
+        lambda: store.save([unit]),
+        world.store().acquire,
+        lambda: keyspace.claim("penstock:other", b"me"),
+    ):
+        with pytest.raises(StoreUnavailable, match=r"MISCONF.*make room on its disk"):
+            attempt()
+    assert keyspace.claim("penstock:owner", b"me") == b"me", "whoever begins again need write nothing"
+    store.alive()
+    shutil.rmtree(in_the_way)
+    client.bgsave()
+    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "ok")
+    store.save([unit])
+    assert store.load([world.state_key("JFK")]) == [b"a"]
 
 
 def test_a_server_that_may_evict_state_is_refused(own_valkey: OwnServer) -> None:

@@ -1,8 +1,9 @@
 """`python -m tests.faults`: harm roles and servers, and count what came of it. `--list` names the faults.
 
-With fewer than 20,000 records it is a short run: `kill -9` of every role, once a worker, unless `--only` names something else.
-Needs Java 17 with Maven (or the jars that it fetched) for the broker. Exit code 1 if anything was lost, repeated or wrong, or a
-planted bug was not found.
+With fewer than 20,000 records every worker is killed once a round, not three times. `--short` does a few faults of each kind and
+a few planted bugs. The JSON file is written anew after every round, so that whoever stops it loses one; rows of other faults that
+it had stay in it. Needs Java 17 with Maven (or the jars that it fetched) for the broker. Exit code 1 if anything was lost,
+repeated or wrong, or a planted bug was not found.
 """
 
 from __future__ import annotations
@@ -10,17 +11,35 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from tests.faults import kills
-from tests.faults.every import FAULTS
-from tests.faults.planted import planted_rows
-from tests.faults.rows import Row, run_fault, table
+from tests.faults.every import FAULTS, SHORT, SHORT_BUGS
+from tests.faults.planted import Found, planted_rows
+from tests.faults.rows import SHORT_RECORDS, Row, run_faults, table
 from tests.faults.servers import servers
 
-SHORT_RECORDS, PLANTED_RECORDS = 20_000, 2_500
+PLANTED_RECORDS = 2_500
+
+
+def written(file: Path | None, rows: list[Row], planted: list[Found]) -> None:
+    """Keep what was found, beside what the file says of other faults and bugs."""
+    if file is None:
+        return
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"rows": [], "planted": []}
+    for kind, name, new in (
+        ("rows", "fault", [row.shown() for row in rows if row.rounds]),
+        ("planted", "bug", [one.shown() for one in planted]),
+    ):
+        names = {one[name] for one in new}
+        found[kind] = [*(one for one in found[kind] if one[name] not in names), *new]
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(found, indent=1))
+    part.rename(file)
 
 
 def main() -> int:
@@ -30,10 +49,17 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--records", type=int, default=100_000, help="of each round")
-    parser.add_argument("--kills", type=int, help="of each worker in a round (3; in a short run 1)")
+    parser.add_argument("--kills", type=int, help="of each worker in a round (3; with few records 1)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no round that would end later")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="FAULT", help="its name, or how it begins"
+        "--only",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="its name, or how it begins; with `--planted only` a bug's name",
     )
+    parser.add_argument("--but", action="append", default=[], metavar="FAULT", help="not this one")
+    parser.add_argument("--short", action="store_true", help="a few faults and bugs of each kind")
     parser.add_argument("--planted", choices=("yes", "no", "only"), default="yes", help="plant bugs, too")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=1)
@@ -43,30 +69,27 @@ def main() -> int:
         for fault in FAULTS:
             print(f"{fault.name:42} {fault.flow:8} {fault.what}; promised: {fault.promise}")
         return 0
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)  # a broker that was killed is no news
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started here ends with it
-    short = args.records < SHORT_RECORDS
-    wanted = [one for one in FAULTS if any(one.name.startswith(name) for name in args.only)]
-    if not args.only:
-        wanted = kills.FAULTS if short else FAULTS
-    count = args.kills or (1 if short else 3)
+    only = args.only or (SHORT if args.short else [""])
+    wanted = [one for one in FAULTS if any(one.name.startswith(name) for name in only)]
+    wanted = [one for one in wanted if not any(one.name.startswith(name) for name in args.but)]
+    kills = args.kills or (1 if args.records < SHORT_RECORDS else 3)
     rows: list[Row] = []
+    found: list[Found] = []
+    ends_s = time.monotonic() + args.minutes * 60
     with servers() as started:
         if args.planted != "only":
-            for fault in wanted:
-                rows.append(run_fault(fault, started, args.rounds, args.records, count, args.seed))
-        found = (
-            []
-            if args.planted == "no"
-            else planted_rows(started, min(args.records, PLANTED_RECORDS), args.seed)
-        )
+            rows = run_faults(
+                wanted, started, args.rounds, args.records, kills, args.seed,
+                ends_s=ends_s, told=lambda rows: written(args.json, rows, []),
+            )  # fmt: skip
+        if args.planted != "no":
+            few = min(args.records, PLANTED_RECORDS)
+            bugs = SHORT_BUGS if args.short else args.only if args.planted == "only" else ()
+            found = planted_rows(started, few, args.seed, bugs)
     print(table(rows, found))
-    if args.json is not None:
-        args.json.write_text(
-            json.dumps(
-                {"rows": [row.shown() for row in rows], "planted": [one.shown() for one in found]}, indent=1
-            )
-        )
+    written(args.json, rows, found)
     return int(any(row.bad for row in rows) or any(not one.caught_by for one in found))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from tests.faults.fault import Fault
 from tests.faults.round import Round
@@ -77,11 +76,11 @@ def unheard(round: Round) -> None:
 
 
 FAULTS = [
-    Fault("kill broker", "parcels", "kill -9 of the broker, which begins again on its data", killed),
-    Fault("broker stands still", "cards", "SIGSTOP of the broker for 3 s", still),
-    Fault("broker slow", "cards", "every packet from and to the broker 50 ms late", slow, prepare=behind_proxy),
+    Fault("kill broker", "parcels", "kill -9 of the broker, which begins again on its data", killed, alone=True),
+    Fault("broker stands still", "cards", "SIGSTOP of the broker for 3 s", still, alone=True),
+    Fault("broker slow", "cards", "every packet from and to the broker 50 ms late", slow, prepare=behind_proxy, alone=True),
     Fault(
         "broker's replies lost", "cards", "the broker's replies cut after the request was carried out",
-        partial(unheard), prepare=behind_proxy,
+        unheard, prepare=behind_proxy, alone=True,
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every fault, in the order of importance."""
+"""Every fault, in the order of importance, and the few of a short round: some of each kind."""
 
 from __future__ import annotations
 
@@ -13,3 +13,14 @@ FAULTS: list[Fault] = [
     *stores.FAULTS,
     *clocks_and_topics.FAULTS,
 ]
+
+SHORT = (
+    "kill featurize across",
+    "kill shards",
+    "end learn: half of snapshot",
+    "zombie before append",
+    "broker's replies lost",
+    "redis set back",
+    "source trimmed",
+)
+SHORT_BUGS = ("commit before write", "a request carried out twice")

@@ -19,7 +19,8 @@ class Fault(NamedTuple):
 
     `prepare` is called before roles start, `inject` while they run, and `judge`, where it is given, instead of waiting for the
     end and comparing everything. `store` are options of the Valkey, `own` gives another store than that. `needs` says why the
-    fault cannot be done on this machine; empty where it can. `workers` are of each role, where not as the flow has it.
+    fault cannot be done on this machine; empty where it can. `workers` are of each role, where not as the flow has it. Of one
+    that is done `alone`, the servers serve nobody else.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Fault(NamedTuple):
     own: Callable[[], AbstractContextManager[tuple[Any, str, int]]] | None = None
     needs: Callable[[], str] | None = None
     workers: dict[str, int] | None = None
+    alone: bool = False
 
 
 def refuses(role: str, sentence: str) -> Callable[[Round], Counts]:

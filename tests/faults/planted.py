@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from tests.faults.fault import Fault
 from tests.faults.kills import kill_workers
 from tests.faults.raw import RawTopics
 from tests.faults.round import Round
-from tests.faults.rows import Row, run_round, say
+from tests.faults.rows import Row, judges, run_round, say
 from tests.faults.servers import Servers
 
 MOST_ROUNDS = 3
@@ -105,31 +105,34 @@ def prepare(plant: Plant, round: Round) -> None:
     harm: dict[str, Any] = {"plant": plant.bug, "mark": str(marks / "mark")}
     if plant.inject is wake_a_zombie:
         at = "penstock.features.redis.store:RedisStateStore.save"
-        point = {"at": at, "when": "before", "number": 6, "mark": str(marks / "stopped"), "how": "SIGSTOP"}
+        point = {"at": at, "when": "before", "number": 2, "mark": str(marks / "stopped"), "how": "SIGSTOP"}
         round.harms["featurize-0"] = {**harm, "points": [point]}
         round.harms["featurize-1"] = harm
         return
     round.harms[plant.role] = harm
 
 
-def planted_rows(servers: Servers, records: int, seed: int) -> list[Found]:
-    """Plant every bug, again until it is found, but not too often."""
+def planted_rows(servers: Servers, records: int, seed: int, bugs: Collection[str] = ()) -> list[Found]:
+    """Plant every bug, or these, again until it is found, but not too often."""
     found = []
-    for plant in PLANTS:
-        one = Found(plant.bug)
-        fault = Fault(
-            f"planted: {plant.bug}",
-            plant.flow,
-            plant.bug,
-            plant.inject,
-            prepare=partial(prepare, plant),
-            workers=plant.workers,
-        )
-        while one.rounds < MOST_ROUNDS and not one.caught_by:
-            row = Row(fault.name, fault.what, fault.promise)
-            run_round(fault, servers, records, 1, seed * 1_000 + 500 + one.rounds, row)
-            one.rounds += 1
-            one.caught_by = ", ".join(f"{count} {kind}" for kind, count in row.bad.items() if kind != "stuck")
-        say(f"planted: {plant.bug}: {one.caught_by or 'NOT CAUGHT'}")
-        found.append(one)
+    with judges() as pool:
+        for plant in (one for one in PLANTS if not bugs or one.bug in bugs):
+            one = Found(plant.bug)
+            fault = Fault(
+                f"planted: {plant.bug}",
+                plant.flow,
+                plant.bug,
+                plant.inject,
+                prepare=partial(prepare, plant),
+                workers=plant.workers,
+            )
+            while one.rounds < MOST_ROUNDS and not one.caught_by:
+                row = Row(fault.name, fault.what, fault.promise)
+                run_round(fault, servers, records, 1, seed * 1_000 + 500 + one.rounds, row, pool)()
+                one.rounds += 1
+                one.caught_by = ", ".join(
+                    f"{count} {kind}" for kind, count in row.bad.items() if kind != "stuck"
+                )
+            say(f"planted: {plant.bug}: {one.caught_by or 'NOT CAUGHT'}")
+            found.append(one)
     return found

@@ -24,13 +24,17 @@ MOST_CALLS = 12
 
 
 class Point(NamedTuple):
-    """A role, what its row is called, the function, when, and between which calls."""
+    """A role, what its row is called, the function, when, and between which of its calls in one process, in which flow.
+
+    Featurize commits every so often, and no more when all is done: `cards` are published while it runs.
+    """
 
     role: str
     name: str
     at: str
     when: str
     calls: tuple[int, int] = (2, MOST_CALLS)
+    flow: str = "parcels"
 
 
 POINTS = [
@@ -40,13 +44,13 @@ POINTS = [
     Point("featurize", "before state", SAVE, "before"),
     Point("featurize", "half of state", SEND, "half", (2, 12)),
     Point("featurize", "after state", SAVE, "after"),
-    Point("featurize", "before commit", COMMIT, "before", (2, 12)),
-    Point("featurize", "after commit", COMMIT, "after", (2, 12)),
+    Point("featurize", "before commit", COMMIT, "before", flow="cards"),
+    Point("featurize", "after commit", COMMIT, "after", flow="cards"),
     Point("learn", "after poll", POLL, "after"),
     Point("learn", "before append", APPEND, "before"),
     Point("learn", "after append", APPEND, "after"),
-    Point("learn", "before commit", COMMIT, "before", (2, 12)),
-    Point("learn", "after commit", COMMIT, "after", (2, 12)),
+    Point("learn", "before commit", COMMIT, "before"),
+    Point("learn", "after commit", COMMIT, "after"),
     Point("learn", "before snapshot", CUT, "before", (2, 8)),
     Point("learn", "half of snapshot", SEND, "half", (2, 8)),
     Point("learn", "after snapshot", SAVE, "after", (2, 8)),
@@ -89,17 +93,19 @@ def inject(point: Point, round: Round) -> None:
     planted = len(round.harms[f"{point.role}-0"]["points"])
     worker = next(one for one in round.of(point.role) if one.slot == 0)
     round.stopped.add(worker)  # nobody else is to begin it again meanwhile
+
+    def ended() -> bool:
+        return worker.process is None or worker.process.poll() is not None
+
     while round.injected < planted:
-        round.wait(
-            lambda: worker.process is None or worker.process.poll() is not None, "the point was not come to"
-        )
+        round.wait(ended, "the point was not come to")
         began = time.monotonic()
         if reached(round) <= round.injected:
             raise Stuck(f"it ended elsewhere: {worker.said()}")
         round.injected = reached(round)
         worker.start()
-        if point.role in ("featurize", "learn"):
-            round.recovers(point.role, round.position(point.role), began)
+        # the next point may come before anything moves on
+        round.recovers(point.role, round.position(point.role), began, unless=ended)
     round.stopped.discard(worker)
 
 
@@ -138,7 +144,7 @@ FAULTS = [
     *(
         Fault(
             f"end {point.role}: {point.name}",
-            "parcels",
+            point.flow,
             f"{point.role} ends itself by kill -9: {point.name}",
             partial(inject, point),
             prepare=partial(prepare, point),

@@ -11,8 +11,9 @@ import contextlib
 import json
 import random
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from kafka import KafkaConsumer, TopicPartition
@@ -58,14 +59,20 @@ class DocumentReader(threading.Thread):
         self.join(PATIENCE_S)
 
 
+class Read(NamedTuple):
+    """What was read of the predictions: by (partition, offset) a sum of its bytes, and in which order."""
+
+    seen: dict[tuple[int, int], int]
+    order: list[tuple[int, int]]
+
+
 class PredictionReader(threading.Thread):
     """Follows the predictions topic from its start, as a service would."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
         super().__init__(name="predictions", daemon=True)
         self.bootstrap, self.tps = bootstrap, [TopicPartition(topic, number) for number in range(partitions)]
-        self.seen: dict[tuple[int, int], int] = {}
-        self.order: list[tuple[int, int]] = []
+        self.read = Read({}, [])
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -77,8 +84,8 @@ class PredictionReader(threading.Thread):
             with contextlib.suppress(Exception):  # a broker that is away
                 for tp, records in consumer.poll(timeout_ms=200).items():
                     for one in records:
-                        self.seen[(tp.partition, one.offset)] = hash(one.value)
-                        self.order.append((tp.partition, one.offset))
+                        self.read.seen[(tp.partition, one.offset)] = zlib.crc32(one.value)
+                        self.read.order.append((tp.partition, one.offset))
         consumer.close()
 
     def stop(self) -> None:
@@ -122,18 +129,18 @@ def _after(view: NaiveView, document: Mapping[str, Any], least: int) -> int | No
     return None
 
 
-def check_read(world: World, reader: PredictionReader, counts: Counts) -> None:
+def check_read(world: World, read: Read, counts: Counts) -> None:
     """What a service read of the predictions stands there still, and came in its order."""
     final = {
-        (record.partition, record.offset): hash(record.value)
+        (record.partition, record.offset): zlib.crc32(record.value or b"")
         for records in world.raw.whole(f"{world.name}.predictions")
         for record in records
     }
-    for place, value in reader.seen.items():
+    for place, value in read.seen.items():
         if final.get(place) != value:
             counts.add("torn", f"the prediction at {place} was read, and is another now or gone")
     newest: dict[int, int] = {}
-    for partition, offset in reader.order:
+    for partition, offset in read.order:
         if offset <= newest.get(partition, -1):
             counts.add("reordered", f"the prediction at {(partition, offset)} came after {newest[partition]}")
         newest[partition] = offset

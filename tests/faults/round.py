@@ -10,22 +10,61 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from io import StringIO
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
-import redis
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
+from penstock.features.redis.keys import position_key
+from penstock.features.redis.store import connect
 from penstock.stream import cli, topology
+from penstock.stream.definition_file import load
+from penstock.stream.featurize.position import decode_position
 from penstock.stream.log.protocol import Out
 from tests.faults.checker import World, check
 from tests.faults.counts import Counts
 from tests.faults.raw import RawTopics
-from tests.faults.readers import DocumentReader, PredictionReader, check_read, check_seen
+from tests.faults.readers import DocumentReader, PredictionReader, Read, check_read, check_seen
 from tests.faults.reference import OrderedFlow
 from tests.faults.running import STUCK_S, Running, Stuck
 from tests.places import ROOT, Role
 
 PRODUCED_BEFORE = 0.4  # of a stream whose order does not depend on when it comes
+
+
+class Left(NamedTuple):
+    """What a round leaves to the checker, in whatever process that is: where to look, and what was asked for and read on
+    the way.
+    """
+
+    file: Path
+    bootstrap: str
+    url: str
+    asked: dict[str, str]
+    recovered: bool
+    documents: dict[str, list[bytes]]
+    predictions: Read
+
+
+def judged(left: Left) -> Counts:
+    """What is wrong at the end, and what was on the way."""
+    client: Any = connect(left.url)
+    world = World(
+        load(left.file),
+        RawTopics(left.bootstrap),
+        client.get,
+        lambda prefix: (key.decode() for key in client.scan_iter(match=f"{prefix}*", count=5_000)),
+        left.asked,
+        left.recovered,
+    )
+    flow = OrderedFlow(world.pipeline, world.raw)
+    counts = check(world, flow)
+    check_seen(world, flow, left.documents, counts)
+    check_read(world, left.predictions, counts)
+    client.close()
+    return counts
 
 
 class Round(Running):
@@ -96,10 +135,25 @@ class Round(Running):
         self.wait(
             lambda: self.place.committed_all("featurize", self.place.sources()), "featurize did not end"
         )
+        self.wait(self.rebuilt, "featurize did not rebuild its state")
         self.stop("featurize")
         self.wait(self.told, "learn did not come to the end")
         for role in ("control", "learn", "serve", "console"):
             self.stop(role)
+
+    def rebuilt(self) -> bool:
+        """Whether states are of the end of the sources: while what was emitted is read again, nothing is committed."""
+        pipeline = self.place.pipeline
+        tasks = map(str, range(self.flow.partitions)) if pipeline.partitioned else ["all"]
+        reached: dict[str, int] = {}
+        for task in tasks:
+            stored: Any = self.place.client.get(position_key(pipeline.name, task))
+            if stored is None:
+                return False
+            places = decode_position(stored).positions.items()
+            reached |= {place: found[0] for place, found in places}
+        ends = self.log.bounds(self.place.sources())
+        return all(reached.get(f"{topic}/{n}", -1) >= end for (topic, n), (_, end) in ends.items())
 
     def told(self) -> bool:
         """Whether the documents of all models are of the end of their logs."""
@@ -126,32 +180,23 @@ class Round(Running):
                 if code not in (0, -signal.SIGTERM):  # told while it was beginning, it just ends
                     self.ends.append((role.role, code, role.said().splitlines()[-1]))
 
-    def world(self) -> World:
-        """What the checker looks at."""
-        client: redis.Redis = self.place.client
-        return World(
-            self.place.pipeline,
-            RawTopics(self.servers.bootstrap),
-            client.get,  # type: ignore[arg-type]
-            lambda prefix: (key.decode() for key in client.scan_iter(match=f"{prefix}*", count=5_000)),
-            self.asked,
-            self.recovered,
-        )
-
-    def check(self) -> Counts:
-        """What is wrong at the end, and what was on the way."""
+    def left(self) -> Left:
+        """What there is for the checker."""
         for reader in self.readers:
             reader.stop()
-        world = self.world()
-        flow = OrderedFlow(world.pipeline, world.raw)
-        counts = check(world, flow)
-        if self.readers:
-            check_seen(world, flow, self.readers[0].seen, counts)
-            check_read(world, self.readers[1], counts)
-        return counts
+        documents, predictions = self.readers
+        return Left(
+            self.place.file,
+            self.servers.bootstrap,
+            self.url,
+            self.asked,
+            self.recovered,
+            documents.seen,
+            predictions.read,
+        )
 
-    def close(self) -> None:
-        """End everything that was started."""
+    def end(self) -> None:
+        """End everything that runs."""
         for reader in self.readers:
             reader.over.set()
         if self.producer is not None and self.producer.poll() is None:
@@ -159,6 +204,15 @@ class Round(Running):
             self.producer.wait()
         for role in self.place.roles:
             role.end()
+
+    def close(self) -> None:
+        """End it, and take away what it made."""
+        self.end()
         if self.proxy is not None:
             self.proxy.close()
         self.log.close()
+        with suppress(KafkaError):  # whatever comes next has the disk for itself
+            admin = KafkaAdminClient(bootstrap_servers=self.servers.bootstrap)
+            begin = f"{self.place.pipeline.name}."
+            admin.delete_topics([name for name in admin.list_topics() if name.startswith(begin)])
+            admin.close()

@@ -1,23 +1,34 @@
-"""Rounds of a fault become a row, and rows a table."""
+"""Rounds of a fault become a row, and rows a table.
+
+Laws of this file: a round is judged in a process of its own while the next one runs, unless that one harms the broker. Its topics
+and its Valkey stay until then.
+"""
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import os
 import shutil
 import statistics
 import tempfile
 import time
 import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.faults.counts import Counts
 from tests.faults.fault import Fault
-from tests.faults.round import Round
+from tests.faults.round import Round, judged
 from tests.faults.running import Stuck
 from tests.faults.servers import Servers, store
 
 LIVE_S = 12.0  # so long the part of a stream takes that is published while roles run
+SHORT_RECORDS, SHORT_LIVE_S = 20_000, 6.0  # of fewer records
 
 
 def say(text: str) -> None:
@@ -68,55 +79,118 @@ class Row:
         }
 
 
-def run_fault(fault: Fault, servers: Servers, rounds: int, records: int, kills: int, seed: int) -> Row:
-    """So many rounds of a fault."""
-    row = Row(fault.name, fault.what, fault.promise)
-    why_not = fault.needs() if fault.needs is not None else ""
-    if why_not:
-        say(f"{fault.name}: not run, {why_not}")
-        return row
-    for number in range(rounds):
-        run_round(fault, servers, records, kills, seed * 1_000 + number, row)
-    return row
+def run_faults(
+    faults: Sequence[Fault],
+    servers: Servers,
+    rounds: int,
+    records: int,
+    kills: int,
+    seed: int,
+    *,
+    ends_s: float = math.inf,
+    told: Callable[[list[Row]], None] = lambda rows: None,
+) -> list[Row]:
+    """So many rounds of each fault, in turns, so that there is something of each whenever it is ended.
+
+    No round is begun that would likely not be over at `ends_s` (`time.monotonic`). `told` hears of the rows after every round.
+    """
+    rows = {fault.name: Row(fault.name, fault.what, fault.promise) for fault in faults}
+    able = []
+    for fault in faults:
+        why_not = fault.needs() if fault.needs is not None else ""
+        if why_not:
+            say(f"{fault.name}: not run, {why_not}")
+        else:
+            able.append(fault)
+    took: dict[str, float] = {}
+    todo = [(number, fault) for number in range(rounds) for fault in able]
+    judge_last: Callable[[], None] = lambda: None  # noqa: E731
+    with judges() as pool:
+        for done, (number, fault) in enumerate(todo):
+            usual_s = statistics.mean(took.values()) if took else 0.0
+            if time.monotonic() + 1.5 * took.get(fault.name, usual_s) > ends_s:
+                continue
+            left_s = sum(took.get(one.name, usual_s) for _, one in todo[done:])
+            over = time.strftime("%H:%M", time.localtime(time.time() + left_s)) if took else "unknown"
+            say(f"round {done + 1} of {len(todo)}, {fault.name}; the end of all is expected at {over}")
+            began = time.monotonic()
+            if fault.alone:
+                judge_last()
+                judge_last = lambda: None  # noqa: E731
+            judge = run_round(fault, servers, records, kills, seed * 1_000 + number, rows[fault.name], pool)
+            judge_last()
+            judge_last = judge
+            took[fault.name] = time.monotonic() - began
+            told(list(rows.values()))
+        judge_last()
+    told(list(rows.values()))
+    return list(rows.values())
 
 
-def run_round(fault: Fault, servers: Servers, records: int, kills: int, seed: int, row: Row) -> None:
-    """One round: everything it found is added to the row."""
+def judges() -> ProcessPoolExecutor:
+    """A process that judges a round while the next one runs, if nothing else wants the CPU."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.nice, (5,))
+
+
+def run_round(
+    fault: Fault, servers: Servers, records: int, kills: int, seed: int, row: Row, pool: ProcessPoolExecutor
+) -> Callable[[], None]:
+    """One round, up to where its roles have ended. What is returned waits for its judgement, and adds all to the row."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="penstock-faults-"))
-    with store(**fault.store) if fault.own is None else fault.own() as (valkey, url, _):
+    counts: Counts | None = None
+    left: Future[Counts] | None = None
+    with ExitStack() as opened:
+        opened.callback(shutil.rmtree, folder, ignore_errors=True)
+        made = store(**fault.store) if fault.own is None else fault.own()
+        valkey, url, _ = opened.enter_context(made)
         round = Round(servers, valkey, url, fault.flow, records, seed, folder)
+        opened.callback(round.close)
         round.kills = kills
-        counts = Counts()
         try:
             if fault.prepare is not None:
                 fault.prepare(round)
             round.workers = {**round.workers, **(fault.workers or {})}
-            round.begin(records / LIVE_S)
+            round.begin(records / (LIVE_S if records >= SHORT_RECORDS else SHORT_LIVE_S))
             fault.inject(round)
             if fault.judge is not None:
                 counts = fault.judge(round)
             else:
                 round.finish()
-                counts = round.check()
-        except Stuck as error:
-            counts.add("stuck", str(error))
-        except Exception:
-            counts.add("stuck", traceback.format_exc())
-        finally:
-            round.close()
+                left = pool.submit(judged, round.left())
+        except Exception as error:
+            counts = Counts()
+            counts.add("stuck", str(error) if isinstance(error, Stuck) else traceback.format_exc())
+        round.end()
+        rest = opened.pop_all()
+    took_s = time.monotonic() - began
+
+    def judge() -> None:
+        with rest:
+            found = counts
+            try:
+                found = found or (left.result() if left is not None else Counts())
+            except Exception:
+                found = Counts()
+                found.add("stuck", traceback.format_exc())
         row.rounds += 1
         row.injected += round.injected
         row.records += len(round.records)
         row.ends += len(round.ends)
         row.recoveries += round.recoveries
-        row.counts += counts
-    shutil.rmtree(folder, ignore_errors=True)
+        row.counts += found
+        tell(fault, round, found, took_s)
+
+    return judge
+
+
+def tell(fault: Fault, round: Round, counts: Counts, took_s: float) -> None:
+    """Say what came of a round."""
     recovered = ", ".join(f"{one:.1f}" for one in round.recoveries)
     said = counts.bad or "nothing lost, repeated or wrong"
     ended = f", ended by themselves: {round.ends}" if round.ends else ""
     say(
-        f"{fault.name}: {round.injected} done to {len(round.records):,} records in {time.monotonic() - began:.0f} s, {said}; "
+        f"{fault.name}: {round.injected} done to {len(round.records):,} records in {took_s:.0f} s, {said}; "
         f"recovered in [{recovered}] s, {counts.known_repeats} recognisable repeats{ended}"
     )
     for note in counts.notes[:6]:

@@ -31,7 +31,10 @@ from tests.faults.flows import FLOWS, ROLES
 from tests.faults.servers import Proxy, Servers
 from tests.places import Place, Role
 
-STUCK_S = 150.0
+STUCK_S = 100.0
+MOST_PATIENT_S = 600.0
+#: Of event time: workers wait for each other, and not for every few events.
+SKEW_S = 86_400
 MOST_ENDS = 25
 AGAIN_S = 0.3
 ANSWER_S = 5.0  # what does not answer so long is asked again
@@ -42,7 +45,10 @@ class Stuck(Exception):
 
 
 class Running:
-    """A pipeline that is harmed. `kills` is how often each worker is killed where a fault kills at random."""
+    """A pipeline that is harmed. `kills` is how often each worker is killed where a fault kills at random.
+
+    `asks` is what the definition file asks of every role.
+    """
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class Running:
         records: int,
         seed: int,
         folder: Path,
+        asks: str = ROLES,
     ) -> None:
         self.servers, self.valkey, self.url = servers, valkey, url
         self.flow, self.chance, self.kills = FLOWS[flow], random.Random(seed), 3
@@ -66,7 +73,8 @@ class Running:
         name = f"{flow}-{seed}-{os.getpid()}-{random.randrange(10**9):x}"
         text = self.flow.text.replace("NAME", name)
         client: Any = connect(url)
-        self.place = Place(self.log, servers.bootstrap, client, url, folder, text, ROLES)
+        self.place = Place(self.log, servers.bootstrap, client, url, folder, text, asks)
+        self.place.env["PENSTOCK_FEATURIZE_SKEW_S"] = str(SKEW_S)
         self.harms: dict[str, dict[str, Any]] = {}
         self.records = self.flow.stream(records, seed)
         short = {source.name.partition(".")[2]: source.name for source in self.place.pipeline.sources}
@@ -76,22 +84,32 @@ class Running:
         self.readers: list[Any] = []
         self.urls: dict[str, str] = {}
         self.proxy: Proxy | None = None
-        self.left: dict[TP, int] = {}
 
     # -- waiting -----------------------------------------------------------------------------------------------------------
 
     def wait(self, done: Callable[[], bool], what: str, patience_s: float = STUCK_S) -> float:
-        """Wait for something while roles that end are begun again; the seconds it took."""
-        began = time.monotonic()
+        """Wait for something while roles that end are begun again; the seconds it took.
+
+        It is stuck when nothing has moved for so long, or after `MOST_PATIENT_S` in any case: a busy machine is only slow.
+        """
+        began = looked = time.monotonic()
+        stands: object = None
         while True:
             with suppress(LogError, redis.RedisError):
                 if done():
                     return time.monotonic() - began
             self.tend()
-            if time.monotonic() - began > patience_s:
-                said = self.stacks()
-                raise Stuck(f"{what} within {patience_s:.0f} s\n{said}")
+            if time.monotonic() - looked > patience_s:
+                before, stands, looked = stands, self.standing(), time.monotonic()
+                if stands == before or looked - began > MOST_PATIENT_S:
+                    raise Stuck(f"{what} within {looked - began:.0f} s\n{self.stacks()}")
             time.sleep(0.01)
+
+    def standing(self) -> object:
+        """How far everything is."""
+        with suppress(LogError):
+            return self.position("featurize"), self.position("learn")
+        return None
 
     def stacks(self) -> str:
         """What every role said last, and what each of its threads is doing now."""
@@ -147,8 +165,17 @@ class Running:
         ends = self.log.bounds(tps)
         return {tp: found.get(tp, 0) for tp in tps if found.get(tp, 0) < ends[tp][1]}
 
-    def recovers(self, role: str, before: dict[TP, int], began: float) -> None:
-        """Wait until a role's positions have all moved on, and note how long it took since `began` (monotonic)."""
+    def recovers(
+        self,
+        role: str,
+        before: dict[TP, int],
+        began: float,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Wait until a role's positions have all moved on, and note how long it took since `began` (monotonic).
+
+        `unless` says that it will not: then nothing is noted.
+        """
         if not before:
             return
 
@@ -156,8 +183,9 @@ class Running:
             now = self.position(role)
             return all(tp not in now or now[tp] > at for tp, at in before.items())
 
-        self.wait(moved, f"{role} did not go on")
-        self.recoveries.append(time.monotonic() - began)
+        self.wait(lambda: unless() or moved(), f"{role} did not go on")
+        if moved():
+            self.recoveries.append(time.monotonic() - began)
 
     def kill(self, role: Role) -> None:
         """`kill -9` a worker, begin it again at once, and note how long it takes to go on."""

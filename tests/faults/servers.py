@@ -80,6 +80,8 @@ class Proxy:
 
     def close(self) -> None:
         """Let nobody in any more, and drop who is."""
+        with suppress(OSError):  # else whoever waits in `accept` keeps the port
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for pair in self._pairs:
             for one in pair:

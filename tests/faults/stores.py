@@ -18,7 +18,7 @@ from tests.faults.round import Round
 from tests.faults.servers import Proxy, store
 from tests.valkey_sentinel import valkey_sentinel
 
-REBUILT = "state is rebuilt from the topics; documents go back meanwhile, and nothing is emitted again"
+REBUILT = "state is rebuilt from the topics; documents go back meanwhile, and what is emitted again is recognised by its id"
 ROLES = ("featurize", "learn")
 
 

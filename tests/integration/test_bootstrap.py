@@ -189,6 +189,7 @@ def runs(
     made.close()
 
 
+@pytest.mark.long
 def test_killed_ten_times_it_ends_as_the_topics_alone_do(runs: Runs) -> None:
     flown = list(events("none", START, END))
     runs.produce(flown)

@@ -65,6 +65,7 @@ def place(
     log.close()
 
 
+@pytest.mark.long
 def test_killed_again_and_again_with_the_store_lost_in_between_it_ends_as_if_nothing_had_been(
     place: Making,
 ) -> None:
@@ -94,6 +95,7 @@ def test_killed_again_and_again_with_the_store_lost_in_between_it_ends_as_if_not
     here.check()
 
 
+@pytest.mark.long
 def test_a_stopped_worker_is_overtaken_and_does_no_harm_when_it_wakes(place: Making) -> None:
     here = place(CARDS, 4)
     records = [

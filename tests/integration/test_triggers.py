@@ -226,6 +226,7 @@ def place(
     made.close()
 
 
+@pytest.mark.long
 def test_each_of_the_five_triggers_starts_a_retrain_with_its_evidence(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:

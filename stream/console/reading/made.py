@@ -67,7 +67,7 @@ class _Waits(NamedTuple):
 def _decoded(value: bytes | None) -> Prediction | None:
     try:
         return None if value is None else decode_prediction(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

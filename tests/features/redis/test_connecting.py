@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from penstock.features.redis.connecting import without_secrets
 from penstock.features.redis.store import StoreUnavailable, address, check_redis, connect
 
 
@@ -52,6 +53,47 @@ def test_what_is_wrong_with_an_address_is_said_with_its_form_and_without_secrets
         connect(url)
     assert said in str(raised.value) and "host:port" in str(raised.value)
     assert "secret" not in str(raised.value) and "REDIS_URL" in str(raised.value)
+
+
+@pytest.mark.parametrize("user", ["", "mia"])
+@pytest.mark.parametrize("form", ["redis", "rediss", "redis+cluster", "redis+sentinel"])
+@pytest.mark.parametrize(
+    "password", ["PA/SS", "PA?SS", "PA#SS", "PA@SS", "4242/1717", "4242?1717", "4242#1717", "PA:SS", "PA[SS", "PA]SS", "PA=1?SS", "://PA"]
+)  # fmt: skip
+def test_no_password_is_taken_for_a_host_and_said_whatever_is_in_it(
+    user: str, form: str, password: str
+) -> None:
+    url = f"{form}://{user}:{password}@host:6379/{'features' if form.endswith('sentinel') else '0'}"
+    try:
+        said = address(connect(url))
+    except StoreUnavailable as error:
+        said = str(error)
+        assert "%2F" in said and "REDIS_URL" in said
+    for shown in (said, without_secrets(url)):
+        assert not any(part in shown for part in ("PA", "SS", "4242", "1717", "mia"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://mia:s@h:1/0?password=secret", "redis://…@h:1/0?…"),
+        ("redis://h/0?password=a@secret", "redis://…"),
+        ("rediss+sentinel://mia:s@a:1,b:2/features/0", "rediss+sentinel://…@a:1,b:2/features/0"),
+        ("unix:///run/redis.sock?password=secret", "unix:///run/redis.sock?…"),
+        ("mia:secret@host:6379", "…"),
+        ("", "…"),
+    ],
+)
+def test_an_address_is_shown_without_what_nobody_else_may_know(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+def test_an_address_of_no_form_is_refused_in_one_sentence() -> None:
+    for url in ("", "host:6379", "mia:secret@host", "redis://h:port/0", "redis://h/0?socket_timeout=secret"):
+        with pytest.raises(StoreUnavailable, match="REDIS_URL") as refused:
+            connect(url)
+        assert "secret" not in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_one_server_is_not_taken_for_a_cluster_nor_a_clusters_node_for_one(

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from itertools import count as numbers
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from river import tree
@@ -466,6 +467,23 @@ def test_a_recreated_source_is_refused() -> None:
     world.log.create(SENT.name, 2)
     with pytest.raises(DefinitionError, match="deleted and created again"):
         world.settle(world.worker())
+
+
+def test_a_commit_that_failed_is_made_again_though_nothing_new_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.log.append(outs(card_events(300) if world.pipeline.name == "cards" else parcel_events(300)))
+    worker = world.worker()
+    tps = [(source.name, n) for source in world.pipeline.sources for n in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.member, "commit", Mock(side_effect=CommitFailed("told to")))
+        world.settle(worker)
+        assert not any(world.log.committed(worker.group, tps).values())
+    monkeypatch.setattr(writing, "COMMIT_AGAIN_MS", 5)
+    world.settle(worker)
+    assert world.log.committed(worker.group, tps) == {
+        tp: end for tp, (_, end) in world.log.bounds(tps).items()
+    }
 
 
 def test_one_commit_serves_several_batches_and_the_rest_follows_when_nothing_comes(

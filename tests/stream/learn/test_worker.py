@@ -9,6 +9,7 @@ from functools import cache
 from itertools import count as numbers
 from itertools import cycle
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -17,11 +18,15 @@ import river
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
 from penstock.stream.history_record import decode_history
+from penstock.stream.learn import writing as learn_writing
 from penstock.stream.learn.entries import entry_of
 from penstock.stream.learn.records import Job, lineage
 from penstock.stream.learn.replay import replay
 from penstock.stream.learn.retrain import InlineRetrainer, run_job
+from penstock.stream.learn.runs import Runs
+from penstock.stream.learn.snapshot import SamplesGone
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
+from penstock.stream.learn.turn_parts import FIRST_RECORDS, LATE_S, LOOK_EVERY, TURN_S, TurnParts
 from penstock.stream.learn.worker import LearnWorker
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out
@@ -479,23 +484,29 @@ def test_another_folds_version_is_not_restored_by_a_command_that_names_it() -> N
 def test_the_time_of_a_turn_is_split_into_its_parts_by_looks_at_the_clock_that_no_record_adds_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every look takes a second here, so a part has as many seconds as it was ended."""
+    """Every look takes a thousandth of a second here, so a part has as many of them as it was ended."""
     monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 250)
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 1e9)
     clock = numbers(1)
-    monkeypatch.setattr("penstock.stream.learn.worker.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("penstock.stream.learn.worker.time.perf_counter", lambda: next(clock) / 1_000)
+    # Where records are stepped one by one, it looks now and then.
+    monkeypatch.setattr(TurnParts, "late", lambda self, number: False)
     world = World()
     worker = world.worker()
     worker.process_batch(0.0)  # it becomes the owner
-    world.give([entry for entry in LOG if isinstance(entry, Sample)][:500])
-    assert [worker.process_batch(0.0) for _ in range(2)] == [250, 250]
-    assert worker.parts.seconds == {"decode": 2, "fold": 2, "write": 2, "commit": 0, "snapshot": 0}
+    world.give([entry for entry in LOG if isinstance(entry, Sample)][: 500 + FIRST_RECORDS])
+    assert [worker.process_batch(0.0) for _ in range(3)] == [FIRST_RECORDS, 250, 250]
+
+    def looks() -> dict[str, int]:
+        return {part: round(1_000 * seconds) for part, seconds in worker.parts.seconds.items()}
+
+    assert looks() == {"decode": 3, "fold": 3, "write": 3, "commit": 0, "snapshot": 0}
     monkeypatch.setattr("penstock.stream.learn.worker.SNAPSHOT_EVERY_MS", 0)
     worker.snapshot_wait_ms = 0
     worker.process_batch(0.0)
-    now = worker.parts.seconds
-    assert now["snapshot"] == 1 and now["fold"] == 3, "nothing came"
-    assert now["write"] == 3 and now["commit"] == 1, "so what was folded is committed"
+    now = looks()
+    assert now["snapshot"] == 1 and now["fold"] == 4, "nothing came"
+    assert now["write"] == 4 and now["commit"] == 1, "so what was folded is committed"
 
 
 def test_a_restart_goes_on_from_the_snapshot_and_says_nothing_twice() -> None:
@@ -759,6 +770,36 @@ def test_a_trimmed_log_starts_the_model_after_what_is_gone() -> None:
     assert 0 < worker.fold.counts.samples < 700
 
 
+def test_samples_that_are_gone_before_they_were_folded_end_learn_until_somebody_begins_a_new_model() -> None:
+    world = World()
+    world.give(LOG[:300])
+    worker = world.settle(world.worker())
+    worker.close()
+    world.give(LOG[300:])
+    world.log.trim(SAMPLES, 0, 400)
+    for _ in range(2):  # whoever begins it again is told again
+        with pytest.raises(SamplesGone, match=r"records 300 to 399 of .* are gone.*`penstock reset FILE`"):
+            world.settle(world.worker())
+    del world.server.data[worker.snapshot.key]
+    again = world.settle(world.worker())
+    assert again.fold is not None
+    assert again.fold.digest() == replay(PIPELINE, world.log, SAMPLES).digest()
+
+
+def test_a_commit_that_failed_is_made_again_though_nothing_new_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.give(LOG)
+    worker = world.worker()
+    tp = (SAMPLES, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.member, "commit", Mock(side_effect=CommitFailed("told to")))
+        world.settle(worker)
+        assert world.log.committed(worker.group, [tp]) == {}
+    monkeypatch.setattr(learn_writing, "COMMIT_AGAIN_MS", 5)
+    world.settle(worker)
+    assert world.log.committed(worker.group, [tp]) == {tp: world.log.bounds([tp])[tp][1]}
+
+
 def test_control_events_have_ids_that_do_not_repeat_without_a_crash() -> None:
     world = World()
     log = busy()
@@ -783,3 +824,56 @@ def test_control_events_have_ids_that_do_not_repeat_without_a_crash() -> None:
     ]
     assert repeated == [event.id for event in events], "and another pass over the same log has the same"
     world.check(worker)
+
+
+def test_however_slow_a_model_is_or_becomes_turns_stay_short_and_nothing_else_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 500)
+    world, now_s, slow_s = World(), 0.0, 0.2
+    world.give(entries(1_500))
+    worker = world.worker()
+    worker.parts = TurnParts(lambda: now_s)
+    step = LearnWorker._step
+
+    def slow_step(self: LearnWorker, fold: Any, record: Any, entry: Any) -> int:
+        nonlocal now_s
+        now_s += slow_s
+        return step(self, fold, record, entry)
+
+    monkeypatch.setattr(Runs, "run", lambda self, decoded, offsets, number: number)
+    monkeypatch.setattr(LearnWorker, "_step", slow_step)
+
+    def turns(count: int) -> list[int]:
+        found: list[int] = []
+        while len(found) < count:
+            folded = worker.process_batch(0.0)
+            found += [folded] if folded else []
+        return found
+
+    polled: list[int] = []
+    poll = worker.member.poll
+    monkeypatch.setattr(worker.member, "poll", lambda *given: (polled.append(given[0]), poll(*given))[1])
+    most = (LATE_S + LOOK_EVERY * slow_s) / slow_s
+    assert max(turns(6)) <= min(most, FIRST_RECORDS)
+    assert polled[0] == FIRST_RECORDS and polled[-1] == round(TURN_S / slow_s), "no more than a turn can do"
+    slow_s = 0.0
+    assert max(turns(4)) == 500
+    slow_s = 0.2
+    polled.clear()
+    assert max(turns(8)) <= most and len(polled) >= 8
+    slow_s = 0.0
+    world.settle(worker)
+    worker.close()
+    world.check(worker)
+
+
+def test_a_quick_model_takes_whole_batches_from_the_second_turn_on() -> None:
+    parts = TurnParts(iter([0.0, 0.001, 1.0, 601.0]).__next__)
+    assert parts.due(1_500) == FIRST_RECORDS and parts.due(20) == 20
+    parts.start()
+    parts.ends("fold", 50)
+    assert parts.due(1_500) == 1_500
+    parts.start()
+    parts.ends("fold", 5)
+    assert parts.due(1_500) == 1

@@ -32,3 +32,16 @@ def test_by_key_a_label_is_that_of_the_samples_in_whose_span_it_lies() -> None:
     ]  # fmt: skip
     found = tail_labels(log, rule)
     assert found.of == {"s1": True, "s2": False} and (found.pending, found.records) == (1, 1)
+
+
+def test_by_id_a_sample_that_waited_in_vain_has_the_label_absent_and_waits_no_more() -> None:
+    rule = LabelRule(30, False, corrected_ms=100)
+    log: list[Entry] = [
+        sample(1, 0), sample(2, 5), sample(3, 6), sample(4, 40), label(1, "s1", True, 10), Tick({"s": 50}, [], 0),
+        label(2, "s3", True, 51),
+    ]  # fmt: skip
+    found = tail_labels(log, rule)
+    assert found.of == {"s1": True, "s2": False, "s3": True}, "one that came after all is the label"
+    assert (found.pending, found.records, found.contradictions) == (1, 2, 0)
+    unsaid = tail_labels(log, LabelRule(30, None))
+    assert unsaid.of == {"s1": True, "s3": True} and unsaid.pending == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from penstock.stream.backfill.ownership import CannotBackfill
 from penstock.stream.backfill.run import Backfill, Report
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import DefinitionError
+from penstock.stream.featurize.position import decode_position
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.plan.live import World, stored_of
 from penstock.stream.plan.planned import Plan
@@ -65,6 +67,15 @@ class Lived:
         flow = self.flow
         asked = Backfill(load(file), self.log, flow.store, MemoryKeyspace(flow.server), lambda: 7)
         return asked.run()
+
+    def servers(self) -> Any:
+        """What opens these servers, as `roles.start` opens real ones."""
+        return SimpleNamespace(
+            open_redis=lambda settings: self.flow.server,
+            open_log=lambda settings: self.log,
+            check_owner=lambda *_: None,
+            task_partitions=lambda *_: 2,
+        )
 
     def stands(self) -> Any:
         tps = [(name, n) for name, count in self.log.topics().items() for n in range(count)]
@@ -260,10 +271,44 @@ def test_features_that_look_back_further_than_their_topic_are_told(lived: Lived)
     for partition in range(2):
         lived.log.trim("parcels.delivered", partition, 100)
     found = lived.plan(lived.changed(ADD))
-    assert any("whose first 100 records are gone" in note for note in found.notes)
+    assert "whose first 100 records are gone" in found.lacks
     assert "--partial" in found.ships_by and found.cost is not None
-    with pytest.raises(CannotBackfill, match="--partial"):
+    with pytest.raises(CannotBackfill, match="--partial") as refused:
         lived.backfill(str(lived.folder / "changed.py"))
+    check_only_partial(found, str(refused.value))
+
+
+def check_only_partial(found: Plan, refused: str) -> None:
+    """The plan is one that a backfill refuses in these words, and goes on with under `--partial`."""
+    assert not found.refused and found.lacks == refused
+    assert found.verdict(["readers", "worse"]) == "partial" and found.exit_code(["readers", "worse"]) == 1
+    assert found.as_json()["refused"] == refused
+    assert refused in text(found) and "**Refused:**" in markdown(found)
+    assert heading(found, ["readers"]).startswith("cannot be brought over without --partial")
+    assert found.exit_code(["readers", "partial"]) == 0 and refused in text(found, ["readers", "partial"])
+
+
+def test_a_plan_and_a_dry_run_refuse_what_looks_back_to_files_as_the_backfill_does(
+    lived: Lived, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As a bootstrap that read everything from files leaves it.
+    key = position_key("parcels", "all")
+    left = decode_position(lived.flow.server.data[key])
+    lived.flow.server.data[key] = left._replace(since=0).encode()
+    file = lived.changed(ADD)
+    found = lived.plan(file)
+    assert "what `penstock bootstrap` read from files" in found.lacks
+    with pytest.raises(CannotBackfill, match="--partial") as refused:
+        lived.backfill(file)
+    check_only_partial(found, str(refused.value))
+    command = "penstock.stream.cli.backfill"
+    monkeypatch.setattr(f"{command}.start", lived.servers())
+    monkeypatch.setattr(f"{command}.RedisKeyspace", MemoryKeyspace)
+    assert cli.main(["backfill", file, "--dry-run"]) == 2
+    shown = capsys.readouterr()
+    assert "late_ever rebuilt" in shown.out and shown.err == f"penstock: {refused.value}\n"
+    assert cli.main(["backfill", file, "--dry-run", "--partial"]) == 0
+    assert cli.main(["backfill", file]) == 2
 
 
 def test_a_pipeline_that_never_ran_has_nothing_to_change(lived: Lived) -> None:

@@ -22,6 +22,7 @@ CI = ROOT / "docs" / "ci"
 PAGE = ROOT / "docs" / "pages" / "how-to" / "plan-a-change.md"
 FORMER = PARCELS.replace("NAME", "parcels")
 DONE = 'done_1h=count("1h")'
+pytestmark = pytest.mark.long  # a dozen commands of git and penstock each
 
 
 class Project:

@@ -17,9 +17,13 @@ from penstock.stream.learn.expert import Kind
 from penstock.stream.learn.experts import Experts
 from penstock.stream.learn.records import FoldCounts
 from penstock.stream.learn.retrain_triggers import RetrainTriggers
-from penstock.stream.process.health_page import MOST_REASONS
+from penstock.stream.log.protocol import AppendFailed
+from penstock.stream.process.health_page import MOST_REASONS, SILENT_S
 from penstock.stream.process.metric_list import METRICS, ROLES
+from penstock.stream.process.settings import Settings
 from penstock.stream.roles.metrics import FeaturizeReport, Growth, Health, LearnReport
+from penstock.stream.roles.start import open_log
+from penstock.stream.roles.waiting import LAST_WAIT_S
 from tests.patience import PATIENCE_S
 from tests.stream.generated import parcels
 
@@ -96,6 +100,38 @@ def test_a_loop_that_hangs_is_not_ready_whatever_it_last_said():
         page.ready({"assigned": True})
         code, text = get(page, "/readyz")
         assert code == 503 and "not turning: the loop turned" in text
+
+
+def test_a_loop_that_has_not_turned_for_seconds_is_not_ready_long_before_it_is_restarted(health):
+    health.ready({"assigned": True})
+    health.turned_s -= SILENT_S - 5.0
+    assert get(health, "/readyz")[0] == get(health, "/healthz")[0] == 200
+    health.turned_s -= 6.0
+    assert get(health, "/readyz")[0] == 503 and get(health, "/healthz")[0] == 200
+
+
+def test_a_loop_that_waits_for_kafka_is_not_ready_and_not_to_be_restarted(health, monkeypatch):
+    health.ready({"assigned": True})
+    health.turned_s -= 60.0
+    assert get(health, "/readyz")[0] == get(health, "/healthz")[0] == 503
+    made = {}
+    monkeypatch.setattr("penstock.stream.roles.start.KafkaLog", lambda *given, **named: made.update(named))
+    open_log(Settings(), health)
+    made["on_wait"](5, 2.0)
+    assert get(health, "/readyz")[0] == 503 and get(health, "/healthz")[0] == 200
+    health.waited_s -= 60.0
+    assert get(health, "/healthz")[0] == 503
+
+
+def test_who_was_told_to_end_does_not_wait_for_kafka_for_long(health, monkeypatch):
+    made, told = {}, []
+    monkeypatch.setattr("penstock.stream.roles.start.KafkaLog", lambda *given, **named: made.update(named))
+    open_log(Settings(), health, lambda: bool(told))
+    made["on_wait"](5, 100.0)
+    told.append("end")
+    made["on_wait"](5, LAST_WAIT_S - 1.0)
+    with pytest.raises(AppendFailed, match="told to end"):
+        made["on_wait"](5, LAST_WAIT_S)
 
 
 def test_a_role_is_ready_when_every_condition_holds(health):

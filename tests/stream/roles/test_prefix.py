@@ -238,7 +238,7 @@ def test_every_role_looks_whose_keys_they_are_before_anything_else(
 ) -> None:
     settings = Settings(prefix="blue.", secret=SECRET)
     claim(RedisKeyspace(client), Identity(pipeline="cards", prefix="blue.", cluster="another"), "there")
-    monkeypatch.setattr(start, "open_log", lambda _: MemoryLog())
+    monkeypatch.setattr(start, "open_log", lambda *_: MemoryLog())
     monkeypatch.setattr(start, "open_redis", lambda _: client)
     monkeypatch.setattr(start, "until_told", lambda: lambda: True)
     runs: dict[str, Callable[[], None]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count as numbers
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.replay import replay
 from penstock.stream.learn.sharing import LearnShards
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import Out
+from penstock.stream.log.protocol import CommitFailed, Out
 from penstock.stream.log.shards import ShardLog
 from penstock.stream.messages import (
     Decision,
@@ -305,6 +306,26 @@ def test_what_waits_for_a_busy_shard_is_bounded(monkeypatch: pytest.MonkeyPatch)
     flow.settle()
     here = ShardLog(flow.log, [busy.topic], 0)
     assert busy.fold is not None and busy.fold.digest() == replay(busy.pipeline, here, busy.topic).digest()
+
+
+def test_commits_that_failed_are_made_again_though_nothing_new_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.stream.learn.sharing.COMMIT_AGAIN_S", 0.0)
+    flow = settled(by_depot(), [])
+    assert isinstance(flow.learning, LearnShards)
+    commit, failed = flow.learning.member.commit, Mock(side_effect=CommitFailed("told to"))
+    tps = [(topology.samples(flow.pipeline.name), shard) for shard in range(3)]
+    group = topology.consumer_group(flow.pipeline.name, "learn")
+    monkeypatch.setattr(flow.learning.member, "commit", failed)
+    flow.feed(outs(parcel_events(300)))
+    for _ in range(200):
+        flow.process_batches()
+    assert failed.called and flow.log.committed(group, tps) != {
+        tp: end for tp, (_, end) in flow.log.bounds(tps).items()
+    }
+    monkeypatch.setattr(flow.learning.member, "commit", commit)
+    for _ in range(3):
+        flow.learning.process_batch(0.0)
+    assert flow.log.committed(group, tps) == {tp: end for tp, (_, end) in flow.log.bounds(tps).items()}
 
 
 def test_the_number_of_shards_is_that_of_the_topics_partitions_or_nothing_starts() -> None:

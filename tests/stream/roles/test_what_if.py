@@ -374,6 +374,12 @@ def test_nothing_in_common_is_said_and_drawn_too() -> None:
     found = asked(parcels_with(**ANOTHER["a tree"]), log)
     assert found.rows == [] and "nothing to compare" in found.verdict and found.left.not_live == EVENTS
     assert ElementTree.fromstring(found.svg()) is not None and lines(found)[0] == found.verdict
+    assert "penstock bootstrap" in found.verdict and "--against FILE" in found.verdict
+    assert "computed anew from the topics" not in found.verdict
+    anew = asked(parcels_with(**ANOTHER["a tree"]), log, recompute=True)
+    assert anew.rows == [] and "computed anew from the topics" in anew.verdict
+    folded = asked(parcels_with(**ANOTHER["a tree"]), log, against=parcels_with())
+    assert folded.rows and "penstock bootstrap" not in folded.verdict, "what it says to do helps"
 
 
 def test_it_is_a_word_of_the_package_that_brings_nothing_until_it_is_used() -> None:

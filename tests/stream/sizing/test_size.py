@@ -127,7 +127,7 @@ def test_more_events_cost_more_and_more_workers_only_where_they_share() -> None:
     idle, each = constants.IDLE_CORES["learn"], (50.0 + constants.LEARN_CLIENTS_US) / 1e6
     assert size(1_000).cores["learn"] == pytest.approx(idle + 1_000 * each) and size(1_000).shards == 1
     assert size(1_000).us_per_event["featurize"] == pytest.approx(20.0 + constants.FEATURIZE_CLIENTS_US)
-    assert size(100_000).workers["featurize"] == 4 and size(100_000).shards == 10
+    assert size(100_000).workers["featurize"] == 5 and size(100_000).shards == 11
     wanted = f"learn wants {idle + 100_000 * each:.2f} of a core"
     assert any(wanted in line for line in size(100_000).said) and not size(1_000).said
     assert (

@@ -1,0 +1,59 @@
+"""A group member that takes its slot back when it is fenced.
+
+Laws that hold here, beside those of `kafka_members`:
+
+- A broker that dies may come back with this process's slot given to a join of its own that nobody heard the answer of. Nobody
+  lives behind that membership, so whoever is fenced joins again, and holds nothing until the group says so.
+- It does so once in `ALONE_S`. Two processes of one slot fence each other again and again; who is fenced again so soon ends. What
+  either of them still writes is refused, or recognised, by what lies in Redis, as of any two owners.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer
+
+from penstock.stream.log.kafka_members import KafkaMember
+from penstock.stream.log.protocol import Fenced, Record
+
+logger = logging.getLogger("penstock.kafka")
+
+ALONE_S = 15.0
+
+
+class RejoiningMember(KafkaMember):
+    """A member with a static membership. `make` makes another consumer like the first."""
+
+    def __init__(
+        self, consumer: Consumer, topics: Sequence[str], make: Callable[[], Consumer], **more: Any
+    ) -> None:
+        super().__init__(consumer, topics, **more)
+        self._make = make
+        self._rejoined_s = -ALONE_S
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        try:
+            return super().poll(max_records, timeout_s)
+        except Fenced as error:
+            now_s = time.monotonic()
+            if now_s - self._rejoined_s < ALONE_S:
+                raise Fenced(
+                    f"{error}: another process runs under this slot; stop one, or give each its own --slot"
+                ) from error
+            logger.warning("%s; joining again", error)
+            self._rejoined_s = now_s
+            self._rejoin()
+            return []
+
+    def _rejoin(self) -> None:
+        """Begin anew as a member that holds nothing."""
+        self._leave()
+        self._consumer = self._make()
+        self._positions, self._paused, self._failure = {}, set(), None
+        self._revocations += 1
+        self._changes.revoke(lost=True)
+        self._subscribe()

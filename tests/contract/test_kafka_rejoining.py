@@ -1,0 +1,82 @@
+"""A static member that is fenced by its own former membership joins again; one that has a rival says so and ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from kafka import KafkaAdminClient
+
+from penstock.stream.log import kafka_rejoining
+from penstock.stream.log.kafka import KafkaLog
+from penstock.stream.log.protocol import TP, Assignment, Fenced, Member, Out
+from tests.patience import PATIENCE_S
+
+
+def joined(member: Member) -> list[Assignment]:
+    """What the member is told until it holds both partitions."""
+    deadline, told = time.monotonic() + PATIENCE_S, list[Assignment]()
+    while time.monotonic() < deadline:
+        member.poll(1, 0.05)
+        change = member.take_assignment()
+        told += [] if change is None else [change]
+        if change is not None and len(change.assigned) == 2:
+            return told
+    raise TimeoutError
+
+
+def topic_of(bootstrap: str, name: str) -> list[TP]:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.close()
+    return [(name, 0), (name, 1)]
+
+
+def test_whoever_is_fenced_by_a_membership_that_nobody_lives_behind_takes_its_slot_back(
+    kafka_bootstrap: str, unique: Callable[[str], str]
+) -> None:
+    name, group = unique("t"), unique("g")
+    tps = topic_of(kafka_bootstrap, name)
+    log, other = KafkaLog(kafka_bootstrap, rejoins=True), KafkaLog(kafka_bootstrap)
+    log.append([Out(name, None, b"1", (), 0)])
+    member = log.member(group, [name], instance_id="slot-0")
+    joined(member)
+    member.start_at(dict.fromkeys(tps, 0))
+    ghost = other.member(group, [name], instance_id="slot-0")
+    joined(ghost)  # and is never heard of again
+    first = joined(member)[0]
+    assert first.lost and set(first.revoked) == set(tps), "whatever it had in mind is of the time before"
+    member.start_at(dict.fromkeys(tps, 0))
+    assert [one.value for one in member.poll(1, PATIENCE_S)] == [b"1"]
+    member.commit({tps[0]: 1})
+    assert log.committed(group, tps) == {tps[0]: 1}
+    with pytest.raises(Fenced):
+        joined(ghost)
+    for one in (member, ghost, log, other):
+        one.close()
+
+
+def test_of_two_processes_with_one_slot_one_ends_and_says_why(
+    kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_rejoining, "ALONE_S", PATIENCE_S)
+    name, group = unique("t"), unique("g")
+    topic_of(kafka_bootstrap, name)
+    logs = [KafkaLog(kafka_bootstrap, rejoins=True) for _ in range(2)]
+    members = [log.member(group, [name], instance_id="slot-0") for log in logs]
+    ended: dict[int, str] = {}
+    deadline = time.monotonic() + PATIENCE_S
+    while not ended and time.monotonic() < deadline:
+        for number, member in enumerate(members):
+            try:
+                member.poll(1, 0.05)
+            except Fenced as error:
+                ended[number] = str(error)
+                break
+    [(number, said)] = ended.items()
+    assert "another process runs under this slot" in said and "--slot" in said
+    other = members[1 - number]
+    joined(other)  # and goes on
+    for one in (*members, *logs):
+        one.close()

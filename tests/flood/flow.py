@@ -1,0 +1,54 @@
+"""The pipeline that is flooded, and the reference: the naive flow over the events that the naive decoder finds.
+
+Laws of this file:
+- As `tests/faults/flows.py`: one model beside the base rate, so that a naive learner knows every prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.stream.log.protocol import Record
+from tests.faults.flows import CARDS
+from tests.flood.decoder import event_of
+from tests.stream.naive_flow import Expected, NaiveFlow
+
+ONE_MODEL = """
+from penstock.stream.learn import births, suspicion
+births.is_due = lambda labels: False
+births.FREEZE_EVERY = 10**9
+suspicion.Suspicion.rose = lambda self, loss: False
+"""
+
+
+def definition(name: str) -> str:
+    """The text of the definition."""
+    return CARDS.replace("NAME", name)
+
+
+class GoodOnes(NaiveFlow):
+    """The naive flow of the good records alone. `kinds` has how each was spoilt, by its place: its header `kind` says."""
+
+    def __init__(self, pipeline: Any, log: Any) -> None:
+        self.kinds: dict[tuple[str, int, int], str] = {}
+        super().__init__(pipeline, log)
+
+    def _checked(self, records: Sequence[Record]) -> list[tuple[int, Expected | None]]:
+        newest = -1
+        checked: list[tuple[int, Expected | None]] = []
+        source = self.pipeline.predict
+        for record in records:
+            place = (record.topic, record.partition, record.offset)
+            for name, value in record.headers:
+                if name == "kind" and value is not None:
+                    self.kinds[place] = value.decode()
+            event = event_of(record.value, record.timestamp_ms, newest)
+            if event is None:
+                self.dead.add(place)
+                checked.append((newest, None))
+                continue
+            newest = max(newest, event.at)
+            fields = event.fields
+            checked.append((event.at, Expected(event.at, str(fields["payment"]), source, place, fields)))
+        return checked

@@ -1,0 +1,8 @@
+"""Every target."""
+
+from __future__ import annotations
+
+from tests.fuzz import asked, events, stored
+from tests.fuzz.target import Target
+
+TARGETS: list[Target] = [*events.TARGETS, *stored.TARGETS, *asked.TARGETS]
