@@ -6,7 +6,9 @@ Slow and obviously right. It shares nothing with `features` but the definitions.
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from math import floor, fsum
+from types import CodeType
 from typing import Any, NamedTuple
 
 from penstock.features.define.view import Feature, View
@@ -25,7 +27,7 @@ class Event(NamedTuple):
 
 def evaluated(text: str, fields: Mapping[str, Any]) -> Any:
     """Evaluate an expression by Python itself; null if a field that it names is null."""
-    code = compile(text, "expression", "eval")
+    code = _compiled(text)
     known = {name: fields.get(name) for name in code.co_names}
     known |= {word: word == "true" for word in ("true", "false") if word in known}
     if any(value is None for value in known.values()):
@@ -34,6 +36,11 @@ def evaluated(text: str, fields: Mapping[str, Any]) -> Any:
         return float(eval(code, {"__builtins__": {}}, known))
     except ArithmeticError:
         return None
+
+
+@cache
+def _compiled(text: str) -> CodeType:
+    return compile(text, "expression", "eval")
 
 
 def usable(value: Any) -> Any:
@@ -56,7 +63,8 @@ class NaiveView:
 
     def values(self, at_ms: int) -> list[Any]:
         """Compute every feature as of `max(at_ms, newest event)`."""
-        return [self._value(f, self._moment(at_ms)) for f in self.view.features.values()]
+        moment = self._moment(at_ms)
+        return [self._value(f, moment) for f in self.view.features.values()]
 
     def update_own(self, at_ms: int, tie: int, fields: Mapping[str, Any]) -> list[Any]:
         """Give the vector of the event itself: some kinds before it, `row` of itself, the rest with it."""
@@ -67,11 +75,12 @@ class NaiveView:
         }
         self.update(at_ms, tie, fields)
         event = Event(at_ms, tie, fields)
+        moment = self._moment(at_ms)
 
         def leaf(f: Feature) -> Any:
             if f.kind == "row":
                 return self._row(f, event)
-            return before[id(f)] if id(f) in before else self._value(f, self._moment(at_ms))
+            return before[id(f)] if id(f) in before else self._value(f, moment)
 
         return [self._ratio(f, *map(leaf, f.parts)) if f.parts else leaf(f) for f in features]
 

@@ -2,8 +2,8 @@
 
 With fewer than 20,000 records every worker is killed once a round, not three times. `--short` does a few faults of each kind and
 a few planted bugs. The JSON file is written anew after every round, so that whoever stops it loses one; rows of other faults that
-it had stay in it. Needs Java 17 with Maven (or the jars that it fetched) for the broker. Exit code 1 if anything was lost,
-repeated or wrong, or a planted bug was not found.
+it had stay in it, and with `--resume` the rounds of these count, too. Needs Java 17 with Maven (or the jars that it fetched) for
+the broker. Exit code 1 if anything was lost, repeated or wrong, or a planted bug was not found.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ from tests.faults.rows import SHORT_RECORDS, Row, run_faults, table
 from tests.faults.servers import servers
 
 PLANTED_RECORDS = 2_500
+
+
+def rows_of(file: Path | None) -> list[dict[str, Any]]:
+    """The rows that a file has by now."""
+    if file is None or not file.exists():
+        return []
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"]
+    return rows
 
 
 def written(file: Path | None, rows: list[Row], planted: list[Found]) -> None:
@@ -62,6 +70,9 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="a few faults and bugs of each kind")
     parser.add_argument("--planted", choices=("yes", "no", "only"), default="yes", help="plant bugs, too")
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--resume", action="store_true", help="rounds that the JSON file has count, and are not done again"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
@@ -82,7 +93,7 @@ def main() -> int:
         if args.planted != "only":
             rows = run_faults(
                 wanted, started, args.rounds, args.records, kills, args.seed,
-                ends_s=ends_s, told=lambda rows: written(args.json, rows, []),
+                ends_s=ends_s, before=rows_of(args.json) if args.resume else (), told=lambda rows: written(args.json, rows, []),
             )  # fmt: skip
         if args.planted != "no":
             few = min(args.records, PLANTED_RECORDS)

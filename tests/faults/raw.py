@@ -25,6 +25,7 @@ class RawTopics:
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
         self._ids: dict[str, str] = {}
+        self._whole: dict[str, list[list[Record]]] = {}
 
     def _consumer(self) -> KafkaConsumer:
         return KafkaConsumer(
@@ -71,7 +72,12 @@ class RawTopics:
         return RawReader(self._consumer(), positions)
 
     def whole(self, topic: str) -> list[list[Record]]:
-        """Every record of every partition, partition by partition."""
+        """Every record of every partition, partition by partition. A topic is read once: ask when nothing writes any more."""
+        if topic not in self._whole:
+            self._whole[topic] = self._read_whole(topic)
+        return self._whole[topic]
+
+    def _read_whole(self, topic: str) -> list[list[Record]]:
         tps = [(topic, partition) for partition in range(self.partitions(topic))]
         found: dict[TP, list[Record]] = {tp: [] for tp in tps}
         bounds = self.bounds(tps)

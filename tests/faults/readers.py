@@ -47,8 +47,8 @@ class DocumentReader(threading.Thread):
         client = connect(self.url)
         while not self.over.wait(EVERY_S) and self.reads < MOST_SEEN * 10:
             with contextlib.suppress(redis.RedisError, OSError):
-                for key in self.keys:
-                    found: Any = client.get(key)
+                found_all: Any = client.mget(self.keys) if self.keys else []
+                for key, found in zip(self.keys, found_all, strict=True):
                     self.reads += 1
                     if found is not None and (not self.seen[key] or self.seen[key][-1] != found):
                         self.seen[key].append(found)

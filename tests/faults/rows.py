@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -55,6 +55,14 @@ class Row:
         """What there is that should not be."""
         return self.counts.bad
 
+    def resume(self, shown: Mapping[str, Any]) -> None:
+        """Go on from what `shown` gave for the rounds before."""
+        self.rounds, self.injected, self.records = shown["rounds"], shown["injected"], shown["records"]
+        self.ends, self.recoveries = shown["ended_by_themselves"], list(shown["recoveries_s"])
+        kinds = ("lost", "repeated", "reordered", "torn", "stuck", "known_repeats")
+        wrong = shown["wrong"] - shown["torn"] - shown["reordered"] - shown["stuck"]
+        self.counts = Counts(**{kind: shown[kind] for kind in kinds}, wrong=wrong, notes=list(shown["notes"]))
+
     def shown(self) -> dict[str, Any]:
         """The row as JSON has it. `wrong` is all that is neither lost nor repeated; the kinds stand beside it."""
         counts, times = self.counts, sorted(self.recoveries)
@@ -73,6 +81,7 @@ class Row:
             "stuck": counts.stuck,
             "known_repeats": counts.known_repeats,
             "ended_by_themselves": self.ends,
+            "recoveries_s": [round(one, 2) for one in self.recoveries],
             "recovery_p50_s": round(statistics.median(times), 2) if times else None,
             "recovery_max_s": round(times[-1], 2) if times else None,
             "notes": counts.notes,
@@ -88,13 +97,19 @@ def run_faults(
     seed: int,
     *,
     ends_s: float = math.inf,
+    before: Sequence[Mapping[str, Any]] = (),
     told: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
     """So many rounds of each fault, in turns, so that there is something of each whenever it is ended.
 
-    No round is begun that would likely not be over at `ends_s` (`time.monotonic`). `told` hears of the rows after every round.
+    No round is begun that would likely not be over at `ends_s` (`time.monotonic`). `before` are rows as they were shown, whose
+    rounds count and are not done again. `told` hears of the rows after every round.
     """
     rows = {fault.name: Row(fault.name, fault.what, fault.promise) for fault in faults}
+    for shown in before:
+        if shown["fault"] in rows:
+            rows[shown["fault"]].resume(shown)
+    done_before = {name: row.rounds for name, row in rows.items()}
     able = []
     for fault in faults:
         why_not = fault.needs() if fault.needs is not None else ""
@@ -103,7 +118,9 @@ def run_faults(
         else:
             able.append(fault)
     took: dict[str, float] = {}
-    todo = [(number, fault) for number in range(rounds) for fault in able]
+    todo = [
+        (number, fault) for number in range(rounds) for fault in able if number >= done_before[fault.name]
+    ]
     judge_last: Callable[[], None] = lambda: None  # noqa: E731
     with judges() as pool:
         for done, (number, fault) in enumerate(todo):
@@ -129,7 +146,7 @@ def run_faults(
 
 def judges() -> ProcessPoolExecutor:
     """A process that judges a round while the next one runs, if nothing else wants the CPU."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.nice, (5,))
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.nice, (19,))
 
 
 def run_round(

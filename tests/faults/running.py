@@ -37,6 +37,7 @@ MOST_PATIENT_S = 600.0
 SKEW_S = 86_400
 MOST_ENDS = 25
 AGAIN_S = 0.3
+LOOK_S = 0.03  # between two looks at what is waited for: each asks the broker
 ANSWER_S = 5.0  # what does not answer so long is asked again
 
 
@@ -103,7 +104,7 @@ class Running:
                 before, stands, looked = stands, self.standing(), time.monotonic()
                 if stands == before or looked - began > MOST_PATIENT_S:
                     raise Stuck(f"{what} within {looked - began:.0f} s\n{self.stacks()}")
-            time.sleep(0.01)
+            time.sleep(LOOK_S)
 
     def standing(self) -> object:
         """How far everything is."""

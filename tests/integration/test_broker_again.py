@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
@@ -27,7 +26,7 @@ def broker() -> Iterator[tuple[Server, str]]:
 def test_bounds_are_told_again_by_a_broker_that_leads_anew(broker: tuple[Server, str]) -> None:
     server, address = broker
     admin = KafkaAdminClient(bootstrap_servers=address)
-    admin.create_topics([NewTopic("events", 1, 1)])
+    admin.create_topics({"events": {"num_partitions": 1}}, wait_for_metadata=True)
     admin.close()
     log = KafkaLog(address)
     log.append([Out("events", b"a", b"1")])

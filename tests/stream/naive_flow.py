@@ -6,7 +6,7 @@ Slow and obviously right. It shares with the code only the definitions and the l
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from math import isclose, isfinite
 from typing import Any, NamedTuple
@@ -51,6 +51,19 @@ class Expected(NamedTuple):
     event: dict[str, Any]
 
 
+class Wanted(NamedTuple):
+    """What a record of one source must have, told once for all its records: the fields that are numbers or null, those that
+    name an entity, and those that a model is given.
+    """
+
+    source: Source
+    numbers: tuple[str, ...]
+    keys: tuple[str, ...]
+    inputs: tuple[str, ...]
+    labels: bool
+    predicts: bool
+
+
 class NaiveFlow:
     """Samples, labels, dead letters and views of a pipeline over the records of its sources.
 
@@ -64,6 +77,7 @@ class NaiveFlow:
         self.dead: set[tuple[str, int, int]] = set()
         self.views: dict[tuple[str, str], NaiveView] = {}
         partitions = log.partitions(pipeline.predict.name)
+        self._wanted = {source.name: wanted_of(pipeline, source) for source in pipeline.sources}
         tps = [(source.name, partition) for source in pipeline.sources for partition in range(partitions)]
         queues = [self._checked(records) for records in by_partition(log, tps).values()]
         for expected in merged(queues):
@@ -74,9 +88,10 @@ class NaiveFlow:
         newest = -1
         checked: list[tuple[int, Expected | None]] = []
         for record in records:
-            source = next(s for s in self.pipeline.sources if s.name == record.topic)
+            wanted = self._wanted[record.topic]
+            source = wanted.source
             place = (record.topic, record.partition, record.offset)
-            event = valid(self.pipeline, source, record, newest)
+            event = valid(self.pipeline, wanted, record, newest)
             if event is None:
                 self.dead.add(place)
                 checked.append((newest, None))
@@ -88,8 +103,11 @@ class NaiveFlow:
 
     def _step(self, expected: Expected) -> None:
         at, event_id, source, place, event = expected
-        label = self.pipeline.label
-        predicts = source == self.pipeline.predict
+        label, predicts, labels = (
+            self.pipeline.label,
+            self._wanted[source.name].predicts,
+            self._wanted[source.name].labels,
+        )
         vector: list[Any] = [event[name] for name in self.pipeline.inputs] if predicts else []
         for view in self.pipeline.views:
             own = view.source.name == source.name
@@ -103,7 +121,7 @@ class NaiveFlow:
             vector += naive.update_own(at, (place[1] << 48) | place[2], event) if own else naive.values(at)
         if predicts:
             self.samples[place] = (event_id, at, vector)
-        if source == label.source:
+        if labels:
             outcome = label.of(event)
             if outcome is not None:
                 self.labels[place] = (event_id, at, outcome == 1)
@@ -210,27 +228,42 @@ def time_of(value: Any) -> int:
     return round(value)
 
 
-def valid(pipeline: Pipeline, source: Source, record: Record, newest: int) -> dict[str, Any] | None:
+def wanted_of(pipeline: Pipeline, source: Source) -> Wanted:
+    """What the definition asks of a source's records."""
+    predicts = source == pipeline.predict
+    of_views = [name for view in pipeline.views if view.source.name == source.name for name in view.fields]
+    keys = [*source.key_fields]
+    for view in pipeline.views:
+        if view.source.name == source.name or predicts:
+            keys += view.key_fields
+    return Wanted(
+        source,
+        tuple(dict.fromkeys(of_views)),
+        tuple(dict.fromkeys(keys)),
+        tuple(pipeline.inputs) if predicts else (),
+        source == pipeline.label.source,
+        predicts,
+    )
+
+
+def valid(pipeline: Pipeline, wanted: Wanted, record: Record, newest: int) -> dict[str, Any] | None:
     """The record's event, or None if it belongs with the dead letters."""
+    source = wanted.source
     try:
         event = json.loads(record.value or b"", parse_constant=lambda _: 1 / 0)
         assert isinstance(event, dict)
         assert type(event[source.id]) in (str, int)
-        for view in pipeline.views:
-            if view.source.name == source.name:
-                assert all(_is_number(event[name]) for name in view.fields)
-        for name in _keys(pipeline, source):
+        assert all(_is_number(event[name]) for name in wanted.numbers)
+        for name in wanted.keys:
             assert event[name] is None or (type(event[name]) in (str, int) and len(str(event[name])) <= 512)
-        if source == pipeline.predict:
-            assert all(
-                event[n] is None or type(event[n]) in (str, bool) or _is_number(event[n])
-                for n in pipeline.inputs
-            )
+        assert all(
+            event[n] is None or type(event[n]) in (str, bool) or _is_number(event[n]) for n in wanted.inputs
+        )
         assert type(event[source.time]) in (int, float, str)
         at = time_of(event[source.time])
         assert 0 <= at < 253_402_300_800_000
         assert newest - source.grace_ms <= at <= record.timestamp_ms + source.ahead_ms
-        if source == pipeline.label.source:
+        if wanted.labels:
             outcome = pipeline.label.of(event)
             assert outcome is None or (type(outcome) in (bool, int, float) and outcome in (0, 1))
     except Exception:
@@ -240,11 +273,3 @@ def valid(pipeline: Pipeline, source: Source, record: Record, newest: int) -> di
 
 def _is_number(value: Any) -> bool:
     return value is None or (type(value) in (bool, int, float) and isfinite(value) and abs(value) <= 1e75)
-
-
-def _keys(pipeline: Pipeline, source: Source) -> Mapping[str, None]:
-    names = [*source.key_fields]
-    for view in pipeline.views:
-        if view.source.name == source.name or source == pipeline.predict:
-            names += view.key_fields
-    return dict.fromkeys(names)
