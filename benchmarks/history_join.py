@@ -1,7 +1,8 @@
 """`penstock bench history_join`: rows a second of `penstock features history`, on the flights' year and on generated payments.
 
 Events lie in Parquet files; the spine is every departure of the year, or a million random moments of random customers. Each run
-is the command itself in a process of its own, with one worker process and with two. With --feast, Feast's
+is the command itself in a process of its own, with one worker process and with two; every value is compared, to the bit, with
+that of the stream's sample at the row (`history_join_stream`). With --feast, Feast's
 `get_historical_features` (in build/feast, which `make test-feast` makes) joins the same spine with a table that has the stream's
 own values after every event, which is the best that a table can have: how many rows a second, and how many of its values differ
 from what the stream would have served at the row's time.
@@ -27,6 +28,7 @@ import pyarrow.parquet
 
 from benchmarks.features_job import START_MS
 from benchmarks.features_job import pipeline as payments_pipeline
+from benchmarks.history_join_stream import asking, differ, of_flights, of_payments
 from benchmarks.written import write
 from penstock.examples import flights, flights_data
 from penstock.features.engine.compute import CompiledView
@@ -52,7 +54,8 @@ def flights_files(folder: Path, last: date) -> dict[str, Any]:
     pyarrow.parquet.write_table(spine, folder / "spine.parquet")
     return {
         "definition": str(ROOT / "examples" / "flights.py"), "pipeline": flights.pipeline, "rows": spine.num_rows,
-        "events": sum(map(len, rows.values())), "topics": {topic: str(folder / f"{topic}.parquet") for topic in rows},
+        "events": sum(map(len, rows.values())), "kind": "events", "streamed": (flights.pipeline, lambda: of_flights(last)),
+        "ids": spine.column("flight_id").to_pylist(), "topics": {topic: str(folder / f"{topic}.parquet") for topic in rows},
     }  # fmt: skip
 
 
@@ -78,12 +81,15 @@ def payments_files(folder: Path, events: int, rows: int) -> dict[str, Any]:
     asked = chance.choice(many, rows, p=weights)
     spine = {
         "customer": names.take(pyarrow.array(asked)),
-        "at": START_MS + chance.integers(0, 500 * events, rows),
+        "at": START_MS
+        + 2 * chance.integers(0, 250 * events, rows)
+        + 1,  # never that of an event: nothing comes at once
     }
     pyarrow.parquet.write_table(pyarrow.table(spine), folder / "spine.parquet")
     (folder / "definition.py").write_text(PAYMENTS)
     return {
         "definition": str(folder / "definition.py"), "pipeline": payments_pipeline(), "rows": rows, "events": events,
+        "ids": [str(row) for row in range(rows)], "kind": "moments", "streamed": (asking(), lambda: of_payments(folder)),
         "topics": {"bench.payments": str(folder / "payments-*.parquet")},
     }  # fmt: skip
 
@@ -111,12 +117,13 @@ def measured(line: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def by_penstock(folder: Path, made: Mapping[str, Any], workers: int) -> dict[str, Any]:
-    """The command itself."""
+def by_penstock(folder: Path, made: Mapping[str, Any], workers: int, kind: str) -> dict[str, Any]:
+    """The command itself. `kind` is what a row is: a moment or an event."""
     sources = [part for topic, files in made["topics"].items() for part in ("--source", f"{topic}={files}")]
+    files = ["--spine", str(folder / "spine.parquet"), "--out", str(folder / "out.parquet"), *sources]
     found = measured([
         sys.executable, "-P", "-m", "penstock.stream.cli", "features", "history", made["definition"], "--json",
-        "--spine", str(folder / "spine.parquet"), "--out", str(folder / "out.parquet"), "--workers", str(workers), *sources,
+        "--rows", kind, "--workers", str(workers), *files,
     ])  # fmt: skip
     said = found.pop("said")
     assert said["answered"] == said["rows"] == made["rows"] and said["events"] == made["events"], said
@@ -203,9 +210,17 @@ def of(folder: Path, made: Mapping[str, Any], asked: argparse.Namespace) -> dict
     """The figures of one job."""
     found: dict[str, Any] = {"rows": made["rows"], "events": made["events"]}
     for number in asked.workers:
-        found[f"{number} workers"] = by_penstock(folder, made, number)
+        found[f"{number} workers"] = by_penstock(folder, made, number, made["kind"])
         print(f"  {number} workers", found[f"{number} workers"], flush=True)
+        job, batches = made["streamed"]
+        found[f"{number} workers"] |= differ(folder, made["ids"], job, batches())
+        print(
+            f"  {number} workers: not the stream's are {found[f'{number} workers']['differ']:,} values",
+            flush=True,
+        )
     for kind in asked.feast if made["events"] <= asked.feast_events else ():
+        if made["kind"] != "moments":  # as Feast takes them: events of the very millisecond have come
+            by_penstock(folder, made, 1, "moments")
         try:
             found[f"feast, {kind}"] = by_feast(folder, made, kind, asked.feast_gb)
         except (OSError, RuntimeError) as error:
