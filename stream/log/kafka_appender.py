@@ -22,7 +22,17 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from penstock.stream.log.protocol import AppendFailed, LogError, Out, RecordTooLarge, record_bytes
 from penstock.stream.log.refused import not_allowed
 
+
+class TriedAgain(logging.Filter):
+    """Leaves out what librdkafka does again by itself, such as asking for an id: what fails in the end `append` tells."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        return not record.getMessage().endswith(": retrying")
+
+
 logger = logging.getLogger("penstock.kafka")
+logger.addFilter(TriedAgain())
 
 #: What a batch of one record takes beside the record.
 BATCH_OVERHEAD_BYTES = 128

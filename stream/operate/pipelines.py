@@ -58,6 +58,10 @@ def unknown(pipeline: str, known: Iterable[str], where: str) -> str:
 def check_pipeline(consumer: KafkaConsumer, pipeline: str, prefix: str) -> None:
     """Refuse a pipeline, or a shard of one, that has no samples log here, and name those that have one. Raises `LogError`."""
     known, whole = in_kafka(consumer, prefix), topology.whole(pipeline)
+    if pipeline.endswith(".py"):
+        raise LogError(
+            f"{pipeline!r} is a file, and a pipeline's name is wanted here; there are: {', '.join(sorted(known)) or 'none'}"
+        )
     if whole in known and whole != pipeline:
         shards = len(consumer.partitions_for_topic(topology.samples(whole, prefix)) or ())
         if shards > 1 and pipeline in [topology.shard_name(whole, number) for number in range(shards)]:

@@ -119,6 +119,11 @@ def test_a_pipeline_that_is_not_there_is_one_line_with_those_there_are(command, 
     assert cli.main([command, "crads"]) == 2
     told = capsys.readouterr().err
     assert "no pipeline 'crads'" in told and "there are: cards (did you mean 'cards'?)" in told
+    assert cli.main(["status", "cards.py"]) == 2
+    assert (
+        "'cards.py' is a file, and a pipeline's name is wanted here; there are: cards"
+        in capsys.readouterr().err
+    )
 
 
 def run_roles(place: Place, log: KafkaLog) -> tuple[FeaturizeWorker, LearnWorker]:
