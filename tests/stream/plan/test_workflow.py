@@ -45,7 +45,7 @@ class Project:
         self.env = {
             "PATH": f"{self.programs}:{os.environ['PATH']}", "HOME": str(folder), "PYTHONPATH": str(ROOT), "NUMBER": "7",
             "RUNNER_TEMP": str(self.temp), "GITHUB_STEP_SUMMARY": str(self.temp / "summary"), "GITHUB_REPOSITORY": "me/it",
-            "KAFKA_BOOTSTRAP_SERVERS": "", "REDIS_URL": "", "READERS": "", "WORSE": "", "GH_TOKEN": "t",
+            "KAFKA_BOOTSTRAP_SERVERS": "", "REDIS_URL": "", "READERS": "", "WORSE": "", "PARTIAL": "", "GH_TOKEN": "t",
         }  # fmt: skip
         self.keep_golden()
         self.env["BASE"] = self.commit()
@@ -165,9 +165,9 @@ def test_with_servers_the_plan_is_made_beside_what_runs(project: Project) -> Non
     project.program("penstock", f'echo "$*" >> {project.temp}/penstock')
     project.file.write_text(FORMER.replace(DONE, 'done_1h=count("2h")'))
     project.commit()
-    project.steps(KAFKA_BOOTSTRAP_SERVERS="kafka:9092", WORSE="--accept=worse")
+    project.steps(KAFKA_BOOTSTRAP_SERVERS="kafka:9092", WORSE="--accept=worse", PARTIAL="--accept=partial")
     said = (project.temp / "penstock").read_text().splitlines()
-    assert said[-1] == "plan pipelines/parcels.py --backtest 30d --accept=worse --format markdown"
+    assert said[-1] == "plan pipelines/parcels.py --backtest 30d --format markdown --accept=worse --accept=partial"
 
 
 def test_the_workflow_asks_for_no_more_than_it_needs_and_nothing_of_a_stranger_reaches_its_shell() -> None:
