@@ -167,7 +167,10 @@ def test_with_servers_the_plan_is_made_beside_what_runs(project: Project) -> Non
     project.commit()
     project.steps(KAFKA_BOOTSTRAP_SERVERS="kafka:9092", WORSE="--accept=worse", PARTIAL="--accept=partial")
     said = (project.temp / "penstock").read_text().splitlines()
-    assert said[-1] == "plan pipelines/parcels.py --backtest 30d --format markdown --accept=worse --accept=partial"
+    assert (
+        said[-1]
+        == "plan pipelines/parcels.py --backtest 30d --format markdown --accept=worse --accept=partial"
+    )
 
 
 def test_the_workflow_asks_for_no_more_than_it_needs_and_nothing_of_a_stranger_reaches_its_shell() -> None:
