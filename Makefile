@@ -38,7 +38,7 @@ help:
 	@echo "make pictures   the console's pages as pictures, for the documentation (needs Chromium, as test-console)"
 	@echo "make test-clients   predictions on request, by Triton's and KServe's clients (fetches about 150 MB, 600 MB on disk)"
 	@echo "make test-monitoring   the alerts and dashboards, with a real Prometheus (Debian: apt-get install prometheus)"
-	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; six minutes)"
+	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; ten minutes)"
 	@echo "make test-security   TLS, SASL and least rights in earnest, and secrets nowhere (Java 17, Maven, openssl; ten minutes)"
 	@echo "make audit   ask for known weaknesses of what requirements.lock pins (asks PyPI; fetches 30 MB)"
 	@echo "make sbom    what an installation is made of, as CycloneDX JSON, in build/penstock.cdx.json (fetches 150 MB)"

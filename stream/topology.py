@@ -106,6 +106,11 @@ def consumer_group(pipeline: str, role: str, prefix: str = "") -> str:
     return f"{prefix}{whole(pipeline)}.{role}"
 
 
+def flink_transactions(pipeline: str, prefix: str = "") -> str:
+    """What the transactional ids of a job on Flink begin with."""
+    return f"{deployed(pipeline, prefix)}.flink"
+
+
 def shared_out(pipeline: str, prefix: str = "") -> tuple[str, str]:
     """The topics with a partition for each shard, the samples log first."""
     return samples(pipeline, prefix), predictions(pipeline, prefix)

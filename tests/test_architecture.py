@@ -173,7 +173,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "interpreter", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
-        "admin", "kafka", "kafka_appender", "kafka_members", "kafka_python", "kafka_rejoining", "refused",
+        "admin", "kafka", "kafka_appender", "kafka_groups", "kafka_members", "kafka_python", "kafka_rejoining", "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (
@@ -246,7 +246,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/operate": (  # clients, files and clocks
         "dead_letters", "pipelines", "publish", "registry", "reset", "sampling", "status", "stored_features", "stored_header",
-        "training_files",
+        "tails", "training_files",
         # fold and featurize what they read from a log
         "attended", "calibrating/fields", "past", "recompute", "segments", "sides",
     ),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from typing import Any
-
-from kafka import KafkaConsumer
 
 from penstock.stream import steps
 from penstock.stream.cli import check_sample, picture
@@ -16,11 +15,11 @@ from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.featurize.model_trial import check_model, text_inputs
 from penstock.stream.formats.reading import check_readable
 from penstock.stream.learn.watching.segments import budget_of_segments, budget_of_whole
-from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.expected import check_outcome, example, example_line, expected_fields
 from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.settings import Settings
+from penstock.stream.roles import start
 from penstock.stream.targets import TAKEN
 from penstock.stream.task_kind import MEANINGS, final_of, names_only
 from penstock.stream.triggers import ALL, SINCE_ONSET, in_words, window_of
@@ -115,13 +114,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def sampled(pipeline: Pipeline, sources: list[Source], settings: Settings, most: int) -> list[Judged]:
     """The newest records of these sources, judged."""
-    more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
-    found = []
-    with client(KafkaConsumer, settings, **more) as consumer:
-        for source in sources:
-            records, partitions = newest(consumer, source.name, most)
-            found.append(judge(pipeline, source, records, partitions))
-    return found
+    with closing(start.open_log(settings)) as log:
+        return [judge(pipeline, source, *newest(log, source.name, most)) for source in sources]
 
 
 def as_json(pipeline: Pipeline, judged: list[Judged]) -> dict[str, Any]:

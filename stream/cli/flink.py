@@ -10,10 +10,14 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+
+import redis
 
 from penstock.features.define.durations import milliseconds
+from penstock.features.redis.connecting import address
 from penstock.features.redis.keys import began_key
+from penstock.features.redis.keyspace import RedisKeyspace
+from penstock.features.redis.refused import unusable
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
@@ -146,8 +150,7 @@ def begin(args: argparse.Namespace, pipeline: Pipeline, settings: Settings) -> t
         start.check_owner(pipeline, settings, log, client)
         heads = opening.heads_of(pipeline, log)
         keys = opening.keys_of(pipeline, heads, prefix)
-        values: Any = client.mget(keys)
-        stored = dict(zip(keys, values, strict=True))
+        stored = dict(zip(keys, RedisKeyspace(client).read(keys), strict=True))
         opening.check(pipeline, stored, heads, prefix)
         if kept_here:
             local.mkdir(parents=True, exist_ok=True)
@@ -157,7 +160,12 @@ def begin(args: argparse.Namespace, pipeline: Pipeline, settings: Settings) -> t
         began = opening.Began(args.shards, len(heads) // len(pipeline.sources), checkpoints, topic_ids)
         said = stored[began_key(deployed)]
         opening.check_going_on(said, began, start_from, asked=bool(args.start_from))
-        opening.open_lineage(pipeline, log, client, began, prefix)
+        try:
+            opening.open_lineage(pipeline, log, client, began, prefix)
+        except redis.RedisError as problem:
+            raise unusable(
+                problem, address(client), "check that Redis runs there, then run this again"
+            ) from problem
     path = Path(args.file).absolute()
     told = JobSettings(
         path=str(path),

@@ -6,16 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
-from kafka import KafkaConsumer
 
 from penstock.features.redis.keys import record_key
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Source
-from penstock.stream.log.kafka_python import client
 from penstock.stream.operate.publish import publish
 from penstock.stream.operate.sampling import newest
 from penstock.stream.process.settings import Settings
@@ -118,9 +116,10 @@ def key_of(args: argparse.Namespace, declared: Sequence[Source], settings: Setti
         return source.key_fields
     if args.key or args.no_key:
         return tuple(args.key or ())
-    more = {"enable_auto_commit": False, "allow_auto_create_topics": False}
-    with client(KafkaConsumer, settings, **more) as consumer:
-        there, _ = newest(consumer, args.topic, LOOKED_AT)
+    from penstock.stream.roles import start  # takes a while to import, and few need it
+
+    with closing(start.open_log(settings)) as log:
+        there, _ = newest(log, args.topic, LOOKED_AT)
     keyed = next((record.key for record in there if record.key is not None), None)
     if keyed is not None:
         raise BadLine(

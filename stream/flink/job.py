@@ -16,7 +16,6 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.flink.operators import (
     MESSAGE,
@@ -27,10 +26,9 @@ from penstock.stream.flink.operators import (
     ShardOperator,
 )
 from penstock.stream.flink.settings import JobSettings, java_properties
+from penstock.stream.flink.tables import sink_table, source_table
 
-TRANSACTION_TIMEOUT_MS = 600_000
 KEPT_CHECKPOINTS = 3
-FETCH_BYTES = 64 * 1024
 
 
 class Submission(NamedTuple):
@@ -136,61 +134,3 @@ def build(pipeline: Pipeline, settings: JobSettings, how: Submission, executable
     inserting.add_insert("penstock_outs", tables.from_data_stream(outs))
     inserting.attach_as_datastream()
     return env
-
-
-def source_table(pipeline: Pipeline, properties: dict[str, str]) -> str:
-    """Every source topic as one table of bytes."""
-    options = {
-        "connector": "kafka",
-        "topic": ";".join(source.name for source in pipeline.sources),
-        "scan.startup.mode": "earliest-offset",
-        "scan.topic-partition-discovery.interval": "0",
-        "key.format": "raw",
-        "key.fields": "k",
-        "value.format": "raw",
-        "value.fields-include": "EXCEPT_KEY",
-        **{f"properties.{name}": value for name, value in properties.items()},
-        # Fetches are emptied partition by partition: small ones keep partitions at about the same event time.
-        "properties.max.partition.fetch.bytes": str(FETCH_BYTES),
-        "properties.isolation.level": "read_committed",
-    }
-    return (
-        "CREATE TEMPORARY TABLE penstock_sources (k BYTES, v BYTES, `topic` STRING METADATA VIRTUAL, "
-        "`partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL, "
-        "`at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, `headers` MAP<STRING, BYTES> METADATA VIRTUAL"
-        f") WITH ({_options(options)})"
-    )
-
-
-def sink_table(pipeline: Pipeline, prefix: str, properties: dict[str, str]) -> str:
-    """Every topic that the job appends to, as one table of bytes."""
-    topics = (
-        topology.samples(pipeline.name, prefix),
-        topology.dead_letters(pipeline.name, prefix),
-        prefix + topology.CONTROL_ALERTS,
-    )
-    options = {
-        "connector": "kafka",
-        "topic": ";".join(topics),
-        "key.format": "raw",
-        "key.fields": "key",
-        "value.format": "raw",
-        "value.fields-include": "EXCEPT_KEY",
-        "sink.parallelism": "1",
-        "sink.delivery-guarantee": "exactly-once",
-        "sink.transactional-id-prefix": f"{topology.deployed(pipeline.name, prefix)}.flink",
-        **{f"properties.{name}": value for name, value in properties.items()},
-        "properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
-    }
-    return (
-        "CREATE TEMPORARY TABLE penstock_outs (`topic` STRING METADATA, `key` BYTES, `value` BYTES, "
-        f"`headers` MAP<STRING, BYTES> METADATA) WITH ({_options(options)})"
-    )
-
-
-def _options(options: dict[str, str]) -> str:
-    return ", ".join(f"'{name}' = '{_escaped(value)}'" for name, value in options.items())
-
-
-def _escaped(text: str) -> str:
-    return text.replace("'", "''")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,12 +24,12 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag
 from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
 
 from penstock.features.redis.store import connect
-from penstock.features.units import Write
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.flink.joining import Joining
 from penstock.stream.flink.order import Head
 from penstock.stream.flink.reading import Read, Reading, Told
+from penstock.stream.flink.saving import save
 from penstock.stream.flink.settings import JobSettings
 from penstock.stream.flink.shard import Shard
 from penstock.stream.flink.wire import encode
@@ -39,7 +39,6 @@ from penstock.stream.log.protocol import TP, Out, Record
 
 LOOK_EVERY_MS = 200
 TICK_EVERY_MS = 1_000
-WRITES_AT_ONCE = 100
 BATCH_RECORDS = 500
 BATCH_BYTES = 1_000_000
 
@@ -212,17 +211,9 @@ class ShardOperator(KeyedProcessFunction):
                 self.pipeline, number, heads, waiting, states, rest, self.settings.prefix
             )
         parts, writes = shard.take(bytes(said), int(time.time() * 1000))
-        self._save(writes)
+        save(self.redis, writes)
         for one in parts:
             yield 0, encode(one)
-
-    def _save(self, writes: Sequence[Write]) -> None:
-        for first in range(0, len(writes), WRITES_AT_ONCE):
-            with self.redis.pipeline(transaction=True) as saving:
-                for write in writes[first : first + WRITES_AT_ONCE]:
-                    saving.set(write.state_key, write.state)
-                    saving.set(write.public_key, write.document, px=write.ttl_ms or None)
-                saving.execute()
 
     def close(self) -> None:
         self.redis.close()

@@ -8,7 +8,6 @@ Laws that hold here, beside those of `stream/log/protocol.py`:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import ConfigResource, OffsetSpec, TopicDescription
 
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
+from penstock.stream.log.kafka_groups import KafkaGroups
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
 from penstock.stream.log.kafka_rejoining import RejoiningMember
 from penstock.stream.log.not_allowed import NotAllowed
@@ -84,8 +84,6 @@ class KafkaLog:
         self._max_record_bytes, self._rejoins = max_record_bytes, rejoins
         self._last_error = ""
         self._refused: tuple[float, KafkaError] | None = None
-        self._asking = threading.Lock()
-        self._asks: dict[str, Consumer] = {}
         self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
             "client.id": client_id,
@@ -94,6 +92,7 @@ class KafkaLog:
             **(settings or {}),
         }
         self._admin = admin_of(self._settings)
+        self._groups = KafkaGroups(self._settings, request_timeout_s)
         self._appender = KafkaAppender(
             self._settings,
             self._limit_of,
@@ -132,16 +131,10 @@ class KafkaLog:
     def committed(self, group: str, tps: Iterable[TP]) -> dict[TP, int]:
         if not (wanted := [TopicPartition(*tp) for tp in tps]):
             return {}
-        # A consumer that only asks: it does not join. AdminClient.list_consumer_group_offsets can crash the process.
-        # It is kept, because making one costs as much as a hundred answers.
-        with self._asking:
-            consumer = self._asks.get(group)
-            if consumer is None:
-                consumer = self._asks[group] = Consumer({**self._settings, "group.id": group}, logger=logger)
-            try:
-                answers = consumer.committed(wanted, timeout=self._timeout_s)
-            except KafkaException as error:
-                raise self._error(error, f"the offsets of group {group!r}") from error
+        try:
+            answers = self._groups.committed(group, wanted)
+        except KafkaException as error:
+            raise self._error(error, f"the offsets of group {group!r}") from error
         for answer in answers:
             if answer.error is not None:
                 raise self._error(
@@ -186,9 +179,7 @@ class KafkaLog:
 
     def close(self) -> None:
         self._appender.close()
-        with self._asking:
-            while self._asks:
-                self._asks.popitem()[1].close()
+        self._groups.close()
 
     def _note_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:  # which does not say why

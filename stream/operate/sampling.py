@@ -3,6 +3,7 @@
 Laws of this file:
 - `judge` is pure and uses the decoder itself; it reads no state, so a label that comes too late is not seen here.
 - Nothing is joined or committed: whoever looks changes nothing.
+- Records are read by the client that featurize reads them by: what it makes of one that others cannot give is what is judged.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-from kafka import KafkaConsumer, TopicPartition
 
 from penstock.features.redis.keys import record_key
 from penstock.stream.definitions import Pipeline, Source
@@ -23,10 +22,11 @@ from penstock.stream.featurize.labels import label_of
 from penstock.stream.featurize.units_of_time import other_unit
 from penstock.stream.formats.reading import reader_of
 from penstock.stream.formats.wire import schema_id_of
-from penstock.stream.log.protocol import LogUnavailable, Record, UnknownTopic, partition_for
+from penstock.stream.log.protocol import Log, LogUnavailable, Record, partition_for
 
 STALLED_S = 30.0
-POLL_MS = 200
+POLL_S = 0.2
+POLL_RECORDS = 1_000
 _NUMBERS = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -118,73 +118,33 @@ def _place(found: Judged, source: Source, event: Mapping[str, object], record: R
             found.by_crc32 += 1
 
 
-def newest(
-    consumer: KafkaConsumer, topic: str, most: int, *, headers: bool = False
-) -> tuple[list[Record], int]:
+def newest(log: Log, topic: str, most: int) -> tuple[list[Record], int]:
     """About the newest `most` records of a topic, as many of each partition, and its number of partitions.
-
-    Their headers are left out unless they are asked for.
 
     Raises:
         UnknownTopic: the topic is not there.
-        LogUnavailable: nothing came for `STALLED_S`.
+        LogUnavailable: nothing came for `STALLED_S`, such as behind a transaction that nobody ends.
 
     """
-    partitions = consumer.partitions_for_topic(topic)
-    if not partitions:
-        raise UnknownTopic(topic)
-    tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-    consumer.assign(tps)
-    low, high = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
-    share = -(-most // len(tps))
-    for tp in tps:
-        consumer.seek(tp, max(low[tp], high[tp] - share))
-    return _read(consumer, tps, high, headers=headers), len(tps)
-
-
-def oldest(consumer: KafkaConsumer, topic: str) -> list[Record]:
-    """The first record that is left of each partition of a topic. Raises as `newest` does."""
-    partitions = consumer.partitions_for_topic(topic)
-    if not partitions:
-        raise UnknownTopic(topic)
-    tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-    consumer.assign(tps)
-    low, high = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
-    for tp in tps:
-        consumer.seek(tp, low[tp])
-    return _read(consumer, tps, {tp: min(low[tp] + 1, high[tp]) for tp in tps}, headers=False)
-
-
-def _read(
-    consumer: KafkaConsumer,
-    tps: Sequence[TopicPartition],
-    ends: Mapping[TopicPartition, int],
-    *,
-    headers: bool,
-) -> list[Record]:
-    """Everything up to these ends."""
+    partitions = log.partitions(topic)
+    share = -(-most // partitions)
+    bounds = log.bounds((topic, partition) for partition in range(partitions))
+    left = {tp: high for tp, (low, high) in bounds.items() if low < high}
+    reader = log.reader({tp: max(bounds[tp][0], high - share) for tp, high in left.items()})
     found: list[Record] = []
     heard_s = time.monotonic()
-    while any(consumer.position(tp) < ends[tp] for tp in tps):
-        polled = consumer.poll(timeout_ms=POLL_MS)
-        if polled:
-            heard_s = time.monotonic()
-        elif time.monotonic() - heard_s > STALLED_S:
-            raise LogUnavailable(
-                f"nothing of {tps[0].topic} came for {STALLED_S:g} s: does the broker still run?"
-            )
-        for tp, records in polled.items():
-            found += [
-                Record(
-                    r.topic,
-                    r.partition,
-                    r.offset,
-                    r.timestamp,
-                    r.key,
-                    r.value,
-                    tuple(r.headers) if headers else (),
+    try:
+        while left:
+            polled = reader.poll(POLL_RECORDS, POLL_S)
+            found += [one for one in polled if one.offset < bounds[topic, one.partition][1]]
+            if polled:
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > STALLED_S:
+                raise LogUnavailable(
+                    f"nothing of {topic} came for {STALLED_S:g} s: does the broker still run, and is every transaction ended?"
                 )
-                for r in records
-                if r.offset < ends[tp]
-            ]
-    return found
+            read_to = reader.positions()
+            left = {tp: end for tp, end in left.items() if read_to.get(tp, 0) < end}
+    finally:
+        reader.close()
+    return found, partitions

@@ -27,10 +27,10 @@ from penstock.stream.messages import (
     decode_control_event,
     decode_live_model,
 )
-from penstock.stream.operate.sampling import newest, oldest
 from penstock.stream.operate.scores import scores_of
 from penstock.stream.operate.status_found import LETTERS, RoleStatus, Status, still_open, sum_up, wrong
 from penstock.stream.operate.tail_labels import TailLabels, tail_labels
+from penstock.stream.operate.tails import newest, oldest
 from penstock.stream.operate.training_set import label_rule
 from penstock.stream.prediction import Prediction, decode_prediction
 from penstock.stream.process.health_page import kind_of

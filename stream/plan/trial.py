@@ -22,9 +22,9 @@ from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.position import HeadPosition, Position, named
 from penstock.stream.learn.entries import entries
 from penstock.stream.learn.fold import Fold
-from penstock.stream.log.protocol import Log, Record
+from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Sample
-from penstock.stream.operate.sampling import Judged, judge
+from penstock.stream.operate.sampling import Judged, judge, newest
 from penstock.stream.plan.cost import Folded, Tried
 from penstock.stream.plan.entities import entities_in_all
 from penstock.stream.sizing.constants import LEARN_CLIENTS_US
@@ -35,7 +35,6 @@ FOLDED_ENTRIES = 20_000
 FOLDED_S = 3.0
 SAY_ENTRIES = 256
 TASK = "trial"
-POLL_RECORDS = 1_000
 
 Ranges = Mapping[Head, tuple[int, int]]
 """From which offset up to which, by head."""
@@ -164,21 +163,4 @@ def _forget(fold: Fold) -> None:
 def judged(pipeline: Pipeline, log: Log, topic: str) -> Judged:
     """The newest records of one of the pipeline's topics, judged as featurize would."""
     source = next(source for source in pipeline.sources if source.name == topic)
-    partitions = log.partitions(topic)
-    share = -(-JUDGED_RECORDS // partitions)
-    bounds = log.bounds([(topic, partition) for partition in range(partitions)])
-    left = {tp: high for tp, (low, high) in bounds.items() if low < high}
-    reader = log.reader({tp: max(bounds[tp][0], high - share) for tp, high in left.items()})
-    records: list[Record] = []
-    try:
-        while left:
-            records += [
-                one
-                for one in reader.poll(POLL_RECORDS, 1.0)
-                if one.offset < bounds[(topic, one.partition)][1]
-            ]
-            read_to = reader.positions()
-            left = {tp: end for tp, end in left.items() if read_to.get(tp, 0) < end}
-    finally:
-        reader.close()
-    return judge(pipeline, source, records, partitions)
+    return judge(pipeline, source, *newest(log, topic, JUDGED_RECORDS))

@@ -1,12 +1,10 @@
 """The least rights of every role of a pipeline, from its definition and the settings' prefix.
 
 Laws of this file:
-- Topics, groups and keys are named by the functions that the roles name them by (`topology`, `keys`): a name that changes there
-  changes here.
 - tests/rights runs every role with these rights and no others, on a broker with ACLs and a Valkey with users, and takes some
   away one by one: a role without one of them ends and says which.
-- Nobody needs a right on the cluster, and nobody a transactional id: producers are idempotent, which Kafka 3.0 and later allow
-  to whoever may write, and the units of work are in Redis.
+- Nobody needs a right on the cluster, and nobody but the job on Flink one on transactional ids: producers are idempotent, which
+  Kafka 3.0 and later allow to whoever may write, and the units of work are in Redis.
 """
 
 from __future__ import annotations
@@ -14,18 +12,10 @@ from __future__ import annotations
 from penstock.features.redis import keys
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
+from penstock.stream.rights.featurizing import bootstrap, featurize, flink
+from penstock.stream.rights.names import CONNECTION, IDENTITY, NO_KEY, STATE, VERSIONS_READ, Names
 from penstock.stream.rights.right import KafkaRight, KeyRight, Rights, commands, group, merged, topic
 
-#: What a client asks when it connects: its own name, which the server may refuse, and the health of the server.
-CONNECTION = ("ping", "client|setinfo", "info")
-#: Whose keys these are: the first start says it, every other reads it.
-IDENTITY = ("mget", "get", "set")
-#: A task's state: scripts, and what they call.
-STATE = ("evalsha", "eval", "script|load", "get", "mget", "set", "unlink", "scan")
-#: The key with the empty name, which never stands: the script of a unit names it where a write has no public document.
-NO_KEY = KeyRight("")
-REACHED = ("hset", "hgetall", "pexpire")  # what workers that share partitions say to each other
-VERSIONS_READ = ("hget", "hkeys")
 #: What the console's pages ask; `scan` where features of another pipeline are asked for, to name those that there are.
 PAGES = tuple(sorted(("client|setinfo", "mget", "scan", *VERSIONS_READ)))
 VERSIONS_WRITE = (*VERSIONS_READ, "hset", "hdel")
@@ -33,82 +23,20 @@ VERSIONS_WRITE = (*VERSIONS_READ, "hset", "hdel")
 
 def rights_of(pipeline: Pipeline, prefix: str = "", client_id: str = "") -> list[Rights]:
     """Every role's rights, the most important first. `client_id` is the settings' (what names readers without a group)."""
-    return _Names(pipeline, prefix, client_id or f"{prefix}penstock").all()
+    return _Rights(pipeline, prefix, client_id or f"{prefix}penstock").all()
 
 
-class _Names:
-    """The names of one deployed pipeline, and who may do what with them."""
-
-    def __init__(self, pipeline: Pipeline, prefix: str, client_id: str) -> None:
-        self.pipeline, self.prefix = pipeline, prefix
-        self.deployed = topology.deployed(pipeline.name, prefix)
-        self.sources = [source.name for source in pipeline.sources]
-        name = pipeline.name
-        self.samples = topology.samples(name, prefix)
-        self.predictions = topology.predictions(name, prefix)
-        self.history = topology.history(name, prefix)
-        self.dead_letters = topology.dead_letters(name, prefix)
-        self.changelog = topology.policy_changelog(name, prefix).name
-        self.readers = group(topology.reader_groups(client_id), "Describe", prefixed=True)
-        self.identity = KeyRight(self._key(keys.identity_key(self.deployed)))
-        self.versions = self._key(keys.versions_key(self.deployed))
-        # The live key and every document below it: `features:<deployed>` and `features:<deployed>:...`.
-        self.live = self._key(keys.live_key(self.deployed))
-        self.documents = keys.pattern(keys.public_key(self.deployed, "", "").removesuffix(":"))
-        self.states = self._tasks()
-        # Until it has looked which tasks there are, a reader asks for the states of one that is called "all".
-        of_all = keys.pattern(keys.private_prefix(self.deployed, "all:"))
-        self.states_read = dict.fromkeys((self.states, of_all))
-
-    @staticmethod
-    def _key(name: str) -> str:
-        """The glob of one key."""
-        return keys.pattern(name).removesuffix("*")
-
-    def _tasks(self) -> str:
-        """The glob of featurize's private keys: of its one task, or of those that are named by a partition's number."""
-        if not self.pipeline.partitioned:
-            return keys.pattern(keys.private_prefix(self.deployed, "all:"))
-        return keys.pattern(keys.private_prefix(self.deployed)).removesuffix("*") + "[0-9]*:*"
-
-    def _group(self, role: str) -> str:
-        return topology.consumer_group(self.pipeline.name, role, self.prefix)
-
-    def _control(self, *names: str) -> list[str]:
-        return [self.prefix + name for name in names]
+class _Rights(Names):
+    """Who may do what with the names of one deployed pipeline."""
 
     def all(self) -> list[Rights]:
         """In the order in which they are printed."""
-        challenge = [self.challenge()] if self.pipeline.challengers else []
+        learn, challenge = self.learn(), [self.challenge()] if self.pipeline.challengers else []
         return [
-            self.featurize(), self.learn(), self.control(), *challenge, self.serve(), self.viewer(), self.acting(),
-            self.operator(), self.admin(), self.producer(), self.feature_reader(), self.prediction_reader(),
+            featurize(self), learn, self.control(), *challenge, self.serve(), bootstrap(self, learn), flink(self),
+            self.viewer(), self.acting(), self.operator(), self.admin(), self.producer(), self.feature_reader(),
+            self.prediction_reader(),
         ]  # fmt: skip
-
-    def featurize(self) -> Rights:
-        """Reads the sources, writes samples; its state and documents are in Redis."""
-        writes = (self.dead_letters, *self._control(topology.CONTROL_ALERTS))
-        reached = [self._key(keys.reached_key(self.deployed))] if self.pipeline.partitioned else []
-        began = self._key(keys.began_key(self.deployed))
-        written = map(KeyRight, (self.live, self.documents, *reached))
-        return Rights(
-            "featurize",
-            "the featurize role",
-            merged(
-                [
-                    *(topic(source, "Read") for source in self.sources),
-                    # Read: where state is gone, it looks whether the log begins with files.
-                    topic(self.samples, "Read", "Write", "DescribeConfigs"),
-                    # DescribeConfigs: how large a record the topic takes is looked up, so that none is lost for its size.
-                    *(topic(name, "Write", "DescribeConfigs") for name in writes),
-                    group(self._group("featurize"), "Read"),
-                    self.readers,
-                    group(self._group("learn"), "Describe"),  # it stays a little ahead of learn, not far
-                ]
-            ),
-            (KeyRight(self.states), NO_KEY, self.identity, KeyRight(began, "read"), *written),
-            commands(CONNECTION, IDENTITY, STATE, REACHED if reached else ()),
-        )
 
     def learn(self) -> Rights:
         """Reads samples, and writes what follows; its snapshots and versions are in Redis."""
@@ -118,7 +46,7 @@ class _Names:
             topology.CONTROL_ALERTS,
             topology.CONTROL_MODELS,
         )
-        writes = (self.predictions, self.history, *self._control(*told))
+        writes = (self.predictions, self.history, *self.topics(*told))
         return Rights(
             "learn",
             "the learn role, and the retrains that it starts",
@@ -126,7 +54,7 @@ class _Names:
                 [
                     topic(self.samples, "Read", "Write", "DescribeConfigs"),
                     *(topic(name, "Write", "DescribeConfigs") for name in writes),
-                    group(self._group("learn"), "Read"),
+                    group(self.group("learn"), "Read"),
                     self.readers,
                 ]
             ),
@@ -135,15 +63,15 @@ class _Names:
                 NO_KEY,
                 self.identity,
                 KeyRight(self.versions),
-                KeyRight(self._key(keys.model_key(self.deployed))),
-                KeyRight(self._key(keys.wanted_key(self.deployed)), "read"),
+                KeyRight(self.key(keys.model_key(self.deployed))),
+                KeyRight(self.key(keys.wanted_key(self.deployed)), "read"),
             ),
             commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
         )
 
     def control(self) -> Rights:
         """Reads the control topics, writes commands and decisions; its memory is a topic that it makes by itself."""
-        reads = self._control(*topology.CONTROL_READS)
+        reads = self.topics(*topology.CONTROL_READS)
         return Rights(
             "control",
             "the control role",
@@ -155,7 +83,7 @@ class _Names:
                     topic(self.predictions, "Describe"),  # it looks whether every topic is there
                     topic(self.history, "Describe"),
                     topic(self.changelog, "Create", "Read", "Write", "DescribeConfigs"),
-                    group(self._group("control"), "Read"),
+                    group(self.group("control"), "Read"),
                 ]
             ),
             (self.identity,),
@@ -170,7 +98,7 @@ class _Names:
             (
                 topic(self.samples, "Read", "Write", "DescribeConfigs"),
                 topic(self.prefix + topology.CONTROL_MODELS, "Read"),
-                group(self._group("challenge"), "Read"),
+                group(self.group("challenge"), "Read"),
                 self.readers,
             ),
             (self.identity, KeyRight(self.versions)),
@@ -187,7 +115,7 @@ class _Names:
             (),
             (
                 *(KeyRight(one, "read") for one in reads),
-                KeyRight(self._key(keys.wanted_key(self.deployed)), "write"),
+                KeyRight(self.key(keys.wanted_key(self.deployed)), "write"),
             ),
             commands(("client|setinfo",), ("mget", "set"), VERSIONS_READ),
         )
@@ -196,10 +124,10 @@ class _Names:
         """What whoever looks reads: every topic of the pipeline, and how far each role is."""
         own = (self.samples, self.predictions, self.history, self.dead_letters)
         return [
-            *(topic(name, "Read") for name in (*own, *self._control(*topology.CONTROL_ALL))),
+            *(topic(name, "Read") for name in (*own, *self.topics(*topology.CONTROL_ALL))),
             *(topic(source, "Describe") for source in self.sources),  # how far behind featurize is
             topic(self.changelog, "Read"),
-            *(group(self._group(role), "Describe") for role in topology.ROLES),
+            *(group(self.group(role), "Describe") for role in topology.ROLES),
         ]
 
     def viewer(self) -> Rights:
@@ -223,8 +151,8 @@ class _Names:
             self.live,
             self.documents,
             self.versions,
-            self._key(snapshot),
-            self._key(model),
+            self.key(snapshot),
+            self.key(model),
         )
         return tuple(KeyRight(one, "read") for one in reads)
 
@@ -245,7 +173,7 @@ class _Names:
             "operator",
             "people's commands that read or ask: rollback, retrain, explain, features, models, score, report …",
             merged([*self._asks(), *(topic(source, "Read") for source in self.sources)]),
-            tuple(KeyRight(one, "read") for one in (*everything, self._key(keys.model_key(self.deployed)))),
+            tuple(KeyRight(one, "read") for one in (*everything, self.key(keys.model_key(self.deployed)))),
             commands(CONNECTION, VERSIONS_READ, ("get", "mget", "scan")),
         )
 
@@ -260,12 +188,12 @@ class _Names:
                 [
                     *(topic(name, "Create", "Delete", "Read", "Write", "DescribeConfigs") for name in own),
                     *(topic(source, "Create", "Read", "Write", "DescribeConfigs") for source in self.sources),
-                    *(group(self._group(role), "Read", "Delete") for role in topology.ROLES),
+                    *(group(self.group(role), "Read", "Delete") for role in topology.ROLES),
                     self.readers,
                 ]
             ),
             (
-                *(KeyRight(one) for one in (*everything, self._key(keys.model_key(self.deployed)))),
+                *(KeyRight(one) for one in (*everything, self.key(keys.model_key(self.deployed)))),
                 NO_KEY,
             ),
             commands(CONNECTION, IDENTITY, STATE, VERSIONS_WRITE),
@@ -279,7 +207,7 @@ class _Names:
 
     def feature_reader(self) -> Rights:
         """Whoever reads features, in any language; it sees no private state."""
-        reads = (self.live, self.documents, self._key(keys.model_key(self.deployed)))
+        reads = (self.live, self.documents, self.key(keys.model_key(self.deployed)))
         return Rights(
             "features",
             "readers of features, and of which model is live",

@@ -17,7 +17,7 @@ TOOL = 'kafka-acls.sh --bootstrap-server "$KAFKA_BOOTSTRAP_SERVERS" --command-co
 
 
 def kafka_lines(users: Sequence[Rights], principal: str) -> list[str]:
-    """A command line for every topic and group of every user, whose name is `principal` and the role's."""
+    """A command line for every topic, group and transactional id of every user, whose name is `principal` and the role's."""
     return [_kafka_line(principal + user.name, right) for user in users for right in user.kafka]
 
 

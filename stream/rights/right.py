@@ -1,8 +1,8 @@
-"""Rights as data: on a topic or group of Kafka, on keys and commands of Redis.
+"""Rights as data: on a topic, group or transactional id of Kafka, on keys and commands of Redis.
 
 Laws of this file:
 - A name is as the server has it: prefixes are in it, and in a pattern of keys every character stands for itself but for `*` at
-  its end (`keys.pattern`) and what `task_pattern` says.
+  its end (`keys.pattern`) and where a task is named by a partition's number (`names`).
 - Kafka's operations that follow from another are left out: Read and Write allow Describe.
 """
 
@@ -18,9 +18,9 @@ Access = Literal["read", "write", "both"]
 
 
 class KafkaRight(msgspec.Struct, frozen=True):
-    """Operations on one topic or group; with `prefixed` on all whose names begin with `name`."""
+    """Operations on one topic, group or transactional id; with `prefixed` on all whose names begin with `name`."""
 
-    kind: Literal["topic", "group"]
+    kind: Literal["topic", "group", "transactional-id"]
     name: str
     operations: tuple[Operation, ...]
     prefixed: bool = False
@@ -36,7 +36,7 @@ class KeyRight(msgspec.Struct, frozen=True):
 class Rights(NamedTuple):
     """The least rights of one user: `name` is what follows the principal's prefix, `what` says who it is for.
 
-    `commands` are those of Redis; all are of its strings and hashes, of scripts, and of the connection.
+    `commands` are those of Redis; all are of its strings and hashes, of scripts, of transactions, and of the connection.
     """
 
     name: str
@@ -56,8 +56,13 @@ def group(name: str, *operations: Operation, prefixed: bool = False) -> KafkaRig
     return KafkaRight("group", name, operations, prefixed)
 
 
+def transactions(prefix: str, *operations: Operation) -> KafkaRight:
+    """Operations on all transactional ids that begin so."""
+    return KafkaRight("transactional-id", prefix, operations, prefixed=True)
+
+
 def merged(rights: Iterable[KafkaRight]) -> tuple[KafkaRight, ...]:
-    """The same rights, each topic and group once, in the order in which they were first named."""
+    """The same rights, each name once, in the order in which they were first named."""
     found: dict[tuple[str, str, bool], dict[Operation, None]] = {}
     for right in rights:
         operations = found.setdefault((right.kind, right.name, right.prefixed), {})

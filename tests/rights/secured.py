@@ -38,8 +38,8 @@ from penstock.stream.stack.server import Server, free_ports
 from penstock.stream.stack.valkey import valkey_server
 from tests.patience import PATIENCE_S, eventually
 
-ROLES = ("featurize", "learn", "control", "challenge", "serve", "viewer", "console", "operator", "admin", "producer", "features",
-         "predictions")  # fmt: skip
+ROLES = ("featurize", "learn", "control", "challenge", "serve", "bootstrap", "flink", "viewer", "console", "operator", "admin",
+         "producer", "features", "predictions")  # fmt: skip
 PASSWORD = "for-these-tests"
 FIRST_MS = 1_700_000_000_000
 _SETTINGS = """
@@ -60,6 +60,12 @@ _OPERATIONS = {
     "Describe": AclOperation.DESCRIBE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
 }
+#: The options of `kafka-acls.sh` that name what a right is on.
+RESOURCES = {
+    "--topic": ResourceType.TOPIC,
+    "--group": ResourceType.GROUP,
+    "--transactional-id": ResourceType.TRANSACTIONAL_ID,
+}
 
 
 class Secured:
@@ -75,6 +81,7 @@ class Secured:
         self.valkey, self.admin_redis = valkey_server()
         self.admin = AdminClient({"bootstrap.servers": self.admin_kafka})
         self.redis: Any = connect(self.admin_redis)
+        self.kafka_lines: Sequence[str] = ()
 
     def redis_of(self, user: str) -> str:
         """The address of Redis, as this user."""
@@ -101,8 +108,9 @@ class Secured:
         for answer in self.admin.delete_acls([everything]).values():
             answer.result()
         wanted = [one for line in lines for one in bindings(line)]
-        for answer in self.admin.create_acls(wanted).values():
+        for answer in self.admin.create_acls(wanted).values() if wanted else ():
             answer.result()
+        self.kafka_lines = lines
 
     def set_redis(self, lines: Sequence[str]) -> None:
         """These lines, and each user's password."""
@@ -116,20 +124,19 @@ def bindings(line: str) -> list[AclBinding]:
     """What a line of `kafka-acls.sh` adds."""
     words = shlex.split(line)
     parser = argparse.ArgumentParser()
-    for name in ("--bootstrap-server", "--command-config", "--allow-principal", "--topic", "--group"):
+    for name in ("--bootstrap-server", "--command-config", "--allow-principal", *RESOURCES):
         parser.add_argument(name)
     parser.add_argument("--add", action="store_true", required=True)
     parser.add_argument("--operation", action="append", choices=_OPERATIONS, required=True)
     parser.add_argument("--resource-pattern-type", choices=("literal", "prefixed"), required=True)
     assert words[0] == "kafka-acls.sh"
     found = parser.parse_args(words[1:])
-    kind = ResourceType.TOPIC if found.topic else ResourceType.GROUP
+    named = {option: vars(found)[option.removeprefix("--").replace("-", "_")] for option in RESOURCES}
+    [(option, name)] = [(option, name) for option, name in named.items() if name is not None]
     pattern = getattr(ResourcePatternType, found.resource_pattern_type.upper())
-    allow = AclPermissionType.ALLOW
+    who, allow = found.allow_principal, AclPermissionType.ALLOW
     return [
-        AclBinding(
-            kind, found.topic or found.group, pattern, found.allow_principal, "*", _OPERATIONS[one], allow
-        )
+        AclBinding(RESOURCES[option], name, pattern, who, "*", _OPERATIONS[one], allow)
         for one in found.operation
     ]
 

@@ -53,9 +53,9 @@ class Lived:
         return address
 
     def ask(self, user: str, *words: str) -> str:
-        """What a command prints as this user; `status` says by its code how the pipeline is, too."""
+        """What a command prints as this user; `status` and `check` say by their code how all is, too."""
         done = self.deployment.command(user, *words)
-        assert done.returncode in ((0, 1) if words[0] == "status" else (0,)), (
+        assert done.returncode in ((0, 1) if words[0] in ("status", "check") else (0,)), (
             words,
             done.stdout,
             done.stderr,
@@ -178,6 +178,7 @@ def test_people_read_and_work_out_at_the_command_line(lived: Lived, tmp_path: Pa
     )
     for words in (
         ("explain", file, "p10"),
+        ("check", file, "--sample"),
         ("replay", file, "--json"),
         ("export", "cards", "--out", str(tmp_path / "vectors.csv")),
         ("score", file, "--in", str(rows), "--features", "now", "--out", str(tmp_path / "out.csv")),

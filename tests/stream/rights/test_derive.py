@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import shlex
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from penstock.features.redis import keys
 from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.flink import tables
+from penstock.stream.flink.opening import keys_of
 from penstock.stream.rights.derive import rights_of
 from penstock.stream.rights.printed import kafka_lines, valkey_lines
-from penstock.stream.rights.right import KafkaRight, Rights, group, merged, topic
+from penstock.stream.rights.right import KafkaRight, Rights, group, merged, topic, transactions
 
 ROOT = Path(__file__).parents[3]
 
@@ -115,6 +119,70 @@ def test_only_a_definition_with_challengers_has_a_user_for_their_race() -> None:
     assert topic("control.models", "Read") in by_name(racing)["challenge"].kafka
 
 
+@pytest.mark.parametrize("name", ["cards", "flights"])
+def test_a_bootstrap_writes_what_featurize_writes_and_keeps_what_learn_keeps_and_tells_nobody(
+    name: str,
+) -> None:
+    made = pipeline(name)
+    users = by_name(made, "staging.")
+    mine, featurize, learn = (users[one] for one in ("bootstrap", "featurize", "learn"))
+    kept = {one.pattern for one in mine.keys if one.access == "both"}
+    theirs = {one.pattern for user in (featurize, learn) for one in user.keys if one.access == "both"}
+    expiring = f"penstock:staging.{name}:reached"  # which only workers that share partitions write
+    assert theirs - kept <= {expiring} and kept - theirs == {f"penstock:staging.{name}:bootstrap:*"}
+    writes = {right.name for right in mine.kafka if "Write" in right.operations}
+    assert writes == {
+        f"staging.{name}.samples", f"staging.{name}.dead-letters", f"staging.{name}.history", "staging.control.models",
+    }  # fmt: skip
+    for source in made.sources:
+        assert topic(source.name, "Describe") in mine.kafka
+    [elsewhere] = [one.pattern for one in mine.keys if one.pattern.endswith(":position")]
+    assert elsewhere == f"penstock:staging.{name}:" + ("all" if made.partitioned else "[0-9]*") + ":position"
+
+
+def options(table: str) -> dict[str, str]:
+    """The options of a table of Flink's."""
+    return dict(re.findall(r"'([^']+)' = '([^']*)'", table))
+
+
+@pytest.mark.parametrize("name", ["cards", "flights"])
+def test_a_job_on_flink_may_read_and_write_what_its_tables_name_and_nothing_else(name: str) -> None:
+    made = pipeline(name)
+    mine = by_name(made, "staging.")["flink"]
+    source = options(tables.source_table(made, {}))
+    sink = options(tables.sink_table(made, "staging.", {}))
+    assert "properties.group.id" not in source and sink["sink.delivery-guarantee"] == "exactly-once"
+    assert {*mine.kafka} == {
+        *(topic(one, "Read") for one in source["topic"].split(";")),
+        *(topic(one, "Write") for one in sink["topic"].split(";")),
+        transactions(sink["sink.transactional-id-prefix"], "Write"),
+    }
+
+
+@pytest.mark.parametrize("name", ["cards", "flights"])
+def test_a_job_on_flink_may_touch_the_keys_that_it_asks_for_and_writes(name: str) -> None:
+    made, deployed = pipeline(name), f"staging.{name}"
+    mine = by_name(made, "staging.")["flink"]
+
+    def allowed(key: str, access: str) -> bool:
+        rules = [one.pattern for one in mine.keys if one.access in ("both", access)]
+        return any(fnmatch.fnmatchcase(key, rule) for rule in rules)
+
+    for key in keys_of(made, ((0, 0), (0, 11)), "staging."):
+        assert allowed(key, "read"), key
+    for view in made.views:
+        assert allowed(keys.state_key(deployed, "all", view.name, view.version, "e"), "write")
+        assert allowed(keys.public_key(deployed, view.name, "e"), "write")
+    for key in (keys.definition_key(deployed, "all"), keys.live_key(deployed), keys.began_key(deployed)):
+        assert allowed(key, "write")
+    for key in (
+        f"penstock:{deployed}:0:position",
+        f"penstock:{deployed}:learn:snapshot",
+        f"penstock:{deployed}:versions",
+    ):
+        assert not allowed(key, "write")
+
+
 def test_the_same_topic_is_one_right_and_groups_of_readers_follow_the_client_id() -> None:
     both = merged([topic("a", "Read"), group("a", "Read"), topic("a", "Write", "Read")])
     assert both == (topic("a", "Read", "Write"), group("a", "Read"))
@@ -127,7 +195,8 @@ def test_lines_are_quoted_for_a_shell_and_hold_no_password() -> None:
     for line in kafka_lines(users, "o'hara-"):
         words = shlex.split(line)
         assert words[0] == "kafka-acls.sh" and any(word.startswith("User:o'hara-") for word in words)
-        assert "--cluster" not in words and "--transactional-id" not in words
+        assert "--cluster" not in words
+        assert "--transactional-id" not in words or "User:o'hara-flink" in words
     for line in valkey_lines(users, "cards-"):
         assert line.startswith("ACL SETUSER cards-") and " reset on " in line
         assert not re.search(r" [>#]|nopass|allkeys|allcommands|\+@|~\*", line), line
