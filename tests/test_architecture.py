@@ -173,7 +173,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "interpreter", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
-        "admin", "kafka", "kafka_appender", "kafka_groups", "kafka_members", "kafka_python", "kafka_rejoining", "refused",
+        "admin", "kafka", "kafka_appender", "kafka_batches", "kafka_groups", "kafka_members", "kafka_python", "kafka_rejoining",
+        "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (
@@ -516,7 +517,8 @@ def test_every_third_party_import_is_declared_and_pinned() -> None:
     }
     assert declared | extras <= pinned
     distribution = {"confluent_kafka": "confluent-kafka", "kafka": "kafka-python", "faust": "faust-streaming",
-                    "mode": "faust-streaming", "prometheus_client": "prometheus-client", "mlflow": "mlflow-skinny"}  # fmt: skip
+                    "mode": "faust-streaming", "aiokafka": "faust-streaming",
+                    "prometheus_client": "prometheus-client", "mlflow": "mlflow-skinny"}  # fmt: skip
     import sys
 
     declared.add("pyarrow")  # an extra, imported where a parquet file is opened

@@ -11,10 +11,12 @@ import logging
 import ssl
 from typing import Any
 
+import aiokafka.consumer.fetcher
 import faust
 from faust.types import AppT
 
 from penstock.stream import topology
+from penstock.stream.log.kafka_batches import Batches
 from penstock.stream.process.settings import SettingError, Settings
 
 _IGNORED = frozenset({"client.id"})
@@ -35,6 +37,8 @@ def build(pipeline: str, settings: Settings, folder: str) -> AppT:
     # aiokafka says forty times a second that a broker is away; the steps that fail for it say so themselves.
     for noisy, least in (("faust", logging.WARNING), ("mode", logging.ERROR), ("aiokafka", logging.CRITICAL)):
         logging.getLogger(noisy).setLevel(least)
+    # No record stops it. Its fetcher is made deep within Faust, and this process has no other.
+    aiokafka.consumer.fetcher.MemoryRecords = Batches
     return faust.App(
         app_id(pipeline, settings),
         broker=";".join(f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")),

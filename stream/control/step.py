@@ -26,7 +26,7 @@ from penstock.stream.control.policy import decide, due, observe, withdraw
 from penstock.stream.control.refusal import refuse
 from penstock.stream.control.state import PolicyConfig, PolicyState
 from penstock.stream.definitions import Pipeline
-from penstock.stream.log.protocol import TP, Log, Out, Record
+from penstock.stream.log.protocol import TP, Log, Out, Packed, Record
 from penstock.stream.messages import (
     OperatorRequest,
     decode_control_event,
@@ -71,6 +71,8 @@ def control_step(
     if value is None:
         return False
     try:
+        if isinstance(value, Packed):
+            raise msgspec.ValidationError(value.decode())
         if len(value) > MOST_RECORD_BYTES:
             raise msgspec.ValidationError(f"it has {len(value):,} bytes, the most is {MOST_RECORD_BYTES:,}")
         if topic == topology.CONTROL_MODELS:

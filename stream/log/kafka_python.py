@@ -26,6 +26,7 @@ from kafka.errors import (
 )
 
 from penstock.stream.log.advice import advice, unknown_user
+from penstock.stream.log.kafka_batches import Partition
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import LogError, LogUnavailable, UnknownTopic
 from penstock.stream.process.settings import SettingError, Settings
@@ -113,6 +114,8 @@ def client(kind: Callable[..., Client], settings: Settings, **more: Any) -> Iter
     try:
         with _listening() as heard:
             opened = kind(**{**options(settings), **more})
+            if isinstance(opened, KafkaConsumer):
+                opened._fetcher.PartitionRecords = Partition  # no record stops it
             yield opened
     except _ABSENT as error:
         raise unavailable(settings, error, heard.last) from error

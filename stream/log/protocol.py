@@ -45,6 +45,10 @@ class Record(NamedTuple):
     headers: Headers
 
 
+class Packed(bytes):
+    """What a reader gives as the value of records that it cannot unpack: a sentence, which is no message of any topic."""
+
+
 class Out(NamedTuple):
     """One record to append. Without `partition`, the key decides; without a key either, any partition."""
 

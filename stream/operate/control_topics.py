@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from penstock.stream import topology
-from penstock.stream.log.protocol import Log, Record, UnknownTopic
+from penstock.stream.log.protocol import Log, Packed, Record, UnknownTopic
 from penstock.stream.messages import (
     ControlEvent,
     Decision,
@@ -51,6 +51,8 @@ class Told(NamedTuple):
 def decode(topic: str, value: bytes) -> Message:
     """The message of a control topic (its name without the prefix). Raises `Unreadable`."""
     try:
+        if isinstance(value, Packed):
+            raise msgspec.ValidationError(value.decode())
         if topic == topology.CONTROL_MODELS:
             return decode_live_model(value)
         if topic == topology.CONTROL_DECISIONS:

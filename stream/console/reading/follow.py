@@ -105,7 +105,11 @@ class Follower:
                     for records in polled.values():
                         for record in records:
                             topic = record.topic.removeprefix(prefix)
+                            before = states.unreadable
                             states.step(topic, record.offset, record.timestamp, record.value)
+                            if states.unreadable > before:
+                                place = (record.topic, record.partition, record.offset)
+                                logger.warning("%s/%d at %d is not shown: it cannot be read", *place)
                     states.failed = ""
                 self._told(consumer, states)
 
