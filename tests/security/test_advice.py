@@ -36,9 +36,8 @@ def test_what_to_do_follows_from_what_was_said(said: str, todo: str) -> None:
 
 def test_a_broker_that_is_away_is_said_to_refuse_by_both_clients() -> None:
     (port,) = free_ports(1)
-    settings = Settings(
-        bootstrap=f"127.0.0.1:{port}", connect_timeout_s=2.0
-    )  # long enough to hear of it on a busy machine
+    # long enough for a busy machine to hear of it
+    settings = Settings(bootstrap=f"127.0.0.1:{port}", connect_timeout_s=2.0)
     with (
         pytest.raises(LogUnavailable, match="ECONNREFUSED|refused") as refused,
         kafka_python.client(KafkaAdminClient, settings),
