@@ -64,7 +64,21 @@ def judged(left: Left) -> Counts:
     check_seen(world, flow, left.documents, counts)
     check_read(world, left.predictions, counts)
     client.close()
+    if counts.bad:
+        counts.notes.insert(0, f"the topics are kept in {kept(world)}")
     return counts
+
+
+def kept(world: World) -> Path:
+    """Write down what the topics of a round hold, for whoever looks for the reason: their servers will be gone."""
+    folder = ROOT / "build" / "faults" / world.name
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [source.name for source in world.pipeline.sources]
+    for topic in (*sources, f"{world.name}.samples", f"{world.name}.predictions"):
+        for partition, records in enumerate(world.raw.whole(topic)):
+            rows = [(one.offset, one.timestamp_ms, one.key, one.value) for one in records]
+            (folder / f"{topic}-{partition}.msgpack").write_bytes(msgspec.msgpack.encode(rows))
+    return folder
 
 
 class Round(Running):
