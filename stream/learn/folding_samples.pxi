@@ -112,7 +112,7 @@ cdef class Samples(State):
         self.pending[event_id] = Pending(
             vector, when, position, self.samples, p, self.base, answer, NONE, None, self.values
         )
-        self.waiting.append((when, event_id))
+        self.waiting.append((when if at >= self.joins_at else self.join.clock, event_id))
         return 0
 
     cdef int watch(self, int64_t position, int64_t at, list x, object p, object when, object short) except -1:

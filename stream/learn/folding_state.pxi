@@ -14,7 +14,7 @@ cdef class State:
     cdef int64_t guard_samples, psi_over, newest, number, clock, judged, drift_labels, in_block, rival_labels, taken
     cdef int64_t of_samples, samples_from, samples_to, samples_at, samples_position
     cdef int64_t of_labels, labels_from, labels_to, labels_at, labels_position
-    cdef int64_t inputs, replaced_at, wait_ms, most
+    cdef int64_t inputs, replaced_at, wait_ms, joins_at, most
     cdef double counted_live, counted_base, judged_live, live, base_loss, committed_loss, together, gap
     cdef object skill
     cdef list quarantined, others
@@ -177,7 +177,7 @@ cdef class State:
         join = self.join
         self.pending, self.early, self.defaulted = join.pending, join.early, join.defaulted
         self.labelled, self.waiting, self.most = join.labelled, join.waiting, join.most
-        self.wait_ms = join.rule.wait_ms + join.rule.corrected_ms
+        self.wait_ms, self.joins_at = join.rule.wait_ms + join.rule.corrected_ms, join.clock
         return 0
 
     cdef int end(self) except -1:

@@ -3,6 +3,8 @@
 Laws of this file:
 - A label settles its sample as soon as it is there. It counts within `wait_ms` of event time after its sample (and `corrected_ms`
   more), and only the first one does.
+- What comes when the clock has passed its time, since whoever featurized it had fallen behind, waits from the clock on. A sample
+  and its label stand side by side in the log then, and a tick of another worker may stand between them.
 - Ids that were labelled are remembered for at least `wait_ms` of event time, but no more of them than `MOST_REMEMBERED`: another
   label for one of them is counted, as a duplicate or a contradiction, and settles nothing.
 """
@@ -66,7 +68,7 @@ class JoinById(Join[W]):
             self.counts.duplicate_ids += 1
         else:
             self.pending[event_id] = waits
-            self.waiting.append((waits.at, event_id))
+            self.waiting.append((max(waits.at, self.clock), event_id))
             waiting = len(self.pending)
             if waiting + len(self.defaulted) > self.most:
                 self._make_room()
@@ -99,7 +101,7 @@ class JoinById(Join[W]):
             return ()
         if not self._is_said_again(event_id, y):
             self.early[event_id] = Early(at, y, position)
-            self.early_waiting.append((at, event_id))
+            self.early_waiting.append((max(at, self.clock), event_id))
             if len(self.early) > self.most:
                 self._drop_early()
             elif len(self.early_waiting) > 2 * len(self.early) + SLACK:
@@ -134,15 +136,15 @@ class JoinById(Join[W]):
         limit = self.clock - self.rule.wait_ms
         settled: list[Settled] = []
         while self.waiting and self.waiting[0][0] < limit:
-            at, event_id = self.waiting.popleft()
+            since, event_id = self.waiting.popleft()
             waits = self.pending.get(event_id)
-            if waits is not None and waits.at == at:
+            if waits is not None and waits.at <= since:
                 del self.pending[event_id]
                 settled.append(self._in_vain(event_id, waits, self.clock))
         while self.early_waiting and self.early_waiting[0][0] < limit:
-            at, event_id = self.early_waiting.popleft()
+            since, event_id = self.early_waiting.popleft()
             early = self.early.get(event_id)
-            if early is not None and early.at == at:
+            if early is not None and early.at <= since:
                 del self.early[event_id]
                 self.counts.unmatched += 1
         if self.turned_at < limit:
@@ -154,17 +156,17 @@ class JoinById(Join[W]):
 
     def _drop_oldest(self) -> W | None:
         while self.waiting:
-            at, event_id = self.waiting.popleft()
+            since, event_id = self.waiting.popleft()
             waits = self.pending.get(event_id)
-            if waits is not None and waits.at == at:
+            if waits is not None and waits.at <= since:
                 return self.pending.pop(event_id)
         return None
 
     def _drop_early(self) -> None:
         while self.early_waiting:
-            at, event_id = self.early_waiting.popleft()
+            since, event_id = self.early_waiting.popleft()
             early = self.early.get(event_id)
-            if early is not None and early.at == at:
+            if early is not None and early.at <= since:
                 del self.early[event_id]
                 self.counts.dropped += 1
                 return
@@ -173,7 +175,7 @@ class JoinById(Join[W]):
 def _still(waits: Mapping[str, _Timed], queue: deque[tuple[int, str]]) -> deque[tuple[int, str]]:
     """The queue without what is no longer waited for."""
     return deque(
-        (at, event_id)
-        for at, event_id in queue
-        if (found := waits.get(event_id)) is not None and found.at == at
+        (since, event_id)
+        for since, event_id in queue
+        if (found := waits.get(event_id)) is not None and found.at <= since
     )

@@ -190,7 +190,7 @@ class Round(Running):
                 try:
                     code = role.process.wait(STUCK_S)
                 except subprocess.TimeoutExpired:
-                    raise Stuck(f"{role.role} did not end when it was told to:\n{role.said()}") from None
+                    raise Stuck(f"{role.role} did not end when it was told to:\n{self.stacks()}") from None
                 if code not in (0, -signal.SIGTERM):  # told while it was beginning, it just ends
                     self.ends.append((role.role, code, role.said().splitlines()[-1]))
 

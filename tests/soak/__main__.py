@@ -74,7 +74,7 @@ def main() -> int:
     said = counts.bad or "nothing lost, repeated or wrong"
     print(f"{soak.produced:,} records, {soak.injected} faults, {soak.answers_seen} answers; {said}")
     for note in counts.notes[:6]:
-        print(f"    {note[:1_500]}")
+        print(f"    {note}")
     for end in soak.ends:
         print(f"ended by itself: {end}")
     return 1 if counts.bad or not all(one.flat for one in found) else 0

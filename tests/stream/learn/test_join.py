@@ -206,6 +206,23 @@ def test_what_waited_in_vain_expires_when_the_clock_has_passed_its_time() -> Non
     assert join.tick(tick(s=300)) == [] and join.counts.unmatched == 1
 
 
+@pytest.mark.parametrize("first", ["sample", "label"])
+def test_what_comes_behind_the_clock_is_waited_for_as_long_as_what_comes_in_time(first: str) -> None:
+    join = Join(wait_ms=100)
+    join.tick(tick(s=1_000))
+    if first == "sample":
+        assert join.sample("a", Waits(10)) is None
+    else:
+        assert join.label("a", 10, True) is None
+    assert join.tick(tick(s=1_100)) == [], "the clock is no further than the wait since it came"
+    if first == "sample":
+        assert join.label("a", 10, True) == Waits(10)
+    else:
+        assert join.sample("a", Waits(10)) == (10, True)
+    assert join.sample("b", Waits(10)) is None
+    assert join.tick(tick(s=1_200)) == [] and join.tick(tick(s=1_201)) == [Waits(10)]
+
+
 def test_a_label_without_a_sample_expires_too() -> None:
     join = Join(100)
     join.label("a", 0, True)

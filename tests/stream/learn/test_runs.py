@@ -238,6 +238,13 @@ def test_segments_hear_of_every_record_and_what_they_find_is_told(
     assert kinds & {"volume", "psi", "segment"}
 
 
+def test_samples_behind_the_clock_wait_from_the_clock_on() -> None:
+    log = payments(300, 1, late=5)
+    ahead = Tick({f"{PAID.name}/{p}": START_MS + 10**9 for p in range(3)}, [], START_MS, 3)
+    done, fold = same(three(), [log[0], ahead, *log[1:]])
+    assert done > 200 and min(since for since, _ in fold.join.waiting) == fold.join.clock  # type: ignore[attr-defined]
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.sampled_from([0, 1, 30]), st.sampled_from([0.02, 0.3]))
 def test_odd_records_are_left_to_the_step(seed: int, late: int, odd: float) -> None:
