@@ -153,7 +153,7 @@ def run_all(
     """Every role of these pipelines, until told to stop. `expected` are errors whose sentence says all."""
     for one in definitions.pipelines:
         check_one(one, "`--role all` runs")
-    stopped = start.until_told()
+    stopped = start.until_told(start.ENDS_WITHIN_S)
     client = start.open_redis(settings)
     names = ",".join(topology.deployed(one.name, settings.prefix) for one in definitions.pipelines)
     page = HealthTogether(settings.host, settings.port, pipeline=names)

@@ -54,7 +54,7 @@ def run_challenge(pipeline: Pipeline, settings: Settings) -> None:
             f"challengers={{'tree': tree.HoeffdingTreeClassifier()}}, or leave this role out"
         )
     os.nice(RACE_NICE)
-    stopped = start.until_told()
+    stopped = start.until_told(start.ENDS_WITHIN_S)
     client = start.open_redis(settings)
     start.model_store(pipeline, settings, client)  # a missing secret is said before a broker is asked for
     log = start.open_log(settings)

@@ -45,7 +45,7 @@ def run_learn_shards(
             f"PENSTOCK_MLFLOW is set, and {pipeline.name!r} learns in {pipeline.shards} shards: models of shards are not "
             "published to MLflow. Leave the setting out"
         )
-    stopped = start.until_told()
+    stopped = start.until_told(start.ENDS_WITHIN_S)
     client = start.open_redis(settings)
     start.model_store(pipeline, settings, client)  # a missing secret is told before anything is claimed
     health = start.page_of("learn", pipeline, settings)

@@ -193,7 +193,7 @@ def answer(pipelines: Sequence[Pipeline], settings: Settings, listens: socket.so
 
 def supervise(files: Sequence[str], settings: Settings, listens: socket.socket, workers: int) -> None:
     """So many processes that share the socket; one that ends is started again, until told to stop."""
-    stopped = start.until_told()
+    stopped = start.until_told(start.ENDS_WITHIN_S)
     handle = listens.fileno()
     command = [sys.executable, "-m", "penstock.stream.cli", "run", *files, "--role", "serve", "--worker"]
     environment = child_environment(settings)

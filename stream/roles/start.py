@@ -2,11 +2,12 @@
 
 Laws of this file:
 - A server that is not there at the start is an error within seconds, with its address; later it is waited for.
-- SIGTERM and Ctrl-C end a role between two turns of its loop, with its last state written.
+- SIGTERM and Ctrl-C end a role between two turns of its loop, with its last state written, or else in the end all the same.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 import threading
@@ -46,6 +47,8 @@ from penstock.stream.roles.metrics import FeaturizeReport, LearnReport
 from penstock.stream.roles.waiting import waiting
 
 logger = logging.getLogger("penstock")
+
+ENDS_WITHIN_S = 60.0  # three times what the slowest known ending takes, with Redis or Kafka away
 
 POLL_S = 0.05
 LEAD_RECORDS = 8_000
@@ -157,11 +160,13 @@ def page_of(role: str, pipeline: Pipeline, settings: Settings) -> Health:
     return Health(role, settings.host, settings.port, pipeline=deployed)
 
 
-def until_told() -> Callable[[], bool]:
-    """Whether SIGTERM or SIGINT has come since this call."""
+def until_told(ends_within_s: float = 0.0) -> Callable[[], bool]:
+    """Whether SIGTERM or SIGINT has come since this call. Who still runs `ends_within_s` later says where, and ends with 1."""
     told = threading.Event()
 
     def note(_number: int, _frame: FrameType | None) -> None:
+        if ends_within_s and not told.is_set():
+            faulthandler.dump_traceback_later(ends_within_s, exit=True)
         told.set()
 
     signal.signal(signal.SIGTERM, note)
@@ -218,7 +223,7 @@ def featurize_worker(
 
 def run_featurize(pipeline: Pipeline, settings: Settings) -> None:
     """The featurize role, until told to stop."""
-    stopped = until_told()
+    stopped = until_told(ENDS_WITHIN_S)
     client = open_redis(settings)
     health = page_of("featurize", pipeline, settings)
     log = open_log(settings, health, stopped)
@@ -272,7 +277,7 @@ def run_learn(
     kind: type[LearnWorker] = LearnWorker,
 ) -> None:
     """The learn role, until told to stop."""
-    stopped = until_told()
+    stopped = until_told(ENDS_WITHIN_S)
     client = open_redis(settings)
     model_store(pipeline, settings, client)  # a missing secret is said before a broker is asked for
     health = page_of("learn", pipeline, settings)

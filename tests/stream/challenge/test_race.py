@@ -304,7 +304,7 @@ def test_the_role_gives_way_to_whatever_else_wants_the_cpu(raced, monkeypatch):
 
     gave: list[int] = []
     monkeypatch.setattr(challenge.os, "nice", gave.append)
-    monkeypatch.setattr(roles, "until_told", lambda: lambda: True)
+    monkeypatch.setattr(roles, "until_told", lambda _: lambda: True)
     monkeypatch.setattr(roles, "open_redis", no_server)
     with pytest.raises(Enough):
         challenge.run_challenge(raced.pipeline, Settings())

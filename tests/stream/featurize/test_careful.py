@@ -31,9 +31,9 @@ def test_a_record_that_a_step_raises_on_is_buried_and_leaves_no_trace(
 ) -> None:
     valid = naive_flow.valid
 
-    def valid_but(pipeline: Any, source: Any, *rest: Any) -> Any:
-        event = valid(pipeline, source, *rest)
-        return None if event is None or event[source.id] in PROVOKING else event
+    def valid_but(pipeline: Any, wanted: Any, *rest: Any) -> Any:
+        event = valid(pipeline, wanted, *rest)
+        return None if event is None or event[wanted.source.id] in PROVOKING else event
 
     monkeypatch.setenv("PENSTOCK_ENGINE", engine)
     error, after = ZeroDivisionError("provoked"), when.startswith("after")

@@ -240,7 +240,7 @@ def test_every_role_looks_whose_keys_they_are_before_anything_else(
     claim(RedisKeyspace(client), Identity(pipeline="cards", prefix="blue.", cluster="another"), "there")
     monkeypatch.setattr(start, "open_log", lambda *_: MemoryLog())
     monkeypatch.setattr(start, "open_redis", lambda _: client)
-    monkeypatch.setattr(start, "until_told", lambda: lambda: True)
+    monkeypatch.setattr(start, "until_told", lambda _: lambda: True)
     runs: dict[str, Callable[[], None]] = {
         "featurize": lambda: start.run_featurize(cards(), settings),
         "learn": lambda: start.run_learn(cards(), "cards.py", settings),
