@@ -20,11 +20,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from penstock.stream.log.kafka_commits import COMMIT_S, FENCED, commit
 from penstock.stream.log.protocol import (
     TP,
     Assignment,
     AssignmentChanges,
-    CommitFailed,
     Fenced,
     LogError,
     OffsetLost,
@@ -43,13 +43,6 @@ _PASSING = (
     KafkaError._MAX_POLL_EXCEEDED,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
-)
-_FENCED = (
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError._FENCED,
-    KafkaError._FATAL,
 )
 #: A rebalance is noticed within this time, however long `poll` may wait.
 _SLICE_S = 0.05
@@ -191,7 +184,7 @@ class KafkaReader:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             if tp in self._positions and self._failure is None:
                 self._failure = self._lost(tp)
-        elif error.fatal() or code in _FENCED:
+        elif error.fatal() or code in FENCED:
             self._failure = Fenced(error.str())
         elif refused := not_allowed(error, f"to read {topic or 'in its group'}"):
             self._failure = self._failure or refused
@@ -228,7 +221,7 @@ class KafkaMember(KafkaReader):
         super().__init__(consumer, {})
         self._lease = lease
         self._check = check
-        self._before_revoke = before_revoke
+        self._before_revoke, self._is_told = before_revoke, False
         self._thread, self._topics = threading.get_ident(), list(topics)
         self._subscribe()
 
@@ -257,14 +250,7 @@ class KafkaMember(KafkaReader):
             raise RuntimeError("a member commits from the thread that polls it")
         if self._closed or not self._positions.keys() >= positions.keys():
             raise Fenced("these partitions are not being read by this member any more")
-        offsets = [TopicPartition(*tp, at) for tp, at in positions.items()]
-        try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False) or []
-        except KafkaException as error:
-            raise _commit_error(error.args[0]) from error
-        for answer in answers:
-            if answer.error is not None:
-                raise _commit_error(answer.error)
+        commit(self._consumer, positions, None if self._is_told else COMMIT_S)
 
     def _on_assign(self, consumer: Consumer, tps: list[TopicPartition]) -> None:
         consumer.assign([])
@@ -272,7 +258,11 @@ class KafkaMember(KafkaReader):
 
     def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
         if self._before_revoke is not None and not self._closed:  # who closes has finished
-            self._before_revoke()
+            self._is_told = True
+            try:
+                self._before_revoke()
+            finally:
+                self._is_told = False
         self._give_up(consumer, lost=False)
 
     def _on_lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:
@@ -285,11 +275,3 @@ class KafkaMember(KafkaReader):
             self._failure = None
         self._revocations += 1
         self._changes.revoke(lost=lost)
-
-
-def _commit_error(error: KafkaError) -> LogError:
-    if error.fatal() or error.code() in _FENCED:
-        return Fenced(f"the group refused the commit: {error.str()}")
-    if refused := not_allowed(error, "to commit its offsets"):
-        return refused
-    return CommitFailed(f"offsets were not committed: {error.str()}")
