@@ -195,7 +195,10 @@ def test_a_broker_that_is_not_there_is_one_line_and_exit_code_2(command, capsys,
     monkeypatch.setenv("PENSTOCK_CONNECT_TIMEOUT_S", "0.3")
     assert cli.main(command) == 2
     error = capsys.readouterr().err
-    assert error.startswith("penstock: Kafka at 127.0.0.1:1 does not answer") and error.count("\n") == 1
+    assert error.startswith(
+        ("penstock: Kafka at 127.0.0.1:1 does not answer", "penstock: Kafka at 127.0.0.1:1 did not answer")
+    )
+    assert "start it, or set KAFKA_BOOTSTRAP_SERVERS to where it is" in error and error.count("\n") == 1
 
 
 def test_watch_says_which_topic_is_missing(place, capsys):
