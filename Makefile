@@ -9,8 +9,6 @@
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
-# Tests write modules, and again within the same second: a compiled one would be taken for its newer source.
-export PYTHONDONTWRITEBYTECODE := 1
 BIN = .venv/bin
 STAMP = .venv/.installed
 MLFLOW = build/mlflow
@@ -58,6 +56,9 @@ help:
 
 demo: $(STAMP)
 	$(BIN)/penstock demo $(ARGS)
+
+# Tests write modules, and again within the same second: a compiled one would be taken for its newer source.
+test test-long: export PYTHONDONTWRITEBYTECODE := 1
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long" $(ARGS)
