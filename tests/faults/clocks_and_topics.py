@@ -33,14 +33,14 @@ def meanwhile(round: Round) -> None:
 def at_rest(role: str, deed: Callable[[Round], None], round: Round) -> None:
     """Tell a role's workers to end, do something to topics, begin them again, and wait until they end or go on."""
     round.until(0.3)
+    round.wait(lambda: all(round.position(role).values()), f"{role} did not begin")
+    round.stop(role)  # while the rest is published: whoever is quick would have read all of it
+    round.ends.clear()
     if round.producer is not None:
         round.wait(
             lambda: round.producer is not None and round.producer.poll() is not None,
             "the producer did not end",
         )
-    round.wait(lambda: all(round.position(role).values()), f"{role} did not begin")
-    round.stop(role)
-    round.ends.clear()
     deed(round)
     round.injected += 1
     round.patient = True
