@@ -81,9 +81,8 @@ def payments_files(folder: Path, events: int, rows: int) -> dict[str, Any]:
     asked = chance.choice(many, rows, p=weights)
     spine = {
         "customer": names.take(pyarrow.array(asked)),
-        "at": START_MS
-        + 2 * chance.integers(0, 250 * events, rows)
-        + 1,  # never that of an event: nothing comes at once
+        # never the time of an event: nothing comes at once
+        "at": START_MS + 2 * chance.integers(0, 250 * events, rows) + 1,
     }
     pyarrow.parquet.write_table(pyarrow.table(spine), folder / "spine.parquet")
     (folder / "definition.py").write_text(PAYMENTS)

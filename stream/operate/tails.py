@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Nothing is joined or committed: whoever looks changes nothing.
-- Only what Penstock itself wrote is read so: this client cannot go past a header whose name is no UTF-8 (`sampling` can).
+- Only what Penstock itself wrote is read so. Sources are read by featurize's client (`sampling`), which unpacks every packing.
 """
 
 from __future__ import annotations

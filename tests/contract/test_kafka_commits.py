@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from penstock.stream.log import kafka_members
 from penstock.stream.log.kafka_commits import commit
+from penstock.stream.log.kafka_members import KafkaMember
 from penstock.stream.log.protocol import CommitFailed, Fenced
 from tests.patience import PATIENCE_S
 from tests.places import ROOT
@@ -29,6 +31,9 @@ except Exception as error:
 
 class Deaf:
     """A client that waits for ever."""
+
+    def subscribe(self, *_: Any, **__: Any) -> None:
+        pass
 
     def commit(self, **_: Any) -> Any:
         threading.Event().wait()
@@ -59,6 +64,15 @@ def test_a_commit_of_which_nothing_is_heard_fails_and_the_process_ends() -> None
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (0, "CommitFailed\n"), ended.stderr
+
+
+def test_a_member_gives_a_commit_up_of_which_nothing_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_members, "COMMIT_S", 0.05)
+    client: Any = Deaf()
+    member = KafkaMember(client, ["t"], lease=False, check=lambda _: None, before_revoke=None)
+    member._positions = dict(POSITIONS)
+    with pytest.raises(CommitFailed):
+        member.commit(POSITIONS)
 
 
 @pytest.mark.parametrize("timeout_s", [None, PATIENCE_S])
