@@ -170,7 +170,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/process": (  # clock, page, environment and a thread themselves
         "bounded_server", "clock", "health_page", "latency", "metric_list", "pages_together", "resources", "settings",
-        "interpreter", "shared_metrics", "write_behind",
+        "interpreter", "lazy_imports", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_batches", "kafka_commits", "kafka_groups", "kafka_members", "kafka_python",

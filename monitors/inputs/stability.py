@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, stdtr  # type: ignore[import-untyped]
 
 from penstock.monitors.inputs.histogram import Counts
 
@@ -75,6 +74,9 @@ def judge(past: Sequence[Counts] | Counts, window: Counts) -> Judgement | None:
 
     Bins empty throughout are left out. Returns None if fewer than two bins or two past windows remain.
     """
+    # Here: scipy takes a fifth of a second to load, and no role that never judges shall wait for it as it begins.
+    from scipy.special import chdtrc, stdtr  # type: ignore[import-untyped]
+
     table = np.asarray(past)
     total = add(table, axis=0)
     used = (total + window) > 0

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from penstock.monitors.losses.blocks import Floats, calibrate, merge
 from penstock.monitors.losses.drift import PROBABILITY_LEAST, PROBABILITY_MOST
@@ -99,6 +98,9 @@ def compare_blocks(means: Floats, block_labels: int) -> Compared:
 
 def _judged(labels: int, mean: float, means: Floats, base: int) -> Compared:
     """What blocks of `base` labels say."""
+    # Here: scipy takes a fifth of a second to load, and no role that never judges shall wait for it as it begins.
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
     found = calibrate(means, 0.0, LEAST_BLOCKS, len(means))
     assert found is not None  # there are as many blocks as it wants
     judged = merge(means, found.multiple)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtr  # type: ignore[import-untyped]
 
 from penstock.monitors.episodes import Transition
 from penstock.monitors.segments.bins import BINS, Bins
@@ -154,6 +153,9 @@ class SegmentStability:
     def _judge(
         self, able: Any, logs: Floats, index: Floats, at_ms: int, position: int
     ) -> list[tuple[int, Transition]]:
+        # Here: scipy takes a fifth of a second to load, and no role that never judges shall wait for it as it begins.
+        from scipy.special import stdtr  # type: ignore[import-untyped]
+
         past = self._past[:, able].astype(np.float64)
         windows = (~np.isnan(past)).sum(axis=0)
         speaks = windows >= LEAST_WINDOWS

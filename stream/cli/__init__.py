@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import penstock
+from penstock.stream.process.lazy_imports import put_off
 
 # Each command and its file. Only the asked command's file is imported: learn starts a process per retrain, and importing all of
 # them takes seconds.
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None and (os.environ.get("PYTHONHASHSEED") != "0" or not sys.flags.safe_path):
         os.environ.update(environment())
         os.execv(sys.executable, [sys.executable, "-m", "penstock.stream.cli", *sys.argv[1:]])
+    put_off()
     from penstock.stream.cli.expected import EXPECTED
     from penstock.stream.process.settings import Settings
 

@@ -111,9 +111,9 @@ def number(written: bytes) -> float:
 
 
 def test_two_processes_with_other_addresses_fold_the_same() -> None:
-    """Their hashes of text are the same, as in all processes of Penstock (see `cli`)."""
+    """Their hashes of text are the same, as in all processes of Penstock (see `cli`). One of them puts off what river imports."""
     cases = [case.name for case in TAKEN if case.estimator not in pipelines.CONVERTED]
-    running = [started("folded", cases), started("folded", cases)]
+    running = [started("folded", cases), started("folded", cases, PUT_OFF)]
     here, there = (result(one) for one in running)
     different = [one for one in cases if here[one] != there[one]]
     assert different == [one for one in cases if one.partition(",")[0] in OTHER_DIGEST]
@@ -130,9 +130,13 @@ def is_of_the_last_bit(case: Case) -> bool:
     return case.estimator in LAST_BIT and case.kind == "multiclass"
 
 
-def started(what: str, cases: list[str]) -> subprocess.Popen[str]:
+PUT_OFF = "from penstock.stream.process.lazy_imports import put_off; put_off()"
+
+
+def started(what: str, cases: list[str], first: str = "pass") -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "tests.estimators.course", what, json.dumps(cases)]
+    run = f"{first}\nimport runpy; runpy.run_module('tests.estimators.course', run_name='__main__')"
+    line = [sys.executable, "-c", run, what, json.dumps(cases)]
     return subprocess.Popen(line, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
