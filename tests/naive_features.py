@@ -7,7 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
-from math import floor, fsum
+from math import floor, fsum, inf
+from operator import attrgetter
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -55,11 +56,20 @@ class NaiveView:
         """Start without events."""
         self.view = view
         self.events: list[Event] = []
+        self.newest_ms = -inf
 
     def update(self, at_ms: int, tie: int, fields: Mapping[str, Any]) -> None:
         """Remember one event."""
-        newest = max((e.at_ms for e in self.events), default=at_ms)
+        newest = self.newest_ms if self.events else at_ms
         self.events.append(Event(at_ms, tie, fields, at_ms >= newest - self.view.grace_ms))
+        self.newest_ms = max(newest, at_ms)
+
+    def first(self, number: int) -> "NaiveView":
+        """The view as it was after so many events."""
+        part = NaiveView(self.view)
+        part.events = self.events[:number]
+        part.newest_ms = max((e.at_ms for e in part.events), default=-inf)
+        return part
 
     def values(self, at_ms: int) -> list[Any]:
         """Compute every feature as of `max(at_ms, newest event)`."""
@@ -102,7 +112,7 @@ class NaiveView:
         return min(ends, default=None)
 
     def _moment(self, at_ms: int) -> int:
-        return max([at_ms, *(e.at_ms for e in self.events)])
+        return at_ms if at_ms >= self.newest_ms else int(self.newest_ms)
 
     def _inside(self, f: Feature, moment: int) -> list[Event]:
         if f.window_ms is None:
@@ -110,9 +120,10 @@ class NaiveView:
         if f.hop_ms is None:
             return self._session(f.window_ms, moment)
         if f.shape == "sliding":
-            return [e for e in self.events if e.at_ms // f.hop_ms >= (moment - f.window_ms) // f.hop_ms]
-        ends = (moment // f.hop_ms + 1) * f.hop_ms
-        return [e for e in self.events if e.at_ms >= ends - f.window_ms]
+            first = (moment - f.window_ms) // f.hop_ms
+            return [e for e in self.events if e.at_ms // f.hop_ms >= first]
+        begin = (moment // f.hop_ms + 1) * f.hop_ms - f.window_ms
+        return [e for e in self.events if e.at_ms >= begin]
 
     def _session(self, gap_ms: int, moment: int) -> list[Event]:
         found: list[Event] = []
@@ -148,10 +159,10 @@ class NaiveView:
         return f.default if value is None else usable(value)
 
     def _of_events(self, f: Feature, events: list[Event], moment: int) -> Any:  # noqa: PLR0911
-        ordered = sorted(events, key=lambda e: (e.at_ms, e.tie))
-        raw = [e.fields[f.field] for e in ordered] if f.field else []
         if f.kind in ("count", "rate"):
             return float(len(events)) / ((f.window_ms or 0) / 1000 if f.kind == "rate" else 1)
+        ordered = sorted(events, key=attrgetter("at_ms", "tie"))
+        raw = [e.fields[f.field] for e in ordered] if f.field else []
         if f.kind == "since_last":
             return (moment - ordered[-1].at_ms) / 1000
         if f.kind == "row":

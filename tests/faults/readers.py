@@ -122,9 +122,7 @@ def _after(view: NaiveView, document: Mapping[str, Any], least: int) -> int | No
     """After how many events a document says what it says."""
     found = [*document["values"].values()]
     for number in range(max(least, 1), len(view.events) + 1):
-        part = NaiveView(view.view)
-        part.events = view.events[:number]
-        if alike(found, part.values(document["at"])):
+        if alike(found, view.first(number).values(document["at"])):
             return number
     return None
 
