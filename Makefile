@@ -31,7 +31,7 @@ HELM ?= $(or $(shell command -v helm),build/helm/helm)
 help:
 	@echo "make demo    a year of flights, end to end, on this machine (ARGS=... as for 'penstock demo')"
 	@echo "make test    every test but the long ones, three at a time (ARGS=... as for pytest)"
-	@echo "make test-long   those that take a minute or so each: many kills, clusters, and the whole demo"
+	@echo "make test-long   those that take long: many kills, clusters, other languages, and the whole demo"
 	@echo "make test-mlflow   what MLflow shows, against a server of its own (fetches about 300 MB, 850 MB on disk)"
 	@echo "make flink   an environment for 'penstock flink' in build/flink (Java 17, Maven, Python up to 3.12; fetches 450 MB, 1 GB on disk)"
 	@echo "make test-flink   the job on Flink, on a cluster of its own on this machine"
@@ -68,8 +68,9 @@ test test-long: export PYTHONDONTWRITEBYTECODE := 1
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long" $(ARGS)
 
+# Only the files that have one: collecting the others takes longer than some of these.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -n 3 -m long tests/integration tests/stream/plan $(ARGS)
+	$(BIN)/python -m pytest -n 3 -m long $(shell grep -rl --include='test_*.py' 'mark\.long' tests) $(ARGS)
 
 # The server has an environment of its own: it wants other versions of what Penstock is tested with.
 test-mlflow: $(STAMP) $(MLFLOW)/.installed

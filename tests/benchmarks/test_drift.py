@@ -26,6 +26,7 @@ def test_the_detector_for_errors_finds_the_published_changes_soon_and_once() -> 
         assert found.delay is not None and found.delay <= most, (stream, found)
 
 
+@pytest.mark.long
 def test_every_contender_runs_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "1", "--curve-seeds", "0", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

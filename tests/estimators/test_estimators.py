@@ -110,6 +110,7 @@ def number(written: bytes) -> float:
     return float(struct.unpack("<d", written)[0])
 
 
+@pytest.mark.long
 def test_two_processes_with_other_addresses_fold_the_same() -> None:
     """Their hashes of text are the same, as in all processes of Penstock (see `cli`). One of them puts off what river imports."""
     cases = [case.name for case in TAKEN if case.estimator not in pipelines.CONVERTED]

@@ -73,6 +73,7 @@ def test_the_delay_in_minutes_is_predicted_better_than_by_any_constant() -> None
     assert all(isinstance(one.prediction, float) and one.classes is None for one in found)
 
 
+@pytest.mark.long
 def test_three_classes_of_delay_are_told_apart() -> None:
     fold, found = run_days("flights_classes")
     measured = fold.task.measures()
@@ -83,6 +84,7 @@ def test_three_classes_of_delay_are_told_apart() -> None:
     assert sum(last.classes.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.long
 def test_unusual_departures_are_alerts_without_any_label() -> None:
     fold, found = run_days("flights_unusual")
     assert fold.counts.labels == fold.counts.joined == 0 and fold.counts.learned == len(found)

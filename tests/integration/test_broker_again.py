@@ -23,6 +23,7 @@ def broker() -> Iterator[tuple[Server, str]]:
     server.close()
 
 
+@pytest.mark.long
 def test_bounds_are_told_again_by_a_broker_that_leads_anew(broker: tuple[Server, str]) -> None:
     server, address = broker
     admin = KafkaAdminClient(bootstrap_servers=address)

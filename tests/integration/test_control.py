@@ -136,6 +136,7 @@ def test_requests_become_decisions_and_commands_and_a_retry_the_same_ones(outsid
     assert again == resume and outside.commands(4)[3].id == "command-b"
 
 
+@pytest.mark.long
 def test_a_killed_control_process_forgets_nothing_and_decides_nothing_twice(outside):
     process = outside.start()
     outside.send(topology.CONTROL_RETRAIN, event("a", "retrain", at=5))
@@ -154,6 +155,7 @@ def test_a_killed_control_process_forgets_nothing_and_decides_nothing_twice(outs
     assert {one.id for one in outside.commands(1)} == {"command-a"}
 
 
+@pytest.mark.long
 def test_kills_at_any_moment_lose_no_request_and_contradict_none(outside):
     asked = [f"r{number}" for number in range(12)]
     for number, name in enumerate(asked):

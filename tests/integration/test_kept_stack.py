@@ -24,6 +24,7 @@ from penstock.stream.stack.local import kept_for_us, kept_kind
 from penstock.stream.stack.server import free_ports, same_ports
 
 
+@pytest.mark.long
 @pytest.mark.skipif(java_missing() is not None, reason="no Java with Maven")
 def test_what_kept_servers_held_is_there_again_at_the_same_address(tmp_path: Path) -> None:
     keep = tmp_path / "kept"

@@ -273,6 +273,7 @@ def test_a_broker_creates_no_topic_by_being_asked(
     assert topic not in admin.list_topics(timeout=PATIENCE_S).topics
 
 
+@pytest.mark.long
 def test_the_log_outlives_a_killed_broker(own_kafka: tuple[Server, str]) -> None:
     from kafka import KafkaAdminClient
 

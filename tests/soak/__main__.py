@@ -108,7 +108,7 @@ def lives(soak: Soak, args: argparse.Namespace) -> None:
             fault_at = now + args.fault_every
             soak.fault(*next(faults))
         time.sleep(0.2)
-    soak.end()
+    soak.quiet()
     producing.join(PATIENCE_S)
     for process in soak.sending:
         process.wait(PATIENCE_S)

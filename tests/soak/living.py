@@ -202,7 +202,7 @@ class Soak(Round):
                 self.ends.append(("all", role.process.returncode, role.said().splitlines()[-1]))
                 role.start()
 
-    def end(self) -> None:
+    def quiet(self) -> None:
         """Tell the producer, whoever asks, and the other pipeline to end."""
         self.over.set()
         for role in self.beside.roles:

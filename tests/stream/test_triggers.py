@@ -90,6 +90,7 @@ def test_a_length_is_due_on_a_grid_that_no_record_begins(hours: int, start: int,
     assert rule.passed(start, start + ahead) == (Due(due[-1], len(due) - 1) if due else None)
 
 
+@pytest.mark.long
 @example("15 4 */3 1-6 1,3", 1_325_376_000_000, 5_199_300_000)  # a leap day lies within
 @given(
     st.sampled_from([SUNDAYS, "30 */6 * * *", "0 0 1 * *", "15 4 */3 1-6 1,3"]),

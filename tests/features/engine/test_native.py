@@ -250,6 +250,7 @@ def test_nested_bytes_do_not_exhaust_the_stack() -> None:
         FAST.decode(STORED[1][:at] + b"\x91" * 1_000_000 + b"\xc0" * 100)
 
 
+@pytest.mark.long
 def test_events_leave_nothing_behind_but_the_state() -> None:
     """A hundred thousand events, restored now and then; what they held is let go."""
     engine, marker = CompiledView(EVERYTHING, "native"), "a text that only this test holds"

@@ -86,6 +86,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", COMMANDS)
 def test_the_page_gives_the_keys_in_this_language(language: str, tmp_path: Path) -> None:
     program, command, name = COMMANDS[language]

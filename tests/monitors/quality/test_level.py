@@ -72,6 +72,7 @@ def test_moves_within_the_margin_and_on_the_other_side_are_no_news() -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("correlation", "tails"), [(0.0, False), (0.5, False), (0.8, False), (0.0, True), (0.5, True)]
 )

@@ -93,6 +93,7 @@ def test_nights_weekends_and_one_odd_day_are_no_news() -> None:
     assert told(Volume("volume", "orders", 0.3), came) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("storms", [0.0, 0.15, 0.3])
 def test_false_alarms_keep_to_the_budget_where_whole_days_differ(storms: float) -> None:
     """Four streams of a year, one alarm a year allowed: at most four, and twice as many where every third day is

@@ -331,6 +331,7 @@ def test_a_fold_through_a_drift_ends_as_with_river_alone(monkeypatch: pytest.Mon
     assert ends[0] == ends[1]
 
 
+@pytest.mark.long
 def test_a_fold_over_the_flights_ends_as_with_river_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         data_folder()

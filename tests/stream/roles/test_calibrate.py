@@ -41,6 +41,7 @@ def asked(flow: MemoryFlow, of: Pipeline | None = None, **options: Any) -> Calib
     return calibrate(of or pumps(), log=log_of(flow), settings=Settings(), **options)
 
 
+@pytest.mark.long
 def test_each_budget_finds_what_a_fold_with_it_would_have_told(turned: MemoryFlow) -> None:
     found = asked(turned, budgets=(1.0, 12.0))
     for budget in (1.0, 12.0):
@@ -90,6 +91,7 @@ def test_a_range_counts_what_was_found_in_it_and_teaches_what_came_before(turned
     assert asked(turned, budgets=(1.0,), start=found + 1).rows == []
 
 
+@pytest.mark.long
 def test_the_field_of_the_events_that_carries_the_damage_is_suggested_as_a_segment() -> None:
     """One depot weighs in grams and delivers at random; the depot stands in the events, not in the samples log."""
     events, chance = list(parcel_events(14_000, depots=6)), random.Random(5)

@@ -40,6 +40,7 @@ def workers(running: Running) -> list[int]:
     return [int(one) for one in told.split()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("running", [2], indirect=True)
 def test_a_worker_that_is_killed_is_replaced_and_the_others_answer_meanwhile(running: Running) -> None:
     first = workers(running)
@@ -51,6 +52,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_answer_meanwhile(run
     running.until(lambda: len(workers(running)) == 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("running", [2], indirect=True)
 def test_metrics_are_those_of_all_workers_and_do_not_fall_when_one_is_killed(running: Running) -> None:
     def counted() -> float:

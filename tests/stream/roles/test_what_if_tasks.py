@@ -138,6 +138,7 @@ def test_alone_and_against_it_is_one_model_beside_another(task: str, histories: 
     assert found.rows[0]["difference"] != 0
 
 
+@pytest.mark.long
 @every_task
 def test_what_is_better_is_said_to_be_and_what_is_worse(task: str) -> None:
     poor, good = definition(task, inputs=[]), definition(task)
@@ -243,6 +244,7 @@ def test_a_delay_that_is_not_known_at_departure_costs_minutes_of_error() -> None
     assert {"UA", "B6", "EV"} <= {row["value"] for row in found.rows if row["part"] == "carrier"}
 
 
+@pytest.mark.long
 def test_three_classes_of_delay_are_compared_by_the_log_loss_of_the_class() -> None:
     live = load(EXAMPLES / "flights_classes.py")
     log = flown(live, 3)

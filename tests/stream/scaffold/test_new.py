@@ -63,6 +63,7 @@ def test_every_kind_of_pipeline_that_is_written_passes_check_and_test(task: str,
     assert all(("label" in line and line["label"] is not None) == (task != "unlabelled") for line in lines)
 
 
+@pytest.mark.long
 def test_the_test_that_is_written_passes_under_pytest_and_fails_when_a_view_changes(tmp_path: Path) -> None:
     assert new("fraud", "--yes") == 0
     right = pytest_in(tmp_path / "fraud")

@@ -46,6 +46,7 @@ def payments(number: int, entities: int, step_ms: int, seed: int) -> Iterator[Ou
         yield Out("cards.payments", card.encode(), json.dumps(event).encode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("events", "entities", "step_ms"), [(12_000, 300, 60_000), (20_000, 5_000, 40_000)], ids=["few", "many"]
 )
