@@ -55,6 +55,7 @@ def options(settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap.split(","),
         "client_id": settings.client_id,
+        "reconnect_backoff_max_ms": 1_000,  # kafka-python's own 30 s would be how late a broker that is back is found
     }
     for name, value in settings.kafka.items():
         if name == "ssl.endpoint.identification.algorithm":
