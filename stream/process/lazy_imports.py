@@ -31,7 +31,9 @@ class Later:
         self._place = module, name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(now(*self._place), attribute)
+        """Asked for once: then it is an attribute of its own, and costs what one of the real one costs."""
+        found = self.__dict__[attribute] = getattr(now(*self._place), attribute)
+        return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return now(*self._place)(*args, **kwargs)
