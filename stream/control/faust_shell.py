@@ -30,6 +30,7 @@ from penstock.stream.control.step import (
     concerned,
     control_step,
     take_due,
+    warn_of_deleted,
 )
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.kafka_python import read_after
@@ -153,6 +154,8 @@ class Control:
         loop = asyncio.get_running_loop()
         stored = {**self.stored_positions(), **self.positions}
         found, starts = await loop.run_in_executor(None, read_after, self.settings, self.read_topics, stored)
+        for topic, start in starts.items():
+            warn_of_deleted(topic, stored.get(topic, 0), start)
         self.positions = {**stored, **starts}
         for topic, offset, value in found:
             await self.take(topic, offset, value)

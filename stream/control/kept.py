@@ -17,7 +17,14 @@ from typing import Protocol
 
 from penstock.stream import topology
 from penstock.stream.control.state import PolicyConfig, PolicyState, decode_state, encode_state
-from penstock.stream.control.step import BATCH_RECORDS, READ_TOPICS, RESEND_MS, take_due, taken
+from penstock.stream.control.step import (
+    BATCH_RECORDS,
+    READ_TOPICS,
+    RESEND_MS,
+    take_due,
+    taken,
+    warn_of_deleted,
+)
 from penstock.stream.definitions import Pipeline
 from penstock.stream.log.protocol import (
     TP,
@@ -107,6 +114,7 @@ class KeptControl:
         for tp, (low, high) in self.log.bounds(self.tps).items():
             position = state.positions.get(tp[0], 0)
             positions[tp] = low if position > high else max(position, low)
+            warn_of_deleted(tp[0], position, positions[tp])
         state.positions = {topic: at for (topic, _), at in positions.items()}
         self.member.start_at(positions)
         self.state, self.retry_at_ms = state, 0

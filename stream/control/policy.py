@@ -30,7 +30,7 @@ from penstock.stream.messages import (
     encode_json,
 )
 from penstock.stream.models.version import ALIASES, named
-from penstock.stream.triggers import ALL, PACED, SINCE_ONSET, WINDOWS, length_ms
+from penstock.stream.triggers import ALL, SINCE_ONSET, WINDOWS, length_ms
 
 UNATTENDED: tuple[str, ...] = ("retrain", "rollback", "promote")
 OPERATORS: tuple[str, ...] = ("retrain", "rollback", "promote", "hold", "resume", "accept")
@@ -118,7 +118,7 @@ def _unattended(state: PolicyState, event: ControlEvent, config: PolicyConfig, w
         window="" if fired is None or from_onset else fired.window,
         trigger="" if fired is None else fired.kind,
     )
-    if command.trigger in PACED:
+    if command.trigger in config.paced:
         why = (
             "the definition's schedule"
             if command.trigger == "schedule"

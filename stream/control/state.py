@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.messages import Decision, LiveModel
-from penstock.stream.triggers import ALL, SINCE_ONSET, OnInputs
+from penstock.stream.triggers import ALL, PACED, SINCE_ONSET, OnInputs
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class PolicyConfig:
     """The least event time between two retrains that evidence set off, and whether a person must approve what nobody asked for.
 
     `inputs_act` says that moved inputs are enough for a retrain, `window` what a person's retrain learns from unless it says so.
+    `paced` are the kinds of triggers that need no finding, and so no leave: an event that names another is judged as a finding.
     """
 
     cooldown_ms: int = 86_400_000
     approval: bool = False
     inputs_act: bool = False
     window: str = ALL
+    paced: frozenset[str] = PACED
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> PolicyConfig:
@@ -37,6 +39,7 @@ class PolicyConfig:
             pipeline.approval,
             inputs_act,
             ALL if window is None or window == SINCE_ONSET else window,
+            PACED & {rule.kind for rule in pipeline.retrain},
         )
 
 

@@ -61,6 +61,15 @@ class Taken(NamedTuple):
     readable: bool
 
 
+def warn_of_deleted(topic: str, position: int, start: int) -> None:
+    """Say which records of a control topic were deleted before they were read. Of the models only the newest is wanted."""
+    if 0 < position < start and not topic.endswith(topology.CONTROL_MODELS):
+        logger.warning(
+            "%s: records %d to %d were deleted before control read them; what they asked for is not done. Let the topic keep its "
+            "records for longer than control may be away", topic, position, start - 1,
+        )  # fmt: skip
+
+
 def control_step(
     state: PolicyState, topic: str, value: bytes | None, config: PolicyConfig, wall_ms: int, offset: int = -1
 ) -> bool:
@@ -88,6 +97,8 @@ def control_step(
         if event.data.pipeline != state.pipeline:
             return False
         ended = withdraw(state, event)
+        if topology.EVENT_TOPICS.get(event.data.suggested_action) != topic:
+            return ended  # who may write alerts may not ask for a retrain by one
         return decide(state, event, config, wall_ms) is not None or ended
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         asks = topic != topology.CONTROL_MODELS

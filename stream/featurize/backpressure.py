@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from penstock.stream.log.protocol import TP, Log, Out
+from penstock.stream.log.protocol import TP, Log, LogUnavailable, Out
 
 STALLED_MS = 2_000
 ASKED_EVERY_MS = 500
@@ -40,7 +41,7 @@ class Backpressure:
     ) -> None:
         self.log, self.group, self.records, self.wall_ms = log, group, records, wall_ms
         self.leads = {(samples[0], samples[1] + shard): Lead() for shard in range(shards)}
-        self.not_asked_before_ms = 0
+        self.not_asked_before_ms = self.looked_ms = 0
 
     def start(self) -> None:
         """Look where the samples log ends; from then on it is told what is appended."""
@@ -62,13 +63,25 @@ class Backpressure:
     def _far(self) -> bool:
         return any(lead.end - lead.learned > self.records for lead in self.leads.values())
 
+    def _look(self) -> None:
+        """Hear of what other workers appended; a broker that does not answer is somebody else's to tell of."""
+        now = self.wall_ms()
+        if abs(now - self.looked_ms) < ASKED_EVERY_MS:
+            return
+        self.looked_ms = now
+        with suppress(LogUnavailable):
+            for tp, (_, end) in self.log.bounds(self.leads).items():
+                self.leads[tp].end = max(self.leads[tp].end, end)
+
     def wait(self) -> None:
         """Return once every lead is small, or cannot be helped."""
+        self._look()
         if not self._far() or self.wall_ms() < self.not_asked_before_ms:
             return
         until_ms = self.wall_ms() + LONGEST_WAIT_MS
         while True:
             learned = self.log.committed(self.group, self.leads)
+            self._look()
             now = self.wall_ms()
             for tp, lead in self.leads.items():
                 lead.take(learned.get(tp, 0), now)

@@ -16,6 +16,9 @@ from penstock.stream.featurize.pace import ALL
 
 Head = tuple[int, int]  # (source index, partition)
 MOST_BUFFERED = 20_000
+MOST_BUFFERED_BYTES = 64 << 20  # of all partitions together
+ITEM_BYTES = 800  # what one takes beside its value
+FEW, LOOKED_AT = 4, 16
 
 
 class Merge:
@@ -48,8 +51,17 @@ class Merge:
         return {
             head
             for head, buffer in self.buffers.items()
-            if len(buffer) > MOST_BUFFERED or (head in before and len(buffer) > MOST_BUFFERED // 4)
+            if len(buffer) > (most := self._most(buffer)) or (head in before and len(buffer) > most // 4)
         }
+
+    def _most(self, buffer: deque[Item]) -> int:
+        """How many items like these a partition may have waiting, by some of them."""
+        if len(buffer) < FEW:
+            return MOST_BUFFERED
+        some = range(0, len(buffer), max(len(buffer) // LOOKED_AT, 1))
+        value_bytes = sum(len(buffer[place].record.value or b"") for place in some) / len(some)
+        share = MOST_BUFFERED_BYTES / len(self.buffers)
+        return min(MOST_BUFFERED, int(share / (ITEM_BYTES + value_bytes)))
 
     def next_at(self, at_end: Collection[Head]) -> int | None:
         """The event time of the item that `take` would give first; None if it would give none."""

@@ -19,6 +19,7 @@ from penstock.features.redis.store import StateLost, StateStore, Unit, Write
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.after_files import FILES_RUN, check_not_from_files, items_since
 from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
+from penstock.stream.featurize.deleted import warn_of_deleted
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.partitions import PartitionsChanged
 from penstock.stream.featurize.position import HeadPosition, Position, decode_definition, decode_position
@@ -163,6 +164,7 @@ class Task:
             self._check_served()
             check_not_from_files(self.pipeline, self.log, self.featurize.samples_topic)
             positions = {head: HeadPosition(bounds[self.tp(head)][0]) for head in self.heads}
+            warn_of_deleted(bounds, committed)
             self.featurize.start(positions, "")
             self.store.start(self.featurize.base)
         else:

@@ -9,7 +9,6 @@ Laws of this file:
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
@@ -56,9 +55,7 @@ def pipeline_of(path: str, source: bytes) -> Pipeline:
     """The definition that was submitted: from its own file where that is the same here, else from a copy."""
     here = Path(path)
     if not here.is_file() or here.read_bytes() != source:
-        folder = Path(tempfile.gettempdir()) / f"penstock-{hashlib.sha256(source).hexdigest()[:16]}"
-        folder.mkdir(exist_ok=True)
-        here = folder / here.name
+        here = Path(tempfile.mkdtemp(prefix="penstock-")) / here.name  # nobody else's: what lies there is run
         here.write_bytes(source)
     return load(here)
 

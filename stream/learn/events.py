@@ -19,16 +19,6 @@ from penstock.stream.learn.stories import Story
 from penstock.stream.messages import ControlData, ControlEvent, rfc3339
 from penstock.stream.segment_blamed import SegmentBlamed
 
-TOPIC_OF = {
-    "retrain": topology.CONTROL_RETRAIN,
-    "rollback": topology.CONTROL_ROLLBACK,
-    "promote": topology.CONTROL_ALERTS,
-    "hold": topology.CONTROL_ALERTS,
-    "alert": topology.CONTROL_ALERTS,
-    "warn": topology.CONTROL_ALERTS,
-    "note": topology.CONTROL_ALERTS,
-    "summary": topology.CONTROL_ALERTS,
-}
 TOLD_ONLY = frozenset({"alert", "warn", "note"})
 
 
@@ -126,7 +116,7 @@ def describe(
         time=rfc3339(transition.at_ms),
         data=data,
     )
-    return Request(TOPIC_OF[verb], event)
+    return Request(topology.EVENT_TOPICS[verb], event)
 
 
 def _top(transition: Transition, shares: object) -> list[tuple[str, float, float]]:

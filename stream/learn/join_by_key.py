@@ -6,7 +6,8 @@ Laws of this file:
   how the log mixed the two sources, as long as nothing is older than the clock when it comes.
 - One label settles every sample that waits under its key and whose span holds its time; the first such one settles a sample.
 - What is older than the clock when it comes is late. A late label settles those that still wait, and corrects those that took
-  `absent`. A late sample finds the labels of its span, which are kept for `wait_ms`; one that is later than that is not settled.
+  `absent`. A late sample finds the labels of its span, which are kept for `wait_ms`; where there is none it waits as long as any,
+  from the clock on: whoever featurized it had fallen behind, and its label stands behind it.
 - The index by key holds exactly what waits, and needs no bound of its own. Labels are bounded by `most`, as samples are.
 """
 
@@ -35,9 +36,9 @@ class KeyedLabel(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A sample under its key; its first two fields are its place in the order of event time."""
+    """A sample under its key. It waits since its own time, or since the clock's if it was late; the older position goes first."""
 
-    at: int
+    since: int
     position: int
     event_id: str
     key: str
@@ -58,7 +59,8 @@ class JoinByKey(Join[W]):
     ) -> None:
         super().__init__(rule, counts, most, on_gone)
         self.waiting: list[Waiting] = []  # a heap; what is settled stays in it for a while
-        self.under: dict[str, deque[Waiting]] = {}  # what waits, each key's in order
+        self.under: dict[str, deque[Waiting]] = {}  # what waits and was not late, each key's in order
+        self.late: dict[str, list[Waiting]] = {}  # what waits and was
         self.ahead: list[KeyedLabel] = []  # a heap
         self.passed: dict[str, deque[KeyedLabel]] = {}  # each key's in order
         self.passed_queue: deque[KeyedLabel] = deque()
@@ -76,12 +78,13 @@ class JoinByKey(Join[W]):
             label = self._passed_in_span(key, at)
             if label is not None:
                 return (Settled(waits, label.y, label.at, "label"),)
-            if self.rule.closes(at) < clock:
-                return (Settled(waits, None, clock, "expired"),)
-        place = Waiting(at, waits.position, event_id, key)
+        place = Waiting(max(at, clock), waits.position, event_id, key)
         self.pending[event_id] = waits
         heappush(self.waiting, place)
-        _insert(self.under.setdefault(key, deque()), place)
+        if at < clock:
+            self.late.setdefault(key, []).append(place)
+        else:
+            _insert(self.under.setdefault(key, deque()), place)
         if len(self.pending) + len(self.defaulted) > self.most:
             self._make_room()
         if len(self.waiting) > 2 * len(self.pending) + SLACK:
@@ -122,14 +125,28 @@ class JoinByKey(Join[W]):
         """Settle what waits under the label's key and whose span it lies in: those whose span is over wait no more."""
         queue = self.under.get(label.key)
         before = len(settled)
-        while queue and self.rule.opens(queue[0].at) <= label.at:
+        while queue and self.rule.opens(queue[0].since) <= label.at:
             waits = self.pending.pop(queue.popleft().event_id)
             settled.append(Settled(waits, label.y, label.at, "label"))
         if queue is not None and not queue:
             del self.under[label.key]
+        if label.key in self.late:
+            self._settle_late(label, settled)
         self.counts.unmatched += len(settled) == before
         _insert(self.passed.setdefault(label.key, deque()), label)
         self.passed_queue.append(label)
+
+    def _settle_late(self, label: KeyedLabel, settled: list[Settled]) -> None:
+        """Those that were late and in whose span a label lies; the clock may have passed the spans of others long ago."""
+        left = []
+        for place in self.late.pop(label.key):
+            at = self.pending[place.event_id].at
+            if self.rule.opens(at) <= label.at <= self.rule.closes(at):
+                settled.append(Settled(self.pending.pop(place.event_id), label.y, label.at, "label"))
+            else:
+                left.append(place)
+        if left:
+            self.late[label.key] = left
 
     def _correct(self, label: KeyedLabel, settled: list[Settled]) -> None:
         """A late label: those that took `absent` and in whose span it lies take it instead, if it says something else."""
@@ -142,7 +159,7 @@ class JoinByKey(Join[W]):
             waits = self.defaulted.get(place.event_id)
             if waits is None or waits.position != place.position:
                 continue
-            if not rule.opens(place.at) <= label.at <= rule.closes(place.at):
+            if not rule.opens(waits.at) <= label.at <= rule.closes(waits.at):
                 left.append(place)
                 continue
             del self.defaulted[place.event_id]
@@ -162,11 +179,11 @@ class JoinByKey(Join[W]):
 
     def _expire(self, before: int, settled: list[Settled]) -> None:
         """Those whose span is over before this event time waited in vain."""
-        while self.waiting and self.rule.closes(self.waiting[0].at) < before:
+        while self.waiting and self.rule.closes(self.waiting[0].since) < before:
             place = heappop(self.waiting)
             if self._waits(place):
                 waits = self._take(place)
-                settled.append(self._in_vain(place.event_id, waits, self.rule.closes(place.at), place.key))
+                settled.append(self._in_vain(place.event_id, waits, self.rule.closes(place.since), place.key))
                 if place.event_id in self.defaulted:
                     self.corrigible.setdefault(place.key, deque()).append(place)
 
@@ -175,11 +192,12 @@ class JoinByKey(Join[W]):
         return waits is not None and waits.position == place.position
 
     def _take(self, place: Waiting) -> W:
-        """Take the oldest of everything that waits out of it: it is the oldest under its key, too."""
-        queue = self.under[place.key]
-        queue.popleft()
+        """Take what has waited longest of everything out of it: under its key, too, nothing has waited longer."""
+        late = place in self.late.get(place.key, ())
+        queue = self.late[place.key] if late else self.under[place.key]
+        queue.remove(place)
         if not queue:
-            del self.under[place.key]
+            del (self.late if late else self.under)[place.key]
         return self.pending.pop(place.event_id)
 
     def _drop_oldest(self) -> W | None:

@@ -179,7 +179,11 @@ class LearnShards:
             return
         parts = self.parts
         for record in records:
-            parts[record.partition].waiting.append(record)
+            part = parts[record.partition]
+            if (
+                part.start is None
+            ):  # else it is of where the shard was: `_start` could not yet have it read elsewhere
+                part.waiting.append(record)
         ends = self.member.high_watermarks()
         for tp, at in self.member.positions().items():
             parts[tp[1]].at, parts[tp[1]].end = at, ends.get(tp)

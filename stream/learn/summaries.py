@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.monitors.losses.ledger import Cost, Ledger
-from penstock.stream.learn.events import TOPIC_OF, Request
+from penstock.stream import topology
+from penstock.stream.learn.events import Request
 from penstock.stream.learn.stories import End, Story
 from penstock.stream.messages import ControlData, ControlEvent, rfc3339
 from penstock.stream.story_records import EpisodeSummary
@@ -52,7 +53,7 @@ def summed_up(
         time=rfc3339(at),
         data=data,
     )
-    return Request(TOPIC_OF["summary"], event)
+    return Request(topology.EVENT_TOPICS["summary"], event)
 
 
 def _summary(story: Story, ledger: Ledger, end: End) -> EpisodeSummary:

@@ -138,7 +138,7 @@ class LearnWorker:
             self.retry_at_ms = now + 500
         except Fenced as error:
             logger.warning("%s", error)
-        except Exception:
+        except BaseException:
             self.fold = None  # what it said is not written: whoever closes takes no snapshot of it
             raise
         if self.health is not None:

@@ -65,14 +65,15 @@ class Names:
 
 @cache
 def now(module: str, name: str | None) -> Any:
-    """Import it."""
-    found = importlib.import_module(module)
-    if name is None:
-        return sys.modules[module.partition(".")[0]]
+    """Import it. Where that fails the process ends: whoever asks a model goes on where it fails, and would without scipy."""
     try:
-        return getattr(found, name)
-    except AttributeError:
-        return importlib.import_module(f"{module}.{name}")
+        found = importlib.import_module(module)
+        if name is None:
+            return sys.modules[module.partition(".")[0]]
+        return getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{module}.{name}")
+    except Exception as error:
+        what = module if name is None else f"{name} of {module}"
+        raise SystemExit(f"penstock: {what} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 @cache

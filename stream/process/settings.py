@@ -14,6 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+_OWN = frozenset(
+    (
+        "acks", "request.required.acks", "enable.idempotence", "partitioner", "transactional.id", "isolation.level",
+        "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "enable.partition.eof",
+        "group.id", "group.instance.id", "partition.assignment.strategy",
+    )
+)  # fmt: skip
+"""Settings of librdkafka that nobody else may choose."""
 _ADDRESSES = (
     (
         "PENSTOCK_MODELS",
@@ -90,6 +98,11 @@ class Settings:
             raise SettingError(
                 f"PENSTOCK_PREFIX={self.prefix!r} must be at most 100 letters, digits, '.', '_' and '-': "
                 "it stands before the names of topics, groups and Redis keys"
+            )
+        for kafka in _OWN & set(self.kafka):
+            raise SettingError(
+                f"PENSTOCK_KAFKA_{kafka.upper().replace('.', '_')}: that nothing is lost or counted twice rests on "
+                f"Penstock's own {kafka}; leave this variable out"
             )
         for url, (name, todo) in zip(
             (self.models, self.mlflow, self.schema_registry), _ADDRESSES, strict=True

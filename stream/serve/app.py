@@ -132,7 +132,6 @@ class Application:
         path = raw.split(b"?")[0].decode("ascii", "replace")
         query = dict(parse_qsl(scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
         request = Given(scope["method"], path, path.strip("/").split("/"), query, headers)
-        self.working += 1
         try:
             reply = await self._reply(request, receive)
         except Refusal as error:
@@ -142,8 +141,6 @@ class Application:
             reply = Reply(
                 500, _encode(Problem("the server failed; its log has the reason under this request id"))
             )
-        finally:
-            self.working -= 1
         await self._send(send, reply, own, headers)
         took_s = time.perf_counter() - began
         if request.method == "POST":
@@ -176,12 +173,20 @@ class Application:
             return Reply(200, PAGE, "text/html; charset=utf-8", ((b"content-security-policy", POLICY),))
         if given.path == "/openapi.json":
             return Reply(200, self.openapi)
-        if self.working > self.limits.at_once:
-            why = f"{self.limits.at_once} requests are being answered already: try again, or run more workers"
-            raise Refusal(429, Problem(why), 1.0)
         if not self.limits.admits(given.headers.get(b"authorization", b"").decode("latin-1")):
             why = "this needs a token: send it as `Authorization: Bearer TOKEN`"
             return Reply(401, _encode(Problem(why)), JSON, ((b"www-authenticate", b"Bearer"),))
+        if self.working >= self.limits.at_once:
+            why = f"{self.limits.at_once} requests are being answered already: try again, or run more workers"
+            raise Refusal(429, Problem(why), 1.0)
+        self.working += 1
+        try:
+            return await self._admitted(given, receive)
+        finally:
+            self.working -= 1
+
+    async def _admitted(self, given: Given, receive: Receive) -> Reply:
+        """Answer one that may ask, and takes a place of those that are answered at once."""
         if given.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
             why = "a packed body is not unpacked here: send it as it is, without Content-Encoding"
             raise Refusal(415, Problem(why))

@@ -407,6 +407,24 @@ def test_a_member_starts_and_commits_only_what_it_holds(world: World, unique: Ca
         member.commit({(topic, 0): 0})
 
 
+def test_the_end_that_a_member_knew_before_is_not_taken_for_the_end_now(
+    world: World, unique: Callable[[str], str]
+) -> None:
+    topic = world.create()
+    fill(world, topic, 5)
+    member = world.log.member(unique("g"), [topic])
+    join(member)
+    member.start_at({(topic, 0): 0})
+    read(member, 5)
+    member.start_at({})
+    fill(world, topic, 7)
+    member.start_at({(topic, 0): 5})
+    assert member.high_watermarks() in ({}, {(topic, 0): 12})
+    read(member, 7)
+    assert member.high_watermarks() == {(topic, 0): 12}
+    member.close()
+
+
 def test_two_members_share_co_partitioned_topics_by_range_and_hand_over_on_close(
     world: World, unique: Callable[[str], str]
 ) -> None:

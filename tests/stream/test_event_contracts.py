@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from penstock.monitors.episodes import EpisodeChange, EpisodeLog, Transition
 from penstock.monitors.losses.ledger import Ledger
-from penstock.stream.learn.events import TOPIC_OF, describe
+from penstock.stream.learn.events import describe
 from penstock.stream.learn.published import published
 from penstock.stream.learn.stories import Stories
 from penstock.stream.learn.summaries import summed_up
@@ -26,7 +26,7 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import ControlEvent, decode_control_event, encode_json
 from penstock.stream.segment_blamed import SegmentBlamed
 from penstock.stream.story_records import Deed
-from penstock.stream.topology import CONTROL_MODELS, EVENT_HEADERS
+from penstock.stream.topology import CONTROL_MODELS, EVENT_HEADERS, EVENT_TOPICS
 from tests.stream.generated import HOUR, parcels
 from tests.stream.learn.courses import Course, light_is_late, quick_guard, quick_losses
 from tests.stream.test_messages import AT_MS, FORMER, GOLDEN, JSON
@@ -116,12 +116,12 @@ def run() -> list[Out]:
 
 
 def control_events() -> list[Out]:
-    return [out for out in run() if out.topic in set(TOPIC_OF.values())]
+    return [out for out in run() if out.topic in set(EVENT_TOPICS.values())]
 
 
 def test_there_is_a_golden_file_for_every_type_of_event_and_it_is_what_is_written_today() -> None:
-    assert set(examples()) == set(TOPIC_OF)
-    assert {path.stem for path in EVENTS.iterdir()} == set(TOPIC_OF)
+    assert set(examples()) == set(EVENT_TOPICS)
+    assert {path.stem for path in EVENTS.iterdir()} == set(EVENT_TOPICS)
     for verb, event in examples().items():
         golden = (EVENTS / f"{verb}.json").read_bytes()
         assert decode_control_event(golden) == decode_control_event(encode_json(event)), verb
@@ -130,7 +130,7 @@ def test_there_is_a_golden_file_for_every_type_of_event_and_it_is_what_is_writte
         )
 
 
-@pytest.mark.parametrize("verb", sorted(TOPIC_OF))
+@pytest.mark.parametrize("verb", sorted(EVENT_TOPICS))
 def test_the_official_sdk_reads_every_type_of_event_from_kafka(verb: str) -> None:
     value = (EVENTS / f"{verb}.json").read_bytes()
     read = from_structured_event(KafkaMessage(dict(EVENT_HEADERS), b"flights", value))
@@ -146,7 +146,7 @@ def test_the_official_sdk_reads_every_type_of_event_from_kafka(verb: str) -> Non
     assert isinstance(data, dict) and data["pipeline"] == "flights"
 
 
-@pytest.mark.parametrize("verb", sorted(TOPIC_OF))
+@pytest.mark.parametrize("verb", sorted(EVENT_TOPICS))
 def test_every_type_of_event_fits_the_published_schema(verb: str) -> None:
     schema("control-event").validate(json.loads((EVENTS / f"{verb}.json").read_bytes()))
 

@@ -17,13 +17,13 @@ from penstock.stream.cli.picture import describe, picture
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
 from penstock.stream.learn import retrain
-from penstock.stream.learn.events import TOPIC_OF
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.memory_members import MemoryReader
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import OperatorRequest, encode_json
 from penstock.stream.operate.control_topics import FOLLOWED
 from penstock.stream.roles.in_memory import MemoryFlow
+from penstock.stream.topology import EVENT_TOPICS
 from tests.stream.generated import card_events, cards, outs, parcel_events, parcels
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -162,7 +162,7 @@ def test_each_role_touches_the_topics_and_keys_that_the_topology_names_and_all_o
 
 
 def test_what_is_found_goes_where_the_topology_says() -> None:
-    assert set(TOPIC_OF.values()) == set(steps.of(cards()).step("watch").writes)
+    assert set(EVENT_TOPICS.values()) == set(steps.of(cards()).step("watch").writes)
 
 
 @pytest.mark.parametrize("made", [parcels, cards])

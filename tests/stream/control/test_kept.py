@@ -78,7 +78,7 @@ def test_what_is_asked_for_becomes_a_command_and_a_decision_each_once() -> None:
     log, clock = made(), Clock()
     one = turned(worker(log, clock), clock)
     send(log, topology.CONTROL_COMMANDS, request(1), request(2))
-    send(log, topology.CONTROL_RETRAIN, event("e1"))
+    send(log, topology.CONTROL_ROLLBACK, event("e1"))
     turned(one, clock, 5)
     assert sorted(decisions(log)) == [("e1", "accepted"), ("r1", "accepted"), ("r2", "accepted")]
     assert len(commands(log)) == len(set(commands(log))) == 3

@@ -119,6 +119,15 @@ def test_a_promotion_is_asked_for_on_the_alerts(log, worker):
     assert [one.verb for one in commands(log)] == ["promote"]
 
 
+@pytest.mark.parametrize("verb", ["retrain", "rollback", "promote"])
+def test_an_action_is_taken_only_from_the_topic_that_learn_asks_for_it_on(log, worker, verb):
+    topics = (topology.CONTROL_RETRAIN, topology.CONTROL_ROLLBACK, topology.CONTROL_ALERTS)
+    for number, topic in enumerate(topics):
+        send(log, topic, event(f"{verb}{number}", verb))
+    worker.process_batch(0)
+    assert [one.request for one in decisions(log)] == [f"{verb}{topics.index(topology.EVENT_TOPICS[verb])}"]
+
+
 def test_other_pipelines_notes_and_tombstones_are_none_of_its_business(log, worker):
     send(log, topology.CONTROL_COMMANDS, request(pipeline="cards"))
     send(log, topology.CONTROL_ALERTS, event("a", "none"))

@@ -41,6 +41,16 @@ def test_what_the_definition_paces_is_never_held_back_and_holds_nothing_back(
     assert state.unattended == [] and state.waiting == {}
 
 
+@pytest.mark.parametrize("kind", ["schedule", "labels"])
+def test_a_trigger_that_the_definition_lacks_needs_the_leave_that_any_finding_needs(kind: str) -> None:
+    assert PolicyConfig.of(pipeline(retrain=[])).paced == frozenset()
+    assert PolicyConfig.of(pipeline(retrain=[OnSchedule("7d")])).paced == {"schedule"}
+    config = PolicyConfig(DAY, approval=True, paced=frozenset({"schedule", "labels"} - {kind}))
+    state = PolicyState("flights")
+    decision = decide(state, fired("a", kind), config, 5)
+    assert decision is not None and decision.verdict == "waits for approval" and decision.command is None
+
+
 def test_lost_skill_keeps_cooldown_and_breaker_and_learns_from_its_window() -> None:
     state = PolicyState("flights")
     onset = decide(state, fired("a", "performance", window="since-onset"), CONFIG, 5)

@@ -124,3 +124,13 @@ def test_records_count_for_the_shard_that_they_are_appended_to() -> None:
         [Out("p.samples", None, b"", (), 1), Out("p.samples", None, b"", (), 1), Out("x", None, b"", (), 0)]
     )
     assert [lead.end for lead in waiting.leads.values()] == [10, 12]
+
+
+def test_what_other_workers_append_counts_too() -> None:
+    learn = Learn(100, [10, 20, 6_000])
+    waiting = learn.wait(2_000)
+    assert learn.asked == 0
+    learn.end = 7_000  # none of it was appended here
+    learn.now += backpressure.ASKED_EVERY_MS
+    waiting.wait()
+    assert learn.last == 6_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +105,29 @@ def test_equal_times_go_by_source_then_partition() -> None:
     for head in heads:
         merge.enqueue(head, items(head, [7]))
     assert [(item.source, item.partition) for item in merge.take(set(heads))] == [(0, 0), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("value_bytes", "heads", "most"), [(80, 1, 20_000), (10_000, 1, 7_000), (900_000, 4, 20), (80, 12, 7_000)]
+)
+def test_a_partition_is_full_by_its_records_or_by_their_bytes(
+    value_bytes: int, heads: int, most: int
+) -> None:
+    every = [(0, number) for number in range(heads)]
+    merge = Merge(every)
+    value = bytes(value_bytes)
+    one = items((0, 0), [1])[0]
+    one = one._replace(record=one.record._replace(value=value))
+    count = 0
+    while not merge.full(()) and count < 30_000:
+        merge.enqueue((0, 0), [one] * max(most // 20, 1))
+        count += max(most // 20, 1)
+    assert 0.7 * most <= count <= 1.1 * most
+    assert count * value_bytes < 70_000_000 / heads
+    taken = merge.take(every)
+    for _ in range(count // 2):
+        next(taken)
+    assert merge.full([(0, 0)]) == {(0, 0)} and merge.full(()) == set()
+    for _ in range(count // 2 - count // 5):
+        next(taken)
+    assert merge.full([(0, 0)]) == set()

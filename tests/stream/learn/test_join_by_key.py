@@ -151,12 +151,34 @@ def test_a_late_sample_waits_for_what_its_span_may_still_bring() -> None:
     assert course.became[two] == [("label", True)]
 
 
-def test_a_sample_that_is_later_than_its_span_is_settled_as_unknown() -> None:
+def test_a_sample_that_comes_behind_the_clock_waits_as_long_as_any_and_its_label_behind_it_is_its_own() -> (
+    None
+):
     course = Course()
     course.tick(100)
-    one = course.sample(60)
-    assert course.became == {one: [("expired", None)]}
-    assert not course.join.pending
+    waits, others, over = course.sample(105), course.sample(60, "other"), course.sample(60)
+    late = course.sample(62)
+    check_index(course.join)
+    course.label(91)  # in the span of the fourth alone, which ended at 92
+    assert course.became == {late: [("label", True)]}
+    course.tick(130)
+    assert over not in course.became and others not in course.became
+    course.label(80, key="other")
+    assert course.became[others] == [("label", True)]
+    course.tick(131)
+    assert course.became[over] == [("absent", False)] and waits in course.join.pending
+    check_index(course.join)
+
+
+def test_late_samples_go_first_where_too_many_wait_since_the_clock_has_passed_them() -> None:
+    gone: list[Waits] = []
+    course = Course(most=2, on_gone=gone.append)
+    course.tick(100)
+    course.sample(10)
+    course.sample(101)
+    course.sample(20)
+    assert [waits.at for waits in gone] == [10]
+    check_index(course.join)
 
 
 def test_a_sample_without_a_key_has_no_label_and_a_label_without_one_is_counted() -> None:
@@ -231,7 +253,10 @@ def test_settled_samples_do_not_stay_in_the_heap_and_old_labels_are_forgotten() 
 
 def check_index(join: JoinByKey[Waits]) -> None:
     """The index by key is what waits, each key's in order, and nothing else; so are the labels'."""
-    placed = [place for queue in join.under.values() for place in queue]
+    placed = [place for queue in (*join.under.values(), *join.late.values()) for place in queue]
+    assert all(
+        place.since > join.pending[place.event_id].at for queue in join.late.values() for place in queue
+    )
     assert {place.event_id for place in placed} == join.pending.keys() and len(placed) == len(join.pending)
     assert all(list(queue) == sorted(queue) and queue for queue in join.under.values())
     assert {place.event_id for place in join.waiting} >= join.pending.keys()

@@ -108,8 +108,12 @@ def test_each_way_to_use_a_name_uses_what_it_stands_for() -> None:
     assert not isinstance(scipy.special.expit, Later)
 
 
-def test_a_name_that_is_not_there_is_said_to_be_missing() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"scipy\.special\.nothing"):
+def test_what_cannot_be_loaded_ends_the_process_since_whoever_asks_a_model_goes_on_without_one_that_fails() -> (
+    None
+):
+    with pytest.raises(
+        SystemExit, match=r"penstock: nothing of scipy\.special cannot be loaded: ModuleNotFoundError"
+    ):
         of("scipy.special", "nothing")[0](1)
 
 

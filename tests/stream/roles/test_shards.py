@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.features.redis.store import StoreUnavailable
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Label, Pipeline
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.learn.replay import replay
 from penstock.stream.learn.sharing import LearnShards
 from penstock.stream.log.memory import MemoryLog
-from penstock.stream.log.protocol import CommitFailed, Out
+from penstock.stream.log.protocol import CommitFailed, LogUnavailable, Out
 from penstock.stream.log.shards import ShardLog
 from penstock.stream.messages import (
     Decision,
@@ -306,6 +307,38 @@ def test_what_waits_for_a_busy_shard_is_bounded(monkeypatch: pytest.MonkeyPatch)
     flow.settle()
     here = ShardLog(flow.log, [busy.topic], 0)
     assert busy.fold is not None and busy.fold.digest() == replay(busy.pipeline, here, busy.topic).digest()
+
+
+def test_a_shard_that_cannot_be_read_elsewhere_yet_takes_nothing_of_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis fails it, so that it begins again further back; Kafka does not answer when that is asked for."""
+    monkeypatch.setattr("penstock.stream.learn.worker.BATCH_RECORDS", 20)
+    flow = settled(by_depot(), [])
+    flow.feed(outs(parcel_events(600)))
+    for _ in range(60):
+        flow.featurize.process_batch(0.0)
+    learning = flow.learning
+    assert isinstance(learning, LearnShards)
+    for _ in range(6):
+        learning.process_batch(0.0)
+    shard = flow.shard(0)
+    assert shard.fold is not None and shard.fold.position > 0
+    away = Mock(side_effect=[StoreUnavailable("away", "redis", "wait")])
+    silent = Mock(side_effect=[LogUnavailable("no answer")])
+    save, start_at = shard.store.save, learning.member.start_at
+    monkeypatch.setattr(shard.store, "save", lambda units: save(units) if away.called else away())
+    monkeypatch.setattr(
+        learning.member, "start_at", lambda places: start_at(places) if silent.called else silent()
+    )
+    shard.snapshot_wait_ms = 0
+    for _ in range(400):
+        flow.process_batches()
+    assert away.called and silent.called
+    here = ShardLog(flow.log, [shard.topic], 0)
+    expected = replay(shard.pipeline, here, shard.topic)
+    assert shard.fold is not None and shard.fold.counts.samples == expected.counts.samples
+    assert shard.fold.digest() == expected.digest()
 
 
 def test_commits_that_failed_are_made_again_though_nothing_new_comes(monkeypatch: pytest.MonkeyPatch) -> None:

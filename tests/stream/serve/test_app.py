@@ -205,6 +205,19 @@ def test_a_token_is_asked_for_where_there_is_one(asked: Asked) -> None:
         asked.app.limits = limits
 
 
+def test_whoever_has_no_token_takes_no_place_of_those_who_have(asked: Asked) -> None:
+    async def all_at_once() -> list[Any]:
+        strangers = [asked.ask("GET", "/metrics") for _ in range(10)]
+        strangers += [asked.ask("POST", PREDICT, event()) for _ in range(10)]
+        known = asked.ask("POST", PREDICT, event(), {"Authorization": "Bearer mine"})
+        return await asyncio.gather(*strangers, known)
+
+    limits, asked.app.limits = asked.app.limits, Limits(at_once=1, tokens=("mine",))
+    found = asyncio.run(all_at_once())
+    asked.app.limits = limits
+    assert [status for status, _, _ in found] == [200] * 10 + [401] * 10 + [200]
+
+
 def test_redis_away_is_a_503_with_its_reason(asked: Asked) -> None:
     keys: Keys = asked.keys
     keys.away = redis.ConnectionError("nobody there")
