@@ -190,6 +190,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     "stream/featurize": (
         "abreast",  # logs what is waited for
         "backpressure",  # waits
+        "deleted",  # logs what is gone
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
         "task", "watermark", "worker", "writing",  # read, write and log

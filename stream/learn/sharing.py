@@ -180,9 +180,8 @@ class LearnShards:
         parts = self.parts
         for record in records:
             part = parts[record.partition]
-            if (
-                part.start is None
-            ):  # else it is of where the shard was: `_start` could not yet have it read elsewhere
+            # Else it is of where the shard was: `_start` could not yet have it read elsewhere.
+            if part.start is None:
                 part.waiting.append(record)
         ends = self.member.high_watermarks()
         for tp, at in self.member.positions().items():

@@ -60,6 +60,7 @@ class KafkaReader:
     def __init__(self, consumer: Consumer, positions: Mapping[TP, int]) -> None:
         self._consumer = consumer
         self._positions: dict[TP, int] = {}
+        self._heard: set[TP] = set()  # of these something came since reading began where it began
         self._paused: set[TP] = set()
         self._changes = AssignmentChanges()
         self._revocations = 0
@@ -95,7 +96,8 @@ class KafkaReader:
 
     def high_watermarks(self) -> dict[TP, int]:
         ends = {}
-        for tp in self._positions:
+        # librdkafka keeps the end of a partition from when it was read before: others have appended since.
+        for tp in self._positions.keys() & self._heard:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
             if bounds is not None and bounds[1] >= 0:
                 ends[tp] = bounds[1]
@@ -133,18 +135,19 @@ class KafkaReader:
         if still := self._paused & positions.keys():
             self._consumer.resume([TopicPartition(*tp) for tp in still])
             self._paused -= still
-        self._positions = dict(positions)
+        self._positions, self._heard = dict(positions), set()
         self._failure = None
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """Convert; this loop is what reading costs. Positions are written when the partition changes, not per record."""
         records: list[Record] = []
-        add, new, positions = records.append, tuple.__new__, self._positions
+        add, new, positions, heard = records.append, tuple.__new__, self._positions, self._heard
         topic, partition, offset = "", -1, -1
         for message in messages:
             if message.error() is not None:
                 if offset >= 0:
                     positions[topic, partition] = offset + 1
+                    heard.add((topic, partition))
                     offset = -1
                 self._take_error(message)
                 continue
@@ -152,6 +155,7 @@ class KafkaReader:
             if p != partition or here != topic:
                 if offset >= 0:
                     positions[topic, partition] = offset + 1
+                    heard.add((topic, partition))
                 topic, partition = here, p
             offset = message.offset()
             try:
@@ -171,6 +175,7 @@ class KafkaReader:
             add(new(Record, fields))
         if offset >= 0:
             positions[topic, partition] = offset + 1
+            heard.add((topic, partition))
         return records
 
     def _take_error(self, message: Message) -> None:
@@ -181,6 +186,7 @@ class KafkaReader:
         if code == KafkaError._PARTITION_EOF:
             if tp in self._positions:
                 self._positions[tp] = max(self._positions[tp], message.offset() or 0)
+                self._heard.add(tp)
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             if tp in self._positions and self._failure is None:
                 self._failure = self._lost(tp)
