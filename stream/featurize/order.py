@@ -12,7 +12,7 @@ Laws of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from penstock.stream.featurize.step import Featurize, FeaturizeUnit
 from penstock.stream.featurize.task import Task
 from penstock.stream.featurize.ticks import NEVER, Ticks
 from penstock.stream.log.protocol import Out
-from penstock.stream.messages import encode_entry
+from penstock.stream.messages import Tick, encode_entry
 from penstock.stream.shards import to_every_shard
 
 logger = logging.getLogger("penstock.featurize")
@@ -67,6 +67,18 @@ class Together:
         self.tasks.append(task)
         self.task_of.update({head[1]: task for head in task.heads})
         self.ticks.add([task.named(head) for head in task.heads], task.reached)
+
+    def hold(self, tasks: Iterable[Task], wall_ms: int) -> Stepped:
+        """The tick that has the fold's clock wait for those of these tasks that are rebuilt; none where none is.
+
+        Their partitions may count as idle. What they bring once they are stepped with the others is in time then.
+        """
+        rebuilt = [task for task in tasks if task.rebuilding_from is not None]
+        if not rebuilt:
+            return Stepped([], [], {})
+        times = {task.named(head): max(task.reached, 0) for task in rebuilt for head in task.heads}
+        tick = encode_entry(Tick(times, [], wall_ms, self.ticks.partitions))
+        return Stepped([], list(to_every_shard(rebuilt[0].pipeline, tick, rebuilt[0].prefix)), {})
 
     def step(
         self,

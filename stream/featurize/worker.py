@@ -126,9 +126,7 @@ class FeaturizeWorker:
             if change is not None:
                 self.assigned = change.assigned
                 self._settle()
-                self._take_up(wall_ms)
-                records = []
-            elif self.retry_at_ms and wall_ms >= self.retry_at_ms:
+            if change is not None or (self.retry_at_ms and wall_ms >= self.retry_at_ms):
                 self._take_up(wall_ms)
                 records = []
             stepped = self._work(records, wall_ms)
@@ -199,6 +197,7 @@ class FeaturizeWorker:
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)
             self.task_of.update({task.tp(head): task for head in heads})
+        self._write(self.together.hold(self.tasks.values(), wall_ms), [], wall_ms)
         if self.backpressure is not None:
             self.backpressure.start()
         if self.pipeline.partitioned:
