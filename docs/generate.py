@@ -273,8 +273,8 @@ def settings_page() -> str:
         (
             "`PENSTOCK_KAFKA_…`",
             "none",
-            "Any setting of librdkafka: `PENSTOCK_KAFKA_SASL_MECHANISM` sets `sasl.mechanism`. All roles and commands understand "
-            "those of TLS and SASL.",
+            "Any setting of librdkafka: `PENSTOCK_KAFKA_SASL_MECHANISM` sets `sasl.mechanism`. Those that a guarantee rests on, "
+            "such as `acks`, are refused. All roles and commands understand those of TLS and SASL.",
         )
     )
     return "\n\n".join(
