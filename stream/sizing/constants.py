@@ -28,8 +28,8 @@ FILLED = 0.6
 #: What Valkey keeps beside a key's name and value: entries of its tables, the time to live, what jemalloc rounds up by (`penstock
 #: bench size_memory`).
 REDIS_KEY_BYTES = 75
-#: Resident memory of a role with nothing to do yet, MiB: an estimate (`penstock bench size --rate 0` measures it).
-ROLE_MIB = {"featurize": 130, "learn": 150, "control": 110, "serve": 160}
+#: Resident memory of a role with next to nothing to do, MiB: of the first hour of `make soak RATE=120` (89, 104, 109 and 92).
+ROLE_MIB = {"featurize": 90, "learn": 105, "control": 110, "serve": 95}
 #: What Kafka's client holds at most beside that, and batches under way, in a role that has much to catch up with (`penstock bench
 #: size`: 180 to 290 and 90).
 CATCHING_UP_MIB = {"featurize": 200, "learn": 90}
