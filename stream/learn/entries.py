@@ -6,12 +6,13 @@ Laws of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from penstock.stream.log.protocol import Log
 from penstock.stream.messages import Entry, decode_entry
 
 BATCH_RECORDS = 10_000
+SEEK_BEYOND = 100_000  # records: reading so many takes longer than beginning to read elsewhere
 
 
 def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
@@ -32,6 +33,19 @@ def entries(log: Log, topic: str, start: int, stop: int) -> Iterator[tuple[int, 
             position = max(position, reader.positions().get((topic, 0), position))
     finally:
         reader.close()
+
+
+def entries_around(log: Log, topic: str, positions: Iterable[int]) -> Iterator[tuple[int, Entry]]:
+    """The entries at these positions, and those between two that are near each other: what lies in between others is not read."""
+    places = sorted(positions)
+    ends = [
+        n
+        for n, (here, there) in enumerate(zip(places, places[1:], strict=False))
+        if there - here > SEEK_BEYOND
+    ]
+    starts = [0, *(n + 1 for n in ends)] if places else []
+    for first, last in zip(starts, [*ends, len(places) - 1], strict=False):
+        yield from entries(log, topic, places[first], places[last] + 1)
 
 
 def entry_of(value: bytes | None) -> Entry | None:

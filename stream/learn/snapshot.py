@@ -19,7 +19,7 @@ import msgspec
 import river
 
 from penstock.stream.definitions import Pipeline
-from penstock.stream.learn.entries import entries
+from penstock.stream.learn.entries import entries_around
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.learner import vector
 from penstock.stream.learn.records import Outputs, Pending, rules
@@ -164,7 +164,7 @@ def restore_fold(pipeline: Pipeline, taken: Taken, log: Log, topic: str, *, guar
     fold.triggers.under(pipeline)
     fold.outputs = Outputs()
     join = fold.join
-    for position, entry in entries(log, topic, header.rescan_from, header.position):
+    for position, entry in entries_around(log, topic, waits):
         if isinstance(entry, Sample) and position in waits:
             event_id, at, number, p, base, answer, outside, issued, segments = waits.pop(position)
             names = fold.recipes.at(position).names

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from penstock.stream.definitions import Label
 from penstock.stream.learn import join
+from penstock.stream.learn.entries import entries_around
 from penstock.stream.learn.fold import Fold
 from penstock.stream.learn.replay import prepare, replay
 from penstock.stream.learn.snapshot import restore_fold, take
@@ -211,6 +212,24 @@ def test_vectors_are_not_in_the_snapshot_but_in_the_log(log: MemoryLog) -> None:
     assert {name: waits.x for name, waits in found.pending.items()} == {
         name: waits.x for name, waits in fold.pending.items()
     }
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 5, 50])
+def test_what_lies_between_samples_that_wait_far_from_each_other_is_not_read(
+    log: MemoryLog, beyond: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.stream.learn.entries.SEEK_BEYOND", beyond)
+    fold = go_on(Fold(PIPELINE), log, 560)
+    waiting = sorted(one.position for one in fold.pending.values())
+    expected = {
+        place
+        for here, there in zip(waiting, waiting[1:], strict=False)
+        if there - here <= beyond
+        for place in range(here, there + 1)
+    } | set(waiting)
+    assert [place for place, _ in entries_around(log, TOPIC, waiting)] == sorted(expected)
+    assert everything(again(fold, log)) == everything(fold)
+    assert [*entries_around(log, TOPIC, ())] == []
 
 
 def test_the_same_fold_gives_the_same_rescan_even_with_nothing_pending(log: MemoryLog) -> None:
