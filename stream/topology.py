@@ -44,7 +44,13 @@ EVENT_TOPICS = {
     "note": CONTROL_ALERTS,
     "summary": CONTROL_ALERTS,
 }
-"""Where an event is told, by the action that it suggests; control takes none that stands elsewhere."""
+"""Where an event is told, by what was found to be done."""
+ACTION_TOPICS: dict[str, tuple[str, ...]] = {
+    "retrain": (CONTROL_RETRAIN,),
+    "rollback": (CONTROL_ROLLBACK,),
+    "promote": (CONTROL_RETRAIN, CONTROL_ALERTS),
+}
+"""Where control takes an action from. A retrain whose model is there already is a promotion."""
 
 ROLES = ("featurize", "learn", "control", "challenge")
 """The roles that have a consumer group."""

@@ -97,7 +97,7 @@ def control_step(
         if event.data.pipeline != state.pipeline:
             return False
         ended = withdraw(state, event)
-        if topology.EVENT_TOPICS.get(event.data.suggested_action) != topic:
+        if topic not in topology.ACTION_TOPICS.get(event.data.suggested_action, ()):
             return ended  # who may write alerts may not ask for a retrain by one
         return decide(state, event, config, wall_ms) is not None or ended
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

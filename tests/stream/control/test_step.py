@@ -125,7 +125,8 @@ def test_an_action_is_taken_only_from_the_topic_that_learn_asks_for_it_on(log, w
     for number, topic in enumerate(topics):
         send(log, topic, event(f"{verb}{number}", verb))
     worker.process_batch(0)
-    assert [one.request for one in decisions(log)] == [f"{verb}{topics.index(topology.EVENT_TOPICS[verb])}"]
+    expected = {f"{verb}{topics.index(topic)}" for topic in topology.ACTION_TOPICS[verb]}
+    assert {one.request for one in decisions(log)} == expected and len(expected) < len(topics)
 
 
 def test_other_pipelines_notes_and_tombstones_are_none_of_its_business(log, worker):
