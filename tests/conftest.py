@@ -8,10 +8,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -27,6 +29,12 @@ from tests.valkey_cluster import valkey_cluster
 settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("penstock")
 
+SET_BY_DEFINITIONS = (
+    "penstock.stream.featurize.worker",
+    "penstock.stream.learn.worker",
+    "penstock.stream.learn.births",
+    "penstock.stream.learn.suspicion",
+)
 _WAIT_FOR_USERS_S = 3_600.0  # they hold no lock when they are gone, however they went
 
 
@@ -34,6 +42,19 @@ _WAIT_FOR_USERS_S = 3_600.0  # they hold no lock when they are gone, however the
 def _no_given_servers() -> None:
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
         os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """A definition file is Python that runs in the test's process, too: what one sets there for its roles is set back."""
+    places: list[Any] = [sys.modules[name] for name in SET_BY_DEFINITIONS if name in sys.modules]
+    places += [place.Suspicion for place in places if hasattr(place, "Suspicion")]
+    before = [dict(vars(place)) for place in places]
+    yield
+    for place, was in zip(places, before, strict=True):
+        for name, value in was.items():
+            if vars(place).get(name) is not value:
+                setattr(place, name, value)
 
 
 @pytest.fixture(scope="session")
