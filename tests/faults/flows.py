@@ -17,18 +17,21 @@ from typing import NamedTuple
 from penstock.stream.log.protocol import Out
 from tests.stream.generated import card_events, outs, parcel_events
 
-ROLES = """
+#: Set in modules, whose values both engines of the fold read: what is set in a class, the compiled one does not see.
+ONE_MODEL = """
+from penstock.stream.learn import births, suspicion
+births.is_due = lambda labels: False
+births.FREEZE_EVERY = suspicion.CLOCK = 10**9
+"""
+
+ROLES = f"""{ONE_MODEL}
 import faulthandler
 import os
 import signal
 from penstock.stream.featurize import worker as featurize_worker
-from penstock.stream.learn import births, suspicion
 from penstock.stream.learn import worker as learn_worker
 featurize_worker.BATCH_RECORDS = 150
 learn_worker.BATCH_RECORDS, learn_worker.SNAPSHOT_EVERY_MS = 200, 300
-births.is_due = lambda labels: False
-births.FREEZE_EVERY = 10**9
-suspicion.Suspicion.rose = lambda self, loss: False
 faulthandler.register(signal.SIGUSR1)
 if os.environ.get("PENSTOCK_TEST_HARM"):
     from tests.faults import in_roles

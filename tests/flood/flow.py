@@ -14,13 +14,6 @@ from tests.faults.flows import CARDS
 from tests.flood.decoder import event_of
 from tests.stream.naive_flow import Expected, NaiveFlow
 
-ONE_MODEL = """
-from penstock.stream.learn import births, suspicion
-births.is_due = lambda labels: False
-births.FREEZE_EVERY = 10**9
-suspicion.Suspicion.rose = lambda self, loss: False
-"""
-
 
 def definition(name: str) -> str:
     """The text of the definition."""

@@ -22,8 +22,9 @@ from penstock.features.redis.store import connect
 from penstock.stream import cli
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import TP, Record
+from tests.faults.flows import ONE_MODEL
 from tests.faults.raw import RawTopics
-from tests.flood.flow import ONE_MODEL, GoodOnes, definition
+from tests.flood.flow import GoodOnes, definition
 from tests.flood.judge import Found, judge
 from tests.flood.stream import PARTITIONS
 from tests.patience import PATIENCE_S
