@@ -197,13 +197,14 @@ class FeaturizeWorker:
             if self.keyspace is not None:
                 self.expiries[name] = Expiry(task.featurize, self.keyspace)
             self.task_of.update({task.tp(head): task for head in heads})
-        self._write(self.together.hold(self.tasks.values(), wall_ms), [], wall_ms)
         if self.backpressure is not None:
             self.backpressure.start()
         if self.pipeline.partitioned:
             self.watermark.start(self.tasks, self.partitions, wall_ms)
         if self.assigned:
             self.member.start_at(positions)
+        # behind it, since what it writes may have a commit made, and who reads nothing may make none
+        self._write(self.together.hold(self.tasks.values(), wall_ms), [], wall_ms)
 
     def _work(self, records: list[Record], wall_ms: int) -> int:
         if not self.tasks:

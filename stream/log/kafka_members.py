@@ -136,7 +136,9 @@ class KafkaReader:
             self._consumer.resume([TopicPartition(*tp) for tp in still])
             self._paused -= still
         self._positions, self._heard = dict(positions), set()
-        self._failure = None
+        # librdkafka tells once that a member is fenced: whoever forgets it reads nothing, and hears of nothing
+        if not isinstance(self._failure, Fenced):
+            self._failure = None
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """Convert; this loop is what reading costs. Positions are written when the partition changes, not per record."""

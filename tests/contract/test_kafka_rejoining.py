@@ -80,3 +80,23 @@ def test_of_two_processes_with_one_slot_one_ends_and_says_why(
     joined(other)  # and goes on
     for one in (*members, *logs):
         one.close()
+
+
+def test_whoever_is_fenced_is_fenced_still_when_it_begins_to_read_anew(
+    kafka_bootstrap: str, unique: Callable[[str], str]
+) -> None:
+    """A worker may drop its memory in the turn in which it was told, for another reason."""
+    name, group = unique("t"), unique("g")
+    topic_of(kafka_bootstrap, name)
+    log, other = KafkaLog(kafka_bootstrap), KafkaLog(kafka_bootstrap)
+    member = log.member(group, [name], instance_id="slot-0")
+    joined(member)
+    rival = other.member(group, [name], instance_id="slot-0")
+    joined(rival)
+    with pytest.raises(Fenced):
+        joined(member)
+    member.start_at({})
+    with pytest.raises(Fenced):
+        member.poll(1, 1.0)
+    for one in (member, rival, log, other):
+        one.close()

@@ -85,6 +85,8 @@ def main() -> int:
     only = args.only or (SHORT if args.short else [""])
     wanted = [one for one in FAULTS if any(one.name.startswith(name) for name in only)]
     wanted = [one for one in wanted if not any(one.name.startswith(name) for name in args.but)]
+    if args.planted != "only" and not wanted:
+        parser.error(f"no fault's name begins with {' or '.join(map(repr, only))}: --list names them")
     kills = args.kills or (1 if args.records < SHORT_RECORDS else 3)
     rows: list[Row] = []
     found: list[Found] = []

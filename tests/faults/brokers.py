@@ -40,9 +40,14 @@ def still(round: Round) -> None:
         round.recovers("featurize", before, began)
 
 
+def asks_for_a_write(request: bytes) -> bool:
+    """Whether a request to Kafka is a Produce or an OffsetCommit: its API key stands behind its length."""
+    return int.from_bytes(request[4:6], "big") in (0, 8)
+
+
 def behind_proxy(round: Round) -> None:
     """Roles reach the broker through a proxy."""
-    round.proxy = Proxy(round.servers.outside, round.servers.inside)
+    round.proxy = Proxy(round.servers.outside, round.servers.inside, asks_for_a_write)
     round.place.env["KAFKA_BOOTSTRAP_SERVERS"] = round.servers.proxied
 
 

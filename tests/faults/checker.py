@@ -72,8 +72,8 @@ def check(world: World, flow: OrderedFlow | None = None) -> Counts:
         check_learning(world, shard, len(parts), accepted, counts)
     check_documents(world, flow, counts)
     check_dead_letters(world, flow, counts)
-    if world.asked:
-        check_requests(world, parts, counts)
+    check_events(world, counts)
+    check_requests(world, parts, counts)
     return counts
 
 
@@ -93,6 +93,7 @@ def samples_of(world: World, flow: OrderedFlow, counts: Counts) -> list[list[Acc
     """What a reader takes of each partition of the samples log; counts what differs from what the events give."""
     names = {world.raw.topic_id(source.name): source.name for source in world.pipeline.sources}
     seen: dict[tuple[Any, int], tuple[int, Any]] = {}
+    read_to: dict[tuple[str, int], int] = {}
     parts: list[list[Accepted]] = []
     for partition, records in enumerate(world.raw.whole(f"{world.name}.samples")):
         accepted: list[Accepted] = []
@@ -112,10 +113,12 @@ def samples_of(world: World, flow: OrderedFlow, counts: Counts) -> list[list[Acc
                 where, said = seen[(place, origin["sub"])]
                 kind = "" if said == says and where == partition else "torn" if said != says else "repeated"
                 counts.known_repeats += not kind
+                counts.events_back = max(counts.events_back, read_to[place[:2]] - place[2])
                 if kind:
                     counts.add(kind, f"{place} gave {said} and, at {record.offset}, {says}")
                 continue
             seen[(place, origin["sub"])] = (partition, says)
+            read_to[place[:2]] = max(read_to.get(place[:2], -1), place[2])
             _compare(place, found, flow, counts)
             rank = flow.order.get(place, -1)
             within = place[:2] if world.pipeline.partitioned else ()
@@ -193,6 +196,7 @@ def check_predictions(
         event_id, position = found["id"], found.get("position", -1)
         if event_id in said:
             counts.known_repeats += said[event_id] == found
+            counts.positions_back = max(counts.positions_back, newest - position)
             if said[event_id] != found:
                 counts.add("torn", f"{event_id} was predicted as {said[event_id]} and as {found}")
             continue
@@ -264,12 +268,41 @@ def _how(view: Any, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def check_dead_letters(world: World, flow: OrderedFlow, counts: Counts) -> None:
-    """Every record that could not be used was put aside, and no other."""
-    found = [
-        dead_place(record) for records in world.raw.whole(f"{world.name}.dead-letters") for record in records
-    ]
-    counts.known_repeats += len(found) - len(set(found))
-    for place in flow.dead - set(found):
+    """Every record that could not be used was put aside as it was, and no other; a repeat says the same under the same id."""
+    found: dict[tuple[str, int, int], Any] = {}
+    for record in (one for records in world.raw.whole(f"{world.name}.dead-letters") for one in records):
+        place = dead_place(record)
+        says = (record.key, record.value, record.headers)
+        counts.known_repeats += found.get(place) == says
+        if found.setdefault(place, says) != says:
+            counts.add("torn", f"{place} was put aside as {found[place]} and as {says}")
+    sources = {source.name: world.raw.whole(source.name) for source in world.pipeline.sources}
+    for place in flow.dead - found.keys():
         counts.add("lost", f"{place} is no dead letter")
-    for place in set(found) - flow.dead:
-        counts.add("wrong", f"{place} is a dead letter")
+    for place, (key, value, headers) in found.items():
+        topic, partition, offset = place
+        if place not in flow.dead:
+            counts.add("wrong", f"{place} is a dead letter")
+            continue
+        source = next(one for one in sources[topic][partition] if one.offset == offset)
+        number = f"{world.raw.topic_id(topic)}-{partition}-{offset}".encode()
+        told = dict(headers)
+        if (key, value, told["penstock-id"]) != (source.key, source.value, number) or not told[
+            "penstock-reason"
+        ]:
+            counts.add("wrong", f"the dead letter of {place} is not what was sent: {value!r}, {headers}")
+
+
+def check_events(world: World, counts: Counts) -> None:
+    """What was told on the control topics and of the model's history is told again in the same words under its id, if at all."""
+    for topic in ("control.alerts", "control.retrain", "control.rollback", f"{world.name}.history"):
+        said: dict[str, Any] = {}
+        for records in world.raw.whole(topic):
+            for record in records:
+                event = json.loads(record.value or b"{}")
+                if (record.key or b"").decode() != world.name:
+                    continue
+                says = {name: value for name, value in event.items() if name != "time"}
+                counts.known_repeats += said.get(event["id"]) == says
+                if said.setdefault(event["id"], says) != says:
+                    counts.add("torn", f"{topic}: {event['id']} says {said[event['id']]} and {says}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -13,21 +14,31 @@ from kafka.admin import NewTopic
 from tests.faults.fault import Fault, refuses
 from tests.faults.round import Round
 from tests.faults.running import Stuck
+from tests.faults.stores import disk, fill, no_root
 
-DAY_S = 86_400.0
+DAY_S, FULL_S = 86_400.0, 2.0
 JUMPS = [[2.0, 3_600.0], [4.0, -7_200.0], [5.0, 30 * DAY_S], [7.0, -60 * DAY_S], [9.0, 31 * DAY_S]]
 
 
 def jumping(round: Round) -> None:
     """All roles' clocks jump by hours and weeks, each on its own."""
-    for number, role in enumerate(("featurize-0", "learn", "control")):
+    for number, role in enumerate(("featurize-0", "featurize-1", "learn", "control")):
         round.harms[role] = {"clock": [[after + number / 3, by] for after, by in JUMPS]}
 
 
 def meanwhile(round: Round) -> None:
-    """They have jumped when the stream is over, or ten seconds have passed."""
-    time.sleep(10.0)
-    round.injected += len(JUMPS) * 3
+    """Learning is held and goes on while they jump; then each role is killed: whoever begins again is back by a month."""
+    models = round.following("control.models")
+    began = time.monotonic()
+    for at_s, verb in ((3.0, "hold"), (8.0, "resume")):
+        round.wait(lambda at_s=at_s: time.monotonic() - began > at_s, "time stands still")  # type: ignore[misc]
+        round.ask(verb, verb)
+        round.until_carried_out(verb, models)
+    round.wait(lambda: time.monotonic() - began > JUMPS[-1][0] + 2.0, "time stands still")
+    round.injected += len(JUMPS) * len(round.harms)
+    for worker in round.place.roles:
+        worker.kill()
+        worker.start()
 
 
 def at_rest(role: str, deed: Callable[[Round], None], round: Round) -> None:
@@ -87,25 +98,26 @@ def wider(round: Round) -> None:
     client.close()
 
 
+def on_small_disk(round: Round) -> None:
+    """Models are stored on a file system of a megabyte."""
+    round.place.env["PENSTOCK_MODELS"] = str(round.opened.enter_context(disk(1)))
+
+
 def disk_full(round: Round) -> None:
-    """The folder of models is full when the first version is stored, and for some tries after."""
-    round.place.env["PENSTOCK_MODELS"] = str(round.place.folder / "models")
-    mark = str(round.place.folder / "full")
-    at = "penstock.stream.models.store:RedisModelStore._write"
-    round.harms["learn"] = {"disk": {"at": at, "after": 0, "calls": 2, "mark": mark}}
-
-
-def store_versions(round: Round) -> None:
-    """Ask for what stores a version: a rollback to the first model."""
+    """It is full when the first version is to be stored, for a rollback to the first model."""
     models = round.following("control.models")
-    for number, at in enumerate(round.points(2)):
-        round.until(at)
-        request = f"rollback-{number}"
-        began = time.monotonic()
-        round.ask(request, "rollback")
-        round.until_carried_out(request, models)
-        round.recoveries.append(time.monotonic() - began)
-        round.injected += (round.place.folder / "full").exists()
+    filler = Path(round.place.env["PENSTOCK_MODELS"]) / "filler"
+    [learn] = round.of("learn")
+    round.until(round.points(1)[0])
+    fill(filler)
+    round.ask("rollback", "rollback")
+    round.wait(lambda: "No space left" in learn.said(), "no version was refused by the disk")
+    round.injected += 1
+    time.sleep(FULL_S)
+    began = time.monotonic()
+    filler.unlink()
+    round.until_carried_out("rollback", models)
+    round.recoveries.append(time.monotonic() - began)
 
 
 REFUSED = "it ends with exit code 2 and says which records are gone"
@@ -134,7 +146,7 @@ FAULTS = [
         promise="it ends with exit code 2 and says what to do", judge=refuses("featurize", "partitions"),
     ),
     Fault(
-        "models' disk full", "cards", "the folder of model versions is on a full disk", store_versions,
-        prepare=disk_full, workers={"control": 1},
+        "models' disk full", "cards", "the disk of the folder of model versions is full for 2 s", disk_full,
+        prepare=on_small_disk, workers={"control": 1}, needs=no_root,
     ),
 ]  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.faults import brokers, clocks_and_topics, kills, pauses, points, stores
+from tests.faults import brokers, clocks_and_topics, flink_job, kills, pauses, points, stores
 from tests.faults.fault import Fault
 
 FAULTS: list[Fault] = [
     *kills.FAULTS,
+    *flink_job.FAULTS,
     *points.FAULTS,
     *pauses.FAULTS,
     *brokers.FAULTS,

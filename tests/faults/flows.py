@@ -32,7 +32,7 @@ from penstock.stream.featurize import worker as featurize_worker
 from penstock.stream.learn import worker as learn_worker
 featurize_worker.BATCH_RECORDS = 150
 learn_worker.BATCH_RECORDS, learn_worker.SNAPSHOT_EVERY_MS = 200, 300
-faulthandler.register(signal.SIGUSR1)
+faulthandler.register(signal.SIGUSR1, 2)
 if os.environ.get("PENSTOCK_TEST_HARM"):
     from tests.faults import in_roles
     in_roles.harm(os.environ["PENSTOCK_TEST_HARM"])

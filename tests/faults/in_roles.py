@@ -19,7 +19,7 @@ from typing import Any
 
 
 def harm(text: str) -> None:
-    """Do what the text says (JSON): `plant` names a bug, `points` where to end, `clock` when time jumps, `disk` what is full."""
+    """Do what the text says (JSON): `plant` names a bug, `points` where to end, `clock` when time jumps."""
     asked = json.loads(text)
     if "plant" in asked:
         from tests.faults.bugs import BUGS
@@ -29,8 +29,6 @@ def harm(text: str) -> None:
         plant_point(**point)
     if "clock" in asked:
         jump(asked["clock"])
-    if "disk" in asked:
-        fill(**asked["disk"])
 
 
 def once(mark: str) -> bool:
@@ -53,7 +51,10 @@ def wrapped(at: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -
 
 
 def plant_point(at: str, when: str, number: int, mark: str, how: str = "SIGKILL") -> None:
-    """At the `number`-th call of a function, before it, after it, or in the middle of it (`half`: half of its list is sent)."""
+    """At the `number`-th call of a function, before it, after it, or in the middle of it (`half`: half of its list is sent).
+
+    After it: calls that give an empty list, as a poll does to which nothing came, do not count.
+    """
     calls = 0
 
     def due() -> bool:
@@ -68,16 +69,18 @@ def plant_point(at: str, when: str, number: int, mark: str, how: str = "SIGKILL"
     def make(real: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(real)
         def called(*args: Any, **more: Any) -> Any:
+            if when == "after":
+                found = real(*args, **more)
+                if found != [] and due():
+                    end()
+                return found
             reached = due()
             if reached and when == "before":
                 end()
             if reached and when == "half" and len(args[1]) > 1 and not os.path.exists(mark):
                 real(args[0], args[1][: len(args[1]) // 2])
                 end()
-            found = real(*args, **more)
-            if reached and when == "after":
-                end()
-            return found
+            return real(*args, **more)
 
         @functools.wraps(real)
         async def awaited(*args: Any, **more: Any) -> Any:
@@ -103,22 +106,3 @@ def jump(jumps: list[list[float]]) -> None:
 
     time.time = lambda: real() + by()
     time.time_ns = lambda: real_ns() + round(by() * 1e9)
-
-
-def fill(at: str, after: int, calls: int, mark: str) -> None:
-    """So many calls of a function after the first `after` fail as on a full disk; the mark's file says that some did."""
-    seen = 0
-
-    def make(real: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(real)
-        def called(*args: Any, **more: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if after < seen <= after + calls:
-                once(mark)
-                raise OSError(28, "No space left on device")
-            return real(*args, **more)
-
-        return called
-
-    wrapped(at, make)

@@ -11,6 +11,8 @@ from tests.faults.points import APPEND, SAVE
 from tests.faults.round import Round
 from tests.faults.running import STUCK_S, Stuck
 
+PAST_SESSION_S = 8.0  # sessions last six
+
 
 def spare(role: str, round: Round) -> None:
     """Another worker, which has nothing to do until the first one is gone."""
@@ -28,7 +30,8 @@ def stand_still(role: str, round: Round) -> None:
         began = time.monotonic()
         round.injected += 1
         round.recovers(role, round.position(role), began)
-        time.sleep(round.chance.uniform(0, 1))
+        over_s = PAST_SESSION_S + round.chance.uniform(0, 1)
+        round.wait(lambda: time.monotonic() - began > over_s, "the session did not run out")  # noqa: B023
         worker.send(signal.SIGCONT)
 
 

@@ -31,6 +31,7 @@ class RawTopics:
         return KafkaConsumer(
             bootstrap_servers=self.bootstrap,
             enable_auto_commit=False,
+            isolation_level="read_committed",  # a Flink job writes in transactions
             check_crcs=False,
             max_poll_records=10_000,
             fetch_max_bytes=50_000_000,

@@ -60,10 +60,10 @@ class DocumentReader(threading.Thread):
 
 
 class Read(NamedTuple):
-    """What was read of the predictions: by (partition, offset) a sum of its bytes, and in which order."""
+    """What was read of the predictions: by (partition, offset) a sum of its bytes, and in which order; None where nobody read."""
 
     seen: dict[tuple[int, int], int]
-    order: list[tuple[int, int]]
+    order: list[tuple[int, int]] | None
 
 
 class PredictionReader(threading.Thread):
@@ -72,7 +72,8 @@ class PredictionReader(threading.Thread):
     def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
         super().__init__(name="predictions", daemon=True)
         self.bootstrap, self.tps = bootstrap, [TopicPartition(topic, number) for number in range(partitions)]
-        self.read = Read({}, [])
+        self._order: list[tuple[int, int]] = []
+        self.read = Read({}, self._order)
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -85,7 +86,7 @@ class PredictionReader(threading.Thread):
                 for tp, records in consumer.poll(timeout_ms=200).items():
                     for one in records:
                         self.read.seen[(tp.partition, one.offset)] = zlib.crc32(one.value)
-                        self.read.order.append((tp.partition, one.offset))
+                        self._order.append((tp.partition, one.offset))
         consumer.close()
 
     def stop(self) -> None:
@@ -97,7 +98,9 @@ class PredictionReader(threading.Thread):
 def check_seen(
     world: World, flow: OrderedFlow, documents: Mapping[str, Sequence[bytes]], counts: Counts
 ) -> None:
-    """What was read of documents against what their entities' events give."""
+    """What was read of documents against what their entities' events give. Who saw no document change saw nothing."""
+    if documents and not any(len(set(seen)) > 1 for seen in documents.values()):
+        counts.add("stuck", f"a reader saw no document of {len(documents)} change")
     views = {
         f"features:{world.name}:{name}:{entity}": view for (name, entity), view in flow.documents().items()
     }
@@ -128,7 +131,7 @@ def _after(view: NaiveView, document: Mapping[str, Any], least: int) -> int | No
 
 
 def check_read(world: World, read: Read, counts: Counts) -> None:
-    """What a service read of the predictions stands there still, and came in its order."""
+    """What a service read of the predictions stands there still, and came in its order. Half of them were read on the way."""
     final = {
         (record.partition, record.offset): zlib.crc32(record.value or b"")
         for records in world.raw.whole(f"{world.name}.predictions")
@@ -137,8 +140,10 @@ def check_read(world: World, read: Read, counts: Counts) -> None:
     for place, value in read.seen.items():
         if final.get(place) != value:
             counts.add("torn", f"the prediction at {place} was read, and is another now or gone")
+    if read.order is not None and len(read.order) < len(final) / 2:
+        counts.add("stuck", f"a reader saw {len(read.order)} of {len(final)} predictions")
     newest: dict[int, int] = {}
-    for partition, offset in read.order:
+    for partition, offset in read.order or ():
         if offset <= newest.get(partition, -1):
             counts.add("reordered", f"the prediction at {(partition, offset)} came after {newest[partition]}")
         newest[partition] = offset

@@ -224,6 +224,7 @@ class Round(Running):
         self.end()
         if self.proxy is not None:
             self.proxy.close()
+        self.opened.close()
         self.log.close()
         with suppress(KafkaError):  # whatever comes next has the disk for itself
             admin = KafkaAdminClient(bootstrap_servers=self.servers.bootstrap)

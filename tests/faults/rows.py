@@ -59,8 +59,18 @@ class Row:
         """Go on from what `shown` gave for the rounds before."""
         self.rounds, self.injected, self.records = shown["rounds"], shown["injected"], shown["records"]
         self.ends, self.recoveries = shown["ended_by_themselves"], list(shown["recoveries_s"])
-        kinds = ("lost", "repeated", "reordered", "torn", "stuck", "known_repeats")
-        wrong = shown["wrong"] - shown["torn"] - shown["reordered"] - shown["stuck"]
+        kinds = (
+            "lost",
+            "repeated",
+            "reordered",
+            "torn",
+            "stuck",
+            "ended",
+            "known_repeats",
+            "events_back",
+            "positions_back",
+        )
+        wrong = shown["wrong"] - sum(shown[kind] for kind in ("torn", "reordered", "stuck", "ended"))
         self.counts = Counts(**{kind: shown[kind] for kind in kinds}, wrong=wrong, notes=list(shown["notes"]))
 
     def shown(self) -> dict[str, Any]:
@@ -75,11 +85,14 @@ class Row:
             "records": self.records,
             "lost": counts.lost,
             "repeated": counts.repeated,
-            "wrong": counts.wrong + counts.torn + counts.reordered + counts.stuck,
+            "wrong": counts.wrong + counts.torn + counts.reordered + counts.stuck + counts.ended,
             "torn": counts.torn,
             "reordered": counts.reordered,
             "stuck": counts.stuck,
+            "ended": counts.ended,
             "known_repeats": counts.known_repeats,
+            "events_back": counts.events_back,
+            "positions_back": counts.positions_back,
             "ended_by_themselves": self.ends,
             "recoveries_s": [round(one, 2) for one in self.recoveries],
             "recovery_p50_s": round(statistics.median(times), 2) if times else None,
@@ -190,6 +203,11 @@ def run_round(
             except Exception:
                 found = Counts()
                 found.add("stuck", traceback.format_exc())
+        if not round.injected and not found.stuck:
+            found.add("stuck", "nothing was harmed")
+        if not round.patient:
+            for role, code, said in round.ends:
+                found.add("ended", f"{role} ended by itself with exit code {code}: {said}")
         row.rounds += 1
         row.injected += round.injected
         row.records += len(round.records)
@@ -208,7 +226,8 @@ def tell(fault: Fault, round: Round, counts: Counts, took_s: float) -> None:
     ended = f", ended by themselves: {round.ends}" if round.ends else ""
     say(
         f"{fault.name}: {round.injected} done to {len(round.records):,} records in {took_s:.0f} s, {said}; "
-        f"recovered in [{recovered}] s, {counts.known_repeats} recognisable repeats{ended}"
+        f"recovered in [{recovered}] s, {counts.known_repeats} recognisable repeats, of at most {counts.events_back} events and "
+        f"{counts.positions_back} positions before{ended}"
     )
     for note in counts.notes[:6]:
         say(f"    {note[:1_500]}")

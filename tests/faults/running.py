@@ -16,7 +16,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class Running:
         self.readers: list[Any] = []
         self.urls: dict[str, str] = {}
         self.proxy: Proxy | None = None
+        self.opened = ExitStack()  # what ends with the round
 
     # -- waiting -----------------------------------------------------------------------------------------------------------
 
@@ -95,15 +96,20 @@ class Running:
         """
         began = looked = time.monotonic()
         stands: object = None
+        failed = ""
         while True:
-            with suppress(LogError, redis.RedisError):
+            try:
                 if done():
                     return time.monotonic() - began
+                failed = ""
+            except (LogError, redis.RedisError) as error:
+                failed = f" (whoever asked heard nothing: {error})"
             self.tend()
             if time.monotonic() - looked > patience_s:
                 before, stands, looked = stands, self.standing(), time.monotonic()
-                if stands == before or looked - began > MOST_PATIENT_S:
-                    raise Stuck(f"{what} within {looked - began:.0f} s\n{self.stacks()}")
+                known = stands is not None
+                if (known and stands == before) or looked - began > MOST_PATIENT_S:
+                    raise Stuck(f"{what} within {looked - began:.0f} s{failed}\n{self.stacks()}")
             time.sleep(LOOK_S)
 
     def standing(self) -> object:

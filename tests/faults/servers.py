@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -25,10 +25,14 @@ listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:
 
 
 class Proxy:
-    """A TCP proxy that is slow, or that loses replies: the request was carried out, and whoever asked does not hear of it."""
+    """A TCP proxy that is slow, or that loses replies: the request was carried out, and whoever asked does not hear of it.
 
-    def __init__(self, port: int, to: int) -> None:
-        self.port, self.to = port, to
+    `writes` says of what was sent at once whether it asks for a write: the replies of others are not lost.
+    """
+
+    def __init__(self, port: int, to: int, writes: Callable[[bytes], bool]) -> None:
+        self.port, self.to, self.writes = port, to, writes
+        self._asked: set[socket.socket] = set()  # where the reply to a write is awaited
         self.delay_s = 0.0
         self.to_lose = self.lost = 0
         self._lock = threading.Lock()
@@ -57,8 +61,12 @@ class Proxy:
             while data := source.recv(65_536):
                 if self.delay_s:
                     time.sleep(self.delay_s)
-                if reply and self._loses():
-                    break
+                if reply:
+                    if source in self._asked and self._loses():
+                        break
+                    self._asked.discard(source)
+                elif self.writes(data):
+                    self._asked.add(target)
                 target.sendall(data)
         for one in (source, target):
             with suppress(OSError):
@@ -74,7 +82,7 @@ class Proxy:
             return True
 
     def lose_replies(self, count: int) -> None:
-        """Lose the next so many replies, whosever they are."""
+        """Lose the next so many replies to writes."""
         with self._lock:
             self.to_lose += count
 

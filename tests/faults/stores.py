@@ -8,30 +8,29 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from penstock.features.redis.keys import position_key
 from tests.faults.fault import Fault
 from tests.faults.round import Round
+from tests.faults.running import Stuck
 from tests.faults.servers import Proxy, store
 from tests.valkey_sentinel import valkey_sentinel
 
 REBUILT = "state is rebuilt from the topics; documents go back meanwhile, and what is emitted again is recognised by its id"
 ROLES = ("featurize", "learn")
+UNDER_WAY_S = 0.3
 
 
-def harmed(round: Round, role_positions: dict[str, Any], began: float) -> None:
-    """Count one, and wait until both roles go on."""
+def harmed(round: Round, began: float) -> None:
+    """Count one, and wait until both roles go on from where they are when what was under way is written."""
     round.injected += 1
+    time.sleep(UNDER_WAY_S)
+    role_positions = {role: round.position(role) for role in ROLES}
     for role, before in role_positions.items():
         round.recovers(role, before, began)
-
-
-def positions(round: Round) -> dict[str, Any]:
-    """What both groups have committed."""
-    return {role: round.position(role) for role in ROLES}
 
 
 def begun_again(round: Round) -> None:
@@ -39,11 +38,10 @@ def begun_again(round: Round) -> None:
     assert round.valkey is not None
     for at in round.points(round.kills):
         round.until(at)
-        before = positions(round)
         round.valkey.kill()
         began = time.monotonic()
         round.valkey.start()
-        harmed(round, before, began)
+        harmed(round, began)
 
 
 def lost(round: Round) -> None:
@@ -57,9 +55,9 @@ def emptied(round: Round) -> None:
     round.recovered = True
     for at in round.points(round.kills):
         round.until(at)
-        before, began = positions(round), time.monotonic()
+        began = time.monotonic()
         round.place.client.flushall()
-        harmed(round, before, began)
+        harmed(round, began)
 
 
 def set_back(round: Round) -> None:
@@ -69,11 +67,10 @@ def set_back(round: Round) -> None:
     round.until(0.2)
     round.place.client.save()
     round.until(0.5)
-    before = positions(round)
     round.valkey.kill()
     began = time.monotonic()
     round.valkey.start()
-    harmed(round, before, began)
+    harmed(round, began)
 
 
 @contextmanager
@@ -88,7 +85,7 @@ def failed_over(round: Round) -> None:
     made: Any = round.valkey
     round.recovered = True
     round.until(0.3)
-    before, primary = positions(round), made.primary()
+    primary = made.primary()
     key = position_key(round.place.pipeline.name, "0")
     other = next(port for port in made.servers if port != primary)
     made.client(other).config_set("masterauth", "of nobody")
@@ -98,7 +95,12 @@ def failed_over(round: Round) -> None:
     heard = made.client(primary).get(key)
     round.wait(lambda: made.client(primary).get(key) not in (heard, None), "nothing new was written")
     made.servers[primary].kill()
-    harmed(round, before, time.monotonic())
+    harmed(round, time.monotonic())
+
+
+def refusals(client: Any) -> int:
+    """How many commands the server has refused."""
+    return sum(one["count"] for one in client.info("errorstats").values())
 
 
 def full(round: Round) -> None:
@@ -106,11 +108,14 @@ def full(round: Round) -> None:
     client: Any = round.place.client
     for at in round.points(round.kills):
         round.until(at)
+        refused = refusals(client)
         client.config_set("maxmemory", max(client.info("memory")["used_memory"] - 100_000, 1))
         time.sleep(2.0)
-        before, began = positions(round), time.monotonic()
+        if refusals(client) == refused:
+            raise Stuck("no write was refused")
+        began = time.monotonic()
         client.config_set("maxmemory", 0)
-        harmed(round, before, began)
+        harmed(round, began)
 
 
 def paused(round: Round) -> None:
@@ -118,9 +123,14 @@ def paused(round: Round) -> None:
     client: Any = round.place.client
     for at in round.points(round.kills):
         round.until(at)
-        before, began = positions(round), time.monotonic()
+        began = time.monotonic()
         client.execute_command("CLIENT", "PAUSE", 1_500, "ALL")
-        harmed(round, before, began)
+        harmed(round, began)
+
+
+def runs_a_script(request: bytes) -> bool:
+    """Whether a request to Redis has a script run: the only writes there are."""
+    return b"EVALSHA" in request or b"EVAL\r\n" in request
 
 
 @contextmanager
@@ -129,7 +139,7 @@ def behind_proxy() -> Iterator[tuple[Any, str, int]]:
     from penstock.stream.stack.server import free_ports
 
     with store() as (_, _, port):
-        proxy = Proxy(free_ports(1)[0], port)
+        proxy = Proxy(free_ports(1)[0], port, runs_a_script)
         yield proxy, f"redis://127.0.0.1:{proxy.port}/0", port
         proxy.close()
 
@@ -139,10 +149,10 @@ def unheard(round: Round) -> None:
     proxy: Any = round.valkey
     for at in round.points(round.kills * 4):
         round.until(at)
-        before, began = positions(round), time.monotonic()
-        proxy.lose_replies(round.chance.randint(1, 5))
+        began = time.monotonic()
+        proxy.lose_replies(round.chance.randint(1, 3))
         round.wait(lambda: proxy.to_lose <= 0, "no reply was lost")
-        harmed(round, before, began)
+        harmed(round, began)
     round.injected = proxy.lost
 
 
@@ -157,19 +167,26 @@ def slow(round: Round) -> None:
 
 
 @contextmanager
+def disk(mb: int) -> Iterator[Path]:
+    """A file system of so many megabytes of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-small-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mb}m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def on_small_disk() -> Iterator[tuple[Any, str, int]]:
     """A Valkey on a file system of 24 MB of its own."""
     from penstock.stream.stack.valkey import valkey_server
 
-    folder = Path(tempfile.mkdtemp(prefix="penstock-small-"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
-    try:
+    with disk(24) as folder:
         server, url = valkey_server(kept=folder, more={"auto-aof-rewrite-percentage": "0"})
         yield server, url, 0
         server.close()
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def no_root() -> str:
@@ -179,22 +196,27 @@ def no_root() -> str:
     )
 
 
+def fill(filler: Path) -> None:
+    """Write a file until its disk is full."""
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 65_536)
+
+
 def disk_full(round: Round) -> None:
     """The disk under Redis is full for a while: it refuses every write."""
     assert round.valkey is not None
     round.until(0.15)
     filler = round.valkey.folder / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(b"\0" * 65_536)
-                file.flush()
-        except OSError:
-            pass
+    fill(filler)
+    client: Any = round.place.client
+    refused = refusals(client)
     time.sleep(3.0)
-    before, began = positions(round), time.monotonic()
+    if refusals(client) == refused:
+        raise Stuck("no write was refused")
+    began = time.monotonic()
     filler.unlink(missing_ok=True)
-    harmed(round, before, began)
+    harmed(round, began)
 
 
 NOTHING_KEPT = {"appendonly": "no"}

@@ -15,6 +15,7 @@ from penstock.stream.definition_file import load
 from penstock.stream.featurize import expiry, worker
 from penstock.stream.learn import births, suspicion
 from penstock.stream.log.protocol import Record
+from penstock.stream.messages import Command, encode_entry
 from penstock.stream.roles.in_memory import MemoryFlow
 from tests.faults import bugs
 from tests.faults.checker import World, check
@@ -147,8 +148,35 @@ def test_a_prediction_that_is_missing_is_lost_and_another_one_is_wrong(world: Wo
     assert both.bad == {"torn": 1}
 
 
-def test_a_dead_letter_that_is_missing_is_lost(world: World) -> None:
+def test_a_dead_letter_that_is_missing_is_lost_and_one_that_says_something_else_is_found(
+    world: World,
+) -> None:
     assert found(world, "dead-letters", without(3)).bad == {"lost": 1}
+
+    def cut(records: list[Record]) -> list[Record]:
+        return [*records[:3], records[3]._replace(value=b"?"), *records[4:]]
+
+    assert found(world, "dead-letters", cut).bad == {"wrong": 1}
+    assert found(world, "dead-letters", lambda records: [*records, records[3]]).bad == {}
+    assert found(world, "dead-letters", lambda records: [*records, cut(records)[3]]).bad == {"torn": 1}
+
+
+def test_an_event_that_is_told_again_in_other_words_is_torn(world: World) -> None:
+    def again(records: list[Record]) -> list[Record]:
+        said = json.loads(records[0].value or b"")
+        return [*records, records[0]._replace(value=json.dumps({**said, "position": -1}).encode())]
+
+    assert found(world, "history", lambda records: [*records, records[0]]).bad == {}
+    assert found(world, "history", again).bad == {"torn": 1}
+
+
+def test_a_command_that_nobody_asked_for_is_found_whatever_comes_of_it(world: World) -> None:
+    command = encode_entry(Command(id="command-hold-7", verb="hold", reason="", by="", wall_ms=0))
+
+    def held(records: list[Record]) -> list[Record]:
+        return [*records, records[-1]._replace(offset=records[-1].offset + 1, value=command)]
+
+    assert found(world, "samples", held).bad == {"repeated": 1}
 
 
 @pytest.mark.parametrize(("by", "kind"), [(1, "repeated"), (-1, "lost")])

@@ -180,7 +180,7 @@ class Pressed(Round):
 
 def compared(round: Round) -> Counts:
     """What the checker says of a round that nobody read meanwhile."""
-    place, nobody = round.place, Read({}, [])
+    place, nobody = round.place, Read({}, None)
     given = (place.file, round.servers.bootstrap, round.url, round.asked, round.recovered)
     return judged(Left(*given, {}, nobody))
 

@@ -20,6 +20,8 @@ BOUNDS = {
 }
 """How much more an hour may be, by what it is. 100 bytes an event that nobody frees are 36 MB an hour at 100 events a second."""
 LEAST_SAMPLES = 8
+MOST_THERE = 0.9  # of the samples: a server that is away cannot be asked
+NEVER_BEGUN_AGAIN = frozenset({"featurize-0", "learn-0", "serve-0", "console-0", "all-0", "redis"})
 
 
 class Slope(NamedTuple):
@@ -74,8 +76,21 @@ def slopes(samples: Sequence[Mapping[str, object]]) -> list[Slope]:
     return [
         Slope(name, what, len(points), points[0][1], points[-1][1], round(slope(points), 2), BOUNDS[what])
         for (name, what), points in series.items()
-        if len(pids[name]) == 1 and len(points) == len(half) and len(points) >= LEAST_SAMPLES
+        if len(pids[name]) == 1 and len(points) >= max(MOST_THERE * len(half), LEAST_SAMPLES)
     ]
+
+
+def missing(samples: Sequence[Mapping[str, object]], found: Sequence[Slope]) -> list[str]:
+    """What was sampled at the middle, of what is never begun again, and has no slope: it ended, or could not be asked."""
+    sampled = {
+        (name, what)
+        for name, one in (last_half(samples)[0]["of"] if samples else {}).items()  # type: ignore[attr-defined]
+        for what in one
+        if what in BOUNDS and name in NEVER_BEGUN_AGAIN
+    }
+    told = {(one.of, one.what) for one in found}
+    names = {name for name, _ in told}
+    return sorted(f"{name} {what}" for name, what in sampled - told) + sorted(NEVER_BEGUN_AGAIN - names)
 
 
 def table(found: Sequence[Slope]) -> str:

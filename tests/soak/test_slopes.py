@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.soak.slopes import BOUNDS, slope, slopes
+from tests.soak.slopes import BOUNDS, NEVER_BEGUN_AGAIN, missing, slope, slopes
 
 
 def sampled(leak_mb_an_hour: float, minutes: int = 120, pid: int = 1) -> list[dict[str, object]]:
@@ -40,6 +40,16 @@ def test_a_role_that_was_begun_again_in_the_last_half_is_not_judged() -> None:
     for one in samples[200:]:
         one["of"]["learn"]["pid"] = 2  # type: ignore[index]
     assert slopes(samples) == []
+
+
+def test_whatever_ended_in_the_last_half_is_missed() -> None:
+    samples = sampled(0.0)
+    for one in samples:
+        one["of"] = dict.fromkeys(NEVER_BEGUN_AGAIN, one["of"]["learn"])  # type: ignore[index]
+    assert missing(samples, slopes(samples)) == []
+    for one in samples[150:]:
+        one["of"] = {name: what for name, what in one["of"].items() if name != "serve-0"}  # type: ignore[attr-defined]
+    assert missing(samples, slopes(samples)) == ["serve-0 rss_mb", "serve-0 threads", "serve-0"]
 
 
 def test_a_slope_is_an_hours() -> None:

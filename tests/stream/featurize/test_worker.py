@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 from river import tree
 
+from penstock.features.redis.keys import private_prefix
 from penstock.features.redis.store import MemoryServer, MemoryStateStore, StoreUnavailable, Unit
 from penstock.stream import topology
 from penstock.stream.definitions import DefinitionError, Pipeline
@@ -24,7 +25,17 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out, UnknownTopic
 from penstock.stream.messages import Recipe, Tick, decode_entry
 from penstock.stream.roles.in_memory import MemoryFlow
-from tests.stream.generated import DELIVERED, SENT, START_MS, card_events, cards, outs, parcel_events, parcels
+from tests.stream.generated import (
+    DELIVERED,
+    PAID,
+    SENT,
+    START_MS,
+    card_events,
+    cards,
+    outs,
+    parcel_events,
+    parcels,
+)
 from tests.stream.naive_flow import NaiveFlow, everything
 
 
@@ -595,3 +606,25 @@ def test_a_commit_that_failed_is_made_at_the_next_start_though_nothing_new_comes
     assert world.log.committed(first.group, tps) == {
         tp: end for tp, (_, end) in world.log.bounds(tps).items()
     }
+
+
+def test_such_a_commit_is_made_too_where_another_task_is_rebuilt_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(cards())
+    world.log.append(outs(card_events(300)))
+    told, kept = (PAID.name, 0), (PAID.name, 1)
+    first, commit = world.worker(), Writing.commit
+
+    def but_one(self: Writing, wall_ms: int) -> None:
+        self.written.pop(kept, None)
+        commit(self, wall_ms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writing, "commit", but_one)
+        world.settle(first)
+    assert world.log.committed(first.group, [told, kept]).keys() == {told}
+    for key in [key for key in world.server.data if key.startswith(private_prefix("cards", "0:"))]:
+        del world.server.data[key]
+    world.settle(world.worker())
+    assert world.log.committed(first.group, [kept]) == {kept: world.log.bounds([kept])[kept][1]}
