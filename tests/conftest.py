@@ -29,10 +29,12 @@ from tests.valkey_cluster import valkey_cluster
 settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("penstock")
 
-SET_BY_DEFINITIONS = (
+SET_IN_PASSING = (
+    "penstock.stream.featurize.dead_share",
     "penstock.stream.featurize.worker",
     "penstock.stream.learn.worker",
     "penstock.stream.learn.births",
+    "penstock.stream.learn.replica_snapshot",
     "penstock.stream.learn.suspicion",
 )
 _WAIT_FOR_USERS_S = 3_600.0  # they hold no lock when they are gone, however they went
@@ -46,8 +48,8 @@ def _no_given_servers() -> None:
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    """A definition file is Python that runs in the test's process, too: what one sets there for its roles is set back."""
-    places: list[Any] = [sys.modules[name] for name in SET_BY_DEFINITIONS if name in sys.modules]
+    """What definition files, which are Python, and fuzz targets set in the test's own process is set back."""
+    places: list[Any] = [sys.modules[name] for name in SET_IN_PASSING if name in sys.modules]
     places += [place.Suspicion for place in places if hasattr(place, "Suspicion")]
     before = [dict(vars(place)) for place in places]
     yield

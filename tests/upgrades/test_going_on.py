@@ -96,6 +96,7 @@ def test_a_bootstrap_that_a_former_version_left_in_the_middle_is_ended(version: 
         assert found["folds"] == wanted["folds"] or about(version)["snapshot_layout"] != LAYOUT
 
 
+@pytest.mark.long
 def test_what_is_written_today_looks_as_the_newest_store_has_it(tmp_path: Path) -> None:
     newest = STORE / versions()[-1]
     # The store was written with this seed: what waits together, waits in a set.
