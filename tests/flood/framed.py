@@ -23,6 +23,9 @@ from tests.stream.formats import paid
 
 FRAME_BYTES = 5
 UNKNOWN = 99
+UNKNOWN_FIELDS = (
+    b"\x4a\x03abc\x50\x96\x01\x5b\x60\x01\x5c\x65abcd\x69abcdefgh"  # of Protobuf, of each wire type
+)
 
 
 class Form(NamedTuple):
@@ -72,6 +75,8 @@ def _amount(bits: bytes) -> Callable[[Good], bytes]:
 
 
 OF_ANY_BYTES = ("bytes changed", "truncated", "tombstone", "compressed", "keys", "headers", "record times")
+# Without -1e75: with 1e75 in one window it would cancel, and the smaller amounts would be lost in a sum of floats.
+LARGEST = (1e75, 1e76, -1e76, 5e-324, -0.0)
 SPOILT: Kinds = {
     **{name: KINDS[name] for name in OF_ANY_BYTES},
     "bomb": (0, (lambda g: g.plain + b" " * 8_000_000, lambda g: g.plain[:FRAME_BYTES] + bytes(8_000_000))),
@@ -114,16 +119,14 @@ SPOILT: Kinds = {
         (
             lambda g: g.plain + g.plain[FRAME_BYTES:],
             lambda g: g.plain + b"\x00",
-            lambda g: (
-                g.plain + b"\x4a\x03abc\x50\x96\x01\x5b\x60\x01\x5c\x65abcd\x69abcdefgh"
-            ),  # unknown fields of Protobuf
+            lambda g: g.plain + UNKNOWN_FIELDS,
             lambda g: g.plain + b"\x5b" * 200 + b"\x5c" * 200,
         ),
     ),
     "numbers": (
         60,
         (
-            *(_amount(struct.pack("<d", one)) for one in (1e75, -1e75, 1e76, 5e-324, -0.0)),
+            *(_amount(struct.pack("<d", one)) for one in LARGEST),
             *(_amount(struct.pack("<d", float(one))) for one in ("nan", "inf", "-inf")),
             lambda g: g.with_(amount=None),
         ),
