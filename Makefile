@@ -52,7 +52,7 @@ help:
 	@echo "make docs    the reference from the code, and all pages as a web site in build/docs"
 	@echo "make bench   list the benchmarks, or run one (ARGS='NAME --json FILE', as for 'penstock bench')"
 	@echo "make faults  harm roles and servers, and count what came of it (ROUNDS=20 RECORDS=100000 JSON=FILE ARGS='--short'; Java 17, Maven)"
-	@echo "make flood   a million records of which a tenth is filth, on a real Kafka (RECORDS=... BAD=... JSON=FILE; Java 17, Maven; 15 minutes)"
+	@echo "make flood   a million records of which a tenth is filth, on a real Kafka (RECORDS=... BAD=... FORMAT=avro JSON=FILE; Java 17, Maven; 15 minutes)"
 	@echo "make fuzz    every decoder, guided by what it reaches (SECONDS=60 for each; fetches 35 MB; 15 minutes)"
 	@echo "make sanitize   what is compiled, under AddressSanitizer and UBSan (needs gcc with libasan; some minutes)"
 	@echo "make pressure  Redis, Kafka or the model slow or away while roles work a backlog off (RECORDS=200000 JSON=FILE; 45 minutes; Java 17, Maven)"
@@ -187,7 +187,7 @@ faults: $(STAMP)
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) --records $(or $(RECORDS),100000) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 flood: $(STAMP)
-	$(BIN)/python -m tests.flood --records $(or $(RECORDS),1000000) --bad $(or $(BAD),100000) $(if $(JSON),--json $(JSON)) $(ARGS)
+	$(BIN)/python -m tests.flood --records $(or $(RECORDS),1000000) --bad $(or $(BAD),100000) --format $(or $(FORMAT),json) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 # atheris has wheels for Linux on x86 and Python 3.11 to 3.13. Without it nothing guides the inputs, and it says so.
 fuzz: $(STAMP)

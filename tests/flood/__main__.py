@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.servers import servers, store
+from tests.flood.framed import FORMS, registered
 from tests.flood.judge import Found, table
 from tests.flood.running import Ended, Flood, Run
 
@@ -30,18 +31,21 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--bad", type=int, default=100_000, help="how many of them are spoilt")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--format", choices=[*FORMS], default="json", help="of the flooded topic")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started here ends with it
     with (
         servers() as started,
         store() as (_, url, _),
+        registered() as registry_url,
         tempfile.TemporaryDirectory(prefix="penstock-flood-") as folder,
     ):
-        flood = Flood(started.bootstrap, url, Path(folder), args.records, args.bad, args.seed)
+        asked = (args.records, args.bad, args.seed, args.format, registry_url)
+        flood = Flood(started.bootstrap, url, Path(folder), *asked)
         try:
-            say(f"sending {args.records:,} records, {args.bad:,} of them spoilt")
+            say(f"sending {args.records:,} records in {args.format}, {args.bad:,} of them spoilt")
             flood.publish()
             say("working them off")
             flood.work_off()

@@ -3,6 +3,7 @@
 Laws of this file:
 - A value is an event if it is a JSON object in UTF-8 (RFC 8259) of at most 900,000 bytes whose declared fields hold what they
   may, at a time that its record and its partition allow. Every other one is a dead letter.
+- Of a record in another format the fields are told (`read`); what may be in them, and when, is judged here for every format.
 - Fields that nobody declared must be JSON; their text is not looked at, so it need not be UTF-8. Half a surrogate pair is no text
   anywhere. Of a field that stands there twice the last one counts, and each of them must hold what the field may.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
@@ -43,12 +45,25 @@ class Bad(ValueError):
     """The record is no event."""
 
 
-def event_of(value: bytes | None, timestamp_ms: int, newest_ms: int) -> Event | None:
-    """The event of a record, given the newest event time of its partition before it (-1 if none); None if it is a dead letter."""
+def event_of(
+    value: bytes | None,
+    timestamp_ms: int,
+    newest_ms: int,
+    read: Callable[[bytes], dict[str, Any]] | None = None,
+    event_id: str = "payment",
+    time: str = "paid_at",
+) -> Event | None:
+    """The event of a record, given the newest event time of its partition before it (-1 if none); None if it is a dead letter.
+
+    `read` gives the fields of what is not JSON, and raises `ValueError` where there are none; `event_id` and `time` name two.
+    """
     try:
-        fields = _object(value)
-        _check_text(fields)
-        at = _time(fields["paid_at"])
+        if value is None or len(value) > MOST_BYTES:
+            raise Bad("nothing, or too much")
+        fields = (read or _object)(value)
+        _check_text(fields, event_id)
+        _check_number(fields["amount"])
+        at = _time(fields[time])
         if not newest_ms - DAY_MS <= at <= timestamp_ms + HOUR_MS:
             raise Bad("too late, or ahead of its record")
         _check_label(fields["fraud"])
@@ -57,9 +72,7 @@ def event_of(value: bytes | None, timestamp_ms: int, newest_ms: int) -> Event | 
     return Event(fields, at)
 
 
-def _object(value: bytes | None) -> dict[str, Any]:
-    if value is None or len(value) > MOST_BYTES:
-        raise Bad("nothing, or too much")
+def _object(value: bytes) -> dict[str, Any]:
     text = value.decode("utf-8", "surrogateescape")
     _check_surrogates(text)
     found = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_constant, parse_int=_whole)
@@ -80,8 +93,8 @@ def _checked(name: str, value: Any) -> Any:
     kinds = FIELDS[name]
     if kinds is not None and type(value) not in kinds:
         raise Bad(f"{name} is {type(value)}")
-    if kinds is NUMBER and value is not None and not (isfinite(value) and abs(value) <= MOST_NUMBER):
-        raise Bad(f"{name} is too large")
+    if kinds is NUMBER:
+        _check_number(value)
     if isinstance(value, str):
         value.encode()  # raises where a byte of it was no UTF-8
     return value
@@ -111,13 +124,17 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float("inf")
 
 
-def _check_text(fields: dict[str, Any]) -> None:
-    for name in ("payment", "card"):
+def _check_number(value: float | None) -> None:
+    if value is not None and not (isfinite(value) and abs(value) <= MOST_NUMBER):
+        raise Bad("a number is too large")
+
+
+def _check_text(fields: dict[str, Any], event_id: str) -> None:
+    for name in (event_id, "card"):
         value = fields[name]
         digits = abs(value) if type(value) is int else 0
         if digits >= 10**MOST_CHARACTERS or (isinstance(value, str) and len(value) > MOST_CHARACTERS):
             raise Bad(f"{name} is too long")
-    fields["amount"]  # must be there
 
 
 def _time(value: Any) -> int:

@@ -13,33 +13,39 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 
+def as_json(event: Mapping[str, Any]) -> bytes:
+    """An event as it is sent."""
+    return json.dumps(event).encode()
+
+
 class Good(NamedTuple):
-    """The event that a record would have been, with what is drawn for spoiling it."""
+    """The event that a record would have been, with what is drawn for spoiling it, and how it would have been written."""
 
     event: dict[str, Any]
     partition: int
     chance: random.Random
+    write: Callable[[Mapping[str, Any]], bytes] = as_json
 
     def with_(self, **fields: Any) -> bytes:
-        """The event with other fields, as JSON."""
-        return json.dumps({**self.event, **fields}).encode()
+        """The event with other fields."""
+        return self.write({**self.event, **fields})
 
     def raw(self, name: str, text: str | bytes) -> bytes:
-        """The event with this written for a field, whether it is JSON or not."""
+        """The event in JSON with this written for a field, whether it is JSON or not."""
         written = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         return self.with_(**{name: "\x00here"}).replace(b'"\\u0000here"', written)
 
     @property
     def plain(self) -> bytes:
         """The event as it would have been sent."""
-        return json.dumps(self.event).encode()
+        return self.write(self.event)
 
     def card(self, text: str) -> str:
         """The name of a card of this partition alone."""
@@ -47,8 +53,9 @@ class Good(NamedTuple):
 
 
 Spoilt = Callable[[Good], "bytes | None"]
-KINDS: dict[str, tuple[int, tuple[Spoilt, ...]]] = {}
-"""Each kind with its weight and its ways."""
+Kinds = dict[str, tuple[int, tuple[Spoilt, ...]]]
+KINDS: Kinds = {}
+"""Each kind with its weight and its ways, of records in JSON."""
 
 
 def _kind(name: str, weight: int, *ways: Spoilt) -> None:

@@ -1,4 +1,4 @@
-"""The flood's producer, with kafka-python: `python -m tests.flood.produce BOOTSTRAP TOPIC RECORDS BAD SEED END_MS`.
+"""The flood's producer, with kafka-python: `python -m tests.flood.produce BOOTSTRAP TOPIC RECORDS BAD SEED END_MS FORMAT`.
 
 What is larger than topics take is sent compressed, as whoever sends it would: a bomb.
 """
@@ -14,7 +14,7 @@ from tests.flood.stream import Made, stream
 PLAIN_BYTES = 1_000_000
 
 
-def main(bootstrap: str, topic: str, records: int, bad: int, seed: int, end_ms: int) -> None:
+def main(bootstrap: str, topic: str, records: int, bad: int, seed: int, end_ms: int, form: str) -> None:
     """Publish all, each partition in its order."""
     plain = KafkaProducer(
         bootstrap_servers=bootstrap, linger_ms=20, batch_size=200_000, delivery_timeout_ms=300_000
@@ -26,7 +26,7 @@ def main(bootstrap: str, topic: str, records: int, bad: int, seed: int, end_ms: 
         delivery_timeout_ms=300_000,
     )
     sent = []
-    for number, made in enumerate(stream(records, bad, seed, end_ms)):
+    for number, made in enumerate(stream(records, bad, seed, end_ms, form=form)):
         if _bytes(made) < PLAIN_BYTES:
             sent.append(_send(plain, topic, made))
         else:
@@ -60,4 +60,4 @@ def _send(producer: KafkaProducer, topic: str, made: Made):  # type: ignore[no-u
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *(int(one) for one in sys.argv[3:7]))
+    main(sys.argv[1], sys.argv[2], *(int(one) for one in sys.argv[3:7]), form=sys.argv[7])

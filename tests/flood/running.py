@@ -56,14 +56,26 @@ class Run:
 class Flood:
     """One flooded pipeline from its first record to what is wrong at the end."""
 
-    def __init__(self, bootstrap: str, url: str, folder: Path, records: int, bad: int, seed: int) -> None:
-        self.bootstrap, self.records, self.bad, self.seed = bootstrap, records, bad, seed
+    def __init__(
+        self,
+        bootstrap: str,
+        url: str,
+        folder: Path,
+        records: int,
+        bad: int,
+        seed: int,
+        form: str = "json",
+        registry_url: str = "",
+    ) -> None:
+        self.bootstrap, self.records, self.bad, self.seed, self.form = bootstrap, records, bad, seed, form
         self.log = KafkaLog(bootstrap)
         self.name = f"flood-{seed}-{os.getpid()}-{time.time_ns():x}"
         client: Any = connect(url)
-        self.place = Place(self.log, bootstrap, client, url, folder, definition(self.name), ONE_MODEL)
+        self.place = Place(self.log, bootstrap, client, url, folder, definition(self.name, form), ONE_MODEL)
         # Days of event time come within minutes: whoever keeps abreast of another worker would wait for it most of the time.
         self.place.env["PENSTOCK_FEATURIZE_SKEW_S"] = "0"
+        if form != "json":
+            self.place.env["PENSTOCK_SCHEMA_REGISTRY_URL"] = registry_url
         self.topic = self.place.pipeline.predict.name
         self.run = Run(records)
 
@@ -76,7 +88,15 @@ class Flood:
         if made != 0:
             raise Ended("the topics could not be created")
         numbers = (self.records, self.bad, self.seed, time.time_ns() // 1_000_000)
-        line = [sys.executable, "-m", "tests.flood.produce", self.bootstrap, self.topic, *map(str, numbers)]
+        line = [
+            sys.executable,
+            "-m",
+            "tests.flood.produce",
+            self.bootstrap,
+            self.topic,
+            *map(str, numbers),
+            self.form,
+        ]
         subprocess.run(line, cwd=ROOT, check=True)
 
     def work_off(self, featurizers: int = 2) -> None:

@@ -7,13 +7,12 @@ Laws of this file:
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.flood.decoder import event_of
-from tests.flood.kinds import KINDS, Good
+from tests.flood.framed import FORMS, Form
+from tests.flood.kinds import Good
 
 PARTITIONS = 4
 SPAN_MS = 3 * 86_400_000
@@ -33,11 +32,14 @@ class Made(NamedTuple):
     timestamp_ms: int
 
 
-def stream(records: int, bad: int, seed: int, end_ms: int, bombs: bool = True) -> Iterator[Made]:
+def stream(
+    records: int, bad: int, seed: int, end_ms: int, bombs: bool = True, form: str = "json"
+) -> Iterator[Made]:
     """The records in the order of event time; `bombs` are those that no topic takes unless they are compressed."""
+    made = FORMS[form]
     chance = random.Random(seed)
     spoilt = set(chance.sample(range(records), bad))
-    kinds, weights = [*KINDS], [weight for weight, _ in KINDS.values()]
+    kinds, weights = [*made.kinds], [weight for weight, _ in made.kinds.values()]
     boom = set(chance.sample(sorted(spoilt), min(MOST_BOMBS, bad // 100))) if bombs else set()
     cards = max(records // 50, 20)
     at, step = end_ms - SPAN_MS, max(SPAN_MS // records, 1)
@@ -54,17 +56,17 @@ def stream(records: int, bad: int, seed: int, end_ms: int, bombs: bool = True) -
             "fraud": chance.random() < (0.6 if amount > 40 else 0.05),
         }
         if number not in spoilt:
-            yield Made(GOOD, partition, event["card"].encode(), json.dumps(event).encode(), [], at)
+            yield Made(GOOD, partition, event["card"].encode(), made.write(event), [], at)
             continue
         kind = "bomb" if number in boom else chance.choices(kinds, weights)[0]
-        yield _spoilt(kind, Good(event, partition, chance), at)
+        yield _spoilt(kind, Good(event, partition, chance, made.write), at, made)
 
 
-def _spoilt(kind: str, good: Good, at: int) -> Made:
+def _spoilt(kind: str, good: Good, at: int, form: Form) -> Made:
     chance, partition = good.chance, good.partition
-    value = chance.choice(KINDS[kind][1])(good)
-    if _strays(value, good):
-        value = good.plain[: chance.randrange(len(good.plain))]
+    value = chance.choice(form.kinds[kind][1])(good)
+    if _strays(value, good, form):
+        value = good.plain[: chance.randrange(form.no_event_bytes or len(good.plain))]
     key: bytes | None = str(good.event["card"]).encode()
     headers: Headers = [("kind", kind.encode())]
     stamp = at
@@ -79,10 +81,14 @@ def _spoilt(kind: str, good: Good, at: int) -> Made:
     return Made(kind, partition, key, value, headers, stamp)
 
 
-def _strays(value: bytes | None, good: Good) -> bool:
+def _strays(value: bytes | None, good: Good, form: Form) -> bool:
     """Whether a change by chance made a good event of somebody who may belong to another partition, or of another payment."""
-    found = event_of(value, 1 << 60, -1)
-    if found is None or (card := found.fields["card"]) is None:
+    found = form.event_of(value, 1 << 60, -1)
+    if found is None:
+        return False
+    if found.fields[form.event_id] == "":  # as each payment has whose id is lost
+        return True
+    if (card := found.fields["card"]) is None:
         return False
     own = f"~{good.partition}~"
     return own not in card if isinstance(card, str) else card % 8 != good.partition

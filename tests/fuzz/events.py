@@ -1,14 +1,13 @@
-"""Targets: what comes on users' topics, in every format, and what is made of it."""
+"""Targets: what comes on users' topics in JSON, and what is made of it."""
 
 from __future__ import annotations
 
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from penstock.stream.log.protocol import Record
-from tests.fuzz.target import Target, deep, only, told
+from tests.fuzz.target import Target, deep, told
 
 START_MS = 1_700_000_000_000
 GOOD = {"payment": "p", "paid_at": START_MS, "card": "c", "amount": 2.5, "fraud": True}
@@ -109,58 +108,6 @@ def _batch_seeds() -> list[bytes]:
     return found
 
 
-def _of_format(form: str) -> Callable[[], Callable[[bytes], object]]:
-    def make() -> Callable[[bytes], object]:
-        from penstock.stream.featurize.decode import SourceDecoder
-        from penstock.stream.formats.reading import reader_of
-        from penstock.stream.formats.schemas import Schemas
-        from tests.stream.formats.paid import TOPIC, Known, pipeline, source
-
-        decoders = []
-        for more in (
-            {},
-            {"envelope": "debezium"},
-            {"envelope": "debezium", "deletes": "event"},
-            {"nulls": "key"},
-        ):
-            of: Any = source(form, **more)
-            decoders.append(SourceDecoder(pipeline(of), of, reader_of(of, Schemas(Known()))))
-
-        def one(data: bytes) -> None:
-            records = [
-                Record(TOPIC, 0, 0, START_MS, b"c", data, ()),
-                Record(TOPIC, 0, 1, START_MS, data, None, ()),
-            ]
-            for decoder in decoders:
-                for item in decoder.items(records, -1):
-                    assert item.event is None or item.reject is None
-                    if item.event is not None:
-                        only(lambda d=decoder, r=item.record: d.fields(r), ValueError)
-
-        return one
-
-    return make
-
-
-def _format_seeds(form: str) -> Callable[[], list[bytes]]:
-    def seeds() -> list[bytes]:
-        from penstock.stream.formats.wire import framed
-        from tests.stream.formats import paid
-
-        event = {"id": "p1", "at": paid.START_MS, "card": "c", "amount": 3.5, "online": True, "fraud": False}
-        as_json = json.dumps(event).encode()
-        debezium = json.dumps({"before": None, "after": event, "op": "c", "source": {}, "ts_ms": 1}).encode()
-        made = {
-            "json": [as_json, debezium, json.dumps({"schema": {}, "payload": json.loads(debezium)}).encode()],
-            "avro": [paid.as_avro(event), paid.as_avro(event, paid.AVRO_2)],
-            "protobuf": [paid.as_protobuf(event)],
-            "jsonschema": [paid.as_json_schema(event), framed(paid.JSON, debezium)],
-        }[form]
-        return [*made, b"", made[0][:9], made[0] + b"\0", framed(9, b"x")]
-
-    return seeds
-
-
 def _letters() -> Callable[[bytes], object]:
     from penstock.stream.featurize.dead_letters import dead_letter, kind_of
     from penstock.stream.featurize.decode import Item
@@ -230,16 +177,6 @@ TARGETS = [
         "C and Python give the same bytes, and nothing is raised",
         _batches,
         _batch_seeds,
-    ),
-    *(
-        Target(
-            f"records in {form}", "each is an event or has a reason", _of_format(form), _format_seeds(form)
-        )
-        for form in ("json", "avro", "protobuf", "jsonschema")
-        if form != "json"
-    ),
-    Target(
-        "envelopes in JSON", "each is an event or has a reason", _of_format("json"), _format_seeds("json")
     ),
     Target("dead letters", "each fits its topic, and says where it is from", _letters, _letter_seeds),
 ]

@@ -22,11 +22,12 @@ MANY = 300
 
 
 @pytest.mark.long
-def test_every_good_record_counts_and_every_bad_one_is_a_dead_letter_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["json", "avro", "protobuf"])
+def test_every_good_record_counts_and_every_bad_one_is_a_dead_letter_once(form: str, tmp_path: Path) -> None:
     if missing := java_missing():
         pytest.skip(missing)
     file = tmp_path / "flood.json"
-    line = ["-m", "tests.flood", "--records", "20000", "--bad", "4000", "--json", str(file)]
+    line = ["-m", "tests.flood", "--records", "20000", "--bad", "4000", "--format", form, "--json", str(file)]
     done = subprocess.run([sys.executable, *line], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text())
