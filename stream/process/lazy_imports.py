@@ -1,11 +1,11 @@
-"""scipy and scikit-learn are loaded when something of them is used, not when river is.
+"""scipy, scikit-learn and aiohttp are loaded when something of them is used, not when river or Faust is.
 
 river's packages name functions of both as they are imported, and few models ever call one. Loading them is more than half of what
 a role computes before it is ready, and of what it keeps in memory. Python 3.15 can put any import off (PEP 810); this does
-it for what river's own files import, in the processes that the `penstock` command begins, and for nobody else.
+it for what river's and Faust's own files import, in the processes that the `penstock` command begins, and for nobody else.
 
-Laws of this file: what is put off becomes scipy's own at its first use, whatever that is; what is not installed fails when it is
-imported, as ever; whoever else imports scipy gets it at once.
+Laws of this file: what is put off becomes the package's own at its first use, whatever that is; what is not installed fails when it is
+imported, as ever; whoever else imports it gets it at once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-IN = "river"
-PUT_OFF = ("scipy", "sklearn")
+#: By the package whose own files import it: river scores and fits with some, Faust answers web requests, of which it gets none here.
+PUT_OFF = {"river": ("scipy", "sklearn"), "faust": ("aiohttp",)}
 
 
 class Later:
@@ -91,7 +91,8 @@ def import_later(
 ) -> Any:
     """Python's `__import__`, but for what a file imports as it is imported itself. A function imports what it is about to use."""
     package = name.partition(".")[0]
-    if level == 0 and package in PUT_OFF and globals is locals and installed(package):
+    by = (globals or {}).get("__name__", "").partition(".")[0]
+    if level == 0 and package in PUT_OFF.get(by, ()) and globals is locals and installed(package):
         return Names(name) if fromlist else Later(name)
     return builtins.__import__(name, globals, locals, fromlist or (), level)
 
@@ -108,12 +109,12 @@ class Loader(SourceFileLoader):
 
 
 class Finder:
-    """Finds river's files as Python does, and has them run by `Loader`."""
+    """Finds the files of those packages as Python does, and has them run by `Loader`."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
-        """None for whatever is not river's."""
-        if name.partition(".")[0] != IN:
+        """None for whatever is not theirs."""
+        if name.partition(".")[0] not in PUT_OFF:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
@@ -122,6 +123,6 @@ class Finder:
 
 
 def put_off() -> None:
-    """Put off what river's files import of `PUT_OFF` from now on, in this process."""
+    """Put off the imports of `PUT_OFF` from now on, in this process."""
     if Finder not in sys.meta_path:
         sys.meta_path.insert(0, Finder)

@@ -58,7 +58,7 @@ def said(*lines: str) -> Any:
 
 
 PUT_OFF = "from penstock.stream.process.lazy_imports import put_off; put_off()"
-LOADED = "print(json.dumps(sorted({'scipy', 'sklearn', 'numpy'} & set(sys.modules))))"
+LOADED = "print(json.dumps(sorted({'scipy', 'sklearn', 'numpy', 'aiohttp'} & set(sys.modules))))"
 
 
 def test_a_model_that_needs_neither_learns_and_answers_without_scipy_and_sklearn() -> None:
@@ -74,15 +74,15 @@ def test_whoever_else_imports_it_gets_it_at_once() -> None:
     assert said(PUT_OFF, MODEL, line) == ["module", "ufunc"]
 
 
-def test_every_role_is_ready_to_begin_without_scipy() -> None:
-    """Penstock's own files, too, import it where they use it."""
+def test_every_role_is_ready_to_begin_without_scipy_and_aiohttp() -> None:
+    """Penstock's own files, too, import it where they use it; and Faust asks nobody for a page."""
     begin = "from penstock.stream.cli import parser; parser('run'); from penstock.stream.control import role"
     assert said(PUT_OFF, begin, LOADED) == ["numpy"]
 
 
 def of(name: str, *names: str) -> Any:
-    """`import name`, or `from name import names`, as it stands at the top of a file."""
-    here: dict[str, Any] = {}
+    """`import name`, or `from name import names`, as it stands at the top of a file of river."""
+    here: dict[str, Any] = {"__name__": "river.one"}
     given = import_later(name, here, here, names or None)
     return [getattr(given, one) for one in names] if names else given
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_loaded_ends_the_process_since_whoever_asks_a_model_goes_
 def test_a_package_that_is_not_installed_is_missing_when_it_is_imported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lazy_imports, "PUT_OFF", ("not_installed_anywhere",))
+    monkeypatch.setattr(lazy_imports, "PUT_OFF", {"river": ("not_installed_anywhere",)})
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         of("not_installed_anywhere", "name")
 
@@ -128,4 +128,4 @@ def test_a_package_that_is_not_installed_is_missing_when_it_is_imported(
 def test_a_function_imports_what_it_is_about_to_use() -> None:
     import scipy.special
 
-    assert import_later("scipy.special", {}, None, ("expit",)) is scipy.special
+    assert import_later("scipy.special", {"__name__": "river.one"}, None, ("expit",)) is scipy.special
