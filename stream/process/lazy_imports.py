@@ -4,8 +4,8 @@ river's packages name functions of both as they are imported, and few models eve
 a role computes before it is ready, and of what it keeps in memory. Python 3.15 can put any import off (PEP 810); this does
 it for what river's and Faust's own files import, in the processes that the `penstock` command begins, and for nobody else.
 
-Laws of this file: what is put off becomes the package's own at its first use, whatever that is; what is not installed fails when it is
-imported, as ever; whoever else imports it gets it at once.
+Laws of this file: what is put off becomes the package's own at its first use, whatever that is; what is not installed fails when it
+is imported, as ever; whoever else imports it gets it at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-#: By the package whose own files import it: river scores and fits with some, Faust answers web requests, of which it gets none here.
+#: By the package whose files import them: few models of river call theirs, and Faust is asked for no page here.
 PUT_OFF = {"river": ("scipy", "sklearn"), "faust": ("aiohttp",)}
 
 

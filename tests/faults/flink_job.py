@@ -3,7 +3,7 @@
 Laws of this file:
 - What the job appends is readable with its checkpoint: progress, and recovery, are those of the records that may be read.
 - The job commits no offsets, so it is at its end when as many records may be read as the naive flow gives. Behind the last of them
-  stand what a transaction ends with: the end of the log is no position that anybody comes to.
+  stands what a transaction ends with: nobody comes to the end of that log.
 """
 
 from __future__ import annotations

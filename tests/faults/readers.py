@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import random
 import threading
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ from tests.patience import PATIENCE_S
 from tests.stream.naive_flow import alike
 
 EVERY_S = 0.05
+LAST_S = 20.0  # so long a reader of predictions may go on when all is over, to come to their end
 KEYS = 60
 MOST_SEEN = 12_000
 
@@ -78,15 +81,27 @@ class PredictionReader(threading.Thread):
 
     def run(self) -> None:
         """Until told to stop."""
-        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False, check_crcs=False)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            enable_auto_commit=False,
+            check_crcs=False,
+            reconnect_backoff_max_ms=500,
+        )
         consumer.assign(self.tps)
         consumer.seek_to_beginning(*self.tps)
-        while not self.over.is_set():
+        until_s = math.inf
+        while time.monotonic() < until_s:
+            if self.over.is_set():
+                until_s = min(until_s, time.monotonic() + LAST_S)
             with contextlib.suppress(Exception):  # a broker that is away
                 for tp, records in consumer.poll(timeout_ms=200).items():
                     for one in records:
                         self.read.seen[(tp.partition, one.offset)] = zlib.crc32(one.value)
                         self._order.append((tp.partition, one.offset))
+                if self.over.is_set() and all(
+                    consumer.position(tp) >= end for tp, end in consumer.end_offsets(self.tps).items()
+                ):
+                    break
         consumer.close()
 
     def stop(self) -> None:

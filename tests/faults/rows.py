@@ -29,6 +29,8 @@ from tests.faults.servers import Servers, store
 
 LIVE_S = 12.0  # so long the part of a stream takes that is published while roles run
 SHORT_RECORDS, SHORT_LIVE_S = 20_000, 6.0  # of fewer records
+#: After each harm: two batches of 150 events of two workers, with two outputs each, and what learn had predicted of as many.
+MOST_AGAIN = 1_500
 
 
 def say(text: str) -> None:
@@ -205,6 +207,11 @@ def run_round(
                 found.add("stuck", traceback.format_exc())
         if not round.injected and not found.stuck:
             found.add("stuck", "nothing was harmed")
+        if found.known_repeats > MOST_AGAIN * max(round.injected, 1):
+            found.add(
+                "repeated",
+                f"{found.known_repeats} outputs were written again, though with the ids that they had",
+            )
         if not round.patient:
             for role, code, said in round.ends:
                 found.add("ended", f"{role} ended by itself with exit code {code}: {said}")
