@@ -4,8 +4,8 @@ river's packages name functions of both as they are imported, and few models eve
 a role computes before it is ready, and of what it keeps in memory. Python 3.15 can put any import off (PEP 810); this does
 it for what river's and Faust's own files import, in the processes that the `penstock` command begins, and for nobody else.
 
-Laws of this file: what is put off becomes the package's own at its first use, whatever that is; what is not installed fails when it
-is imported, as ever; whoever else imports it gets it at once.
+Laws of this file: what is put off becomes the package's own at its first use, whatever that is; what is not installed fails when
+it is imported, as ever; whoever else imports it gets it at once.
 """
 
 from __future__ import annotations

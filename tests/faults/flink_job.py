@@ -2,8 +2,8 @@
 
 Laws of this file:
 - What the job appends is readable with its checkpoint: progress, and recovery, are those of the records that may be read.
-- The job commits no offsets, so it is at its end when as many records may be read as the naive flow gives. Behind the last of them
-  stands what a transaction ends with: nobody comes to the end of that log.
+- The job commits no offsets, so it is at its end when as many records may be read as the naive flow gives. Behind the last of
+  them stands what a transaction ends with: nobody comes to the end of that log.
 """
 
 from __future__ import annotations
