@@ -3,13 +3,14 @@
 Laws of this file:
 - Nobody tells of partitions that are added, nor of a topic that is made anew: a group hears within minutes, and who reads given
   partitions never does. So a worker looks itself, every `LOOK_EVERY_MS`: a request or two for each source, and nothing per batch.
-- A broker that does not answer ends nothing: only what it says does.
+- A broker that does not answer ends nothing, and nobody waits for it here: only what it says ends a worker.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 
 from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.featurize.merge import Head
@@ -19,6 +20,17 @@ from penstock.stream.log.protocol import TP, Log, LogError, Member
 logger = logging.getLogger("penstock.featurize")
 
 LOOK_EVERY_MS = 5_000
+Look = Callable[[], None]
+
+
+def at_once(look: Look) -> None:
+    """Look now."""
+    look()
+
+
+def beside(look: Look) -> None:
+    """Look in a thread of its own, which nobody waits for: it may take long, and the process may end meanwhile."""
+    threading.Thread(target=look, name="featurize-look", daemon=True).start()
 
 
 class PartitionsChanged(DefinitionError):
@@ -58,21 +70,37 @@ def at_end(member: Member, log: Log, heads: Mapping[TP, Head], *, idle: bool) ->
 
 
 class SourceTopics:
-    """The source topics as a worker found them when it began: their ids, and how many `partitions` each has."""
+    """The source topics as a worker found them when it began: their ids, and how many `partitions` each has.
 
-    def __init__(self, pipeline: Pipeline, log: Log, partitions: int) -> None:
-        self.pipeline, self.log, self.partitions = pipeline, log, partitions
+    `do` has a look done, now or beside the caller.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, log: Log, partitions: int, do: Callable[[Look], None] = at_once
+    ) -> None:
+        self.pipeline, self.log, self.partitions, self.do = pipeline, log, partitions, do
         self.ids = self._ids()
-        self.looked_ms = 0
+        self.looked_ms, self.looking = 0, False
+        self.found: Exception | None = None
 
     def _ids(self) -> dict[str, str]:
         return {source.name: self.log.topic_id(source.name) for source in self.pipeline.sources}
 
     def look_again(self, wall_ms: int) -> None:
-        """`look`, where the last time was some seconds ago; the clock may jump."""
-        if abs(wall_ms - self.looked_ms) >= LOOK_EVERY_MS:
-            self.looked_ms = wall_ms
+        """Have `look` done where the last time was some seconds ago; raises what it found since. The clock may jump."""
+        if not self.looking and abs(wall_ms - self.looked_ms) >= LOOK_EVERY_MS:
+            self.looked_ms, self.looking = wall_ms, True
+            self.do(self._look)
+        if self.found is not None:
+            raise self.found
+
+    def _look(self) -> None:
+        try:
             self.look()
+        except Exception as error:
+            self.found = error
+        finally:
+            self.looking = False
 
     def look(self) -> None:
         """Raise what a worker that began now would end with.

@@ -31,7 +31,7 @@ from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
-from penstock.stream.featurize.partitions import SourceTopics, at_end, tasks_of
+from penstock.stream.featurize.partitions import Look, SourceTopics, at_end, at_once, tasks_of
 from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.featurize.task import Task, check_stored, checked_partitions
 from penstock.stream.featurize.watermark import Watermark
@@ -59,7 +59,7 @@ class FeaturizeWorker:
     With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come. `writer` says whether
     a batch is written before the next one is polled (so it is without) or beside it. `patience_ms` is how long a partition at its
     end is waited for while history is read, `skew_ms` how far this worker may then be ahead of others in event time (None: as
-    `skew_of` the label's wait; 0: it waits for none).
+    `skew_of` the label's wait; 0: it waits for none). `look` says whether source topics are looked at in the loop or beside it.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class FeaturizeWorker:
         patience_ms: int = 0,
         skew_ms: int | None = None,
         schemas: Schemas | None = None,
+        look: Callable[[Look], None] = at_once,
     ) -> None:
         self.pipeline, self.log, self.store_of, self.schemas = pipeline, log, store_of, schemas
         self.wall_ms, self.prefix, self.patience_ms = wall_ms, prefix, patience_ms
@@ -96,7 +97,7 @@ class FeaturizeWorker:
             learn, first = f"{deployed}.learn", (self.samples_topic, 0)
             self.backpressure = Backpressure(log, learn, first, lead_records, wall_ms, pipeline.shards)
         self.partitions = checked_partitions(pipeline, log, prefix)
-        self.topics = SourceTopics(pipeline, log, self.partitions)
+        self.topics = SourceTopics(pipeline, log, self.partitions, look)
         self._forget()
         self.assigned: tuple[TP, ...] = ()
         self.paused: set[TP] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from penstock.stream.featurize.partitions import (
     LOOK_EVERY_MS,
     PartitionsChanged,
     SourceTopics,
+    beside,
     source_partitions,
     tasks_of,
 )
@@ -19,6 +21,7 @@ from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.memory import MemoryLog, Partition
 from penstock.stream.log.protocol import LogUnavailable, Out, UnknownTopic
 from penstock.stream.roles.in_memory import MemoryFlow
+from tests.patience import PATIENCE_S, eventually
 from tests.stream.featurize.test_worker import FragileStore, World
 from tests.stream.generated import DELIVERED, PAID, SENT, card_events, cards, outs, parcel_events, parcels
 
@@ -154,6 +157,28 @@ def test_nothing_is_asked_per_batch(
     monkeypatch.setattr(world.log, "topic_id", lambda topic: [asked.append(topic), ask(topic)][1])
     turn(worker, 10 * LOOK_EVERY_MS // 100)
     assert 9 <= asked.count(world.pipeline.predict.name) <= 11
+
+
+def test_a_look_beside_the_loop_holds_nobody_up_and_what_it_found_ends_the_next_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, answers = World(parcels()), threading.Event()
+    topics = SourceTopics(world.pipeline, world.log, source_partitions(world.pipeline, world.log), beside)
+    asked: list[str] = []
+
+    def slow(topic: str) -> str:
+        asked.append(topic)
+        answers.wait(PATIENCE_S)
+        return "another"
+
+    monkeypatch.setattr(world.log, "topic_id", slow)
+    for number in range(1, 4):  # while one is under way, there is no other
+        topics.look_again(number * LOOK_EVERY_MS)
+    assert len(asked) <= 1
+    answers.set()
+    assert eventually(lambda: not topics.looking)
+    with pytest.raises(TopicRecreated):
+        topics.look_again(3 * LOOK_EVERY_MS)
 
 
 def test_a_clock_that_jumps_back_puts_no_look_off() -> None:
