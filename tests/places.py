@@ -225,7 +225,9 @@ class Place:
         assert live["digest"] == again.digest()
         # Who loses the task while it stops leaves an older snapshot: the log has all, and the next one reads on from there.
         whole = replay(self.pipeline, self.log, self.samples)
-        assert (whole.counts.samples, whole.counts.joined) == (len(naive.samples), naive.joined()), whole.counts
+        assert (whole.counts.samples, whole.counts.joined) == (len(naive.samples), naive.joined()), (
+            whole.counts
+        )
 
 
 def harm(place: Place, topic: str, total: int, seed: int, deeds: list[Callable[[], object]]) -> None:

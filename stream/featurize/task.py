@@ -21,8 +21,9 @@ from penstock.stream.featurize.after_files import FILES_RUN, check_not_from_file
 from penstock.stream.featurize.decode import BEFORE, Item, SourceDecoder
 from penstock.stream.featurize.deleted import warn_of_deleted
 from penstock.stream.featurize.merge import Head, Merge
-from penstock.stream.featurize.partitions import PartitionsChanged, source_partitions
+from penstock.stream.featurize.partitions import PartitionsChanged
 from penstock.stream.featurize.position import HeadPosition, Position, decode_definition, decode_position
+from penstock.stream.featurize.source_topics import source_partitions
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.formats.reading import reader_of
 from penstock.stream.formats.schemas import Schemas

@@ -11,7 +11,7 @@ Laws of this file:
   a moment where event time runs fast (`pace`), and what another task's earlier events must go before waits in memory, at most
   about `MOST_BUFFERED` records a partition. Only a task whose state is being rebuilt runs apart, until it emits again.
 - Workers that share the partitions keep abreast in event time (`abreast`); what is ahead waits in memory as well.
-- A source topic that has more partitions by now, or is another one, ends the worker as it would not let it begin (`partitions`).
+- A source topic that has more partitions by now, or is another one, ends a worker, which would not begin so (`source_topics`).
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
@@ -31,7 +31,8 @@ from penstock.stream.featurize.backpressure import Backpressure
 from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
-from penstock.stream.featurize.partitions import Look, SourceTopics, at_end, at_once, tasks_of
+from penstock.stream.featurize.partitions import tasks_of
+from penstock.stream.featurize.source_topics import Look, SourceTopics, at_end, at_once
 from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.featurize.task import Task, check_stored, checked_partitions
 from penstock.stream.featurize.watermark import Watermark

@@ -25,7 +25,7 @@ from penstock.features.redis.store import RedisStateStore, address, check_redis,
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
-from penstock.stream.featurize.partitions import beside
+from penstock.stream.featurize.source_topics import beside
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
 from penstock.stream.formats.outputs import outputs_of

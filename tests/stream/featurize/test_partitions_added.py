@@ -8,15 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from penstock.stream.definitions import DefinitionError, Pipeline
-from penstock.stream.featurize.partitions import (
-    LOOK_EVERY_MS,
-    PartitionsChanged,
-    SourceTopics,
-    beside,
-    source_partitions,
-    tasks_of,
-)
+from penstock.stream.featurize.partitions import PartitionsChanged, tasks_of
 from penstock.stream.featurize.position import TopicRecreated
+from penstock.stream.featurize.source_topics import LOOK_EVERY_MS, SourceTopics, beside, source_partitions
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.memory import MemoryLog, Partition
 from penstock.stream.log.protocol import LogUnavailable, Out, UnknownTopic
