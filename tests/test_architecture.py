@@ -193,6 +193,7 @@ SHELL: dict[str, tuple[str, ...]] = {
         "deleted",  # logs what is gone
         "expiry",  # deletes in the store
         "order",  # steps tasks, and logs what it buries
+        "source_topics",  # asks the broker, in a thread
         "task", "watermark", "worker", "writing",  # read, write and log
     ),
     "stream/learn": (

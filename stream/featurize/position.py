@@ -141,6 +141,6 @@ class TopicRecreated(DefinitionError):
 
     def __init__(self, topic: str) -> None:
         super().__init__(
-            f"topic {topic!r} was deleted and created again since this pipeline last ran; its offsets start anew. "
+            f"topic {topic!r} was deleted and created again since this pipeline began to read it; its offsets start anew. "
             f"`penstock reset` starts the pipeline over, or restore the topic."
         )

@@ -23,6 +23,7 @@ from penstock.stream.featurize.deleted import warn_of_deleted
 from penstock.stream.featurize.merge import Head, Merge
 from penstock.stream.featurize.partitions import PartitionsChanged
 from penstock.stream.featurize.position import HeadPosition, Position, decode_definition, decode_position
+from penstock.stream.featurize.source_topics import source_partitions
 from penstock.stream.featurize.step import Featurize
 from penstock.stream.formats.reading import reader_of
 from penstock.stream.formats.schemas import Schemas
@@ -98,15 +99,11 @@ def check_stored(pipeline: Pipeline, keyspace: Keyspace, tasks: Sequence[str], p
 
 def checked_partitions(pipeline: Pipeline, log: Log, prefix: str = "") -> int:
     """How many partitions each source has. A topic that is missing is told now, and not when the first record of it comes."""
-    counts = {source.name: log.partitions(source.name) for source in pipeline.sources}
-    if len(set(counts.values())) > 1:
-        raise DefinitionError(
-            f"sources must have equal partition counts, these have {counts}: recreate the smaller topic"
-        )
+    partitions = source_partitions(pipeline, log)
     for topic in (dead_letters(pipeline.name, prefix), prefix + CONTROL_ALERTS):
         log.partitions(topic)
     check_partitions(pipeline, log, prefix)
-    return next(iter(counts.values()))
+    return partitions
 
 
 class Task:

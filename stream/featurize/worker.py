@@ -11,6 +11,7 @@ Laws of this file:
   a moment where event time runs fast (`pace`), and what another task's earlier events must go before waits in memory, at most
   about `MOST_BUFFERED` records a partition. Only a task whose state is being rebuilt runs apart, until it emits again.
 - Workers that share the partitions keep abreast in event time (`abreast`); what is ahead waits in memory as well.
+- A source topic that has more partitions by now, or is another one, ends a worker, which would not begin so (`source_topics`).
 - After any error that leaves the outcome open, memory is dropped and everything is loaded anew.
 """
 
@@ -31,12 +32,13 @@ from penstock.stream.featurize.expiry import Expiry
 from penstock.stream.featurize.merge import Head
 from penstock.stream.featurize.order import Stepped, Together, step_alone
 from penstock.stream.featurize.partitions import tasks_of
+from penstock.stream.featurize.source_topics import Look, SourceTopics, at_end, at_once
 from penstock.stream.featurize.step import KEPT_STATES
 from penstock.stream.featurize.task import Task, check_stored, checked_partitions
 from penstock.stream.featurize.watermark import Watermark
 from penstock.stream.featurize.writing import OPEN, Batch, Readable, Writing
 from penstock.stream.formats.schemas import Schemas
-from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, Record
+from penstock.stream.log.protocol import TP, Fenced, Log, LogUnavailable, OffsetLost, Record, UnknownTopic
 from penstock.stream.process.write_behind import Writer, WriteThrough
 
 logger = logging.getLogger("penstock.featurize")
@@ -58,7 +60,7 @@ class FeaturizeWorker:
     With a `keyspace`, states that can say nothing any more are looked for, and deleted, while events come. `writer` says whether
     a batch is written before the next one is polled (so it is without) or beside it. `patience_ms` is how long a partition at its
     end is waited for while history is read, `skew_ms` how far this worker may then be ahead of others in event time (None: as
-    `skew_of` the label's wait; 0: it waits for none).
+    `skew_of` the label's wait; 0: it waits for none). `look` says whether source topics are looked at in the loop or beside it.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class FeaturizeWorker:
         patience_ms: int = 0,
         skew_ms: int | None = None,
         schemas: Schemas | None = None,
+        look: Callable[[Look], None] = at_once,
     ) -> None:
         self.pipeline, self.log, self.store_of, self.schemas = pipeline, log, store_of, schemas
         self.wall_ms, self.prefix, self.patience_ms = wall_ms, prefix, patience_ms
@@ -95,6 +98,7 @@ class FeaturizeWorker:
             learn, first = f"{deployed}.learn", (self.samples_topic, 0)
             self.backpressure = Backpressure(log, learn, first, lead_records, wall_ms, pipeline.shards)
         self.partitions = checked_partitions(pipeline, log, prefix)
+        self.topics = SourceTopics(pipeline, log, self.partitions, look)
         self._forget()
         self.assigned: tuple[TP, ...] = ()
         self.paused: set[TP] = set()
@@ -117,10 +121,18 @@ class FeaturizeWorker:
 
     def process_batch(self, timeout_s: float) -> int:
         """Poll once, step what came and hand it over to be written; how many source records were stepped."""
+        try:
+            return self._turn(timeout_s)
+        except (OffsetLost, UnknownTopic):
+            self.topics.look()  # a topic that was made anew: that says more
+            raise
+
+    def _turn(self, timeout_s: float) -> int:
         held_s = HELD_S if self.watermark.held else timeout_s
         records = self.member.poll(BATCH_RECORDS, min(timeout_s, held_s))
         change = self.member.take_assignment()
         wall_ms = self.wall_ms()
+        self.topics.look_again(wall_ms)
         stepped = 0
         try:
             if change is not None:
@@ -222,7 +234,8 @@ class FeaturizeWorker:
             if task.rebuilding_from is None and task not in self.together.tasks:
                 self.together.add(task)
         self._bound_buffers()
-        ends = self._ends(idle=not records)
+        heads = {task.tp(head): head for task in self.tasks.values() for head in task.heads}
+        ends = at_end(self.member, self.log, heads, idle=not records)
         stepped = 0
         finish = self.writer.finish
         for task in self.tasks.values():
@@ -253,20 +266,6 @@ class FeaturizeWorker:
         if paused != self.paused:
             self.member.pause(paused)
             self.paused = paused
-
-    def _ends(self, *, idle: bool) -> set[Head]:
-        """The heads whose reading position is at the broker's high watermark. Asked of the broker itself when nothing came."""
-        positions = self.member.positions()
-        watermarks = self.member.high_watermarks()
-        heads = {task.tp(head): head for task in self.tasks.values() for head in task.heads}
-        if idle:
-            unsure = [tp for tp in heads if tp not in watermarks]
-            if unsure:
-                high = {tp: bounds[1] for tp, bounds in self.log.bounds(unsure).items()}
-                watermarks = {**watermarks, **high}
-        return {
-            head for tp, head in heads.items() if tp in watermarks and positions.get(tp, 0) >= watermarks[tp]
-        }
 
     @property
     def committed(self) -> dict[TP, int]:

@@ -25,6 +25,7 @@ from penstock.features.redis.store import RedisStateStore, address, check_redis,
 from penstock.stream import topology
 from penstock.stream.definitions import Pipeline
 from penstock.stream.featurize.pace import PATIENCE_MS
+from penstock.stream.featurize.source_topics import beside
 from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.flink.opening import check_no_job
 from penstock.stream.formats.outputs import outputs_of
@@ -218,6 +219,7 @@ def featurize_worker(
         patience_ms=PATIENCE_MS,
         skew_ms=None if settings.featurize_skew_s is None else round(settings.featurize_skew_s * 1_000),
         schemas=schemas_for(pipeline, settings),
+        look=beside,
     )
 
 

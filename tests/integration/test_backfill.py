@@ -265,7 +265,7 @@ def test_killed_at_points_of_every_stage_a_change_ends_as_if_it_had_always_been_
     assert wrong_samples(change, NaiveFlow(old.pipeline, old.log), naive) == []
     assert naive.wrong_documents(new.client.get) == []  # type: ignore[arg-type]
     assert wrong_states(change, naive) == []
-    assert naive.missing_dead_letters(new.log, topology.dead_letters(new.pipeline.name)) == set()
+    assert naive.wrong_dead_letters(new.log, topology.dead_letters(new.pipeline.name)) == set()
     name = new.pipeline.name
     documents = change.keys(f"features:{name}:*")
     assert len(documents) == len(naive.documents())

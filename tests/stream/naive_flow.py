@@ -12,10 +12,9 @@ from math import isclose, isfinite
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from penstock.stream import messages
 from penstock.stream.definitions import Pipeline, Source
 from penstock.stream.log.protocol import TP, Log, Record
-from penstock.stream.messages import Sample, decode_entry
+from penstock.stream.messages import LabelRecord, Origin, Sample, decode_entry
 from tests.naive_features import NaiveView
 
 
@@ -148,20 +147,27 @@ class NaiveFlow:
         return wrong
 
     def wrong_samples(self, log: Log, topic: str) -> list[str]:
-        """What is wrong with a samples topic: every sample and label once, as expected, repeats of a crash left out."""
+        """What is wrong with a samples topic: every sample and label once, as expected; a repeat of a crash says the same."""
         names = {log.topic_id(source.name): source.name for source in self.pipeline.sources}
         samples, labels, wrong = dict(self.samples), dict(self.labels), []
+        said: dict[tuple[int, Origin], Sample | LabelRecord] = {}
         newest: dict[tuple[int, str, int], tuple[int, int]] = {}
         for record in everything(log, topic):
             entry = decode_entry(record.value or b"")
-            if not isinstance(entry, Sample | messages.LabelRecord):
+            if not isinstance(entry, Sample | LabelRecord):
                 continue
             origin = entry.origin
-            here = (origin.offset, origin.sub)
-            if newest.get((record.partition, origin.topic_id, origin.partition), (-1, 0)) >= here:
-                continue
-            newest[(record.partition, origin.topic_id, origin.partition)] = here
             place = (names[origin.topic_id], origin.partition, origin.offset)
+            first = said.setdefault((record.partition, origin), entry)
+            if first is not entry:
+                if first != entry:
+                    wrong.append(f"{place} gave {first} and, repeated, {entry}")
+                continue
+            of, here = (record.partition, origin.topic_id, origin.partition), (origin.offset, origin.sub)
+            if newest.get(of, (-1, 0)) >= here:
+                wrong.append(f"{place} gave {entry} behind what came later, where no reader takes it")
+                continue
+            newest[of] = here
             if isinstance(entry, Sample):
                 wanted = samples.pop(place, ("none", -1, []))
                 right = wanted[:2] == (entry.id, entry.at) and alike(wanted[2], entry.x)
@@ -175,9 +181,18 @@ class NaiveFlow:
             for place in left
         ]
 
-    def missing_dead_letters(self, log: Log, topic: str) -> set[tuple[str, int, int]]:
-        """Places of records that should have become dead letters and did not."""
-        return self.dead - {dead_place(record) for record in everything(log, topic)}
+    def joined(self) -> int:
+        """How many samples a label joins that has their id and comes within the wait, by event time."""
+        wait_ms = self.pipeline.label_rule.wait_ms
+        sampled = {event_id: at for event_id, at, _ in self.samples.values()}
+        labelled = {
+            one for one, at, _ in self.labels.values() if one in sampled and at - sampled[one] <= wait_ms
+        }
+        return len(labelled)
+
+    def wrong_dead_letters(self, log: Log, topic: str) -> set[tuple[str, int, int]]:
+        """Places of records that should have become dead letters and did not, and of dead letters that should be none."""
+        return self.dead ^ {dead_place(record) for record in everything(log, topic)}
 
 
 def alike(one: Sequence[Any], other: Sequence[Any]) -> bool:

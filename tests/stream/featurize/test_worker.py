@@ -111,7 +111,7 @@ class World:
         assert naive.samples and naive.views
         assert naive.wrong_samples(self.log, self.samples) == []
         assert naive.wrong_documents(self.server.data.get) == []
-        assert naive.missing_dead_letters(self.log, topology.dead_letters(self.pipeline.name)) == set()
+        assert naive.wrong_dead_letters(self.log, topology.dead_letters(self.pipeline.name)) == set()
 
     def repeats(self) -> int:
         """How many samples and labels stand in the log more than once."""

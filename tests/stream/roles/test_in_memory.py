@@ -51,7 +51,7 @@ def check(flow: MemoryFlow, read: Callable[[str], bytes | None]) -> None:
     samples = topology.samples(flow.pipeline.name)
     assert naive.samples and naive.wrong_samples(flow.log, samples) == []
     assert naive.wrong_documents(read) == []
-    assert naive.missing_dead_letters(flow.log, topology.dead_letters(flow.pipeline.name)) == set()
+    assert naive.wrong_dead_letters(flow.log, topology.dead_letters(flow.pipeline.name)) == set()
     assert flow.learn.fold is not None
     assert flow.learn.fold.digest() == replay(flow.pipeline, flow.log, samples).digest()
 
