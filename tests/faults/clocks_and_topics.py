@@ -53,12 +53,25 @@ def at_rest(role: str, deed: Callable[[Round], None], round: Round) -> None:
             "the producer did not end",
         )
     deed(round)
-    round.injected += 1
-    round.patient = True
     began = time.monotonic()
     for worker in round.of(role):
         round.stopped.discard(worker)
         worker.start()
+    until_refused(role, round, began)
+
+
+def at_work(role: str, deed: Callable[[Round], None], round: Round) -> None:
+    """Do something to topics while a role's workers read them, and wait until they end."""
+    round.until(0.3)
+    began = time.monotonic()
+    deed(round)
+    until_refused(role, round, began)
+
+
+def until_refused(role: str, round: Round, began: float) -> None:
+    """Wait until every worker has ended, and begin none again."""
+    round.injected += 1
+    round.patient = True
     round.wait(
         lambda: all(worker in round.stopped for worker in round.of(role)), f"{role} did not refuse", 60
     )
@@ -144,6 +157,17 @@ FAULTS = [
     Fault(
         "partitions added", "cards", "partitions are added to a source topic", partial(at_rest, "featurize", wider),
         promise="it ends with exit code 2 and says what to do", judge=refuses("featurize", "partitions"),
+    ),
+    Fault(
+        "source made anew at work", "cards", "a source topic is deleted and created again while featurize runs",
+        partial(at_work, "featurize", made_anew),
+        promise="within seconds it ends with exit code 2 and says that the topic is another, or, while it is away, missing",
+        judge=refuses("featurize", "created again|does not exist"),
+    ),
+    Fault(
+        "partitions added at work", "parcels", "partitions are added to a source topic while featurize runs",
+        partial(at_work, "featurize", wider),
+        promise="within seconds it ends with exit code 2 and says what to do", judge=refuses("featurize", "partition"),
     ),
     Fault(
         "models' disk full", "cards", "the disk of the folder of model versions is full for 2 s", disk_full,
