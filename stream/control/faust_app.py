@@ -13,6 +13,7 @@ from typing import Any
 
 import aiokafka.consumer.fetcher
 import faust
+from faust.tables.manager import TableManager
 from faust.types import AppT
 
 from penstock.stream import topology
@@ -20,6 +21,15 @@ from penstock.stream.log.kafka_batches import Batches
 from penstock.stream.process.settings import SettingError, Settings
 
 _IGNORED = frozenset({"client.id"})
+
+
+class Tables(TableManager):
+    """Faust's tables, begun at once: its own wait a second for such as are declared while the app starts. Ours are before."""
+
+    async def on_start(self) -> None:
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()
 
 
 def app_id(pipeline: str, settings: Settings) -> str:
@@ -59,6 +69,8 @@ def build(pipeline: str, settings: Settings, folder: str) -> AppT:
         broker_commit_interval=1.0,
         stream_recovery_delay=0.0,
         producer_linger=0.0,
+        TableManager=Tables,
+        HttpClient=object,  # it asks nobody for a page
         worker_redirect_stdouts=False,
     )
 

@@ -20,6 +20,16 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+OF_GENERICS = frozenset(
+    {
+        "__parameters__",
+        "__typing_subst__",
+        "__typing_is_unpacked_typevartuple__",
+        "__unpacked__",
+        "__typing_unpacked_tuple_args__",
+    }
+)
+"""What `typing` asks whatever stands in an annotation for. No name that is put off is a generic."""
 #: By the package whose files import them: few models of river call theirs, and Faust is asked for no page here.
 PUT_OFF = {"river": ("scipy", "sklearn"), "faust": ("aiohttp",)}
 
@@ -32,6 +42,8 @@ class Later:
 
     def __getattr__(self, attribute: str) -> Any:
         """Asked for once: then it is an attribute of its own, and costs what one of the real one costs."""
+        if attribute in OF_GENERICS:
+            raise AttributeError(attribute)
         found = self.__dict__[attribute] = getattr(now(*self._place), attribute)
         return found
 
