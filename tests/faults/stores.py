@@ -99,8 +99,9 @@ def failed_over(round: Round) -> None:
 
 
 def refusals(client: Any) -> int:
-    """How many commands the server has refused."""
-    return sum(one["count"] for one in client.info("errorstats").values())
+    """How many commands the server has refused for want of memory, or of room on its disk."""
+    said = client.info("errorstats")
+    return sum(said.get(f"errorstat_{kind}", {}).get("count", 0) for kind in ("OOM", "MISCONF"))
 
 
 def full(round: Round) -> None:
