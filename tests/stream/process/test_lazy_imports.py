@@ -77,7 +77,9 @@ def test_whoever_else_imports_it_gets_it_at_once() -> None:
 def test_every_role_is_ready_to_begin_without_scipy_and_aiohttp() -> None:
     """Penstock's own files, too, import it where they use it; and Faust asks nobody for a page."""
     begin = "from penstock.stream.cli import parser; parser('run'); from penstock.stream.control.faust_app import build"
-    app = "from penstock.stream.process.settings import Settings; build('p', Settings.from_env({}), 'nowhere')"
+    app = (
+        "from penstock.stream.process.settings import Settings; build('p', Settings.from_env({}), 'nowhere')"
+    )
     assert said(PUT_OFF, begin, app, LOADED) == ["numpy"]
 
 
