@@ -30,11 +30,16 @@ FENCED = (
     KafkaError._FATAL,
 )
 
+
+class Unheard(CommitFailed):
+    """Nobody answered whether the offsets are committed. The client may never hear anything again."""
+
+
 Answer = list[TopicPartition] | BaseException
 
 
 def commit(consumer: Consumer, positions: Mapping[TP, int], timeout_s: float | None = COMMIT_S) -> None:
-    """Commit these positions. Raises `Fenced`, and `CommitFailed` also when nothing is heard for `timeout_s` (None: wait)."""
+    """Commit these positions. Raises `Fenced`, and `CommitFailed`: `Unheard` after `timeout_s` without an answer (None: wait)."""
     offsets = [TopicPartition(*tp, at) for tp, at in positions.items()]
     heard: SimpleQueue[Answer] = SimpleQueue()
 
@@ -52,9 +57,7 @@ def commit(consumer: Consumer, positions: Mapping[TP, int], timeout_s: float | N
     try:
         answer = heard.get(timeout=timeout_s)
     except Empty:
-        raise CommitFailed(
-            f"offsets were not committed: nothing was heard of it for {timeout_s:g} s"
-        ) from None
+        raise Unheard(f"offsets were not committed: nothing was heard of it for {timeout_s:g} s") from None
     if isinstance(answer, KafkaException):
         raise _said(answer.args[0]) from answer
     if isinstance(answer, BaseException):

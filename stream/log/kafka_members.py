@@ -54,6 +54,15 @@ _BOUNDS_TIMEOUT_S = 10.0
 _headers = methodcaller("headers")
 
 
+def leave(consumer: Consumer) -> None:
+    """Close a client for good."""
+    # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
+    for _ in range(_MOST_LEFT):
+        if consumer.poll(0) is None:
+            break
+    consumer.close()
+
+
 class KafkaReader:
     """Reads given partitions. Made by `KafkaLog.reader`."""
 
@@ -116,14 +125,7 @@ class KafkaReader:
         if not self._closed:
             self._closed = True
             self._positions = {}
-            self._leave()
-
-    def _leave(self) -> None:
-        # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
-        for _ in range(_MOST_LEFT):
-            if self._consumer.poll(0) is None:
-                break
-        self._consumer.close()
+            leave(self._consumer)
 
     def _assign(self, positions: Mapping[TP, int]) -> None:
         # Fetching waits up to a second for the leaders of topics that this client has never heard of.
@@ -262,9 +264,14 @@ class KafkaMember(KafkaReader):
 
     def _on_assign(self, consumer: Consumer, tps: list[TopicPartition]) -> None:
         consumer.assign([])
+        if consumer is not self._consumer:  # another has taken its place
+            return
         self._changes.assign((tp.topic, tp.partition) for tp in tps)
 
     def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            consumer.unassign()
+            return
         if self._before_revoke is not None and not self._closed:  # who closes has finished
             self._is_told = True
             try:
@@ -274,6 +281,9 @@ class KafkaMember(KafkaReader):
         self._give_up(consumer, lost=False)
 
     def _on_lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            consumer.unassign()
+            return
         self._give_up(consumer, lost=True)
 
     def _give_up(self, consumer: Consumer, *, lost: bool) -> None:

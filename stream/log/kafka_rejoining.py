@@ -1,4 +1,4 @@
-"""A group member that takes its slot back when it is fenced.
+"""A group member that takes its slot back when it is fenced, or when its client hears nothing any more.
 
 Laws that hold here, beside those of `kafka_members`:
 
@@ -6,19 +6,23 @@ Laws that hold here, beside those of `kafka_members`:
   lives behind that membership, so whoever is fenced joins again, and holds nothing until the group says so.
 - It does so once in `ALONE_S`. Two processes of one slot fence each other again and again; who is fenced again so soon ends. What
   either of them still writes is refused, or recognised, by what lies in Redis, as of any two owners.
+- A client whose commit nobody answers may be deaf for good: librdkafka forgets its only broker when that says, just back, that
+  there is none (its issue 5301). Another client takes its place then, and nobody waits for the deaf one to end.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer
 
-from penstock.stream.log.kafka_members import KafkaMember
-from penstock.stream.log.protocol import Fenced, Record
+from penstock.stream.log.kafka_commits import Unheard
+from penstock.stream.log.kafka_members import KafkaMember, leave
+from penstock.stream.log.protocol import TP, Fenced, Record
 
 logger = logging.getLogger("penstock.kafka")
 
@@ -49,9 +53,18 @@ class RejoiningMember(KafkaMember):
             self._rejoin()
             return []
 
+    def commit(self, positions: Mapping[TP, int]) -> None:
+        try:
+            super().commit(positions)
+        except Unheard as error:
+            logger.warning("%s; another client joins in its place", error)
+            self._rejoin()
+            raise
+
     def _rejoin(self) -> None:
         """Begin anew as a member that holds nothing."""
-        self._leave()
+        # who hears nothing may never come to its end
+        threading.Thread(target=leave, args=(self._consumer,), name="leave", daemon=True).start()
         self._consumer = self._make()
         self._positions, self._paused, self._failure = {}, set(), None
         self._revocations += 1

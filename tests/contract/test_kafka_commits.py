@@ -63,7 +63,7 @@ def test_a_commit_of_which_nothing_is_heard_fails_and_the_process_ends() -> None
         timeout=PATIENCE_S,
         check=False,
     )
-    assert (ended.returncode, ended.stdout) == (0, "CommitFailed\n"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (0, "Unheard\n"), ended.stderr
 
 
 def test_a_member_gives_a_commit_up_of_which_nothing_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

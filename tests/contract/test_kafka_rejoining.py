@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Event
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
 
-from penstock.stream.log import kafka_rejoining
+from penstock.stream.log import kafka_members, kafka_rejoining
 from penstock.stream.log.kafka import KafkaLog
-from penstock.stream.log.protocol import TP, Assignment, Fenced, Member, Out
+from penstock.stream.log.kafka_commits import commit
+from penstock.stream.log.protocol import TP, Assignment, CommitFailed, Fenced, Member, Out
+from tests.contract.test_kafka_commits import Deaf
 from tests.patience import PATIENCE_S
 
 
@@ -99,4 +103,35 @@ def test_whoever_is_fenced_is_fenced_still_when_it_begins_to_read_anew(
     with pytest.raises(Fenced):
         member.poll(1, 1.0)
     for one in (member, rival, log, other):
+        one.close()
+
+
+def test_whoever_hears_nothing_of_a_commit_goes_on_with_another_client(
+    kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is deaf for good reads nothing, and its close waits for ever."""
+
+    def unheard(consumer: Any, positions: Any, timeout_s: float | None) -> None:
+        commit(Deaf(), positions, timeout_s)
+
+    monkeypatch.setattr(kafka_members, "COMMIT_S", 0.2)
+    name, group = unique("t"), unique("g")
+    tps = topic_of(kafka_bootstrap, name)
+    log = KafkaLog(kafka_bootstrap, rejoins=True)
+    log.append([Out(name, None, b"1", (), 0)])
+    member = log.member(group, [name], instance_id="slot-0")
+    joined(member)
+    member.start_at(dict.fromkeys(tps, 0))
+    with monkeypatch.context() as deaf:
+        deaf.setattr(kafka_rejoining, "leave", lambda consumer: Event().wait())
+        deaf.setattr(kafka_members, "commit", unheard)
+        with pytest.raises(CommitFailed, match="nothing was heard"):
+            member.commit({tps[0]: 1})
+    told = joined(member)
+    assert told[0].lost and set(told[0].revoked) == set(tps)
+    member.start_at(dict.fromkeys(tps, 0))
+    assert [one.value for one in member.poll(1, PATIENCE_S)] == [b"1"]
+    member.commit({tps[0]: 1})
+    assert log.committed(group, tps) == {tps[0]: 1}
+    for one in (member, log):
         one.close()
