@@ -6,8 +6,9 @@ Laws that hold here, beside those of `kafka_members`:
   lives behind that membership, so whoever is fenced joins again, and holds nothing until the group says so.
 - It does so once in `ALONE_S`. Two processes of one slot fence each other again and again; who is fenced again so soon ends. What
   either of them still writes is refused, or recognised, by what lies in Redis, as of any two owners.
-- A client whose commit nobody answers may be deaf for good: librdkafka forgets its only broker when that says, just back, that
-  there is none (its issue 5301). Another client takes its place then, and nobody waits for the deaf one to end.
+- A client may be deaf for good: librdkafka forgets its only broker when that says, just back, that there is none (issue 5301).
+  Where nobody answers a commit, or nothing comes for `SILENT_S` and nobody answers but to a client made anew, another takes its
+  place. Nobody waits for the deaf one to end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from penstock.stream.log.kafka_commits import Unheard
 from penstock.stream.log.kafka_members import KafkaMember, leave
@@ -27,6 +28,17 @@ from penstock.stream.log.protocol import TP, Fenced, Record
 logger = logging.getLogger("penstock.kafka")
 
 ALONE_S = 15.0
+SILENT_S = 30.0
+HEARS_S = 3.0
+
+
+def hears(consumer: Consumer, topic: str) -> bool:
+    """Whether its group's coordinator answers a client."""
+    try:
+        consumer.committed([TopicPartition(topic, 0)], timeout=HEARS_S)
+    except KafkaException:
+        return False
+    return True
 
 
 class RejoiningMember(KafkaMember):
@@ -38,10 +50,22 @@ class RejoiningMember(KafkaMember):
         super().__init__(consumer, topics, **more)
         self._make = make
         self._rejoined_s = -ALONE_S
+        self._heard_s = time.monotonic()
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         try:
-            return super().poll(max_records, timeout_s)
+            records = super().poll(max_records, timeout_s)
+            now_s = time.monotonic()
+            if records:
+                self._heard_s = now_s
+            elif now_s - self._heard_s >= SILENT_S:
+                self._heard_s = now_s
+                if self._is_deaf():
+                    logger.warning(
+                        "nobody answers this client, and others are answered; another client joins in its place"
+                    )
+                    self._rejoin()
+            return records
         except Fenced as error:
             now_s = time.monotonic()
             if now_s - self._rejoined_s < ALONE_S:
@@ -60,6 +84,16 @@ class RejoiningMember(KafkaMember):
             logger.warning("%s; another client joins in its place", error)
             self._rejoin()
             raise
+
+    def _is_deaf(self) -> bool:
+        """Whether nobody answers the client, and somebody does answer one made anew."""
+        if hears(self._consumer, self._topics[0]):
+            return False
+        other = self._make()
+        try:
+            return hears(other, self._topics[0])
+        finally:
+            other.close()
 
     def _rejoin(self) -> None:
         """Begin anew as a member that holds nothing."""

@@ -135,3 +135,37 @@ def test_whoever_hears_nothing_of_a_commit_goes_on_with_another_client(
     assert log.committed(group, tps) == {tps[0]: 1}
     for one in (member, log):
         one.close()
+
+
+def test_whoever_nobody_answers_any_more_goes_on_with_another_client_unless_the_broker_is_away(
+    kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, group = unique("t"), unique("g")
+    tps = topic_of(kafka_bootstrap, name)
+    log = KafkaLog(kafka_bootstrap, rejoins=True)
+    made: Any = log.member(group, [name], instance_id="slot-0")
+    joined(made)
+    made.start_at(dict.fromkeys(tps, 0))
+    first, asked = made._consumer, list[bool]()
+    monkeypatch.setattr(kafka_rejoining, "SILENT_S", 0.2)
+
+    def silent_until(times: int) -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        while len(asked) < times and time.monotonic() < until_s:
+            made.poll(1, 0.05)
+
+    with monkeypatch.context() as away:
+        away.setattr(kafka_rejoining, "hears", lambda consumer, topic: asked.append(False) or False)
+        silent_until(4)
+    assert made._consumer is first and made.take_assignment() is None, "nobody is answered"
+    asked.clear()
+    with monkeypatch.context() as well:
+        hears = kafka_rejoining.hears
+        well.setattr(kafka_rejoining, "hears", lambda *given: asked.append(hears(*given)) or asked[-1])
+        silent_until(2)
+    assert asked == [True, True] and made._consumer is first, "it is only quiet"
+    monkeypatch.setattr(kafka_rejoining, "hears", lambda consumer, topic: consumer is not first)
+    told = joined(made)
+    assert told[0].lost and set(told[0].revoked) == set(tps) and made._consumer is not first
+    for one in (made, log):
+        one.close()
