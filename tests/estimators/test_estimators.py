@@ -38,6 +38,8 @@ from tests.estimators.course import (
 from tests.estimators.exceptions import LAST_BIT, OTHER_DIGEST, REFUSED, STEPS, UNTRIED
 from tests.estimators.inventory import MISSING, Case
 
+pytestmark = pytest.mark.long
+
 CASES = [*inventory.cases(), *pipelines.cases()]
 TAKEN = [case for case in CASES if case.estimator not in REFUSED and case.estimator not in MISSING]
 REFUSALS = [case for case in CASES if case.estimator in REFUSED]

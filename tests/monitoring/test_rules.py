@@ -13,6 +13,8 @@ import yaml
 from tests.monitoring.expressions import ROOT, RULES, alerts
 from tests.monitoring.programs import program
 
+pytestmark = pytest.mark.long
+
 BROKE = 3 * 60
 """The minute at which an incident begins; every minute has a sample."""
 LAST = BROKE + 9 * 60

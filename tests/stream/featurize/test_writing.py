@@ -221,6 +221,7 @@ def test_killed_at_any_step_with_batches_under_way_leaves_at_worst_repeats_of_tw
     assert len(found) - len(set(found)) <= world.failed.total() * at_once
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(KINDS, st.integers(1, 3), st.integers(5, 120), MOMENTS, st.integers(2, 50))
 def test_the_log_and_what_is_saved_are_those_of_writing_before_the_next_poll_and_one_batch_may_be_produced_ahead(
