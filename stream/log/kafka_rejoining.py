@@ -97,9 +97,10 @@ class RejoiningMember(KafkaMember):
 
     def _rejoin(self) -> None:
         """Begin anew as a member that holds nothing."""
+        # In this order: what a client that was replaced is told, in the thread that closes it, is no news of this member.
+        former, self._consumer = self._consumer, self._make()
         # who hears nothing may never come to its end
-        threading.Thread(target=leave, args=(self._consumer,), name="leave", daemon=True).start()
-        self._consumer = self._make()
+        threading.Thread(target=leave, args=(former,), name="leave", daemon=True).start()
         self._positions, self._paused, self._failure = {}, set(), None
         self._revocations += 1
         self._changes.revoke(lost=True)
