@@ -22,7 +22,8 @@ from tests.faults.asked import check_requests
 from tests.faults.counts import Counts
 from tests.faults.raw import RawTopics
 from tests.faults.reference import NaiveLearner, OrderedFlow, named
-from tests.stream.naive_flow import alike, dead_place
+from tests.faults.told import check_dead_letters, check_events
+from tests.stream.naive_flow import alike
 
 ORIGIN = ("topic_id", "partition", "offset", "sub")
 FIELDS = {
@@ -229,7 +230,7 @@ def same(one: float, other: Any) -> bool:
     return isinstance(other, int | float) and isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
-# -- what is in Redis, and what was put aside ------------------------------------------------------------------------------
+# -- what is in Redis ------------------------------------------------------------------------------
 
 
 def check_documents(world: World, flow: OrderedFlow, counts: Counts) -> None:
@@ -265,44 +266,3 @@ def _how(view: Any, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     if gaps and max(gaps) > 0 <= min(gaps):
         return "repeated"
     return "lost" if gaps and min(gaps) < 0 >= max(gaps) else "wrong"
-
-
-def check_dead_letters(world: World, flow: OrderedFlow, counts: Counts) -> None:
-    """Every record that could not be used was put aside as it was, and no other; a repeat says the same under the same id."""
-    found: dict[tuple[str, int, int], Any] = {}
-    for record in (one for records in world.raw.whole(f"{world.name}.dead-letters") for one in records):
-        place = dead_place(record)
-        says = (record.key, record.value, record.headers)
-        counts.known_repeats += found.get(place) == says
-        if found.setdefault(place, says) != says:
-            counts.add("torn", f"{place} was put aside as {found[place]} and as {says}")
-    sources = {source.name: world.raw.whole(source.name) for source in world.pipeline.sources}
-    for place in flow.dead - found.keys():
-        counts.add("lost", f"{place} is no dead letter")
-    for place, (key, value, headers) in found.items():
-        topic, partition, offset = place
-        if place not in flow.dead:
-            counts.add("wrong", f"{place} is a dead letter")
-            continue
-        source = next(one for one in sources[topic][partition] if one.offset == offset)
-        number = f"{world.raw.topic_id(topic)}-{partition}-{offset}".encode()
-        told = dict(headers)
-        if (key, value, told["penstock-id"]) != (source.key, source.value, number) or not told[
-            "penstock-reason"
-        ]:
-            counts.add("wrong", f"the dead letter of {place} is not what was sent: {value!r}, {headers}")
-
-
-def check_events(world: World, counts: Counts) -> None:
-    """What was told on the control topics and of the model's history is told again in the same words under its id, if at all."""
-    for topic in ("control.alerts", "control.retrain", "control.rollback", f"{world.name}.history"):
-        said: dict[str, Any] = {}
-        for records in world.raw.whole(topic):
-            for record in records:
-                event = json.loads(record.value or b"{}")
-                if (record.key or b"").decode() != world.name:
-                    continue
-                says = {name: value for name, value in event.items() if name != "time"}
-                counts.known_repeats += said.get(event["id"]) == says
-                if said.setdefault(event["id"], says) != says:
-                    counts.add("torn", f"{topic}: {event['id']} says {said[event['id']]} and {says}")
