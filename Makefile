@@ -70,7 +70,8 @@ test: $(STAMP)
 
 # Only the files that have one: collecting the others takes longer than some of these.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -n 3 -m long $(shell grep -rl --include='test_*.py' 'mark\.long' tests) $(ARGS)
+	PENSTOCK_TEST_EXAMPLES=all $(BIN)/python -m pytest -n 3 --dist worksteal -m "long or hypothesis" \
+	    $(shell grep -rlE --include='test_*.py' 'mark\.long|first_here|^@given' tests) $(ARGS)
 
 # The server has an environment of its own: it wants other versions of what Penstock is tested with.
 test-mlflow: $(STAMP) $(MLFLOW)/.installed

@@ -23,10 +23,13 @@ from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.stack import StackError, local_stack
 from penstock.stream.stack.local import Stack
 from penstock.stream.stack.valkey import valkey_binary, valkey_server
+from tests.effort import examples
 from tests.valkey_cluster import valkey_cluster
 
 # No test is about how long an example takes, or how long it takes to draw one.
-settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "penstock", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("penstock")
 
 SET_IN_PASSING = (

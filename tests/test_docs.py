@@ -142,6 +142,7 @@ def run(python: list[Block], redis_url: str) -> None:
         exec(compile(text, str(path.absolute()), "exec"), names)
 
 
+@pytest.mark.long
 def test_the_page_on_trying_a_change_does_what_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

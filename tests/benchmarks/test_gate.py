@@ -176,6 +176,7 @@ def test_what_the_rivals_said_is_kept_for_the_same_model_and_the_same_entries(tm
 # -- flights -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_flights_are_judged_where_their_label_comes_and_every_model_acts_on_them(tmp_path: Path) -> None:
     try:
         data_folder()

@@ -67,6 +67,7 @@ def test_a_label_of_the_incident_counts_for_its_week_its_month_and_the_year():
     assert periods_of(INCIDENT_MS - 1) == ["year", "2013-05"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", list(EXAMPLES))
 @pytest.mark.usefixtures("flights")
 def test_what_is_judged_is_what_the_fold_issued(task: str, monkeypatch: pytest.MonkeyPatch):
@@ -87,6 +88,7 @@ def test_what_is_judged_is_what_the_fold_issued(task: str, monkeypatch: pytest.M
         run(read, pipeline, [0.9])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("flights")
 def test_learning_is_measured_for_every_number_of_experts(tmp_path: Path):
     path = tmp_path / "learn.json"

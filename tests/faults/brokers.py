@@ -1,4 +1,4 @@
-"""The broker killed and begun again, standing still, slow, or unheard: replies lost after the request was carried out."""
+"""The broker killed and begun again, standing still, on a full disk, slow, or unheard: replies lost behind what was done."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.faults.disks import disk, fill, no_root
 from tests.faults.fault import Fault
 from tests.faults.round import Round
-from tests.faults.servers import Proxy
+from tests.faults.servers import Proxy, Servers, servers
 
 SLOW_S = 0.05
 STILL_S = 3.0
+DISK_MB = 400
 
 
 def killed(round: Round) -> None:
@@ -38,6 +40,29 @@ def still(round: Round) -> None:
         round.servers.kafka.resume()
         round.injected += 1
         round.recovers("featurize", before, began)
+
+
+@contextmanager
+def on_small_disk() -> Iterator[Servers]:
+    """A broker on a file system of its own."""
+    with disk(DISK_MB) as folder, servers(folder / "kafka") as made:
+        yield made
+
+
+def disk_full(round: Round) -> None:
+    """The disk under the broker is full until the broker ends, as it does then; it begins again when there is room."""
+    round.until(0.15)
+    kafka = round.servers.kafka
+    before = {role: round.position(role) for role in ("featurize", "learn")}
+    filler = kafka.folder / "filler"
+    fill(filler)
+    round.wait(lambda: not kafka.running, "the broker did not end")
+    filler.unlink()
+    began = time.monotonic()
+    round.injected += 1
+    kafka.start()
+    for role, of_role in before.items():
+        round.recovers(role, of_role, began)
 
 
 def asks_for_a_write(request: bytes) -> bool:
@@ -83,6 +108,10 @@ def unheard(round: Round) -> None:
 FAULTS = [
     Fault("kill broker", "parcels", "kill -9 of the broker, which begins again on its data", killed, alone=True),
     Fault("broker stands still", "cards", "SIGSTOP of the broker for 3 s", still, alone=True),
+    Fault(
+        "broker's disk full", "cards", "the disk under the broker is full, which ends, and begins again when there is room",
+        disk_full, broker=on_small_disk, needs=no_root,
+    ),
     Fault("broker slow", "cards", "every packet from and to the broker 50 ms late", slow, prepare=behind_proxy, alone=True),
     Fault(
         "broker's replies lost", "cards", "the broker's replies cut after the request was carried out",

@@ -11,10 +11,10 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
 
+from tests.faults.disks import disk, fill, no_root
 from tests.faults.fault import Fault, refuses
 from tests.faults.round import Round
 from tests.faults.running import Stuck
-from tests.faults.stores import disk, fill, no_root
 
 DAY_S, FULL_S = 86_400.0, 2.0
 JUMPS = [[2.0, 3_600.0], [4.0, -7_200.0], [5.0, 30 * DAY_S], [7.0, -60 * DAY_S], [9.0, 31 * DAY_S]]

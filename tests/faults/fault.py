@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tests.faults.counts import Counts
 from tests.faults.round import Round
+from tests.faults.servers import Servers
 
 #: What holds of most faults. The others say what they promise instead.
 AS_IF_NOTHING = "as if nothing had happened"
@@ -18,9 +19,9 @@ class Fault(NamedTuple):
     """One row.
 
     `prepare` is called before roles start, `inject` while they run, and `judge`, where it is given, instead of waiting for the
-    end and comparing everything. `store` are options of the Valkey, `own` gives another store than that. `needs` says why the
-    fault cannot be done on this machine; empty where it can. `workers` are of each role, where not as the flow has it. Of one
-    that is done `alone`, the servers serve nobody else.
+    end and comparing everything. `store` are options of the Valkey, `own` gives another store than that, and `broker` another
+    broker than that of the whole run. `needs` says why the fault cannot be done on this machine; empty where it can. `workers`
+    are of each role, where not as the flow has it. Of one that is done `alone`, the servers serve nobody else.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Fault(NamedTuple):
     judge: Callable[[Round], Counts] | None = None
     store: dict[str, str] = {}
     own: Callable[[], AbstractContextManager[tuple[Any, str, int]]] | None = None
+    broker: Callable[[], AbstractContextManager[Servers]] | None = None
     needs: Callable[[], str] | None = None
     workers: dict[str, int] | None = None
     alone: bool = False

@@ -177,6 +177,8 @@ def run_round(
         opened.callback(shutil.rmtree, folder, ignore_errors=True)
         made = store(**fault.store) if fault.own is None else fault.own()
         valkey, url, _ = opened.enter_context(made)
+        if fault.broker is not None:
+            servers = opened.enter_context(fault.broker())
         round = Round(servers, valkey, url, fault.flow, records, seed, folder)
         opened.callback(round.close)
         round.kills = kills

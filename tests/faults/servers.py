@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from penstock.stream.stack.kafka import kafka_server
 from penstock.stream.stack.server import Server, free_ports
@@ -113,11 +114,11 @@ class Servers:
 
 
 @contextmanager
-def servers() -> Iterator[Servers]:
-    """Start the broker; it ends with the block."""
+def servers(kept: Path | None = None) -> Iterator[Servers]:
+    """Start the broker, in this folder or one of its own; it ends with the block."""
     inside, outside = free_ports(2)
     more = PROXIED.format(inside=inside, outside=outside)
-    kafka, bootstrap = kafka_server(lambda line: None, more=more)
+    kafka, bootstrap = kafka_server(lambda line: None, kept=kept, more=more)
     try:
         yield Servers(kafka, bootstrap, inside, outside)
     finally:

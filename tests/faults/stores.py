@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from penstock.features.redis.keys import position_key
+from tests.faults.disks import disk, fill, no_root
 from tests.faults.fault import Fault
 from tests.faults.round import Round
 from tests.faults.running import Stuck
@@ -168,18 +164,6 @@ def slow(round: Round) -> None:
 
 
 @contextmanager
-def disk(mb: int) -> Iterator[Path]:
-    """A file system of so many megabytes of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="penstock-small-"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mb}m", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
 def on_small_disk() -> Iterator[tuple[Any, str, int]]:
     """A Valkey on a file system of 24 MB of its own."""
     from penstock.stream.stack.valkey import valkey_server
@@ -188,20 +172,6 @@ def on_small_disk() -> Iterator[tuple[Any, str, int]]:
         server, url = valkey_server(kept=folder, more={"auto-aof-rewrite-percentage": "0"})
         yield server, url, 0
         server.close()
-
-
-def no_root() -> str:
-    """Why no file system can be made here."""
-    return (
-        "" if os.geteuid() == 0 and shutil.which("mount") else "it needs root, for a file system of its own"
-    )
-
-
-def fill(filler: Path) -> None:
-    """Write a file until its disk is full."""
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"\0" * 65_536)
 
 
 def disk_full(round: Round) -> None:

@@ -177,6 +177,7 @@ def test_kills_at_any_moment_lose_no_request_and_contradict_none(outside):
     assert {one.id for one in outside.commands(len(asked))} == {f"command-{name}" for name in asked}
 
 
+@pytest.mark.long
 def test_a_command_that_the_models_topic_does_not_show_is_sent_again_and_then_no_more(outside):
     outside.start(resend_ms=300)
     outside.ask("a")
@@ -215,6 +216,7 @@ def test_it_is_ready_when_recovered_and_ends_within_seconds_when_told(outside):
     assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.long
 def test_its_page_says_how_many_requests_wait_for_a_person_and_which_pipeline_it_runs(outside):
     outside.start(approval=True)
     outside.send(topology.CONTROL_RETRAIN, event("a", "retrain"))

@@ -29,6 +29,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_past_predictions_are_explained_and_rows_scored_as_the_samples_were(
     kafka_bootstrap: str,
     kafka_log: KafkaLog,

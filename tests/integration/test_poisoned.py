@@ -24,6 +24,7 @@ from penstock.stream.log.kafka_python import client
 from penstock.stream.messages import OperatorRequest, encode_json
 from penstock.stream.process.clock import wall_ms
 from penstock.stream.process.health_page import Health
+from tests.effort import first_here
 from tests.integration.test_control import Outside
 from tests.integration.test_flood import Bytes
 from tests.patience import PATIENCE_S, eventually
@@ -81,7 +82,7 @@ def outside(kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path) 
     made.close()
 
 
-@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("running", first_here([True, False]))
 def test_control_goes_on_past_every_record_and_says_once_which_it_could_not_use(
     outside: Outside, running: bool
 ) -> None:
@@ -121,6 +122,7 @@ def test_control_among_other_roles_goes_on_past_every_record(outside: Outside) -
     assert accepted == ["before", "header", *packed, "gzip0", "gzip1", "after"]
 
 
+@pytest.mark.long
 def test_watch_status_and_a_request_that_waits_go_on_past_every_record(
     outside: Outside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

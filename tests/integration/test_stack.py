@@ -305,6 +305,7 @@ def test_the_log_outlives_a_killed_broker(own_kafka: tuple[Server, str]) -> None
         each.close()
 
 
+@pytest.mark.long
 def test_an_append_that_is_not_acknowledged_in_time_fails_and_is_not_sent_later(
     own_kafka: tuple[Server, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from kafka.admin import NewTopic
 
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import Out
+from tests.effort import first_here
 from tests.integration.test_kill import CARDS, PARCELS, Making, Place, place
 from tests.patience import eventually
 from tests.stream.generated import card_events, outs, parcel_events
@@ -37,7 +38,7 @@ def stream(here: Place, made: list[Out]) -> list[Out]:
     return [record._replace(topic=names[record.topic.rpartition(".")[2]]) for record in made]
 
 
-@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("kind", first_here(STREAMS))
 def test_partitions_that_are_added_while_it_runs_end_it(
     place: Making, admin: KafkaAdminClient, kind: str
 ) -> None:
@@ -54,8 +55,8 @@ def test_partitions_that_are_added_while_it_runs_end_it(
     assert "state was kept for 2, there are 4 now; `penstock reset` starts over" in featurize.said()
 
 
-@pytest.mark.parametrize("kind", STREAMS)
-@pytest.mark.parametrize("fed", ["less than was read", "more than was read"])
+@pytest.mark.parametrize("kind", first_here(STREAMS))
+@pytest.mark.parametrize("fed", first_here(["more than was read", "less than was read"]))
 def test_a_source_that_is_made_anew_while_it_runs_ends_it(
     place: Making, admin: KafkaAdminClient, kafka_bootstrap: str, kind: str, fed: str
 ) -> None:

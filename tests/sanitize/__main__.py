@@ -118,9 +118,6 @@ def ask_less(copy: Path) -> None:
             lambda found: f"max_examples={max(int(found[1]) // FEWER, 5)}",
             fewer,
         )
-        fewer = fewer.replace(
-            'register_profile("penstock", ', 'register_profile("penstock", max_examples=10, '
-        )
         if fewer != text:
             path.write_text(fewer)
 

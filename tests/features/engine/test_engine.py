@@ -371,7 +371,7 @@ def finite(values: list[Any]) -> bool:
     return all(value is None or abs(value) <= 1e150 for value in values)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(overflowing, min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 40 * MINUTE), greatest_events), max_size=12),
@@ -405,7 +405,7 @@ def test_a_sum_that_leaves_the_numbers_is_null_and_comes_back_with_its_window() 
         assert found == ([None, None, -1.0, None, None] if tie < 2 else [2.0, 2.0, 2.0, 4.0, 2.0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, HOUR), st.sampled_from([True, False, None, 1, 0])), max_size=15))
 def test_true_and_false_are_one_and_zero_in_conditions_and_values(script: list[Any]) -> None:
     definition = View("host", SOURCE, "host", dict(

@@ -264,6 +264,7 @@ def test_a_client_that_decodes_is_refused(cluster: ValkeyCluster) -> None:
         RedisStateStore(connect(cluster.url + "?decode_responses=yes"), "p", "all")
 
 
+@pytest.mark.long
 def test_a_reader_and_a_walk_go_on_after_a_primary_died(name: str) -> None:
     """They fail while nobody has the slot, and find whoever has it then, with the clients that they had."""
     with valkey_cluster() as cluster:

@@ -20,6 +20,7 @@ from penstock.monitors.quality.shape import (
     MOST_FIELDS,
     Shape,
 )
+from tests.effort import examples
 
 MINUTE_MS = 60_000
 Fields = dict[str, str]
@@ -205,7 +206,7 @@ stretch = st.tuples(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(stretch, min_size=1, max_size=5), st.integers(0, 99))
 def test_any_stream_is_told_as_the_naive_reading_tells_it_also_when_stored_in_between(
     stretches: list[tuple[Fields, Fields, float, int]], seed: int

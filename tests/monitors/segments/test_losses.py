@@ -15,6 +15,7 @@ from penstock.monitors.segments import losses as of_losses
 from penstock.monitors.segments.blame import blame, entropy
 from penstock.monitors.segments.losses import BLOCK_LABELS, KEPT_BLOCKS, LABELS, SegmentLosses
 from penstock.monitors.segments.places import WIDTH
+from tests.effort import examples
 
 MINUTE = 60_000
 YEAR = 365.25 * 1440  # labels: one a minute
@@ -64,7 +65,7 @@ def naive_carrier(rows: list[Label], since: int, block: int) -> tuple[int, float
     return None if best is None else best[1:]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 900), st.integers(0, 99), st.floats(0.0, 1.0))
 def test_who_carries_a_loss_is_what_plain_sums_say(count: int, seed: int, part: float) -> None:
     rows = labels(count, seed)

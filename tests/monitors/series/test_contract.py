@@ -34,7 +34,10 @@ WORDS: dict[str, Callable[[], Monitor]] = {
     "one's own, values as they come": lambda: Detector("loss", ThreeAbove(0.5), block=None),
 }
 SLOW = {name for name in WORDS if name.startswith("Kswin")}
-every_word = pytest.mark.parametrize("name", list(WORDS))
+SLOWEST = "Kswin, values as they come"
+every_word = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == SLOWEST else name for name in WORDS]
+)
 Told = tuple[int, str, float, int, str]
 
 

@@ -11,6 +11,7 @@ import pytest
 from penstock.features.redis.keys import live_key, private_prefix, public_key
 from penstock.features.redis.keyspace import RedisKeyspace
 from penstock.features.redis.store import connect
+from tests.effort import first_here
 from tests.stream.backfill.test_reading_under_change import (
     FIRST,
     LETTER_OF,
@@ -56,7 +57,7 @@ def readers_of(url: str, seen: Seen) -> list[Reader]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", first_here(range(2)))
 @pytest.mark.usefixtures("small")
 def test_no_reader_of_a_cluster_sees_anything_torn_mixed_lost_or_older(
     cluster_url: str, seed: int, following: Callable[[Sequence[Reader]], list[BaseException]]

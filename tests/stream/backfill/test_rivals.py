@@ -148,6 +148,7 @@ def test_back_to_the_first_definition_after_a_switch_that_was_not_settled() -> N
         as_if_always(world, world.before)
 
 
+@pytest.mark.long
 def test_tasks_of_which_some_are_switched_are_finished_first_whatever_else_is_wanted() -> None:
     seen = 0
     for left in range(200):

@@ -28,6 +28,7 @@ from penstock.stream.definitions import Label, Source
 from penstock.stream.featurize.decode import Item, SourceDecoder
 from penstock.stream.featurize.merge import Merge
 from penstock.stream.log.protocol import Record, partition_for
+from tests.effort import examples
 from tests.stream.bootstrap.in_files import (
     Event,
     at_of,
@@ -125,7 +126,7 @@ def of_topics(events: list[Event], partitions: int) -> list[Item]:
     moves=st.lists(st.tuples(st.integers(0, 70), st.integers(0, 25)), max_size=8),
     ties=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_rows_come_in_the_order_in_which_records_of_topics_are_stepped(
     seed: int, partitions: int, most: int, moves: list[tuple[int, int]], ties: bool
 ) -> None:
@@ -161,7 +162,7 @@ def test_a_folder_for_each_partition_is_merged_by_event_time(seed: int, folders:
 
 
 @given(seed=st.integers(0, 1_000), most=st.integers(1, 60), stop=st.integers(0, 10))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_reading_begins_at_a_mark_as_if_it_had_never_stopped(seed: int, most: int, stop: int) -> None:
     pipeline, events = parcels(), list(parcel_events(60, seed))
     options = written(pipeline, events, files=3)
@@ -285,7 +286,7 @@ def test_the_plan_is_another_one_where_anything_is_that_rows_depend_on() -> None
     most=st.integers(1, 40),
     broken=st.lists(st.tuples(st.integers(0, 90), st.integers(-3, 3)), min_size=1, max_size=6),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_rows_that_nobody_can_use_change_no_order(
     seed: int, most: int, broken: list[tuple[int, int]]
 ) -> None:

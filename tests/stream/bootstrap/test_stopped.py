@@ -15,6 +15,7 @@ from penstock.stream.definitions import DefinitionError, Pipeline
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Sample
+from tests.effort import examples
 from tests.stream.bootstrap.in_files import (
     at_of,
     bootstrapped,
@@ -55,7 +56,7 @@ class StoppingLog(MemoryLog):
     stops=st.lists(st.tuples(st.booleans(), st.integers(0, 160)), min_size=1, max_size=4),
     keep_every=st.sampled_from([0.0, 1e9]),
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_it_goes_on_from_where_it_was_stopped(
     one: bool, seed: int, stops: list[tuple[bool, int]], keep_every: float
 ) -> None:

@@ -20,6 +20,7 @@ from penstock.stream.cli.features import as_text
 from penstock.stream.console.feature_words import changes, defined, moves
 from penstock.stream.messages import Sample, decode_entry, rfc3339
 from penstock.stream.roles.in_memory import MemoryFlow
+from tests.effort import examples
 from tests.stream.console.flowing import EVIL, desk_of, flow_of
 from tests.stream.console.test_pages import Outline, text_of
 from tests.stream.generated import DELIVERED, HOUR, parcel_events, parcels
@@ -112,7 +113,7 @@ VIEW = View(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4 * HOUR), st.integers(0, 9)), min_size=1, max_size=12),
     st.integers(0, HOUR),

@@ -15,6 +15,7 @@ from penstock.stream.console.past import DAY_MS, HOUR_MS, Past, binned, merged, 
 from penstock.stream.console.state import PipelineState, States
 from penstock.stream.history_record import Counted, ExpertThen, HistoryRecord, decode_history
 from penstock.stream.messages import decode_live_model
+from tests.effort import examples
 from tests.stream.console.year import Line, stepped
 
 
@@ -147,7 +148,7 @@ blocks = st.lists(
 
 
 @given(blocks, st.integers(1, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_days_of_the_past_are_the_means_of_their_blocks_by_labels(
     records: list[HistoryRecord], most: int
 ) -> None:
@@ -179,7 +180,7 @@ def test_days_of_the_past_are_the_means_of_their_blocks_by_labels(
 
 
 @given(blocks)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_bins_hold_every_label_once_and_lie_on_a_grid(records: list[HistoryRecord]) -> None:
     points = [point(record) for record in records]
     found = binned(points, DAY_MS)

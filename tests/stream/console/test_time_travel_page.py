@@ -28,6 +28,7 @@ from penstock.stream.messages import (
 )
 from penstock.stream.operate.control_topics import decode
 from penstock.stream.process.settings import Settings
+from tests.effort import examples
 from tests.stream.console.flowing import EVIL, desk_of, flow_of, log_of
 from tests.stream.console.test_pages import Outline, text_of
 from tests.stream.console.year import Line, console_of, stepped
@@ -69,7 +70,7 @@ def until(lines: list[Line], position: int) -> States:
     return stepped(["parcels"], found)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(share=st.floats(0, 1))
 def test_the_state_then_is_that_of_the_records_up_to_there(lines: list[Line], share: float) -> None:
     position = int(share * history(lines)[-1].position)

@@ -23,6 +23,7 @@ from penstock.stream.console.who.proxy import BadRule, Proxies
 from penstock.stream.console.who.sessions import LASTS_S, Session, key_of, session_of, token
 from penstock.stream.process.settings import SettingError, Settings
 from penstock.stream.roles.console_people import people_of
+from tests.effort import examples
 from tests.stream.console.acting import OURS, PASSWORD, Desk, behind_a_proxy, password_file
 from tests.stream.generated import parcels
 
@@ -100,7 +101,7 @@ def test_a_forged_post_with_somebodys_cookie_is_refused(
 # -- passwords -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(password=st.text(max_size=40), other=st.text(max_size=40), salt=st.binary(min_size=1, max_size=20))
 def test_a_password_fits_itself_alone(password: str, other: str, salt: bytes) -> None:
     users = users_of(f"mia:operator:{hashed(password, salt, 2)}")
@@ -257,7 +258,7 @@ def test_who_leaves_the_file_or_gets_another_password_or_role_is_that_at_once(
     assert ada.get("/").status_code == 303, "a file that cannot be read lets nobody in"
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 400), st.integers(1, 255))
 def test_a_session_with_any_byte_changed_is_none(place: int, by: int) -> None:
     key = key_of("secret")

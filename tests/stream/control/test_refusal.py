@@ -23,6 +23,7 @@ from penstock.stream.messages import (
     decode_entry,
     encode_json,
 )
+from tests.effort import examples
 from tests.stream.control.test_policy import event
 from tests.stream.control.test_step import pipeline, read, request
 
@@ -184,7 +185,7 @@ VALUES = st.one_of(
 RECORDS = st.lists(st.tuples(st.sampled_from(TOPICS), VALUES), max_size=6)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(RECORDS)
 def test_any_records_leave_a_state_that_can_be_stored_and_outputs_that_can_be_sent(
     records: list[tuple[str, bytes]],
@@ -202,7 +203,7 @@ def test_any_records_leave_a_state_that_can_be_stored_and_outputs_that_can_be_se
         assert len(value) < MOST_RECORD_BYTES or why
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(RECORDS)
 def test_after_any_records_the_worker_carries_out_the_next_request(records: list[tuple[str, bytes]]) -> None:
     log = MemoryLog()

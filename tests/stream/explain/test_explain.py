@@ -28,6 +28,7 @@ from penstock.stream.explain.explanation import CannotExplain, Explanation
 from penstock.stream.explain.model import explain
 from penstock.stream.explain.walk import walked
 from penstock.stream.learn.engine import engine_of, said
+from tests.effort import examples
 
 TOLERANCE = 1e-9
 NAMES = ("a", "b", "c", "d")
@@ -184,7 +185,7 @@ def split_on(node: Any) -> set[str]:
     return {one.feature for one in node.iter_branches()}
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(seed=st.integers(0, 20), x=vectors)
 def test_an_input_that_no_tree_split_on_contributes_exactly_nothing(seed: int, x: dict[str, float]) -> None:
     model = tree.HoeffdingTreeClassifier(grace_period=40, delta=0.2, leaf_prediction="mc")
@@ -197,7 +198,7 @@ def test_an_input_that_no_tree_split_on_contributes_exactly_nothing(seed: int, x
 # -- against the definition of Shapley values ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(weights=st.dictionaries(st.sampled_from(NAMES), number), x=vectors, means=vectors)
 def test_a_linear_model_has_the_shapley_values_of_its_margin(
     weights: dict[str, float], x: dict[str, float], means: dict[str, float]
@@ -247,7 +248,7 @@ def expected(
     return fsum(one.total_weight / total * expected(one, x, known, value) for one in children)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(seed=st.integers(0, 10), x=vectors, numbers=st.booleans())
 def test_a_tree_has_the_path_dependent_shapley_values(seed: int, x: dict[str, float], numbers: bool) -> None:
     if numbers:
@@ -271,7 +272,7 @@ def test_a_tree_has_the_path_dependent_shapley_values(seed: int, x: dict[str, fl
         assert by_name(found)[name] == pytest.approx(one, abs=1e-9)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(x=vectors)
 def test_naive_bayes_gives_each_input_its_likelihood_ratio(
     models: dict[str, Any], x: dict[str, float]
@@ -286,7 +287,7 @@ def test_naive_bayes_gives_each_input_its_likelihood_ratio(
 pairs = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES), number), max_size=6)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(x=vectors, background=vectors, terms=pairs)
 def test_asked_input_by_input_what_works_together_in_pairs_has_its_shapley_values(
     x: dict[str, float], background: dict[str, float], terms: list[tuple[str, str, float]]

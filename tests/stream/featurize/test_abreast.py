@@ -23,6 +23,7 @@ from penstock.stream.featurize.worker import FeaturizeWorker
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Sample, decode_entry
+from tests.effort import examples, first_here
 from tests.stream.generated import PAID, START_MS, cards
 from tests.stream.naive_flow import NaiveFlow, everything
 
@@ -116,7 +117,7 @@ def history(partitions: int, number: int, seed: int = 1) -> list[list[int]]:
     return [sorted(chance.randrange(number) for _ in range(number)) for _ in range(partitions)]
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", first_here([2, 3]))
 def test_one_that_is_slow_holds_the_others_to_the_skew(workers: int) -> None:
     def disorder(skew_ms: int | None) -> int:
         world = World(4, skew_ms)
@@ -152,7 +153,7 @@ def test_gaps_that_all_have_hold_nobody_up() -> None:
 courses = st.lists(st.lists(st.integers(0, 3_000), max_size=30).map(sorted), min_size=2, max_size=4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(courses, st.integers(2, 4), st.data())
 def test_all_is_stepped_and_in_order_whatever_the_speeds(
     at_of: list[list[int]], workers: int, data: st.DataObject
@@ -177,7 +178,7 @@ def test_all_is_stepped_and_in_order_whatever_the_speeds(
     assert not times or worst_disorder([*times, times[-1]]) <= SKEW_MS
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(courses, st.integers(0, 40), st.booleans())
 def test_nobody_waits_for_ever_for_one_that_is_gone_or_stuck(
     at_of: list[list[int]], turns: int, closes: bool

@@ -13,6 +13,7 @@ from penstock.features.engine.compute import CompiledView
 from penstock.stream import topology
 from penstock.stream.featurize.decode import SourceDecoder
 from penstock.stream.log.protocol import MAX_RECORD_BYTES, Record, record_bytes
+from tests.effort import examples
 from tests.stream import naive_flow
 from tests.stream.featurize.provoked import raising
 from tests.stream.featurize.test_step import Bench
@@ -95,7 +96,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.tuples(text, values, headers, stamps, st.integers(0, 1)), max_size=8), st.booleans())
 def test_any_records_at_all_each_give_a_sample_or_a_dead_letter_and_everything_can_be_written(
     given_records: list[Any], keyed_input: bool

@@ -18,6 +18,7 @@ from penstock.stream.featurize.position import Position, decode_position
 from penstock.stream.log.protocol import Out, Record
 from penstock.stream.messages import ControlEvent, decode_control_event
 from penstock.stream.operate.control_lines import tell
+from tests.effort import examples
 from tests.stream.featurize.test_step import Bench, sent
 from tests.stream.featurize.test_worker import Crash, World
 from tests.stream.generated import SENT, START_MS, outs, parcel_events, parcels
@@ -73,7 +74,7 @@ def judged(dead: list[bool], stops: int = 0) -> list[tuple[int, ControlEvent]]:
     return told
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(runs, st.integers(0, 9), st.integers(1, 50))
 @example([(100, 0), (100, 1000), (100, 0)], 0, 7)
 @example([(300, 600), (500, 400), (300, 200)], 0, 7)

@@ -30,6 +30,7 @@ from penstock.stream.messages import Entry, LabelRecord, Sample, Tick, decode_en
 from penstock.stream.models.digest import digest
 from penstock.stream.operate.training_set import Span, rows
 from penstock.stream.recipes import RecipeHistory
+from tests.effort import examples
 from tests.stream.generated import (
     DELIVERED,
     PAID,
@@ -131,7 +132,7 @@ def test_a_default_label_comes_where_its_time_has_passed_not_where_the_reader_is
     assert fold_counts.learned - fold_counts.labels > 30, "defaults"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.sampled_from(["one task", "a task per partition"]),
     st.integers(1, 5),
@@ -168,7 +169,7 @@ def test_any_pace_any_batch_and_any_restart_give_one_samples_log_and_one_model(
     assert learned(world) == learned(wanted)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(1, 9), st.integers(1, 300), st.integers(0, 5), st.integers(1, 60))
 def test_one_workers_samples_stand_in_event_time_order_over_all_its_partitions(
     partitions: int, batch: int, seed: int, keys: int
@@ -182,6 +183,7 @@ def test_one_workers_samples_stand_in_event_time_order_over_all_its_partitions(
     assert len(order) == 1_200 and order == sorted(order)
 
 
+@pytest.mark.long
 def test_a_partition_far_ahead_waits_in_bounded_memory_and_one_at_its_end_holds_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

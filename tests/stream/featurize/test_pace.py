@@ -17,6 +17,7 @@ from penstock.stream.learn.fold import Fold
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Out
 from penstock.stream.messages import LabelRecord, Sample, decode_entry
+from tests.effort import examples
 from tests.stream.generated import DELIVERED, SENT, START_MS, parcels
 from tests.stream.naive_flow import NaiveFlow, everything
 
@@ -86,6 +87,7 @@ def out(topic: str, event: dict[str, object]) -> Out:
     return Out(topic, b"v", json.dumps(event).encode())
 
 
+@pytest.mark.long
 def test_a_partition_flushed_late_costs_labels_where_nobody_waits_and_none_where_it_is_waited_for() -> None:
     """300 ms are 18 hours of these events, and a label may take 6."""
     found = {}
@@ -113,7 +115,7 @@ def test_a_partition_that_has_ended_is_waited_for_once_and_for_the_patience_only
     assert len(world.order()) == before + 40
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.lists(st.integers(1, 3_000), min_size=30, max_size=60), st.integers(0, 120_000), st.integers(0, 900)
 )
@@ -127,7 +129,7 @@ def test_live_events_wait_for_nobody(gaps_ms: list[int], disorder_ms: int, quiet
             assert limit == ALL
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 10**9), st.integers(-1, 10**9), st.integers(1, 10_000), st.integers(1, 10**7))
 def test_what_is_within_the_skew_never_waits_and_nothing_waits_longer_than_the_patience(
     newest_at: int, reached: int, patience_ms: int, skew_ms: int

@@ -25,6 +25,7 @@ from penstock.stream.featurize.order import Together
 from penstock.stream.featurize.task import Task
 from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import Record
+from tests.effort import examples
 from tests.stream.generated import DELIVERED, PAID, SENT, START_MS, cards, parcels
 
 pytestmark = pytest.mark.skipif(compiled() is None, reason="it was not built")
@@ -121,7 +122,7 @@ def items_in(pipeline: Pipeline, records: list[Record], *, native: bool) -> list
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from(sorted(MADE)), st.data())
 def test_records_become_the_same_items(name: str, data: st.DataObject) -> None:
     pipeline = MADE[name]()
@@ -171,7 +172,7 @@ def stepped(pipeline: Pipeline, records: list[Record], batch: int, *, native: bo
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from(sorted(MADE)), st.sampled_from([1, 3, 50]), st.data())
 def test_a_batch_gives_the_same_in_every_byte(name: str, batch: int, data: st.DataObject) -> None:
     pipeline = MADE[name]()

@@ -33,6 +33,7 @@ from penstock.stream.log.memory import MemoryLog
 from penstock.stream.log.protocol import TP, AppendFailed, CommitFailed, LogUnavailable, Out
 from penstock.stream.messages import LabelRecord, Sample, decode_entry
 from penstock.stream.process.write_behind import WriteBehind, Writer, WriteThrough
+from tests.effort import examples
 from tests.patience import PATIENCE_S
 from tests.stream.featurize.provoked import raising
 from tests.stream.generated import PAID, card_events, cards, outs, parcel_events, parcels
@@ -166,7 +167,7 @@ KINDS = st.sampled_from(["one task", "a task per partition"])
 MOMENTS = st.lists(st.integers(0, 15), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     KINDS,
     st.integers(1, 3),
@@ -193,7 +194,7 @@ def test_whenever_a_batch_is_written_and_whatever_fails_all_is_as_the_naive_flow
     world.committed_what_was_saved()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     KINDS,
     st.integers(1, 3),
@@ -222,7 +223,7 @@ def test_killed_at_any_step_with_batches_under_way_leaves_at_worst_repeats_of_tw
 
 
 @pytest.mark.long
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(KINDS, st.integers(1, 3), st.integers(5, 120), MOMENTS, st.integers(2, 50))
 def test_the_log_and_what_is_saved_are_those_of_writing_before_the_next_poll_and_one_batch_may_be_produced_ahead(
     kind: str, partitions: int, batch: int, moments: list[int], broken: int

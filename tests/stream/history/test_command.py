@@ -30,6 +30,7 @@ def line(tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_two_processes_give_the_bytes_that_one_gives(line: list[str], tmp_path: Path, capsys: Any) -> None:
     for workers in ("1", "2"):
         out = str(tmp_path / f"{workers}.jsonl")

@@ -30,6 +30,7 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import Sample, decode_entry
 from penstock.stream.operate.recompute import Recomputation
 from penstock.stream.roles.in_memory import MemoryFlow
+from tests.effort import examples
 from tests.stream.generated import PAID, START_MS, card_events, cards, outs, parcels
 from tests.stream.naive_flow import everything
 
@@ -186,7 +187,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("history")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     seed=SEEDS,
     form=st.sampled_from(("jsonl", "csv", "parquet")),
@@ -225,7 +226,7 @@ def test_a_row_that_is_a_moment_has_what_a_reader_gets_when_the_stream_has_come_
         assert {name: one[name] for name in row} == row and one["error"] is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=SEEDS, cuts=st.integers(1, 3), on_topics=st.booleans())
 def test_a_row_that_is_an_event_has_the_vector_of_its_sample(
     seed: int, cuts: int, on_topics: bool, folder: Path
@@ -273,6 +274,7 @@ def flow_of(of: Pipeline, events: Iterable[Any]) -> MemoryFlow:
     return flow
 
 
+@pytest.mark.long
 def test_the_flights_of_some_days_have_the_features_of_the_live_flows_samples_to_the_bit(
     tmp_path: Path,
 ) -> None:

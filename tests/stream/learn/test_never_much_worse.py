@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from river import linear_model, naive_bayes, optim, preprocessing, tree
 
+from tests.effort import first_here
 from tests.stream.learn.generated_streams import Rows, folded, friedman, led, measured, pipeline_of
 
 ROWS = 2_400
@@ -30,7 +31,7 @@ def test_numbers(kind: str, model: Any, delay: int) -> None:
     assert found.live < found.base
 
 
-@pytest.mark.parametrize("delay", [0, 50])
+@pytest.mark.parametrize("delay", first_here([50, 0]))
 def test_classes(delay: int) -> None:
     found = measured(led(ROWS), naive_bayes.GaussianNB, delay, task="multiclass")
     assert found.live <= 1.01 * found.alone and found.live <= 1.03 * found.anew, found

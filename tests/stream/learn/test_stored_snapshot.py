@@ -15,6 +15,7 @@ from penstock.stream.learn.snapshot import SnapshotHeader, Taken
 from penstock.stream.learn.stored_snapshot import StoredSnapshot
 from penstock.stream.models import pieces
 from penstock.stream.models.version import BadEnvelope, Keys, Secret
+from tests.effort import examples
 
 MODEL = bytes(range(256)) * 8
 NewStore = Callable[[], StateStore]
@@ -209,7 +210,7 @@ def test_a_reader_that_owns_nothing_sees_a_whole_one_while_another_is_written() 
     assert found is not None and found.parts == THIRD.parts
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.binary(max_size=400_000))
 def test_pieces_joined_give_the_payload_and_fit_a_unit(payload: bytes) -> None:
     found = pieces.cut(payload)

@@ -65,6 +65,7 @@ def test_a_model_that_needs_neither_learns_and_answers_without_scipy_and_sklearn
     assert said(PUT_OFF, MODEL, LOADED) == ["numpy"]
 
 
+@pytest.mark.long
 def test_what_uses_scipy_says_the_same() -> None:
     assert said(PUT_OFF, MODEL, USES) == said(MODEL, USES)
 

@@ -81,6 +81,7 @@ def test_a_quiet_stream_alarms_at_no_budget_and_is_told_what_the_tests_need() ->
     assert any("learns from 10,000 samples before it speaks" in line for line in said)
 
 
+@pytest.mark.long
 def test_a_range_counts_what_was_found_in_it_and_teaches_what_came_before(turned: MemoryFlow) -> None:
     [whole] = asked(turned, budgets=(1.0,)).rows
     found = whole.incident.found
@@ -121,6 +122,7 @@ def test_a_history_that_is_not_there_is_said(turned: MemoryFlow) -> None:
         asked(turned, stop=1)
 
 
+@pytest.mark.long
 def test_the_command_tells_and_prints_json(
     turned: MemoryFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

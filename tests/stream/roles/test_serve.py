@@ -23,6 +23,7 @@ from penstock.stream.log.protocol import Out
 from penstock.stream.messages import OperatorRequest, encode_json
 from penstock.stream.roles.http import check_names
 from penstock.stream.roles.serve import Once
+from tests.effort import first_here
 from tests.patience import PATIENCE_S
 from tests.serving import FILE, Running, out, payment, serving
 from tests.stream.serve.served_flow import predictions_of, samples_of
@@ -110,7 +111,7 @@ def test_a_redis_that_hangs_fails_requests_and_no_page_and_is_asked_again_when_i
     running.until(lambda: running.ask("POST", "/v1/pipelines/cards:predict", asked)[0] == 200)
 
 
-@pytest.mark.parametrize("running", [1, 2], indirect=True)
+@pytest.mark.parametrize("running", first_here([1, 2]), indirect=True)
 def test_it_answers_as_the_topic_will_explains_and_follows_what_learn_does(running: Running) -> None:
     flow, fold = running.flow, running.flow.learn.fold
     assert fold is not None

@@ -229,6 +229,7 @@ def flown(pipeline: Pipeline, days: int = 4) -> MemoryLog:
     return lived(pipeline, made)
 
 
+@pytest.mark.long
 def test_a_delay_that_is_not_known_at_departure_costs_minutes_of_error() -> None:
     live = load(EXAMPLES / "flights_delay.py")
     log = flown(live)

@@ -18,6 +18,7 @@ from penstock.stream.scaffold.answers import Answers, BadAnswer, feature
 from penstock.stream.scaffold.compose import compose
 from penstock.stream.scaffold.definition import definition
 from penstock.stream.task_kind import KINDS
+from tests.effort import first_here
 from tests.stream.trial.test_plugin import pytest_in
 
 yaml = pytest.importorskip("yaml")
@@ -52,7 +53,7 @@ def payments(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("task", KINDS)
-@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("later", first_here([True, False]))
 def test_every_kind_of_pipeline_that_is_written_passes_check_and_test(task: str, later: bool) -> None:
     more = ["--label-topic", "some.answers", "--label-time", "known_at", "--wait", "30m"] if later else []
     assert new("some-thing", "--into", "made", "--yes", "--task", task, *more) == 0

@@ -18,6 +18,7 @@ from penstock.stream import cli
 from penstock.stream.cli.score import Told
 from penstock.stream.definition_file import load
 from penstock.stream.roles.in_memory import SECRET, MemoryFlow
+from tests.effort import first_here
 from tests.stream.generated import card_events, outs
 from tests.stream.score.test_score import DEFINITION, read
 
@@ -37,7 +38,7 @@ def until_the_middle(*line: str) -> None:
     cli.main(["score", *line])
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("form", first_here(["parquet", "csv", "jsonl"]))
 def test_who_is_killed_leaves_a_part_that_the_next_run_takes_away_and_that_run_gives_the_same_bytes(
     form: str, tmp_path: Path, valkey: Any, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ from penstock.stream.score.models import Live, One, Stored, replica_of, scorer
 from penstock.stream.score.refusal import CannotScore
 from penstock.stream.score.run import Job, Summary, score
 from penstock.stream.score.vectors import Given
+from tests.effort import examples, first_here
 from tests.stream.generated import (
     DELIVERED,
     PAID,
@@ -270,6 +271,7 @@ def test_a_parquet_has_row_groups_of_many_batches(
     assert [found.row_group(n).num_rows for n in range(found.num_row_groups)] == [80, 80, 80, 60]
 
 
+@pytest.mark.long
 def test_a_long_parquet_is_not_kept_in_memory(tmp_path: Path) -> None:
     source, schema = tmp_path / "in.parquet", pyarrow.schema([("amount", pyarrow.float64())])
     with pyarrow.parquet.ParquetWriter(source, schema, compression=None) as file:
@@ -290,7 +292,7 @@ NUMBERS = st.one_of(st.none(), st.floats(width=32), st.integers(-(2**31), 2**31 
 KINDS = [pyarrow.float64(), pyarrow.float32(), pyarrow.int64(), pyarrow.bool_(), pyarrow.string()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=2),
     cells=st.lists(st.tuples(NUMBERS, NUMBERS), max_size=12),
@@ -396,7 +398,7 @@ def until_killed(source: str, out: str) -> None:
     score(Job(pipeline, source, out, "columns"), Heard(pipeline), log=None, reads=None, progress=wait)
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
+@pytest.mark.parametrize("form", first_here(["parquet", "csv"]))
 def test_who_is_killed_in_the_middle_leaves_the_former_file_and_the_next_one_scores_all(
     flow: MemoryFlow, tmp_path: Path, form: str
 ) -> None:

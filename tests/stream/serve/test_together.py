@@ -15,6 +15,7 @@ from penstock.features.engine.compute import StateMismatch
 from penstock.stream.serve.asking import Asking, Refusal
 from penstock.stream.serve.served import ServedPipeline
 from penstock.stream.serve.together import Together
+from tests.effort import examples
 from tests.stream.generated import card_events, cards, outs
 from tests.stream.serve.served_flow import Keys, as_asked, flow_of, served_of
 
@@ -72,7 +73,7 @@ ASKING = st.sampled_from(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     chosen=st.lists(
         st.tuples(st.lists(st.integers(0, 41), min_size=1, max_size=30), ASKING), min_size=1, max_size=8

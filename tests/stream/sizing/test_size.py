@@ -177,6 +177,7 @@ def test_the_collector_is_left_as_it_was() -> None:
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
+@pytest.mark.long
 def test_the_command_prints_for_people_and_programs_and_refuses_what_it_cannot_use(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def test_the_events_give_the_lines_that_are_shown_and_a_difference_looks_as_it_i
     assert said.startswith(difference.text)
 
 
+@pytest.mark.long
 def test_the_test_that_is_shown_passes(tmp_path: Path) -> None:
     done = pytest_in(tmp_path)
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout

@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.patience import PATIENCE_S
 from tests.stream.trial.made import Folder, lines, payment
 
@@ -46,6 +48,7 @@ def pytest_in(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_a_project_tests_its_definition_with_the_fixture_and_updates_what_it_expects(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     (tmp_path / "test_cards.py").write_text(TESTS)
