@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from io import StringIO
@@ -28,7 +29,7 @@ from tests.faults.counts import Counts
 from tests.faults.raw import RawTopics
 from tests.faults.readers import DocumentReader, PredictionReader, Read, check_read, check_seen
 from tests.faults.reference import OrderedFlow
-from tests.faults.running import STUCK_S, Running, Stuck
+from tests.faults.running import LOOK_S, STUCK_S, Running, Stuck
 from tests.places import ROOT, Role
 
 PRODUCED_BEFORE = 0.4  # of a stream whose order does not depend on when it comes
@@ -98,8 +99,6 @@ class Round(Running):
             before = round(before * PRODUCED_BEFORE)
         if self.publish(self.records[:before], 0.0).wait(STUCK_S) != 0:
             raise Stuck("the producer failed")
-        if before < len(self.records):
-            self.producer = self.publish(self.records[before:], rate)
         for role, workers in self.workers.items():
             for slot in range(workers):
                 self.start(role, slot)
@@ -112,6 +111,18 @@ class Round(Running):
         ]
         for reader in self.readers:
             reader.start()
+        if before < len(self.records):
+            self.until_begun()
+            self.producer = self.publish(self.records[before:], rate)
+
+    def until_begun(self) -> None:
+        """Wait until something was read: roles that begin slowly would work off in a few batches what is to come bit by bit.
+
+        Nobody is begun again meanwhile: who was to end early has time to.
+        """
+        ends_s = time.monotonic() + STUCK_S
+        while not self.progress() and time.monotonic() < ends_s:
+            time.sleep(LOOK_S)
 
     def _some_keys(self) -> list[str]:
         """Views and entities, as far as the first records name them by one field."""
