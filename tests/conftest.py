@@ -12,12 +12,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.stack import StackError, local_stack
@@ -47,6 +50,28 @@ _WAIT_FOR_USERS_S = 3_600.0  # they hold no lock when they are gone, however the
 def _no_given_servers() -> None:
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
         os.environ.pop(name, None)
+
+
+class _Compiled(BytecodeCache):
+    """Templates that were compiled once in this process: a test makes a console of its own, as a process does once."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.by_key:
+            bucket.bytecode_from_string(self.by_key[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.by_key[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_are_compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        made = partial(Environment, bytecode_cache=_Compiled())
+        patch.setattr("penstock.stream.console.render.Environment", made)
+        yield
 
 
 @pytest.fixture(autouse=True)
