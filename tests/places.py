@@ -17,9 +17,11 @@ from typing import Any
 
 import redis
 
+from penstock.features.redis.keys import position_key
 from penstock.stream import topology
 from penstock.stream.definition_file import load
 from penstock.stream.definitions import Pipeline
+from penstock.stream.featurize.position import decode_position
 from penstock.stream.learn.replay import replay
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.protocol import TP, Out
@@ -201,6 +203,18 @@ class Place:
     def committed_all(self, role: str, tps: list[TP]) -> bool:
         committed = self.log.committed(f"{self.pipeline.name}.{role}", tps)
         return all(committed.get(tp, 0) >= end for tp, (_, end) in self.log.bounds(tps).items())
+
+    def rebuilt(self) -> bool:
+        """Whether states are of the end of the sources: while what was emitted is read again, nothing is committed."""
+        name, partitions = self.pipeline.name, self.log.partitions(self.pipeline.predict.name)
+        reached: dict[str, int] = {}
+        for task in map(str, range(partitions)) if self.pipeline.partitioned else ["all"]:
+            stored: Any = self.client.get(position_key(name, task))
+            if stored is None:
+                return False
+            reached |= {place: found[0] for place, found in decode_position(stored).positions.items()}
+        ends = self.log.bounds(self.sources())
+        return all(reached.get(f"{topic}/{n}", -1) >= end for (topic, n), (_, end) in ends.items())
 
     def sources(self) -> list[TP]:
         partitions = self.log.partitions(self.pipeline.predict.name)

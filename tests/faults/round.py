@@ -18,11 +18,9 @@ import msgspec
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from penstock.features.redis.keys import position_key
 from penstock.features.redis.store import connect
 from penstock.stream import cli, topology
 from penstock.stream.definition_file import load
-from penstock.stream.featurize.position import decode_position
 from penstock.stream.log.protocol import Out
 from tests.faults.checker import World, check
 from tests.faults.counts import Counts
@@ -160,25 +158,11 @@ class Round(Running):
         self.wait(
             lambda: self.place.committed_all("featurize", self.place.sources()), "featurize did not end"
         )
-        self.wait(self.rebuilt, "featurize did not rebuild its state")
+        self.wait(self.place.rebuilt, "featurize did not rebuild its state")
         self.stop("featurize")
         self.wait(self.told, "learn did not come to the end")
         for role in ("control", "learn", "serve", "console"):
             self.stop(role)
-
-    def rebuilt(self) -> bool:
-        """Whether states are of the end of the sources: while what was emitted is read again, nothing is committed."""
-        pipeline = self.place.pipeline
-        tasks = map(str, range(self.flow.partitions)) if pipeline.partitioned else ["all"]
-        reached: dict[str, int] = {}
-        for task in tasks:
-            stored: Any = self.place.client.get(position_key(pipeline.name, task))
-            if stored is None:
-                return False
-            places = decode_position(stored).positions.items()
-            reached |= {place: found[0] for place, found in places}
-        ends = self.log.bounds(self.place.sources())
-        return all(reached.get(f"{topic}/{n}", -1) >= end for (topic, n), (_, end) in ends.items())
 
     def told(self) -> bool:
         """Whether the documents of all models are of the end of their logs."""

@@ -99,6 +99,8 @@ def work_off(place: Place, deeds: list[Callable[[], object]], seed: int) -> None
     place.until(
         lambda: place.committed_all("featurize", place.sources()), "featurize did not come to the end"
     )
+    # who dies last may have had what a task wrote that has no more to do: it notices, and reads again what was emitted
+    place.until(place.rebuilt, "featurize did not rebuild its state")
     assert featurize.stop() == 0, featurize.said()
     place.until(
         lambda: place.live().get("position") == place.end_of(place.samples), "learn did not come to the end"
