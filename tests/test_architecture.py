@@ -175,7 +175,7 @@ SHELL: dict[str, tuple[str, ...]] = {
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
         "admin", "kafka", "kafka_appender", "kafka_batches", "kafka_commits", "kafka_groups", "kafka_members", "kafka_python",
-        "kafka_rejoining", "refused",
+        "kafka_passing", "kafka_rejoining", "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (

@@ -21,12 +21,14 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec, TopicDescription
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
 from penstock.stream.log.kafka_groups import KafkaGroups
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
+from penstock.stream.log.kafka_passing import ELECTING, PASSING
 from penstock.stream.log.kafka_rejoining import RejoiningMember
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import (
     MAX_RECORD_BYTES,
     TP,
     LogError,
+    LogUnavailable,
     Out,
     UnknownTopic,
 )
@@ -39,20 +41,12 @@ _UNREACHABLE = (
     KafkaError._TIMED_OUT,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._WAIT_COORD,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.NOT_COORDINATOR,
+    *PASSING,
 )
 #: What this client knows of the leader is old, and stays so until it asks for the topic itself.
 _OLD_LEADER = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH)
 #: The partition is between two leaders, or so new that not every part of the broker knows its first.
-_ELECTING = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._NOENT,
-    *_OLD_LEADER,
-)
+_ELECTING = (KafkaError._NOENT, *ELECTING)
 _ELECTION_PAUSE_S = 0.02
 
 
@@ -281,6 +275,10 @@ class KafkaLog:
             return UnknownTopic(topic, partition)
         if refused := not_allowed(cause, asked):
             return refused
+        if cause.code() in ELECTING:
+            return LogUnavailable(
+                f"Kafka at {self.bootstrap} cannot say {asked} now: {cause.str()}; if that does not pass, see the broker's log"
+            )
         if cause.code() in _UNREACHABLE:
             self._hear()
             if refused := self._refused_since(time.monotonic() - self._timeout_s):

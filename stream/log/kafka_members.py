@@ -21,6 +21,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from penstock.stream.log.kafka_commits import COMMIT_S, FENCED, commit
+from penstock.stream.log.kafka_passing import PASSING
 from penstock.stream.log.protocol import (
     TP,
     Assignment,
@@ -41,8 +42,7 @@ _PASSING = (
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._RESOLVE,
     KafkaError._MAX_POLL_EXCEEDED,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
+    *PASSING,
 )
 #: A rebalance is noticed within this time, however long `poll` may wait.
 _SLICE_S = 0.05
