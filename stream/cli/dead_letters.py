@@ -13,7 +13,7 @@ from kafka import KafkaConsumer
 
 from penstock.stream.log.kafka_python import client
 from penstock.stream.messages import rfc3339
-from penstock.stream.operate.dead_letters import Letter, letters, send_back
+from penstock.stream.operate.dead_letters import Letter, letters, send_back, to_send
 from penstock.stream.operate.pipelines import check_pipeline
 from penstock.stream.process.settings import Settings
 from penstock.stream.process.terminal import printable
@@ -27,7 +27,8 @@ examples:
 
 --republish sends the original bytes, key and headers back to the partition they came from, all that match unless --limit
 is given. It asks first (--yes: it does not) and remembers nothing: re-publishing twice publishes twice, so note the
-offset it names and go on with --since. What still cannot be used becomes a dead letter again. Exit codes: 0 done,
+offset it names and go on with --since. What a crash wrote twice is sent once. What still cannot be used becomes a
+dead letter again. Exit codes: 0 done,
 1 not sent, 2 could not."""
 SHOWN = 20
 FIRST_BYTES = 160
@@ -120,23 +121,17 @@ def republish(wanted: Wanted, settings: Settings) -> int:
     for letter in wanted.read(args.since):
         newest.append(letter.offset)
     first, end = (newest[0], newest[-1] + 1) if newest else (0, 0)
-    tally: Counter[str] = Counter()
-    left = 0
-    for letter in wanted.read(first, end) if newest else ():
-        if letter.sendable:
-            tally[letter.topic] += 1
-        else:
-            left += 1
-    if left:
+    found = wanted.read(first, end) if newest else ()
+    tally = Counter(letter.topic for letter in to_send(found))
+    if left := len(newest) - tally.total():
         print(
-            f"{left:,} of them are left out: cut when they were buried, or not written by Penstock",
+            f"{left:,} of them are left out: cut when they were buried, written twice by a crash, or not written by Penstock",
             file=sys.stderr,
         )
     if tally and not args.yes and not confirmed(tally):
         print("nothing was sent", file=sys.stderr)
         return 1
-    found = (letter for letter in wanted.read(first, end) if letter.sendable)
-    count = send_back(found, settings) if tally else 0
+    count = send_back(to_send(wanted.read(first, end)), settings) if tally else 0
     result = {"pipeline": args.pipeline, "sent": count, "topics": dict(tally), "left": left, "next": end}
     if args.json:
         print(json.dumps(result))

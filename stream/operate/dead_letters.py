@@ -122,6 +122,16 @@ def letters(
                 yield letter_of(record)
 
 
+def to_send(found: Iterable[Letter]) -> Iterator[Letter]:
+    """Those that can be sent back, each once: a letter that a crash wrote again has the id of the one before."""
+    sent: set[str] = set()
+    for one in found:
+        if one.sendable and one.id not in sent:
+            if one.id:
+                sent.add(one.id)
+            yield one
+
+
 def send_back(found: Iterable[Letter], settings: Settings) -> int:
     """Send letters back to the partitions they came from, in order; how many were acknowledged.
 

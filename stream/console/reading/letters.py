@@ -17,6 +17,7 @@ from penstock.stream.console.reading.servers import Servers
 from penstock.stream.featurize.dead_letters import kind_of
 from penstock.stream.log.protocol import Log, Record
 from penstock.stream.operate.dead_letters import Letter, letter
+from penstock.stream.operate.dead_letters import to_send as each_once
 
 SHOWN = 50
 MOST_LOOKED = 20_000
@@ -120,7 +121,7 @@ def plan(servers: Servers, pipeline: str, asked: Asked) -> Plan:
     tp = (topology.dead_letters(pipeline, servers.prefix), 0)
     low, high = servers.log.bounds([tp])[tp]
     low, high = max(low, asked.since), high if asked.until is None else min(high, asked.until)
-    topics, left, first, end, reached = Counter[str](), 0, 0, 0, high
+    topics, ids, left, first, end, reached = Counter[str](), set[str](), 0, 0, 0, high
     for part in backwards(servers.log, tp, Budget(LOOK_S), start=low, stop=high, first=SHOWN):
         reached = part.start
         for record in reversed(part.records):
@@ -128,8 +129,9 @@ def plan(servers: Servers, pipeline: str, asked: Asked) -> Plan:
             if not asked.holds(found):
                 continue
             first, end = found.offset, end or found.offset + 1
-            if found.sendable:
+            if found.sendable and found.id not in ids:
                 topics[found.topic] += 1
+                ids |= {found.id} - {""}
             else:
                 left += 1
         if topics.total() > MOST_SENT:
@@ -138,7 +140,11 @@ def plan(servers: Servers, pipeline: str, asked: Asked) -> Plan:
 
 
 def to_send(log: Log, pipeline: str, prefix: str, asked: Asked, end: int) -> Iterator[Letter]:
-    """Those that can be sent at [`asked.since`, `end`), oldest first. Raises `LogError`, and `TimeoutError` half way."""
+    """Those to send at [`asked.since`, `end`), oldest first. Raises `LogError`, and `TimeoutError` half way."""
+    return each_once(_meant(log, pipeline, prefix, asked, end))
+
+
+def _meant(log: Log, pipeline: str, prefix: str, asked: Asked, end: int) -> Iterator[Letter]:
     tp = (topology.dead_letters(pipeline, prefix), 0)
     budget = Budget(SEND_S, most_bytes=2**40)
     for start in range(asked.since, end, SHOWN * 10):
@@ -147,5 +153,5 @@ def to_send(log: Log, pipeline: str, prefix: str, asked: Asked, end: int) -> Ite
             raise TimeoutError(f"reading {tp[0]} took longer than {SEND_S:g} s at offset {start:,}")
         for record in part.records:
             found = of(record)
-            if asked.holds(found) and found.sendable:
+            if asked.holds(found):
                 yield found

@@ -112,6 +112,22 @@ def test_one_letter_can_be_sent_back_by_itself(desk: Desk, flow: MemoryFlow) -> 
     assert [one.value for one in everything(flow.log, SENT.name)].count(BAD[2]) == 2
 
 
+def test_what_a_crash_wrote_twice_is_sent_back_once(desk: Desk, flow: MemoryFlow) -> None:
+    topic = letters_topic(flow)
+    letter = everything(flow.log, topic)[2]
+    flow.log.append([Out(topic, letter.key, letter.value, letter.headers, 0)])
+    browser = desk.of("ada")
+    preview = browser.get(f"{HERE}?republish=yes&since=2")
+    said = text_of(preview.text)
+    assert (
+        f"{len(BAD) - 2} records" in said
+        and "1 of them are left out" in said
+        and "written twice by a crash" in said
+    )
+    assert browser.post(HERE, data=hidden(preview.text)).status_code == 303
+    assert [one.value for one in everything(flow.log, SENT.name)].count(BAD[2]) == 2
+
+
 @pytest.mark.parametrize(("name", "status"), [("", 403), ("vera", 403), ("omar", 303)])
 def test_only_who_may_sends_back(desk: Desk, flow: MemoryFlow, name: str, status: int) -> None:
     form = hidden(desk.of("omar").get(f"{HERE}?republish=yes").text)
