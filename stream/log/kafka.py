@@ -8,6 +8,7 @@ Laws that hold here, beside those of `stream/log/protocol.py`:
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppend
 from penstock.stream.log.kafka_groups import KafkaGroups
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
 from penstock.stream.log.kafka_passing import ELECTING, PASSING
-from penstock.stream.log.kafka_rejoining import RejoiningMember
+from penstock.stream.log.kafka_rejoining import Anew, RejoiningMember
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import (
     MAX_RECORD_BYTES,
@@ -48,6 +49,7 @@ _OLD_LEADER = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH)
 #: The partition is between two leaders, or so new that not every part of the broker knows its first.
 _ELECTING = (KafkaError._NOENT, *ELECTING)
 _ELECTION_PAUSE_S = 0.02
+RENEW_S = 30.0  # a client that is younger is asked again
 
 
 class KafkaLog:
@@ -56,7 +58,7 @@ class KafkaLog:
     `settings` go to every client under librdkafka's own names (`security.protocol`, `sasl.mechanism`, …) and win over what
     is set here; `client_id` also begins the group names of readers that belong to none. `append` waits at most
     `append_timeout_s`; while it waits longer than a second, `on_wait(unacked, waited_s)` is called every second, from the
-    thread that appends. With `rejoins`, a fenced static member joins again (`RejoiningMember`).
+    thread that appends. With `rejoins`, members go on with another client (`RejoiningMember`).
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class KafkaLog:
             **(settings or {}),
         }
         self._admin = admin_of(self._settings)
+        self._anew, self._made_s = Anew(partial(self._consumer, {"group.id": "anew"})), time.monotonic()
         self._groups = KafkaGroups(self._settings, request_timeout_s)
         self._appender = KafkaAppender(
             self._settings,
@@ -167,7 +170,8 @@ class KafkaLog:
         settings |= {} if instance_id is None else {"group.instance.id": instance_id}
         consumer, check = self._consumer(settings), self._check_partitions
         more: dict[str, Any] = {"lease": lease, "check": check, "before_revoke": before_revoke}
-        if self._rejoins and instance_id is not None:
+        if self._rejoins:
+            more |= {"anew": self._anew, "static": instance_id is not None}
             return RejoiningMember(consumer, topics, partial(self._consumer, settings), **more)
         return KafkaMember(consumer, topics, **more)
 
@@ -184,6 +188,14 @@ class KafkaLog:
     def _hear(self) -> None:
         """Let the client that asks tell its errors, which it does only here: before it is asked, those of earlier times."""
         self._admin.poll(0)
+
+    def _renew(self) -> None:
+        """Ask through another client from now on: this one may be deaf, as a member's may (`kafka_rejoining`)."""
+        if time.monotonic() - self._made_s >= RENEW_S:
+            held = [self._admin]
+            self._admin, self._made_s = admin_of(self._settings), time.monotonic()
+            # whoever drops the last hold of it waits for its end
+            threading.Thread(target=held.clear, name="leave", daemon=True).start()
 
     def _refused_since(self, monotonic_s: float) -> NotAllowed | None:
         """What to raise if the broker has said since then that it does not know this user."""
@@ -283,5 +295,6 @@ class KafkaLog:
             self._hear()
             if refused := self._refused_since(time.monotonic() - self._timeout_s):
                 return refused
+            self._renew()
             return not_answered(self.bootstrap, asked, f"{cause.str()}. {self._last_error}")
         return LogError(f"Kafka at {self.bootstrap} refused to answer about {asked}: {cause.str()}")

@@ -57,10 +57,12 @@ _headers = methodcaller("headers")
 def leave(consumer: Consumer) -> None:
     """Close a client for good."""
     # A rebalance that is told to a consumer while it closes waits for ever within librdkafka: hear of it before.
-    for _ in range(_MOST_LEFT):
-        if consumer.poll(0) is None:
-            break
-    consumer.close()
+    try:
+        for _ in range(_MOST_LEFT):
+            if consumer.poll(0) is None:
+                break
+    finally:
+        consumer.close()
 
 
 class KafkaReader:

@@ -1,4 +1,4 @@
-"""A group member that takes its slot back when it is fenced, or when its client hears nothing any more.
+"""A group member that takes its slot back when it is fenced, and any member whose client hears nothing any more.
 
 Laws that hold here, beside those of `kafka_members`:
 
@@ -7,8 +7,9 @@ Laws that hold here, beside those of `kafka_members`:
 - It does so once in `ALONE_S`. Two processes of one slot fence each other again and again; who is fenced again so soon ends. What
   either of them still writes is refused, or recognised, by what lies in Redis, as of any two owners.
 - A client may be deaf for good: librdkafka forgets its only broker when that says, just back, that there is none (issue 5301).
-  Where nobody answers a commit, or nothing comes for `SILENT_S` and nobody answers but to a client made anew, another takes its
-  place. Nobody waits for the deaf one to end.
+  Where nothing comes for `SILENT_S`, or a commit is unheard, and nobody answers but to a client made anew, another takes its
+  place; and also where a second commit in a row is unheard. Nobody waits for the deaf one to end.
+- While the broker is away, it is asked for all members of a process at once: `process_batch` waits for the question.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from penstock.stream.log.kafka_commits import Unheard
 from penstock.stream.log.kafka_members import KafkaMember, leave
@@ -29,28 +30,67 @@ logger = logging.getLogger("penstock.kafka")
 
 ALONE_S = 15.0
 SILENT_S = 30.0
+ASK_S = 10.0
 HEARS_S = 3.0
 
 
 def hears(consumer: Consumer, topic: str) -> bool:
-    """Whether its group's coordinator answers a client."""
+    """Whether a broker answers a client. Not its coordinator: that may answer nobody while the group's members are waited for."""
     try:
-        consumer.committed([TopicPartition(topic, 0)], timeout=HEARS_S)
+        consumer.list_topics(topic, timeout=HEARS_S)
     except KafkaException:
         return False
     return True
 
 
+class Anew:
+    """Whether a broker answers a client that is made anew. For `ASK_S` after it did not, nobody is asked again."""
+
+    def __init__(self, make: Callable[[], Consumer]) -> None:
+        self._make = make
+        self._silent_s = -ASK_S
+
+    @property
+    def was_silent(self) -> bool:
+        """Whether nobody answered a moment ago."""
+        return time.monotonic() - self._silent_s < ASK_S
+
+    def is_answered(self, topic: str) -> bool:
+        """Ask, unless nobody answered a moment ago."""
+        if self.was_silent:
+            return False
+        client = self._make()
+        try:
+            answered = hears(client, topic)
+        finally:
+            client.close()
+        if not answered:
+            self._silent_s = time.monotonic()
+        return answered
+
+
 class RejoiningMember(KafkaMember):
-    """A member with a static membership. `make` makes another consumer like the first."""
+    """A member that goes on with another client.
+
+    `make` makes another consumer like the first, `anew` says whether one is answered, and `static` that it has a slot, which it
+    takes back when it is fenced.
+    """
 
     def __init__(
-        self, consumer: Consumer, topics: Sequence[str], make: Callable[[], Consumer], **more: Any
+        self,
+        consumer: Consumer,
+        topics: Sequence[str],
+        make: Callable[[], Consumer],
+        anew: Anew,
+        *,
+        static: bool,
+        **more: Any,
     ) -> None:
         super().__init__(consumer, topics, **more)
-        self._make = make
+        self._make, self._anew, self._static = make, anew, static
         self._rejoined_s = -ALONE_S
         self._heard_s = time.monotonic()
+        self._unheard = False  # the commit before
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         try:
@@ -68,6 +108,8 @@ class RejoiningMember(KafkaMember):
             return records
         except Fenced as error:
             now_s = time.monotonic()
+            if not self._static:
+                raise
             if now_s - self._rejoined_s < ALONE_S:
                 raise Fenced(
                     f"{error}: another process runs under this slot; stop one, or give each its own --slot"
@@ -80,20 +122,27 @@ class RejoiningMember(KafkaMember):
     def commit(self, positions: Mapping[TP, int]) -> None:
         try:
             super().commit(positions)
+            self._unheard = False
         except Unheard as error:
-            logger.warning("%s; another client joins in its place", error)
-            self._rejoin()
+            if self._unheard or self._is_deaf():
+                logger.warning("%s; another client joins in its place", error)
+                self._rejoin()
+            else:
+                self._unheard = True
             raise
 
     def _is_deaf(self) -> bool:
-        """Whether nobody answers the client, and somebody does answer one made anew."""
-        if hears(self._consumer, self._topics[0]):
-            return False
-        other = self._make()
-        try:
-            return hears(other, self._topics[0])
-        finally:
-            other.close()
+        """Whether nobody answers the client, and somebody does answer one made anew.
+
+        It is asked once more behind that: a broker may have come back in between.
+        """
+        topic = self._topics[0]
+        return not (
+            self._anew.was_silent
+            or hears(self._consumer, topic)
+            or not self._anew.is_answered(topic)
+            or hears(self._consumer, topic)
+        )
 
     def _rejoin(self) -> None:
         """Begin anew as a member that holds nothing."""
@@ -102,6 +151,7 @@ class RejoiningMember(KafkaMember):
         # who hears nothing may never come to its end
         threading.Thread(target=leave, args=(former,), name="leave", daemon=True).start()
         self._positions, self._paused, self._failure = {}, set(), None
+        self._heard_s, self._unheard = time.monotonic(), False
         self._revocations += 1
         self._changes.revoke(lost=True)
         self._subscribe()

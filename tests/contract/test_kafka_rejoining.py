@@ -1,4 +1,7 @@
-"""A static member that is fenced by its own former membership joins again; one that has a rival says so and ends."""
+"""A static member that is fenced by its own former membership joins again; one that has a rival says so and ends.
+
+Whoever has a client that nobody answers any more goes on with another.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient
 
-from penstock.stream.log import kafka_members, kafka_rejoining
+from penstock.stream.log import kafka, kafka_members, kafka_rejoining
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.kafka_commits import commit
-from penstock.stream.log.protocol import TP, Assignment, CommitFailed, Fenced, Member, Out
+from penstock.stream.log.kafka_rejoining import Anew
+from penstock.stream.log.protocol import TP, Assignment, CommitFailed, Fenced, LogUnavailable, Member, Out
 from tests.contract.test_kafka_commits import Deaf
 from tests.patience import PATIENCE_S
 
@@ -106,7 +110,7 @@ def test_whoever_is_fenced_is_fenced_still_when_it_begins_to_read_anew(
         one.close()
 
 
-def test_whoever_hears_nothing_of_a_commit_goes_on_with_another_client(
+def test_whoever_hears_nothing_of_two_commits_goes_on_with_another_client(
     kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that is deaf for good reads nothing, and its close waits for ever."""
@@ -125,8 +129,10 @@ def test_whoever_hears_nothing_of_a_commit_goes_on_with_another_client(
     with monkeypatch.context() as deaf:
         deaf.setattr(kafka_rejoining, "leave", lambda consumer: Event().wait())
         deaf.setattr(kafka_members, "commit", unheard)
-        with pytest.raises(CommitFailed, match="nothing was heard"):
-            member.commit({tps[0]: 1})
+        for _ in range(2):
+            assert member.poll(1, 0.0) is not None and member.take_assignment() is None
+            with pytest.raises(CommitFailed, match="nothing was heard"):
+                member.commit({tps[0]: 1})
     told = joined(member)
     assert told[0].lost and set(told[0].revoked) == set(tps)
     member.start_at(dict.fromkeys(tps, 0))
@@ -137,17 +143,19 @@ def test_whoever_hears_nothing_of_a_commit_goes_on_with_another_client(
         one.close()
 
 
+@pytest.mark.parametrize("slot", ["slot-0", None])
 def test_whoever_nobody_answers_any_more_goes_on_with_another_client_unless_the_broker_is_away(
-    kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, slot: str | None
 ) -> None:
     name, group = unique("t"), unique("g")
     tps = topic_of(kafka_bootstrap, name)
     log = KafkaLog(kafka_bootstrap, rejoins=True)
-    made: Any = log.member(group, [name], instance_id="slot-0")
+    made: Any = log.member(group, [name], instance_id=slot)
     joined(made)
     made.start_at(dict.fromkeys(tps, 0))
     first, asked = made._consumer, list[bool]()
     monkeypatch.setattr(kafka_rejoining, "SILENT_S", 0.2)
+    monkeypatch.setattr(kafka_rejoining, "ASK_S", 0.0)
 
     def silent_until(times: int) -> None:
         until_s = time.monotonic() + PATIENCE_S
@@ -169,3 +177,40 @@ def test_whoever_nobody_answers_any_more_goes_on_with_another_client_unless_the_
     assert told[0].lost and set(told[0].revoked) == set(tps) and made._consumer is not first
     for one in (made, log):
         one.close()
+
+
+def test_while_the_broker_is_away_one_question_is_asked_for_all_members_of_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = list[Closing]()
+    monkeypatch.setattr(kafka_rejoining, "hears", lambda consumer, topic: False)
+    anew = Anew(lambda: made.append(Closing()) or made[-1])  # type: ignore[arg-type, func-returns-value]
+    assert not anew.was_silent
+    assert not anew.is_answered("t") and anew.was_silent and not anew.is_answered("t")
+    assert [one.closed for one in made] == [True]
+    monkeypatch.setattr(kafka_rejoining, "ASK_S", 0.0)
+    monkeypatch.setattr(kafka_rejoining, "hears", lambda consumer, topic: True)
+    assert anew.is_answered("t") and [one.closed for one in made] == [True, True]
+
+
+class Closing:
+    """A client that can be closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_questions_that_nobody_answers_are_asked_through_another_client_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log: Any = KafkaLog("127.0.0.1:1", request_timeout_s=0.2)
+    first = log._admin
+    with pytest.raises(LogUnavailable):
+        log.bounds([("t", 0)])
+    assert log._admin is first
+    monkeypatch.setattr(kafka, "RENEW_S", 0.0)
+    with pytest.raises(LogUnavailable):
+        log.bounds([("t", 0)])
+    assert log._admin is not first
