@@ -23,17 +23,16 @@ from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppend
 from penstock.stream.log.kafka_groups import KafkaGroups
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
 from penstock.stream.log.kafka_passing import ELECTING, PASSING
-from penstock.stream.log.kafka_rejoining import Anew, RejoiningMember
+from penstock.stream.log.kafka_rejoining import Anew, RejoiningMember, RenewedReader
 from penstock.stream.log.not_allowed import NotAllowed
 from penstock.stream.log.protocol import (
     MAX_RECORD_BYTES,
     TP,
     LogError,
-    LogUnavailable,
     Out,
     UnknownTopic,
 )
-from penstock.stream.log.refused import admin_of, is_unknown_user, not_allowed, not_answered
+from penstock.stream.log.refused import admin_of, is_unknown_user, not_allowed, not_answered, not_now
 from penstock.stream.topology import reader_groups
 
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
@@ -58,7 +57,7 @@ class KafkaLog:
     `settings` go to every client under librdkafka's own names (`security.protocol`, `sasl.mechanism`, …) and win over what
     is set here; `client_id` also begins the group names of readers that belong to none. `append` waits at most
     `append_timeout_s`; while it waits longer than a second, `on_wait(unacked, waited_s)` is called every second, from the
-    thread that appends. With `rejoins`, members go on with another client (`RejoiningMember`).
+    thread that appends. With `rejoins`, who reads goes on with another client (`kafka_rejoining`).
     """
 
     def __init__(
@@ -144,9 +143,10 @@ class KafkaLog:
 
     def reader(self, positions: Mapping[TP, int]) -> KafkaReader:
         self._check_partitions(positions)
-        return KafkaReader(
-            self._consumer({"group.id": reader_groups(self._settings["client.id"]) + uuid4().hex}), positions
-        )
+        group = {"group.id": reader_groups(self._settings["client.id"]) + uuid4().hex}
+        if self._rejoins:
+            return RenewedReader(partial(self._consumer, group), positions, self._anew)
+        return KafkaReader(self._consumer(group), positions)
 
     def member(
         self,
@@ -271,8 +271,8 @@ class KafkaLog:
                     if code == KafkaError._NOENT:  # no leader, perhaps since there is no topic
                         self._check_partitions(tps)
                     if code not in _ELECTING or time.monotonic() >= deadline:
-                        asked = f"the offsets of {tp.topic}[{tp.partition}]"
-                        raise self._error(error, asked, tp.topic, tp.partition) from error
+                        what = f"the offsets of {tp.topic}[{tp.partition}]"
+                        raise self._error(error, what, tp.topic, tp.partition) from error
                     with suppress(KafkaException):  # of a broker that is away the next question tells
                         if code in _OLD_LEADER:
                             self._admin.list_topics(tp.topic, timeout=self._timeout_s)
@@ -288,9 +288,7 @@ class KafkaLog:
         if refused := not_allowed(cause, asked):
             return refused
         if cause.code() in ELECTING:
-            return LogUnavailable(
-                f"Kafka at {self.bootstrap} cannot say {asked} now: {cause.str()}; if that does not pass, see the broker's log"
-            )
+            return not_now(self.bootstrap, asked, cause.str())
         if cause.code() in _UNREACHABLE:
             self._hear()
             if refused := self._refused_since(time.monotonic() - self._timeout_s):

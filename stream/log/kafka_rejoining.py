@@ -1,4 +1,4 @@
-"""A group member that takes its slot back when it is fenced, and any member whose client hears nothing any more.
+"""A group member that takes its slot back when it is fenced; any member, and any reader, whose client hears nothing any more.
 
 Laws that hold here, beside those of `kafka_members`:
 
@@ -9,7 +9,7 @@ Laws that hold here, beside those of `kafka_members`:
 - A client may be deaf for good: librdkafka forgets its only broker when that says, just back, that there is none (issue 5301).
   Where nothing comes for `SILENT_S`, or a commit is unheard, and nobody answers but to a client made anew, another takes its
   place; and also where a second commit in a row is unheard. Nobody waits for the deaf one to end.
-- While the broker is away, it is asked for all members of a process at once: `process_batch` waits for the question.
+- While the broker is away, it is asked for all of a process at once: whoever polls waits for the question.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException
 
 from penstock.stream.log.kafka_commits import Unheard
-from penstock.stream.log.kafka_members import KafkaMember, leave
+from penstock.stream.log.kafka_members import KafkaMember, KafkaReader, leave
 from penstock.stream.log.protocol import TP, Fenced, Record
 
 logger = logging.getLogger("penstock.kafka")
@@ -32,6 +32,7 @@ ALONE_S = 15.0
 SILENT_S = 30.0
 ASK_S = 10.0
 HEARS_S = 3.0
+DEAF = "nobody answers this client, and others are answered"
 
 
 def hears(consumer: Consumer, topic: str) -> bool:
@@ -68,6 +69,45 @@ class Anew:
             self._silent_s = time.monotonic()
         return answered
 
+    def but_not(self, consumer: Consumer, topic: str) -> bool:
+        """Whether nobody answers this client, and somebody does answer one made anew.
+
+        It is asked once more behind that: a broker may have come back in between.
+        """
+        return not (
+            self.was_silent or hears(consumer, topic) or not self.is_answered(topic) or hears(consumer, topic)
+        )
+
+
+def away(former: Consumer) -> None:
+    """Close a client whose place another has taken. Nobody waits for it: who hears nothing may never come to its end."""
+    threading.Thread(target=leave, args=(former,), name="leave", daemon=True).start()
+
+
+class RenewedReader(KafkaReader):
+    """A reader that goes on with another client. `make` makes one, `anew` says whether it would be answered."""
+
+    def __init__(self, make: Callable[[], Consumer], positions: Mapping[TP, int], anew: Anew) -> None:
+        super().__init__(make(), positions)
+        self._make, self._anew = make, anew
+        self._came_s = time.monotonic()
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        records = super().poll(max_records, timeout_s)
+        now_s = time.monotonic()
+        if records:
+            self._came_s = now_s
+        elif self._positions and now_s - self._came_s >= SILENT_S:
+            self._came_s = now_s
+            if self._anew.but_not(self._consumer, next(iter(self._positions))[0]):
+                logger.warning("%s; it reads on through another", DEAF)
+                former, self._consumer = self._consumer, self._make()
+                away(former)
+                paused, self._paused = self._paused, set()
+                self._assign(self._positions)
+                self.pause(paused)
+        return records
+
 
 class RejoiningMember(KafkaMember):
     """A member that goes on with another client.
@@ -101,9 +141,7 @@ class RejoiningMember(KafkaMember):
             elif now_s - self._heard_s >= SILENT_S:
                 self._heard_s = now_s
                 if self._is_deaf():
-                    logger.warning(
-                        "nobody answers this client, and others are answered; another client joins in its place"
-                    )
+                    logger.warning("%s; another joins in its place", DEAF)
                     self._rejoin()
             return records
         except Fenced as error:
@@ -132,24 +170,13 @@ class RejoiningMember(KafkaMember):
             raise
 
     def _is_deaf(self) -> bool:
-        """Whether nobody answers the client, and somebody does answer one made anew.
-
-        It is asked once more behind that: a broker may have come back in between.
-        """
-        topic = self._topics[0]
-        return not (
-            self._anew.was_silent
-            or hears(self._consumer, topic)
-            or not self._anew.is_answered(topic)
-            or hears(self._consumer, topic)
-        )
+        return self._anew.but_not(self._consumer, self._topics[0])
 
     def _rejoin(self) -> None:
         """Begin anew as a member that holds nothing."""
         # In this order: what a client that was replaced is told, in the thread that closes it, is no news of this member.
         former, self._consumer = self._consumer, self._make()
-        # who hears nothing may never come to its end
-        threading.Thread(target=leave, args=(former,), name="leave", daemon=True).start()
+        away(former)
         self._positions, self._paused, self._failure = {}, set(), None
         self._heard_s, self._unheard = time.monotonic(), False
         self._revocations += 1

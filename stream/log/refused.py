@@ -55,6 +55,13 @@ def not_answered(bootstrap: str, asked: str, why: str) -> LogUnavailable:
     return LogUnavailable(f"Kafka at {bootstrap} did not answer about {asked}: {why}: {advice(why)}")
 
 
+def not_now(bootstrap: str, asked: str, why: str) -> LogUnavailable:
+    """The error to raise where a broker cannot say now what was `asked`, by `why`: another one will, or it itself soon."""
+    return LogUnavailable(
+        f"Kafka at {bootstrap} cannot say {asked} now: {why}; if that does not pass, see the broker's log"
+    )
+
+
 def admin_of(settings: Mapping[str, Any]) -> AdminClient:
     """The client that asks. Raises `SettingError` for settings that librdkafka refuses, such as a file that is not there."""
     try:

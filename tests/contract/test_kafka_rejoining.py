@@ -179,6 +179,38 @@ def test_whoever_nobody_answers_any_more_goes_on_with_another_client_unless_the_
         one.close()
 
 
+def test_a_reader_that_nobody_answers_any_more_reads_on_from_where_it_is_through_another_client(
+    kafka_bootstrap: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_rejoining, "SILENT_S", 0.2)
+    name = unique("t")
+    tps = topic_of(kafka_bootstrap, name)
+    log = KafkaLog(kafka_bootstrap, rejoins=True)
+    log.append([Out(name, None, b"%d" % n, (), 0) for n in range(3)])
+    reader: Any = log.reader(dict.fromkeys(tps, 0))
+
+    def read(count: int) -> list[bytes | None]:
+        found, until_s = list[bytes | None](), time.monotonic() + PATIENCE_S
+        while len(found) < count and time.monotonic() < until_s:
+            found += [one.value for one in reader.poll(1, 0.05)]
+        return found
+
+    assert sorted(read(3)) == [b"0", b"1", b"2"]
+    first = reader._consumer
+    reader.pause([tps[1]])
+    monkeypatch.setattr(kafka_rejoining, "hears", lambda consumer, topic: consumer is not first)
+    until_s = time.monotonic() + PATIENCE_S
+    while reader._consumer is first and time.monotonic() < until_s:
+        assert reader.poll(1, 0.05) == []
+    assert reader._consumer is not first and sum(reader.positions().values()) == 3
+    log.append([Out(name, None, b"3", (), 0), Out(name, None, b"4", (), 1)])
+    assert read(1) == [b"3"] and reader.poll(1, 0.3) == [], "what was paused still is"
+    reader.pause([])
+    assert read(1) == [b"4"]
+    for one in (reader, log):
+        one.close()
+
+
 def test_while_the_broker_is_away_one_question_is_asked_for_all_members_of_a_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
