@@ -174,8 +174,8 @@ SHELL: dict[str, tuple[str, ...]] = {
         "interpreter", "lazy_imports", "shared_metrics", "write_behind",
     ),
     "stream/log": (  # the clients; `protocol` is what a step may know of a log
-        "admin", "kafka", "kafka_appender", "kafka_batches", "kafka_commits", "kafka_groups", "kafka_members", "kafka_python",
-        "kafka_passing", "kafka_rejoining", "refused",
+        "admin", "kafka", "kafka_answers", "kafka_appender", "kafka_batches", "kafka_commits", "kafka_groups", "kafka_members",
+        "kafka_passing", "kafka_python", "kafka_rejoining", "refused",
         "memory", "memory_members",  # stamps records, and waits as Kafka does
     ),
     "stream": (

@@ -19,6 +19,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import ConfigResource, OffsetSpec, TopicDescription
 
+from penstock.stream.log.kafka_answers import answer_of
 from penstock.stream.log.kafka_appender import BATCH_OVERHEAD_BYTES, KafkaAppender, logger
 from penstock.stream.log.kafka_groups import KafkaGroups
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader
@@ -102,7 +103,8 @@ class KafkaLog:
     def cluster_id(self) -> str:
         self._hear()
         try:
-            found = self._admin.describe_cluster(request_timeout=self._timeout_s).result().cluster_id
+            asked = self._admin.describe_cluster(request_timeout=self._timeout_s)
+            found = answer_of(asked, self._timeout_s).cluster_id
         except KafkaException as error:
             raise self._error(error, "its cluster id") from error
         return str(found or "")
@@ -233,7 +235,7 @@ class KafkaLog:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         try:
             asked = self._admin.describe_configs([resource], request_timeout=self._timeout_s)
-            found = int(asked[resource].result()["max.message.bytes"].value)
+            found = int(answer_of(asked[resource], self._timeout_s)["max.message.bytes"].value)
             limit = min(limit, found - BATCH_OVERHEAD_BYTES)
         except KafkaException as error:  # not everyone may read a topic's configuration
             logger.info("max.message.bytes of topic %s is unknown: %s", topic, error)
@@ -254,7 +256,7 @@ class KafkaLog:
         found = {}
         for topic, answer in asked.items():
             try:
-                found[topic] = answer.result()
+                found[topic] = answer_of(answer, self._timeout_s)
             except KafkaException as error:
                 raise self._error(error, f"topic {topic!r}", topic) from error
         return found
@@ -265,7 +267,7 @@ class KafkaLog:
             wanted = {TopicPartition(*tp): spec for tp in tps if tp not in found}
             for tp, answer in self._admin.list_offsets(wanted, request_timeout=self._timeout_s).items():
                 try:
-                    found[tp.topic, tp.partition] = int(answer.result().offset)
+                    found[tp.topic, tp.partition] = int(answer_of(answer, self._timeout_s).offset)
                 except KafkaException as error:
                     code = error.args[0].code()
                     if code == KafkaError._NOENT:  # no leader, perhaps since there is no topic

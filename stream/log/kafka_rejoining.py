@@ -20,8 +20,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer
 
+from penstock.stream.log.kafka_answers import hears
 from penstock.stream.log.kafka_commits import Unheard
 from penstock.stream.log.kafka_members import KafkaMember, KafkaReader, leave
 from penstock.stream.log.protocol import TP, Fenced, Record
@@ -31,17 +32,7 @@ logger = logging.getLogger("penstock.kafka")
 ALONE_S = 15.0
 SILENT_S = 30.0
 ASK_S = 10.0
-HEARS_S = 3.0
 DEAF = "nobody answers this client, and others are answered"
-
-
-def hears(consumer: Consumer, topic: str) -> bool:
-    """Whether a broker answers a client. Not its coordinator: that may answer nobody while the group's members are waited for."""
-    try:
-        consumer.list_topics(topic, timeout=HEARS_S)
-    except KafkaException:
-        return False
-    return True
 
 
 class Anew:

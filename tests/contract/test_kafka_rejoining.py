@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
 
-from penstock.stream.log import kafka, kafka_members, kafka_rejoining
+from penstock.stream.log import kafka, kafka_answers, kafka_members, kafka_rejoining
 from penstock.stream.log.kafka import KafkaLog
 from penstock.stream.log.kafka_commits import commit
 from penstock.stream.log.kafka_rejoining import Anew
@@ -232,6 +234,30 @@ class Closing:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Hanging:
+    """A client whose own thread hangs: it keeps no limit."""
+
+    def __init__(self) -> None:
+        self.over = Event()
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        self.over.wait()
+
+
+def test_a_client_that_keeps_no_limit_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_answers, "HEARS_S", 0.1)
+    monkeypatch.setattr(kafka_answers, "LATE_S", 0.1)
+    client: Any = Hanging()
+    assert not kafka_answers.hears(client, "t")
+    client.over.set()
+    log: Any = KafkaLog("127.0.0.1:1", request_timeout_s=0.1)
+    log._admin = SimpleNamespace(
+        poll=lambda s: 0, describe_topics=lambda names, request_timeout: {"t": Future()}
+    )
+    with pytest.raises(LogUnavailable, match="nothing was heard of it"):
+        log.partitions("t")
 
 
 def test_questions_that_nobody_answers_are_asked_through_another_client_once_in_a_while(
