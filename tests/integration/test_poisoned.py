@@ -49,7 +49,7 @@ def send(bootstrap: str, topic: str, packing: str, *values: bytes) -> None:
         {
             "bootstrap.servers": bootstrap,
             "compression.type": packing,
-            "linger.ms": 200,
+            "linger.ms": 60_000,  # until it is flushed, however long it takes to get there
             "message.max.bytes": 2 * MOST_UNPACKED_BYTES,
             "batch.size": 2 * MOST_UNPACKED_BYTES,
         }
