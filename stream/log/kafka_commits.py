@@ -1,7 +1,7 @@
 """Commits that come to an end.
 
 librdkafka's own may wait for an answer that never comes, without a limit and deaf to signals: after two hours of faults, one did
-(librdkafka 2.16.1).
+(librdkafka 2.16.0).
 
 Laws of this file:
 - Whoever commits waits for it, and does nothing else meanwhile: only beside one that was given up may another be under way.

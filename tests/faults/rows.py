@@ -29,8 +29,9 @@ from tests.faults.servers import Servers, store
 
 LIVE_S = 12.0  # so long the part of a stream takes that is published while roles run
 SHORT_RECORDS, SHORT_LIVE_S = 20_000, 6.0  # of fewer records
-#: After each harm: what two workers write between two commits, 100 ms apart, while they catch up (on a busy machine 3,231).
-MOST_AGAIN = 5_000
+#: After each harm: two batches of 150 events of two workers with two outputs each, two of learn's 200, and as much again where a
+#: store refuses in the middle.
+MOST_AGAIN = 2_500
 
 
 def say(text: str) -> None:
